@@ -1,0 +1,1 @@
+"""Client of an intone server; needs no torch."""

@@ -1,0 +1,1 @@
+"""Native operations. (Written with the first one.)"""

@@ -1,0 +1,109 @@
+"""Build and packaging of the distribution `intone`.
+
+Three traps live here:
+
+- `proto/`, `server/` and `client/` are mapped to `intone.proto`, `intone.server` and `intone.client`, so that no package
+  called "server" is ever published. `intone` itself is an implicit namespace package: it has no folder. The generated
+  stubs import each other as `intone.v1`, which is `proto/intone/v1`.
+- The extension is compiled against the torch that is installed, so torch cannot be a build requirement: pip would fetch
+  the newest one, with gigabytes of CUDA, into a build environment of its own. Always `pip install --no-build-isolation`.
+- Without torch the extension is left out: a client needs neither.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).resolve().parent
+os.chdir(ROOT)
+
+FOLDERS = {"proto": "intone.proto", "server": "intone.server", "client": "intone.client", "proto/intone/v1": "intone.v1"}
+
+CLIENT = [
+    "grpcio>=1.80",  # what the stubs were generated for
+    "protobuf>=6.31.1,<8",  # the stubs' own stamp; 8 is not out
+    "googleapis-common-protos>=1.70",
+    "grpcio-status>=1.80",
+    "numpy>=1.26",
+    "rich>=13",
+]
+EXTRAS = {
+    "server": [
+        "torch>=2.11,<2.14",  # the range this was built and tested with
+        "ninja",
+        "grpcio-health-checking>=1.80",
+        "grpcio-reflection>=1.80",
+        "soundfile>=0.13",
+        "soxr>=1.0",
+        "sentencex>=1.0.32",
+        "wetext>=0.1.8",
+        "safetensors>=0.5",
+        "tokenizers>=0.21",
+        "prometheus-client>=0.21",
+        "tomli>=2; python_version < '3.11'",
+    ],
+    "starter": ["hibari-tts[fast]==0.2.1"],  # one author, one file format: pinned so that the voice stays the same
+    "play": ["miniaudio>=1.61"],
+    "plot": ["matplotlib>=3.9"],
+    "test": [
+        "pytest>=8.3",
+        "hypothesis>=6.120",
+        "ruff==0.14.5",
+        "mypy==1.18.2",
+        "clang-format==21.1.5",
+        "buf-bin==1.75.0",
+        # What the official package `voxcpm` needs to be imported; it is itself installed without its dependencies, see
+        # tests/oracle.txt.
+        "einops>=0.8",
+        "pydantic>=2.10",
+        "tqdm>=4.66",
+        "huggingface_hub>=0.27",
+    ],
+}
+
+
+def packages() -> dict[str, str]:
+    """Package name → folder, for every folder with an `__init__.py` below the mapped ones."""
+    found: dict[str, str] = {}
+    for folder, package in FOLDERS.items():
+        for init in sorted((ROOT / folder).rglob("__init__.py")):
+            inner = init.parent.relative_to(ROOT / folder)
+            if folder == "proto" and inner.parts:
+                continue  # proto/intone/v1 has its own name
+            found[".".join((package, *inner.parts))] = str(init.parent.relative_to(ROOT))
+    return found
+
+
+def extension() -> dict[str, object]:
+    """The C++ extension, where torch is installed."""
+    try:
+        from torch.utils.cpp_extension import BuildExtension, CppExtension
+    except ImportError:
+        print("torch is not installed: building without the server's extension", file=sys.stderr)
+        return {}
+    sys.path.insert(0, str(ROOT / "server" / "ops"))
+    try:
+        from build_flags import CXX_FLAGS, LINK_FLAGS, sources
+    finally:
+        sys.path.pop(0)
+    files = [str(path.relative_to(ROOT)) for path in sources(ROOT / "csrc")]
+    module = CppExtension(
+        "intone.server.ops._C", files, include_dirs=[str(ROOT / "csrc")], extra_compile_args={"cxx": CXX_FLAGS}, extra_link_args=LINK_FLAGS
+    )
+    return {"ext_modules": [module], "cmdclass": {"build_ext": BuildExtension.with_options(use_ninja=True)}}
+
+
+PACKAGES = packages()
+
+setup(
+    packages=list(PACKAGES),
+    package_dir=PACKAGES,
+    include_package_data=False,
+    package_data={"intone.v1": ["*.proto", "*.pyi", "py.typed"], "intone.server": ["py.typed"], "intone.client": ["py.typed"]},
+    install_requires=CLIENT,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["intone-server = intone.server.__main__:main", "intone = intone.client.__main__:main"]},
+    **extension(),
+)
