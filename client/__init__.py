@@ -1,1 +1,52 @@
-"""Client of an intone server; needs no torch."""
+"""Client of an intone server: a library, and behind `__main__` the command `intone`. Needs no torch.
+
+Start at `SpeechClient`.
+"""
+
+from intone.client.audio import Format, Samples
+from intone.client.connection import tls
+from intone.client.conversation import Conversation
+from intone.client.errors import IntoneCallError
+from intone.client.events import (
+    Audio,
+    Done,
+    Error,
+    Event,
+    Flushed,
+    Interrupted,
+    Report,
+    Started,
+    TextSpan,
+    Warning,  # noqa: A004 - the wire calls it so
+)
+from intone.client.latency import Latency
+from intone.client.settings import Options, Settings
+from intone.client.speaking import speak
+from intone.client.stream import SpeechClient
+from intone.client.trace import Sent, Speech, Trace
+
+__all__ = [
+    "Audio",
+    "Conversation",
+    "Done",
+    "Error",
+    "Event",
+    "Flushed",
+    "Format",
+    "IntoneCallError",
+    "Interrupted",
+    "Latency",
+    "Options",
+    "Report",
+    "Samples",
+    "Sent",
+    "Settings",
+    "Speech",
+    "SpeechClient",
+    "Started",
+    "TextSpan",
+    "Trace",
+    "Warning",
+    "speak",
+    "tls",
+]

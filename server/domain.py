@@ -138,6 +138,11 @@ class Voice:
         """Whether it came with the server."""
         return self.recording is None
 
+    def made_for(self, engine: str, fingerprint: str) -> PreparedVoice | None:
+        """What an engine with these weights prepared, None if there is nothing that fits it."""
+        prepared = self.prepared.get(engine)
+        return prepared if prepared is not None and prepared.fingerprint == fingerprint else None
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:

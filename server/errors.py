@@ -14,8 +14,11 @@ class Fault(Enum):
     NOT_FOUND = "not_found"  # it names something that is not there
     EXISTS = "exists"  # it names something that is there already
     TOO_LARGE = "too_large"  # over a size limit
+    TOO_MUCH = "too_much"  # over a limit on how much may be sent in all
     PRECONDITION = "precondition"  # right in itself, impossible in this state
     UNIMPLEMENTED = "unimplemented"  # not here yet
+    UNAUTHENTICATED = "unauthenticated"  # it does not say who it is
+    TIMEOUT = "timeout"  # it did not come in time
 
 
 class CallerError(IntoneError):

@@ -1,0 +1,92 @@
+# Everything a person does here, each as one command. Knows nothing of speech: it installs, checks and starts.
+# All of it works in .venv of this folder; `rm -rf .venv` starts over.
+
+PYTHON ?= python3
+# The range that was tested. Set TORCH_INDEX to take another build of it, for instance the small one without CUDA:
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH ?= torch>=2.11,<2.14
+TORCH_INDEX ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.h')
+CUDA_FILES := $(shell find csrc -name '*.cu' -o -name '*.cuh')
+# What an editable install does not pick up by itself. New or changed Python files need no second install.
+BUILT_FROM := setup.py pyproject.toml MANIFEST.in server/ops/build_flags.py $(CXX_FILES)
+TYPED := server client proto
+
+# The extension's build calls `ninja`, which lives in the environment.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint typing cuda-check format proto bench-ops clean
+
+help: ## What can be made (this list)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.installed ## Install, start a server, speak into demo/*.wav and draw where the time went
+	@$(BIN)/python -m intone.client.demo
+
+test: lint ## Install, check style and types, run every test
+	@echo "== tests"
+	@$(BIN)/pytest
+
+lint: $(VENV)/.installed-for-tests typing cuda-check ## Check style, formatting and types; change nothing
+	@echo "== ruff, clang-format, mypy"
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/clang-format --dry-run -Werror $(CXX_FILES) $(CUDA_FILES)
+	@MYPYPATH=build/typing $(BIN)/mypy $(TYPED:%=-p intone.%)
+
+# mypy cannot follow the editable install, which is an import hook: it is shown the package as links to our folders.
+typing:
+	@mkdir -p build/typing/intone
+	@for folder in $(TYPED); do ln -sfn ../../../$$folder build/typing/intone/$$folder; done
+	@ln -sfn ../../../proto/intone/v1 build/typing/intone/v1
+
+# Compiles without a GPU and without a CUDA build of torch; what is compiled is thrown away.
+cuda-check: $(VENV)/.installed-for-tests
+	@if command -v nvcc >/dev/null; then for file in $(filter %.cu,$(CUDA_FILES)); do echo "== nvcc $$file"; \
+	  nvcc -std=c++17 -arch=sm_90 -DUSE_CUDA -DTORCH_TARGET_VERSION=0x020b000000000000 -Icsrc \
+	    $$($(BIN)/python -c 'from torch.utils.cpp_extension import include_paths; print(*("-I" + p for p in include_paths()))') \
+	    -c $$file -o /dev/null || exit 1; done; fi
+
+format: $(VENV)/.installed-for-tests ## Format Python and C++, repair what ruff can
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+	@$(BIN)/clang-format -i $(CXX_FILES) $(CUDA_FILES)
+
+proto: $(VENV)/.installed-for-tests ## Generate the stubs beside the .proto files
+	@$(BIN)/python -m intone.proto.generate
+
+bench-ops: $(VENV)/.installed-for-tests ## Time the native operations against their references
+	@$(BIN)/python tests/bench/ops.py
+
+clean: ## Remove what was built; .venv stays
+	@rm -rf build dist demo *.egg-info server/ops/_C*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -f $(VENV)/.installed $(VENV)/.installed-for-tests
+	@find $(TYPED) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch comes first and by itself: the extension is compiled against the torch that is there (see setup.py).
+$(VENV)/.ready:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo >&2 \
+	  "intone needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12"; exit 1; }
+	@command -v c++ >/dev/null || { echo >&2 "intone needs a C++ compiler (c++), for instance: apt-get install g++"; exit 1; }
+	@echo "== [1/3] a Python environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "== [2/3] $(TORCH) (200 MB without CUDA, some GB with it: minutes, once)"
+	@$(PIP) 'setuptools>=77' wheel ninja
+	@$(PIP) '$(TORCH)' $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.ready $(BUILT_FROM)
+	@echo "== [3/3] intone with its dependencies; compiles the C++ extension (a minute or two)"
+	@$(PIP) --no-build-isolation -e '.[server,starter,plot]'
+	@touch $@
+
+$(VENV)/.installed-for-tests: $(VENV)/.ready $(BUILT_FROM) tests/oracle.txt
+	@echo "== [3/3] intone with its dependencies and the tools of the tests; compiles the C++ extension (minutes)"
+	@$(PIP) --no-build-isolation -e '.[server,starter,plot,test]'
+	@$(PIP) --no-deps -r tests/oracle.txt
+	@touch $(VENV)/.installed $@

@@ -1,0 +1,113 @@
+// snake on the CPU: x + sin²(αx) / (α + 1e-9), computed in float whatever the storage.
+
+#include <ATen/Dispatch.h>
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "check.h"
+#include "cpu/clones.h"
+
+namespace intone {
+namespace {
+
+constexpr int64_t kBlock = 1024;  // elements converted at a time: they stay in the first cache
+
+// sin² has period π: reduce to [-π/2, π/2], take an odd polynomial for the sine (error 5e-9), square it. π is split so
+// that multiples of its first two parts are exact up to 2^15 periods; beyond, αx itself is no longer exact enough to
+// matter. The clamp keeps the result in [0, 1] where the rounding trick ends (2^22 periods), and lets NaN through.
+inline float sin_squared(float y) {
+  constexpr float kRound = 12582912.0f;  // 1.5 · 2^23: adding it drops the fraction
+  constexpr float kInvPi = 0.318309886f, kPi1 = 3.140625f, kPi2 = 0x1.fbp-11f, kPi3 = 6.278329465e-7f;
+  constexpr float kHalfPi = 1.5707964f;
+  const float n = (y * kInvPi + kRound) - kRound;
+  float r = ((y - n * kPi1) - n * kPi2) - n * kPi3;
+  r = r > kHalfPi ? kHalfPi : r;
+  r = r < -kHalfPi ? -kHalfPi : r;
+  const float u = r * r;
+  const float sine = r + r * u * (-0.166666567f + u * (8.33301712e-3f + u * (-1.98066147e-4f + u * 2.60005481e-6f)));
+  return sine * sine;
+}
+
+// One α for the whole row: `[B, C, T]` with T contiguous.
+INTONE_CLONES void snake_over_time(const float* x, float* y, int64_t n, float alpha, float inverse) {
+  for (int64_t i = 0; i < n; ++i) y[i] = x[i] + sin_squared(alpha * x[i]) * inverse;
+}
+
+// One α for each element: C contiguous.
+INTONE_CLONES void snake_over_channels(const float* x, float* y, int64_t n, const float* alpha, const float* inverse) {
+  for (int64_t i = 0; i < n; ++i) y[i] = x[i] + sin_squared(alpha[i] * x[i]) * inverse[i];
+}
+
+// Runs `body(in, out, start, count)` on floats over a row of any storage type.
+template <typename T, typename Body>
+void in_floats(const T* x, T* y, int64_t n, const Body& body) {
+  if constexpr (std::is_same_v<T, float>) {
+    body(x, y, int64_t{0}, n);
+  } else {
+    float buffer[kBlock];
+    for (int64_t start = 0; start < n; start += kBlock) {
+      const int64_t count = std::min(kBlock, n - start);
+      for (int64_t i = 0; i < count; ++i) buffer[i] = static_cast<float>(x[start + i]);
+      body(buffer, buffer, start, count);
+      for (int64_t i = 0; i < count; ++i) y[start + i] = static_cast<T>(buffer[i]);
+    }
+  }
+}
+
+template <typename T>
+void snake_rows(const at::Tensor& x, at::Tensor& y, const std::vector<float>& alpha, const std::vector<float>& inverse,
+                bool channels_last) {
+  const int64_t channels = x.size(1), length = channels_last ? channels : x.size(2);
+  const int64_t rows = x.numel() / length;
+  const T* from = x.const_data_ptr<T>();
+  T* to = y.mutable_data_ptr<T>();
+  at::parallel_for(0, rows, std::max<int64_t>(1, at::internal::GRAIN_SIZE / length), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t c = row % channels;
+      in_floats(from + row * length, to + row * length, length,
+                [&](const float* in, float* out, int64_t start, int64_t count) {
+                  if (channels_last) {
+                    snake_over_channels(in, out, count, alpha.data() + start, inverse.data() + start);
+                  } else {
+                    snake_over_time(in, out, count, alpha[c], inverse[c]);
+                  }
+                });
+    }
+  });
+}
+
+at::Tensor snake_cpu(const at::Tensor& x, const at::Tensor& alpha) {
+  const Arg x_arg{"snake", "x", x}, alpha_arg{"snake", "alpha", alpha};
+  check_cpu(x_arg);
+  check_cpu(alpha_arg);
+  check_dim(x_arg, 3);
+  check_dim(alpha_arg, 1);
+  check_size(alpha_arg, 0, x.size(1));
+  check_same_dtype(alpha_arg, x_arg);
+  const bool contiguous = x.is_contiguous();
+  TORCH_CHECK(contiguous || x.transpose(1, 2).is_contiguous(), "snake: x has strides ", x.strides(),
+              ", expected [B, C, T] contiguous or channels last");
+
+  at::Tensor y = at::empty_like(x);  // keeps either layout
+  if (x.numel() == 0) return y;
+  std::vector<float> a(x.size(1)), inverse(x.size(1));
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, x.scalar_type(), "snake", [&] {
+    const scalar_t* values = alpha.contiguous().const_data_ptr<scalar_t>();
+    for (size_t c = 0; c < a.size(); ++c) {
+      a[c] = static_cast<float>(values[c]);
+      inverse[c] = 1.0f / (a[c] + 1e-9f);
+    }
+    snake_rows<scalar_t>(x, y, a, inverse, !contiguous);
+  });
+  return y;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(intone, CPU, m) { m.impl("snake", snake_cpu); }
+
+}  // namespace intone

@@ -1,0 +1,247 @@
+"""The composition root: loads the engines, wires the services, serves, and stops in good order."""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from intone.proto import speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
+from intone.server.config import Config, ConfigError
+from intone.server.engines.base import Engine
+from intone.server.errors import CallerError, EngineError
+from intone.server.interceptors import BearerToken, Decoding
+from intone.server.metrics import Metrics
+from intone.server.normalizer import Normalizer
+from intone.server.router import Router
+from intone.server.segmenter import Segmenter
+from intone.server.service import SpeechService
+from intone.server.session import Services
+from intone.server.voice_service import VoiceService, prepare
+from intone.server.voices import VoiceStore
+from intone.server.worker import Worker
+
+log = logging.getLogger(__name__)
+
+SERVICES = (
+    speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name,
+    voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name,
+)
+
+CHANNEL_OPTIONS = [
+    # A half-open client is found within a minute; a client may ping as often as every ten seconds.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Two servers on one port would share its connections at random; better to fail and say so.
+    ("grpc.so_reuseport", 0),
+]
+
+
+class App:
+    """A server that serves, from `serving` to `stop`."""
+
+    def __init__(self, server: Any, port: int, health_servicer: Any, service: SpeechService, drain_s: float) -> None:
+        self.port = port
+        self._server, self._health, self._service, self._drain_s = server, health_servicer, service, drain_s
+
+    @property
+    def service(self) -> SpeechService:
+        """For tests and benchmarks that look inside."""
+        return self._service
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Health says NOT_SERVING, new streams are refused, open ones finish what they have begun, or are cut after
+        `grace_s` seconds (default: the setting `drain_s`)."""
+        await self._health.enter_graceful_shutdown()
+        self._service.drain()
+        await self._server.stop(self._drain_s if grace_s is None else grace_s)
+
+
+@contextlib.asynccontextmanager
+async def serving(config: Config, engines: dict[str, Callable[[], Engine]] | None = None) -> AsyncIterator[App]:
+    """A server with its engines loaded and its port bound.
+
+    Args:
+        config: settings.
+        engines: loaders by name, instead of those that the settings name.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+        CheckpointError: a model folder cannot be used.
+    """
+    workers: dict[str, Worker] = {}
+    app = None
+    try:
+        for name, load in (engine_loaders(config) if engines is None else engines).items():
+            log.info("loading %s", name)
+            workers[name] = await Worker.launch(name, load, config.max_batch)
+            log.info("loaded %s: %s, on %s", name, workers[name].info.model, workers[name].info.device)
+        app = await _start(config, workers)
+        yield app
+    finally:
+        if app is not None:
+            await app.stop(0)
+        for worker in workers.values():
+            worker.close()
+
+
+def engine_loaders(config: Config) -> dict[str, Callable[[], Engine]]:
+    """How to load each engine that the settings name. Called on the engine's own thread.
+
+    Raises:
+        ConfigError: no engine is named.
+    """
+    threads = config.threads or os.cpu_count() or 1
+    loaders: dict[str, Callable[[], Engine]] = {}
+    if config.voxcpm:
+        loaders["voxcpm"] = lambda: _load_voxcpm(config, threads)
+    if config.starter:
+        loaders["starter"] = lambda: _load_starter(threads)
+    if not loaders:
+        raise ConfigError("there is no engine to load: give --voxcpm FOLDER, or leave --no-starter out")
+    return loaders
+
+
+def _load_voxcpm(config: Config, threads: int) -> Engine:
+    # Torch takes a second to import: a server with the starter voice alone does without it.
+    from intone.server.engines.voxcpm.engine import VoxCPMEngine
+
+    if config.random_weights:
+        return VoxCPMEngine.random(config.voxcpm, dtype=config.dtype, threads=threads)
+    lora = Path(config.voxcpm_lora).expanduser() if config.voxcpm_lora else None
+    return VoxCPMEngine.load(Path(config.voxcpm).expanduser(), dtype=config.dtype, threads=threads, lora=lora)
+
+
+def _load_starter(threads: int) -> Engine:
+    # Brings onnxruntime, which a server without the starter voice need not have installed.
+    from intone.server.engines.starter import StarterEngine
+
+    return StarterEngine.load(threads)
+
+
+async def _start(config: Config, workers: dict[str, Worker]) -> App:
+    store = VoiceStore(Path(config.voices).expanduser() if config.voices else None)
+    await _refit(store, workers)
+    _check_default_voice(config, store)
+    metrics = Metrics()
+    interceptors: list[Any] = [BearerToken(config.token)] if config.token else []
+    server = grpc.aio.server(interceptors=[*interceptors, Decoding()], options=CHANNEL_OPTIONS)
+    service = SpeechService(config, _services(config, workers, store), metrics)
+    speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(config, store, workers), server)
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    port = _bind(server, config)
+    await server.start()
+    for name in ("", *SERVICES):
+        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    if config.metrics_port:
+        metrics.serve(config.host, config.metrics_port)
+    return App(server, port, health_servicer, service, config.drain_s)
+
+
+def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> Services:
+    normalizers = {True: Normalizer(enabled=True), False: Normalizer(enabled=False)}
+    return Services(
+        workers=workers,
+        router=Router(config.default_engine, config.emotion_threshold),
+        find_voice=lambda name: store.get(name, "voice"),
+        segmenter=lambda normalize: Segmenter(
+            normalizers[normalize],
+            first_unit_min_characters=config.first_unit_characters,
+            unit_min_characters=min(20, config.max_unit_characters - 1),
+            unit_max_characters=config.max_unit_characters,
+        ),
+        draw_seed=lambda: secrets.randbits(63),
+        clock=asyncio.get_running_loop().time,
+        max_open_utterances=config.max_open_utterances,
+        max_utterance_characters=config.max_utterance_characters,
+        wait_ms=config.wait_ms,
+        chunk_ms=config.chunk_ms,
+    )
+
+
+async def _refit(store: VoiceStore, workers: dict[str, Worker]) -> None:
+    """Prepare stored voices again for engines whose weights they were not made with."""
+    for voice in store.list():
+        lacking = {
+            name: worker
+            for name, worker in workers.items()
+            if worker.info.clones_voices and voice.made_for(name, worker.fingerprint) is None
+        }
+        if voice.recording is None or not lacking:
+            continue
+        try:
+            prepared, _ = await prepare(voice.recording, lacking)
+        except (CallerError, EngineError) as error:
+            log.warning("voice %s: %s", voice.name, error)
+            continue
+        store.add(dataclasses.replace(voice, prepared={**voice.prepared, **prepared}), replace=True)
+        log.info("voice %s prepared again for %s", voice.name, ", ".join(prepared))
+
+
+def _check_default_voice(config: Config, store: VoiceStore) -> None:
+    try:
+        store.get(config.default_voice)
+    except CallerError as error:
+        raise ConfigError(f"default_voice: {error}; the folder of voices is {config.voices or 'not set'}") from error
+
+
+def _bind(server: Any, config: Config) -> int:
+    address = f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}"
+    try:
+        if config.tls_certificate:
+            return int(server.add_secure_port(address, _credentials(config)))
+        return int(server.add_insecure_port(address))
+    except RuntimeError as error:
+        raise ConfigError(f"cannot listen on {address}: is another server there? ({error})") from error
+
+
+def _credentials(config: Config) -> Any:
+    files = {}
+    for name in ("tls_certificate", "tls_key", "tls_client_ca"):
+        if path := getattr(config, name):
+            try:
+                files[name] = Path(path).expanduser().read_bytes()
+            except OSError as error:
+                raise ConfigError(f"{name}: cannot read {path}: {error.strerror}") from error
+    return grpc.ssl_server_credentials(
+        [(files["tls_key"], files["tls_certificate"])],
+        root_certificates=files.get("tls_client_ca"),
+        require_client_auth="tls_client_ca" in files,
+    )
+
+
+async def run(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with serving(config) as app:
+        if config.port_file:
+            _write_port(Path(config.port_file), app.port)
+        log.info("serving on %s:%d", config.host, app.port)
+        await stopping.wait()
+        log.info("stopping: %d streams are open, they have %g s", app.service.open_streams, config.drain_s)
+        await app.stop()
+    log.info("stopped")
+
+
+def _write_port(path: Path, port: int) -> None:
+    """Whole or not at all: whoever waits for the file must never read half a number."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(f"{port}\n", "utf8")
+    part.replace(path)

@@ -1,0 +1,126 @@
+"""Samples on their way out: encoding, rates, slices, fades. Knows no streams, no engines, no files."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from intone.server.domain import Samples
+
+SUPPORTED_RATES_HZ = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
+"""Rates a client may ask for."""
+
+ENCODINGS = {"pcm_s16le": 2, "pcm_f32le": 4, "mulaw": 1, "alaw": 1}
+"""Bytes for each sample, by encoding."""
+
+AUDIBLE = 1e-3
+"""Peak below which audio counts as silence: -60 dB of full scale."""
+
+
+class Encoder:
+    """Samples → bytes of one encoding, headerless.
+
+    Integers and G.711 clip at full scale and round to the nearest 16-bit value; float32 passes as it is.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        assert encoding in ENCODINGS, encoding
+        self.encoding = encoding
+        self.bytes_per_sample = ENCODINGS[encoding]
+        makers = {"mulaw": _mulaw_table, "alaw": _alaw_table}
+        self._table = makers[encoding]() if encoding in makers else None
+
+    def encode(self, samples: Samples) -> bytes:
+        """`[T]` float32 → `T * bytes_per_sample` bytes."""
+        if self.encoding == "pcm_f32le":
+            return samples.astype("<f4", copy=False).tobytes()
+        pcm = to_int16(samples)
+        if self._table is None:
+            return pcm.astype("<i2", copy=False).tobytes()
+        return self._table[pcm.view(np.uint16)].tobytes()
+
+
+def to_int16(samples: Samples) -> NDArray[np.int16]:
+    """Float32 in [-1, 1) → 16 bits: times 32768, to the nearest, clipped. Exact for audio that came from 16 bits."""
+    pcm: NDArray[np.int16] = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
+    return pcm
+
+
+def _every_int16() -> NDArray[np.int32]:
+    """All 16-bit values, each at the index of its bit pattern. `[65536]`"""
+    return np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.int32)
+
+
+def _segment(magnitude: NDArray[np.int32], first_end: int) -> NDArray[np.int32]:
+    """G.711 segment 0..7 of each magnitude; segments end at `first_end`, then double."""
+    ends = first_end * 2 ** np.arange(8)
+    return np.searchsorted(ends, magnitude, side="right").astype(np.int32)
+
+
+def _mulaw_table() -> NDArray[np.uint8]:
+    """ITU-T G.711 mu-law of every 16-bit value, by bit pattern; the low two bits are dropped. `[65536]`"""
+    linear = _every_int16() >> 2
+    magnitude = np.minimum(np.abs(linear), 8159) + 33  # the bias makes every segment begin at a power of two
+    segment = _segment(magnitude, 64)
+    code = (segment << 4) | ((magnitude >> (segment + 1)) & 15)
+    return (code ^ np.where(linear < 0, 0x7F, 0xFF)).astype(np.uint8)
+
+
+def _alaw_table() -> NDArray[np.uint8]:
+    """ITU-T G.711 A-law of every 16-bit value, by bit pattern; the low three bits are dropped. `[65536]`"""
+    linear = _every_int16() >> 3
+    magnitude = np.where(linear < 0, -linear - 1, linear)
+    segment = _segment(magnitude, 32)
+    code = (segment << 4) | ((magnitude >> np.maximum(segment, 1)) & 15)
+    return (code ^ np.where(linear < 0, 0x55, 0xD5)).astype(np.uint8)
+
+
+class Resampler:
+    """One signal from one rate to another, piece by piece; any pieces give the samples that the whole gives.
+
+    Equal rates pass samples through untouched. The filter holds back a few milliseconds until `last`.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        self._stream = None if from_hz == to_hz else soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32")
+        self._ended = False
+
+    def push(self, samples: Samples, last: bool = False) -> Samples:
+        """Take the next samples `[T]`, return what is final; nothing may follow `last`."""
+        assert not self._ended, "push after last"
+        self._ended = last
+        if self._stream is None or (len(samples) == 0 and not last):
+            return samples
+        resampled: Samples = self._stream.resample_chunk(np.ascontiguousarray(samples, np.float32), last=last)
+        return resampled
+
+
+def slices(samples: Samples, max_samples: int) -> Iterator[Samples]:
+    """Consecutive views of at most `max_samples` samples; none for no samples."""
+    for start in range(0, len(samples), max_samples):
+        yield samples[start : start + max_samples]
+
+
+def fade(samples: Samples, in_samples: int = 0, out_samples: int = 0) -> Samples:
+    """A copy that rises from silence over its first samples and falls to it over its last (raised cosine)."""
+    faded = samples.copy()
+    rise, fall = min(in_samples, len(faded)), min(out_samples, len(faded))
+    faded[:rise] *= _ramp(rise)
+    faded[len(faded) - fall :] *= _ramp(fall)[::-1]
+    return faded
+
+
+def _ramp(length: int) -> Samples:
+    """Half a raised cosine from 0 towards 1. `[length]`"""
+    return (0.5 - 0.5 * np.cos(np.pi * np.arange(length) / max(length, 1))).astype(np.float32)
+
+
+def silence(duration_ms: float, rate_hz: int) -> Samples:
+    """Zeros for `duration_ms` at `rate_hz`."""
+    return np.zeros(round(duration_ms * rate_hz / 1000), np.float32)
+
+
+def is_audible(samples: Samples) -> bool:
+    """Whether any sample reaches `AUDIBLE`."""
+    return len(samples) > 0 and float(np.max(np.abs(samples))) >= AUDIBLE

@@ -1,0 +1,177 @@
+"""The engine of a fresh machine: the small packaged English voice `hibari-tts`. Knows no other engine, no streams."""
+
+import re
+import time
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from intone.server.audio import AUDIBLE, fade
+from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
+from intone.server.errors import CallerError, CheckpointError, Fault
+
+_CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
+_PIECE_PHONEMES = 100  # about 7 s of speech: what one step makes when a sentence has clauses to cut it at
+_MAX_PIECE_PHONEMES = 300  # one clause longer than this is cut between words: the model reads 400 well
+_RATE_HZ = 24_000
+_LEAD_MS = 40  # kept before the first sound: the model begins with 250 to 320 ms of silence
+_SENTENCE_TAIL_MS, _CLAUSE_TAIL_MS = 350, 120  # kept after the last sound, of about 400 ms
+_FADE_MS = 5
+
+
+@dataclass(slots=True)
+class StarterState:
+    """One unit on its way: sentences still to be read, phonemes still to be spoken."""
+
+    sentences: list[str]
+    seed: int
+    max_samples: int | None
+    pieces: list[str] = field(default_factory=list)
+    spoken_pieces: int = 0
+    spoken_samples: int = 0
+
+
+class StarterEngine:
+    """English, one voice, no emotion: about a hundred times faster than speech on one CPU core.
+
+    Implements `intone.server.engines.base.Engine`; one step speaks one sentence, or some clauses of a long one.
+    """
+
+    def __init__(self, model: Any, threads: int) -> None:
+        self._model = model
+        self._info = EngineInfo(
+            name="starter",
+            model="hibari-tts 0.2.1 (heart)",
+            sample_rate_hz=_RATE_HZ,
+            languages=("en",),
+            trained=True,
+            clones_voices=False,
+            voices_emotion=False,
+            device=f"cpu, {threads} thread" + ("s" if threads > 1 else ""),
+        )
+
+    @classmethod
+    def load(cls, threads: int = 1) -> "StarterEngine":
+        """Load the packaged model and its lexicon, and speak once so that the first caller does not wait for it.
+
+        Raises:
+            CheckpointError: the package is not installed.
+        """
+        try:
+            from hibari import Hibari  # optional, and it imports onnxruntime
+        except ImportError as error:
+            raise CheckpointError("starter", "hibari-tts is missing: pip install 'intone[starter]'") from error
+        model = Hibari(voice="heart", threads=threads)
+        model("Ready, qwyzz.", seed=0)  # the second word is in no lexicon: it loads the net for such words
+        return cls(model, threads)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is."""
+        return self._info
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the weights, which come with the package."""
+        return "hibari-tts-0.2.1-heart"
+
+    def prepare_voice(self, recording: Recording) -> PreparedVoice:
+        """Always refuses: the model has one voice."""
+        raise CallerError("audio", "the starter engine has one voice and cannot clone another", Fault.PRECONDITION)
+
+    def start(self, request: SpeakRequest) -> StarterState:
+        """Begin a unit.
+
+        Raises:
+            CallerError: no Latin letter and no digit in the text.
+        """
+        if not any(_readable(character) for character in request.text):
+            raise CallerError(
+                "text", "the starter engine reads English; there is no Latin letter or digit in this text"
+            )
+        limit_ms = request.options.max_audio_ms
+        max_samples = None if limit_ms is None else limit_ms * _RATE_HZ // 1000
+        return StarterState(self._model.split_sentences(request.text), request.seed, max_samples)
+
+    def step(self, states: Sequence[StarterState]) -> list[Step]:
+        """Speak the next piece of each unit; noise is drawn from (seed, piece), so company changes nothing."""
+        return [self._step(state) for state in states]
+
+    def _step(self, state: StarterState) -> Step:
+        began_s = time.perf_counter()
+        while not state.pieces and state.sentences:
+            state.pieces = _pieces(self._model.g2p(state.sentences.pop(0)))
+        if not state.pieces:
+            return Step(None, done=True)
+        phonemes = state.pieces.pop(0)
+        noise = np.random.default_rng([state.seed, state.spoken_pieces])
+        pcm = _trim(
+            self._model.from_ids(self._model.ids(phonemes), rng=noise), ends_sentence=phonemes[-1] not in ",;:—"
+        )
+        state.spoken_pieces += 1
+        pcm, cut = _cut(pcm, state)
+        state.spoken_samples += len(pcm)
+        done = cut or not (state.pieces or state.sentences)
+        elapsed_ms = 1000 * (time.perf_counter() - began_s)
+        return Step(pcm, done=done, cut=cut, stage_ms={"synthesis": elapsed_ms})
+
+
+def unspeakable(text: str) -> bool:
+    """Whether `text` has a letter that the starter engine cannot read: one of another script than Latin."""
+    return any(character.isalpha() and not _readable(character) for character in text)
+
+
+def _readable(character: str) -> bool:
+    """Whether the engine reads this character out: a Latin letter or an ASCII digit."""
+    if character.isascii():
+        return character.isalnum()
+    return character.isalpha() and "LATIN" in unicodedata.name(character, "")
+
+
+def _pieces(phonemes: str) -> list[str]:
+    """One sentence in pieces for one step each: cut after clauses, where a clause is very long between words."""
+    parts = [part for clause in _CLAUSE_END.split(phonemes) for part in _words(clause)]
+    pieces: list[str] = []
+    for part in parts:
+        if pieces and len(pieces[-1]) + 1 + len(part) <= _PIECE_PHONEMES:
+            pieces[-1] += " " + part
+        else:
+            pieces.append(part)
+    return [piece for piece in pieces if any(character.isalpha() for character in piece)]
+
+
+def _words(clause: str) -> list[str]:
+    """`clause` whole, or in parts of at most `_MAX_PIECE_PHONEMES` where it is longer."""
+    parts: list[str] = []
+    while len(clause) > _MAX_PIECE_PHONEMES:
+        cut = clause.rfind(" ", 1, _MAX_PIECE_PHONEMES)
+        cut = cut if cut > 0 else _MAX_PIECE_PHONEMES
+        parts.append(clause[:cut])
+        clause = clause[cut:].lstrip()
+    return [*parts, clause]
+
+
+def _trim(pcm: Samples, ends_sentence: bool) -> Samples:
+    """Shorten the silence at both ends, so that pieces follow each other as in speech and the first sound is early."""
+    audible = np.flatnonzero(np.abs(pcm) >= AUDIBLE)
+    if len(audible) == 0:
+        return pcm
+    tail_ms = _SENTENCE_TAIL_MS if ends_sentence else _CLAUSE_TAIL_MS
+    first = max(0, int(audible[0]) - _LEAD_MS * _RATE_HZ // 1000)
+    last = int(audible[-1]) + 1 + tail_ms * _RATE_HZ // 1000
+    edge = _FADE_MS * _RATE_HZ // 1000
+    return fade(pcm[first:last], edge, edge)
+
+
+def _cut(pcm: Samples, state: StarterState) -> tuple[Samples, bool]:
+    """`pcm` within the unit's limit, and whether the limit ended it."""
+    if state.max_samples is None:
+        return pcm, False
+    room = state.max_samples - state.spoken_samples
+    more = bool(state.pieces or state.sentences)
+    if len(pcm) < room or (len(pcm) == room and not more):
+        return pcm, False
+    return fade(pcm[:room], out_samples=_FADE_MS * _RATE_HZ // 1000), True

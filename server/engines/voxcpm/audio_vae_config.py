@@ -1,0 +1,185 @@
+"""Sizes, tensor names and untrained weights of VoxCPM's audio VAE. Knows nothing of how it computes.
+
+"Version" 1 belongs to VoxCPM 0.5B and 1.5, 2 to VoxCPM 2: it pads the encoder's odd strides differently and its decoder
+is told the output rate.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from intone.server.errors import CheckpointError
+
+KERNEL = 7
+DILATIONS = (1, 3, 9)
+
+
+@dataclass(frozen=True)
+class AudioVAEConfig:
+    """Sizes, as `audio_vae_config` of a published `config.json` has them; the defaults are those of version 1.
+
+    Attributes:
+        sample_rate_hz: of the audio `encode` takes.
+        out_sample_rate_hz: of the audio `decode` gives.
+        sr_bin_boundaries: rates that separate the classes of output rate; empty where the decoder is not told.
+    """
+
+    version: int = 1
+    encoder_dim: int = 128
+    encoder_rates: tuple[int, ...] = (2, 5, 8, 8)
+    decoder_dim: int = 1536
+    decoder_rates: tuple[int, ...] = (8, 8, 5, 2)
+    latent_dim: int = 64
+    sample_rate_hz: int = 16000
+    out_sample_rate_hz: int = 16000
+    sr_bin_boundaries: tuple[int, ...] = ()
+
+    @classmethod
+    def from_json(cls, architecture: str, d: Mapping[str, Any] | None) -> "AudioVAEConfig":
+        """From `architecture` and `audio_vae_config` of `config.json`; what is absent has the official default.
+
+        Raises:
+            CheckpointError: a value of the wrong kind, or a variant that no released model uses.
+        """
+        if architecture not in ("voxcpm", "voxcpm2"):
+            raise CheckpointError("voxcpm", f"config.json: architecture {architecture!r}, expected voxcpm or voxcpm2")
+        given = dict(d or {})
+        version = 2 if architecture == "voxcpm2" else 1
+        _refuse_variants(given, version)
+        base = V2 if version == 2 else cls()
+        names = {"sample_rate_hz": "sample_rate", "out_sample_rate_hz": "out_sample_rate"}
+        values: dict[str, Any] = {"version": version}
+        for name in (f.name for f in fields(cls) if f.name != "version"):
+            key = names.get(name, name)
+            if key in given and (version == 2 or name not in ("out_sample_rate_hz", "sr_bin_boundaries")):
+                values[name] = _checked(key, given[key], getattr(base, name))
+            else:
+                values[name] = getattr(base, name)
+        if version == 1:
+            values["out_sample_rate_hz"] = values["sample_rate_hz"]
+        return cls(**values)
+
+    @property
+    def encoder_channels(self) -> list[int]:
+        """Channels after the first convolution and after each downsampling."""
+        return [self.encoder_dim << i for i in range(len(self.encoder_rates) + 1)]
+
+    @property
+    def decoder_channels(self) -> list[int]:
+        """Channels before the first upsampling and after each."""
+        return [self.decoder_dim >> i for i in range(len(self.decoder_rates) + 1)]
+
+
+V2 = AudioVAEConfig(
+    version=2,
+    decoder_dim=2048,
+    decoder_rates=(8, 6, 5, 2, 2, 2),
+    out_sample_rate_hz=48000,
+    sr_bin_boundaries=(20000, 30000, 40000),
+)
+"""The published configuration of VoxCPM 2, and the defaults of its kind."""
+
+
+def _refuse_variants(given: Mapping[str, Any], version: int) -> None:
+    """Switches of the official package that change the mathematics and that no released model sets."""
+    expected: list[tuple[str, tuple[Any, ...]]] = [("depthwise", (True,)), ("use_noise_block", (False,))]
+    if version == 2:
+        expected += [("cond_type", ("scale_bias", "scale_bias_init")), ("cond_out_layer", (False,))]
+    for key, supported in expected:
+        if given.get(key, supported[0]) not in supported:
+            wanted = " or ".join(map(repr, supported))
+            raise CheckpointError(
+                "voxcpm",
+                f"config.json: audio_vae_config.{key} is {given[key]!r}; only {wanted} is supported, as in every released model",
+            )
+
+
+def _checked(key: str, value: Any, like: int | tuple[int, ...]) -> int | tuple[int, ...]:
+    """`value` as a positive integer, or as a tuple of them where `like` is one; strides are at least 2."""
+    least = 2 if key.endswith("_rates") else 1
+    items = value if isinstance(like, tuple) else [value]
+    if items is None and key == "sr_bin_boundaries":
+        return ()
+    good = isinstance(items, list | tuple) and all(type(item) is int and item >= least for item in items)
+    if not good or (key.endswith("_rates") and not items):
+        kind = "a list of integers" if isinstance(like, tuple) else "an integer"
+        raise CheckpointError(
+            "voxcpm", f"config.json: audio_vae_config.{key} is {value!r}, expected {kind}, {least} or more"
+        )
+    return tuple(items) if isinstance(like, tuple) else items[0]
+
+
+def tensor_shapes(config: AudioVAEConfig) -> dict[str, tuple[int, ...]]:
+    """Published name → shape of every tensor in the checkpoint, weight norm unfolded, what inference skips included."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def conv(name: str, *weight: int, out: int | None = None) -> None:
+        shapes[f"{name}.weight_g"] = (weight[0], 1, 1)
+        shapes[f"{name}.weight_v"] = weight
+        shapes[f"{name}.bias"] = (weight[0] if out is None else out,)
+
+    def units(block: str, first: int, channels: int) -> None:
+        for n in range(first, first + len(DILATIONS)):
+            shapes[f"{block}.{n}.block.0.alpha"] = shapes[f"{block}.{n}.block.2.alpha"] = (1, channels, 1)
+            conv(f"{block}.{n}.block.1", channels, 1, KERNEL)
+            conv(f"{block}.{n}.block.3", channels, channels, 1)
+
+    wide = config.encoder_channels
+    conv("encoder.block.0", wide[0], 1, KERNEL)
+    for i, rate in enumerate(config.encoder_rates):
+        block = f"encoder.block.{i + 1}.block"
+        units(block, 0, wide[i])
+        shapes[f"{block}.3.alpha"] = (1, wide[i], 1)
+        conv(f"{block}.4", wide[i + 1], wide[i], 2 * rate)
+    for name in ("fc_mu", "fc_logvar"):
+        conv(f"encoder.{name}", config.latent_dim, wide[-1], 3)
+
+    wide = config.decoder_channels
+    conv("decoder.model.0", config.latent_dim, 1, KERNEL)
+    conv("decoder.model.1", wide[0], config.latent_dim, 1)
+    for i, rate in enumerate(config.decoder_rates):
+        block = f"decoder.model.{i + 2}.block"
+        shapes[f"{block}.0.alpha"] = (1, wide[i], 1)
+        conv(f"{block}.1", wide[i], wide[i + 1], 2 * rate, out=wide[i + 1])
+        units(block, 2, wide[i + 1])
+        if config.sr_bin_boundaries:
+            embedding = (len(config.sr_bin_boundaries) + 1, wide[i])
+            shapes[f"decoder.sr_cond_model.{i + 2}.scale_embed.weight"] = embedding
+            shapes[f"decoder.sr_cond_model.{i + 2}.bias_embed.weight"] = embedding
+    head = len(config.decoder_rates) + 2
+    shapes[f"decoder.model.{head}.alpha"] = (1, wide[-1], 1)
+    conv(f"decoder.model.{head + 1}", 1, wide[-1], KERNEL)
+    if config.sr_bin_boundaries:
+        shapes["decoder.sr_bin_boundaries"] = (len(config.sr_bin_boundaries),)
+    return shapes
+
+
+def random_tensors(config: AudioVAEConfig, generator: torch.Generator) -> dict[str, Tensor]:
+    """An untrained checkpoint under the published names, the same for the same generator state.
+
+    Gains keep the variance of what passes through near 1, so that latents of variance 1 decode to noise of about a
+    tenth of full scale.
+    """
+    head = f"decoder.model.{len(config.decoder_rates) + 3}"
+    gains = {head: 0.1}
+    for i, rate in enumerate(config.decoder_rates):
+        gains[f"decoder.model.{i + 2}.block.1"] = math.sqrt(rate / 2) * 0.8
+    tensors: dict[str, Tensor] = {}
+    for name, shape in tensor_shapes(config).items():
+        layer, kind = name.rsplit(".", 1)
+        if kind == "sr_bin_boundaries":
+            tensors[name] = torch.tensor(config.sr_bin_boundaries, dtype=torch.int32)
+            continue
+        noise = torch.randn(shape, generator=generator)
+        if kind == "weight_g":
+            ordinary = 0.3 if layer.endswith(".block.3") else 0.9  # the former ends a residual unit
+            tensors[name] = gains.get(layer, ordinary) * (1 + 0.1 * noise.clamp(-3, 3))
+        elif kind == "alpha" or "scale_embed" in name:
+            tensors[name] = 1 + 0.1 * noise.clamp(-3, 3)
+        else:
+            tensors[name] = noise if kind == "weight_v" else 0.02 * noise
+    return tensors

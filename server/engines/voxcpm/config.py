@@ -1,0 +1,254 @@
+"""What a VoxCPM checkpoint is, read from its `config.json`. Knows nothing of tensors.
+
+Keys the released models carry but never use at inference are ignored; what would change the arithmetic is read or
+refused in words.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from intone.server.engines.voxcpm.audio_vae import AudioVAEConfig
+from intone.server.errors import CheckpointError
+
+ENGINE = "voxcpm"
+
+
+@dataclass(frozen=True, slots=True)
+class RopeConfig:
+    """Rotary embedding shared by all stacks of a model. `factors` stretches each of the head_dim / 2 frequencies."""
+
+    theta: float
+    factors: tuple[float, ...]
+    max_positions: int
+    original_positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class StackConfig:
+    """One stack of transformer layers; `rope` is None for a stack without positions."""
+
+    layers: int
+    hidden: int
+    feed_forward: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    norm_eps: float
+    rope: RopeConfig | None
+
+
+@dataclass(frozen=True, slots=True)
+class VoxCPMConfig:
+    """A whole model.
+
+    Attributes:
+        version: 1 for 0.5B and 1.5 (`architecture` "voxcpm" or absent), 2 for 2 ("voxcpm2").
+        patch_frames: latent frames in a patch, the unit of the language models.
+        latent_dim: numbers in a latent frame.
+        max_length: positions that the language models may see, prompt included.
+        mean_mode: whether the diffusion transformer is told the length of each step.
+        trained: False in the checkpoints that `sizes.py` writes.
+    """
+
+    version: int
+    base: StackConfig
+    residual: StackConfig
+    local_encoder: StackConfig
+    local_dit: StackConfig
+    vocabulary: int
+    patch_frames: int
+    latent_dim: int
+    fsq_dim: int
+    fsq_scale: int
+    max_length: int
+    mean_mode: bool
+    vae: AudioVAEConfig
+    trained: bool = True
+
+    @classmethod
+    def load(cls, path: Path) -> "VoxCPMConfig":
+        """Read `config.json`.
+
+        Raises:
+            CheckpointError: the file cannot be read, or describes a model that this code does not compute.
+        """
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(ENGINE, f"cannot read {path}: {error}") from error
+        if not isinstance(document, dict):
+            raise CheckpointError(ENGINE, f"{path}: found {type(document).__name__}, expected an object")
+        try:
+            return cls.from_json(document)
+        except CheckpointError as error:
+            raise CheckpointError(ENGINE, f"{path}: {error}") from error
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "VoxCPMConfig":
+        """Build from the parsed file, with the official package's defaults for absent keys.
+
+        Raises:
+            CheckpointError: names the key, what was found and what was expected.
+        """
+        root = _Section(document, "")
+        architecture = root.text("architecture", "voxcpm").lower()
+        if architecture not in ("voxcpm", "voxcpm2"):
+            raise CheckpointError(ENGINE, f"architecture: found {architecture!r}, expected 'voxcpm' or 'voxcpm2'")
+        version = 2 if architecture == "voxcpm2" else 1
+        lm, encoder, dit = root.section("lm_config"), root.section("encoder_config"), root.section("dit_config")
+        base = _language_stack(lm)
+        config = cls(
+            version=version,
+            base=base,
+            residual=_residual_stack(base, root, version),
+            local_encoder=_local_stack(base, encoder),
+            local_dit=_local_stack(base, dit),
+            vocabulary=lm.count("vocab_size"),
+            patch_frames=root.count("patch_size", 4 if version == 2 else 2),
+            latent_dim=root.count("feat_dim", 64),
+            fsq_dim=root.count("scalar_quantization_latent_dim", 512 if version == 2 else 256),
+            fsq_scale=root.count("scalar_quantization_scale", 9),
+            max_length=root.count("max_length", 8192 if version == 2 else 4096),
+            # The key moved between the versions; a key of the other version is not read by the official package either.
+            mean_mode=dit.flag("dit_mean_mode", False) if version == 2 else root.flag("dit_mean_mode", False),
+            vae=AudioVAEConfig.from_json(architecture, document.get("audio_vae_config")),
+            trained=root.flag("trained", True),
+        )
+        _check(config)
+        return config
+
+
+class _Section:
+    """One object of the file; every read names the key it fails on."""
+
+    def __init__(self, values: Mapping[str, Any], path: str) -> None:
+        self._values, self._path = values, path
+
+    def section(self, key: str) -> "_Section":
+        value = self._values.get(key)
+        if not isinstance(value, Mapping):
+            raise self._wrong(key, "an object")
+        return _Section(value, f"{self._path}{key}.")
+
+    def count(self, key: str, default: int | None = None) -> int:
+        value = self._values.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise self._wrong(key, "a positive integer")
+        return value
+
+    def optional_count(self, key: str) -> int | None:
+        return None if self._values.get(key) is None else self.count(key)
+
+    def number(self, key: str) -> float:
+        value = self._values.get(key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+            raise self._wrong(key, "a positive number")
+        return float(value)
+
+    def numbers(self, key: str) -> tuple[float, ...]:
+        value = self._values.get(key)
+        if not isinstance(value, list) or not all(isinstance(n, int | float) and n > 0 for n in value):
+            raise self._wrong(key, "a list of positive numbers")
+        return tuple(float(n) for n in value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._values.get(key, default)
+        if not isinstance(value, bool):
+            raise self._wrong(key, "true or false")
+        return value
+
+    def text(self, key: str, default: str) -> str:
+        value = self._values.get(key, default)
+        if not isinstance(value, str):
+            raise self._wrong(key, "a string")
+        return value
+
+    def _wrong(self, key: str, expected: str) -> CheckpointError:
+        found = repr(self._values[key])[:60] if key in self._values else "nothing"
+        return CheckpointError(ENGINE, f"{self._path}{key}: found {found}, expected {expected}")
+
+
+def _language_stack(lm: _Section) -> StackConfig:
+    if lm.flag("use_mup", True):  # absent means true in the official package
+        raise CheckpointError(
+            ENGINE,
+            "lm_config.use_mup: found true (or nothing, which means true), expected false: the muP scalings "
+            "(scale_emb, scale_depth) are not implemented, and no released model uses them",
+        )
+    hidden, heads = lm.count("hidden_size"), lm.count("num_attention_heads")
+    scaling = lm.section("rope_scaling")
+    max_positions = lm.count("max_position_embeddings")
+    original_positions = scaling.count("original_max_position_embeddings")
+    rope = RopeConfig(
+        theta=lm.number("rope_theta"),
+        factors=scaling.numbers("long_factor" if max_positions > original_positions else "short_factor"),
+        max_positions=max_positions,
+        original_positions=original_positions,
+    )
+    return StackConfig(
+        layers=lm.count("num_hidden_layers"),
+        hidden=hidden,
+        feed_forward=lm.count("intermediate_size"),
+        heads=heads,
+        kv_heads=lm.count("num_key_value_heads"),
+        head_dim=lm.optional_count("kv_channels") or hidden // heads,
+        norm_eps=lm.number("rms_norm_eps"),
+        rope=None if lm.flag("no_rope", False) else rope,
+    )
+
+
+def _residual_stack(base: StackConfig, root: _Section, version: int) -> StackConfig:
+    no_rope = version == 2 and root.flag("residual_lm_no_rope", False)
+    return StackConfig(
+        layers=root.count("residual_lm_num_layers", 8 if version == 2 else 6),
+        hidden=base.hidden,
+        feed_forward=base.feed_forward,
+        heads=base.heads,
+        kv_heads=base.kv_heads,
+        head_dim=base.head_dim,
+        norm_eps=base.norm_eps,
+        rope=None if no_rope else base.rope,
+    )
+
+
+def _local_stack(base: StackConfig, section: _Section) -> StackConfig:
+    hidden, heads = section.count("hidden_dim", 1024), section.count("num_heads", 16)
+    return StackConfig(
+        layers=section.count("num_layers", 4),
+        hidden=hidden,
+        feed_forward=section.count("ffn_dim", 4096),
+        heads=heads,
+        kv_heads=base.kv_heads,
+        head_dim=section.optional_count("kv_channels") or hidden // heads,
+        norm_eps=base.norm_eps,
+        rope=base.rope,
+    )
+
+
+def _check(config: VoxCPMConfig) -> None:
+    """What the parts require of each other."""
+    for name in ("base", "residual", "local_encoder", "local_dit"):
+        stack: StackConfig = getattr(config, name)
+        if stack.heads % stack.kv_heads:
+            raise CheckpointError(ENGINE, f"{name}: {stack.heads} heads do not share {stack.kv_heads} key heads evenly")
+        if stack.rope and 2 * len(stack.rope.factors) != stack.head_dim:
+            raise CheckpointError(
+                ENGINE,
+                f"lm_config.rope_scaling: found {len(stack.rope.factors)} factors, expected {stack.head_dim // 2}, "
+                f"half the head size of {name}",
+            )
+    if config.base.rope and config.max_length > config.base.rope.max_positions:
+        raise CheckpointError(
+            ENGINE,
+            f"max_length: found {config.max_length}, expected at most max_position_embeddings = "
+            f"{config.base.rope.max_positions}",
+        )
+    if config.latent_dim != config.vae.latent_dim:
+        raise CheckpointError(
+            ENGINE, f"feat_dim: found {config.latent_dim}, expected audio_vae_config.latent_dim = {config.vae.latent_dim}"
+        )
+    if config.local_dit.hidden % 2:
+        raise CheckpointError(ENGINE, f"dit_config.hidden_dim: found {config.local_dit.hidden}, expected an even number")

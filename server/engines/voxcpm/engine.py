@@ -1,0 +1,235 @@
+"""VoxCPM behind the engine contract: requests to units, steps to sound. Knows nothing of streams or clients."""
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intone.server.domain import EngineInfo, Options, PreparedVoice, Recording, Samples, SpeakRequest, Step
+from intone.server.engines.voxcpm import sizes
+from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
+from intone.server.engines.voxcpm.model import DTYPES, VoxCPM
+from intone.server.engines.voxcpm.noise import patch_noise
+from intone.server.engines.voxcpm.prompt import Prompt, build_prompt
+from intone.server.engines.voxcpm.stage_clock import StageClock
+from intone.server.engines.voxcpm.state import VoxCPMState
+from intone.server.engines.voxcpm.text import TextTokenizer
+from intone.server.engines.voxcpm.voice import clip_of, decoder_of, prepare_voice
+from intone.server.engines.voxcpm.weights import read_checkpoint
+from intone.server.engines.weights import Progress
+from intone.server.errors import CallerError, Fault
+
+STEPS = 10
+GUIDANCE = 2.0
+SHORTEST_PATCHES = 4
+"""Where a request names no minimum: the official loop never ends earlier."""
+
+GUARD_PATCHES_PER_TOKEN = 6.0
+GUARD_EXTRA_PATCHES = 10
+UNTRAINED_MS_PER_TOKEN = 80
+"""An untrained model never stops by itself, and its tokens are bytes: it is cut after about as long as the words would take."""
+
+ROOM_PATCHES_PER_TOKEN = 1
+"""A text is too long when less than this much speech would still fit behind it; ordinary speech takes one to two."""
+
+
+class VoxCPMEngine:
+    """One VoxCPM, loaded. Not for use from several threads at once."""
+
+    def __init__(self, model: VoxCPM, tokenizer: TextTokenizer, name: str, fingerprint: str) -> None:
+        config = model.config
+        self._model, self._tokenizer, self._fingerprint = model, tokenizer, fingerprint
+        self._frame_samples = model.vae.hop_out_samples
+        self._patch_ms = 1000 * config.patch_frames * self._frame_samples / config.vae.out_sample_rate_hz
+        self._info = EngineInfo(
+            name=ENGINE,
+            model=name,
+            sample_rate_hz=config.vae.out_sample_rate_hz,
+            languages=("zh", "en"),
+            trained=config.trained,
+            clones_voices=True,
+            voices_emotion=False,
+            device=str(model.device) if model.device.type != "cpu" else f"cpu, {torch.get_num_threads()} threads",
+        )
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+        lora: Path | None = None,
+        progress: Progress | None = None,
+    ) -> "VoxCPMEngine":
+        """Load a folder in the published layout; `dtype` "float32" or "bfloat16" is that of all but the VAE.
+
+        Raises:
+            CheckpointError: something in the folder, or in the LoRA folder, is not as it must be.
+        """
+        checkpoint = read_checkpoint(folder, lora)
+        tokenizer = TextTokenizer.load(folder, checkpoint.config.vocabulary)
+        model = VoxCPM(checkpoint, DTYPES[dtype], torch.device(device), progress)
+        return cls(model, tokenizer, _model_name(checkpoint.config, folder, lora), checkpoint.fingerprint)
+
+    @classmethod
+    def random(
+        cls,
+        size: str,
+        *,
+        seed: int = 0,
+        dtype: str = "float32",
+        device: str = "cpu",
+        progress: Progress | None = None,
+    ) -> "VoxCPMEngine":
+        """An untrained model of one of `sizes.size_names`, for tests and benchmarks. KeyError for any other name."""
+        checkpoint = sizes.in_memory(size, seed, DTYPES[dtype])
+        model = VoxCPM(checkpoint, DTYPES[dtype], torch.device(device), progress)
+        return cls(model, sizes.byte_tokenizer(), f"{size}, random weights", checkpoint.fingerprint)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is; constant."""
+        return self._info
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights."""
+        return self._fingerprint
+
+    @property
+    def model(self) -> VoxCPM:
+        """The model alone, for measurements and tests."""
+        return self._model
+
+    def prepare_voice(self, recording: Recording) -> PreparedVoice:
+        """See `voice.prepare_voice`."""
+        return prepare_voice(self._model, recording, self._fingerprint)
+
+    def start(self, request: SpeakRequest) -> VoxCPMState:
+        """Begin a unit; no model work yet.
+
+        Raises:
+            CallerError: nothing to speak, or too much (field `text`).
+        """
+        text = re.sub(r"\s+", " ", request.text)
+        target = self._tokenizer.ids(text) if text.strip() else []
+        if not target:
+            raise CallerError("text", "there is nothing in it to speak")
+        prompt = self._prompt(text, target, request.voice)
+        room = self._model.config.max_length - len(prompt) + 1  # the last patch is made, not read
+        if room < max(1, ROOM_PATCHES_PER_TOKEN * len(target)):
+            raise CallerError(
+                "text",
+                f"with the voice it takes {len(prompt)} positions of {self._model.config.max_length}, "
+                "which leaves too few to speak it: send less at once",
+                Fault.TOO_LARGE,
+            )
+        options = request.options
+        earliest_end, max_patches = self._limits(options, len(target))
+        return VoxCPMState(
+            prompt=prompt,
+            seed=request.seed,
+            steps=options.steps or STEPS,
+            guidance=GUIDANCE if options.guidance is None else options.guidance,
+            earliest_end=earliest_end,
+            max_patches=min(max_patches, room),
+            decoder=self._model.vae.initial_state() if request.voice is None else decoder_of(request.voice, self._model),
+        )
+
+    @torch.inference_mode()
+    def step(self, states: Sequence[VoxCPMState]) -> list[Step]:
+        """Advance every unit: first the prompt and 40 ms of sound, then the rest of that patch, then a patch a step."""
+        assert not any(state.done for state in states), "a unit is not stepped after its end"
+        clock = StageClock(self._model.device)
+        making = [state for state in states if state.undecoded is None]
+        if making:
+            stops = self._make(making, clock)
+        with clock.stage("vae"):
+            pieces = [self._next_frames(state) for state in states]
+            decoded = self._model.decode(pieces, [state.decoder for state in states])
+            parts = [audio for audio, _ in decoded]
+            host = torch.cat([*parts, stops.float()] if making else parts).cpu().numpy()  # the one copy to the host
+        sound: list[Samples] = np.split(host, np.cumsum([len(part) for part in parts]))
+        for state, stop in zip(making, sound[-1], strict=making != []):
+            self._settle(state, bool(stop))
+        stage_ms = clock.stage_ms()
+        steps = []
+        for state, (_, decoder), pcm in zip(states, decoded, sound, strict=False):
+            state.decoder = decoder
+            steps.append(Step(pcm=pcm, done=state.done, cut=state.done and state.cut, stage_ms=stage_ms))
+        return steps
+
+    def _prompt(self, text: str, target: list[int], voice: PreparedVoice | None) -> Prompt:
+        silence = self._model.silence
+        if voice is None:
+            return build_prompt(target, silence)
+        clip = clip_of(voice, self._model)
+        if not voice.text:
+            return build_prompt(target, silence, reference=clip)
+        # One text: the official loop joins them before it makes tokens, and so was the model trained.
+        return build_prompt(self._tokenizer.ids(voice.text + text), silence, continued=clip)
+
+    def _limits(self, options: Options, tokens: int) -> tuple[int, int]:
+        """First patch, from 0, that may be the last by the model's own wish; most patches."""
+        if self._info.trained:
+            most = int(GUARD_PATCHES_PER_TOKEN * tokens + GUARD_EXTRA_PATCHES)
+        else:
+            most = max(SHORTEST_PATCHES, math.ceil(UNTRAINED_MS_PER_TOKEN * tokens / self._patch_ms))
+        least = SHORTEST_PATCHES
+        if options.min_audio_ms is not None:
+            least = math.ceil(options.min_audio_ms / self._patch_ms)
+        if options.max_audio_ms is not None:
+            most = min(most, max(1, math.floor(options.max_audio_ms / self._patch_ms)))
+        return max(0, least - 1), most
+
+    def _make(self, states: Sequence[VoxCPMState], clock: StageClock) -> Tensor:
+        """Make the next patch of every unit; whether the model wants it to be the last, `[B]`, still on the device."""
+        model = self._model
+        fresh = [state for state in states if state.progress is None]
+        going = [state.progress for state in states if state.progress is not None]
+        if fresh:
+            with clock.stage("prefill"):
+                for state in fresh:
+                    assert state.prompt is not None, "a unit has its prompt until it is read"
+                    positions = len(state.prompt) + state.max_patches - 1
+                    state.progress = model.read(state.prompt, positions, state.steps)
+                    state.prompt = None
+        if going:
+            with clock.stage("lm"):
+                model.advance(going)
+        units = [state.progress for state in states if state.progress is not None]
+        with clock.stage("diffusion"):
+            shape = (model.config.patch_frames, model.config.latent_dim)
+            noise = np.stack([patch_noise(state.seed, state.made, math.prod(shape)) for state in states])
+            start = torch.from_numpy(noise).view(-1, *shape).to(model.device)
+            model.make_patches(units, start, [state.guidance for state in states])
+            stops = model.wants_to_stop(units)
+        for state, unit in zip(states, units, strict=True):
+            state.undecoded = unit.patch.T  # [D, P]
+            state.made += 1
+        return stops
+
+    def _next_frames(self, state: VoxCPMState) -> Tensor:
+        """What of the undecoded patch this step decodes: of the first patch one frame, then the rest."""
+        frames = state.undecoded
+        assert frames is not None, "a patch was made in this step or left over from the last"
+        first_sound = state.made == 1 and frames.shape[1] == self._model.config.patch_frames > 1
+        state.undecoded = frames[:, 1:] if first_sound else None
+        return frames[:, :1] if first_sound else frames
+
+    def _settle(self, state: VoxCPMState, wants_to_stop: bool) -> None:
+        """Decide whether the patch just made was the last one."""
+        last = state.made - 1
+        stopped = wants_to_stop and last >= state.earliest_end
+        state.cut = not stopped and state.made >= state.max_patches
+        state.ended = stopped or state.cut
+
+
+def _model_name(config: VoxCPMConfig, folder: Path, lora: Path | None) -> str:
+    name = f"VoxCPM {folder.name}" if config.trained else f"{folder.name}, random weights"
+    return f"{name} with {lora.name}" if lora else name

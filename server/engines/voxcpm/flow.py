@@ -1,0 +1,74 @@
+"""Noise to patch: the Euler solver of the conditional flow, with classifier-free guidance. Knows nothing of speech.
+
+Flow matching: arXiv 2210.02747. Guidance with the zero-init and the optimised scale of CFG-Zero*: arXiv 2503.18886.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from intone.server.engines.voxcpm.local_dit import Condition, LocalDiT
+
+ZERO_INIT_SHARE = 0.04
+"""Part of the grid, at its noisy end, on which the velocity is taken as zero; one step at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeTable:
+    """What the solver needs of a number of steps; E evaluations of the transformer.
+
+    Attributes:
+        steps: grid steps; E is smaller by the steps whose velocity is zero.
+        lengths: of the E evaluated steps.
+        embeddings: `[E, H]`.
+    """
+
+    steps: int
+    lengths: tuple[float, ...]
+    embeddings: Tensor
+
+
+def time_table(dit: LocalDiT, steps: int, mean_mode: bool) -> TimeTable:
+    """Walk the swayed grid t' = 2t - 1 + cos(πt / 2), t from 1 to 0, and embed the times on the way."""
+    device = dit.patch_in[0].device
+    even = torch.linspace(1, 0, steps + 1)
+    grid = even + (torch.cos(torch.pi / 2 * even) - 1 + even)
+    zero_init = max(1, int((steps + 1) * ZERO_INIT_SHARE))
+    times: list[Tensor] = []
+    lengths: list[Tensor] = []
+    time, length = grid[0], grid[0] - grid[1]
+    for step in range(1, steps + 1):
+        if step > zero_init:
+            times.append(time)
+            lengths.append(length)
+        time = time - length
+        if step < steps:
+            length = time - grid[step + 1]
+    at, of = _column(times, device), _column(lengths, device)
+    embeddings = dit.time_embeddings(at, of if mean_mode else torch.zeros_like(of))
+    return TimeTable(steps, tuple(float(length) for length in lengths), embeddings)
+
+
+def solve(dit: LocalDiT, noise: Tensor, condition: Condition, guidance: Tensor | None, table: TimeTable) -> Tensor:
+    """Noise `[B, P, D]` → patches `[B, P, D]`, float32.
+
+    `guidance` `[B]` weighs the wish of each row; None means 1 for all, which needs half the work.
+    """
+    x = noise
+    if guidance is None:
+        for length, time in zip(table.lengths, table.embeddings, strict=True):
+            x = x - length * dit.velocity(x, condition, time)
+        return x
+    both = condition.with_unguided()
+    weight = guidance.view(-1, 1, 1)
+    for length, time in zip(table.lengths, table.embeddings, strict=True):
+        wished, plain = dit.velocity(x, both, time).chunk(2)
+        overlap = (wished * plain).sum((1, 2), keepdim=True)
+        plain = plain * (overlap / (plain.square().sum((1, 2), keepdim=True) + 1e-8))
+        x = x - length * (plain + weight * (wished - plain))
+    return x
+
+
+def _column(values: list[Tensor], device: torch.device) -> Tensor:
+    return torch.stack(values).to(device) if values else torch.zeros(0, device=device)

@@ -1,0 +1,100 @@
+"""The two causal language models: what shall be said next, coarse (base) and fine (residual). Knows nothing of diffusion."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from intone.server.engines.voxcpm.config import VoxCPMConfig
+from intone.server.engines.voxcpm.fsq import build_fsq, fsq_shapes
+from intone.server.engines.voxcpm.transformer import Stack, stack_shapes
+from intone.server.engines.weights import Shapes, Weights
+from intone.server.nn.kv_cache import KvCache
+
+
+@dataclass(frozen=True, slots=True)
+class Caches:
+    """What both models remember of one unit."""
+
+    base: KvCache
+    residual: KvCache
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the models want the next patch to say: `[B, H]` each, or `[H]` for one unit."""
+
+    base: Tensor
+    residual: Tensor
+
+    @classmethod
+    def stack(cls, wishes: Sequence["Wish"]) -> "Wish":
+        """Those of several units as one batch."""
+        return cls(torch.stack([w.base for w in wishes]), torch.stack([w.residual for w in wishes]))
+
+    def split(self) -> list["Wish"]:
+        """The wish of each unit of a batch."""
+        return [Wish(*pair) for pair in zip(self.base.unbind(), self.residual.unbind(), strict=True)]
+
+
+def lm_shapes(config: VoxCPMConfig) -> Shapes:
+    """Published names and shapes of everything in this file."""
+    hidden = config.base.hidden
+    shapes: dict[str, tuple[int, ...]] = {"base_lm.embed_tokens.weight": (config.vocabulary, hidden)}
+    parts = {"base_lm": stack_shapes(config.base), "residual_lm": stack_shapes(config.residual)}
+    for part, inner in (parts | {"fsq_layer": fsq_shapes(config)}).items():
+        shapes |= {f"{part}.{name}": shape for name, shape in inner.items()}
+    shapes |= {"stop_proj.weight": (hidden, hidden), "stop_proj.bias": (hidden,), "stop_head.weight": (2, hidden)}
+    if config.version == 2:
+        shapes |= {"fusion_concat_proj.weight": (hidden, 2 * hidden), "fusion_concat_proj.bias": (hidden,)}
+    return shapes
+
+
+class LanguageModels:
+    """Base and residual model with what stands between them; frozen once built."""
+
+    def __init__(self, config: VoxCPMConfig, weights: Weights) -> None:
+        self.embedding = weights["base_lm.embed_tokens.weight"]
+        self.base = Stack(config.base, weights.scope("base_lm"), config.max_length)
+        self.residual = Stack(config.residual, weights.scope("residual_lm"), config.max_length)
+        self.quantize = build_fsq(config, weights.scope("fsq_layer"))
+        self.fusion = (
+            (weights["fusion_concat_proj.weight"], weights["fusion_concat_proj.bias"]) if config.version == 2 else None
+        )
+        self.stop_in = (weights["stop_proj.weight"], weights["stop_proj.bias"])
+        self.stop_out = weights["stop_head.weight"]
+
+    def new_caches(self, limit: int) -> Caches:
+        """For a unit of at most `limit` positions."""
+        return Caches(self.base.new_cache(limit), self.residual.new_cache(limit))
+
+    def prefill(self, tokens: Tensor, audio_at: Tensor, audio: Tensor, caches: Caches) -> Wish:
+        """Read a prompt of S positions into empty caches.
+
+        `tokens` `[S]`; `audio_at` `[A]` says which positions are audio, `audio` `[A, H]` what stands there.
+        """
+        audio = audio.to(self.embedding.dtype)
+        x = functional.embedding(tokens, self.embedding).index_copy(0, audio_at, audio)
+        coarse = self.base.prefill(x, caches.base)
+        coarse = coarse.index_copy(0, audio_at, self.quantize(coarse[audio_at]))
+        heard = torch.zeros_like(coarse).index_copy(0, audio_at, audio)
+        fine = self.residual.prefill(self._joined(coarse, heard), caches.residual, first=tokens.shape[0] - 1)
+        return Wish(coarse[-1], fine[-1])
+
+    def step(self, audio: Tensor, caches: Sequence[Caches]) -> Wish:
+        """The patch just made for each of B units, embedded `[B, H]`, into their caches."""
+        coarse = self.quantize(self.base.step(audio, [c.base for c in caches]))
+        return Wish(coarse, self.residual.step(self._joined(coarse, audio), [c.residual for c in caches]))
+
+    def wants_to_stop(self, base: Tensor) -> Tensor:
+        """Whether the patch made from the base wishes `[B, H]` is the last: `[B]`, bool."""
+        logits = functional.linear(functional.silu(functional.linear(base, *self.stop_in)), self.stop_out)
+        return logits[:, 1] > logits[:, 0]
+
+    def _joined(self, coarse: Tensor, audio: Tensor) -> Tensor:
+        """Input of the residual model."""
+        if self.fusion is None:
+            return coarse + audio
+        return functional.linear(torch.cat((coarse, audio), dim=-1), *self.fusion)

@@ -1,0 +1,126 @@
+"""LocDiT: the velocity of a noisy patch, given what the language models want said and the patch before. Knows no solver.
+
+Tokens, version 1: [wish + time], the patch before, the noisy patch. Version 2: [base wish], [residual wish], [time], then
+the same. All see all; the rows of the noisy patch are the answer.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from intone.server.engines.voxcpm.config import VoxCPMConfig
+from intone.server.engines.voxcpm.transformer import Stack, stack_shapes
+from intone.server.engines.weights import Shapes, Weights
+
+TIME_SCALE = 1000.0
+SLOWEST_PERIOD = 10000.0
+
+PREFIX = "feat_decoder.estimator"
+
+
+def dit_shapes(config: VoxCPMConfig) -> Shapes:
+    """Published names and shapes, the projections from the language models included."""
+    hidden, latent = config.local_dit.hidden, config.latent_dim
+    inner: dict[str, tuple[int, ...]] = {f"decoder.{name}": s for name, s in stack_shapes(config.local_dit).items()}
+    for name, shape in {
+        "in_proj": (hidden, latent),
+        "cond_proj": (hidden, latent),
+        "out_proj": (latent, hidden),
+        "time_mlp.linear_1": (hidden, hidden),
+        "time_mlp.linear_2": (hidden, hidden),
+        "delta_time_mlp.linear_1": (hidden, hidden),
+        "delta_time_mlp.linear_2": (hidden, hidden),
+    }.items():
+        inner[f"{name}.weight"], inner[f"{name}.bias"] = shape, shape[:1]
+    shapes = {f"{PREFIX}.{name}": shape for name, shape in inner.items()}
+    for name in ("lm_to_dit_proj", "res_to_dit_proj"):
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (hidden, config.base.hidden), (hidden,)
+    return shapes
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What stays the same through all evaluations for a patch; R rows.
+
+    Attributes:
+        wish: `[R, 1 or 2, H]`, from the language models; zeros in rows without guidance.
+        before: `[R, P, H]`, the patch before.
+    """
+
+    wish: Tensor
+    before: Tensor
+
+    def with_unguided(self) -> "Condition":
+        """These rows, and after them the same without their wish."""
+        wish = torch.cat((self.wish, torch.zeros_like(self.wish)))
+        return Condition(wish, self.before.repeat(2, 1, 1))
+
+
+class LocalDiT:
+    """The diffusion transformer and the projections into it; frozen once built."""
+
+    def __init__(self, config: VoxCPMConfig, weights: Weights) -> None:
+        inner = weights.scope(PREFIX)
+        self.frames = config.patch_frames
+        self.split_wish = config.version == 2
+        self.stack = Stack(config.local_dit, inner.scope("decoder"), 2 * config.patch_frames + 3)
+        self.patch_in = _linear(inner, "in_proj")
+        self.before_in = _linear(inner, "cond_proj")
+        self.patch_out = _linear(inner, "out_proj")
+        self.time_mlp = (_linear(inner, "time_mlp.linear_1"), _linear(inner, "time_mlp.linear_2"))
+        self.delta_mlp = (_linear(inner, "delta_time_mlp.linear_1"), _linear(inner, "delta_time_mlp.linear_2"))
+        base, residual = _linear(weights, "lm_to_dit_proj"), _linear(weights, "res_to_dit_proj")
+        if self.split_wish:
+            self.wish_in = (base, residual)
+        else:  # a sum of two projections is one projection of the two side by side
+            self.wish_in = ((torch.cat((base[0], residual[0]), dim=1), base[1] + residual[1]),)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.patch_in[0].dtype
+
+    def time_embeddings(self, times: Tensor, lengths: Tensor) -> Tensor:
+        """For E evaluations at `times` `[E]` (1 is noise, 0 is speech) of steps of `lengths` `[E]`: `[E, H]`."""
+        size = self.stack.config.hidden
+        return _mlp(_waves(times, size).to(self.dtype), self.time_mlp) + _mlp(
+            _waves(lengths, size).to(self.dtype), self.delta_mlp
+        )
+
+    def condition(self, base: Tensor, residual: Tensor, before: Tensor) -> Condition:
+        """From what the language models want, `[B, H of the language model]` each, and the patches before, `[B, P, D]`."""
+        if self.split_wish:
+            wish = torch.stack([functional.linear(h, *w) for h, w in zip((base, residual), self.wish_in, strict=True)], 1)
+        else:
+            wish = functional.linear(torch.cat((base, residual), dim=1), *self.wish_in[0]).unsqueeze(1)
+        return Condition(wish, functional.linear(before.to(self.dtype), *self.before_in))
+
+    def velocity(self, x: Tensor, condition: Condition, time: Tensor) -> Tensor:
+        """Noisy patches `[B, P, D]`, one time embedding `[H]` → velocities `[R, P, D]`, float32; R is B or 2B."""
+        patch = functional.linear(x.to(self.dtype), *self.patch_in)
+        rows = condition.wish.shape[0]
+        if rows != patch.shape[0]:
+            patch = patch.repeat(2, 1, 1)
+        lead = (condition.wish, time.expand(rows, 1, -1)) if self.split_wish else (condition.wish + time,)
+        tokens = torch.cat((*lead, condition.before, patch), dim=1)
+        count = tokens.shape[1]
+        return functional.linear(self.stack.bidirectional(tokens, count - self.frames, count), *self.patch_out).float()
+
+
+def _linear(weights: Weights, name: str) -> tuple[Tensor, Tensor]:
+    return weights[f"{name}.weight"], weights[f"{name}.bias"]
+
+
+def _mlp(x: Tensor, layers: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+    return functional.linear(functional.silu(functional.linear(x, *layers[0])), *layers[1])
+
+
+def _waves(times: Tensor, size: int) -> Tensor:
+    """Sines and cosines `[E, size]` of `times` `[E]`, in float32."""
+    half = size // 2
+    rates = torch.exp(torch.arange(half, dtype=torch.float32, device=times.device) * (-math.log(SLOWEST_PERIOD) / (half - 1)))
+    angles = TIME_SCALE * times.unsqueeze(1) * rates
+    return torch.cat((angles.sin(), angles.cos()), dim=-1)

@@ -1,0 +1,65 @@
+"""What the engine remembers of one unit."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from intone.server.engines.voxcpm.audio_vae import DecoderState
+from intone.server.engines.voxcpm.flow import TimeTable
+from intone.server.engines.voxcpm.lm import Caches, Wish
+from intone.server.engines.voxcpm.prompt import Prompt
+
+
+@dataclass(slots=True)
+class Progress:
+    """The model's own memory of a unit; exists from the first step on.
+
+    Attributes:
+        caches: positions read so far.
+        wish: for the patch being made, `[H]` each.
+        patch: `[P, D]`, float32, the patch made last; before the first one, the end of the prompt.
+        times: for the unit's number of steps.
+    """
+
+    caches: Caches
+    wish: Wish
+    patch: Tensor
+    times: TimeTable
+
+
+@dataclass(slots=True)
+class VoxCPMState:
+    """One unit. Changed by `step` only.
+
+    Attributes:
+        prompt: to be read; None once it has been.
+        seed: 0 to 2**64 - 1.
+        steps: of the flow's grid.
+        guidance: weight of the wish; 1 is none.
+        earliest_end: the model may end with this patch, counted from 0, or a later one.
+        max_patches: the unit is cut here.
+        decoder: of the VAE, one row.
+        progress: None before the first step.
+        made: patches made.
+        undecoded: `[D, N]`, frames made but not yet heard; None if there are none.
+        ended: the last patch has been made; nothing follows but `undecoded`.
+        cut: it was the last because of `max_patches`.
+    """
+
+    prompt: Prompt | None
+    seed: int
+    steps: int
+    guidance: float
+    earliest_end: int
+    max_patches: int
+    decoder: DecoderState
+    progress: Progress | None = None
+    made: int = 0
+    undecoded: Tensor | None = None
+    ended: bool = False
+    cut: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether all of it has been heard."""
+        return self.ended and self.undecoded is None

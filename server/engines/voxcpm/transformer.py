@@ -1,0 +1,166 @@
+"""The transformer layer that all four stacks of VoxCPM share (MiniCPM4), causal or bidirectional. Knows nothing of audio or text.
+
+x ← x + Attention(Norm(x)); x ← x + Down(SiLU(Gate(n)) · Up(n)) with n = Norm(x); a last norm at the end of the stack.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from intone.server.engines.voxcpm.config import StackConfig
+from intone.server.engines.weights import Shapes, Weights
+from intone.server.nn.attention import attend, attend_one
+from intone.server.nn.kv_cache import KvCache
+from intone.server.nn.norms import rms_norm
+from intone.server.nn.rope import RopeTable, longrope_amplitude, longrope_table
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Weights of one layer. Q = heads · head_dim, K = kv_heads · head_dim, F = feed_forward."""
+
+    attention_norm: Tensor  # [H]
+    qkv: Tensor  # [Q + 2K, H]
+    out: Tensor  # [H, Q]
+    mlp_norm: Tensor  # [H]
+    gate_up: Tensor  # [2F, H]
+    down: Tensor  # [H, F]
+
+
+def stack_shapes(config: StackConfig) -> Shapes:
+    """Published names and shapes of a stack's tensors."""
+    hidden, feed_forward = config.hidden, config.feed_forward
+    queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
+    shapes: dict[str, tuple[int, ...]] = {"norm.weight": (hidden,)}
+    for index in range(config.layers):
+        prefix = f"layers.{index}."
+        shapes[prefix + "input_layernorm.weight"] = (hidden,)
+        shapes[prefix + "self_attn.q_proj.weight"] = (queries, hidden)
+        shapes[prefix + "self_attn.k_proj.weight"] = (keys, hidden)
+        shapes[prefix + "self_attn.v_proj.weight"] = (keys, hidden)
+        shapes[prefix + "self_attn.o_proj.weight"] = (hidden, queries)
+        shapes[prefix + "post_attention_layernorm.weight"] = (hidden,)
+        shapes[prefix + "mlp.gate_proj.weight"] = (feed_forward, hidden)
+        shapes[prefix + "mlp.up_proj.weight"] = (feed_forward, hidden)
+        shapes[prefix + "mlp.down_proj.weight"] = (hidden, feed_forward)
+    return shapes
+
+
+class Stack:
+    """Layers and the final norm; frozen once built.
+
+    Args:
+        positions: how many positions the stack will ever see.
+    """
+
+    def __init__(self, config: StackConfig, weights: Weights, positions: int) -> None:
+        self.config = config
+        self.layers = tuple(_layer(weights.scope(f"layers.{index}")) for index in range(config.layers))
+        self.norm = weights["norm.weight"]
+        self.rope = _rope(config, positions, self.norm.device)
+
+    def new_cache(self, limit: int) -> KvCache:
+        """An empty cache for at most `limit` positions."""
+        config = self.config
+        return KvCache(config.layers, config.kv_heads, config.head_dim, limit, self.norm.dtype, self.norm.device)
+
+    def bidirectional(self, x: Tensor, first: int, last: int) -> Tensor:
+        """Every position sees every other: `[B, T, H]` → rows `first` to `last - 1` of the result, `[B, last - first, H]`.
+
+        The last layer computes the other rows only as far as these need them.
+        """
+        rope = self.rope.at(0, x.shape[1]) if self.rope else None
+        for layer in self.layers[:-1]:
+            queries, keys, values = self._project(layer, x, rope)
+            x = self._finish(layer, x, attend(queries, keys, values, causal=False))
+        layer, kept = self.layers[-1], x[:, first:last]
+        queries, keys, values = self._project_kept(layer, x, rope, first, last)
+        return self._normed(self._finish(layer, kept, attend(queries, keys, values, causal=False)))
+
+    def prefill(self, x: Tensor, cache: KvCache, first: int = 0) -> Tensor:
+        """A whole sequence `[T, H]` into an empty cache; rows `first` and on of the result, `[T - first, H]`."""
+        count = x.shape[0]
+        cache.reserve(count)
+        x = x.unsqueeze(0)
+        rope = self.rope.at(0, count) if self.rope else None
+        for index, layer in enumerate(self.layers):
+            queries, keys, values = self._project(layer, x, rope)
+            cache.write(index, keys[0].transpose(0, 1), values[0].transpose(0, 1))
+            mixed = attend(queries, keys, values, causal=True)
+            if index == len(self.layers) - 1:
+                x, mixed = x[:, first:], mixed[:, first:]
+            x = self._finish(layer, x, mixed)
+        cache.length += count
+        return self._normed(x)[0]
+
+    def step(self, x: Tensor, caches: Sequence[KvCache]) -> Tensor:
+        """One position for each of B sequences, of any lengths: `[B, H]` → `[B, H]`."""
+        for cache in caches:
+            cache.reserve(1)
+        rope = self.rope.gather(torch.tensor([cache.length for cache in caches]).to(x.device)) if self.rope else None
+        x = x.unsqueeze(1)
+        for index, layer in enumerate(self.layers):
+            queries, keys, values = self._project(layer, x, rope)
+            # Row by row: each sequence has its own length, and attention is a small part of a step.
+            mixed = [
+                attend_one(queries[row, 0], *cache.write(index, keys[row].transpose(0, 1), values[row].transpose(0, 1)))
+                for row, cache in enumerate(caches)
+            ]
+            x = self._finish(layer, x, torch.stack(mixed).unsqueeze(1))
+        for cache in caches:
+            cache.length += 1
+        return self._normed(x)[:, 0]
+
+    def _project(self, layer: Layer, x: Tensor, rope: RopeTable | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of every row, `[B, T, heads, D]` each, the first two rotated."""
+        config = self.config
+        normed = rms_norm(x, layer.attention_norm, config.norm_eps)
+        joined = functional.linear(normed, layer.qkv).unflatten(-1, (-1, config.head_dim))
+        turning, values = joined.split((config.heads + config.kv_heads, config.kv_heads), dim=2)
+        turned = rope.rotate(turning) if rope else turning
+        queries, keys = turned.split((config.heads, config.kv_heads), dim=2)
+        return queries, keys, values
+
+    def _project_kept(
+        self, layer: Layer, x: Tensor, rope: RopeTable | None, first: int, last: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `_project`, with queries of rows `first` to `last - 1` only."""
+        config = self.config
+        normed = rms_norm(x, layer.attention_norm, config.norm_eps)
+        rows = config.heads * config.head_dim
+        queries = functional.linear(normed[:, first:last], layer.qkv[:rows]).unflatten(-1, (-1, config.head_dim))
+        keys, values = functional.linear(normed, layer.qkv[rows:]).unflatten(-1, (2, -1, config.head_dim)).unbind(2)
+        if rope:
+            queries, keys = rope.at(first, last).rotate(queries), rope.rotate(keys)
+        return queries, keys, values
+
+    def _finish(self, layer: Layer, x: Tensor, mixed: Tensor) -> Tensor:
+        """The rest of a layer after attention."""
+        x = x + functional.linear(mixed, layer.out)
+        gate, up = functional.linear(rms_norm(x, layer.mlp_norm, self.config.norm_eps), layer.gate_up).chunk(2, dim=-1)
+        return x + functional.linear(functional.silu(gate) * up, layer.down)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.norm, self.config.norm_eps)
+
+
+def _layer(weights: Weights) -> Layer:
+    return Layer(
+        attention_norm=weights["input_layernorm.weight"],
+        qkv=weights.fused("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"),
+        out=weights["self_attn.o_proj.weight"],
+        mlp_norm=weights["post_attention_layernorm.weight"],
+        gate_up=weights.fused("mlp.gate_proj.weight", "mlp.up_proj.weight"),
+        down=weights["mlp.down_proj.weight"],
+    )
+
+
+def _rope(config: StackConfig, positions: int, device: torch.device) -> RopeTable | None:
+    rope = config.rope
+    if rope is None:
+        return None
+    amplitude = longrope_amplitude(rope.max_positions, rope.original_positions)
+    return longrope_table(positions, config.head_dim, rope.theta, rope.factors, amplitude, device)

@@ -1,0 +1,58 @@
+"""A VoxCPM checkpoint on disk: which files, which tensors. Knows nothing of what they compute."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from intone.server.engines.voxcpm import audio_vae
+from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
+from intone.server.engines.voxcpm.lm import lm_shapes
+from intone.server.engines.voxcpm.local_dit import dit_shapes
+from intone.server.engines.voxcpm.local_encoder import encoder_shapes
+from intone.server.engines.voxcpm.lora import merge_lora
+from intone.server.engines.weights import Shapes, check_tensors, find_file, fingerprint, read_tensors
+
+MODEL_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth")
+VAE_FILES = ("audiovae.safetensors", "audiovae.pth")
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """All tensors of a model, checked.
+
+    Attributes:
+        model: language models, LocEnc and LocDiT, by published name.
+        vae: the audio VAE's, by published name.
+        fingerprint: of the weights.
+    """
+
+    config: VoxCPMConfig
+    model: dict[str, Tensor]
+    vae: dict[str, Tensor]
+    fingerprint: str
+
+
+def tensor_shapes(config: VoxCPMConfig) -> Shapes:
+    """Every tensor of the model's file, the VAE's apart: published name → shape."""
+    return {**lm_shapes(config), **encoder_shapes(config), **dit_shapes(config)}
+
+
+def read_checkpoint(folder: Path, lora: Path | None = None) -> Checkpoint:
+    """Read and check a folder in the published layout, with a LoRA folder merged into it.
+
+    Raises:
+        CheckpointError: a file is missing or unreadable, or a key is missing, unexpected or of the wrong shape.
+    """
+    config_path = find_file(folder, (CONFIG_FILE,), ENGINE)
+    config = VoxCPMConfig.load(config_path)
+    model_path, vae_path = find_file(folder, MODEL_FILES, ENGINE), find_file(folder, VAE_FILES, ENGINE)
+    model, vae = read_tensors(model_path, ENGINE), read_tensors(vae_path, ENGINE)
+    check_tensors(model, tensor_shapes(config), model_path, ENGINE)
+    check_tensors(vae, audio_vae.tensor_shapes(config.vae), vae_path, ENGINE)
+    identity: list[Path | bytes] = [config_path, model_path, vae_path]
+    if lora is not None:
+        model = merge_lora(model, lora)
+        identity += sorted(path for path in lora.iterdir() if path.is_file())
+    return Checkpoint(config, model, vae, fingerprint(identity))

@@ -1,0 +1,158 @@
+"""Reads checkpoint files, strictly. Knows nothing of any model: what must be in a file is given as names and shapes."""
+
+import hashlib
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from intone.server.errors import CheckpointError
+
+Progress = Callable[[float], None]
+"""Told how much of a model is loaded, 0 to 1; never less than before."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""What a file must hold: name → shape."""
+
+SHOWN = 5
+"""Faults that a message lists; the rest is counted."""
+
+SAMPLED_BYTES = 4096
+SAMPLES = 64
+
+
+def find_file(folder: Path, names: Sequence[str], engine: str) -> Path:
+    """The first of `names` that is a file in `folder`.
+
+    Raises:
+        CheckpointError: none is.
+    """
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise CheckpointError(engine, f"{folder}: found no {' or '.join(names)}, expected one of them")
+
+
+def read_tensors(path: Path, engine: str) -> dict[str, Tensor]:
+    """All tensors of a `.safetensors` file or of a pickled state dict (bare or under "state_dict"), on the CPU.
+
+    Memory-mapped where the format allows it: pages are read when a tensor is first used. Nothing but tensors is unpickled.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    try:
+        found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(engine, f"cannot read {path}: {error}") from error
+    for name, tensor in found.items():
+        if not isinstance(tensor, Tensor):
+            raise CheckpointError(engine, f"{path}: {name}: found {type(tensor).__name__}, expected a tensor")
+    return found
+
+
+def check_tensors(found: Mapping[str, Tensor], expected: Shapes, path: Path, engine: str) -> None:
+    """Demand exactly the expected names and shapes.
+
+    Raises:
+        CheckpointError: lists the first faults with key, found and expected, and counts the rest.
+    """
+    faults = [f"{key}: missing, expected {list(shape)}" for key, shape in expected.items() if key not in found]
+    faults += [f"{key}: found {list(found[key].shape)}, expected nothing" for key in found if key not in expected]
+    faults += [
+        f"{key}: found {list(found[key].shape)}, expected {list(shape)}"
+        for key, shape in expected.items()
+        if key in found and tuple(found[key].shape) != tuple(shape)
+    ]
+    if faults:
+        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise CheckpointError(engine, f"{path}: {'; '.join(faults[:SHOWN])}{more}")
+
+
+def fingerprint(parts: Sequence[Path | bytes]) -> str:
+    """Identify files and bytes cheaply: sizes, both ends and evenly spaced samples, not whole weights; 32 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for piece in _samples(part) if isinstance(part, Path) else (len(part).to_bytes(8, "little"), part):
+            digest.update(piece)
+    return digest.hexdigest()[:32]
+
+
+class Weights:
+    """Checked tensors under a prefix, each handed out in the dtype and on the device of the model.
+
+    Args:
+        tensors: by full name.
+        dtype: of floating-point tensors; None leaves them as they are.
+        progress: told after each tensor which part of all their elements has been handed out.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        dtype: torch.dtype | None,
+        device: torch.device,
+        progress: Progress | None = None,
+    ) -> None:
+        self._tensors, self._dtype, self._device, self._prefix = tensors, dtype, device, ""
+        self._meter = _Meter(sum(tensor.numel() for tensor in tensors.values()), progress)
+
+    def scope(self, prefix: str) -> "Weights":
+        """The tensors whose names begin with `prefix` and a dot."""
+        inner = Weights.__new__(Weights)
+        inner._tensors, inner._dtype, inner._device, inner._meter = self._tensors, self._dtype, self._device, self._meter
+        inner._prefix = f"{self._prefix}{prefix}."
+        return inner
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self._tensors[self._prefix + name]
+        self._meter.add(tensor.numel())
+        return tensor.to(device=self._device, dtype=self._dtype if tensor.is_floating_point() else None)
+
+    def fused(self, *names: str) -> Tensor:
+        """Tensors joined along their first dimension: several projections of one input as one."""
+        return torch.cat([self[name] for name in names])
+
+
+class _Meter:
+    """Counts elements for a progress bar."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._total, self._progress, self._done = max(total, 1), progress, 0
+
+    def add(self, elements: int) -> None:
+        self._done += elements
+        if self._progress:
+            self._progress(min(1.0, self._done / self._total))
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError, safe_open  # not needed to speak with a model that is built in memory
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError:  # files of before torch 1.6 cannot be mapped
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    inner = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(inner, Mapping):
+        raise ValueError(f"found {type(content).__name__}, expected a state dict")
+    return dict(inner)
+
+
+def _samples(path: Path) -> Iterator[bytes]:
+    size = path.stat().st_size
+    yield path.name.encode() + size.to_bytes(8, "little")
+    with path.open("rb") as file:
+        for index in range(SAMPLES + 1):
+            file.seek(max(0, size - SAMPLED_BYTES) * index // SAMPLES)
+            yield file.read(SAMPLED_BYTES)

@@ -1,0 +1,218 @@
+"""What passes between a client and its session: the messages of the wire as plain values, already validated in form."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from intone.server.domain import EMOTIONS, Emotion, Options, Preference
+from intone.server.errors import CallerError, IntoneError
+
+# ---- from the client
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """Settings of one stream.
+
+    Attributes:
+        encoding: one of `audio.ENCODINGS`.
+        sample_rate_hz: of the stream; decided, never 0.
+        lead_limit_ms: None for no limit.
+    """
+
+    encoding: str
+    sample_rate_hz: int
+    voice: str
+    emotion: Emotion | None = None
+    preference: Preference = Preference.AUTO
+    buffered: bool = False
+    fillers_wanted: bool = False
+    lead_limit_ms: int | None = None
+    options: Options = Options()
+    normalize: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    """The next text of an utterance. `emotion`, `voice` and `options` are None where the message had none.
+
+    `fault` is what was found wrong with the message; the rest is then not used.
+    """
+
+    utterance_id: str
+    delta: str = ""
+    end: bool = False
+    emotion: Emotion | None = None
+    voice: str | None = None
+    options: Options | None = None
+    fault: CallerError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Speak what is buffered now."""
+
+    flush_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop an utterance, or all of them when `utterance_id` is empty. `played_ms` is None where it was not said."""
+
+    utterance_id: str
+    played_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of the stream's audio has been played."""
+
+    played_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A message that could not be used at all."""
+
+    error: CallerError
+
+
+ClientEvent = TextPiece | Flush | Cancel | Progress | Refusal
+
+
+# ---- to the client
+
+
+class RouteReason(Enum):
+    """Why an engine speaks."""
+
+    PLAIN = "plain"
+    STRONG_EMOTION = "strong_emotion"
+    PREFERENCE = "preference"
+    NOT_LOADED = "not_loaded"
+    FAILING = "failing"
+    LANGUAGE = "language"
+
+
+class WarningCode(Enum):
+    """What was changed or could not be had; the names of the wire."""
+
+    ENGINE_SUBSTITUTED = "engine_substituted"
+    UNTRAINED_WEIGHTS = "untrained_weights"
+    EMOTION_NOT_VOICED = "emotion_not_voiced"
+    FILLER_UNAVAILABLE = "filler_unavailable"
+    VOICE_SUBSTITUTED = "voice_substituted"
+    TEXT_NOT_SPOKEN = "text_not_spoken"
+    UTTERANCE_ENDED = "utterance_ended"
+    AUDIO_CUT = "audio_cut"
+    DRAINING = "draining"
+    ENGINE_FAILED = "engine_failed"
+
+
+class AudioKind(Enum):
+    """What a chunk of audio is."""
+
+    SPEECH = "speech"
+    FILLER = "filler"
+    SILENCE = "silence"
+
+
+class DoneReason(Enum):
+    """How an utterance ended by itself."""
+
+    COMPLETED = "completed"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Where the time of an utterance went; the fields and units of `LatencyReport` on the wire."""
+
+    ttfa_ms: float | None = None
+    filler_ttfa_ms: float | None = None
+    queue_ms: float | None = None
+    rtf: float | None = None
+    audio_ms: float = 0.0
+    filler_ms: float = 0.0
+    synthesis_ms: float = 0.0
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+    units: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An utterance has been routed."""
+
+    utterance_id: str
+    engine: str
+    reason: RouteReason
+    explanation: str
+    voice: str
+    seed: int
+    weights: tuple[float, ...] = (0.0,) * len(EMOTIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A chunk. `duration_ms` is its length; `start`, `end` the characters of its unit; `audible` whether it can be heard."""
+
+    utterance_id: str
+    sequence: int
+    offset_samples: int
+    kind: AudioKind
+    data: bytes
+    duration_ms: float
+    engine: str
+    start: int
+    end: int
+    audible: bool
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """Everything received before this flush has been sent."""
+
+    flush_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """An utterance was cancelled."""
+
+    utterance_id: str
+    heard_text: str
+    unheard_text: str
+    heard_ms: int
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An utterance has ended by itself. `error` is None when it was completed."""
+
+    utterance_id: str
+    reason: DoneReason
+    report: Report
+    error: IntoneError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A warning. `utterance_id` is empty when it is about the stream."""
+
+    code: WarningCode
+    message: str
+    utterance_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message of the client was refused."""
+
+    error: CallerError
+    utterance_id: str = ""
+
+
+ServerEvent = Started | Audio | Flushed | Interrupted | Done | Notice | Refused

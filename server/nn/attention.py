@@ -1,0 +1,27 @@
+"""Scaled dot-product attention where several query heads share a key head. Knows nothing of layers, caches or positions.
+
+Grouped-query attention: arXiv 2305.13245.
+"""
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, *, causal: bool) -> Tensor:
+    """Attention over whole sequences.
+
+    `queries` `[B, T, heads, D]`, `keys` and `values` `[B, S, kv_heads, D]`, result `[B, T, heads · D]`. Query heads h · g to
+    h · g + g - 1 share key head h. With `causal`, S equals T and position t sees positions 0 to t.
+    """
+    mixed = functional.scaled_dot_product_attention(
+        queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), is_causal=causal, enable_gqa=True
+    )
+    return mixed.transpose(1, 2).flatten(2)
+
+
+def attend_one(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of one position over all it may see: `query` `[heads, D]`, the others `[kv_heads, S, D]`, result `[heads · D]`."""
+    kv_heads, _, size = keys.shape
+    # The heads that share a key head stand in for the positions of a sequence: no copy of the keys is needed.
+    grouped = query.reshape(1, kv_heads, -1, size)
+    return functional.scaled_dot_product_attention(grouped, keys.unsqueeze(0), values.unsqueeze(0)).flatten()

@@ -1,0 +1,10 @@
+"""The snake activation over rows, as the causal convolutions want it. Knows nothing of models."""
+
+from torch import Tensor
+
+from intone.server.ops.reference import snake
+
+
+def snake_rows(x: Tensor, alpha: Tensor) -> Tensor:
+    """`ops.snake` for `x` `[B, T, C]`, channels last, and `alpha` `[C]`; returns `[B, T, C]`."""
+    return snake(x.transpose(1, 2), alpha).transpose(1, 2)

@@ -1,0 +1,341 @@
+"""One conversation: utterances in the order they were started, interruption, and everything the client is told.
+
+Events of the client go in through `receive`; `events` gives out what the client is to be told. No torch, no gRPC.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+from intone.server.domain import Emotion, Voice
+from intone.server.errors import CallerError, Fault, IntoneError, OverloadError, ShutdownError
+from intone.server.events import (
+    Audio,
+    Cancel,
+    ClientEvent,
+    Done,
+    DoneReason,
+    Flush,
+    Flushed,
+    Interrupted,
+    Notice,
+    Progress,
+    Refusal,
+    Refused,
+    Report,
+    ServerEvent,
+    StreamSettings,
+    TextPiece,
+    WarningCode,
+)
+from intone.server.outbox import Outbox
+from intone.server.pacing import LeadLimiter, Playback
+from intone.server.router import Router
+from intone.server.segmenter import Segmenter
+from intone.server.speaker import Speaker, Stage
+from intone.server.utterance import Utterance
+from intone.server.worker import Worker
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = 1000
+"""Ids of ended utterances that are remembered, so that a late message to one can be told from a new utterance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every session of a server shares."""
+
+    workers: Mapping[str, Worker]
+    router: Router
+    find_voice: Callable[[str], Voice]
+    segmenter: Callable[[bool], Segmenter]
+    """Makes a segmenter, normalizing or not."""
+    draw_seed: Callable[[], int]
+    clock: Callable[[], float]
+    max_open_utterances: int
+    max_utterance_characters: int
+    wait_ms: float
+    chunk_ms: float
+
+
+class Session:
+    """A conversation; belongs to one event loop and one RPC."""
+
+    def __init__(self, settings: StreamSettings, services: Services) -> None:
+        self._settings, self._services = settings, services
+        self._playback = Playback(services.clock)
+        limiter = LeadLimiter(self._playback, settings.lead_limit_ms)
+        self._outbox = Outbox(self._playback, limiter, self._left)
+        self._stage = Stage(
+            settings,
+            services.workers,
+            services.router,
+            self._outbox,
+            self._playback,
+            services.wait_ms,
+            services.chunk_ms,
+        )
+        self._open: dict[str, Utterance] = {}
+        self._spoken: dict[str, Utterance] = {}  # done, but perhaps still being played
+        self._ended: dict[str, bool] = {}  # id -> whether a late message was already warned of
+        self._changed = asyncio.Event()
+        self.active_s = services.clock()
+        """When something last came from the client or went to it."""
+        self._half_closed = False
+        self._draining = False
+        self._speaking: tuple[str, asyncio.Task[None]] | None = None
+        self._runner = asyncio.create_task(self._run(), name="session")
+        if settings.fillers_wanted:
+            words = "this server has no fillers yet: a wait is silent"
+            self._outbox.put_urgent(Notice(WarningCode.FILLER_UNAVAILABLE, words))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is open: no text is awaited and nothing is left to be said."""
+        return not self._open
+
+    # ---- from the client
+
+    def receive(self, event: ClientEvent) -> None:
+        """Take in one message; what is wrong with it is answered through `events`."""
+        self.active_s = self._services.clock()
+        try:
+            match event:
+                case TextPiece():
+                    self._text(event)
+                case Flush():
+                    self._flush(event)
+                case Cancel():
+                    self._cancel(event)
+                case Progress():
+                    self._playback.report(event.played_ms)
+                    self._outbox.wake()
+                case Refusal():
+                    raise event.error
+        except CallerError as error:
+            self._outbox.put_urgent(Refused(error, getattr(event, "utterance_id", "")))
+
+    def half_close(self) -> None:
+        """The client sends no more: what is open is ended and spoken, then `events` ends."""
+        self._half_closed = True
+        for utterance in self._open.values():
+            if not utterance.text_ended:
+                utterance.push("", end=True)
+        self._changed.set()
+
+    def drain(self) -> None:
+        """The server is going away: finish what is open, start nothing new, then end with ShutdownError."""
+        if self._draining:
+            return
+        self._draining = True
+        words = "the server is shutting down: open utterances are finished, then reconnect"
+        self._outbox.put_urgent(Notice(WarningCode.DRAINING, words))
+        self._changed.set()
+
+    def fail(self, failure: Exception) -> None:
+        """End `events` at once by raising `failure`."""
+        self._outbox.close(failure)
+
+    async def close(self) -> None:
+        """Stop everything at once; safe to call at any time, more than once."""
+        self._runner.cancel()
+        await asyncio.wait({self._runner})
+        if not self._runner.cancelled() and (error := self._runner.exception()) is not None:
+            log.error("a session's runner failed", exc_info=error)
+
+    def events(self) -> AsyncIterator[ServerEvent]:
+        """What the client is to be told, until the conversation ends."""
+        return self._outbox.events()
+
+    # ---- text
+
+    def _text(self, piece: TextPiece) -> None:
+        if piece.utterance_id in self._ended:
+            return self._late(piece.utterance_id)
+        known = self._open.get(piece.utterance_id)
+        if known is not None and known.text_ended:
+            raise CallerError("text.utterance_id", "the text of this utterance has ended", Fault.PRECONDITION)
+        try:
+            if piece.fault is not None:
+                raise piece.fault
+            if known is None:
+                known = self._open_utterance(piece)
+            else:
+                _check_continuation(piece)
+            limit = self._services.max_utterance_characters
+            if known.length + len(piece.delta) > limit:
+                found = known.length + len(piece.delta)
+                raise CallerError(
+                    "text.delta", f"makes {found} characters; an utterance has at most {limit}", Fault.TOO_LARGE
+                )
+        except IntoneError as error:
+            return self._reject(piece.utterance_id, error)
+        known.push(piece.delta, piece.end)
+        self._changed.set()
+        return None
+
+    def _open_utterance(self, piece: TextPiece) -> Utterance:
+        services, settings = self._services, self._settings
+        if self._draining:
+            raise ShutdownError("the server is shutting down and starts no new utterance")
+        if len(self._open) >= services.max_open_utterances:
+            words = (
+                f"{len(self._open)} utterances of this stream are open; at most {services.max_open_utterances} may be"
+            )
+            raise OverloadError(words, retry_after_s=1.0)
+        try:
+            voice = services.find_voice(piece.voice or settings.voice)
+        except CallerError as error:
+            raise error.under("text") from None
+        options = (piece.options or settings.options).over(settings.options)
+        seed = services.draw_seed() if options.seed is None else options.seed
+        utterance = Utterance(
+            piece.utterance_id,
+            voice,
+            piece.emotion or settings.emotion or Emotion(),
+            options,
+            seed,
+            services.segmenter(settings.normalize),
+            services.clock,
+        )
+        self._open[piece.utterance_id] = utterance
+        return utterance
+
+    def _late(self, utterance_id: str) -> None:
+        if not self._ended[utterance_id]:
+            self._ended[utterance_id] = True
+            words = "the utterance has ended; text that came after its end is ignored"
+            self._outbox.put_urgent(Notice(WarningCode.UTTERANCE_ENDED, words, utterance_id))
+
+    def _reject(self, utterance_id: str, error: IntoneError) -> None:
+        utterance = self._stop(utterance_id)
+        report = utterance.account.report() if utterance else Report()
+        self._end(utterance_id)
+        self._outbox.put_urgent(Done(utterance_id, DoneReason.REJECTED, report, error))
+        self._answer_marks(utterance)
+
+    def _flush(self, mark: Flush) -> None:
+        """Every open utterance speaks what it holds; the last of them gives the answer."""
+        if not self._open:
+            self._outbox.put("", Flushed(mark.flush_id))
+            return
+        *others, last = self._open.values()
+        for utterance in others:
+            utterance.flush(None)
+        last.flush(mark)
+
+    # ---- interruption
+
+    def _cancel(self, cancel: Cancel) -> None:
+        if cancel.played_ms is not None:
+            try:
+                self._playback.report(cancel.played_ms, "cancel.played_ms")
+            except CallerError as error:  # an interruption must not fail for a wrong number
+                self._outbox.put_urgent(Refused(error, cancel.utterance_id))
+        targets = [cancel.utterance_id] if cancel.utterance_id else [*self._playing(), *self._open]
+        for utterance_id in targets:
+            if utterance_id in self._open or utterance_id in self._playing():
+                self._interrupt(utterance_id)
+            elif utterance_id in self._ended:
+                words = "the utterance has ended and was played: there is nothing to stop"
+                self._outbox.put_urgent(Notice(WarningCode.UTTERANCE_ENDED, words, utterance_id))
+            else:
+                words = f"no utterance {utterance_id!r} was started on this stream"
+                raise CallerError("cancel.utterance_id", words, Fault.NOT_FOUND)
+
+    def _playing(self) -> list[str]:
+        """Utterances that are done, but that the listener has not heard to the end."""
+        self._spoken = {name: spoken for name, spoken in self._spoken.items() if self._playback.unheard_ms(name) > 0}
+        return list(self._spoken)
+
+    def _interrupt(self, utterance_id: str) -> None:
+        utterance = self._stop(utterance_id) or self._spoken.pop(utterance_id)
+        heard_ms = self._playback.heard_ms(utterance_id)
+        self._playback.drop(utterance_id)
+        self._end(utterance_id)
+        text, cut = utterance.text, utterance.heard_characters(heard_ms)
+        report = utterance.account.report()
+        self._outbox.put_urgent(Interrupted(utterance_id, text[:cut], text[cut:], round(heard_ms), report))
+        self._answer_marks(utterance)
+
+    def _stop(self, utterance_id: str) -> Utterance | None:
+        """Stop speaking an open utterance and take back what has not left."""
+        utterance = self._open.pop(utterance_id, None)
+        if self._speaking is not None and self._speaking[0] == utterance_id:
+            self._speaking[1].cancel()
+        self._outbox.discard(utterance_id)
+        return utterance
+
+    def _end(self, utterance_id: str) -> None:
+        self._ended.setdefault(utterance_id, False)
+        while len(self._ended) > REMEMBERED:
+            forgotten = next(iter(self._ended))
+            del self._ended[forgotten]
+            self._playback.forget(forgotten)
+        self._changed.set()
+
+    def _answer_marks(self, utterance: Utterance | None) -> None:
+        for mark in utterance.marks() if utterance else ():
+            self._outbox.put("", Flushed(mark.flush_id))
+
+    # ---- speaking
+
+    async def _run(self) -> None:
+        """Speak the open utterances one after another."""
+        try:
+            while (utterance := await self._next()) is not None:
+                speaker = Speaker(self._stage, utterance, lambda ended=utterance: self._done(ended))  # type: ignore[misc]
+                task = asyncio.create_task(speaker.run(), name="speaker")
+                self._speaking = (utterance.id, task)
+                await asyncio.wait({task})
+                self._speaking = None
+                self._settle(utterance, task)
+        finally:
+            if self._speaking is not None:
+                self._speaking[1].cancel()
+                await asyncio.wait({self._speaking[1]})
+        self._outbox.close(ShutdownError("the server is shutting down: reconnect") if self._draining else None)
+
+    async def _next(self) -> Utterance | None:
+        """The next utterance to speak; None when there will be none."""
+        while True:
+            for utterance in self._open.values():
+                if not utterance.claimed:
+                    utterance.claimed = True
+                    return utterance
+            if not self._open and (self._half_closed or self._draining):
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _settle(self, utterance: Utterance, task: "asyncio.Task[None]") -> None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.error("utterance %s: speaking it failed", utterance.id, exc_info=error)
+        known = error if isinstance(error, IntoneError) else IntoneError("the server failed; its log says more")
+        report = utterance.account.report()
+        self._stop(utterance.id)
+        self._end(utterance.id)
+        self._outbox.put_urgent(Done(utterance.id, DoneReason.FAILED, report, known))
+        self._answer_marks(utterance)
+
+    def _done(self, utterance: Utterance) -> None:
+        """Its `done` is leaving."""
+        self._open.pop(utterance.id, None)
+        self._spoken[utterance.id] = utterance
+        self._playing()
+        self._end(utterance.id)
+
+    def _left(self, event: ServerEvent) -> None:
+        self.active_s = self._services.clock()
+        if isinstance(event, Audio) and event.utterance_id in self._open:
+            self._open[event.utterance_id].account.sent(event)
+
+
+def _check_continuation(piece: TextPiece) -> None:
+    """Settings count on the first message of an utterance only."""
+    for name in ("emotion", "voice", "options"):
+        if getattr(piece, name) is not None:
+            raise CallerError(f"text.{name}", "counts on the first message of an utterance only", Fault.PRECONDITION)

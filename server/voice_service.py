@@ -1,0 +1,140 @@
+"""VoiceService over gRPC: voices made from uploaded recordings, each engine on its own thread."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from intone.proto import voice_pb2, voice_pb2_grpc
+from intone.server.config import Config
+from intone.server.domain import PreparedVoice, Recording, Voice
+from intone.server.errors import CallerError, EngineError, Fault
+from intone.server.recordings import read_recording
+from intone.server.service import answering
+from intone.server.text import check_text
+from intone.server.voices import VoiceStore, build_voice, check_name
+from intone.server.wire.requests import Undecodable
+from intone.server.worker import Worker
+
+log = logging.getLogger(__name__)
+
+MAX_TRANSCRIPT_CHARACTERS = 1000
+
+
+class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
+    """The four methods of `intone.v1.VoiceService`."""
+
+    def __init__(self, config: Config, store: VoiceStore, workers: Mapping[str, Worker]) -> None:
+        self._config, self._store, self._workers = config, store, workers
+
+    async def ListVoices(self, request: Any, context: Any) -> voice_pb2.ListVoicesResponse:
+        """Every voice."""
+        return voice_pb2.ListVoicesResponse(voices=[self._message(voice) for voice in self._store.list()])
+
+    async def GetVoice(self, request: Any, context: Any) -> voice_pb2.GetVoiceResponse:
+        """One voice."""
+        async with answering(context):
+            return voice_pb2.GetVoiceResponse(voice=self._message(self._store.get(_decoded(request).name)))
+        raise AssertionError("abort always raises")
+
+    async def DeleteVoice(self, request: Any, context: Any) -> voice_pb2.DeleteVoiceResponse:
+        """Forget a voice."""
+        async with answering(context):
+            await asyncio.to_thread(self._store.delete, _decoded(request).name)
+            return voice_pb2.DeleteVoiceResponse()
+        raise AssertionError("abort always raises")
+
+    async def CreateVoice(self, request_iterator: AsyncIterator[Any], context: Any) -> voice_pb2.CreateVoiceResponse:
+        """Make a voice from a recording."""
+        async with answering(context):
+            config, data = await self._upload(request_iterator)
+            limits = {"min_ms": self._config.min_recording_ms, "max_ms": self._config.max_recording_ms}
+            recording = await asyncio.to_thread(read_recording, data, config.transcript, **limits)
+            prepared, warnings = await prepare(recording, self._workers)
+            voice = build_voice(config.name, recording, prepared, time.time())
+            await asyncio.to_thread(self._store.add, voice, config.replace)
+            log.info("voice %s made of %d ms for %s", voice.name, recording.duration_ms, ", ".join(prepared))
+            return voice_pb2.CreateVoiceResponse(voice=self._message(voice), warnings=warnings)
+        raise AssertionError("abort always raises")
+
+    async def _upload(self, messages: AsyncIterator[Any]) -> tuple[voice_pb2.VoiceConfig, bytes]:
+        """The config and the whole file."""
+        config, pieces, size = None, [], 0
+        async for message in messages:
+            kind = _decoded(message).WhichOneof("request")
+            if config is None:
+                if kind != "config":
+                    raise CallerError("config", f"must come first, but {kind or 'an empty message'} did")
+                config = self._checked(message.config)
+            elif kind != "audio":
+                raise CallerError(kind or "request", "only `audio` may follow the config")
+            else:
+                size += len(message.audio)
+                if size > self._config.max_recording_bytes:
+                    words = f"has more than {self._config.max_recording_bytes} bytes, the most that this server takes"
+                    raise CallerError("audio", words, Fault.TOO_MUCH)
+                pieces.append(message.audio)
+        if config is None:
+            raise CallerError("config", "must come first, but the upload was empty")
+        return config, b"".join(pieces)
+
+    def _checked(self, config: voice_pb2.VoiceConfig) -> voice_pb2.VoiceConfig:
+        """What can be known to be wrong before the recording is sent."""
+        check_name(config.name, "config.name")
+        check_text(config.transcript, "config.transcript", MAX_TRANSCRIPT_CHARACTERS)
+        taken = {voice.name: voice for voice in self._store.list()}.get(config.name)
+        if taken is not None and taken.built_in:
+            raise CallerError("config.name", f"{config.name!r} is built in", Fault.PRECONDITION)
+        if taken is not None and not config.replace:
+            words = f"a voice named {config.name!r} exists already; set `replace` to replace it"
+            raise CallerError("config.name", words, Fault.EXISTS)
+        if not any(worker.info.clones_voices for worker in self._workers.values()):
+            words = "no loaded engine can make a voice from a recording; start the server with --voxcpm"
+            raise CallerError("", words, Fault.PRECONDITION)
+        return config
+
+    def _message(self, voice: Voice) -> voice_pb2.Voice:
+        """A voice as clients see it."""
+        message = voice_pb2.Voice(name=voice.name, built_in=voice.built_in, content_id=voice.content_id)
+        if voice.recording is None:
+            message.engines.extend(self._workers)
+            return message
+        message.engines.extend(
+            name for name, worker in self._workers.items() if voice.made_for(name, worker.fingerprint) is not None
+        )
+        message.recording_ms = voice.recording.duration_ms
+        message.transcript = voice.recording.transcript
+        created = Timestamp()
+        created.FromMilliseconds(round(1000 * voice.created_s))
+        message.create_time.CopyFrom(created)
+        return message
+
+
+async def prepare(recording: Recording, workers: Mapping[str, Worker]) -> tuple[dict[str, PreparedVoice], list[str]]:
+    """Have every engine that clones prepare a recording; gives what they made, and in words what they could not.
+
+    Raises:
+        CallerError, EngineError: none of them could.
+    """
+    prepared: dict[str, PreparedVoice] = {}
+    failures: list[CallerError | EngineError] = []
+    for name, worker in workers.items():
+        if not worker.info.clones_voices:
+            continue
+        try:
+            prepared[name] = await worker.call(worker.engine.prepare_voice, recording)
+        except (CallerError, EngineError) as error:
+            failures.append(error)
+    if not prepared and failures:
+        raise failures[0]
+    idle = [f"{name} speaks with its own voice only" for name in workers if not workers[name].info.clones_voices]
+    return prepared, [str(error) for error in failures] + idle
+
+
+def _decoded(message: Any) -> Any:
+    if isinstance(message, Undecodable):
+        raise message.error
+    return message

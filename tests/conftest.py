@@ -1,0 +1,124 @@
+"""What every test gets: restored random state, fixed threads, no leaks, two ways to run a coroutine, loud skips."""
+
+import asyncio
+import os
+import random
+import re
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import pytest
+import virtual_time
+
+T = TypeVar("T")
+
+# Threads that a library keeps for the life of the process: gRPC's pollers, tqdm's monitor.
+PROCESS_WIDE_THREADS = re.compile(r"_poll_wrapper|_channel_spin|tqdm", re.IGNORECASE)
+THREAD_GRACE_S = 2.0
+TASK_GRACE_S = 0.5
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[str, T, str], T]:
+    """`require(name, found, reason)` returns `found`; where it is false or None the test is skipped, loudly.
+
+    `INTONE_REQUIRE=oracle,node` turns the skips of those names into failures; `REQUIRE_CUDA=1` those of "cuda".
+    """
+    required = {name.strip() for name in os.environ.get("INTONE_REQUIRE", "").split(",")}
+    if os.environ.get("REQUIRE_CUDA") == "1":
+        required.add("cuda")
+
+    def check(name: str, found: T, reason: str) -> T:
+        if found:
+            return found
+        if name in required:
+            pytest.fail(f"{name} is required here: {reason}")
+        pytest.skip(f"{reason} (INTONE_REQUIRE={name} makes this a failure)")
+
+    return check
+
+
+@pytest.fixture
+def run() -> Callable[..., Any]:
+    """`run(coroutine, timeout_s=30.0)`: on a real event loop, for sockets and threads. Leaked tasks fail."""
+
+    def on_real_loop(main: virtual_time.Main[T], timeout_s: float = 30.0) -> T:
+        async def bounded() -> T:
+            task = asyncio.ensure_future(main)
+            done, _ = await asyncio.wait({task}, timeout=timeout_s)
+            if not done:
+                tasks = asyncio.all_tasks() - {asyncio.current_task()}
+                pytest.fail(f"not done after {timeout_s} s; tasks:\n{virtual_time.standing(tasks)}")
+            return task.result()
+
+        return virtual_time.drive(asyncio.new_event_loop(), bounded(), TASK_GRACE_S)
+
+    return on_real_loop
+
+
+@pytest.fixture
+def run_virtual() -> Callable[..., Any]:
+    """`run_virtual(coroutine, limit_s=3600.0)`: on a clock that jumps to the next timer; see `virtual_time.py`."""
+    return virtual_time.run_virtual
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test that leaves a thread, or a task when its `asyncio.run` returns, fails and shows where that stands."""
+    before = set(threading.enumerate())
+    leaked: list[str] = []
+    cancel_all_tasks = asyncio.runners._cancel_all_tasks  # type: ignore[attr-defined]
+
+    def record(loop: asyncio.AbstractEventLoop) -> None:
+        leaked.append(virtual_time.standing(loop.run_until_complete(virtual_time.left_behind(TASK_GRACE_S))))
+        cancel_all_tasks(loop)
+
+    # Private, and the one place where `asyncio.run` meets what outlived its coroutine. Gone: this line says so.
+    monkeypatch.setattr(asyncio.runners, "_cancel_all_tasks", record)
+    yield
+    if any(leaked):
+        pytest.fail("these tasks were still running when asyncio.run returned:\n" + "".join(leaked))
+    threads = _still_running(before)
+    if threads:
+        pytest.fail("these threads outlived the test:\n" + "\n".join(_where(thread) for thread in threads))
+
+
+def _still_running(before: set[threading.Thread]) -> list[threading.Thread]:
+    """Threads started since `before` that do not end by themselves within the grace time."""
+    deadline = time.monotonic() + THREAD_GRACE_S
+    started = [thread for thread in threading.enumerate() if thread not in before]
+    started = [thread for thread in started if not PROCESS_WIDE_THREADS.search(thread.name)]
+    for thread in started:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return [thread for thread in started if thread.is_alive()]
+
+
+def _where(thread: threading.Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return f"{thread.name}:\n{''.join(traceback.format_stack(frame)) if frame else '  (gone meanwhile)'}"
+
+
+@pytest.fixture(autouse=True)
+def restored_randomness() -> Iterator[None]:
+    """Random state after the test is that before it. Libraries that no test has imported are not imported for it."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    states = random.getstate(), numpy and numpy.random.get_state(), torch and torch.get_rng_state()
+    yield
+    random.setstate(states[0])
+    if numpy:
+        numpy.random.set_state(states[1])
+    if torch:
+        torch.set_rng_state(states[2])
+
+
+@pytest.fixture(autouse=True)
+def fixed_threads() -> None:
+    """Torch computes on two threads (or OMP_NUM_THREADS): results must not hang on the machine's number of cores."""
+    torch = sys.modules.get("torch")
+    threads = int(os.environ.get("OMP_NUM_THREADS", "2"))
+    if torch and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
