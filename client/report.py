@@ -8,10 +8,11 @@ from rich.bar import Bar
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from intone.client.events import report_to_json
+from intone.client.events import Report, report_to_json
 from intone.client.trace import Speech
 
 _BAR_WIDTH = 32
+_UNKNOWN = Report(None, None, None, None, 0.0, 0.0, 0.0, {}, 0)
 
 
 def milliseconds(value: float | None) -> str:
@@ -26,20 +27,20 @@ def ratio(value: float | None) -> str:
 
 def latency_table(speech: Speech, title: str = "Latency") -> Table:
     """Client and server measures side by side."""
-    ours, theirs = speech.latency, speech.report
+    ours, theirs = speech.latency, speech.report or _UNKNOWN
     table = Table("measure", title=title, title_justify="left")
     table.add_column("client", justify="right")
     table.add_column("server", justify="right")
-    table.add_row("first sound (TTFA)", milliseconds(ours.ttfa_ms), milliseconds(theirs and theirs.ttfa_ms))
+    table.add_row("first sound (TTFA)", milliseconds(ours.ttfa_ms), milliseconds(theirs.ttfa_ms))
     if ours.filler_ttfa_ms is not None:
-        server_ms = milliseconds(theirs and theirs.filler_ttfa_ms)
+        server_ms = milliseconds(theirs.filler_ttfa_ms)
         table.add_row("first filler", milliseconds(ours.filler_ttfa_ms), server_ms)
     table.add_row("first chunk", milliseconds(ours.first_chunk_ms), "")
-    table.add_row("wait for the engine", "", milliseconds(theirs and theirs.queue_ms))
+    table.add_row("wait for the engine", "", milliseconds(theirs.queue_ms))
     table.add_row("gap between chunks, mean", milliseconds(ours.gap_avg_ms), "")
     table.add_row("gap between chunks, longest", milliseconds(ours.gap_max_ms), "")
-    table.add_row("real-time factor (RTF)", ratio(ours.rtf), ratio(theirs and theirs.rtf))
-    server_audio = f"{(theirs.audio_ms + theirs.filler_ms) / 1000:.2f} s" if theirs else "–"
+    table.add_row("real-time factor (RTF)", ratio(ours.rtf), ratio(theirs.rtf))
+    server_audio = f"{(theirs.audio_ms + theirs.filler_ms) / 1000:.2f} s" if speech.report else "–"
     table.add_row("audio", f"{ours.audio_ms / 1000:.2f} s", server_audio)
     heard = "" if ours.continuous else ", audible"
     table.add_row("holes in playback", f"{ours.underrun_s:.3f} s{heard}", "")

@@ -19,6 +19,9 @@ from intone.client.trace import Speech, Trace
 from intone.client.voices import Voices
 from intone.proto import speech_pb2, speech_pb2_grpc
 
+_SERVING = b"\x08\x01"
+"""A `grpc.health.v1.HealthCheckResponse` with the status SERVING."""
+
 
 class SpeechClient:
     """A connection, as an asynchronous context manager.
@@ -84,6 +87,21 @@ class SpeechClient:
         try:
             return await stub.GetServerInfo(speech_pb2.GetServerInfoRequest(), metadata=self._metadata)  # type: ignore[no-any-return]
         except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+    async def serving(self) -> bool:
+        """Whether the standard health service says SERVING. False also while the server cannot be reached.
+
+        Raises:
+            IntoneCallError: the server refuses to say.
+        """
+        # An empty request, and an answer of one number: two messages that are not worth a dependency.
+        check = self._open_channel.unary_unary("/grpc.health.v1.Health/Check")
+        try:
+            return bool(await check(b"", metadata=self._metadata) == _SERVING)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                return False
             raise from_rpc_error(error) from error
 
     def converse(self, settings: Settings | None = None, *, trace: Trace | None = None, **changes: Any) -> Conversation:

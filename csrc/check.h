@@ -4,6 +4,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
+
 namespace intone {
 
 // An argument as messages name it.
@@ -14,12 +16,19 @@ struct Arg {
 };
 
 inline void check_dim(const Arg& arg, int64_t dim) {
-  TORCH_CHECK(arg.tensor.dim() == dim, arg.op, ": ", arg.name, " has ", arg.tensor.dim(), " dimensions, expected ", dim);
+  TORCH_CHECK(arg.tensor.dim() == dim, arg.op, ": ", arg.name, " has ", arg.tensor.dim(), " dimensions, expected ",
+              dim);
 }
 
 inline void check_size(const Arg& arg, int64_t axis, int64_t size) {
-  TORCH_CHECK(arg.tensor.size(axis) == size, arg.op, ": ", arg.name, " has size ", arg.tensor.size(axis), " along axis ",
-              axis, ", expected ", size);
+  TORCH_CHECK(arg.tensor.size(axis) == size, arg.op, ": ", arg.name, " has size ", arg.tensor.size(axis),
+              " along axis ", axis, ", expected ", size);
+}
+
+inline void check_dtype(const Arg& arg, at::ArrayRef<at::ScalarType> supported) {
+  const auto found = std::find(supported.begin(), supported.end(), arg.tensor.scalar_type());
+  TORCH_CHECK(found != supported.end(), arg.op, ": ", arg.name, " is ", arg.tensor.scalar_type(), ", expected one of ",
+              supported);
 }
 
 inline void check_same_dtype(const Arg& arg, const Arg& like) {

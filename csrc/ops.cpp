@@ -5,10 +5,9 @@
 #include <torch/version.h>
 
 // Read from the file, before it is loaded, to tell whether it was built for the torch that is installed.
-extern "C" __attribute__((used, visibility("default"))) const char intone_built_for[] = "intone-built-for-torch=" TORCH_VERSION;
+extern "C" __attribute__((used, visibility("default"))) const char intone_built_for[] =
+    "intone-built-for-torch=" TORCH_VERSION;
 
-TORCH_LIBRARY(intone, m) {
-  m.def("snake(Tensor x, Tensor alpha) -> Tensor");
-}
+TORCH_LIBRARY(intone, m) { m.def("snake(Tensor x, Tensor alpha) -> Tensor"); }
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {}

@@ -61,10 +61,11 @@ def _segment(magnitude: NDArray[np.int32], first_end: int) -> NDArray[np.int32]:
 def _mulaw_table() -> NDArray[np.uint8]:
     """ITU-T G.711 mu-law of every 16-bit value, by bit pattern; the low two bits are dropped. `[65536]`"""
     linear = _every_int16() >> 2
-    magnitude = np.minimum(np.abs(linear), 8159) + 33  # the bias makes every segment begin at a power of two
+    magnitude = np.minimum(np.abs(linear), 8158) + 33  # the bias makes every segment begin at a power of two
     segment = _segment(magnitude, 64)
     code = (segment << 4) | ((magnitude >> (segment + 1)) & 15)
-    return (code ^ np.where(linear < 0, 0x7F, 0xFF)).astype(np.uint8)
+    table: NDArray[np.uint8] = (code ^ np.where(linear < 0, 0x7F, 0xFF)).astype(np.uint8)
+    return table
 
 
 def _alaw_table() -> NDArray[np.uint8]:
@@ -73,7 +74,8 @@ def _alaw_table() -> NDArray[np.uint8]:
     magnitude = np.where(linear < 0, -linear - 1, linear)
     segment = _segment(magnitude, 32)
     code = (segment << 4) | ((magnitude >> np.maximum(segment, 1)) & 15)
-    return (code ^ np.where(linear < 0, 0x55, 0xD5)).astype(np.uint8)
+    table: NDArray[np.uint8] = (code ^ np.where(linear < 0, 0x55, 0xD5)).astype(np.uint8)
+    return table
 
 
 class Resampler:
@@ -113,7 +115,8 @@ def fade(samples: Samples, in_samples: int = 0, out_samples: int = 0) -> Samples
 
 def _ramp(length: int) -> Samples:
     """Half a raised cosine from 0 towards 1. `[length]`"""
-    return (0.5 - 0.5 * np.cos(np.pi * np.arange(length) / max(length, 1))).astype(np.float32)
+    ramp: Samples = (0.5 - 0.5 * np.cos(np.pi * np.arange(length) / max(length, 1))).astype(np.float32)
+    return ramp
 
 
 def silence(duration_ms: float, rate_hz: int) -> Samples:

@@ -16,9 +16,9 @@ _LINE_MARKUP = re.compile(
 _INLINE_MARKUP = re.compile(r"\*{2,}|(?<![\w*])\*(?=\S)|(?<=\S)\*(?!\w)|`+|~~|(?<!\w)_+|_+(?!\w)")
 _EMOJI = re.compile("[\u200d\ufe0e\ufe0f\u20e3\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\U000e0020-\U000e007f]")
 _TABLE_BAR = re.compile(r"[ \t]*\|[ \t]*")
-_LINE_BREAK = re.compile(r"(?<=[^\W_])[ \t]*\n\s*(?=\S)")
+_LINE_BREAK = re.compile(r"(?<=[^\W_])[ \t\r]*\n\s*(?=\S)")
 _BLANKS = re.compile(r"\s+")
-_LEADING_MARKS = re.compile(r"^[\s.,;:!?…，、；：。！？”’」』）》】)\]]+(?=\S)")
+_LEADING_MARKS = re.compile(r"^(?:[\s,;:!?…，、；：。！？”’」』）》】)\]]|\.(?!\d))+(?=\S)")
 # "No." is "number" to the English rules, whatever follows. Kept from them unless a digit does.
 _PLAIN_NO = re.compile(r"\b(No)(?=\.(?!\s*\d))")
 _HYPHEN_IN_NAME = re.compile(r"(?<=[A-Za-z])-(?=\d)")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 from intone.server.events import Audio, ServerEvent
 from intone.server.pacing import LeadLimiter, Playback
@@ -63,8 +63,11 @@ class Outbox:
         self._closed, self._failure = True, failure
         self._changed.set()
 
-    async def events(self) -> AsyncIterator[ServerEvent]:
-        """Everything, in the order in which it may leave.
+    def __aiter__(self) -> "Outbox":
+        return self
+
+    async def __anext__(self) -> ServerEvent:
+        """The next event that may leave.
 
         Raises:
             Exception: what `close` was given.
@@ -74,13 +77,12 @@ class Outbox:
             event, wait_ms = self._next()
             if event is not None:
                 self._sent(event)
-                yield event
-            elif self._failure is not None:
+                return event
+            if self._failure is not None:
                 raise self._failure
-            elif self._closed and not self._ordered:
-                return
-            else:
-                await self._wait(wait_ms)
+            if self._closed and not self._ordered:
+                raise StopAsyncIteration
+            await self._wait(wait_ms)
 
     def _next(self) -> tuple[ServerEvent | None, float | None]:
         """An event that may leave now, or None and how long until time alone releases one."""

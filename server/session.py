@@ -147,7 +147,7 @@ class Session:
 
     def events(self) -> AsyncIterator[ServerEvent]:
         """What the client is to be told, until the conversation ends."""
-        return self._outbox.events()
+        return self._outbox
 
     # ---- text
 

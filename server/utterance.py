@@ -111,7 +111,7 @@ class Utterance:
         """More text; `end` when it is the last."""
         self._deltas.append(delta)
         self.length += len(delta)
-        self._last_text_s = self._clock()
+        self._last_text_s = self._clock()  # before the text is worked on: that time counts too
         self._queue(self._segmenter.push(delta))
         if end:
             self.text_ended = True
@@ -119,6 +119,7 @@ class Utterance:
 
     def flush(self, mark: Flush | None) -> None:
         """Speak what is buffered, then give out the mark."""
+        self._last_text_s = self._clock()
         if not self.text_ended:
             self._queue(self._segmenter.flush())
         if mark is not None:
@@ -127,7 +128,7 @@ class Utterance:
 
     def _queue(self, units: list[Unit]) -> None:
         if self.account.ready_s is None and any(unit.spoken for unit in units):
-            self.account.ready_s = self._clock()
+            self.account.ready_s = self._last_text_s
         self._pieces.extend(units)
         self._changed.set()
 

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from intone.server.domain import EngineInfo, SpeakRequest, Step
@@ -44,6 +44,7 @@ class Job:
         self._loop = asyncio.get_running_loop()
         self._steps: deque[Step | IntoneError] = deque()
         self._arrived = asyncio.Event()
+        self._over = False
         # The fields below belong to the thread, but for `cancelled` and `backlog`, guarded by the crew's condition.
         self.state: Any = None
         self.cancelled = False
@@ -53,18 +54,22 @@ class Job:
         """Drop the unit; the step that is running finishes, none follows."""
         self._crew.drop(self)
 
-    async def __aiter__(self) -> AsyncIterator[Step]:
-        while True:
-            while not self._steps:
-                self._arrived.clear()
-                await self._arrived.wait()
-            item = self._steps.popleft()
-            self._crew.taken(self)
-            if isinstance(item, IntoneError):
-                raise item
-            yield item
-            if item.done:
-                return
+    def __aiter__(self) -> "Job":
+        return self
+
+    async def __anext__(self) -> Step:
+        if self._over:
+            raise StopAsyncIteration
+        while not self._steps:
+            self._arrived.clear()
+            await self._arrived.wait()
+        item = self._steps.popleft()
+        self._crew.taken(self)
+        if isinstance(item, IntoneError):
+            self._over = True
+            raise item
+        self._over = item.done
+        return item
 
     def deliver(self, item: Step | IntoneError) -> None:
         """Called by the thread."""

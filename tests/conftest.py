@@ -1,6 +1,7 @@
 """What every test gets: restored random state, fixed threads, no leaks, two ways to run a coroutine, loud skips."""
 
 import asyncio
+import importlib.util
 import os
 import random
 import re
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import pytest
+import real_server
 import virtual_time
 
 T = TypeVar("T")
@@ -40,6 +42,14 @@ def require() -> Callable[[str, T, str], T]:
         pytest.skip(f"{reason} (INTONE_REQUIRE={name} makes this a failure)")
 
     return check
+
+
+@pytest.fixture(scope="session")
+def server_address(require: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real server, in a process of its own: the starter voice and an untrained nano VoxCPM."""
+    require("starter", importlib.util.find_spec("hibari"), "hibari-tts is not installed: pip install 'intone[starter]'")
+    with real_server.serving(tmp_path_factory.mktemp("server"), "--voxcpm", "nano", "--random-weights") as address:
+        yield address
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 // snake on the CPU: x + sin²(αx) / (α + 1e-9), computed in float whatever the storage.
 
-#include <ATen/Dispatch.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "check.h"
@@ -14,7 +14,8 @@
 namespace intone {
 namespace {
 
-constexpr int64_t kBlock = 1024;  // elements converted at a time: they stay in the first cache
+constexpr int64_t kGrain = 16384;  // elements a thread is worth waking for
+constexpr int64_t kBlock = 1024;   // elements converted at a time: they stay in the first cache
 
 // sin² has period π: reduce to [-π/2, π/2], take an odd polynomial for the sine (error 5e-9), square it. π is split so
 // that multiples of its first two parts are exact up to 2^15 periods; beyond, αx itself is no longer exact enough to
@@ -59,25 +60,34 @@ void in_floats(const T* x, T* y, int64_t n, const Body& body) {
 }
 
 template <typename T>
-void snake_rows(const at::Tensor& x, at::Tensor& y, const std::vector<float>& alpha, const std::vector<float>& inverse,
-                bool channels_last) {
+void snake_rows(const at::Tensor& x, at::Tensor& y, const float* alpha, const float* inverse, bool channels_last) {
   const int64_t channels = x.size(1), length = channels_last ? channels : x.size(2);
   const int64_t rows = x.numel() / length;
   const T* from = x.const_data_ptr<T>();
   T* to = y.mutable_data_ptr<T>();
-  at::parallel_for(0, rows, std::max<int64_t>(1, at::internal::GRAIN_SIZE / length), [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / length), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t c = row % channels;
       in_floats(from + row * length, to + row * length, length,
                 [&](const float* in, float* out, int64_t start, int64_t count) {
                   if (channels_last) {
-                    snake_over_channels(in, out, count, alpha.data() + start, inverse.data() + start);
+                    snake_over_channels(in, out, count, alpha + start, inverse + start);
                   } else {
                     snake_over_time(in, out, count, alpha[c], inverse[c]);
                   }
                 });
     }
   });
+}
+
+// Whether to walk channels first. Where one axis has size 1 both orders are right, and the longer rows are faster.
+bool walks_channels(const at::Tensor& x) {
+  const bool contiguous = x.is_contiguous();
+  if (contiguous && x.size(2) >= x.size(1)) return false;
+  const bool channels_last = x.transpose(1, 2).is_contiguous();
+  TORCH_CHECK(contiguous || channels_last, "snake: x has strides ", x.strides(),
+              ", expected [B, C, T] contiguous or channels last");
+  return channels_last;
 }
 
 at::Tensor snake_cpu(const at::Tensor& x, const at::Tensor& alpha) {
@@ -87,22 +97,26 @@ at::Tensor snake_cpu(const at::Tensor& x, const at::Tensor& alpha) {
   check_dim(x_arg, 3);
   check_dim(alpha_arg, 1);
   check_size(alpha_arg, 0, x.size(1));
+  check_dtype(x_arg, {at::kFloat, at::kBFloat16, at::kHalf});
   check_same_dtype(alpha_arg, x_arg);
-  const bool contiguous = x.is_contiguous();
-  TORCH_CHECK(contiguous || x.transpose(1, 2).is_contiguous(), "snake: x has strides ", x.strides(),
-              ", expected [B, C, T] contiguous or channels last");
+  const bool channels_last = walks_channels(x);
 
   at::Tensor y = at::empty_like(x);  // keeps either layout
   if (x.numel() == 0) return y;
-  std::vector<float> a(x.size(1)), inverse(x.size(1));
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, x.scalar_type(), "snake", [&] {
-    const scalar_t* values = alpha.contiguous().const_data_ptr<scalar_t>();
-    for (size_t c = 0; c < a.size(); ++c) {
-      a[c] = static_cast<float>(values[c]);
-      inverse[c] = 1.0f / (a[c] + 1e-9f);
-    }
-    snake_rows<scalar_t>(x, y, a, inverse, !contiguous);
-  });
+  const at::Tensor a = alpha.to(at::kFloat).contiguous();
+  const float* values = a.const_data_ptr<float>();
+  std::vector<float> inverse(a.numel());
+  for (size_t c = 0; c < inverse.size(); ++c) inverse[c] = 1.0f / (values[c] + 1e-9f);
+  switch (x.scalar_type()) {
+    case at::kBFloat16:
+      snake_rows<at::BFloat16>(x, y, values, inverse.data(), channels_last);
+      break;
+    case at::kHalf:
+      snake_rows<at::Half>(x, y, values, inverse.data(), channels_last);
+      break;
+    default:
+      snake_rows<float>(x, y, values, inverse.data(), channels_last);
+  }
   return y;
 }
 

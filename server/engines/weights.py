@@ -1,5 +1,6 @@
 """Reads checkpoint files, strictly. Knows nothing of any model: what must be in a file is given as names and shapes."""
 
+import copy
 import hashlib
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ def find_file(folder: Path, names: Sequence[str], engine: str) -> Path:
 def read_tensors(path: Path, engine: str) -> dict[str, Tensor]:
     """All tensors of a `.safetensors` file or of a pickled state dict (bare or under "state_dict"), on the CPU.
 
-    Memory-mapped where the format allows it: pages are read when a tensor is first used. Nothing but tensors is unpickled.
+    Memory-mapped where the format allows it: pages are read when a tensor is first used. Only tensors are unpickled.
 
     Raises:
         CheckpointError: the file cannot be read.
@@ -72,7 +73,7 @@ def check_tensors(found: Mapping[str, Tensor], expected: Shapes, path: Path, eng
 
 
 def fingerprint(parts: Sequence[Path | bytes]) -> str:
-    """Identify files and bytes cheaply: sizes, both ends and evenly spaced samples, not whole weights; 32 hexadecimal digits."""
+    """Identify files and bytes by sizes, both ends and evenly spaced samples, not by all they hold; 32 hex digits."""
     digest = hashlib.sha256()
     for part in parts:
         for piece in _samples(part) if isinstance(part, Path) else (len(part).to_bytes(8, "little"), part):
@@ -85,31 +86,26 @@ class Weights:
 
     Args:
         tensors: by full name.
-        dtype: of floating-point tensors; None leaves them as they are.
-        progress: told after each tensor which part of all their elements has been handed out.
+        dtype: of floating-point tensors.
+        progress: told after each tensor which part of all elements has been handed out.
     """
 
     def __init__(
-        self,
-        tensors: Mapping[str, Tensor],
-        dtype: torch.dtype | None,
-        device: torch.device,
-        progress: Progress | None = None,
+        self, tensors: Mapping[str, Tensor], dtype: torch.dtype, device: torch.device, progress: Progress | None = None
     ) -> None:
         self._tensors, self._dtype, self._device, self._prefix = tensors, dtype, device, ""
         self._meter = _Meter(sum(tensor.numel() for tensor in tensors.values()), progress)
 
     def scope(self, prefix: str) -> "Weights":
         """The tensors whose names begin with `prefix` and a dot."""
-        inner = Weights.__new__(Weights)
-        inner._tensors, inner._dtype, inner._device, inner._meter = self._tensors, self._dtype, self._device, self._meter
+        inner = copy.copy(self)  # shares tensors and meter
         inner._prefix = f"{self._prefix}{prefix}."
         return inner
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self._tensors[self._prefix + name]
         self._meter.add(tensor.numel())
-        return tensor.to(device=self._device, dtype=self._dtype if tensor.is_floating_point() else None)
+        return tensor.to(device=self._device, dtype=self._dtype if tensor.is_floating_point() else tensor.dtype)
 
     def fused(self, *names: str) -> Tensor:
         """Tensors joined along their first dimension: several projections of one input as one."""

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention where several query heads share a key head. Knows nothing of layers, caches or positions.
+"""Scaled dot-product attention where query heads share key heads. Knows nothing of layers, caches or positions.
 
 Grouped-query attention: arXiv 2305.13245.
 """
@@ -10,8 +10,8 @@ from torch.nn import functional
 def attend(queries: Tensor, keys: Tensor, values: Tensor, *, causal: bool) -> Tensor:
     """Attention over whole sequences.
 
-    `queries` `[B, T, heads, D]`, `keys` and `values` `[B, S, kv_heads, D]`, result `[B, T, heads · D]`. Query heads h · g to
-    h · g + g - 1 share key head h. With `causal`, S equals T and position t sees positions 0 to t.
+    `queries` `[B, T, heads, D]`, `keys` and `values` `[B, S, kv_heads, D]`, result `[B, T, heads · D]`. Consecutive
+    query heads share a key head. With `causal`, S equals T and position t sees positions 0 to t.
     """
     mixed = functional.scaled_dot_product_attention(
         queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), is_causal=causal, enable_gqa=True
@@ -20,7 +20,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, *, causal: bool) -> Te
 
 
 def attend_one(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention of one position over all it may see: `query` `[heads, D]`, the others `[kv_heads, S, D]`, result `[heads · D]`."""
+    """Attention of one position over S others: `[heads, D]` and twice `[kv_heads, S, D]` → `[heads · D]`."""
     kv_heads, _, size = keys.shape
     # The heads that share a key head stand in for the positions of a sequence: no copy of the keys is needed.
     grouped = query.reshape(1, kv_heads, -1, size)

@@ -1,8 +1,9 @@
 """Causal convolutions over `[B, T, C]` that go on where they stopped. They know nothing of models or checkpoints.
 
-Every layer is called as `layer(x, tail) -> (y, tail)`: `tail` `[B, tail_rows, C]` is the end of what the layer has seen,
-zeros at first. Any way of cutting the input gives the same output. Rows (time) come before channels because streaming
-has few rows: a matrix product then reads its weights once for all streams, and an upsampled row needs no shuffling.
+Every layer is called as `layer(x, tail) -> (y, tail)`: `tail` `[B, tail_rows, C]` is the end of what the layer has
+seen, zeros at first. Any way of cutting the input gives the same output. Rows (time) come before channels because
+streaming has few rows: a matrix product then reads its weights once for all streams, and an upsampled row needs no
+shuffling.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from torch import Tensor
 
 
 def fold_weight_norm(gain: Tensor, direction: Tensor) -> Tensor:
-    """The weight that weight normalization stands for: `gain · direction / ‖direction‖`, the norm over all dims but 0."""
-    norm = direction.flatten(1).norm(dim=1).view_as(gain)
+    """What weight normalization stands for: `gain · direction / ‖direction‖`, the norm over all dims but 0."""
+    norm = torch.linalg.vector_norm(direction, dim=(1, 2), keepdim=True)
     return direction * (gain / norm)
 
 
@@ -140,7 +141,7 @@ class CausalDepthwiseConv:
 
 @dataclass(frozen=True)
 class CausalConvTranspose:
-    """Upsampling by `stride` with a kernel of twice that, its last `stride` outputs cut. `[B, T, Cin]` → `[B, T·s, Cout]`.
+    """Upsampling by s, the kernel twice as long and its last s outputs cut. `[B, T, Cin]` → `[B, T·s, Cout]`.
 
     Input row t then sounds in the blocks t and t+1 of the output, so block t is one product of rows t-1 and t.
 
@@ -156,7 +157,7 @@ class CausalConvTranspose:
     @classmethod
     def build(cls, weight: Tensor, bias: Tensor, stride: int) -> "CausalConvTranspose":
         """From a published weight `[Cin, Cout, 2·stride]`."""
-        halves = weight.unflatten(2, (2, stride))  # [Cin, Cout, 2, s]: half 0 meets row t, half 1 row t-1
+        halves = weight.view(weight.shape[0], -1, 2, stride)  # [Cin, Cout, 2, s]: half 0 meets row t, half 1 row t-1
         flat = halves.flip(2).permute(3, 1, 2, 0).reshape(stride * weight.shape[1], -1)
         return cls(flat.contiguous(), bias.repeat(stride), stride)
 

@@ -41,7 +41,7 @@ class KvCache:
             self._keys, self._values = self._grown(self._keys, room), self._grown(self._values, room)
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store `[heads, T, head_dim]` after the `length` known positions; everything so far, `[heads, length + T, head_dim]`."""
+        """Store `[heads, T, head_dim]` after the known positions; all so far, `[heads, length + T, head_dim]`."""
         stop = self.length + keys.shape[1]
         self._keys[layer, :, self.length : stop] = keys
         self._values[layer, :, self.length : stop] = values

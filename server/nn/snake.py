@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from intone.server.ops.reference import snake
+from intone.server.ops import snake
 
 
 def snake_rows(x: Tensor, alpha: Tensor) -> Tensor:

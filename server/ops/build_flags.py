@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-CXX_FLAGS = ["-O3", "-std=c++17", "-fvisibility=hidden", "-fopenmp"]
+# No -std: torch adds the one its own headers need. Portable code; `csrc/cpu/clones.h` adds what the processor has.
+# The two about mathematics keep NaN and infinity as they are and only let loops with comparisons be vectorized.
+CXX_FLAGS = ["-O3", "-g0", "-fvisibility=hidden", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
 LINK_FLAGS = ["-fopenmp"]
 
 

@@ -13,7 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from intone.server.engines.voxcpm.audio_vae_config import DILATIONS, AudioVAEConfig, random_tensors, tensor_shapes
+from intone.server.engines.voxcpm.audio_vae_config import (
+    DILATIONS,
+    KERNEL,
+    AudioVAEConfig,
+    random_tensors,
+    tensor_shapes,
+)
 from intone.server.nn.causal_conv import (
     CausalConv,
     CausalConvToOne,
@@ -51,6 +57,10 @@ class DecoderState:
 
 class Layer(Protocol):
     """A causal convolution of `nn.causal_conv`."""
+
+    @property
+    def bias(self) -> Tensor:
+        """Its bias; tells device and dtype."""
 
     @property
     def tail_rows(self) -> int:
@@ -131,7 +141,7 @@ class AudioVAE:
             raise ValueError(f"audio is {tuple(audio.shape)}, expected [B, a multiple of {self.hop_in_samples}]")
         tails = self._tails(self._encoder, audio.shape[0])
         frames: list[Tensor] = []
-        for piece in audio.split(ENCODE_FRAMES * self.hop_in_samples, dim=1):
+        for piece in torch.split(audio, ENCODE_FRAMES * self.hop_in_samples, dim=1):
             latents, tails = _run(self._encoder, piece.unsqueeze(2), tails)
             frames.append(latents)
         return torch.cat(frames, 1).transpose(1, 2).contiguous()
@@ -141,7 +151,7 @@ class AudioVAE:
         return DecoderState(self._tails(self._decoder, batch))
 
     def decode(self, latents: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        """Go on: latents `[B, D, N]`, any N of at least 1 → audio `[B, N·hop_out_samples]` in [-1, 1], and the state after."""
+        """Go on: latents `[B, D, N]`, N at least 1 → audio `[B, N·hop_out_samples]` in [-1, 1], and the state after."""
         if latents.dim() != 3 or latents.shape[1] != self.config.latent_dim or latents.shape[2] == 0:
             raise ValueError(f"latents are {tuple(latents.shape)}, expected [B, {self.config.latent_dim}, 1 or more]")
         audio, tails = _run(self._decoder, latents.transpose(1, 2), state.tensors)
@@ -149,18 +159,16 @@ class AudioVAE:
 
     @staticmethod
     def _tails(stages: Sequence[Stage], batch: int) -> tuple[Tensor, ...]:
-        like = stages[0].conv
-        device = like.bias.device  # type: ignore[attr-defined]
-        return tuple(torch.zeros(batch, s.conv.tail_rows, s.conv.channels, device=device) for s in stages)
+        return tuple(s.conv.bias.new_zeros(batch, s.conv.tail_rows, s.conv.channels) for s in stages)
 
 
 def _receptive_frames(config: AudioVAEConfig) -> int:
-    """Counts backwards from a sample: rows of past at the output, then at the input of each stage, then its own frame."""
-    past = 6
+    """Counts backwards from a sample: rows of past at the output, then at each stage's input; then its own frame."""
+    past = KERNEL - 1
     for rate in reversed(config.decoder_rates):
-        past += sum(6 * dilation for dilation in DILATIONS)
+        past += (KERNEL - 1) * sum(DILATIONS)
         past = -(-past // rate) + 1
-    return past + 6 + 1
+    return past + KERNEL
 
 
 class _Reader:
@@ -188,7 +196,7 @@ class _Reader:
         config = self._config
         stem, stem_bias = self._conv("decoder.model.1")
         first = CausalDepthwiseConv.build(*self._conv("decoder.model.0"))
-        stages = [Stage(first, then=(stem[:, :, 0], stem_bias))]
+        stages = [Stage(first, then=(stem[:, :, 0].contiguous(), stem_bias))]
         for i, rate in enumerate(config.decoder_rates):
             block = f"decoder.model.{i + 2}.block"
             scale, shift = self._rate_class(i + 2)
@@ -228,4 +236,5 @@ class _Reader:
         boundaries = self._tensors["decoder.sr_bin_boundaries"].tolist()
         row = sum(boundary < self._config.out_sample_rate_hz for boundary in boundaries)
         name = f"decoder.sr_cond_model.{block}"
-        return tuple(self._tensors[f"{name}.{kind}_embed.weight"][row].float() for kind in ("scale", "bias"))
+        scale, shift = (self._tensors[f"{name}.{kind}_embed.weight"][row].float() for kind in ("scale", "bias"))
+        return scale, shift

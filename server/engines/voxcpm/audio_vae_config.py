@@ -6,7 +6,7 @@ is told the output rate.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,17 @@ from intone.server.errors import CheckpointError
 
 KERNEL = 7
 DILATIONS = (1, 3, 9)
+
+# Field → its name in `config.json`; the second table is read for version 2 only.
+JSON_KEYS = {
+    "encoder_dim": "encoder_dim",
+    "encoder_rates": "encoder_rates",
+    "decoder_dim": "decoder_dim",
+    "decoder_rates": "decoder_rates",
+    "latent_dim": "latent_dim",
+    "sample_rate_hz": "sample_rate",
+}
+JSON_KEYS_V2 = {"out_sample_rate_hz": "out_sample_rate", "sr_bin_boundaries": "sr_bin_boundaries"}
 
 
 @dataclass(frozen=True)
@@ -48,20 +59,18 @@ class AudioVAEConfig:
         if architecture not in ("voxcpm", "voxcpm2"):
             raise CheckpointError("voxcpm", f"config.json: architecture {architecture!r}, expected voxcpm or voxcpm2")
         given = dict(d or {})
-        version = 2 if architecture == "voxcpm2" else 1
-        _refuse_variants(given, version)
-        base = V2 if version == 2 else cls()
-        names = {"sample_rate_hz": "sample_rate", "out_sample_rate_hz": "out_sample_rate"}
-        values: dict[str, Any] = {"version": version}
-        for name in (f.name for f in fields(cls) if f.name != "version"):
-            key = names.get(name, name)
-            if key in given and (version == 2 or name not in ("out_sample_rate_hz", "sr_bin_boundaries")):
-                values[name] = _checked(key, given[key], getattr(base, name))
-            else:
-                values[name] = getattr(base, name)
-        if version == 1:
+        base = V2 if architecture == "voxcpm2" else cls()
+        _refuse_variants(given, base.version)
+        values = {name: _checked(key, given, getattr(base, name)) for name, key in JSON_KEYS.items()}
+        if base.version == 2:
+            values |= {name: _checked(key, given, getattr(base, name)) for name, key in JSON_KEYS_V2.items()}
+        else:
             values["out_sample_rate_hz"] = values["sample_rate_hz"]
-        return cls(**values)
+        config = cls(version=base.version, **values)
+        if config.decoder_channels[-1] == 0:
+            message = f"decoder_dim {config.decoder_dim} cannot be halved {len(config.decoder_rates)} times"
+            raise CheckpointError("voxcpm", f"config.json: audio_vae_config.{message}")
+        return config
 
     @property
     def encoder_channels(self) -> list[int]:
@@ -92,25 +101,25 @@ def _refuse_variants(given: Mapping[str, Any], version: int) -> None:
     for key, supported in expected:
         if given.get(key, supported[0]) not in supported:
             wanted = " or ".join(map(repr, supported))
-            raise CheckpointError(
-                "voxcpm",
-                f"config.json: audio_vae_config.{key} is {given[key]!r}; only {wanted} is supported, as in every released model",
-            )
+            found = f"config.json: audio_vae_config.{key} is {given[key]!r}"
+            raise CheckpointError("voxcpm", f"{found}; only {wanted} is supported, as in every released model")
 
 
-def _checked(key: str, value: Any, like: int | tuple[int, ...]) -> int | tuple[int, ...]:
-    """`value` as a positive integer, or as a tuple of them where `like` is one; strides are at least 2."""
-    least = 2 if key.endswith("_rates") else 1
-    items = value if isinstance(like, tuple) else [value]
-    if items is None and key == "sr_bin_boundaries":
+def _checked(key: str, given: Mapping[str, Any], default: Any) -> Any:
+    """`given[key]` or the default: an integer of at least 1, or a tuple of such where the default is a tuple."""
+    if key not in given:
+        return default
+    value = given[key]
+    if key == "sr_bin_boundaries" and value is None:
         return ()
-    good = isinstance(items, list | tuple) and all(type(item) is int and item >= least for item in items)
-    if not good or (key.endswith("_rates") and not items):
-        kind = "a list of integers" if isinstance(like, tuple) else "an integer"
-        raise CheckpointError(
-            "voxcpm", f"config.json: audio_vae_config.{key} is {value!r}, expected {kind}, {least} or more"
-        )
-    return tuple(items) if isinstance(like, tuple) else items[0]
+    many = isinstance(default, tuple)
+    least = 2 if key.endswith("_rates") else 1  # a stride of 1 is padded oddly upstream and never used
+    items = value if many else [value]
+    if not isinstance(items, list | tuple) or not items or any(type(n) is not int or n < least for n in items):
+        kind = "a list of integers" if many else "an integer"
+        message = f"audio_vae_config.{key} is {value!r}, expected {kind}, {least} or more"
+        raise CheckpointError("voxcpm", f"config.json: {message}")
+    return tuple(items) if many else value
 
 
 def tensor_shapes(config: AudioVAEConfig) -> dict[str, tuple[int, ...]]:

@@ -248,7 +248,9 @@ def _check(config: VoxCPMConfig) -> None:
         )
     if config.latent_dim != config.vae.latent_dim:
         raise CheckpointError(
-            ENGINE, f"feat_dim: found {config.latent_dim}, expected audio_vae_config.latent_dim = {config.vae.latent_dim}"
+            ENGINE,
+            f"feat_dim: found {config.latent_dim}, expected audio_vae_config.latent_dim = {config.vae.latent_dim}",
         )
     if config.local_dit.hidden % 2:
-        raise CheckpointError(ENGINE, f"dit_config.hidden_dim: found {config.local_dit.hidden}, expected an even number")
+        found = config.local_dit.hidden
+        raise CheckpointError(ENGINE, f"dit_config.hidden_dim: found {found}, expected an even number")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intone.server.domain import EngineInfo, Options, PreparedVoice, Recording, Samples, SpeakRequest, Step
+from intone.server.domain import EngineInfo, Options, PreparedVoice, Recording, SpeakRequest, Step
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
 from intone.server.engines.voxcpm.model import DTYPES, VoxCPM
@@ -31,7 +31,7 @@ SHORTEST_PATCHES = 4
 GUARD_PATCHES_PER_TOKEN = 6.0
 GUARD_EXTRA_PATCHES = 10
 UNTRAINED_MS_PER_TOKEN = 80
-"""An untrained model never stops by itself, and its tokens are bytes: it is cut after about as long as the words would take."""
+"""An untrained model never stops by itself and its tokens are bytes: it is cut after about what the words would take."""
 
 ROOM_PATCHES_PER_TOKEN = 1
 """A text is too long when less than this much speech would still fit behind it; ordinary speech takes one to two."""
@@ -138,7 +138,7 @@ class VoxCPMEngine:
             guidance=GUIDANCE if options.guidance is None else options.guidance,
             earliest_end=earliest_end,
             max_patches=min(max_patches, room),
-            decoder=self._model.vae.initial_state() if request.voice is None else decoder_of(request.voice, self._model),
+            decoder=decoder_of(request.voice, self._model),
         )
 
     @torch.inference_mode()
@@ -147,19 +147,18 @@ class VoxCPMEngine:
         assert not any(state.done for state in states), "a unit is not stepped after its end"
         clock = StageClock(self._model.device)
         making = [state for state in states if state.undecoded is None]
-        if making:
-            stops = self._make(making, clock)
+        stops = self._make(making, clock) if making else torch.zeros(0, device=self._model.device)
         with clock.stage("vae"):
             pieces = [self._next_frames(state) for state in states]
             decoded = self._model.decode(pieces, [state.decoder for state in states])
-            parts = [audio for audio, _ in decoded]
-            host = torch.cat([*parts, stops.float()] if making else parts).cpu().numpy()  # the one copy to the host
-        sound: list[Samples] = np.split(host, np.cumsum([len(part) for part in parts]))
-        for state, stop in zip(making, sound[-1], strict=making != []):
+            audio = [samples for samples, _ in decoded]
+            host = torch.cat([*audio, stops]).cpu().numpy()  # the one copy to the host
+        *sound, wanted = np.split(host, np.cumsum([len(samples) for samples in audio]))
+        for state, stop in zip(making, wanted, strict=True):
             self._settle(state, bool(stop))
         stage_ms = clock.stage_ms()
         steps = []
-        for state, (_, decoder), pcm in zip(states, decoded, sound, strict=False):
+        for state, (_, decoder), pcm in zip(states, decoded, sound, strict=True):
             state.decoder = decoder
             steps.append(Step(pcm=pcm, done=state.done, cut=state.done and state.cut, stage_ms=stage_ms))
         return steps
@@ -188,7 +187,7 @@ class VoxCPMEngine:
         return max(0, least - 1), most
 
     def _make(self, states: Sequence[VoxCPMState], clock: StageClock) -> Tensor:
-        """Make the next patch of every unit; whether the model wants it to be the last, `[B]`, still on the device."""
+        """Make the next patch of every unit; 1 where the model wants to stop with it, `[B]`, float32, on the device."""
         model = self._model
         fresh = [state for state in states if state.progress is None]
         going = [state.progress for state in states if state.progress is not None]
@@ -212,7 +211,7 @@ class VoxCPMEngine:
         for state, unit in zip(states, units, strict=True):
             state.undecoded = unit.patch.T  # [D, P]
             state.made += 1
-        return stops
+        return stops.float()
 
     def _next_frames(self, state: VoxCPMState) -> Tensor:
         """What of the undecoded patch this step decodes: of the first patch one frame, then the rest."""

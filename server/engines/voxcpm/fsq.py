@@ -1,4 +1,7 @@
-"""Finite scalar quantisation (arXiv 2309.15505): what the base model says of an audio position, rounded to few levels."""
+"""Finite scalar quantisation: what the base model says of an audio position, rounded to few levels.
+
+arXiv 2309.15505.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The two causal language models: what shall be said next, coarse (base) and fine (residual). Knows nothing of diffusion."""
+"""The two causal language models: what to say next, coarse (base) and fine (residual). Knows nothing of diffusion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

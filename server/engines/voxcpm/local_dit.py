@@ -1,7 +1,7 @@
-"""LocDiT: the velocity of a noisy patch, given what the language models want said and the patch before. Knows no solver.
+"""LocDiT: the velocity of a noisy patch, given the language models' wish and the patch before. Knows no solver.
 
-Tokens, version 1: [wish + time], the patch before, the noisy patch. Version 2: [base wish], [residual wish], [time], then
-the same. All see all; the rows of the noisy patch are the answer.
+Tokens, version 1: [wish + time], the patch before, the noisy patch. Version 2: [base wish], [residual wish], [time],
+then the same. All see all; the rows of the noisy patch are the answer.
 """
 
 import math
@@ -91,9 +91,10 @@ class LocalDiT:
         )
 
     def condition(self, base: Tensor, residual: Tensor, before: Tensor) -> Condition:
-        """From what the language models want, `[B, H of the language model]` each, and the patches before, `[B, P, D]`."""
+        """From the language models' wishes, `[B, their H]` each, and the patches before, `[B, P, D]`."""
         if self.split_wish:
-            wish = torch.stack([functional.linear(h, *w) for h, w in zip((base, residual), self.wish_in, strict=True)], 1)
+            wishes = zip((base, residual), self.wish_in, strict=True)
+            wish = torch.stack([functional.linear(hidden, *weights) for hidden, weights in wishes], dim=1)
         else:
             wish = functional.linear(torch.cat((base, residual), dim=1), *self.wish_in[0]).unsqueeze(1)
         return Condition(wish, functional.linear(before.to(self.dtype), *self.before_in))
@@ -121,6 +122,7 @@ def _mlp(x: Tensor, layers: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]])
 def _waves(times: Tensor, size: int) -> Tensor:
     """Sines and cosines `[E, size]` of `times` `[E]`, in float32."""
     half = size // 2
-    rates = torch.exp(torch.arange(half, dtype=torch.float32, device=times.device) * (-math.log(SLOWEST_PERIOD) / (half - 1)))
+    decay = -math.log(SLOWEST_PERIOD) / (half - 1)
+    rates = torch.exp(torch.arange(half, dtype=torch.float32, device=times.device) * decay)
     angles = TIME_SCALE * times.unsqueeze(1) * rates
     return torch.cat((angles.sin(), angles.cos()), dim=-1)

@@ -31,7 +31,7 @@ def merge_lora(tensors: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]
         down, up = (_half(updates, f"{target}.{half}", path) for half in ("lora_A", "lora_B"))
         weight = tensors.get(f"{target}.weight")
         if weight is None:
-            raise CheckpointError(ENGINE, f"{path}: {target}.lora_A: expected a weight {target}.weight in the model, found none")
+            raise CheckpointError(ENGINE, f"{path}: {target}.lora_A: the model has no {target}.weight")
         inner = rank or down.shape[0]
         expected = ((inner, weight.shape[1]), (weight.shape[0], inner))
         if (tuple(down.shape), tuple(up.shape)) != expected:

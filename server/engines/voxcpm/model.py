@@ -24,7 +24,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class VoxCPM:
-    """The model, frozen once built; every method takes and gives values. The VAE computes in float32 whatever `dtype` is."""
+    """The model, frozen once built; every method takes and gives values. The VAE always computes in float32."""
 
     def __init__(
         self, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, progress: LoadProgress | None = None

@@ -1,6 +1,6 @@
 """Counter-based Gaussian noise: the same numbers for the same seed and place, whatever the batch, chunking or device.
 
-Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) keyed by (seed, patch), then Box-Muller.
+Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) keyed by (seed, patch), Box-Muller.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """The sequence that the language models read before they speak. Knows token ids and embeddings, no text and no audio.
 
-Layouts, T text, A audio patches: `T start` alone; `T start A` continues a recording whose words begin T; `103 A 104 T start`
-follows a recording as a reference; both may be had at once. (101 is `start`.)
+Layouts, T text, A audio patches: `T 101` alone; `T 101 A` continues a recording whose words begin T; `103 A 104 T 101`
+follows a recording as a reference; both may be had at once.
 """
 
 from collections.abc import Sequence

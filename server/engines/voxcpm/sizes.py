@@ -44,8 +44,8 @@ def document(size: str) -> dict[str, Any]:
 def random_tensors(config: VoxCPMConfig, seed: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     """Untrained tensors of the model without its VAE, by published name.
 
-    Each is decided by seed and name alone. Matrices keep the variance of their input; the two that end a residual branch
-    are smaller, so that the sum stays near 1 through any number of layers.
+    Each is decided by seed and name alone. Matrices keep the variance of their input; the two that end a residual
+    branch are smaller, so that the sum stays near 1 through any number of layers.
     """
     tensors: dict[str, Tensor] = {}
     for name, shape in tensor_shapes(config).items():

@@ -51,7 +51,7 @@ class TextTokenizer:
             raise CheckpointError(ENGINE, f"{path}: found no unknown token, expected unk_token in it or in its config")
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values())
         if largest >= vocabulary:
-            raise CheckpointError(ENGINE, f"{path}: found token id {largest}, expected ids below vocab_size = {vocabulary}")
+            raise CheckpointError(ENGINE, f"{path}: found token id {largest}, expected below vocab_size = {vocabulary}")
         return cls(tokenizer, unknown)
 
     def ids(self, text: str) -> list[int]:

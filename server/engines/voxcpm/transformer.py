@@ -1,4 +1,4 @@
-"""The transformer layer that all four stacks of VoxCPM share (MiniCPM4), causal or bidirectional. Knows nothing of audio or text.
+"""The transformer layers that all four stacks of VoxCPM share (MiniCPM4). Knows nothing of audio or text.
 
 x ← x + Attention(Norm(x)); x ← x + Down(SiLU(Gate(n)) · Up(n)) with n = Norm(x); a last norm at the end of the stack.
 """
@@ -68,7 +68,7 @@ class Stack:
         return KvCache(config.layers, config.kv_heads, config.head_dim, limit, self.norm.dtype, self.norm.device)
 
     def bidirectional(self, x: Tensor, first: int, last: int) -> Tensor:
-        """Every position sees every other: `[B, T, H]` → rows `first` to `last - 1` of the result, `[B, last - first, H]`.
+        """Every position sees every other: `[B, T, H]` → of the result rows `first` to `last - 1`, `[B, rows, H]`.
 
         The last layer computes the other rows only as far as these need them.
         """

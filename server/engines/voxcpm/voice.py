@@ -1,8 +1,8 @@
 """A recording as VoxCPM keeps it in a prepared voice, and back. Knows no text but the transcript it carries along.
 
 With a transcript the voice is continued: latents padded at their start, and the decoder warm from their end, so that
-the first sound joins the recording's last exactly as one decode of both would. Without one (version 2) the recording is a
-reference apart: padded at its end, decoder cold.
+the first sound joins the recording's last exactly as one decode of both would. Without one (version 2) the recording
+is a reference apart: padded at its end, decoder cold.
 """
 
 from collections.abc import Mapping
@@ -50,9 +50,10 @@ def clip_of(voice: PreparedVoice, model: VoxCPM) -> Clip:
     return Clip(_tensor(voice.arrays["latents"], model.device), embeddings)
 
 
-def decoder_of(voice: PreparedVoice, model: VoxCPM) -> DecoderState:
-    """The decoder's state after the recording, or a cold one where the voice is a reference."""
-    parts: Mapping[str, NDArray[Any]] = {k: v for k, v in voice.arrays.items() if k.startswith(DECODER)}
+def decoder_of(voice: PreparedVoice | None, model: VoxCPM) -> DecoderState:
+    """The decoder's state after the recording, or a cold one where there is no voice or it is a reference."""
+    arrays: Mapping[str, NDArray[Any]] = voice.arrays if voice else {}
+    parts = {name: array for name, array in arrays.items() if name.startswith(DECODER)}
     if not parts:
         return model.vae.initial_state()
     return DecoderState(tuple(_tensor(parts[f"{DECODER}{i}"], model.device) for i in range(len(parts))))

@@ -1,0 +1,66 @@
+"""Finds the compiled extension: the one built ahead of time, or one compiled now from a checkout. Knows no op."""
+
+import functools
+import logging
+import re
+from importlib import import_module, util
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from intone.server.ops.build_flags import CXX_FLAGS, LINK_FLAGS, sources
+
+CSRC = Path(__file__).parents[2] / "csrc"  # there in a checkout, not in a wheel
+BUILT = "intone.server.ops._C"
+
+_log = logging.getLogger(__name__)
+
+
+@functools.cache
+def load() -> ModuleType:
+    """The extension, its operations registered. Compiling it takes about a minute, once; the log says so.
+
+    Raises:
+        ImportError: it was not built for the installed torch and cannot be compiled here; the message says what to do.
+    """
+    reason = unusable()
+    if not reason:
+        return import_module(BUILT)
+    if not CSRC.is_dir():
+        raise ImportError(
+            f"the native extension cannot be used: {reason}. Install torch first, then build the package against it: "
+            "pip install --no-build-isolation --no-binary intone --force-reinstall --no-deps intone"
+        )
+    return _compile(reason)
+
+
+def unusable() -> str:
+    """Why the extension built ahead of time cannot be used, in words; empty where it can. Does not load it."""
+    spec = util.find_spec(BUILT)
+    if spec is None or spec.origin is None:
+        return "it was not built"
+    stamp = re.search(rb"intone-built-for-torch=([0-9.]+)", Path(spec.origin).read_bytes())
+    built_for = stamp.group(1).decode() if stamp else "an unknown torch"
+    return "" if built_for == _torch_release() else f"it was built for {built_for}, and torch is {_torch_release()}"
+
+
+def _torch_release() -> str:
+    """`2.13.0` of `2.13.0+cpu`."""
+    found = re.match(r"[0-9.]*[0-9]", torch.__version__)
+    return found.group() if found else torch.__version__
+
+
+def _compile(reason: str) -> ModuleType:
+    from torch.utils.cpp_extension import load as compile_and_load  # slow to import, and rarely needed
+
+    _log.warning("compiling the native extension just in time, because %s; this takes about a minute, once", reason)
+    module = compile_and_load(
+        name=f"intone_ops_torch_{_torch_release().replace('.', '_')}",
+        sources=[str(path) for path in sources(CSRC)],
+        extra_include_paths=[str(CSRC)],
+        extra_cflags=CXX_FLAGS,
+        extra_ldflags=LINK_FLAGS,
+    )
+    assert isinstance(module, ModuleType)
+    return module

@@ -1,0 +1,171 @@
+"""Stand-ins that are scripted by data: an engine for the real worker, and a worker for virtual time.
+
+Both speak a text as one sample value after another, `MS_PER_CHARACTER` each, so that a test can tell from the audio which
+text it is, whether anything is missing, and whether it came twice.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
+from intone.server.errors import CallerError, EngineError
+
+RATE_HZ = 16_000
+MS_PER_CHARACTER = 50
+SAMPLES_PER_CHARACTER = RATE_HZ * MS_PER_CHARACTER // 1000
+
+
+def info(name: str = "starter", **changes: object) -> EngineInfo:
+    """An engine's info with plausible values."""
+    given: dict[str, object] = {
+        "name": name,
+        "model": "scripted",
+        "sample_rate_hz": RATE_HZ,
+        "languages": ("en", "zh"),
+        "trained": True,
+        "clones_voices": True,
+        "voices_emotion": False,
+        "device": "cpu, 1 thread",
+    }
+    return EngineInfo(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def voiced(text: str) -> Samples:
+    """The audio of a text: its characters as levels. `[SAMPLES_PER_CHARACTER * len(text)]`"""
+    levels = np.array([ord(character) % 256 + 1 for character in text], np.float32) / 512
+    return np.repeat(levels, SAMPLES_PER_CHARACTER)
+
+
+def read(samples: Samples) -> str:
+    """The text that `voiced` made this of."""
+    levels = np.round(samples[SAMPLES_PER_CHARACTER // 2 :: SAMPLES_PER_CHARACTER] * 512).astype(int) - 1
+    return "".join(chr(level) for level in levels)
+
+
+@dataclass
+class Script:
+    """How a stand-in behaves.
+
+    Attributes:
+        characters_per_step: text spoken in one step.
+        step_s: time a step takes.
+        fail_at_step: raise at this step of every unit, counted from 0; None never does.
+        refuse: texts that `start` refuses as unspeakable.
+    """
+
+    characters_per_step: int = 4
+    step_s: float = 0.0
+    fail_at_step: int | None = None
+    refuse: tuple[str, ...] = ()
+
+
+@dataclass
+class ScriptedState:
+    """Where a unit stands."""
+
+    request: SpeakRequest
+    position: int = 0
+    steps: int = 0
+
+
+@dataclass
+class ScriptedEngine:
+    """An engine for the real worker; `batches` records the texts of every batch that was stepped."""
+
+    script: Script = field(default_factory=Script)
+    info: EngineInfo = field(default_factory=info)
+    fingerprint: str = "scripted-1"
+    batches: list[list[str]] = field(default_factory=list)
+    live: int = 0
+
+    def prepare_voice(self, recording: Recording) -> PreparedVoice:
+        """Keeps the recording's length."""
+        if not recording.transcript:
+            raise CallerError("transcript", "this engine needs the words of the recording")
+        return PreparedVoice(self.fingerprint, {"length": np.array([len(recording.samples)])}, recording.transcript)
+
+    def start(self, request: SpeakRequest) -> ScriptedState:
+        """Refuses what the script says."""
+        if request.text in self.script.refuse:
+            raise CallerError("text", "refused by the script")
+        return ScriptedState(request)
+
+    def step(self, states: Sequence[ScriptedState]) -> list[Step]:
+        """The next characters of each."""
+        self.batches.append([state.request.text for state in states])
+        if self.script.step_s:
+            time.sleep(self.script.step_s)
+        return [advance(state, self.script) for state in states]
+
+
+def advance(state: ScriptedState, script: Script) -> Step:
+    """One step of one unit."""
+    if script.fail_at_step == state.steps:
+        raise RuntimeError("failed by the script")
+    text = state.request.text
+    piece = text[state.position : state.position + script.characters_per_step]
+    state.position += len(piece)
+    state.steps += 1
+    return Step(voiced(piece), state.position >= len(text), stage_ms={"synthesis": 1000 * script.step_s})
+
+
+class ScriptedWorker:
+    """A worker without a thread: its steps take time on the event loop, so virtual time works."""
+
+    def __init__(self, script: Script | None = None, **changes: object) -> None:
+        self.script = script or Script()
+        self.info = info(**changes)  # type: ignore[arg-type]
+        self.fingerprint = "scripted-1"
+        self.failing = False
+        self.live: list[ScriptedJob] = []
+        self.requests: list[SpeakRequest] = []
+
+    @property
+    def load(self) -> int:
+        """Units being spoken."""
+        return len(self.live)
+
+    def submit(self, request: SpeakRequest) -> "ScriptedJob":
+        """Begin a unit."""
+        self.requests.append(request)
+        job = ScriptedJob(request, self)
+        self.live.append(job)
+        return job
+
+
+class ScriptedJob:
+    """One unit of a `ScriptedWorker`."""
+
+    def __init__(self, request: SpeakRequest, worker: ScriptedWorker) -> None:
+        self.request, self._worker = request, worker
+        self.queue_ms: float | None = None
+        self.synthesis_ms = 0.0
+        self.steps_after_cancel = 0
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Stop."""
+        self._cancelled = True
+        if self in self._worker.live:
+            self._worker.live.remove(self)
+
+    async def __aiter__(self) -> AsyncIterator[Step]:
+        script = self._worker.script
+        if self.request.text in script.refuse:
+            raise CallerError("text", "refused by the script")
+        state = ScriptedState(self.request)
+        self.queue_ms = 0.0
+        while True:
+            await asyncio.sleep(script.step_s)
+            self.synthesis_ms += 1000 * script.step_s
+            try:
+                step = advance(state, script)
+            except RuntimeError as error:
+                self._worker.failing = True
+                raise EngineError(self._worker.info.name, "failed by the script") from error
+            yield step
+            if step.done:
+                return

@@ -1,0 +1,41 @@
+// Barge-in inside a conversation that goes on, and a call that is dropped in mid-speech.
+'use strict';
+
+const { call, converse, main } = require('./intone');
+
+async function bargeIn(speech, { config, text, played_ms }) {
+  let cancelled = false;
+  const { stream, ended } = converse(speech, (event) => {
+    if (event.kind === 'audio' && !cancelled) {
+      cancelled = true;
+      stream.write({ cancel: { utterance_id: 'first', played_ms } });
+    }
+    if (event.kind === 'interrupted') {
+      stream.write({ text: { utterance_id: 'second', delta: 'Go on.', end_of_utterance: true } });
+      stream.end();
+    }
+  });
+  stream.write({ config });
+  stream.write({ text: { utterance_id: 'first', delta: text, end_of_utterance: true } });
+  return ended;
+}
+
+async function drop(speech, { config, text }) {
+  const { stream, ended } = converse(speech, (event) => {
+    if (event.kind === 'audio') stream.cancel();
+  });
+  stream.write({ config });
+  stream.write({ text: { utterance_id: 'first', delta: text, end_of_utterance: true } });
+  const { status } = await ended;
+  for (let tries = 0; tries < 100; tries += 1) {
+    const { response } = await call(speech, 'GetServerInfo', {});
+    if (response.open_streams === 0) return { status, open_streams: 0 };
+    await new Promise((resolve) => { setTimeout(resolve, 50); });
+  }
+  return { status, open_streams: 'still open after 5 s' };
+}
+
+main(async ({ speech }, script) => ({
+  barge_in: await bargeIn(speech, script),
+  dropped: await drop(speech, script),
+}));

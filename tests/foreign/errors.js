@@ -1,0 +1,37 @@
+// What goes wrong, and what the client is told: calls that are refused, and faults inside a conversation that goes on.
+'use strict';
+
+const { call, converse, fields, main } = require('./intone');
+
+function refused(speech, first) {
+  const { stream, ended } = converse(speech);
+  stream.write(first);
+  stream.end();
+  return ended.then(({ status }) => status);
+}
+
+async function inside(speech, { config }) {
+  const { stream, ended } = converse(speech);
+  stream.write({ config });
+  stream.write({ config });
+  stream.write({ text: { utterance_id: 'bad', delta: 'ring \u0007', end_of_utterance: true } });
+  stream.write({ cancel: { utterance_id: 'never-heard-of' } });
+  stream.write({ text: { utterance_id: 'good', delta: 'Still here.', end_of_utterance: true } });
+  stream.end();
+  const { events, status } = await ended;
+  const told = events.map((event) => {
+    if (event.kind === 'error') return { ...event, fields: fields(event.status.details) };
+    if (event.kind === 'done') return { ...event, fields: fields(event.error && event.error.details) };
+    return event;
+  });
+  return { events: told.filter((event) => event.kind !== 'audio'), status };
+}
+
+main(async ({ speech, voices }, script) => ({
+  text_first: await refused(speech, { text: { utterance_id: 'u', delta: 'Hello.' } }),
+  bad_rate: await refused(speech, { config: { format: { sample_rate_hz: 12345 } } }),
+  bad_steps: await refused(speech, { config: { options: { steps: 1000 } } }),
+  no_voice: await call(voices, 'GetVoice', { name: 'nobody' }),
+  no_analyzer: await call(speech, 'AnalyzeEmotion', { text: 'Hooray!' }),
+  inside: await inside(speech, script),
+}));

@@ -1,0 +1,176 @@
+"""The voice store: names, files that survive a restart exactly, and files that do not belong there."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from intone.server.domain import PreparedVoice, Recording
+from intone.server.errors import CallerError, Fault
+from intone.server.voices import DEFAULT_VOICE, VoiceStore, build_voice, check_name, content_id
+
+
+def recording(transcript="It was a day, 那天。", seed=0):
+    samples = np.random.default_rng(seed).standard_normal(3000).astype(np.float32) / 3
+    return Recording(samples, 24000, transcript)
+
+
+def voice(name="ada", **changes):
+    prepared = {
+        "voxcpm": PreparedVoice(
+            "weights-1", {"latents": np.arange(12, dtype=np.float32).reshape(3, 4)}, "It was a day"
+        ),
+        "indextts": PreparedVoice(
+            "weights-2", {"codes.a": np.array([1, 2], np.int64), "mel": np.ones((1, 2), np.float16)}
+        ),
+    }
+    return replace(build_voice(name, recording(), prepared, 1234567890.125), **changes)
+
+
+def assert_same(one, other):
+    assert (one.name, one.created_s, one.content_id) == (other.name, other.created_s, other.content_id)
+    assert (one.recording.sample_rate_hz, one.recording.transcript) == (24000, other.recording.transcript)
+    assert np.array_equal(one.recording.samples, other.recording.samples)
+    assert set(one.prepared) == set(other.prepared)
+    for engine, prepared in one.prepared.items():
+        twin = other.prepared[engine]
+        assert (prepared.fingerprint, prepared.text, set(prepared.arrays)) == (
+            twin.fingerprint,
+            twin.text,
+            set(twin.arrays),
+        )
+        for name, array in prepared.arrays.items():
+            assert array.dtype == twin.arrays[name].dtype and np.array_equal(array, twin.arrays[name])
+
+
+@pytest.fixture(params=["memory", "folder"])
+def store(request, tmp_path):
+    return VoiceStore(tmp_path / "voices" if request.param == "folder" else None)
+
+
+def test_life_of_a_voice(store):
+    assert [item.name for item in store.list()] == [DEFAULT_VOICE] and store.get("default").built_in
+    store.add(voice("zoe"))
+    store.add(voice("ada"))
+    store.add(voice("Bob"))
+    assert [item.name for item in store.list()] == [DEFAULT_VOICE, "Bob", "ada", "zoe"]
+    assert_same(store.get("ada"), voice("ada"))
+    store.add(voice("ada", created_s=5.0), replace=True)
+    assert store.get("ada").created_s == 5.0
+    store.delete("ada")
+    assert [item.name for item in store.list()] == [DEFAULT_VOICE, "Bob", "zoe"]
+
+
+@pytest.mark.parametrize(
+    ("act", "fault", "field"),
+    [
+        (lambda store: store.get("ada"), Fault.NOT_FOUND, "name"),
+        (lambda store: store.get("ada", "config.voice"), Fault.NOT_FOUND, "config.voice"),
+        (lambda store: store.delete("ada"), Fault.NOT_FOUND, "name"),
+        (lambda store: store.delete("default"), Fault.PRECONDITION, "name"),
+        (lambda store: store.add(voice("default")), Fault.EXISTS, "name"),
+        (lambda store: store.add(voice("default"), replace=True), Fault.PRECONDITION, "name"),
+        (lambda store: [store.add(voice()), store.add(voice())], Fault.EXISTS, "name"),
+        (lambda store: store.add(voice("../ada")), Fault.INVALID, "name"),
+    ],
+)
+def test_refusals(store, act, fault, field):
+    with pytest.raises(CallerError) as caught:
+        act(store)
+    assert (caught.value.fault, caught.value.field) == (fault, field)
+
+
+@pytest.mark.parametrize("name", ["a", "A.b-c_9", "x" * 64, "0"])
+def test_good_names(name):
+    check_name(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "-a", "_a", "é", "a b", "a\n", "x" * 65, "a\0", "٣"])
+def test_bad_names(name):
+    with pytest.raises(CallerError, match="^voice: ") as caught:
+        check_name(name, "voice")
+    assert caught.value.fault is Fault.INVALID
+
+
+def test_a_restart_finds_the_same_voices(tmp_path):
+    first = VoiceStore(tmp_path)
+    first.add(voice("ada"))
+    first.add(voice("bare", prepared={}))
+    first.add(voice("gone"))
+    first.delete("gone")
+    second = VoiceStore(tmp_path)
+    assert [item.name for item in second.list()] == [DEFAULT_VOICE, "ada", "bare"]
+    assert_same(second.get("ada"), first.get("ada"))
+    assert_same(second.get("bare"), first.get("bare"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ada.safetensors", "bare.safetensors"]
+
+
+def test_content_id_covers_samples_rate_and_transcript():
+    base = recording()
+    others = [
+        replace(base, sample_rate_hz=16000),
+        replace(base, transcript="Other."),
+        replace(base, samples=base.samples[:-1]),
+        replace(base, samples=-base.samples),
+    ]
+    assert len({content_id(item) for item in [base, recording(), *others]}) == 5
+    assert len(content_id(base)) == 64
+
+
+def spoil(path, tensors=None, **metadata):
+    """Write the voice file again with other metadata or tensors."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        old = file.metadata()
+    kept = load_file(path)
+    save_file(kept | (tensors or {}), path, {**old, **metadata})
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.write_bytes(b"nonsense"), "SafetensorError"),
+        (lambda path: path.write_bytes(b""), "SafetensorError"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-10]), "SafetensorError"),
+        (lambda path: save_file({"x": np.zeros(1)}, path), "format is None"),
+        (lambda path: spoil(path, format="intone-voice-99"), "'intone-voice-99'"),
+        (lambda path: spoil(path, name="eve"), "a voice named 'eve'"),
+        (lambda path: spoil(path, created_s="soon"), "soon"),
+        (lambda path: spoil(path, engines="[]"), "belongs to no engine"),
+        (lambda path: spoil(path, engines="{"), "JSONDecodeError"),
+        (lambda path: spoil(path, engines='{"voxcpm": {}, "indextts": {}}'), "fingerprint"),
+        (lambda path: spoil(path, transcript="Other words."), "content_id does not match"),
+        (lambda path: spoil(path, {"recording": np.zeros(5, np.float64)}), "recording is float64"),
+        (lambda path: spoil(path, {"other.array": np.zeros(5)}), "'other.array' belongs to no engine"),
+        (lambda path: path.rename(path.with_name("default.safetensors")), "a voice named 'ada'"),
+    ],
+)
+def test_bad_files_are_skipped_and_named(tmp_path, caplog, damage, reason):
+    store = VoiceStore(tmp_path)
+    store.add(voice("ada"))
+    store.add(voice("bob"))
+    damage(tmp_path / "ada.safetensors")
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with caplog.at_level(logging.WARNING):
+        assert [item.name for item in VoiceStore(tmp_path).list()] == [DEFAULT_VOICE, "bob"]
+    [message] = [record.getMessage() for record in caplog.records]
+    assert str(tmp_path) in message and reason in message
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+
+
+def test_a_failed_write_leaves_the_old_voice(tmp_path, monkeypatch):
+    store = VoiceStore(tmp_path)
+    store.add(voice("ada"))
+    before = (tmp_path / "ada.safetensors").read_bytes()
+
+    def full(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        store.add(voice("ada", created_s=1.0), replace=True)
+    assert store.get("ada").created_s == voice().created_s
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"ada.safetensors": before}
