@@ -38,7 +38,8 @@ class Encoder:
         pcm = to_int16(samples)
         if self._table is None:
             return pcm.astype("<i2", copy=False).tobytes()
-        return self._table[pcm.view(np.uint16)].tobytes()
+        codes: NDArray[np.uint8] = self._table[pcm.view(np.uint16)]
+        return codes.tobytes()
 
 
 def to_int16(samples: Samples) -> NDArray[np.int16]:

@@ -29,7 +29,8 @@ _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}$")
 _SETTLED_TAIL = re.compile(
     r"""[!?…")\]}”»]$|[^\d\s][,;]$|(?:^|\s)(?:[^\W\d_]\.)*[^\W\d_]{2,}\.$|(?:^|\s)(?:[^\W\d_]\.){2,}$"""
 )
-_TALK_WORDS = frozenset({"art", "may", "no", "ok", "sun"})  # abbreviations to sentencex, plain words in conversation
+_TALK_WORDS = frozenset({"art", "may", "no", "ok", "sun"})  # abbreviations to sentencex, often words in conversation
+_SHORT_WORDS = frozenset({"approx", "est", "ext", "vol"})  # words to sentencex, often abbreviations
 
 
 class Ends(Enum):
@@ -87,7 +88,7 @@ def _judge_latin_end(text: str, mark: int, run_end: int, cut: int) -> Verdict:
         return Verdict(Ends.SENTENCE, cut)
     if plain_stop and _LIST_NUMBER.search(text[:mark]):
         return Verdict(Ends.NOTHING, cut)
-    if plain_stop and word and all(_splits(word.group(1), probe) for probe in ("x", "Xy")):
+    if plain_stop and word and _is_word(word.group(1)):
         return Verdict(Ends.SENTENCE, cut)
     following = _end(_BLANKS, text, cut)
     line_end = text.find("\n", cut, following)
@@ -102,14 +103,20 @@ def _judge_latin_end(text: str, mark: int, run_end: int, cut: int) -> Verdict:
 
 def _judge_abbreviation(text: str, mark: int, cut: int, following: int, word: str) -> Verdict:
     """The verdict on the full stop after `word`, which may be short for something; `following` begins the next word."""
-    if word.lower() in _TALK_WORDS and text[following].isupper():
-        return Verdict(Ends.SENTENCE, cut)
+    if word.lower() in _TALK_WORDS | _SHORT_WORDS:
+        goes_on = text[following].islower() or text[following].isdigit()
+        return Verdict(Ends.NOTHING if goes_on else Ends.SENTENCE, cut)
     next_word = _NEXT_WORD.match(text, following)
     if next_word is None:
         return Verdict(Ends.SENTENCE, cut)
     if next_word.end() == len(text):
         return Verdict(Ends.UNDECIDED, mark)
     return Verdict(Ends.SENTENCE if _splits(word, next_word.group()) else Ends.NOTHING, cut)
+
+
+def _is_word(word: str) -> bool:
+    """Whether a full stop after `word` ends a sentence, whatever comes next."""
+    return word.lower() not in _SHORT_WORDS and _splits(word, "x") and _splits(word, "Xy")
 
 
 def _splits(word: str, next_word: str) -> bool:

@@ -22,6 +22,26 @@ _LEADING_MARKS = re.compile(r"^(?:[\s,;:!?…，、；：。！？”’」』�
 # "No." is "number" to the English rules, whatever follows. Kept from them unless a digit does.
 _PLAIN_NO = re.compile(r"\b(No)(?=\.(?!\s*\d))")
 _HYPHEN_IN_NAME = re.compile(r"(?<=[A-Za-z])-(?=\d)")
+_DECADES: tuple[str, ...] = (
+    "twenties",
+    "thirties",
+    "forties",
+    "fifties",
+    "sixties",
+    "seventies",
+    "eighties",
+    "nineties",
+)
+# What the English rules misread: the scheme of an address, rates, round-the-clock, telephone numbers ("555-1234" becomes
+# a range) and decades ("1990s" becomes seconds).
+_REWRITES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"\bhttps?://"), lambda found: ""),
+    (re.compile(r"(?<=\d)/(?=[A-Za-z]{2})"), lambda found: " per "),
+    (re.compile(r"\b24/7\b"), lambda found: "24 7"),
+    (re.compile(r"(?<![\d-])(\d{3})-(\d{4})(?![\d-])"), lambda found: f"{' '.join(found[1])}, {' '.join(found[2])}"),
+    (re.compile(r"\b(1[1-9]|20)([2-9])0s\b"), lambda found: f"{found[1]} {_DECADES[int(found[2]) - 2]}"),
+)
+_STOP_BEFORE_COMMA = re.compile(r"(?<=\w)\.(?=,)")
 _MARK_BEFORE_DIGIT = re.compile(r"(?<!\S)([^\w\s$€£¥(\"'.-])(?=\d)")
 _STRAIGHT_QUOTES = str.maketrans("“”„‘’", '"""\'\'')
 _ESCAPE = re.compile(r'\\(["\\])')
@@ -51,10 +71,18 @@ class Normalizer:
             logger.warning("text of %d characters is spoken as written: the normalizer failed on it", len(text))
             return plain
 
+    def load(self) -> None:
+        """Build the rules now, so that the first caller does not wait for them; takes about half a second."""
+        if self._enabled:
+            for sample in ("1", "一1"):
+                self(sample)
+
     def _read(self, text: str) -> str:
         if has_cjk(text):
             return self._apply("zh", _HYPHEN_IN_NAME.sub(" ", text))
-        return "".join(self._read_english(piece) for piece in _PLAIN_NO.split(text))
+        for pattern, replacement in _REWRITES:
+            text = pattern.sub(replacement, text)
+        return _STOP_BEFORE_COMMA.sub("", "".join(self._read_english(piece) for piece in _PLAIN_NO.split(text)))
 
     def _read_english(self, piece: str) -> str:
         if piece == "No" or not speakable(piece):

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -19,6 +19,7 @@ from intone.server.router import Candidate
 from intone.server.session import Services, Session
 from intone.server.wire import requests, responses
 from intone.server.wire.status import to_status
+from intone.server.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,11 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     def open_streams(self) -> int:
         """Streams that are open now."""
         return len(self._sessions)
+
+    @property
+    def workers(self) -> Mapping[str, Worker]:
+        """The engines by name; for tests and benchmarks that look inside."""
+        return self._services.workers
 
     def drain(self) -> None:
         """Refuse new streams; let open ones finish what they have begun."""

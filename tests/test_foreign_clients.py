@@ -114,9 +114,9 @@ def speak_from_python(address: str, messages: list[dict[str, Any]]) -> bytes:
 
 def check_utterance(events: list[dict[str, Any]], name: str, text: str) -> bytes:
     """The events of one utterance that was spoken whole, in the order that the schema promises; gives the audio."""
-    mine = [event for event in events if event.get("utterance_id") == name and event["kind"] != "warning"]
-    kinds = [event["kind"] for event in mine]
-    assert kinds == ["started", *["audio"] * (len(kinds) - 2), "done"] and len(kinds) > 2
+    mine = [event for event in events if event.get("utterance_id") == name and event["event"] != "warning"]
+    order = [event["event"] for event in mine]
+    assert order == ["started", *["audio"] * (len(order) - 2), "done"] and len(order) > 2
     started, *chunks, done = mine
     assert (started["engine"], started["route_reason"]) == ("voxcpm", "ROUTE_REASON_PREFERENCE")
     assert started["format"] == CONFIG["format"] and started["seed"] == CONFIG["options"]["seed"]
@@ -141,7 +141,7 @@ def test_node_talks_and_hears_what_python_hears(node, server_address):
     audio = check_utterance(answer["events"], "u1", "".join(PIECES))
     assert audio == speak_from_python(server_address, [{"config": CONFIG}, *utterance("u1", PIECES)])
     both = node("talk.js", {"config": CONFIG, "messages": messages})
-    order = [event["utterance_id"] for event in both["events"] if event["kind"] in {"started", "done"}]
+    order = [event["utterance_id"] for event in both["events"] if event["event"] in {"started", "done"}]
     assert order == ["u1", "u1", "u2", "u2"]
     # Untrained weights are never passed off as speech.
     assert "WARNING_CODE_UNTRAINED_WEIGHTS" in {event.get("code") for event in answer["events"]}
@@ -151,12 +151,12 @@ def test_node_interrupts_and_drops(node):
     answer = node("cancel.js", {"config": CONFIG, "text": LONG_TEXT, "played_ms": 40})
     events = answer["barge_in"]["events"]
     assert answer["barge_in"]["status"]["code"] == "OK"
-    first = [event for event in events if event.get("utterance_id") == "first" and event["kind"] != "warning"]
-    assert [event["kind"] for event in first if event["kind"] != "audio"] == ["started", "interrupted"]
+    first = [event for event in events if event.get("utterance_id") == "first" and event["event"] != "warning"]
+    assert [event["event"] for event in first if event["event"] != "audio"] == ["started", "interrupted"]
     assert first[-1]["kind"] == "interrupted", "audio of an utterance came after it was interrupted"
     assert first[-1]["heard_text"] + first[-1]["unheard_text"] == LONG_TEXT
     assert first[-1]["heard_ms"] == 40
-    second = [event for event in events if event.get("utterance_id") == "second" and event["kind"] == "done"]
+    second = [event for event in events if event.get("utterance_id") == "second" and event["event"] == "done"]
     assert [event["reason"] for event in second] == ["DONE_REASON_COMPLETED"]
     assert answer["dropped"] == {"status": answer["dropped"]["status"], "open_streams": 0}
     assert answer["dropped"]["status"]["code"] == "CANCELLED"
@@ -179,10 +179,10 @@ def test_node_is_told_what_is_wrong(node):
 def test_node_conversation_survives_faults(node):
     inside = node("errors.js", {"config": CONFIG})["inside"]
     assert inside["status"]["code"] == "OK"
-    errors = [event for event in inside["events"] if event["kind"] == "error"]
+    errors = [event for event in inside["events"] if event["event"] == "error"]
     assert [event["fields"] for event in errors] == [["config"], ["cancel.utterance_id"]]
     assert all(event["status"]["code"] != 0 and event["status"]["message"] for event in errors)
-    done = {event["utterance_id"]: event for event in inside["events"] if event["kind"] == "done"}
+    done = {event["utterance_id"]: event for event in inside["events"] if event["event"] == "done"}
     assert (done["bad"]["reason"], done["bad"]["fields"]) == ("DONE_REASON_REJECTED", ["text.delta"])
     assert "U+0007" in done["bad"]["error"]["message"]
     assert done["good"]["reason"] == "DONE_REASON_COMPLETED"

@@ -44,6 +44,7 @@ def sentences(text):
         ("Version 1.2.3 is out. Get it.", ["Version 1.2.3 is out.", " Get it."]),
         ("OK. Let us go. No. I will not.", ["OK.", " Let us go.", " No.", " I will not."]),
         ("The No. 5 bus. It left.", ["The No. 5 bus.", " It left."]),
+        ("It is approx. 5 miles. Go.", ["It is approx. 5 miles.", " Go."]),
         ("Wait... what? Yes!", ["Wait... what?", " Yes!"]),
         ("Wait… What? Yes?!", ["Wait…", " What?", " Yes?!"]),
         ('He said "Go!" and left. Fine.', ['He said "Go!" and left.', " Fine."]),

@@ -1,7 +1,7 @@
 """The official package `voxcpm`, for comparison, with tiny models whose weights it shares with ours.
 
-The package is imported without what it never uses here: its top level, and audio and tokenizer libraries. What stands in
-for them is taken out of `sys.modules` again.
+The package is imported without what it never uses here: its top level, and audio and tokenizer libraries. What stands
+in for them is taken out of `sys.modules` again.
 """
 
 import importlib
@@ -67,7 +67,7 @@ def official() -> Iterator[types.SimpleNamespace]:
 
 
 def tiny_document(version: int) -> dict[str, Any]:
-    """A `config.json` of a model that is complete and takes milliseconds; version 2's heads are wider than hidden / heads."""
+    """A `config.json` of a complete model that takes milliseconds; version 2's heads are wider than hidden / heads."""
     head = 24 if version == 2 else 16
     wide = {"kv_channels": head} if version == 2 else {}
     factors = list(FACTORS[: head // 2])

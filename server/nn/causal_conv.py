@@ -16,7 +16,8 @@ from torch import Tensor
 def fold_weight_norm(gain: Tensor, direction: Tensor) -> Tensor:
     """What weight normalization stands for: `gain · direction / ‖direction‖`, the norm over all dims but 0."""
     norm = torch.linalg.vector_norm(direction, dim=(1, 2), keepdim=True)
-    return direction * (gain / norm)
+    weight: Tensor = direction * (gain / norm)
+    return weight
 
 
 def _extend(tail: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,9 +27,13 @@ def _extend(tail: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _windows(seen: Tensor, rows: int, stride: int, count: int) -> Tensor:
-    """`count` windows of `rows` rows, `stride` apart, flattened: `[B, count, rows·C]`, a view of contiguous `seen`."""
+    """`count` windows of `rows` rows of contiguous `seen`, `stride` apart, flattened: `[B·count, rows·C]`.
+
+    A copy, in one matrix for all streams: of the overlapping view torch would make a product for each stream.
+    """
     batch, length, channels = seen.shape
-    return seen.as_strided((batch, count, rows * channels), (length * channels, stride * channels, 1))
+    view = seen.as_strided((batch, count, rows * channels), (length * channels, stride * channels, 1))
+    return view.reshape(batch * count, -1)
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ class CausalConv:
         """One chunk; see the module."""
         seen, tail = _extend(tail, x)
         kernel = self.weight.shape[1] // self.channels
-        return F.linear(_windows(seen, kernel, self.stride, x.shape[1] // self.stride), self.weight, self.bias), tail
+        windows = _windows(seen, kernel, self.stride, x.shape[1] // self.stride)
+        return F.linear(windows, self.weight, self.bias).view(x.shape[0], -1, self.bias.shape[0]), tail
 
 
 @dataclass(frozen=True)
@@ -175,5 +181,5 @@ class CausalConvTranspose:
         """One chunk; see the module."""
         rows = x.shape[1]
         seen, tail = _extend(tail, x)
-        y = F.linear(_windows(seen, 2, 1, rows), self.weight, self.bias)  # [B, T, s·Cout]
+        y = F.linear(_windows(seen, 2, 1, rows), self.weight, self.bias)  # [B·T, s·Cout]
         return y.view(x.shape[0], rows * self.stride, -1), tail

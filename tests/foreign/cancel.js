@@ -6,11 +6,11 @@ const { call, converse, main } = require('./intone');
 async function bargeIn(speech, { config, text, played_ms }) {
   let cancelled = false;
   const { stream, ended } = converse(speech, (event) => {
-    if (event.kind === 'audio' && !cancelled) {
+    if (event.event === 'audio' && !cancelled) {
       cancelled = true;
       stream.write({ cancel: { utterance_id: 'first', played_ms } });
     }
-    if (event.kind === 'interrupted') {
+    if (event.event === 'interrupted') {
       stream.write({ text: { utterance_id: 'second', delta: 'Go on.', end_of_utterance: true } });
       stream.end();
     }
@@ -22,7 +22,7 @@ async function bargeIn(speech, { config, text, played_ms }) {
 
 async function drop(speech, { config, text }) {
   const { stream, ended } = converse(speech, (event) => {
-    if (event.kind === 'audio') stream.cancel();
+    if (event.event === 'audio') stream.cancel();
   });
   stream.write({ config });
   stream.write({ text: { utterance_id: 'first', delta: text, end_of_utterance: true } });

@@ -20,11 +20,11 @@ async function inside(speech, { config }) {
   stream.end();
   const { events, status } = await ended;
   const told = events.map((event) => {
-    if (event.kind === 'error') return { ...event, fields: fields(event.status.details) };
-    if (event.kind === 'done') return { ...event, fields: fields(event.error && event.error.details) };
+    if (event.event === 'error') return { ...event, fields: fields(event.status.details) };
+    if (event.event === 'done') return { ...event, fields: fields(event.error && event.error.details) };
     return event;
   });
-  return { events: told.filter((event) => event.kind !== 'audio'), status };
+  return { events: told.filter((event) => event.event !== 'audio'), status };
 }
 
 main(async ({ speech, voices }, script) => ({

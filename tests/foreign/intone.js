@@ -49,7 +49,7 @@ function converse(client, react = () => {}) {
   const ended = new Promise((resolve) => {
     let failed = null;
     stream.on('data', (message) => {
-      const event = { kind: message.response, ...message[message.response] };
+      const event = { ...message[message.response], event: message.response };
       events.push(event);
       react(event, stream);
     });

@@ -21,7 +21,7 @@ from intone.server.engines.voxcpm.text import TextTokenizer
 from intone.server.engines.voxcpm.voice import clip_of, decoder_of, prepare_voice
 from intone.server.engines.voxcpm.weights import read_checkpoint
 from intone.server.engines.weights import Progress
-from intone.server.errors import CallerError, Fault
+from intone.server.errors import CallerError, CheckpointError, Fault
 
 STEPS = 10
 GUIDANCE = 2.0
@@ -31,7 +31,7 @@ SHORTEST_PATCHES = 4
 GUARD_PATCHES_PER_TOKEN = 6.0
 GUARD_EXTRA_PATCHES = 10
 UNTRAINED_MS_PER_TOKEN = 80
-"""An untrained model never stops by itself and its tokens are bytes: it is cut after about what the words would take."""
+"""An untrained model never stops by itself and its tokens are bytes: it is cut after about the words' length."""
 
 ROOM_PATCHES_PER_TOKEN = 1
 """A text is too long when less than this much speech would still fit behind it; ordinary speech takes one to two."""
@@ -63,14 +63,22 @@ class VoxCPMEngine:
         *,
         dtype: str = "float32",
         device: str = "cpu",
+        threads: int | None = None,
         lora: Path | None = None,
         progress: Progress | None = None,
     ) -> "VoxCPMEngine":
-        """Load a folder in the published layout; `dtype` "float32" or "bfloat16" is that of all but the VAE.
+        """Load a folder in the published layout, on the thread that will use the engine.
+
+        Args:
+            folder: config.json, model.safetensors or pytorch_model.bin, audiovae.pth or .safetensors, tokenizer.json.
+            dtype: of all weights but the VAE's, "float32" or "bfloat16".
+            threads: that torch may compute with; None leaves its own choice.
+            lora: folder of a fine-tuning, merged into the weights.
 
         Raises:
             CheckpointError: something in the folder, or in the LoRA folder, is not as it must be.
         """
+        _use_threads(threads)
         checkpoint = read_checkpoint(folder, lora)
         tokenizer = TextTokenizer.load(folder, checkpoint.config.vocabulary)
         model = VoxCPM(checkpoint, DTYPES[dtype], torch.device(device), progress)
@@ -84,9 +92,18 @@ class VoxCPMEngine:
         seed: int = 0,
         dtype: str = "float32",
         device: str = "cpu",
+        threads: int | None = None,
         progress: Progress | None = None,
     ) -> "VoxCPMEngine":
-        """An untrained model of one of `sizes.size_names`, for tests and benchmarks. KeyError for any other name."""
+        """An untrained model of one of `sizes.size_names`, for tests and benchmarks; otherwise as `load`.
+
+        Raises:
+            CheckpointError: there is no such size.
+        """
+        if size not in sizes.size_names():
+            known = ", ".join(sizes.size_names())
+            raise CheckpointError(ENGINE, f"found size {size!r}, expected one of {known}")
+        _use_threads(threads)
         checkpoint = sizes.in_memory(size, seed, DTYPES[dtype])
         model = VoxCPM(checkpoint, DTYPES[dtype], torch.device(device), progress)
         return cls(model, sizes.byte_tokenizer(), f"{size}, random weights", checkpoint.fingerprint)
@@ -227,6 +244,11 @@ class VoxCPMEngine:
         stopped = wants_to_stop and last >= state.earliest_end
         state.cut = not stopped and state.made >= state.max_patches
         state.ended = stopped or state.cut
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def _model_name(config: VoxCPMConfig, folder: Path, lora: Path | None) -> str:

@@ -13,8 +13,8 @@ TWO_TO_32 = 2.0**32
 def patch_noise(seed: int, patch: int, count: int) -> Samples:
     """Standard normal numbers `[count]`, float32, for patch number `patch` of the unit with `seed` (0 to 2**64 - 1).
 
-    Word i of the Philox stream, counter from 0, gives numbers 2i and 2i + 1: its low half is the radius, its high half
-    the angle.
+    Word i of the stream, four to a counter and the counter from 1, gives numbers 2i and 2i + 1: its low half is the
+    radius, its high half the angle.
     """
     words = np.random.Philox(key=np.array([seed, patch], dtype=np.uint64)).random_raw(-(-count // 2))
     low, high = (words & np.uint64(0xFFFFFFFF)).astype(np.float64), (words >> np.uint64(32)).astype(np.float64)

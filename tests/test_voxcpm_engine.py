@@ -1,0 +1,329 @@
+"""VoxCPM as an engine: batches, streaming, seeds, lengths, voices. All with random weights."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import voxcpm_oracle as tiny
+from numpy.typing import NDArray
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from intone.server.domain import Options, PreparedVoice, Recording, Samples, SpeakRequest, Step
+from intone.server.engines.voxcpm import sizes
+from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.engines.voxcpm.flow import TimeTable, solve
+from intone.server.engines.voxcpm.noise import patch_noise
+from intone.server.engines.voxcpm.state import VoxCPMState
+from intone.server.errors import CallerError, CheckpointError, Fault
+
+CLOSE = 1e-5
+"""Float32, audio in [-1, 1]: sums of another order differ by some 1e-7 and feed back for a few patches."""
+
+
+def tiny_engine(version: int, seed: int = 0) -> VoxCPMEngine:
+    checkpoint = tiny.tiny_checkpoint(version, seed)
+    return VoxCPMEngine(tiny.tiny_model(checkpoint), sizes.byte_tokenizer(), "tiny", checkpoint.fingerprint)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["v1", "v2"])
+def engine(request: pytest.FixtureRequest) -> VoxCPMEngine:
+    return tiny_engine(request.param)
+
+
+@pytest.fixture(scope="module")
+def nano() -> VoxCPMEngine:
+    return VoxCPMEngine.random("nano")
+
+
+def finish(engine: VoxCPMEngine, state: VoxCPMState) -> list[Step]:
+    steps: list[Step] = []
+    while not steps or not steps[-1].done:
+        steps += engine.step([state])
+    return steps
+
+
+def joined(steps: Sequence[Step]) -> Samples:
+    return np.concatenate([step.pcm for step in steps if step.pcm is not None])
+
+
+def recording(engine: VoxCPMEngine, seconds: float, transcript: str = "Some words.") -> Recording:
+    rate_hz = engine.model.config.vae.sample_rate_hz
+    noise = np.random.default_rng(1).standard_normal(int(seconds * rate_hz)).astype(np.float32)
+    return Recording(0.1 * noise, rate_hz, transcript)
+
+
+def patch_samples(engine: VoxCPMEngine) -> int:
+    return engine.model.vae.hop_out_samples * engine.model.config.patch_frames
+
+
+def test_first_step_gives_one_frame_then_the_rest_of_the_patch_then_patches(engine: VoxCPMEngine) -> None:
+    steps = finish(engine, engine.start(SpeakRequest("abc", seed=1)))
+    lengths = [len(step.pcm) for step in steps if step.pcm is not None]
+    frame, patch = engine.model.vae.hop_out_samples, patch_samples(engine)
+    assert lengths == [frame, patch - frame] + [patch] * (len(steps) - 2)
+    assert [set(step.stage_ms) for step in steps[:2]] == [{"prefill", "diffusion", "vae"}, {"vae"}]
+    assert all(set(step.stage_ms) == {"lm", "diffusion", "vae"} for step in steps[2:])
+    assert all(value >= 0 for step in steps for value in step.stage_ms.values())
+    assert [step.done for step in steps] == [False] * (len(steps) - 1) + [True]
+    assert all(step.pcm is not None and step.pcm.dtype == np.float32 for step in steps)
+
+
+def test_units_in_a_batch_sound_as_they_do_alone(engine: VoxCPMEngine) -> None:
+    voice = engine.prepare_voice(recording(engine, 2.0))
+    requests = [
+        SpeakRequest("A short one.", seed=1),
+        SpeakRequest("Another of some more words", seed=2, options=Options(steps=4, max_audio_ms=1500)),
+        SpeakRequest("Hm", seed=3, options=Options(guidance=1.0)),
+        SpeakRequest("你好", seed=4, options=Options(guidance=3.0, min_audio_ms=2000), voice=voice),
+        SpeakRequest("A short one.", seed=5, options=Options(steps=4)),
+    ]
+    alone = [finish(engine, engine.start(request)) for request in requests]
+    states = [engine.start(request) for request in requests]
+    together: list[list[Step]] = [[] for _ in requests]
+    turn = 0
+    while any(not state.done for state in states):
+        # They join one after the other and come in changing order.
+        live = [row for row in range(min(len(requests), 1 + turn // 2)) if not states[row].done]
+        live = live[::-1] if turn % 2 else live
+        if live:
+            for row, step in zip(live, engine.step([states[row] for row in live]), strict=True):
+                together[row].append(step)
+        turn += 1
+    for one, other in zip(alone, together, strict=True):
+        assert [(len(s.pcm), s.done, s.cut) for s in one] == [(len(s.pcm), s.done, s.cut) for s in other]
+        assert np.abs(joined(one) - joined(other)).max() <= CLOSE
+
+
+def test_streamed_audio_is_one_decode_of_the_latents(engine: VoxCPMEngine) -> None:
+    state = engine.start(SpeakRequest("abcd", seed=9))
+    audio: list[Samples] = []
+    latents: list[torch.Tensor] = []
+    while not state.done:
+        step = engine.step([state])[0]
+        assert step.pcm is not None and state.progress is not None
+        audio.append(step.pcm)
+        if len(latents) < state.made:
+            latents.append(state.progress.patch)
+    vae = engine.model.vae
+    with torch.inference_mode():
+        whole, _ = vae.decode(torch.cat(latents).T.unsqueeze(0), vae.initial_state())
+    assert np.abs(np.concatenate(audio) - whole[0].numpy()).max() <= CLOSE
+
+
+def test_same_seed_same_bytes_another_seed_other_audio(nano: VoxCPMEngine) -> None:
+    def spoken(seed: int) -> Samples:
+        return joined(finish(nano, nano.start(SpeakRequest("Hi there", seed=seed))))
+
+    first = spoken(2**64 - 1)
+    assert first.tobytes() == spoken(2**64 - 1).tobytes()
+    assert np.abs(first - spoken(0)).max() > 0.01
+
+
+def philox(counter: list[int], key: list[int]) -> list[int]:
+    """Four words of Philox4x64-10, written from the paper."""
+    mask = 2**64 - 1
+    for _ in range(10):
+        one, two = counter[0] * 0xD2E7470EE14C6C93, counter[2] * 0xCA5A826395121157
+        counter = [two >> 64 ^ counter[1] ^ key[0], two & mask, one >> 64 ^ counter[3] ^ key[1], one & mask]
+        key = [(key[0] + 0x9E3779B97F4A7C15) & mask, (key[1] + 0xBB67AE8584CAA73B) & mask]
+    return counter
+
+
+def test_noise_is_philox_and_box_muller() -> None:
+    seed = 2**64 - 7
+    noise = patch_noise(seed, 3, 256)
+    words = [word for counter in range(1, 33) for word in philox([counter, 0, 0, 0], [seed, 3])]
+    radius = [math.sqrt(-2 * math.log(((word & 0xFFFFFFFF) + 1) / 2**32)) for word in words]
+    angle = [2 * math.pi * (word >> 32) / 2**32 for word in words]
+    expected = [r * wave(a) for r, a in zip(radius, angle, strict=True) for wave in (math.cos, math.sin)]
+    assert np.abs(noise - np.array(expected)).max() < 1e-6
+    assert np.array_equal(patch_noise(seed, 3, 255), noise[:255])
+    assert np.abs(patch_noise(seed, 4, 256) - noise).max() > 1
+    many = np.concatenate([patch_noise(5, patch, 256) for patch in range(400)])
+    assert abs(many.mean()) < 0.01 and abs(many.std() - 1) < 0.01
+    assert abs((many**4).mean() - 3) < 0.1 and abs(np.corrcoef(many[::2], many[1::2])[0, 1]) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "least", "most"),
+    [
+        (Options(), 4, 6 * 3 + 10),
+        (Options(min_audio_ms=0), 1, 28),
+        (Options(min_audio_ms=1), 1, 28),
+        (Options(min_audio_ms=161), 2, 28),
+        (Options(min_audio_ms=1600), 10, 28),
+        (Options(max_audio_ms=100), 4, 1),
+        (Options(max_audio_ms=479), 4, 2),
+        (Options(max_audio_ms=480), 4, 3),
+        (Options(max_audio_ms=600000), 4, 28),
+    ],
+)
+def test_lengths_asked_for(engine: VoxCPMEngine, options: Options, least: int, most: int) -> None:
+    state = engine.start(SpeakRequest("abc", seed=1, options=options))
+    assert engine.info.sample_rate_hz == 150 and patch_samples(engine) == 24  # patches of 160 ms
+    assert (state.earliest_end + 1, state.max_patches) == (least, most)
+    steps = finish(engine, state)
+    assert min(least, most) <= state.made <= most
+    assert len(joined(steps)) == state.made * patch_samples(engine)
+    if state.made < most:
+        assert not steps[-1].cut
+    assert not any(step.cut for step in steps[:-1])
+
+
+def test_stop_head_decides_and_the_limit_cuts() -> None:
+    ends = set()
+    for seed in range(6):
+        engine = tiny_engine(1, seed)
+        state = engine.start(SpeakRequest("abc", seed=1))
+        last = finish(engine, state)[-1]
+        assert last.cut == (state.made == state.max_patches)
+        ends.add(last.cut)
+    assert ends == {True, False}
+
+
+def test_an_untrained_model_is_cut_at_the_length_of_its_words(nano: VoxCPMEngine) -> None:
+    text = "This is thirty letters of text"
+    steps = finish(nano, nano.start(SpeakRequest(text, seed=1)))
+    audio = joined(steps)
+    assert steps[-1].cut and len(audio) == 16000 * 80 * len(text) // 1000
+    assert 0.02 < audio.std() < 0.5 and np.abs(audio).max() <= 1
+    assert not nano.info.trained and nano.info.model == "nano, random weights"
+
+
+def test_one_patch_is_two_steps(engine: VoxCPMEngine) -> None:
+    steps = finish(engine, engine.start(SpeakRequest("abc", seed=1, options=Options(max_audio_ms=160))))
+    assert [(step.done, step.cut) for step in steps] == [(False, False), (True, True)]
+
+
+def test_whitespace_is_no_difference(engine: VoxCPMEngine) -> None:
+    one, other = (engine.start(SpeakRequest(text, seed=1)) for text in ("a b", "a \n\t b"))
+    assert one.prompt and other.prompt and torch.equal(one.prompt.tokens, other.prompt.tokens)
+
+
+@pytest.mark.parametrize("text", ["", " \n "])
+def test_nothing_to_speak_is_refused(engine: VoxCPMEngine, text: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        engine.start(SpeakRequest(text, seed=1))
+    assert (caught.value.field, caught.value.fault) == ("text", Fault.INVALID)
+
+
+def test_text_that_does_not_fit_is_refused_and_text_that_just_fits_is_spoken_to_the_end() -> None:
+    engine = tiny_engine(1)
+    with pytest.raises(CallerError) as caught:
+        engine.start(SpeakRequest("a" * 101, seed=1))
+    assert (caught.value.field, caught.value.fault) == ("text", Fault.TOO_LARGE)
+    state = engine.start(SpeakRequest("a" * 100, seed=1, options=Options(min_audio_ms=600_000, steps=2)))
+    steps = finish(engine, state)
+    assert steps[-1].cut and state.made == 200 - 101 + 1  # every position of max_length was used
+
+
+def test_continued_voice_joins_the_recording_without_a_seam(engine: VoxCPMEngine) -> None:
+    voice = engine.prepare_voice(recording(engine, 3.1))
+    model = engine.model
+    assert voice.text == "Some words." and voice.fingerprint == engine.fingerprint
+    heard = torch.from_numpy(voice.arrays["latents"])
+    assert len(heard) == 20  # 3.1 s, padded to whole patches of 160 ms
+    state = engine.start(SpeakRequest("abc", seed=1, voice=voice, options=Options(max_audio_ms=800)))
+    latents, audio = [heard.flatten(0, 1)], []
+    while not state.done:
+        step = engine.step([state])[0]
+        audio.append(step.pcm)
+        if len(latents) <= state.made:
+            assert state.progress is not None
+            latents.append(state.progress.patch)
+    with torch.inference_mode():
+        whole, _ = model.vae.decode(torch.cat(latents).T.unsqueeze(0), model.vae.initial_state())
+    sound = whole[0, len(heard) * patch_samples(engine) :].numpy()
+    assert np.abs(np.concatenate(audio) - sound).max() <= CLOSE
+
+
+def test_padding_keeps_the_end_of_a_continued_recording_and_the_start_of_a_reference() -> None:
+    engine = tiny_engine(2)
+    given = recording(engine, 1.0)  # 150 samples, 24 to a patch
+    for transcript, padding in (("Words.", (18, 0)), ("", (0, 18))):
+        voice = engine.prepare_voice(replace(given, transcript=transcript))
+        with torch.inference_mode():
+            expected = engine.model.hear(torch.nn.functional.pad(torch.from_numpy(given.samples), padding))
+        assert np.array_equal(voice.arrays["latents"], expected.latents.numpy())
+        assert any(name.startswith("vae.") for name in voice.arrays) == bool(transcript)
+
+
+def test_reference_needs_version_two() -> None:
+    with pytest.raises(CallerError) as caught:
+        tiny_engine(1).prepare_voice(recording(tiny_engine(1), 1.0, transcript=" "))
+    assert caught.value.field == "transcript"
+    engine = tiny_engine(2)
+    voice = engine.prepare_voice(recording(engine, 1.0, transcript=""))
+    state = engine.start(SpeakRequest("abc", seed=1, voice=voice))
+    assert state.prompt is not None
+    assert state.prompt.tokens.tolist()[:10] == [103, *[0] * 7, 104, *sizes.byte_tokenizer().ids("a")]
+    assert state.prompt.audio_at.tolist() == list(range(1, 8))
+    assert len(joined(finish(engine, state))) > 0
+
+
+@pytest.mark.parametrize(
+    ("samples", "fault"),
+    [
+        (np.zeros(0), Fault.INVALID),
+        (np.array([0.0, np.nan]), Fault.INVALID),
+        (np.zeros(150 * 9), Fault.TOO_LARGE),
+    ],
+)
+def test_recordings_that_cannot_be_used(engine: VoxCPMEngine, samples: NDArray[np.float64], fault: Fault) -> None:
+    with pytest.raises(CallerError) as caught:
+        engine.prepare_voice(Recording(samples.astype(np.float32), 150, "Words."))
+    assert (caught.value.field, caught.value.fault) == ("audio", fault)
+
+
+def test_recording_of_another_rate_is_resampled(nano: VoxCPMEngine) -> None:
+    seconds, tone_hz = 1.6, 200.0
+    clips = []
+    for rate_hz in (16000, 44100):
+        t = np.arange(int(seconds * rate_hz)) / rate_hz
+        samples = (0.3 * np.sin(2 * np.pi * tone_hz * t)).astype(np.float32)
+        clips.append(nano.prepare_voice(Recording(samples, rate_hz, "Beep.")).arrays["latents"])
+    assert clips[0].shape == clips[1].shape == (10, 4, 64)
+    assert np.abs(clips[0] - clips[1])[1:-1].max() < 0.05 * np.abs(clips[0]).max()
+
+
+def test_a_voice_serves_many_units_and_stays_as_it_was(engine: VoxCPMEngine) -> None:
+    voice = engine.prepare_voice(recording(engine, 1.5))
+    before = {name: array.copy() for name, array in voice.arrays.items()}
+    for array in voice.arrays.values():
+        array.flags.writeable = False  # as a file mapped into memory is
+    first, second = (joined(finish(engine, engine.start(SpeakRequest("abc", seed=1, voice=voice)))) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert all(np.array_equal(array, before[name]) for name, array in voice.arrays.items())
+    assert isinstance(voice, PreparedVoice)
+
+
+def test_bfloat16_speaks_like_float32_at_first() -> None:
+    wide, narrow = (VoxCPMEngine.random("nano", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    request = SpeakRequest("Hi there", seed=3)
+    first = [engine.step([engine.start(request)])[0].pcm for engine in (wide, narrow)]
+    assert all(pcm is not None for pcm in first)
+    assert np.abs(first[0] - first[1]).max() < 0.25 * np.abs(first[0]).max()
+    assert narrow.model.dit.dtype == torch.bfloat16
+    audio = joined(finish(narrow, narrow.start(request)))
+    assert np.isfinite(audio).all() and audio.std() > 0.02
+
+
+def test_computing_never_waits_for_the_device(nano: VoxCPMEngine) -> None:
+    """On fake tensors, whose values cannot be read, everything that a step computes runs through."""
+    model = nano.model
+    with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        x = mode.from_tensor(torch.zeros(2, 4, 64))
+        wish = mode.from_tensor(torch.zeros(2, 256))
+        condition = model.dit.condition(wish, wish, x)
+        embeddings = mode.from_tensor(torch.zeros(9, 256))
+        patches = solve(model.dit, x, condition, mode.from_tensor(torch.ones(2)), TimeTable(10, (0.1,) * 9, embeddings))
+        assert model.encoder(patches).shape == (2, 256)
+        assert model.lm.wants_to_stop(wish).shape == (2,)
+
+
+def test_unknown_size_is_refused_in_words() -> None:
+    with pytest.raises(CheckpointError, match="found size 'giant', expected one of nano, 0.5b, 1.5, 2"):
+        VoxCPMEngine.random("giant")
