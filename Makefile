@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.h')
 CUDA_FILES := $(shell find csrc -name '*.cu' -o -name '*.cuh')
 # What an editable install does not pick up by itself. New or changed Python files need no second install.
@@ -37,7 +37,7 @@ lint: $(VENV)/.installed-for-tests typing cuda-check ## Check style, formatting 
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/clang-format --dry-run -Werror $(CXX_FILES) $(CUDA_FILES)
-	@MYPYPATH=build/typing $(BIN)/mypy $(TYPED:%=-p intone.%)
+	@MYPYPATH=build/typing $(BIN)/mypy -p intone.server -p intone.client -m intone.proto.generate
 
 # mypy cannot follow the editable install, which is an import hook: it is shown the package as links to our folders.
 typing:
@@ -87,6 +87,6 @@ $(VENV)/.installed: $(VENV)/.ready $(BUILT_FROM)
 
 $(VENV)/.installed-for-tests: $(VENV)/.ready $(BUILT_FROM) tests/oracle.txt
 	@echo "== [3/3] intone with its dependencies and the tools of the tests; compiles the C++ extension (minutes)"
-	@$(PIP) --no-build-isolation -e '.[server,starter,plot,test]'
+	@$(PIP) --no-build-isolation -e '.[server,starter,play,plot,test]'
 	@$(PIP) --no-deps -r tests/oracle.txt
 	@touch $(VENV)/.installed $@

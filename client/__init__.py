@@ -22,8 +22,8 @@ from intone.client.events import (
 from intone.client.latency import Latency
 from intone.client.settings import Options, Settings
 from intone.client.speaking import speak
+from intone.client.speech import Sent, Speech, Trace
 from intone.client.stream import SpeechClient
-from intone.client.trace import Sent, Speech, Trace
 
 __all__ = [
     "Audio",

@@ -18,8 +18,8 @@ from intone.client.errors import IntoneCallError
 from intone.client.latency import CONTINUITY_THRESHOLD_S, Latency
 from intone.client.settings import Settings
 from intone.client.speaking import speak
+from intone.client.speech import Speech, Trace
 from intone.client.stream import SpeechClient, completed
-from intone.client.trace import Speech, Trace
 
 SENTENCES = (
     "The train to the coast leaves from platform seven in twelve minutes.",

@@ -2,8 +2,10 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 _CHANNEL_OPTIONS = [
     # With the bandwidth probe on, gRPC lets the server send minutes of audio that nobody has read: an interruption
@@ -47,6 +49,22 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> gr
 def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
     """What accompanies every call: the bearer token, where there is one."""
     return () if token is None else (("authorization", f"Bearer {token}"),)
+
+
+async def write_message(call: Any, message: Message) -> None:
+    """Put a message on the wire of a bidirectional call.
+
+    Raises:
+        grpc.aio.BaseError, grpc.aio.AioRpcError: the call has ended; its status tells why.
+    """
+    # The public `write`, when it loses the race against the end of the call, overwrites the status that the server sent
+    # with "INTERNAL: Internal error from Core". So the step below it is taken, where this grpcio still has it.
+    wire = getattr(call, "_cython_call", None)
+    if wire is None:
+        await call.write(message)
+        return
+    await call.wait_for_connection()
+    await wire.send_serialized_message(message.SerializeToString())
 
 
 async def cancel_call(call: grpc.aio.Call) -> None:

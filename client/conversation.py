@@ -8,11 +8,11 @@ from typing import Any
 import grpc
 
 from intone.client.audio import Format
-from intone.client.connection import cancel_call
+from intone.client.connection import cancel_call, write_message
 from intone.client.errors import IntoneCallError, from_call, from_rpc_error
 from intone.client.events import Audio, Done, Event, Flushed, Interrupted, Started, decode
 from intone.client.settings import EmotionLike, Options, emotion_message
-from intone.client.trace import Sent, Trace
+from intone.client.speech import Sent, Trace
 from intone.proto import speech_pb2
 
 Request = speech_pb2.StreamSynthesizeRequest
@@ -145,8 +145,8 @@ class Conversation:
     async def _write(self, request: Request | None) -> None:
         """Put a message, or the end of them (None), on the wire. A loss that will be made good is no error."""
         try:
-            await (self._call.done_writing() if request is None else self._call.write(request))
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+            await (self._call.done_writing() if request is None else write_message(self._call, request))
+        except (grpc.aio.BaseError, grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             failure = await from_call(self._call)
             if not self._may_reconnect(failure):
                 raise failure from error

@@ -21,8 +21,8 @@ from intone.client.extras import MissingExtraError
 from intone.client.picture import draw_timeline
 from intone.client.report import summary
 from intone.client.settings import Options
+from intone.client.speech import Speech
 from intone.client.stream import SpeechClient
-from intone.client.trace import Speech
 from intone.client.wav import write_wav
 
 _START_S = 180.0
@@ -76,7 +76,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="intone-demo-") as scratch, _server(Path(scratch), console) as target:
             asyncio.run(_perform(target, folder, console))
     except (DemoError, IntoneCallError, MissingExtraError, OSError) as error:
-        console.print(f"error: {error}", style="red", markup=False)
+        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -93,7 +93,7 @@ def _server(scratch: Path, console: Console) -> Iterator[str]:
     """
     log, port_file = scratch / "server.log", scratch / "port"
     command = [sys.executable, "-m", "intone.server", *_SERVER, "--port-file", str(port_file)]
-    console.print(f"starting the server: intone-server {' '.join(command[3:])}", style="dim")
+    console.print(f"starting the server: intone-server {' '.join(command[3:])}", style="dim", soft_wrap=True)
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
     try:
@@ -138,7 +138,7 @@ async def _perform(target: str, folder: Path, console: Console) -> None:
     async with SpeechClient(target) as client:
         await _wait_for_health(client)
         for scene in SCENES:
-            console.print(f"\n{scene.engine}: “{scene.text}”", style="bold", markup=False)
+            console.print(f"\n{scene.engine}: “{scene.text}”", style="bold", markup=False, soft_wrap=True)
             narrator = Narrator(as_json=False, now_s=time.monotonic)
             speech = await client.say(
                 _written(scene.text), engine=scene.engine, options=scene.options, on_event=narrator.tell

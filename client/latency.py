@@ -1,6 +1,6 @@
 """What a listener would notice, measured where the audio arrives. Knows arrival times, nothing of calls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -120,6 +120,11 @@ def measure(first_text_s: float | None, chunks: Sequence[Audio]) -> Latency:
         underrun_s=playback.underrun_s,
         continuous=playback.continuous,
     )
+
+
+def largest_first(stage_ms: Mapping[str, float]) -> dict[str, float]:
+    """Stages by the time they took: the wire keeps no order."""
+    return dict(sorted(stage_ms.items(), key=lambda item: -item[1]))
 
 
 def audible(chunk: Audio) -> bool:

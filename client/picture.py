@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from intone.client.extras import MissingExtraError
-from intone.client.latency import Playback, simulate_playback
-from intone.client.trace import Speech
+from intone.client.latency import Playback, largest_first, simulate_playback
+from intone.client.speech import Speech
 
 _INK, _MUTED, _GRID = "#1f2933", "#7b8794", "#e4e7eb"
 _KIND_COLORS = {"speech": "#2f6fde", "filler": "#e08a1e", "silence": "#9aa5b1"}
@@ -15,6 +15,8 @@ _SENT, _FIRST, _HOLE = "#7c5cc4", "#d64545", "#f5c6c6"
 _STAGE_COLORS = ("#2f6fde", "#1b9e8a", "#e08a1e", "#7c5cc4", "#d64545", "#4c9f38", "#9aa5b1")
 _WAVE_COLUMNS = 1600
 _TITLE_CHARACTERS = 90
+_WORD_CHARACTERS = 24
+_CHARACTER_WIDTH = 0.006  # of a small letter, as part of the width of the picture
 
 
 def draw_timeline(speech: Speech, path: Path) -> None:
@@ -38,20 +40,21 @@ def draw_timeline(speech: Speech, path: Path) -> None:
     playback = simulate_playback([(chunk.received_s - start_s, chunk.duration_s) for chunk in speech.chunks])
     figure = Figure(figsize=(12, 9.2), dpi=120, facecolor="white", layout="constrained")
     text, supply, wave, stages = figure.subplots(4, 1, height_ratios=[1.15, 2.2, 1.6, 0.8])
-    figure.suptitle(_quoted(speech.text), x=0.01, ha="left", fontsize=13, color=_INK, fontweight="bold")
+    title = f"“{_plain(_shortened(' '.join(speech.text.split()), _TITLE_CHARACTERS))}”"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=_INK, fontweight="bold")
+    for axes in (text, supply, wave):
+        axes.set_xlim(-0.02 * playback.end_s, 1.02 * playback.end_s)
     _draw_text(text, speech, start_s)
     _draw_supply(supply, speech, start_s, playback)
     _draw_wave(wave, speech, playback)
     for axes in (text, supply, wave):
-        axes.set_xlim(-0.02 * playback.end_s, 1.02 * playback.end_s)
         _mark_first_sound(axes, speech, labelled=axes is supply)
     _draw_stages(stages, speech)
     figure.savefig(path)
 
 
-def _quoted(text: str) -> str:
-    text = _plain(" ".join(text.split()))
-    return f"“{text if len(text) <= _TITLE_CHARACTERS else text[: _TITLE_CHARACTERS - 1] + '…'}”"
+def _shortened(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def _plain(text: str) -> str:
@@ -84,12 +87,16 @@ def _draw_text(axes: Any, speech: Speech, start_s: float) -> None:
     _dress(axes, f"{_facts(speech)}\n\nSent and received", "")
     axes.set_ylim(-0.6, 4.4)
     axes.set_yticks([0, 2.5], ["audio chunks", "text pieces"])
-    for index, piece in enumerate(speech.sent):
-        height = 1.5 + index % 4 * 0.72
-        axes.plot([piece.at_s - start_s] * 2, [1.2, height], color=_SENT, linewidth=0.8, alpha=0.5)
-        word = _plain(piece.text.strip())
-        shown = word if len(word) <= 24 else word[:23] + "…"
-        axes.text(piece.at_s - start_s, height, f" {shown}", fontsize=7.5, color=_SENT, va="center", clip_on=True)
+    character_s = _CHARACTER_WIDTH * axes.get_xlim()[1]
+    free_from_s = [-1.0] * 4  # where each row of words has room again
+    for piece in speech.sent:
+        at_s, word = piece.at_s - start_s, _shortened(" ".join(piece.text.split()), _WORD_CHARACTERS)
+        row = next((row for row, free_s in enumerate(free_from_s) if free_s <= at_s), None)
+        height = 1.5 + 0.72 * (row or 0)
+        axes.plot([at_s] * 2, [1.2, height], color=_SENT, linewidth=0.8, alpha=0.5)
+        if row is not None:
+            axes.text(at_s, height, f" {_plain(word)}", fontsize=7.5, color=_SENT, va="center", clip_on=True)
+            free_from_s[row] = at_s + (len(word) + 2) * character_s
     for chunk in speech.chunks:
         color = _KIND_COLORS.get(chunk.kind, _MUTED)
         axes.plot([chunk.received_s - start_s] * 2, [-0.45, 0.45], color=color, linewidth=1.6)
@@ -111,8 +118,8 @@ def _draw_supply(axes: Any, speech: Speech, start_s: float, playback: Playback) 
     for number, stall in enumerate(playback.stalls):
         label = "hole in playback" if number == 0 else None
         axes.axvspan(stall.at_s, stall.at_s + stall.length_s, color=_HOLE, alpha=0.8, linewidth=0, label=label)
-    axes.set_ylim(0, 1.12 * received_s[-1])
-    axes.legend(loc="lower right", fontsize=8, frameon=False, labelcolor=_INK)
+    axes.set_ylim(0, 1.35 * received_s[-1])
+    axes.legend(loc="lower right", fontsize=8, edgecolor="none", framealpha=0.9, labelcolor=_INK)
 
 
 def _playback_curve(speech: Speech, playback: Playback) -> tuple[list[float], list[float]]:
@@ -161,7 +168,7 @@ def _mark_first_sound(axes: Any, speech: Speech, *, labelled: bool) -> None:
 def _draw_stages(axes: Any, speech: Speech) -> None:
     """The server's synthesis time, stage after stage."""
     report = speech.report
-    stage_ms = dict(report.stage_ms) if report else {}
+    stage_ms = largest_first(report.stage_ms) if report else {}
     rtf = "" if report is None or report.rtf is None else f", RTF {report.rtf:.2f} at the server"
     _dress(axes, f"Where the server's time went: {sum(stage_ms.values()):.0f} ms{rtf}", "")
     left_ms = 0.0

@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from intone.client.events import Report, report_to_json
-from intone.client.trace import Speech
+from intone.client.latency import largest_first
+from intone.client.speech import Speech
 
 _BAR_WIDTH = 32
 _UNKNOWN = Report(None, None, None, None, 0.0, 0.0, 0.0, {}, 0)
@@ -52,7 +53,7 @@ def stage_bars(stage_ms: Mapping[str, float]) -> Table:
     total_ms = sum(stage_ms.values())
     table = Table("stage", "share", title="Where the server's time went", title_justify="left")
     table.add_column("time", justify="right")
-    for stage, spent_ms in stage_ms.items():
+    for stage, spent_ms in largest_first(stage_ms).items():
         bar = Bar(size=max(total_ms, 1e-9), begin=0, end=spent_ms, width=_BAR_WIDTH, color="cyan")
         table.add_row(stage, bar, milliseconds(spent_ms))
     return table

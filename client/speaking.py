@@ -50,6 +50,7 @@ async def _send_all(
     except BaseException as error:
         failures.append(error)
         await conversation.cancel(utterance)  # its `Interrupted` wakes the reader
+        raise
 
 
 async def _pieces(text: TextLike) -> AsyncIterator[str]:

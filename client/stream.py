@@ -15,7 +15,7 @@ from intone.client.errors import IntoneCallError, from_rpc_error
 from intone.client.events import Done, Event
 from intone.client.settings import LEAD_LIMIT_MAX_MS, Settings
 from intone.client.speaking import TextLike, speak
-from intone.client.trace import Speech, Trace
+from intone.client.speech import Speech, Trace
 from intone.client.voices import Voices
 from intone.proto import speech_pb2, speech_pb2_grpc
 

@@ -154,8 +154,7 @@ async def _start(config: Config, workers: dict[str, Worker]) -> App:
 
 def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> Services:
     normalizers = {True: Normalizer(enabled=True), False: Normalizer(enabled=False)}
-    for warm in ("one", "一"):  # the grammars take half a second to load: not on the first sentence's time
-        normalizers[config.normalize](warm)
+    normalizers[True].load()  # the grammars take half a second: not on the first sentence's time
     return Services(
         workers=workers,
         router=Router(config.default_engine, config.emotion_threshold),

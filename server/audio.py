@@ -107,7 +107,7 @@ def slices(samples: Samples, max_samples: int) -> Iterator[Samples]:
 
 def fade(samples: Samples, in_samples: int = 0, out_samples: int = 0) -> Samples:
     """A copy that rises from silence over its first samples and falls to it over its last (raised cosine)."""
-    faded = samples.copy()
+    faded: Samples = samples.copy()
     rise, fall = min(in_samples, len(faded)), min(out_samples, len(faded))
     faded[:rise] *= _ramp(rise)
     faded[len(faded) - fall :] *= _ramp(fall)[::-1]

@@ -22,18 +22,9 @@ _LEADING_MARKS = re.compile(r"^(?:[\s,;:!?…，、；：。！？”’」』�
 # "No." is "number" to the English rules, whatever follows. Kept from them unless a digit does.
 _PLAIN_NO = re.compile(r"\b(No)(?=\.(?!\s*\d))")
 _HYPHEN_IN_NAME = re.compile(r"(?<=[A-Za-z])-(?=\d)")
-_DECADES: tuple[str, ...] = (
-    "twenties",
-    "thirties",
-    "forties",
-    "fifties",
-    "sixties",
-    "seventies",
-    "eighties",
-    "nineties",
-)
-# What the English rules misread: the scheme of an address, rates, round-the-clock, telephone numbers ("555-1234" becomes
-# a range) and decades ("1990s" becomes seconds).
+_DECADES = ("twenties", "thirties", "forties", "fifties", "sixties", "seventies", "eighties", "nineties")
+# What the English rules misread: the scheme of an address, rates, round-the-clock, telephone numbers ("555-1234" is a
+# range to them) and decades ("1990s" is seconds).
 _REWRITES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"\bhttps?://"), lambda found: ""),
     (re.compile(r"(?<=\d)/(?=[A-Za-z]{2})"), lambda found: " per "),

@@ -327,6 +327,7 @@ class Session:
         self._spoken[utterance.id] = utterance
         self._playing()
         self._end(utterance.id)
+        self._answer_marks(utterance)  # a flush that came after its last audio was made
 
     def _left(self, event: ServerEvent) -> None:
         self.active_s = self._services.clock()

@@ -37,13 +37,13 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
     async def GetVoice(self, request: Any, context: Any) -> voice_pb2.GetVoiceResponse:
         """One voice."""
         async with answering(context):
-            return voice_pb2.GetVoiceResponse(voice=self._message(self._store.get(_decoded(request).name)))
+            return voice_pb2.GetVoiceResponse(voice=self._message(self._store.get(_named(request))))
         raise AssertionError("abort always raises")
 
     async def DeleteVoice(self, request: Any, context: Any) -> voice_pb2.DeleteVoiceResponse:
         """Forget a voice."""
         async with answering(context):
-            await asyncio.to_thread(self._store.delete, _decoded(request).name)
+            await asyncio.to_thread(self._store.delete, _named(request))
             return voice_pb2.DeleteVoiceResponse()
         raise AssertionError("abort always raises")
 
@@ -132,6 +132,13 @@ async def prepare(recording: Recording, workers: Mapping[str, Worker]) -> tuple[
         raise failures[0]
     idle = [f"{name} speaks with its own voice only" for name in workers if not workers[name].info.clones_voices]
     return prepared, [str(error) for error in failures] + idle
+
+
+def _named(request: Any) -> str:
+    """The name in a request, of the right form: an answer repeats it, and trailers hold only a few kB."""
+    name = str(_decoded(request).name)
+    check_name(name)
+    return name
 
 
 def _decoded(message: Any) -> Any:

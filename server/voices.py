@@ -54,13 +54,14 @@ def build_voice(name: str, recording: Recording, prepared: Mapping[str, Prepared
 class VoiceStore:
     """Voices by name, "default" built in. All of them are in memory; `folder`, where given, keeps them too.
 
-    May be called from any thread. A file that cannot be used is left where it is, skipped and named in the log.
+    May be called from any thread; reading never waits for the disk. A file that cannot be used is left where it is,
+    skipped and named in the log.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._lock = threading.Lock()
-        self._voices = {DEFAULT_VOICE: Voice(DEFAULT_VOICE)}
+        self._changing = threading.Lock()
+        self._voices: Mapping[str, Voice] = {DEFAULT_VOICE: Voice(DEFAULT_VOICE)}  # replaced whole, never changed
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             for path in sorted(folder.glob(f"*{SUFFIX}")):
@@ -68,8 +69,7 @@ class VoiceStore:
 
     def list(self) -> list[Voice]:
         """Every voice, built-in ones first, then by name."""
-        with self._lock:
-            return sorted(self._voices.values(), key=lambda voice: (not voice.built_in, voice.name))
+        return sorted(self._voices.values(), key=lambda voice: (not voice.built_in, voice.name))
 
     def get(self, name: str, field: str = "name") -> Voice:
         """The voice of that name.
@@ -77,8 +77,10 @@ class VoiceStore:
         Raises:
             CallerError: NOT_FOUND.
         """
-        with self._lock:
-            return self._find(name, field)
+        voice = self._voices.get(name)
+        if voice is None:
+            raise CallerError(field, f"there is no voice named {name!r}", Fault.NOT_FOUND)
+        return voice
 
     def add(self, voice: Voice, replace: bool = False) -> None:
         """Keep `voice`; it is in the folder when this returns.
@@ -89,7 +91,7 @@ class VoiceStore:
         """
         check_name(voice.name)
         assert voice.recording is not None, "a voice without a recording is built in"
-        with self._lock:
+        with self._changing:
             old = self._voices.get(voice.name)
             if old is not None and not replace:
                 raise CallerError("name", f"a voice named {voice.name!r} exists already", Fault.EXISTS)
@@ -97,7 +99,7 @@ class VoiceStore:
                 raise CallerError("name", f"{voice.name!r} is built in and cannot be replaced", Fault.PRECONDITION)
             if self._folder is not None:
                 _write_whole(self._folder / (voice.name + SUFFIX), to_bytes(voice))
-            self._voices[voice.name] = voice
+            self._voices = {**self._voices, voice.name: voice}
 
     def delete(self, name: str) -> None:
         """Forget the voice of that name, in the folder too.
@@ -105,18 +107,12 @@ class VoiceStore:
         Raises:
             CallerError: NOT_FOUND, or PRECONDITION for a built-in voice.
         """
-        with self._lock:
-            if self._find(name, "name").built_in:
+        with self._changing:
+            if self.get(name).built_in:
                 raise CallerError("name", f"{name!r} is built in and cannot be deleted", Fault.PRECONDITION)
             if self._folder is not None:
                 (self._folder / (name + SUFFIX)).unlink(missing_ok=True)
-            del self._voices[name]
-
-    def _find(self, name: str, field: str) -> Voice:
-        voice = self._voices.get(name)
-        if voice is None:
-            raise CallerError(field, f"there is no voice named {name!r}", Fault.NOT_FOUND)
-        return voice
+            self._voices = {other: voice for other, voice in self._voices.items() if other != name}
 
     def _load(self, path: Path) -> None:
         try:
@@ -124,7 +120,7 @@ class VoiceStore:
         except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
             logger.warning("voice file %s is skipped: %s: %s", path, type(error).__name__, error)
             return
-        self._voices[voice.name] = voice
+        self._voices = {**self._voices, voice.name: voice}
 
 
 def to_bytes(voice: Voice) -> bytes:
@@ -175,6 +171,8 @@ def from_file(path: Path) -> Voice:
 
 def _prepared(engines: dict[str, dict[str, str]], tensors: dict[str, NDArray[Any]]) -> dict[str, PreparedVoice]:
     """What each engine prepared, by engine; every tensor belongs to one."""
+    if not isinstance(engines, dict):
+        raise TypeError(f"engines is a {type(engines).__name__}, expected an object")
     arrays: dict[str, dict[str, NDArray[Any]]] = {engine: {} for engine in engines}
     for key, tensor in tensors.items():
         engine, dot, name = key.partition(".")

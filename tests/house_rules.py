@@ -5,6 +5,8 @@ rule is a line in a table, with its reason.
 """
 
 import ast
+import functools
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -187,9 +189,13 @@ SHIPPED_RULES = [imports_go_one_way, nobody_swallows_errors, environment_is_read
 ALL_RULES = [functions_are_short, the_path_is_left_alone]
 
 
-def findings(rules: list[Rule], paths: list[Path]) -> list[str]:
-    trees = [(named(path), module_of(path), ast.parse(path.read_text("utf8"), named(path))) for path in paths]
-    return [finding for rule in rules for name, module, tree in trees for finding in rule(name, module, tree)]
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf8"), named(path))
+
+
+def findings(rule: Rule, paths: list[Path]) -> list[str]:
+    return [finding for path in paths for finding in rule(named(path), module_of(path), tree_of(path))]
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
@@ -209,10 +215,10 @@ LOCAL_PATH = re.compile(r"(?<![\w.])/(?:work|root|home/\w+|Users/\w+)/")
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Every text file of the repository, generated and ignored folders aside."""
-    for path in sorted(ROOT.rglob("*")):
-        parts = set(path.relative_to(ROOT).parts)
-        ignored = parts & NOT_OURS or any(part.endswith(("_cache", ".egg-info")) for part in parts)
-        if ignored or not path.is_file() or b"\0" in (head := path.read_bytes())[:4096]:
-            continue
-        yield named(path), head.decode("utf8", errors="replace")
+    """Name and content of every text file of the repository, generated and ignored folders aside."""
+    for folder, inner, files in os.walk(ROOT):
+        inner[:] = sorted(name for name in inner if name not in NOT_OURS and not name.endswith(("_cache", ".egg-info")))
+        for path in (Path(folder, name) for name in sorted(files)):
+            content = path.read_bytes()
+            if b"\0" not in content:
+                yield named(path), content.decode("utf8")

@@ -5,19 +5,22 @@ Knows the wire, not the server's inside: what a test asserts here is what any cl
 
 import asyncio
 import contextlib
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import numpy as np
-from fakes import RATE_HZ, ScriptedEngine, read
+from fakes import RATE_HZ, ScriptedEngine, ScriptedState, read
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
 from intone.proto import audio_pb2, speech_pb2, speech_pb2_grpc, voice_pb2_grpc
 from intone.server.app import App, serving
 from intone.server.config import Config
+from intone.server.domain import Step
 
 READ_S = 10.0
 """What no single answer should take on the slowest of machines."""
@@ -87,9 +90,27 @@ async def live(engine: ScriptedEngine | None = None, **settings: Any) -> AsyncIt
     """A server with one scripted engine, its settings the defaults but for `settings`."""
     engine = engine or ScriptedEngine()
     config = Config(port=0, **settings)
-    async with serving(config, engines={engine.info.name: lambda: engine}) as app:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
-            yield Live(app, channel, engine)
+    async with (
+        serving(config, engines={engine.info.name: lambda: engine}) as app,
+        grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
+    ):
+        yield Live(app, channel, engine)
+
+
+@dataclass
+class GatedEngine(ScriptedEngine):
+    """Takes a step only when the test lets it: `gate.release()` is one step, `open()` all of them."""
+
+    gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def step(self, states: Sequence[ScriptedState]) -> list[Step]:
+        """Wait for leave, then the next characters of each."""
+        self.gate.acquire()
+        return super().step(states)
+
+    def open(self) -> None:
+        """Hold nothing back any more: a test must end so, or the engine's thread never does."""
+        self.gate.release(1_000_000)
 
 
 class Talk:
@@ -136,7 +157,7 @@ class Talk:
         while True:
             answers.append(await self.answer())
             found, message = answers[-1]
-            if found == kind and utterance_id in (None, message.utterance_id):
+            if found == kind and (utterance_id is None or message.utterance_id == utterance_id):
                 return answers
 
     async def rest(self) -> list[tuple[str, Any]]:

@@ -153,7 +153,7 @@ def test_node_interrupts_and_drops(node):
     assert answer["barge_in"]["status"]["code"] == "OK"
     first = [event for event in events if event.get("utterance_id") == "first" and event["event"] != "warning"]
     assert [event["event"] for event in first if event["event"] != "audio"] == ["started", "interrupted"]
-    assert first[-1]["kind"] == "interrupted", "audio of an utterance came after it was interrupted"
+    assert first[-1]["event"] == "interrupted", "audio of an utterance came after it was interrupted"
     assert first[-1]["heard_text"] + first[-1]["unheard_text"] == LONG_TEXT
     assert first[-1]["heard_ms"] == 40
     second = [event for event in events if event.get("utterance_id") == "second" and event["event"] == "done"]

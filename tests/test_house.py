@@ -31,13 +31,13 @@ from house_rules import (
 
 @pytest.mark.parametrize("rule", SHIPPED_RULES, ids=lambda rule: rule.__name__)
 def test_shipped_code(rule):
-    found = findings([rule], sources("server", "client", "proto"))
+    found = findings(rule, sources("server", "client", "proto"))
     assert not found, "\n" + "\n".join(found)
 
 
 @pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: rule.__name__)
 def test_all_code(rule):
-    found = findings([rule], sources("server", "client", "proto", "tests"))
+    found = findings(rule, sources("server", "client", "proto", "tests"))
     assert not found, "\n" + "\n".join(found)
 
 

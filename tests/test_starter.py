@@ -98,7 +98,20 @@ def test_nothing_to_speak(engine, text):
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "5", "é.", "Hello 你好 world", "C++ & x@y.z", "...5...", "(Hi) [there](x) {y}", "A\nB\n\nC"]
+    "text",
+    [
+        "a",
+        "5",
+        "é.",
+        "Hello 你好 world",
+        "C++ & x@y.z",
+        "...5...",
+        "(Hi) [there](x) {y}",
+        "A\nB\n\nC",
+        "x² ① ⑳",
+        "5" * 99,
+        "1" + ",000" * 30,
+    ],
 )
 def test_odd_text_is_spoken(engine, text):
     assert np.abs(pcm(steps(engine, text))).max() > 0.05

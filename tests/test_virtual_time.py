@@ -195,12 +195,10 @@ def test_cuda(require):
 @pytest.fixture
 def suite(pytester, monkeypatch):
     here = Path(__file__).parent
-    pytester.makeconftest(
-        (here / "conftest.py").read_text("utf8").replace("THREAD_GRACE_S = 2.0", "THREAD_GRACE_S = 0.1")
-    )
-    pytester.makepyfile(virtual_time=(here / "virtual_time.py").read_text("utf8"))
+    conftest = (here / "conftest.py").read_text("utf8")
+    pytester.makeconftest(conftest.replace("THREAD_GRACE_S = 2.0", "THREAD_GRACE_S = 0.1"))
     pytester.makepyfile(test_leaky=LEAKY)
-    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+    monkeypatch.setenv("PYTHONPATH", str(here))
     monkeypatch.delenv("INTONE_REQUIRE", raising=False)
     monkeypatch.delenv("REQUIRE_CUDA", raising=False)
     return pytester

@@ -139,7 +139,9 @@ def spoil(path, tensors=None, **metadata):
         (lambda path: spoil(path, format="intone-voice-99"), "'intone-voice-99'"),
         (lambda path: spoil(path, name="eve"), "a voice named 'eve'"),
         (lambda path: spoil(path, created_s="soon"), "soon"),
-        (lambda path: spoil(path, engines="[]"), "belongs to no engine"),
+        (lambda path: spoil(path, engines="[]"), "engines is a list"),
+        (lambda path: spoil(path, engines='{"voxcpm": 3, "indextts": 4}'), "TypeError"),
+        (lambda path: [path.unlink(), path.mkdir()], "Error"),
         (lambda path: spoil(path, engines="{"), "JSONDecodeError"),
         (lambda path: spoil(path, engines='{"voxcpm": {}, "indextts": {}}'), "fingerprint"),
         (lambda path: spoil(path, transcript="Other words."), "content_id does not match"),
@@ -153,12 +155,12 @@ def test_bad_files_are_skipped_and_named(tmp_path, caplog, damage, reason):
     store.add(voice("ada"))
     store.add(voice("bob"))
     damage(tmp_path / "ada.safetensors")
-    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     with caplog.at_level(logging.WARNING):
         assert [item.name for item in VoiceStore(tmp_path).list()] == [DEFAULT_VOICE, "bob"]
     [message] = [record.getMessage() for record in caplog.records]
     assert str(tmp_path) in message and reason in message
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == files
 
 
 def test_a_failed_write_leaves_the_old_voice(tmp_path, monkeypatch):

@@ -1,31 +1,21 @@
 """VoxCPM as an engine: batches, streaming, seeds, lengths, voices. All with random weights."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-import voxcpm_oracle as tiny
-from numpy.typing import NDArray
 from torch._subclasses.fake_tensor import FakeTensorMode
+from voxcpm_tiny import finish, joined, patch_samples, recording, tiny_engine
 
-from intone.server.domain import Options, PreparedVoice, Recording, Samples, SpeakRequest, Step
-from intone.server.engines.voxcpm import sizes
+from intone.server.domain import Options, Samples, SpeakRequest, Step
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.engines.voxcpm.flow import TimeTable, solve
 from intone.server.engines.voxcpm.noise import patch_noise
-from intone.server.engines.voxcpm.state import VoxCPMState
 from intone.server.errors import CallerError, CheckpointError, Fault
 
 CLOSE = 1e-5
 """Float32, audio in [-1, 1]: sums of another order differ by some 1e-7 and feed back for a few patches."""
-
-
-def tiny_engine(version: int, seed: int = 0) -> VoxCPMEngine:
-    checkpoint = tiny.tiny_checkpoint(version, seed)
-    return VoxCPMEngine(tiny.tiny_model(checkpoint), sizes.byte_tokenizer(), "tiny", checkpoint.fingerprint)
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["v1", "v2"])
@@ -36,27 +26,6 @@ def engine(request: pytest.FixtureRequest) -> VoxCPMEngine:
 @pytest.fixture(scope="module")
 def nano() -> VoxCPMEngine:
     return VoxCPMEngine.random("nano")
-
-
-def finish(engine: VoxCPMEngine, state: VoxCPMState) -> list[Step]:
-    steps: list[Step] = []
-    while not steps or not steps[-1].done:
-        steps += engine.step([state])
-    return steps
-
-
-def joined(steps: Sequence[Step]) -> Samples:
-    return np.concatenate([step.pcm for step in steps if step.pcm is not None])
-
-
-def recording(engine: VoxCPMEngine, seconds: float, transcript: str = "Some words.") -> Recording:
-    rate_hz = engine.model.config.vae.sample_rate_hz
-    noise = np.random.default_rng(1).standard_normal(int(seconds * rate_hz)).astype(np.float32)
-    return Recording(0.1 * noise, rate_hz, transcript)
-
-
-def patch_samples(engine: VoxCPMEngine) -> int:
-    return engine.model.vae.hop_out_samples * engine.model.config.patch_frames
 
 
 def test_first_step_gives_one_frame_then_the_rest_of_the_patch_then_patches(engine: VoxCPMEngine) -> None:
@@ -218,86 +187,6 @@ def test_text_that_does_not_fit_is_refused_and_text_that_just_fits_is_spoken_to_
     state = engine.start(SpeakRequest("a" * 100, seed=1, options=Options(min_audio_ms=600_000, steps=2)))
     steps = finish(engine, state)
     assert steps[-1].cut and state.made == 200 - 101 + 1  # every position of max_length was used
-
-
-def test_continued_voice_joins_the_recording_without_a_seam(engine: VoxCPMEngine) -> None:
-    voice = engine.prepare_voice(recording(engine, 3.1))
-    model = engine.model
-    assert voice.text == "Some words." and voice.fingerprint == engine.fingerprint
-    heard = torch.from_numpy(voice.arrays["latents"])
-    assert len(heard) == 20  # 3.1 s, padded to whole patches of 160 ms
-    state = engine.start(SpeakRequest("abc", seed=1, voice=voice, options=Options(max_audio_ms=800)))
-    latents, audio = [heard.flatten(0, 1)], []
-    while not state.done:
-        step = engine.step([state])[0]
-        audio.append(step.pcm)
-        if len(latents) <= state.made:
-            assert state.progress is not None
-            latents.append(state.progress.patch)
-    with torch.inference_mode():
-        whole, _ = model.vae.decode(torch.cat(latents).T.unsqueeze(0), model.vae.initial_state())
-    sound = whole[0, len(heard) * patch_samples(engine) :].numpy()
-    assert np.abs(np.concatenate(audio) - sound).max() <= CLOSE
-
-
-def test_padding_keeps_the_end_of_a_continued_recording_and_the_start_of_a_reference() -> None:
-    engine = tiny_engine(2)
-    given = recording(engine, 1.0)  # 150 samples, 24 to a patch
-    for transcript, padding in (("Words.", (18, 0)), ("", (0, 18))):
-        voice = engine.prepare_voice(replace(given, transcript=transcript))
-        with torch.inference_mode():
-            expected = engine.model.hear(torch.nn.functional.pad(torch.from_numpy(given.samples), padding))
-        assert np.array_equal(voice.arrays["latents"], expected.latents.numpy())
-        assert any(name.startswith("vae.") for name in voice.arrays) == bool(transcript)
-
-
-def test_reference_needs_version_two() -> None:
-    with pytest.raises(CallerError) as caught:
-        tiny_engine(1).prepare_voice(recording(tiny_engine(1), 1.0, transcript=" "))
-    assert caught.value.field == "transcript"
-    engine = tiny_engine(2)
-    voice = engine.prepare_voice(recording(engine, 1.0, transcript=""))
-    state = engine.start(SpeakRequest("abc", seed=1, voice=voice))
-    assert state.prompt is not None
-    assert state.prompt.tokens.tolist()[:10] == [103, *[0] * 7, 104, *sizes.byte_tokenizer().ids("a")]
-    assert state.prompt.audio_at.tolist() == list(range(1, 8))
-    assert len(joined(finish(engine, state))) > 0
-
-
-@pytest.mark.parametrize(
-    ("samples", "fault"),
-    [
-        (np.zeros(0), Fault.INVALID),
-        (np.array([0.0, np.nan]), Fault.INVALID),
-        (np.zeros(150 * 9), Fault.TOO_LARGE),
-    ],
-)
-def test_recordings_that_cannot_be_used(engine: VoxCPMEngine, samples: NDArray[np.float64], fault: Fault) -> None:
-    with pytest.raises(CallerError) as caught:
-        engine.prepare_voice(Recording(samples.astype(np.float32), 150, "Words."))
-    assert (caught.value.field, caught.value.fault) == ("audio", fault)
-
-
-def test_recording_of_another_rate_is_resampled(nano: VoxCPMEngine) -> None:
-    seconds, tone_hz = 1.6, 200.0
-    clips = []
-    for rate_hz in (16000, 44100):
-        t = np.arange(int(seconds * rate_hz)) / rate_hz
-        samples = (0.3 * np.sin(2 * np.pi * tone_hz * t)).astype(np.float32)
-        clips.append(nano.prepare_voice(Recording(samples, rate_hz, "Beep.")).arrays["latents"])
-    assert clips[0].shape == clips[1].shape == (10, 4, 64)
-    assert np.abs(clips[0] - clips[1])[1:-1].max() < 0.05 * np.abs(clips[0]).max()
-
-
-def test_a_voice_serves_many_units_and_stays_as_it_was(engine: VoxCPMEngine) -> None:
-    voice = engine.prepare_voice(recording(engine, 1.5))
-    before = {name: array.copy() for name, array in voice.arrays.items()}
-    for array in voice.arrays.values():
-        array.flags.writeable = False  # as a file mapped into memory is
-    first, second = (joined(finish(engine, engine.start(SpeakRequest("abc", seed=1, voice=voice)))) for _ in range(2))
-    assert np.array_equal(first, second)
-    assert all(np.array_equal(array, before[name]) for name, array in voice.arrays.items())
-    assert isinstance(voice, PreparedVoice)
 
 
 def test_bfloat16_speaks_like_float32_at_first() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import voxcpm_oracle as oracle
 from torch import Tensor
+from voxcpm_tiny import tiny_checkpoint, tiny_model
 
 from intone.server.domain import Options, SpeakRequest
 from intone.server.engines.voxcpm import sizes
@@ -39,9 +40,9 @@ class Pair:
     """Our model and theirs."""
 
     def __init__(self, package: types.SimpleNamespace, version: int, seed: int = 0) -> None:
-        self.checkpoint = oracle.tiny_checkpoint(version, seed)
+        self.checkpoint = tiny_checkpoint(version, seed)
         self.config = self.checkpoint.config
-        self.ours = oracle.tiny_model(self.checkpoint)
+        self.ours = tiny_model(self.checkpoint)
         self.theirs = oracle.official_model(package, self.checkpoint)
         self.engine = VoxCPMEngine(self.ours, sizes.byte_tokenizer(), "tiny", self.checkpoint.fingerprint)
 
@@ -192,10 +193,8 @@ def official_latents(pair: Pair, prompt: Prompt, heard: Clip, context: int, max_
     noise = (torch.from_numpy(patch_noise(77, i, math.prod(shape))).view(shape) for i in itertools.count())
     given = oracle.official_input(prompt, heard.latents)
     with oracle.given_noise(noise):
-        _, patches = pair.theirs.inference(
-            **given, min_len=2, max_len=max_patches, inference_timesteps=6, cfg_value=2.0
-        )[:2]
-    return patches[context:]
+        answer = pair.theirs.inference(**given, min_len=2, max_len=max_patches, inference_timesteps=6, cfg_value=2.0)
+    return answer[1][context:]
 
 
 @pytest.mark.parametrize("layout", ["zero-shot", "continuation", "reference", "combined"])

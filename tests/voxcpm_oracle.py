@@ -1,4 +1,4 @@
-"""The official package `voxcpm`, for comparison, with tiny models whose weights it shares with ours.
+"""The official package `voxcpm`, for comparison.
 
 The package is imported without what it never uses here: its top level, and audio and tokenizer libraries. What stands
 in for them is taken out of `sys.modules` again.
@@ -16,16 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from voxcpm_tiny import tiny_document
 
-from intone.server.engines.voxcpm import audio_vae, sizes
-from intone.server.engines.voxcpm.config import VoxCPMConfig
-from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.prompt import Prompt
 from intone.server.engines.voxcpm.weights import Checkpoint
 
 ABSENT = ("torchaudio", "librosa", "transformers")
-VOCABULARY = 300
-FACTORS = (1.0, 1.1, 1.3, 1.7, 2.2, 3.1, 4.0, 5.0, 6.5, 8.0, 9.0, 9.5)
 
 
 def installed() -> bool:
@@ -64,71 +60,6 @@ def official() -> Iterator[types.SimpleNamespace]:
         for name in set(sys.modules) - before:
             if name.split(".")[0] in ("voxcpm", *ABSENT):
                 del sys.modules[name]
-
-
-def tiny_document(version: int) -> dict[str, Any]:
-    """A `config.json` of a complete model that takes milliseconds; version 2's heads are wider than hidden / heads."""
-    head = 24 if version == 2 else 16
-    wide = {"kv_channels": head} if version == 2 else {}
-    factors = list(FACTORS[: head // 2])
-    local = {"hidden_dim": 48 if version == 2 else 64, "ffn_dim": 96, "num_heads": 4, "num_layers": 2, **wide}
-    return {
-        "architecture": "voxcpm2" if version == 2 else "voxcpm",
-        "lm_config": {
-            **sizes.document("nano")["lm_config"],
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "max_position_embeddings": 256,
-            "num_attention_heads": 4,
-            "num_hidden_layers": 3,
-            "rope_scaling": {
-                "type": "longrope",
-                "long_factor": factors,
-                "short_factor": factors,
-                "original_max_position_embeddings": 128,
-            },
-            "vocab_size": VOCABULARY,
-            **wide,
-        },
-        "patch_size": 4,
-        "feat_dim": 8,
-        "residual_lm_num_layers": 2,
-        "residual_lm_no_rope": True,
-        "scalar_quantization_latent_dim": 16,
-        "scalar_quantization_scale": 9,
-        "encoder_config": local,
-        "dit_config": {**local, "num_layers": 3, "cfm_config": {"solver": "euler"}},
-        "audio_vae_config": {
-            "encoder_dim": 8,
-            "encoder_rates": [2, 3],
-            "latent_dim": 8,
-            "decoder_dim": 32,
-            "decoder_rates": [3, 2],
-            "sample_rate": 150,
-            **({"out_sample_rate": 150} if version == 2 else {}),
-        },
-        "max_length": 200,
-        "device": "cpu",
-        "dtype": "float32",
-    }
-
-
-def tiny_checkpoint(version: int, seed: int = 0) -> Checkpoint:
-    """Random tensors in which every one matters: norms are not all ones, the stop head not all zeros."""
-    config = VoxCPMConfig.from_json(tiny_document(version))
-    generator = torch.Generator().manual_seed(seed)
-    tensors = sizes.random_tensors(config, seed)
-    for name, tensor in tensors.items():
-        if name.endswith("norm.weight"):
-            tensors[name] = 1 + 0.2 * torch.randn(tensor.shape, generator=generator)
-        elif name == "stop_head.weight":
-            tensors[name] = torch.randn(tensor.shape, generator=generator)
-    return Checkpoint(config, tensors, audio_vae.random_tensors(config.vae, generator), f"tiny-{version}-{seed}")
-
-
-def tiny_model(checkpoint: Checkpoint) -> VoxCPM:
-    """Ours."""
-    return VoxCPM(checkpoint, torch.float32, torch.device("cpu"))
 
 
 def official_model(package: types.SimpleNamespace, checkpoint: Checkpoint, lora: Any = None) -> torch.nn.Module:

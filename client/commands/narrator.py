@@ -10,7 +10,7 @@ from rich.text import Text
 from intone.client.events import Audio, Done, Error, Event, Flushed, Interrupted, Started, Warning, to_json
 from intone.client.latency import audible
 from intone.client.report import summary, summary_to_json
-from intone.client.trace import Speech
+from intone.client.speech import Speech
 
 CLEAR_LINE = "\r\x1b[K"
 
@@ -38,7 +38,9 @@ class Narrator:
         if told is not None:
             topic, words, style = told
             line = Text(f"{event.received_s - self._start_s:6.2f} s  ", style="dim")
-            self._console.print(line + Text(f"{topic:<11} ", style=style or "bold") + Text(words, style=style))
+            self._console.print(
+                line + Text(f"{topic:<11} ", style=style or "bold") + Text(words, style=style), soft_wrap=True
+            )
 
     def finish(self, speech: Speech) -> None:
         """The report at the end."""

@@ -20,7 +20,7 @@ from intone.client.errors import IntoneCallError
 from intone.client.events import Done, Interrupted
 from intone.client.picture import draw_timeline
 from intone.client.speaking import TextLike, speak
-from intone.client.trace import Trace
+from intone.client.speech import Trace
 
 _UTTERANCE = "say"
 

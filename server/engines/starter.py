@@ -13,12 +13,16 @@ from intone.server.audio import AUDIBLE, fade
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
 from intone.server.errors import CallerError, CheckpointError, Fault
 
+_LONG_NUMBER = re.compile(r"\d[\d,]{14,}\d")  # read digit by digit: the lexicon's numbers end at 10**36
 _CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
 _PIECE_PHONEMES = 100  # about 7 s of speech: what one step makes when a sentence has clauses to cut it at
 _MAX_PIECE_PHONEMES = 300  # one clause longer than this is cut between words: the model reads 400 well
 _RATE_HZ = 24_000
 _LEAD_MS = 40  # kept before the first sound: the model begins with 250 to 320 ms of silence
-_SENTENCE_TAIL_MS, _CLAUSE_TAIL_MS = 350, 120  # kept after the last sound, of about 400 ms
+_SENTENCE_TAIL_MS, _CLAUSE_TAIL_MS = (
+    350,
+    160,
+)  # kept after the last sound, of about 400 ms; inside a sentence it pauses 170 to 350
 _FADE_MS = 5
 
 
@@ -94,7 +98,7 @@ class StarterEngine:
             )
         limit_ms = request.options.max_audio_ms
         max_samples = None if limit_ms is None else limit_ms * _RATE_HZ // 1000
-        return StarterState(self._model.split_sentences(request.text), request.seed, max_samples)
+        return StarterState(self._model.split_sentences(_plain_numbers(request.text)), request.seed, max_samples)
 
     def step(self, states: Sequence[StarterState]) -> list[Step]:
         """Speak the next piece of each unit; noise is drawn from (seed, piece), so company changes nothing."""
@@ -129,6 +133,15 @@ def _readable(character: str) -> bool:
     if character.isascii():
         return character.isalnum()
     return character.isalpha() and "LATIN" in unicodedata.name(character, "")
+
+
+def _plain_numbers(text: str) -> str:
+    """`text` with numbers that the lexicon can read: no raised or circled digits, none of endless length."""
+    plain = "".join(
+        unicodedata.normalize("NFKC", character) if character.isdigit() and not character.isdecimal() else character
+        for character in text
+    )
+    return _LONG_NUMBER.sub(lambda found: " ".join(found[0].replace(",", "")), plain)
 
 
 def _pieces(phonemes: str) -> list[str]:

@@ -16,10 +16,12 @@ from intone.server.audio import SUPPORTED_RATES_HZ
 from intone.server.domain import EMOTIONS, Emotion, Options, Preference
 from intone.server.errors import CallerError, Fault
 from intone.server.text import check_text
+from intone.server.voices import check_name
 
 MAX_ID_CHARACTERS = 128
 MAX_DESCRIPTION_CHARACTERS = 200
 MAX_CLIP_BYTES = 2 << 20
+CLIP_BEGINNINGS = (b"RIFF", b"fLaC", b"OggS")
 MAX_WEIGHT = 1.2
 MAX_WEIGHT_SUM = 1.5
 
@@ -150,7 +152,7 @@ def _text(message: speech_pb2.TextInput, max_characters: int) -> events.TextPiec
             message.delta,
             message.end_of_utterance,
             emotion(message.emotion, "text.emotion") if message.HasField("emotion") else None,
-            message.voice or None,
+            _voice(message.voice, "text.voice") or None,
             options(message.options, "text.options") if message.HasField("options") else None,
         )
     except CallerError as error:
@@ -167,6 +169,13 @@ def _id(value: str, field: str, required: bool = True) -> str:
         raise CallerError(field, "is empty; it takes 1 to 128 characters")
     check_text(value, field, MAX_ID_CHARACTERS)
     return value
+
+
+def _voice(name: str, field: str) -> str:
+    """An optional name, of the right form: an answer repeats it, and the trailers of a call hold only a few kB."""
+    if name:
+        check_name(name, field)
+    return name
 
 
 # ---- settings
@@ -190,7 +199,7 @@ def settings(config: speech_pb2.StreamConfig, defaults: Defaults, field: str = "
     return events.StreamSettings(
         encoding=_known(config.format.encoding, ENCODINGS, f"{field}.format.encoding"),
         sample_rate_hz=rate_hz,
-        voice=config.voice or defaults.voice,
+        voice=_voice(config.voice, f"{field}.voice") or defaults.voice,
         emotion=emotion(config.emotion, f"{field}.emotion") if config.HasField("emotion") else None,
         preference=_known(config.engine, PREFERENCES, f"{field}.engine"),
         buffered=delivery == speech_pb2.DELIVERY_BUFFERED,
@@ -257,6 +266,8 @@ def _clip(audio: bytes, field: str) -> bytes:
         raise CallerError(
             f"{field}.audio", f"has {len(audio)} bytes; at most {MAX_CLIP_BYTES} are taken", Fault.TOO_LARGE
         )
+    if not audio.startswith(CLIP_BEGINNINGS):
+        raise CallerError(f"{field}.audio", "is neither a WAV, nor a FLAC, nor an Ogg file")
     return audio
 
 

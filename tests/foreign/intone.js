@@ -12,6 +12,7 @@ const definition = protoLoader.loadSync(['intone/v1/speech.proto', 'intone/v1/vo
   keepCase: true,
   longs: Number,
   enums: String,
+  defaults: true,
   oneofs: true,
 });
 const { intone } = grpc.loadPackageDefinition(definition);

@@ -73,9 +73,8 @@ class LocalDiT:
         self.time_mlp = (_linear(inner, "time_mlp.linear_1"), _linear(inner, "time_mlp.linear_2"))
         self.delta_mlp = (_linear(inner, "delta_time_mlp.linear_1"), _linear(inner, "delta_time_mlp.linear_2"))
         base, residual = _linear(weights, "lm_to_dit_proj"), _linear(weights, "res_to_dit_proj")
-        if self.split_wish:
-            self.wish_in = (base, residual)
-        else:  # a sum of two projections is one projection of the two side by side
+        self.wish_in: tuple[tuple[Tensor, Tensor], ...] = (base, residual)
+        if not self.split_wish:  # a sum of two projections is one projection of the two side by side
             self.wish_in = ((torch.cat((base[0], residual[0]), dim=1), base[1] + residual[1]),)
 
     @property

@@ -4,6 +4,7 @@ Untrained models make noise. Their stop head is all zeros, so they never stop by
 """
 
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,11 +101,10 @@ def _scale(name: str, shape: tuple[int, ...], config: VoxCPMConfig) -> float:
         return 0.02
     if name.endswith(("embed_tokens.weight", "special_token")):
         return 1.0
-    scale = shape[-1] ** -0.5
     if name.endswith(("o_proj.weight", "down_proj.weight")):
         layers = max(config.base.layers, config.local_dit.layers, config.local_encoder.layers)
-        scale /= (2 * layers) ** 0.5
-    return scale
+        return math.sqrt(1 / (2 * layers * shape[-1]))
+    return math.sqrt(1 / shape[-1])
 
 
 def _lm(hidden: int, layers: int, feed_forward: int, heads: int, **more: Any) -> dict[str, Any]:

@@ -19,10 +19,10 @@ class StageClock:
     def stage(self, name: str) -> Iterator[None]:
         """Time what runs inside."""
         if self._events:
-            first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            first.record()  # type: ignore[no-untyped-call]
+            first, last = _event(), _event()
+            first.record()
             yield
-            last.record()  # type: ignore[no-untyped-call]
+            last.record()
             self._marks.append((name, first, last))
         else:
             begin = time.perf_counter()
@@ -33,3 +33,7 @@ class StageClock:
         """Milliseconds by stage. Call it after the step's results have been copied to the host."""
         spans = {name: 1000 * (end - begin) for name, begin, end in self._spans}
         return spans | {name: first.elapsed_time(last) for name, first, last in self._marks}
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)

@@ -118,7 +118,7 @@ class Stack:
         """Queries, keys and values of every row, `[B, T, heads, D]` each, the first two rotated."""
         config = self.config
         normed = rms_norm(x, layer.attention_norm, config.norm_eps)
-        joined = functional.linear(normed, layer.qkv).unflatten(-1, (-1, config.head_dim))
+        joined = functional.linear(normed, layer.qkv).view(*x.shape[:2], -1, config.head_dim)
         turning, values = joined.split((config.heads + config.kv_heads, config.kv_heads), dim=2)
         turned = rope.rotate(turning) if rope else turning
         queries, keys = turned.split((config.heads, config.kv_heads), dim=2)
@@ -131,8 +131,10 @@ class Stack:
         config = self.config
         normed = rms_norm(x, layer.attention_norm, config.norm_eps)
         rows = config.heads * config.head_dim
-        queries = functional.linear(normed[:, first:last], layer.qkv[:rows]).unflatten(-1, (-1, config.head_dim))
-        keys, values = functional.linear(normed, layer.qkv[rows:]).unflatten(-1, (2, -1, config.head_dim)).unbind(2)
+        queries = functional.linear(normed[:, first:last], layer.qkv[:rows])
+        queries = queries.view(len(x), last - first, config.heads, config.head_dim)
+        joined = functional.linear(normed, layer.qkv[rows:]).view(*x.shape[:2], 2, config.kv_heads, config.head_dim)
+        keys, values = joined.unbind(2)
         if rope:
             queries, keys = rope.at(first, last).rotate(queries), rope.rotate(keys)
         return queries, keys, values
