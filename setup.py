@@ -2,11 +2,12 @@
 
 Three traps live here:
 
-- `proto/`, `server/` and `client/` are mapped to `intone.proto`, `intone.server` and `intone.client`, so that no package
-  called "server" is ever published. `intone` itself is an implicit namespace package: it has no folder. The generated
-  stubs import each other as `intone.v1`, which is `proto/intone/v1`.
-- The extension is compiled against the torch that is installed, so torch cannot be a build requirement: pip would fetch
-  the newest one, with gigabytes of CUDA, into a build environment of its own. Always `pip install --no-build-isolation`.
+- `proto/`, `server/` and `client/` are mapped to `intone.proto`, `intone.server` and `intone.client`, so that no
+  package called "server" is ever published. `intone` itself is an implicit namespace package: it has no folder. The
+  generated stubs import each other as `intone.v1`, which is `proto/intone/v1`.
+- The extension is compiled against the torch that is installed, so torch cannot be a build requirement: pip would
+  fetch the newest one, with gigabytes of CUDA, into a build environment of its own. Always
+  `pip install --no-build-isolation`.
 - Without torch the extension is left out: a client needs neither.
 """
 
@@ -19,7 +20,12 @@ from setuptools import setup
 ROOT = Path(__file__).resolve().parent
 os.chdir(ROOT)
 
-FOLDERS = {"proto": "intone.proto", "server": "intone.server", "client": "intone.client", "proto/intone/v1": "intone.v1"}
+FOLDERS = {
+    "proto": "intone.proto",
+    "server": "intone.server",
+    "client": "intone.client",
+    "proto/intone/v1": "intone.v1",
+}
 
 CLIENT = [
     "grpcio>=1.80",  # what the stubs were generated for
@@ -90,7 +96,11 @@ def extension() -> dict[str, object]:
         sys.path.pop(0)
     files = [str(path.relative_to(ROOT)) for path in sources(ROOT / "csrc")]
     module = CppExtension(
-        "intone.server.ops._C", files, include_dirs=[str(ROOT / "csrc")], extra_compile_args={"cxx": CXX_FLAGS}, extra_link_args=LINK_FLAGS
+        "intone.server.ops._C",
+        files,
+        include_dirs=[str(ROOT / "csrc")],
+        extra_compile_args={"cxx": CXX_FLAGS},
+        extra_link_args=LINK_FLAGS,
     )
     return {"ext_modules": [module], "cmdclass": {"build_ext": BuildExtension.with_options(use_ninja=True)}}
 
@@ -101,9 +111,15 @@ setup(
     packages=list(PACKAGES),
     package_dir=PACKAGES,
     include_package_data=False,
-    package_data={"intone.v1": ["*.proto", "*.pyi", "py.typed"], "intone.server": ["py.typed"], "intone.client": ["py.typed"]},
+    package_data={
+        "intone.v1": ["*.proto", "*.pyi", "py.typed"],
+        "intone.server": ["py.typed"],
+        "intone.client": ["py.typed"],
+    },
     install_requires=CLIENT,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["intone-server = intone.server.__main__:main", "intone = intone.client.__main__:main"]},
+    entry_points={
+        "console_scripts": ["intone-server = intone.server.__main__:main", "intone = intone.client.__main__:main"]
+    },
     **extension(),
 )

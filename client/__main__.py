@@ -73,8 +73,8 @@ def _complain(error: IntoneCallError, server: str) -> int:
     unreachable = error.code is grpc.StatusCode.UNAVAILABLE
     _error(f"{server} is not reachable: {error.message}" if unreachable else f"{error.code.name}: {error.message}")
     console = Console(stderr=True, highlight=False)
-    for field, description in error.violations:
-        console.print(f"  {field}: {description}", markup=False, soft_wrap=True)
+    for violation in error.unsaid:
+        console.print(f"  {violation}", markup=False, soft_wrap=True)
     if error.retry_after_s is not None:
         console.print(f"Try again in {error.retry_after_s:.1f} s.")
     if error.code in _HINTS:

@@ -35,8 +35,14 @@ class IntoneCallError(Exception):
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
-        fields = "; ".join(f"{field}: {description}" for field, description in self.violations)
+        fields = "; ".join(self.unsaid)
         return f"{self.code.name}: {self.message}" + (f" ({fields})" if fields else "")
+
+    @property
+    def unsaid(self) -> list[str]:
+        """The violations in words, without those that the message says already."""
+        told = ((field, description) for field, description in self.violations if description not in self.message)
+        return [f"{field}: {description}" for field, description in told]
 
 
 def from_status(status: status_pb2.Status) -> IntoneCallError:

@@ -83,7 +83,7 @@ class SpeechClient:
         Raises:
             IntoneCallError: it cannot be reached or refuses.
         """
-        stub = speech_pb2_grpc.SpeechServiceStub(self._open_channel)  # type: ignore[no-untyped-call]
+        stub = speech_pb2_grpc.SpeechServiceStub(self._open_channel)
         try:
             return await stub.GetServerInfo(speech_pb2.GetServerInfoRequest(), metadata=self._metadata)  # type: ignore[no-any-return]
         except grpc.aio.AioRpcError as error:
@@ -116,7 +116,7 @@ class SpeechClient:
             TypeError: there is no such field.
             ValueError: a name in the settings is unknown.
         """
-        stub = speech_pb2_grpc.SpeechServiceStub(self._open_channel)  # type: ignore[no-untyped-call]
+        stub = speech_pb2_grpc.SpeechServiceStub(self._open_channel)
         return Conversation(
             lambda: stub.StreamSynthesize(metadata=self._metadata),
             replace(settings or Settings(), **changes).message(),

@@ -19,7 +19,7 @@ class Voices:
     """Voices of one server; found at `SpeechClient.voices`. Every method raises `IntoneCallError`."""
 
     def __init__(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
-        self._stub = voice_pb2_grpc.VoiceServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._stub = voice_pb2_grpc.VoiceServiceStub(channel)
         self._metadata = metadata
 
     async def list(self) -> list[voice_pb2.Voice]:

@@ -1,7 +1,7 @@
 """Regenerate the stubs beside the .proto files: `make proto`, or `python -m intone.proto.generate [FOLDER]`.
 
-grpcio-tools is pinned to 1.80.0: it stamps its output with protobuf 6.31.1, and generated code runs on any protobuf from
-its own stamp on, so these stubs load under protobuf 6 and 7. A newer one would shut protobuf 6 out.
+grpcio-tools is pinned to 1.80.0: it stamps its output with protobuf 6.31.1, and generated code runs on any protobuf
+from its own stamp on, so these stubs load under protobuf 6 and 7. A newer one would shut protobuf 6 out.
 """
 
 import sys
@@ -19,8 +19,9 @@ def generate(folder: Path) -> None:
     Raises:
         RuntimeError: grpcio-tools has another version than the pinned one, or protoc refuses a source.
     """
-    if version("grpcio-tools") != TOOLS:
-        raise RuntimeError(f"grpcio-tools {version('grpcio-tools')} is installed; the stubs need {TOOLS} (see the top of {__file__})")
+    found = version("grpcio-tools")
+    if found != TOOLS:
+        raise RuntimeError(f"grpcio-tools {found} is installed; the stubs need {TOOLS} (see the top of {__file__})")
     import grpc_tools
     from grpc_tools import protoc
 

@@ -1,0 +1,1 @@
+"""The server of intone. Start at `app.py` for how it is put together, at `session.py` for what it does."""

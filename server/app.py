@@ -7,12 +7,14 @@ import logging
 import os
 import secrets
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_reflection.v1alpha import reflection
 
 from intone.proto import speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
@@ -25,7 +27,7 @@ from intone.server.normalizer import Normalizer
 from intone.server.router import Router
 from intone.server.segmenter import Segmenter
 from intone.server.service import SpeechService
-from intone.server.session import Services
+from intone.server.services import Services
 from intone.server.voice_service import VoiceService, prepare
 from intone.server.voices import VoiceStore
 from intone.server.worker import Worker
@@ -48,12 +50,43 @@ CHANNEL_OPTIONS = [
 ]
 
 
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+    """The standard health service: all serve until `leave`. Watches end then; else they would hold up the drain."""
+
+    def __init__(self) -> None:
+        self._left = asyncio.Event()
+
+    def leave(self) -> None:
+        """From now on NOT_SERVING."""
+        self._left.set()
+
+    async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:
+        """The state of a service, or of the whole server where none is named."""
+        if request.service not in ("", *SERVICES):
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service[:100]!r}")
+        return self._state(request.service)
+
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        """The state now, and once more when it changes."""
+        if not self._left.is_set():
+            yield self._state(request.service)
+            await self._left.wait()
+        yield self._state(request.service)
+
+    def _state(self, service: str) -> health_pb2.HealthCheckResponse:
+        state = "NOT_SERVING" if self._left.is_set() else "SERVING"
+        return health_pb2.HealthCheckResponse(status=state if service in ("", *SERVICES) else "SERVICE_UNKNOWN")
+
+
 class App:
     """A server that serves, from `serving` to `stop`."""
 
-    def __init__(self, server: Any, port: int, health_servicer: Any, service: SpeechService, drain_s: float) -> None:
+    def __init__(
+        self, server: Any, port: int, health: Health, metrics: Metrics, service: SpeechService, drain_s: float
+    ) -> None:
         self.port = port
-        self._server, self._health, self._service, self._drain_s = server, health_servicer, service, drain_s
+        self._server, self._health, self._metrics = server, health, metrics
+        self._service, self._drain_s = service, drain_s
 
     @property
     def service(self) -> SpeechService:
@@ -63,9 +96,10 @@ class App:
     async def stop(self, grace_s: float | None = None) -> None:
         """Health says NOT_SERVING, new streams are refused, open ones finish what they have begun, or are cut after
         `grace_s` seconds (default: the setting `drain_s`)."""
-        await self._health.enter_graceful_shutdown()
+        self._health.leave()
         self._service.drain()
         await self._server.stop(self._drain_s if grace_s is None else grace_s)
+        self._metrics.close()
 
 
 @contextlib.asynccontextmanager
@@ -131,7 +165,7 @@ def _load_starter(threads: int) -> Engine:
 
 
 async def _start(config: Config, workers: dict[str, Worker]) -> App:
-    store = VoiceStore(Path(config.voices).expanduser() if config.voices else None)
+    store = _voices(config)
     await _refit(store, workers)
     _check_default_voice(config, store)
     metrics = Metrics()
@@ -140,16 +174,22 @@ async def _start(config: Config, workers: dict[str, Worker]) -> App:
     service = SpeechService(config, _services(config, workers, store), metrics)
     speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(config, store, workers), server)
-    health_servicer = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    health = Health()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     port = _bind(server, config)
+    _serve_metrics(metrics, config)
     await server.start()
-    for name in ("", *SERVICES):
-        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return App(server, port, health, metrics, service, config.drain_s)
+
+
+def _serve_metrics(metrics: Metrics, config: Config) -> None:
     if config.metrics_port:
-        metrics.serve(config.host, config.metrics_port)
-    return App(server, port, health_servicer, service, config.drain_s)
+        try:
+            metrics.serve(config.host, config.metrics_port)
+        except OSError as error:
+            words = f"metrics_port: cannot listen on {config.host}:{config.metrics_port}: {error.strerror}"
+            raise ConfigError(words) from error
 
 
 def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> Services:
@@ -172,6 +212,13 @@ def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> 
         wait_ms=config.wait_ms,
         chunk_ms=config.chunk_ms,
     )
+
+
+def _voices(config: Config) -> VoiceStore:
+    try:
+        return VoiceStore(Path(config.voices).expanduser() if config.voices else None)
+    except OSError as error:
+        raise ConfigError(f"voices: cannot use the folder {config.voices}: {error.strerror}") from error
 
 
 async def _refit(store: VoiceStore, workers: dict[str, Worker]) -> None:
@@ -218,11 +265,23 @@ def _credentials(config: Config) -> Any:
                 files[name] = Path(path).expanduser().read_bytes()
             except OSError as error:
                 raise ConfigError(f"{name}: cannot read {path}: {error.strerror}") from error
+    _check_key(Path(config.tls_certificate).expanduser(), Path(config.tls_key).expanduser())
     return grpc.ssl_server_credentials(
         [(files["tls_key"], files["tls_certificate"])],
         root_certificates=files.get("tls_client_ca"),
         require_client_auth="tls_client_ca" in files,
     )
+
+
+def _check_key(certificate: Path, key: Path) -> None:
+    """gRPC itself says no more than that it cannot listen."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        words = (
+            f"tls_certificate, tls_key: {certificate} and {key} are no PEM certificate with its unlocked key: {error}"
+        )
+        raise ConfigError(words) from error
 
 
 async def run(config: Config) -> None:
@@ -233,7 +292,7 @@ async def run(config: Config) -> None:
         loop.add_signal_handler(number, stopping.set)
     async with serving(config) as app:
         if config.port_file:
-            _write_port(Path(config.port_file), app.port)
+            _write_port(Path(config.port_file).expanduser(), app.port)
         log.info("serving on %s:%d", config.host, app.port)
         await stopping.wait()
         log.info("stopping: %d streams are open, they have %g s", app.service.open_streams, config.drain_s)
@@ -244,5 +303,8 @@ async def run(config: Config) -> None:
 def _write_port(path: Path, port: int) -> None:
     """Whole or not at all: whoever waits for the file must never read half a number."""
     part = path.with_name(path.name + ".part")
-    part.write_text(f"{port}\n", "utf8")
-    part.replace(path)
+    try:
+        part.write_text(f"{port}\n", "utf8")
+        part.replace(path)
+    except OSError as error:
+        raise ConfigError(f"port_file: cannot write {path}: {error.strerror}") from error

@@ -152,9 +152,11 @@ def load(arguments: Sequence[str] | None = None) -> Config:
 
 def _read_token(path: Path) -> str:
     try:
-        token = path.read_text("utf8").strip()
+        token = path.expanduser().read_text("ascii").strip()
     except OSError as error:
         raise ConfigError(f"token_file: cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"token_file: {path} holds more than ASCII characters, which no call can carry") from error
     if not token:
         raise ConfigError(f"token_file: {path} is empty")
     return token

@@ -39,7 +39,7 @@ class Emotion:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Settings of one utterance; `None` means the engine's default. Ranges are those of `SynthesisOptions` on the wire."""
+    """Settings of one utterance; `None` means the engine's default. Ranges are those of the wire."""
 
     steps: int | None = None
     guidance: float | None = None
@@ -89,7 +89,7 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A voice's recording. `samples` is mono at `sample_rate_hz`; `transcript` is empty where the words are not known."""
+    """A voice's recording: mono; `transcript` is empty where the words are not known."""
 
     samples: Samples
     sample_rate_hz: int

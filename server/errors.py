@@ -25,21 +25,18 @@ class CallerError(IntoneError):
     """The caller's fault: names the field, what is wrong with its value, and what would be right.
 
     Attributes:
-        field: path of the field on the wire, such as `text.delta` or `config.format.sample_rate_hz`.
+        field: path of the field on the wire, such as `text.delta` or `config.format.sample_rate_hz`; may be empty.
+        words: what is wrong, without the field.
         fault: which kind of fault.
     """
 
     def __init__(self, field: str, message: str, fault: Fault = Fault.INVALID) -> None:
         super().__init__(f"{field}: {message}" if field else message)
-        self.field = field
-        self.fault = fault
+        self.field, self.words, self.fault = field, message, fault
 
     def under(self, prefix: str) -> "CallerError":
         """The same fault seen from the message that holds the field: `prefix` is put before the field's path."""
-        error = CallerError.__new__(CallerError)
-        IntoneError.__init__(error, f"{prefix}.{self}")
-        error.field, error.fault = f"{prefix}.{self.field}", self.fault
-        return error
+        return CallerError(f"{prefix}.{self.field}", self.words, self.fault)
 
 
 class OverloadError(IntoneError):

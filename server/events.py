@@ -155,7 +155,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A chunk. `duration_ms` is its length; `start`, `end` the characters of its unit; `audible` whether it can be heard."""
+    """A chunk. `start`, `end` are the characters of its unit; `audible` is whether it can be heard."""
 
     utterance_id: str
     sequence: int

@@ -1,4 +1,7 @@
-"""Figures for Prometheus. Names and units follow the conventions of serving systems; nothing here knows text or audio."""
+"""Figures for Prometheus. Names and units are those of serving systems; knows no text, no audio."""
+
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
@@ -13,6 +16,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._http: tuple[WSGIServer, Thread] | None = None
         self._streams = Gauge("tts_streams_active", "Streams open now.", registry=registry)
         self._first = Histogram(
             "tts_time_to_first_audio_seconds",
@@ -31,8 +35,21 @@ class Metrics:
         self._warnings = Counter("tts_warnings", "Warnings sent.", ["code"], registry=registry)
 
     def serve(self, host: str, port: int) -> None:
-        """Answer Prometheus over HTTP, on a thread of its own."""
-        start_http_server(port, host, self.registry)
+        """Answer Prometheus over HTTP, on a thread of its own, until `close`.
+
+        Raises:
+            OSError: the port cannot be had.
+        """
+        self._http = start_http_server(port, host, self.registry)
+
+    def close(self) -> None:
+        """Answer no more; safe to call more than once."""
+        if self._http is not None:
+            server, thread = self._http
+            self._http = None
+            server.shutdown()
+            server.server_close()
+            thread.join()
 
     def streams(self, count: int) -> None:
         """Streams open now."""

@@ -68,7 +68,7 @@ class Playback:
         self._estimate()
         if self._reported and played_ms < self._played_ms - 1:
             raise CallerError(field, f"is {played_ms:.0f}, less than the {self._played_ms:.0f} reported before")
-        # An estimate may have run ahead of the truth: what it played too much is put back by counting from what is sent.
+        # An estimate may have run ahead of the truth: all that was sent counts, played or not.
         sent_ms = self._played_ms + sum(stretch.duration_ms for stretch in self._queue)
         if played_ms > sent_ms + 1:  # a millisecond for rounding on the client's side
             raise CallerError(field, f"is {played_ms:.0f}, but only {sent_ms:.0f} ms of audio were sent")

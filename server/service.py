@@ -16,7 +16,9 @@ from intone.server.errors import CallerError, Fault, IntoneError, OverloadError,
 from intone.server.events import Done, DoneReason, ServerEvent, StreamSettings, TextPiece
 from intone.server.metrics import Metrics
 from intone.server.router import Candidate
-from intone.server.session import Services, Session
+from intone.server.services import Services
+from intone.server.session import Session
+from intone.server.text import check_text
 from intone.server.wire import requests, responses
 from intone.server.wire.status import to_status
 from intone.server.worker import Worker
@@ -151,7 +153,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         """The settings of one text; the text itself is checked too."""
         if isinstance(request, requests.Undecodable):
             raise request.error
-        requests.check_text(request.text, "text", self._config.max_text_characters)
+        check_text(request.text, "text", self._config.max_text_characters)
         if not request.text.strip():
             raise CallerError("text", "is blank; there is nothing to speak")
         settings = requests.settings(request.config, self._defaults(lead_limit_ms=None))
@@ -229,5 +231,5 @@ def _raise_if_rejected(event: ServerEvent) -> None:
     """In a call of one text, what is wrong with the text is the status of the call."""
     if isinstance(event, Done) and event.reason is not DoneReason.COMPLETED and event.error is not None:
         if isinstance(event.error, CallerError) and event.error.field == "text.delta":
-            raise CallerError("text", str(event.error).removeprefix("text.delta: "), event.error.fault)
+            raise CallerError("text", event.error.words, event.error.fault)
         raise event.error

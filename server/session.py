@@ -5,10 +5,8 @@ Events of the client go in through `receive`; `events` gives out what the client
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 
-from intone.server.domain import Emotion, Voice
 from intone.server.errors import CallerError, Fault, IntoneError, OverloadError, ShutdownError
 from intone.server.events import (
     Audio,
@@ -31,33 +29,14 @@ from intone.server.events import (
 )
 from intone.server.outbox import Outbox
 from intone.server.pacing import LeadLimiter, Playback
-from intone.server.router import Router
-from intone.server.segmenter import Segmenter
+from intone.server.services import Services
 from intone.server.speaker import Speaker, Stage
 from intone.server.utterance import Utterance
-from intone.server.worker import Worker
 
 log = logging.getLogger(__name__)
 
 REMEMBERED = 1000
 """Ids of ended utterances that are remembered, so that a late message to one can be told from a new utterance."""
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What every session of a server shares."""
-
-    workers: Mapping[str, Worker]
-    router: Router
-    find_voice: Callable[[str], Voice]
-    segmenter: Callable[[bool], Segmenter]
-    """Makes a segmenter, normalizing or not."""
-    draw_seed: Callable[[], int]
-    clock: Callable[[], float]
-    max_open_utterances: int
-    max_utterance_characters: int
-    wait_ms: float
-    chunk_ms: float
 
 
 class Session:
@@ -68,15 +47,7 @@ class Session:
         self._playback = Playback(services.clock)
         limiter = LeadLimiter(self._playback, settings.lead_limit_ms)
         self._outbox = Outbox(self._playback, limiter, self._left)
-        self._stage = Stage(
-            settings,
-            services.workers,
-            services.router,
-            self._outbox,
-            self._playback,
-            services.wait_ms,
-            services.chunk_ms,
-        )
+        self._stage = Stage(settings, services, self._outbox, self._playback)
         self._open: dict[str, Utterance] = {}
         self._spoken: dict[str, Utterance] = {}  # done, but perhaps still being played
         self._ended: dict[str, bool] = {}  # id -> whether a late message was already warned of
@@ -177,30 +148,13 @@ class Session:
         return None
 
     def _open_utterance(self, piece: TextPiece) -> Utterance:
-        services, settings = self._services, self._settings
         if self._draining:
             raise ShutdownError("the server is shutting down and starts no new utterance")
-        if len(self._open) >= services.max_open_utterances:
-            words = (
-                f"{len(self._open)} utterances of this stream are open; at most {services.max_open_utterances} may be"
-            )
+        most = self._services.max_open_utterances
+        if len(self._open) >= most:
+            words = f"{len(self._open)} utterances of this stream are open; at most {most} may be"
             raise OverloadError(words, retry_after_s=1.0)
-        try:
-            voice = services.find_voice(piece.voice or settings.voice)
-        except CallerError as error:
-            raise error.under("text") from None
-        options = (piece.options or settings.options).over(settings.options)
-        seed = services.draw_seed() if options.seed is None else options.seed
-        utterance = Utterance(
-            piece.utterance_id,
-            voice,
-            piece.emotion or settings.emotion or Emotion(),
-            options,
-            seed,
-            services.segmenter(settings.normalize),
-            services.clock,
-        )
-        self._open[piece.utterance_id] = utterance
+        utterance = self._open[piece.utterance_id] = self._services.utterance(piece, self._settings)
         return utterance
 
     def _late(self, utterance_id: str) -> None:

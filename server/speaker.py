@@ -1,7 +1,7 @@
-"""Speaks one utterance: unit after unit through the engine that the router chooses, into the outbox as encoded chunks."""
+"""Speaks one utterance: unit after unit through the engine of its route, into the outbox as encoded chunks."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,27 +21,26 @@ from intone.server.events import (
     StreamSettings,
     WarningCode,
 )
+from intone.server.job import Job
 from intone.server.outbox import Outbox
 from intone.server.pacing import Playback
-from intone.server.router import Candidate, Route, Router
+from intone.server.router import Candidate, Route
+from intone.server.services import Services
 from intone.server.text import has_cjk
 from intone.server.utterance import Utterance
-from intone.server.worker import Job, Worker
+from intone.server.worker import Worker
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What speaking needs and all utterances of a stream share."""
+    """What all utterances of a stream are spoken with."""
 
     settings: StreamSettings
-    workers: Mapping[str, Worker]
-    router: Router
+    services: Services
     outbox: Outbox
     playback: Playback
-    wait_ms: float
-    chunk_ms: float
 
 
 class Speaker:
@@ -63,7 +62,7 @@ class Speaker:
         """Speak until the text ends."""
         utterance, stage = self._utterance, self._stage
         while True:
-            piece = await utterance.take(stage.wait_ms, lambda: stage.playback.lead_ms)
+            piece = await utterance.take(stage.services.wait_ms, lambda: stage.playback.lead_ms)
             if piece is None:
                 break
             if isinstance(piece, Flush):
@@ -102,12 +101,14 @@ class Speaker:
                 await self._run_job(unit, route.engine)
                 return
             except CallerError as error:
-                self._lost = CallerError("text.delta", str(error), Fault.PRECONDITION)
-                self._warn(WarningCode.TEXT_NOT_SPOKEN, f"characters {unit.start} to {unit.end} were left out: {error}")
+                self._lost = CallerError("text.delta", error.words, Fault.PRECONDITION)
+                self._warn(
+                    WarningCode.TEXT_NOT_SPOKEN, f"characters {unit.start} to {unit.end} were left out: {error.words}"
+                )
                 return
             except EngineError as error:
                 log.warning("utterance %s: unit %d failed: %s", self._utterance.id, unit.index, error)
-                if not self._heard_nothing(unit) or len(tried) == len(self._stage.workers):
+                if not self._heard_nothing(unit) or len(tried) == len(self._stage.services.workers):
                     self._lost = error
                     words = f"characters {unit.start} to {unit.end} were cut short: {error}"
                     self._warn(WarningCode.ENGINE_FAILED, words)
@@ -115,18 +116,18 @@ class Speaker:
 
     def _choose(self, unit: Unit, tried: set[str]) -> Route:
         """Route a unit, and tell the client where that is news."""
-        workers = self._stage.workers.values()
+        workers = self._stage.services.workers.values()
         loaded = [Candidate(worker.info, worker.failing or worker.info.name in tried) for worker in workers]
         language = "zh" if has_cjk(unit.text) else "en"
         utterance = self._utterance
-        route = self._stage.router.route(loaded, utterance.emotion, self._stage.settings.preference, language)
+        route = self._stage.services.router.route(loaded, utterance.emotion, self._stage.settings.preference, language)
         if self._route is None:
             self._announce(route)
         for code, words in route.warnings:
             self._warn(code, words)
         if self._route is not None and route.engine != self._route.engine:
             self._warn(WarningCode.ENGINE_SUBSTITUTED, route.explanation)
-        if language not in self._stage.workers[route.engine].info.languages:
+        if language not in self._stage.services.workers[route.engine].info.languages:
             words = f"{route.engine} does not speak {language!r}: it leaves out what it cannot read"
             self._warn(WarningCode.TEXT_NOT_SPOKEN, words)
         self._route = route
@@ -164,7 +165,7 @@ class Speaker:
         return None
 
     async def _run_job(self, unit: Unit, engine: str) -> None:
-        worker, utterance = self._stage.workers[engine], self._utterance
+        worker, utterance = self._stage.services.workers[engine], self._utterance
         request = SpeakRequest(
             unit.spoken,
             unit_seed(utterance.seed, unit.index),
@@ -211,7 +212,7 @@ class Speaker:
     async def _send(self, pcm: Samples, unit: Unit, engine: str, step: Step) -> None:
         rate_hz = self._stage.settings.sample_rate_hz
         stage_ms = step.stage_ms
-        for piece in slices(pcm, max(1, round(rate_hz * self._stage.chunk_ms / 1000))):
+        for piece in slices(pcm, max(1, round(rate_hz * self._stage.services.chunk_ms / 1000))):
             await self._stage.outbox.room()
             duration_ms = 1000 * len(piece) / rate_hz
             self._utterance.grow_unit(duration_ms)

@@ -51,14 +51,17 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         """Make a voice from a recording."""
         async with answering(context):
             config, data = await self._upload(request_iterator)
-            limits = {"min_ms": self._config.min_recording_ms, "max_ms": self._config.max_recording_ms}
-            recording = await asyncio.to_thread(read_recording, data, config.transcript, **limits)
+            recording = await asyncio.to_thread(self._recording, data, config.transcript)
             prepared, warnings = await prepare(recording, self._workers)
             voice = build_voice(config.name, recording, prepared, time.time())
             await asyncio.to_thread(self._store.add, voice, config.replace)
             log.info("voice %s made of %d ms for %s", voice.name, recording.duration_ms, ", ".join(prepared))
             return voice_pb2.CreateVoiceResponse(voice=self._message(voice), warnings=warnings)
         raise AssertionError("abort always raises")
+
+    def _recording(self, data: bytes, transcript: str) -> Recording:
+        config = self._config
+        return read_recording(data, transcript, min_ms=config.min_recording_ms, max_ms=config.max_recording_ms)
 
     async def _upload(self, messages: AsyncIterator[Any]) -> tuple[voice_pb2.VoiceConfig, bytes]:
         """The config and the whole file."""

@@ -5,8 +5,10 @@ Knows the wire, not the server's inside: what a test asserts here is what any cl
 
 import asyncio
 import contextlib
+import socket
 import threading
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,6 +120,7 @@ class Talk:
 
     def __init__(self, call: Any) -> None:
         self.call = call
+        self._proofs = 0
 
     async def send(self, data: bytes | None = None, **message: Any) -> None:
         """Send `data` as it is, or one message: `config=`, `text=`, `flush=`, `cancel=` or `progress=`."""
@@ -179,10 +182,12 @@ class Talk:
 
     async def prove_alive(self) -> None:
         """Another utterance can be spoken on this stream, whole."""
-        await self.say("proof", "still alive")
-        answers = await self.until("done", "proof")
+        self._proofs += 1
+        name = f"proof {self._proofs}"
+        await self.say(name, "still alive")
+        answers = await self.until("done", name)
         assert answers[-1][1].reason == speech_pb2.DONE_REASON_COMPLETED, answers[-1]
-        assert spoken(answers, "proof") == "still alive"
+        assert spoken(answers, name) == "still alive"
 
 
 def chunks(answers: list[tuple[str, Any]], utterance_id: str | None = None) -> list[Any]:
@@ -252,3 +257,16 @@ async def soon(condition: Callable[[], bool], what: str, within_s: float = 5.0) 
         assert time.monotonic() - began_s < within_s, f"not within {within_s} s: {what}"
         await asyncio.sleep(0.002)
     return time.monotonic() - began_s
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def scraped(metrics_port: int) -> list[tuple[str, float]]:
+    """What Prometheus would read: (name with labels, value)."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=READ_S) as page:
+        lines = [line.rpartition(" ") for line in page.read().decode().splitlines() if not line.startswith("#")]
+    return [(name, float(value)) for name, _, value in lines]

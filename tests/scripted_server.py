@@ -1,7 +1,7 @@
 """A server for tests of the client: keeps to the contract, speaks tones, and does as its script says. No engine."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,11 +9,13 @@ from typing import Any
 
 import grpc
 import numpy as np
+import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from intone.client import IntoneCallError
 from intone.proto import audio_pb2, speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
 
 RATE_HZ = 24000
@@ -204,3 +206,10 @@ def scripted_server(
     finally:
         server.stop(0).wait()
         pool.shutdown()
+
+
+async def failure_of(call: Awaitable[Any]) -> IntoneCallError:
+    """The error that `call` must end with. Caught inside the event loop, so that gRPC can finish before it closes."""
+    with pytest.raises(IntoneCallError) as caught:
+        await call
+    return caught.value

@@ -62,6 +62,12 @@ class Model:
         return self.vae.decode(latents, self.vae.initial_state(latents.shape[0]))[0]
 
 
+@pytest.fixture(autouse=True)
+def one_thread(fixed_threads: None) -> None:
+    """The models are tiny: a second thread would only wait, and on a busy machine long."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="module", params=MODELS)
 def model(request: pytest.FixtureRequest) -> Model:
     return Model(request.param)

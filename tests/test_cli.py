@@ -3,7 +3,9 @@
 import functools
 import json
 import os
+import queue
 import signal
+import subprocess
 import sys
 import threading
 import wave
@@ -132,6 +134,28 @@ def test_ctrl_c_cancels_the_utterance(capsys):
         assert main(["say", "A long story.", "--server", server.target]) == 130
     assert server.calls[0][-1].cancel.utterance_id == "say"
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_the_program_while_it_waits_for_its_input():
+    told: queue.Queue[int] = queue.Queue()
+
+    def script(requests, number, context):
+        def noted():
+            for request in requests:
+                yield request
+                if request.text.delta:
+                    os.kill(told.get(timeout=20), signal.SIGINT)
+
+        yield from talk(noted())
+
+    with scripted_server(script) as server:
+        command = [sys.executable, "-m", "intone.client", "say", "-", "--server", server.target]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            process.stdin.write("This pipe stays open. ")
+            process.stdin.flush()
+            told.put(process.pid)
+            assert process.wait(20) == 130
+            assert "Fatal" not in process.stderr.read()
 
 
 def test_what_went_wrong_is_said_with_what_to_do(capsys):

@@ -165,6 +165,14 @@ def test_tested_blocks_are_found():
     assert blocks_to_run(text) == ["a\nb\n", "c\n"]
 
 
+def test_readme_points_at_what_is_there():
+    text = (ROOT / "README.md").read_text("utf8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    files = re.findall(r"`((?:server|client|proto|csrc|tests|docs)/[\w./-]+)`", text)
+    assert links and files
+    assert [name for name in links + files if not (ROOT / name).exists()] == []
+
+
 def test_readme_commands_run(require, server_address, tmp_path):
     """In order, in one shell, in an empty folder; `$INTONE_SERVER` has the starter voice and a nano VoxCPM."""
     readme = ROOT / "README.md"

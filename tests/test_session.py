@@ -9,12 +9,14 @@ import pytest
 from fakes import MS_PER_CHARACTER, RATE_HZ, Script, ScriptedWorker, read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from intone.server import events as e
 from intone.server.domain import Emotion, Options, Voice
 from intone.server.errors import CallerError, Fault, IntoneError, OverloadError, ShutdownError
 from intone.server.router import Router
 from intone.server.segmenter import Segmenter
-from intone.server.session import Services, Session
+from intone.server.services import Services
+from intone.server.session import Session
 
 WAIT_MS = 400
 
@@ -478,7 +480,7 @@ def test_whatever_happens(talk, actions, lead_limit_ms, two_engines) -> None:  #
 def check_story(t: Talk, used: set[str], actions: list[Any]) -> None:
     """What holds for every conversation."""
     for name in used:
-        ends = [event for event in t.of(e.Done, name)]
+        ends = t.of(e.Done, name)
         cuts = t.of(e.Interrupted, name)
         assert len(ends) <= 1 and len(cuts) <= 1 and ends + cuts
         about = (e.Started, e.Audio, e.Done, e.Interrupted)
@@ -491,7 +493,7 @@ def check_story(t: Talk, used: set[str], actions: list[Any]) -> None:
         if chunks:
             assert isinstance(own[0], e.Started)
     speakers = [event.utterance_id for event in t.of(e.Audio)]
-    assert len({name for name in speakers}) == sum(
+    assert len(set(speakers)) == sum(
         1 for i, name in enumerate(speakers) if i == 0 or speakers[i - 1] != name
     ), "utterances never interleave"
     assert len(t.of(e.Flushed)) == sum(action[0] == "flush" for action in actions)

@@ -1,6 +1,9 @@
 """VoxCPM as an engine: batches, streaming, seeds, lengths, voices. All with random weights."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +12,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from voxcpm_tiny import finish, joined, patch_samples, recording, tiny_engine
 
 from intone.server.domain import Options, Samples, SpeakRequest, Step
+from intone.server.engines.voxcpm.audio_vae import DecoderState
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
-from intone.server.engines.voxcpm.flow import TimeTable, solve
+from intone.server.engines.voxcpm.flow import time_table
 from intone.server.engines.voxcpm.noise import patch_noise
+from intone.server.engines.voxcpm.state import Progress
 from intone.server.errors import CallerError, CheckpointError, Fault
 
 CLOSE = 1e-5
@@ -201,16 +206,29 @@ def test_bfloat16_speaks_like_float32_at_first() -> None:
 
 
 def test_computing_never_waits_for_the_device(nano: VoxCPMEngine) -> None:
-    """On fake tensors, whose values cannot be read, everything that a step computes runs through."""
-    model = nano.model
+    """All that a step computes runs through on fake tensors, whose values cannot be read."""
+    model, table = nano.model, time_table(nano.model.dit, 10, mean_mode=False)
     with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        x = mode.from_tensor(torch.zeros(2, 4, 64))
-        wish = mode.from_tensor(torch.zeros(2, 256))
-        condition = model.dit.condition(wish, wish, x)
-        embeddings = mode.from_tensor(torch.zeros(9, 256))
-        patches = solve(model.dit, x, condition, mode.from_tensor(torch.ones(2)), TimeTable(10, (0.1,) * 9, embeddings))
-        assert model.encoder(patches).shape == (2, 256)
-        assert model.lm.wants_to_stop(wish).shape == (2,)
+        tokens, audio_at, audio = torch.arange(9), torch.arange(5, 9), torch.zeros(4, 256)
+        caches = model.lm.new_caches(limit=20)
+        wish = model.lm.prefill(tokens, audio_at, audio, caches)
+        times = replace(table, embeddings=mode.from_tensor(table.embeddings))
+        unit = Progress(caches, wish, torch.zeros(4, 64), times)
+        for _ in range(2):
+            model.make_patches([unit], torch.zeros(1, 4, 64), [2.0])
+            model.advance([unit])
+        assert model.wants_to_stop([unit]).shape == (1,)
+        state = DecoderState(tuple(mode.from_tensor(part) for part in model.vae.initial_state().tensors))
+        audio, _ = model.decode([unit.patch.T], [state])[0]
+        assert audio.shape == (4 * 640,) and caches.base.length == 11
+
+
+def test_cuda_sounds_like_the_cpu(require: Callable[..., Any]) -> None:
+    require("cuda", torch.cuda.is_available(), "no CUDA device")
+    request = SpeakRequest("Hello there", seed=1, options=Options(max_audio_ms=480))
+    engines = [VoxCPMEngine.random("nano", device=device) for device in ("cpu", "cuda")]
+    one, other = (joined(finish(engine, engine.start(request))) for engine in engines)
+    assert np.abs(one - other).max() < 1e-3
 
 
 def test_unknown_size_is_refused_in_words() -> None:

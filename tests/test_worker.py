@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import Script, ScriptedEngine, read
-from intone.server import worker as worker_module
+
+from intone.server import engine_thread
 from intone.server.domain import SpeakRequest
+from intone.server.engine_thread import BACKLOG_STEPS
 from intone.server.errors import CallerError, CheckpointError, EngineError, ShutdownError
-from intone.server.worker import BACKLOG_STEPS, Job, Worker
+from intone.server.job import Job
+from intone.server.worker import Worker
 
 
 def request(text: str) -> SpeakRequest:
@@ -124,7 +127,7 @@ def test_an_engine_that_raises_is_failing_until_it_works_again(run, monkeypatch)
 
 
 def test_failing_passes_with_time(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(worker_module, "RETRY_AFTER_S", 0.01)
+    monkeypatch.setattr(engine_thread, "RETRY_AFTER_S", 0.01)
     engine = ScriptedEngine(Script(fail_at_step=0))
 
     async def body(worker: Worker) -> None:

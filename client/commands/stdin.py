@@ -2,10 +2,10 @@
 
 import asyncio
 import codecs
+import os
 import sys
 import threading
 from collections.abc import AsyncGenerator
-from typing import Any
 
 _READ_BYTES = 4096
 _WAITING_PIECES = 16
@@ -19,16 +19,17 @@ async def stdin_pieces() -> AsyncGenerator[str, None]:
     loop = asyncio.get_running_loop()
     pieces: asyncio.Queue[bytes] = asyncio.Queue()
     room = threading.Semaphore(_WAITING_PIECES)  # a writer that is faster than speech waits in its pipe
-    source: Any = sys.stdin.buffer  # always has `read1`, whatever its declared type says
+    # Past Python's own buffer: a thread that waits with its lock taken would make the interpreter abort at exit.
+    source = sys.stdin.fileno()
 
     def read() -> None:
         data = b"?"
         while data:
             room.acquire()
             try:
-                data = source.read1(_READ_BYTES)
+                data = os.read(source, _READ_BYTES)
                 loop.call_soon_threadsafe(pieces.put_nowait, data)
-            except (RuntimeError, ValueError):
+            except (RuntimeError, OSError):
                 return  # the loop or the input was closed: nobody listens any more
 
     threading.Thread(target=read, name="stdin", daemon=True).start()

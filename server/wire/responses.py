@@ -11,8 +11,8 @@ from intone.server.wire.status import to_status
 ENCODING_NUMBERS = {name: number for number, name in ENCODINGS.items()}  # the last of two wins: not UNSPECIFIED
 
 
-def _number(prefix: str, member: Any) -> int:
-    return int(getattr(speech_pb2, f"{prefix}_{member.value.upper()}"))
+def _number(prefix: str, member: Any) -> Any:
+    return getattr(speech_pb2, f"{prefix}_{member.value.upper()}")
 
 
 def audio_format(settings: events.StreamSettings) -> audio_pb2.AudioFormat:

@@ -28,7 +28,7 @@ def to_status(error: Exception) -> status_pb2.Status:
     """
     if isinstance(error, CallerError):
         status = status_pb2.Status(code=FAULTS[error.fault], message=str(error))
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.words)
         if error.field:
             status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
         reason = error.fault.name

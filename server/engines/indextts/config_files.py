@@ -24,6 +24,7 @@ from intone.server.engines.indextts.config import (
     W2vBertConfig,
     WaveNetConfig,
 )
+from intone.server.engines.indextts.config_section import Section
 from intone.server.errors import CheckpointError
 
 FEATURE_LAYER = 17
@@ -71,7 +72,7 @@ def config_of(document: Mapping[str, Any], vocoder: Mapping[str, Any], w2v_bert:
     Raises:
         CheckpointError: names the key, what was found and what was expected.
     """
-    root = _Section(document, "")
+    root = Section(document, "")
     ours = root.section("intone", {})
     tokenizer = PurePosixPath(root.section("dataset").text("bpe_model")).name
     variant = Variant.V25 if tokenizer.endswith(".tiktoken") else Variant.V2
@@ -85,8 +86,8 @@ def config_of(document: Mapping[str, Any], vocoder: Mapping[str, Any], w2v_bert:
         dit=_dit(s2mel),
         wavenet=_wavenet(s2mel.section("wavenet")),
         mel=_mel(s2mel.section("preprocess_params")),
-        vocoder=_vocoder(_Section(vocoder, "vocoder ")),
-        w2v_bert=_w2v_bert(_Section(w2v_bert, "w2v-bert ")),
+        vocoder=_vocoder(Section(vocoder, "vocoder ")),
+        w2v_bert=_w2v_bert(Section(w2v_bert, "w2v-bert ")),
         campplus=campplus,
         emotion_rows=root.counts("emo_num"),
         tokenizer_file=tokenizer,
@@ -96,69 +97,13 @@ def config_of(document: Mapping[str, Any], vocoder: Mapping[str, Any], w2v_bert:
     return config
 
 
-class _Section:
-    """One object of a file; every read names the key it fails on."""
-
-    def __init__(self, values: Mapping[str, Any], path: str) -> None:
-        self._values, self._path = values, path
-
-    def section(self, key: str, default: Mapping[str, Any] | None = None) -> "_Section":
-        value = self._values.get(key, default)
-        if not isinstance(value, Mapping):
-            raise self._wrong(key, "a mapping")
-        return _Section(value, f"{self._path}{key}.")
-
-    def count(self, key: str, default: int | None = None, least: int = 1) -> int:
-        value = self._values.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise self._wrong(key, f"an integer of at least {least}")
-        return value
-
-    def counts(self, key: str, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
-        value = self._values.get(key, default)
-        if not isinstance(value, list | tuple) or not all(isinstance(n, int) and n > 0 for n in value):
-            raise self._wrong(key, "a list of positive integers")
-        return tuple(value)
-
-    def number(self, key: str, default: float) -> float:
-        value = self._values.get(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise self._wrong(key, "a number of at least 0")
-        return float(value)
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self._values.get(key, default)
-        if not isinstance(value, bool):
-            raise self._wrong(key, "true or false")
-        return value
-
-    def text(self, key: str) -> str:
-        value = self._values.get(key)
-        if not isinstance(value, str):
-            raise self._wrong(key, "a string")
-        return value
-
-    def raw(self, key: str) -> Any:
-        return self._values.get(key)
-
-    def demand(self, **values: Any) -> None:
-        """Refuse what this code does not compute: each key must be absent or as given."""
-        for key, value in values.items():
-            if self._values.get(key, value) != value:
-                raise self._wrong(key, repr(value))
-
-    def _wrong(self, key: str, expected: str) -> CheckpointError:
-        found = repr(self._values[key])[:60] if key in self._values else "nothing"
-        return CheckpointError(ENGINE, f"{self._path}{key}: found {found}, expected {expected}")
-
-
 def _mapping(document: Any, path: Path) -> Mapping[str, Any]:
     if not isinstance(document, Mapping):
         raise CheckpointError(ENGINE, f"{path}: found {type(document).__name__}, expected a mapping")
     return document
 
 
-def _gpt(gpt: _Section, codec: _Section, ours: _Section, variant: Variant) -> GPTConfig:
+def _gpt(gpt: Section, codec: Section, ours: Section, variant: Variant) -> GPTConfig:
     gpt.demand(condition_type="conformer_perceiver", use_mel_codes_as_input=True, train_solo_embeddings=False)
     dim, features = gpt.count("model_dim"), codec.count("hidden_size")
     emotion_dim = ours.count("emotion_dim", EMOTION_LATENT_DIM)
@@ -183,7 +128,7 @@ def _gpt(gpt: _Section, codec: _Section, ours: _Section, variant: Variant) -> GP
 
 
 def _conditioner(
-    module: _Section, input_dim: int, latent_dim: int, latents: int
+    module: Section, input_dim: int, latent_dim: int, latents: int
 ) -> tuple[ConformerConfig, PerceiverConfig]:
     module.demand(input_layer="conv2d2")
     dim, heads = module.count("output_size"), module.count("attention_heads")
@@ -192,7 +137,7 @@ def _conditioner(
     return encoder, PerceiverConfig(latent_dim, dim, latents, heads, module.count("perceiver_mult", 2))
 
 
-def _codec(codec: _Section, variant: Variant) -> CodecConfig:
+def _codec(codec: Section, variant: Variant) -> CodecConfig:
     codec.demand(downsample_scale=FEATURES_PER_CODE[variant])
     return CodecConfig(
         codebook_size=codec.count("codebook_size"),
@@ -205,14 +150,14 @@ def _codec(codec: _Section, variant: Variant) -> CodecConfig:
     )
 
 
-def _regulator(regulator: _Section) -> RegulatorConfig:
+def _regulator(regulator: Section) -> RegulatorConfig:
     regulator.demand(is_discrete=False, vector_quantize=False, f0_condition=False)
     ratios = regulator.counts("sampling_ratios", (1, 1, 1, 1))
     regulator.demand(sampling_ratios=[1] * len(ratios))
     return RegulatorConfig(regulator.count("channels"), regulator.count("in_channels"), len(ratios))
 
 
-def _dit(s2mel: _Section) -> DiTConfig:
+def _dit(s2mel: Section) -> DiTConfig:
     dit = s2mel.section("DiT")
     s2mel.demand(dit_type="DiT")
     dit.demand(style_condition=True, final_layer_type="wavenet", f0_condition=False, is_causal=False)
@@ -227,7 +172,7 @@ def _dit(s2mel: _Section) -> DiTConfig:
     )
 
 
-def _wavenet(wavenet: _Section) -> WaveNetConfig:
+def _wavenet(wavenet: Section) -> WaveNetConfig:
     wavenet.demand(style_condition=True)
     return WaveNetConfig(
         hidden=wavenet.count("hidden_dim"),
@@ -237,7 +182,7 @@ def _wavenet(wavenet: _Section) -> WaveNetConfig:
     )
 
 
-def _mel(preprocess: _Section) -> MelConfig:
+def _mel(preprocess: Section) -> MelConfig:
     spectrum = preprocess.section("spect_params")
     fmax = spectrum.raw("fmax")  # published as the word "None"
     return MelConfig(
@@ -251,7 +196,7 @@ def _mel(preprocess: _Section) -> MelConfig:
     )
 
 
-def _vocoder(vocoder: _Section) -> BigVGANConfig:
+def _vocoder(vocoder: Section) -> BigVGANConfig:
     vocoder.demand(resblock="1", activation="snakebeta", snake_logscale=True)
     vocoder.demand(use_tanh_at_final=False, use_bias_at_final=False)
     dilations = vocoder.raw("resblock_dilation_sizes")
@@ -266,7 +211,7 @@ def _vocoder(vocoder: _Section) -> BigVGANConfig:
     )
 
 
-def _w2v_bert(w2v_bert: _Section) -> W2vBertConfig:
+def _w2v_bert(w2v_bert: Section) -> W2vBertConfig:
     w2v_bert.demand(position_embeddings_type="relative_key", hidden_act="swish")
     return W2vBertConfig(
         dim=w2v_bert.count("hidden_size", 1024),
@@ -281,7 +226,7 @@ def _w2v_bert(w2v_bert: _Section) -> W2vBertConfig:
     )
 
 
-def _campplus(campplus: _Section) -> CAMPPlusConfig:
+def _campplus(campplus: Section) -> CAMPPlusConfig:
     published = CAMPPlusConfig()
     return CAMPPlusConfig(
         embedding=campplus.count("embedding", published.embedding),

@@ -84,7 +84,7 @@ class VoxCPMConfig:
         try:
             return cls.from_json(document)
         except CheckpointError as error:
-            raise CheckpointError(ENGINE, f"{path}: {error}") from error
+            raise CheckpointError(ENGINE, f"{path}: {str(error).removeprefix(f'{ENGINE}: ')}") from error
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "VoxCPMConfig":

@@ -22,6 +22,16 @@ from intone.server.engines.voxcpm.voice import clip_of, decoder_of, prepare_voic
 from intone.server.engines.voxcpm.weights import read_checkpoint
 from intone.server.engines.weights import Progress
 from intone.server.errors import CallerError, CheckpointError, Fault
+from intone.server.nn.transfer import send
+
+LANGUAGES = {
+    1: ("zh", "en"),
+    2: (
+        *("zh", "en", "ar", "my", "da", "nl", "fi", "fr", "de", "el", "he", "hi", "id", "it", "ja"),
+        *("km", "ko", "lo", "ms", "no", "pl", "pt", "ru", "es", "sw", "sv", "tl", "th", "tr", "vi"),
+    ),
+}
+"""By version of the architecture, as the published models state them."""
 
 STEPS = 10
 GUIDANCE = 2.0
@@ -43,13 +53,12 @@ class VoxCPMEngine:
     def __init__(self, model: VoxCPM, tokenizer: TextTokenizer, name: str, fingerprint: str) -> None:
         config = model.config
         self._model, self._tokenizer, self._fingerprint = model, tokenizer, fingerprint
-        self._frame_samples = model.vae.hop_out_samples
-        self._patch_ms = 1000 * config.patch_frames * self._frame_samples / config.vae.out_sample_rate_hz
+        self._patch_ms = 1000 * config.patch_frames * model.vae.hop_out_samples / config.vae.out_sample_rate_hz
         self._info = EngineInfo(
             name=ENGINE,
             model=name,
             sample_rate_hz=config.vae.out_sample_rate_hz,
-            languages=("zh", "en"),
+            languages=LANGUAGES[config.version],
             trained=config.trained,
             clones_voices=True,
             voices_emotion=False,
@@ -169,7 +178,8 @@ class VoxCPMEngine:
             pieces = [self._next_frames(state) for state in states]
             decoded = self._model.decode(pieces, [state.decoder for state in states])
             audio = [samples for samples, _ in decoded]
-            host = torch.cat([*audio, stops]).cpu().numpy()  # the one copy to the host
+            result = torch.cat([*audio, stops])
+        host = result.cpu().numpy()  # the one copy to the host
         *sound, wanted = np.split(host, np.cumsum([len(samples) for samples in audio]))
         for state, stop in zip(making, wanted, strict=True):
             self._settle(state, bool(stop))
@@ -184,6 +194,7 @@ class VoxCPMEngine:
         silence = self._model.silence
         if voice is None:
             return build_prompt(target, silence)
+        assert voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
         clip = clip_of(voice, self._model)
         if not voice.text:
             return build_prompt(target, silence, reference=clip)
@@ -222,7 +233,7 @@ class VoxCPMEngine:
         with clock.stage("diffusion"):
             shape = (model.config.patch_frames, model.config.latent_dim)
             noise = np.stack([patch_noise(state.seed, state.made, math.prod(shape)) for state in states])
-            start = torch.from_numpy(noise).view(-1, *shape).to(model.device)
+            start = send(torch.from_numpy(noise).view(-1, *shape), model.device)
             model.make_patches(units, start, [state.guidance for state in states])
             stops = model.wants_to_stop(units)
         for state, unit in zip(states, units, strict=True):
@@ -252,5 +263,8 @@ def _use_threads(threads: int | None) -> None:
 
 
 def _model_name(config: VoxCPMConfig, folder: Path, lora: Path | None) -> str:
-    name = f"VoxCPM {folder.name}" if config.trained else f"{folder.name}, random weights"
-    return f"{name} with {lora.name}" if lora else name
+    size = sizes.size_of(config)
+    name = f"VoxCPM {size.upper()}" if size else folder.resolve().name
+    if not config.trained:
+        name = f"{size or name}, random weights"
+    return f"{name} with {lora.resolve().name}" if lora else name

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from intone.server.engines.voxcpm.local_dit import Condition, LocalDiT
+from intone.server.nn.transfer import send
 
 ZERO_INIT_SHARE = 0.04
 """Part of the grid, at its noisy end, on which the velocity is taken as zero; one step at least."""
@@ -45,8 +46,8 @@ def time_table(dit: LocalDiT, steps: int, mean_mode: bool) -> TimeTable:
         time = time - length
         if step < steps:
             length = time - grid[step + 1]
-    at, of = _column(times, device), _column(lengths, device)
-    embeddings = dit.time_embeddings(at, of if mean_mode else torch.zeros_like(of))
+    at = _sent(times, device)
+    embeddings = dit.time_embeddings(at, _sent(lengths, device) if mean_mode else torch.zeros_like(at))
     return TimeTable(steps, tuple(float(length) for length in lengths), embeddings)
 
 
@@ -70,5 +71,5 @@ def solve(dit: LocalDiT, noise: Tensor, condition: Condition, guidance: Tensor |
     return x
 
 
-def _column(values: list[Tensor], device: torch.device) -> Tensor:
-    return torch.stack(values).to(device) if values else torch.zeros(0, device=device)
+def _sent(values: list[Tensor], device: torch.device) -> Tensor:
+    return send(torch.stack(values) if values else torch.zeros(0), device)

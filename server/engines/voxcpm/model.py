@@ -19,6 +19,7 @@ from intone.server.engines.voxcpm.state import Progress
 from intone.server.engines.voxcpm.weights import Checkpoint
 from intone.server.engines.weights import Progress as LoadProgress
 from intone.server.engines.weights import Weights
+from intone.server.nn.transfer import send
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -80,7 +81,7 @@ class VoxCPM:
             members = [units[row] for row in rows]
             wish = Wish.stack([unit.wish for unit in members])
             condition = self.dit.condition(wish.base, wish.residual, torch.stack([unit.patch for unit in members]))
-            weights = torch.tensor([guidance[row] for row in rows]).to(self.device) if guided else None
+            weights = send(torch.tensor([guidance[row] for row in rows]), self.device) if guided else None
             start = noise if len(rows) == len(units) else noise[rows]
             for unit, patch in zip(members, solve(self.dit, start, condition, weights, members[0].times), strict=True):
                 unit.patch = patch

@@ -42,6 +42,12 @@ def document(size: str) -> dict[str, Any]:
     return {**_DOCUMENTS[size], "trained": False}
 
 
+def size_of(config: VoxCPMConfig) -> str | None:
+    """The name of the size that a model has; None if it is none of these."""
+    known = {_measures(VoxCPMConfig.from_json(document(name))): name for name in size_names()}
+    return known.get(_measures(config))
+
+
 def random_tensors(config: VoxCPMConfig, seed: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     """Untrained tensors of the model without its VAE, by published name.
 
@@ -94,6 +100,11 @@ def _byte_tokenizer() -> Any:
     vocabulary = {token: number for number, token in RESERVED.items()}
     vocabulary |= {f"<0x{byte:02X}>": number for byte, number in zip(range(BYTES), free, strict=True)}
     return Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True, unk_token=RESERVED[0]))
+
+
+def _measures(config: VoxCPMConfig) -> tuple[int, ...]:
+    stacks = (config.base, config.residual, config.local_encoder, config.local_dit)
+    return (config.version, config.patch_frames, *(n for s in stacks for n in (s.layers, s.hidden, s.feed_forward)))
 
 
 def _scale(name: str, shape: tuple[int, ...], config: VoxCPMConfig) -> float:

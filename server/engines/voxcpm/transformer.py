@@ -16,6 +16,7 @@ from intone.server.nn.attention import attend, attend_one
 from intone.server.nn.kv_cache import KvCache
 from intone.server.nn.norms import rms_norm
 from intone.server.nn.rope import RopeTable, longrope_amplitude, longrope_table
+from intone.server.nn.transfer import send
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ class Stack:
         """One position for each of B sequences, of any lengths: `[B, H]` → `[B, H]`."""
         for cache in caches:
             cache.reserve(1)
-        rope = self.rope.gather(torch.tensor([cache.length for cache in caches]).to(x.device)) if self.rope else None
+        positions = send(torch.tensor([cache.length for cache in caches]), x.device)
+        rope = self.rope.gather(positions) if self.rope else None
         x = x.unsqueeze(1)
         for index, layer in enumerate(self.layers):
             queries, keys, values = self._project(layer, x, rope)

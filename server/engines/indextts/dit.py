@@ -1,0 +1,254 @@
+"""The velocity field of the flow: a bidirectional transformer over mel frames, then a WaveNet. Knows no solver.
+
+DiT with adaptive norms (arXiv 2212.09748) and long skips between its halves (U-ViT, arXiv 2209.12152), as in Seed-VC.
+What no step of a solve changes is computed before it: the merge of everything but the noisy mel (`condition`), and
+everything that hangs on the time alone (`modulation`). Linear layers with nothing between them are one layer.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from intone.server.engines.indextts.config import ENGINE, DiTConfig, WaveNetConfig
+from intone.server.engines.indextts.dit_shapes import TIME_WAVES
+from intone.server.engines.indextts.wavenet import WaveNet
+from intone.server.engines.weights import Weights
+from intone.server.errors import CheckpointError
+from intone.server.nn.attention import attend
+from intone.server.nn.causal_conv import fold_weight_norm
+from intone.server.nn.rope import RopeTable, longrope_table
+
+MAX_FRAMES = 16384  # the recording's and the speech's together
+ROPE_THETA = 10000.0
+TIME_SCALE = 1000.0
+NORM_EPS = 1e-5
+LAST_NORM_EPS = 1e-6
+
+Linear = tuple[Tensor, Tensor | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Weights of one layer. D = hidden, F = feed_forward; `skip` only in the second half."""
+
+    qkv: Tensor  # [3D, D], the rows of queries and keys in the order `_halved` gives them
+    out: Tensor  # [D, D]
+    gate_up: Tensor  # [2F, D]
+    down: Tensor  # [D, F]
+    skip: tuple[Tensor, Tensor] | None  # [D, 2D], [D]
+
+
+@dataclass(frozen=True, slots=True)
+class Modulation:
+    """What the time of a step does to the field.
+
+    Attributes:
+        norms: `[2 · layers + 1, 2, D]`, scale and shift of every norm in order: attention, feed-forward, …, last.
+        last: `[2, D]`, the same of the norm behind the WaveNet.
+        gates: `[WaveNet's layers, 2D]`.
+    """
+
+    norms: Tensor
+    last: Tensor
+    gates: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a solve keeps the same.
+
+    Attributes:
+        rows: `[R, T, D]`, all inputs of a frame but its noisy mel, merged. R is the batch B, or 2B: with guidance the
+            second half knows neither voice nor words.
+        prompt: how many of the T frames, at the start, are given and not solved for.
+    """
+
+    rows: Tensor
+    prompt: int
+
+
+class DiT:
+    """Frozen once built.
+
+    Attributes:
+        mel_bands: numbers in a mel frame.
+    """
+
+    def __init__(self, config: DiTConfig, wavenet: WaveNetConfig, weights: Weights) -> None:
+        if wavenet.hidden != config.hidden:
+            found = f"found {wavenet.hidden}, expected {config.hidden} as in s2mel.DiT.hidden_dim"
+            raise CheckpointError(ENGINE, f"s2mel.wavenet.hidden_dim: {found}")
+        self.mel_bands = config.mel_bands
+        self._head_dim = config.hidden // config.heads
+        self._wavenet = WaveNet(wavenet, weights.scope("wavenet"))
+        self._layers = tuple(_layer(weights, index, config) for index in range(config.depth))
+        self._norms = _norms(weights.scope("transformer"), config.depth)
+        self._last_norm = _linear(weights, "final_layer.adaLN_modulation.1")
+        self._times = tuple(_time_mlp(weights.scope(name)) for name in ("t_embedder", "t_embedder2"))
+        self._merge = _merge(weights, config)
+        self._tail_in, self._tail_out = _tail(weights)
+        device = self._tail_in[0].device
+        ones = [1.0] * (self._head_dim // 2)
+        self._rope = longrope_table(MAX_FRAMES, self._head_dim, ROPE_THETA, ones, 1.0, device)
+
+    def modulations(self, times: Tensor) -> list[Modulation]:
+        """One for each of the E `times` `[E]`, 0 (noise) to 1 (speech), float32."""
+        first, second = (embed(times) for embed in self._times)
+        weight, bias, gains = self._norms
+        norms = functional.linear(first, weight, bias).unflatten(1, (-1, 2, gains.shape[1]))  # [E, 2L + 1, 2, D]
+        norms = torch.stack((norms[:, :, 0] * gains, norms[:, :, 1]), dim=2)
+        shift, scale = functional.linear(functional.silu(first), *self._last_norm).chunk(2, dim=1)
+        last = torch.stack((1 + scale, shift), dim=1)
+        gates = self._wavenet.gates(second)
+        return [Modulation(*parts) for parts in zip(norms, last, gates, strict=True)]
+
+    def condition(self, prompt: Tensor, content: Tensor, style: Tensor, guided: bool) -> Condition:
+        """From given mel frames `[B, P, M]`, the regulator's conditions `[B, T, C]` of all frames and `[B, S]`.
+
+        Raises:
+            ValueError: T is over `MAX_FRAMES`.
+        """
+        frames = content.shape[1]
+        if frames > MAX_FRAMES:
+            raise ValueError(f"{frames} mel frames, recording included; at most {MAX_FRAMES}")
+        rows = functional.linear(content, self._merge.content) + functional.linear(style, self._merge.style).unsqueeze(1)
+        rows[:, : prompt.shape[1]] += functional.linear(prompt, self._merge.prompt)
+        if guided:
+            rows = torch.cat((rows, torch.zeros_like(rows)))
+        return Condition(rows + self._merge.bias, prompt.shape[1])
+
+    def velocity(self, x: Tensor, condition: Condition, time: Modulation) -> Tensor:
+        """Noisy mel frames `[B, T - P, M]` → where each of them goes, `[R, T - P, M]`."""
+        prompt, frames = condition.prompt, condition.rows.shape[1]
+        copies = condition.rows.shape[0] // x.shape[0]
+        noisy = functional.linear(x, self._merge.noisy).repeat(copies, 1, 1)
+        h = torch.cat((condition.rows[:, :prompt], condition.rows[:, prompt:] + noisy), dim=1)
+        # What comes after the last attention looks no further back than the WaveNet does.
+        first = max(0, prompt - self._wavenet.context_frames)
+        h = self._transform(h, first, time.norms)
+        held = torch.cat((x.new_zeros(x.shape[0], prompt - first, x.shape[2]), x), dim=1).repeat(copies, 1, 1)
+        bent, straight = functional.linear(torch.cat((h, held), dim=2), *self._tail_in).chunk(2, dim=2)
+        y = self._wavenet(bent.transpose(1, 2), time.gates).transpose(1, 2)
+        y = y[:, frames - first - x.shape[1] :] + straight[:, prompt - first :]
+        y = functional.layer_norm(y, y.shape[2:], time.last[0], time.last[1], LAST_NORM_EPS)
+        return functional.linear(y, *self._tail_out)
+
+    def _transform(self, h: Tensor, first: int, norms: Tensor) -> Tensor:
+        """All layers and the last norm; rows `first` and on of the result, `[R, T - first, D]`."""
+        rope = self._rope.at(0, h.shape[1])
+        depth = len(self._layers)
+        kept: list[Tensor] = []
+        for index, layer in enumerate(self._layers):
+            if layer.skip is not None:
+                h = functional.linear(torch.cat((h, kept.pop()), dim=2), *layer.skip)
+            h = self._apply(layer, h, first if index == depth - 1 else 0, rope, norms[2 * index : 2 * index + 2])
+            if index < depth // 2:
+                kept.append(h)
+        return _modulated(h, norms[-1])
+
+    def _apply(self, layer: Layer, h: Tensor, first: int, rope: RopeTable, norms: Tensor) -> Tensor:
+        """One layer on all rows; the result has those from `first` on."""
+        normed = _modulated(h, norms[0])
+        width = h.shape[2]
+        keys_values = functional.linear(normed, layer.qkv[width:]).unflatten(2, (2, -1, self._head_dim))
+        queries = functional.linear(normed[:, first:], layer.qkv[:width]).unflatten(2, (-1, self._head_dim))
+        queries = rope.at(first, h.shape[1]).rotate(queries)
+        mixed = attend(queries, rope.rotate(keys_values[:, :, 0]), keys_values[:, :, 1], causal=False)
+        h = h[:, first:] + functional.linear(mixed, layer.out)
+        gate, up = functional.linear(_modulated(h, norms[1]), layer.gate_up).chunk(2, dim=2)
+        return h + functional.linear(functional.silu(gate) * up, layer.down)
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """The linear layer that merges all inputs of a frame, by input, with the projection of the conditions folded in."""
+
+    noisy: Tensor  # [D, M]
+    prompt: Tensor  # [D, M]
+    content: Tensor  # [D, C]
+    style: Tensor  # [D, S]
+    bias: Tensor  # [D]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeEmbedding:
+    """Waves of a time, through two layers: times `[E]` → `[E, D]`."""
+
+    rates: Tensor
+    into: tuple[Tensor, Tensor]
+    out: tuple[Tensor, Tensor]
+
+    def __call__(self, times: Tensor) -> Tensor:
+        angles = TIME_SCALE * times.unsqueeze(1) * self.rates
+        waves = torch.cat((angles.cos(), angles.sin()), dim=1)
+        return functional.linear(functional.silu(functional.linear(waves, *self.into)), *self.out)
+
+
+def _modulated(h: Tensor, norm: Tensor) -> Tensor:
+    """Adaptive root mean square norm of `[R, T, D]`; `norm` is scale and shift. The scale stands alone, it is no 1 + x."""
+    return torch.addcmul(norm[1], functional.rms_norm(h, h.shape[2:], None, NORM_EPS), norm[0])
+
+
+def _linear(weights: Weights, name: str) -> tuple[Tensor, Tensor]:
+    return weights[f"{name}.weight"], weights[f"{name}.bias"]
+
+
+def _time_mlp(weights: Weights) -> TimeEmbedding:
+    return TimeEmbedding(weights["freqs"].view(TIME_WAVES), _linear(weights, "mlp.0"), _linear(weights, "mlp.2"))
+
+
+def _layer(weights: Weights, index: int, config: DiTConfig) -> Layer:
+    inner = weights.scope(f"transformer.layers.{index}")
+    queries, keys, values = inner["attention.wqkv.weight"].chunk(3)
+    return Layer(
+        qkv=torch.cat((_halved(queries, config.heads), _halved(keys, config.heads), values)),
+        out=inner["attention.wo.weight"],
+        gate_up=inner.fused("feed_forward.w1.weight", "feed_forward.w3.weight"),
+        down=inner["feed_forward.w2.weight"],
+        skip=_linear(inner, "skip_in_linear") if index > config.depth // 2 else None,
+    )
+
+
+def _halved(rows: Tensor, heads: int) -> Tensor:
+    """Rows of a projection in the order that `RopeTable` turns: of each head the even ones, then the odd ones.
+
+    The model turns neighbours; queries and keys in the same new order have the same products.
+    """
+    pairs = rows.unflatten(0, (heads, -1, 2))  # [heads, head_dim / 2, 2, D]
+    return pairs.transpose(1, 2).reshape(rows.shape)
+
+
+def _norms(weights: Weights, depth: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What makes scales and shifts of a time, all norms in one: weight, bias, and the gains `[2 · depth + 1, D]`."""
+    names = [f"layers.{i}.{kind}_norm" for i in range(depth) for kind in ("attention", "ffn")] + ["norm"]
+    weight = weights.fused(*(f"{name}.project_layer.weight" for name in names))
+    bias = weights.fused(*(f"{name}.project_layer.bias" for name in names))
+    return weight, bias, torch.stack([weights[f"{name}.norm.weight"] for name in names])
+
+
+def _merge(weights: Weights, config: DiTConfig) -> Merge:
+    joint, bias = _linear(weights, "cond_x_merge_linear")
+    content, content_bias = _linear(weights, "cond_projection")
+    sizes = [config.mel_bands, config.mel_bands, config.hidden, config.style_dim]
+    noisy, prompt, projected, style = joint.split(sizes, dim=1)
+    folded = (projected.double() @ content.double()).to(joint.dtype)
+    return Merge(noisy, prompt, folded, style, bias + projected @ content_bias)
+
+
+def _tail(weights: Weights) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Before the WaveNet: [its input; the way round it] from [hidden, noisy mel]. Behind it: mel from hidden."""
+    skip = _linear(weights, "skip_linear")
+    both = weights.fused("conv1.weight", "res_projection.weight"), weights.fused("conv1.bias", "res_projection.bias")
+    last = weights.scope("final_layer.linear")
+    gain, direction = (last[name].unsqueeze(2) for name in ("weight_g", "weight_v"))
+    middle = fold_weight_norm(gain, direction)[:, :, 0], last["bias"]
+    out, out_bias = _linear(weights, "conv2")
+    return _chained(skip, both), _chained(middle, (out[:, :, 0], out_bias))
+
+
+def _chained(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Two linear layers with nothing between them as one."""
+    (a, a_bias), (b, b_bias) = (tuple(part.double() for part in layer) for layer in (first, second))
+    return (b @ a).to(first[0].dtype), (b @ a_bias + b_bias).to(first[0].dtype)
