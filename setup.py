@@ -47,6 +47,7 @@ EXTRAS = {
         "wetext>=0.1.8",
         "safetensors>=0.5",
         "tokenizers>=0.21",
+        "pyyaml>=6",  # the settings of an IndexTTS checkpoint
         "prometheus-client>=0.21",
         "tomli>=2; python_version < '3.11'",
     ],

@@ -8,6 +8,9 @@
 extern "C" __attribute__((used, visibility("default"))) const char intone_built_for[] =
     "intone-built-for-torch=" TORCH_VERSION;
 
-TORCH_LIBRARY(intone, m) { m.def("snake(Tensor x, Tensor alpha) -> Tensor"); }
+TORCH_LIBRARY(intone, m) {
+  m.def("snake(Tensor x, Tensor alpha) -> Tensor");
+  m.def("snake_beta(Tensor x, Tensor alpha, Tensor beta, int before, int after) -> Tensor");
+}
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {}

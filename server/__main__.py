@@ -6,6 +6,7 @@ import sys
 
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from intone.server import config
 from intone.server.errors import IntoneError
@@ -22,7 +23,8 @@ def main() -> None:
 
         asyncio.run(app.run(settings))
     except IntoneError as error:
-        console.print(f"[bold red]intone-server:[/] {error}", highlight=False, markup=True)
+        # A path may hold brackets, which are markup to rich, and must stay whole to be copied.
+        console.print(f"[bold red]intone-server:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

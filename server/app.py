@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_reflection.v1alpha import reflection
 
@@ -21,6 +21,7 @@ from intone.proto import speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
 from intone.server.config import Config, ConfigError
 from intone.server.engines.base import Engine
 from intone.server.errors import CallerError, EngineError
+from intone.server.health import Health
 from intone.server.interceptors import BearerToken, Decoding
 from intone.server.metrics import Metrics
 from intone.server.normalizer import Normalizer
@@ -48,34 +49,6 @@ CHANNEL_OPTIONS = [
     # Two servers on one port would share its connections at random; better to fail and say so.
     ("grpc.so_reuseport", 0),
 ]
-
-
-class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
-    """The standard health service: all serve until `leave`. Watches end then; else they would hold up the drain."""
-
-    def __init__(self) -> None:
-        self._left = asyncio.Event()
-
-    def leave(self) -> None:
-        """From now on NOT_SERVING."""
-        self._left.set()
-
-    async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:
-        """The state of a service, or of the whole server where none is named."""
-        if request.service not in ("", *SERVICES):
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service[:100]!r}")
-        return self._state(request.service)
-
-    async def Watch(self, request: Any, context: Any) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """The state now, and once more when it changes."""
-        if not self._left.is_set():
-            yield self._state(request.service)
-            await self._left.wait()
-        yield self._state(request.service)
-
-    def _state(self, service: str) -> health_pb2.HealthCheckResponse:
-        state = "NOT_SERVING" if self._left.is_set() else "SERVING"
-        return health_pb2.HealthCheckResponse(status=state if service in ("", *SERVICES) else "SERVICE_UNKNOWN")
 
 
 class App:
@@ -114,6 +87,7 @@ async def serving(config: Config, engines: dict[str, Callable[[], Engine]] | Non
         ConfigError: a setting cannot be used.
         CheckpointError: a model folder cannot be used.
     """
+    credentials = _credentials(config) if config.tls_certificate else None  # loading may take minutes; this comes first
     workers: dict[str, Worker] = {}
     app = None
     try:
@@ -121,7 +95,7 @@ async def serving(config: Config, engines: dict[str, Callable[[], Engine]] | Non
             log.info("loading %s", name)
             workers[name] = await Worker.launch(name, load, config.max_batch)
             log.info("loaded %s: %s, on %s", name, workers[name].info.model, workers[name].info.device)
-        app = await _start(config, workers)
+        app = await _start(config, workers, credentials)
         yield app
     finally:
         if app is not None:
@@ -164,7 +138,7 @@ def _load_starter(threads: int) -> Engine:
     return StarterEngine.load(threads)
 
 
-async def _start(config: Config, workers: dict[str, Worker]) -> App:
+async def _start(config: Config, workers: dict[str, Worker], credentials: Any) -> App:
     store = _voices(config)
     await _refit(store, workers)
     _check_default_voice(config, store)
@@ -174,10 +148,10 @@ async def _start(config: Config, workers: dict[str, Worker]) -> App:
     service = SpeechService(config, _services(config, workers, store), metrics)
     speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(config, store, workers), server)
-    health = Health()
+    health = Health(SERVICES)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
-    port = _bind(server, config)
+    port = _bind(server, config, credentials)
     _serve_metrics(metrics, config)
     await server.start()
     return App(server, port, health, metrics, service, config.drain_s)
@@ -247,11 +221,11 @@ def _check_default_voice(config: Config, store: VoiceStore) -> None:
         raise ConfigError(f"default_voice: {error}; the folder of voices is {config.voices or 'not set'}") from error
 
 
-def _bind(server: Any, config: Config) -> int:
+def _bind(server: Any, config: Config, credentials: Any) -> int:
     address = f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}"
     try:
-        if config.tls_certificate:
-            return int(server.add_secure_port(address, _credentials(config)))
+        if credentials is not None:
+            return int(server.add_secure_port(address, credentials))
         return int(server.add_insecure_port(address))
     except RuntimeError as error:
         raise ConfigError(f"cannot listen on {address}: is another server there? ({error})") from error
@@ -278,9 +252,7 @@ def _check_key(certificate: Path, key: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, ValueError) as error:
-        words = (
-            f"tls_certificate, tls_key: {certificate} and {key} are no PEM certificate with its unlocked key: {error}"
-        )
+        words = f"tls_certificate {certificate}, tls_key {key}: no PEM certificate with its key, unlocked ({error})"
         raise ConfigError(words) from error
 
 

@@ -164,7 +164,7 @@ def _read_token(path: Path) -> str:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text("utf8"))
+        values: dict[str, Any] = tomllib.loads(path.read_text("utf8"))
     except OSError as error:
         raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

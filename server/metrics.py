@@ -1,4 +1,4 @@
-"""Figures for Prometheus. Names and units are those of serving systems; knows no text, no audio."""
+"""Figures for Prometheus, named and measured as serving systems do it. Nothing here knows text or audio."""
 
 from threading import Thread
 from wsgiref.simple_server import WSGIServer

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from intone.server.events import Audio, ServerEvent
 from intone.server.pacing import LeadLimiter, Playback
+from intone.server.waiting import wait
 
 Late = Callable[[], ServerEvent]
 """An event that is made when its turn comes: a report is only then complete."""
@@ -82,7 +83,7 @@ class Outbox:
                 raise self._failure
             if self._closed and not self._ordered:
                 raise StopAsyncIteration
-            await self._wait(wait_ms)
+            await wait(self._changed, None if wait_ms is None else wait_ms / 1000)
 
     def _next(self) -> tuple[ServerEvent | None, float | None]:
         """An event that may leave now, or None and how long until time alone releases one."""
@@ -100,9 +101,3 @@ class Outbox:
             self._drained.set()
         self._ordered.popleft()
         return (event() if callable(event) else event), None
-
-    async def _wait(self, wait_ms: float | None) -> None:
-        try:
-            await asyncio.wait_for(self._changed.wait(), None if wait_ms is None else wait_ms / 1000)
-        except asyncio.TimeoutError:  # noqa: UP041  (another class before Python 3.11)
-            return

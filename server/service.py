@@ -212,7 +212,10 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     async def _watch(self, session: Session) -> None:
         """End a stream on which nothing happens."""
         limit_s = self._config.idle_timeout_s
-        while (left_s := session.active_s + limit_s - self._services.clock()) > 0 or not session.idle:
+        while True:
+            left_s = session.active_s + limit_s - self._services.clock()
+            if left_s <= 0 and session.idle:
+                break
             await asyncio.sleep(left_s if left_s > 0 else limit_s)
         words = f"nothing happened on this stream for {limit_s:g} s"
         session.fail(CallerError("", words, Fault.TIMEOUT))

@@ -250,7 +250,8 @@ class Session:
             if self._speaking is not None:
                 self._speaking[1].cancel()
                 await asyncio.wait({self._speaking[1]})
-        self._outbox.close(ShutdownError("the server is shutting down: reconnect") if self._draining else None)
+        cut = self._draining and not self._half_closed  # who has sent everything and heard everything misses nothing
+        self._outbox.close(ShutdownError("the server is shutting down: reconnect") if cut else None)
 
     async def _next(self) -> Utterance | None:
         """The next utterance to speak; None when there will be none."""

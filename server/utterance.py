@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from intone.server.domain import Emotion, Options, Unit, Voice
 from intone.server.events import Audio, AudioKind, Flush, Report
 from intone.server.segmenter import Segmenter
+from intone.server.waiting import wait
 
 LATIN_MS_PER_CHARACTER = 65.0
 CJK_MS_PER_CHARACTER = 220.0
@@ -145,12 +146,10 @@ class Utterance:
                 return None
             self._changed.clear()
             patience_s = self._patience_s(wait_ms, lead_ms())
-            try:
-                await asyncio.wait_for(self._changed.wait(), patience_s)
-            except asyncio.TimeoutError:  # noqa: UP041  (another class before Python 3.11)
-                if self._patience_s(wait_ms, lead_ms()) == 0.0:
-                    self._expired_length = self.length
-                    self._queue(self._segmenter.expire())
+            await wait(self._changed, patience_s)
+            if not self._pieces and self._patience_s(wait_ms, lead_ms()) == 0.0:
+                self._expired_length = self.length
+                self._queue(self._segmenter.expire())
         return self._pieces.popleft()
 
     def _patience_s(self, wait_ms: float, lead_ms: float) -> float | None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import pytest
@@ -74,6 +74,24 @@ def run() -> Callable[..., Any]:
 def run_virtual() -> Callable[..., Any]:
     """`run_virtual(coroutine, limit_s=3600.0)`: on a clock that jumps to the next timer; see `virtual_time.py`."""
     return virtual_time.run_virtual
+
+
+@pytest.fixture
+def talk(run_virtual: Callable[..., Any]) -> Callable[..., None]:
+    """`talk(body, *workers, **settings)`: run `body(Talk)` on virtual time, and close the session whatever happens."""
+    from talk import Talk  # brings the server: tests without it, of the client say, go without
+
+    def start(body: Callable[[Any], Coroutine[Any, Any, None]], *workers: Any, **changes: Any) -> None:
+        async def main() -> None:
+            conversation = Talk(*workers, **changes)
+            try:
+                await body(conversation)
+            finally:
+                await conversation.close()
+
+        run_virtual(main())
+
+    return start
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,8 @@ LAYERS = [
     (5, "intone.server.service"),
     (5, "intone.server.voice_service"),
     (5, "intone.server.interceptors"),
+    (5, "intone.server.health"),
+    (5, "intone.server.health"),
     (5, "intone.server.wire"),
     (4, "intone.server.session"),
     (2, "intone.server.engines.voxcpm"),
@@ -66,7 +68,7 @@ MAY_IMPORT_STUBS = {"proto/__init__.py"}
 # Who may catch everything and go on (a handler that ends in `raise` needs no permission).
 CATCHES_ALL = {
     "server/service.py": "the boundary of a call",
-    "server/worker.py": "the worker's loop",
+    "server/engine_thread.py": "the loop of an engine's thread",
     "server/normalizer.py": "generated grammars assert on odd input; the text is spoken as it is",
 }
 READS_ENVIRONMENT = {

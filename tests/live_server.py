@@ -73,12 +73,9 @@ class Live:
         """Whether no call has left anything behind."""
         return self.app.service.open_streams == 0 and self.jobs == 0
 
-    def open(self, channel: Any = None, **call: Any) -> "Talk":
+    def open(self, **call: Any) -> "Talk":
         """A stream on which nothing was sent yet. `call`: timeout, metadata."""
-        method = (channel or self.channel).stream_stream(
-            STREAM_METHOD, as_it_is, speech_pb2.StreamSynthesizeResponse.FromString
-        )
-        return Talk(method(**call))
+        return Talk.over(self.channel, **call)
 
     async def talk(self, **config: Any) -> "Talk":
         """A stream with its config sent: float32 at the engine's rate unless `format` says otherwise."""
@@ -121,6 +118,12 @@ class Talk:
     def __init__(self, call: Any) -> None:
         self.call = call
         self._proofs = 0
+
+    @classmethod
+    def over(cls, channel: Any, **call: Any) -> "Talk":
+        """A call over this channel. `call`: timeout, metadata."""
+        method = channel.stream_stream(STREAM_METHOD, as_it_is, speech_pb2.StreamSynthesizeResponse.FromString)
+        return cls(method(**call))
 
     async def send(self, data: bytes | None = None, **message: Any) -> None:
         """Send `data` as it is, or one message: `config=`, `text=`, `flush=`, `cancel=` or `progress=`."""
@@ -226,8 +229,7 @@ def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
 def blamed(status: status_pb2.Status) -> tuple[grpc.StatusCode, str]:
     """Code of a status and the path of the field that its BadRequest names; the message names it too."""
     (violation,) = details(status, error_details_pb2.BadRequest).field_violations
-    assert status.message.startswith(f"{violation.field}: "), status
-    assert violation.description == status.message, status
+    assert status.message == f"{violation.field}: {violation.description}", status
     assert details(status, error_details_pb2.ErrorInfo).domain == "intone.v1"
     return code_of(status), violation.field
 

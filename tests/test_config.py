@@ -61,7 +61,7 @@ def test_flags_win_over_the_file(settings):
         ("emotion_threshold = 1.5", ["emotion_threshold", "1.5"]),
         ("idle_timeout_s = inf", ["idle_timeout_s", "inf"]),
         ('log_level = "loud"', ["log_level", "loud", "warning"]),
-        ("port = ", ["intone.toml", "not TOML", "line 1"]),
+        ("port = ", ["intone.toml", "not TOML"]),
         (b"host = '\xff'", ["intone.toml", "not TOML"]),
     ],
 )
@@ -152,7 +152,7 @@ def test_missing_tls_file(tmp_path, flags):
     assert f"tls_certificate: cannot read {tmp_path}/c.pem: No such file or directory" in said
     for name in "ck":
         (tmp_path / f"{name}.pem").write_text("not a certificate")
-    assert "tls_certificate, tls_key: " in refused(*TINY, *(flag.format(tmp_path) for flag in flags))
+    assert "no PEM certificate with its key" in refused(*TINY, *(flag.format(tmp_path) for flag in flags))
 
 
 def test_port_in_use():

@@ -84,7 +84,7 @@ def test_rules_find_what_they_are_for(rule, path, source, what):
         (imports_go_one_way, "server/engines/voxcpm/lm.py", "import torch\nfrom intone.server.nn import rope"),
         (functions_are_short, "server/a.py", "def f():\n" + "  x = 1\n" * 59),
         (nobody_swallows_errors, "server/a.py", "try:\n  f()\nexcept BaseException:\n  g()\n  raise"),
-        (nobody_swallows_errors, "server/worker.py", "try:\n  f()\nexcept Exception:\n  g()"),
+        (nobody_swallows_errors, "server/engine_thread.py", "try:\n  f()\nexcept Exception:\n  g()"),
         (environment_is_read_once, "server/config.py", "import os\nx = os.environ"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

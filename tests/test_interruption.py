@@ -1,179 +1,135 @@
-"""Barge-in over real gRPC: the model stops, no audio follows, what was heard is told, the conversation goes on."""
+"""The conversation on virtual time when it does not go to plan: interruption, and engines that fail."""
 
-import pytest
-from fakes import MS_PER_CHARACTER
-from grpc import StatusCode
-from live_server import GatedEngine, blamed, chunks, live, soon, spoken
+import asyncio
 
-from intone.proto import speech_pb2
+from fakes import Script, ScriptedWorker
+from talk import Talk
 
-ENDED = speech_pb2.WARNING_CODE_UTTERANCE_ENDED
+from intone.server import events as e
 
 
-def test_cancel_stops_the_model_within_one_step(run):
-    async def main():
-        engine = GatedEngine()
-        text = "this is one unit that takes twelve steps to say"
-        async with live(engine) as server:
-            try:
-                talk = await server.talk()
-                await talk.say("u", text)
-                for _ in range(2):
-                    engine.gate.release()
-                    await talk.until("audio")
-                await talk.cancel("u")
-                answers = await talk.until("interrupted")
-                stopped = answers[-1][1]
-                assert server.jobs == 0 or await soon(lambda: server.jobs == 0, "the job is dropped", 0.1)
-            finally:
-                engine.open()  # the step that was running may finish
-            assert stopped.utterance_id == "u" and stopped.heard_text + stopped.unheard_text == text
-            await talk.prove_alive()
-            assert sum(batch == [text] for batch in engine.batches) <= 3
-            await talk.end()
-            assert not await talk.rest()
+def test_an_interruption_says_what_was_heard(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        said = "Good morning, everyone in the room. How are you all today, my dear friends?"
+        t.text("u", said, end=True)
+        await asyncio.sleep(1.0)
+        t.session.receive(e.Cancel("u", played_ms=700))
+        await asyncio.sleep(1.0)
+        (cut,) = t.of(e.Interrupted)
+        assert cut.heard_text + cut.unheard_text == said
+        assert cut.heard_text == "Good morning, "
+        assert cut.heard_ms == 700
+        assert isinstance(t.said[-1][1], e.Interrupted)
+        assert not t.of(e.Done)
+        assert t.workers["starter"].load == 0
 
-    run(main())
+    talk(body, lead_limit_ms=2000)
 
 
-def test_no_audio_follows_interrupted(run):
-    async def main():
-        async with live() as server:
-            talk = await server.talk(lead_limit_ms=600_000)
-            for number in range(20):
-                name = f"u{number}"
-                await talk.say(name, "a text that is long enough to be caught in the middle of it " * 10)
-                await talk.until("audio", name)
-                await talk.cancel(name)
-                await talk.until("interrupted", name)
-            await talk.say("last", "The end.")
-            answers = await talk.until("done", "last")
-            assert {chunk.utterance_id for chunk in chunks(answers)} == {"last"}
-            assert [kind for kind, _ in answers if kind != "audio"] == ["started", "done"]
+def test_after_an_interruption_the_next_utterance_speaks(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("a", "One sentence that is rather long. And another one that follows.", end=True)
+        await asyncio.sleep(0.3)
+        t.session.receive(e.Cancel("a", played_ms=100))
+        t.text("b", "The next one.", end=True)
+        await t.finish()
+        assert t.voiced("b") == "The next one."
+        kinds = [type(event) for _, event in t.said]
+        assert kinds.index(e.Interrupted) < kinds.index(e.Done)
 
-    run(main())
+    talk(body)
 
 
-@pytest.mark.parametrize(
-    ("played_ms", "heard"),
-    [(0, ""), (149, ""), (349, "one "), (400, "one two "), (10 * MS_PER_CHARACTER, "one two "), (1150, None)],
-)
-def test_heard_text_follows_played_ms(run, played_ms, heard):
-    async def main():
-        text = "one two three four five"
-        async with live() as server:
-            talk = await server.talk()
-            await talk.say("u", text)
-            await talk.until("done")
-            await talk.cancel("u", played_ms=played_ms)
-            answers = await talk.until("warning" if heard is None else "interrupted")
-            if heard is None:  # it was heard to its end
-                assert answers[-1][1].code == ENDED
-            else:
-                stopped = answers[-1][1]
-                assert (stopped.heard_text, stopped.unheard_text) == (heard, text.removeprefix(heard))
-                assert stopped.heard_ms == played_ms
-                assert stopped.report.audio_ms == pytest.approx(len(text) * MS_PER_CHARACTER)
-            await talk.prove_alive()
+def test_what_is_done_but_still_playing_can_be_interrupted(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("u", "A sentence of two seconds or so in all.", end=True)
+        await asyncio.sleep(0.5)
+        assert t.of(e.Done)
+        t.session.receive(e.Cancel("", played_ms=450))
+        await asyncio.sleep(0.1)
+        (cut,) = t.of(e.Interrupted)
+        assert cut.heard_text == "A "
+        t.session.receive(e.Cancel("u", played_ms=450))
+        await asyncio.sleep(0.1)
+        assert t.of(e.Notice)[-1].code is e.WarningCode.UTTERANCE_ENDED
 
-    run(main())
+    talk(body, lead_limit_ms=60_000)
 
 
-def test_done_but_not_yet_played_can_be_interrupted_once(run):
-    async def main():
-        async with live() as server:
-            talk = await server.talk()
-            await talk.say("u", "This takes over a second to play.")
-            await talk.until("done")
-            await talk.cancel("u")
-            ((kind, stopped),) = await talk.until("interrupted")
-            assert stopped.heard_text + stopped.unheard_text == "This takes over a second to play."
-            await talk.cancel("u")
-            ((kind, warning),) = await talk.until("warning")
-            assert (warning.code, warning.utterance_id) == (ENDED, "u")
-            await talk.prove_alive()
+def test_a_wrong_position_does_not_stop_an_interruption(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("u", "A sentence of two seconds or so in all.", end=True)
+        await asyncio.sleep(0.2)
+        t.session.receive(e.Cancel("u", played_ms=10**9))
+        await asyncio.sleep(0.1)
+        assert t.of(e.Refused)[0].error.field == "cancel.played_ms"
+        assert t.of(e.Interrupted)
 
-    run(main())
+    talk(body)
 
 
-def test_cancel_of_everything(run):
-    async def main():
-        engine = GatedEngine()
-        texts = {"played": "This has been sent.", "speaking": "this is being made now", "waiting": "not begun"}
-        async with live(engine) as server:
-            try:
-                talk = await server.talk()
-                await talk.say("played", texts["played"])
-                engine.gate.release(5)
-                await talk.until("done")
-                await talk.say("speaking", texts["speaking"])
-                await talk.say("waiting", texts["waiting"], end=False)
-                engine.gate.release()
-                await talk.until("audio", "speaking")
-                await talk.cancel(played_ms=0)
-                stopped = [(await talk.until("interrupted"))[-1][1] for _ in texts]
-            finally:
-                engine.open()
-            assert [message.utterance_id for message in stopped] == list(texts)
-            assert [message.unheard_text for message in stopped] == list(texts.values())
-            assert [message.heard_ms for message in stopped] == [0, 0, 0]
-            await talk.say("waiting", " after all")
-            assert (await talk.until("warning"))[-1][1].code == ENDED
-            await talk.prove_alive()
+def test_cancelling_everything_ends_each_utterance_once(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        for name in "abc":
+            t.text(name, f"This is utterance {name}, and it goes on.")
+        await asyncio.sleep(0.1)
+        t.session.receive(e.Cancel(""))
+        await t.finish()
+        assert [cut.utterance_id for cut in t.of(e.Interrupted)] == ["a", "b", "c"]
+        assert not t.of(e.Done)
 
-    run(main())
+    talk(body)
 
 
-def test_wrong_played_ms_is_said_but_does_not_keep_the_interruption(run):
-    async def main():
-        async with live() as server:
-            talk = await server.talk()
-            await talk.say("u", "Hello there, my friend.")
-            await talk.until("done")
-            await talk.cancel("u", played_ms=10**9)
-            answers = await talk.until("interrupted")
-            ((_, error),) = [answer for answer in answers if answer[0] == "error"]
-            assert error.utterance_id == "u"
-            assert blamed(error.status) == (StatusCode.INVALID_ARGUMENT, "cancel.played_ms")
-            await talk.prove_alive()
+def test_flush_marks_of_a_cancelled_utterance_are_still_answered(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("u", "A long sentence that is being spoken. Another one.")
+        t.session.receive(e.Flush("f"))
+        await asyncio.sleep(0.05)
+        t.session.receive(e.Cancel("u"))
+        await t.finish()
+        kinds = [type(event) for _, event in t.said]
+        assert kinds.index(e.Interrupted) < kinds.index(e.Flushed)
 
-    run(main())
+    talk(body)
 
 
-def test_a_flush_of_what_was_interrupted_is_answered(run):
-    async def main():
-        engine = GatedEngine()
-        async with live(engine) as server:
-            try:
-                talk = await server.talk()
-                await talk.say("u", "never to be said", end=False)
-                await talk.flush("f")
-                await talk.until("started")
-                await talk.cancel("u")
-                answers = await talk.until("flushed")
-            finally:
-                engine.open()
-            assert [kind for kind, _ in answers] == ["interrupted", "flushed"] and answers[-1][1].flush_id == "f"
-            await talk.prove_alive()
+def test_an_engine_that_fails_before_it_was_heard_is_replaced(talk) -> None:  # type: ignore[no-untyped-def]
+    broken = ScriptedWorker(Script(fail_at_step=0), name="voxcpm")
 
-    run(main())
+    async def body(t: Talk) -> None:
+        t.text("u", "Somebody has to say this.", end=True)
+        await t.finish()
+        assert t.voiced("u") == "Somebody has to say this."
+        assert {chunk.engine for chunk in t.of(e.Audio)} == {"starter"}
+        assert e.WarningCode.ENGINE_SUBSTITUTED in [notice.code for notice in t.of(e.Notice)]
+        assert t.of(e.Done)[0].reason is e.DoneReason.COMPLETED
+
+    talk(body, broken, ScriptedWorker())
 
 
-def test_next_utterance_waits_for_nothing_that_was_dropped(run):
-    """The listener's queue is empty after an interruption: what follows is not held back by audio nobody will play."""
+def test_an_engine_that_fails_in_mid_unit_hands_over_at_the_next(talk) -> None:  # type: ignore[no-untyped-def]
+    broken = ScriptedWorker(Script(fail_at_step=2), name="voxcpm")
 
-    async def main():
-        async with live() as server:
-            talk = await server.talk(lead_limit_ms=1000)
-            await talk.progress(0)
-            await talk.say("u", "a text of much more than a second")
-            heard_ms = 0
-            while heard_ms < 900:
-                (_, chunk) = (await talk.until("audio"))[-1]
-                heard_ms += len(chunk.data) // 64
-            await talk.cancel("u", played_ms=100)
-            await talk.until("interrupted")
-            await talk.say("v", "fine")
-            assert spoken(await talk.until("done", "v")) == "fine"
+    async def body(t: Talk) -> None:
+        t.text("u", "The first sentence breaks off. The second sentence is whole.", end=True)
+        await t.finish()
+        assert t.voiced("u") == "The first sentence breaks off."[:8] + "The second sentence is whole."
+        assert e.WarningCode.ENGINE_FAILED in [notice.code for notice in t.of(e.Notice)]
+        assert t.of(e.Done)[0].reason is e.DoneReason.FAILED
 
-    run(main())
+    talk(body, broken, ScriptedWorker())
+
+
+def test_without_another_engine_the_utterance_fails_and_the_conversation_goes_on(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("a", "This will not work.", end=True)
+        await asyncio.sleep(0.1)
+        t.workers["starter"].script.fail_at_step = None
+        t.text("b", "This will.", end=True)
+        await t.finish()
+        first, second = t.of(e.Done)
+        assert (first.reason, second.reason) == (e.DoneReason.FAILED, e.DoneReason.COMPLETED)
+        assert t.voiced("b") == "This will."
+
+    talk(body, ScriptedWorker(Script(fail_at_step=0)))

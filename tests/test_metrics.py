@@ -27,7 +27,7 @@ def test_counts_after_utterances(run):
         port = free_port()
         async with live(metrics_port=port) as server:
             talk = await server.talk(filler=1)
-            await talk.say("spoken", "twenty characters, t")
+            await talk.say("spoken", "twenty characters ab")
             await talk.until("done")
             await talk.cancel()
             await talk.until("interrupted")

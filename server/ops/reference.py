@@ -1,7 +1,10 @@
 """What each native operation means, in plain PyTorch for any dtype and device. The tests compare against these."""
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def snake(x: Tensor, alpha: Tensor) -> Tensor:
@@ -19,3 +22,50 @@ def snake(x: Tensor, alpha: Tensor) -> Tensor:
     """
     a = alpha[:, None]  # [C, 1]
     return x + torch.sin(a * x).square() / (a + 1e-9)
+
+
+def snake_beta(x: Tensor, alpha: Tensor, beta: Tensor, before: int, after: int) -> Tensor:
+    """Periodic activation `x + sin²(αx) / (β + 1e-9)` at twice the rate, so that what it adds above the band is cut.
+
+    Args:
+        x: `[B, C, T]`; beyond both ends it is taken to stay as it is there, and so is the doubled signal.
+        alpha, beta: `[C]`.
+        before, after: outputs left away at either end.
+
+    Returns:
+        `[B, C, T - before - after]`.
+
+    From BigVGAN (Lee et al. 2023, arXiv 2206.04658); the anti-aliasing after StyleGAN3 (Karras et al. 2021).
+    """
+    length, channels = x.shape[2], x.shape[1]
+    if before + after == length:
+        return x[:, :, :0]
+    taps = anti_alias_filter().to(x)
+    kernel = taps.expand(channels, 1, -1)
+    side = len(taps) // 2 - 1
+    doubled = functional.conv_transpose1d(_held(x, side, side), 2 * kernel, stride=2, groups=channels)
+    cut = 3 * side
+    doubled = doubled[:, :, cut : cut + 2 * length]
+    bent = doubled + torch.sin(alpha[:, None] * doubled).square() / (beta[:, None] + 1e-9)
+    halved = functional.conv1d(_held(bent, side, side + 1), kernel, stride=2, groups=channels)
+    return halved[:, :, before : length - after]
+
+
+def anti_alias_filter() -> Tensor:
+    """Taps of the low-pass filter for a change of rate by two, `[12]`, float64: a sinc in a Kaiser window, sum 1.
+
+    Cutoff 1/4 and transition 0.3 of the higher rate. The window's shape follows from the attenuation that Kaiser's
+    formula gives for 12 taps and that transition, 51 dB.
+    """
+    taps, cutoff, transition = 12, 0.25, 0.3
+    attenuation_db = 2.285 * (taps // 2 - 1) * math.pi * 4 * transition + 7.95
+    shape = 0.1102 * (attenuation_db - 8.7)
+    window = torch.kaiser_window(taps, periodic=False, beta=shape, dtype=torch.float64)
+    time = torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2
+    ideal = window * torch.sinc(2 * cutoff * time)
+    return ideal / ideal.sum()
+
+
+def _held(x: Tensor, left: int, right: int) -> Tensor:
+    """`x` with its first and last value repeated in front and behind."""
+    return torch.cat((x[:, :, :1].expand(-1, -1, left), x, x[:, :, -1:].expand(-1, -1, right)), 2)

@@ -1,7 +1,7 @@
 """What clients send: every field checked for form, errors named by the field's path."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -288,7 +288,7 @@ def _within(value: float, low: float, high: float, field: str) -> float:
     return value
 
 
-def _known(value: int, table: dict[int, Any], field: str) -> Any:
+def _known(value: int, table: Mapping[Any, Any], field: str) -> Any:
     if value not in table:
         raise CallerError(field, f"is {value}, which this server does not know")
     return table[value]

@@ -131,7 +131,7 @@ class AcousticModel:
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self.regulator.content_in[0].device
+        return self.regulator.content_in.weight.device
 
     def time_table(self, steps: int = DEFAULT_STEPS) -> TimeTable:
         """For solves of so many steps; worth keeping."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.engines.indextts.config import CodecConfig, IndexTTSConfig, Variant
+from intone.server.engines.indextts.layers import LayerNorm, Linear
 from intone.server.engines.weights import Weights
 from intone.server.nn.causal_conv import fold_weight_norm
 
@@ -89,16 +90,14 @@ class ConvNeXtBlock:
     """x + Down(GELU(Up(Norm(depthwise conv of x)))), the layer scale folded into Down."""
 
     conv: tuple[Tensor, Tensor]  # [V, 1, K], [V]
-    norm: tuple[Tensor, Tensor]  # [V] each
-    up: tuple[Tensor, Tensor]  # [F, V], [F]
-    down: tuple[Tensor, Tensor]  # [V, F], [V]
+    norm: LayerNorm
+    up: Linear  # V → F
+    down: Linear  # F → V
 
     def __call__(self, x: Tensor) -> Tensor:
         """`[B, T, V]` → the same."""
-        width = x.shape[2]
-        y = functional.conv1d(x.transpose(1, 2), *self.conv, padding=KERNEL // 2, groups=width).transpose(1, 2)
-        y = functional.layer_norm(y, (width,), *self.norm, NORM_EPS)
-        return x + functional.linear(functional.gelu(functional.linear(y, *self.up)), *self.down)
+        y = functional.conv1d(x.transpose(1, 2), *self.conv, padding=KERNEL // 2, groups=x.shape[2]).transpose(1, 2)
+        return x + self.down(functional.gelu(self.up(self.norm(y))))
 
 
 class Tower:
@@ -106,18 +105,18 @@ class Tower:
 
     def __init__(self, weights: Weights, layers: int) -> None:
         inner = weights.scope("0")
-        self._embed = _pair(inner, "embed")
-        self._norm, self._last_norm = _pair(inner, "norm"), _pair(inner, "final_layer_norm")
+        self._embed = inner["embed.weight"], inner["embed.bias"]
+        self._norm, self._last_norm = (LayerNorm.read(inner, name, NORM_EPS) for name in ("norm", "final_layer_norm"))
         self._blocks = tuple(_block(inner.scope(f"convnext.{index}")) for index in range(layers))
-        self._out = _pair(weights, "1")
+        self._out = Linear.read(weights, "1")
 
     def __call__(self, x: Tensor) -> Tensor:
         """`[B, T, H]` → `[B, T, H]`."""
         y = functional.conv1d(x.transpose(1, 2), *self._embed, padding=KERNEL // 2).transpose(1, 2)
-        y = functional.layer_norm(y, y.shape[2:], *self._norm, NORM_EPS)
+        y = self._norm(y)
         for block in self._blocks:
             y = block(y)
-        return functional.linear(functional.layer_norm(y, y.shape[2:], *self._last_norm, NORM_EPS), *self._out)
+        return self._out(self._last_norm(y))
 
 
 class CodecDecoder:
@@ -131,7 +130,7 @@ class CodecDecoder:
         self.context_codes = KERNEL // 2 * (config.vocos_layers + 1) + 1
         self._table = code_table(weights)
         self._tower = Tower(weights.scope("decoder"), config.vocos_layers)
-        self._up = _pair(weights, "up")
+        self._up = weights["up.weight"], weights["up.bias"]
 
     def __call__(self, codes: Tensor) -> Tensor:
         """Codes `[B, n]` → features `[B, 2n, H]`, as the end of the codes were the end of the speech."""
@@ -145,7 +144,7 @@ class FeatureQuantizer:
     def __init__(self, config: CodecConfig, weights: Weights) -> None:
         self._table = code_table(weights)
         self._tower = Tower(weights.scope("encoder"), config.vocos_layers)
-        self._into = _projection_pair(weights, f"{BOOK}.in_project")
+        self._into = _weight_normed(weights, f"{BOOK}.in_project")
         self._directions = functional.normalize(weights[f"{BOOK}.codebook.weight"], dim=1)  # [K, D]
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,31 +152,25 @@ class FeatureQuantizer:
 
         The code is the one nearest in direction; what it stands for has its own length.
         """
-        low = functional.linear(self._tower(features), *self._into)
-        codes = functional.linear(low, self._directions).argmax(dim=-1)
+        codes = functional.linear(self._into(self._tower(features)), self._directions).argmax(dim=-1)
         return codes, self._table[codes]
 
 
 def code_table(weights: Weights) -> Tensor:
     """What every code stands for, `[K, H]`: its codebook row, projected out of the small space codes live in."""
-    return functional.linear(weights[f"{BOOK}.codebook.weight"], *_projection_pair(weights, f"{BOOK}.out_project"))
+    return _weight_normed(weights, f"{BOOK}.out_project")(weights[f"{BOOK}.codebook.weight"])
 
 
-def _projection_pair(weights: Weights, name: str) -> tuple[Tensor, Tensor]:
+def _weight_normed(weights: Weights, name: str) -> Linear:
     weight = fold_weight_norm(weights[f"{name}.weight_g"], weights[f"{name}.weight_v"])
-    return weight[:, :, 0], weights[f"{name}.bias"]
-
-
-def _pair(weights: Weights, name: str) -> tuple[Tensor, Tensor]:
-    return weights[f"{name}.weight"], weights[f"{name}.bias"]
+    return Linear(weight[:, :, 0], weights[f"{name}.bias"])
 
 
 def _block(weights: Weights) -> ConvNeXtBlock:
     gamma = weights["gamma"]
-    down, down_bias = _pair(weights, "pwconv2")
     return ConvNeXtBlock(
-        conv=_pair(weights, "dwconv"),
-        norm=_pair(weights, "norm"),
-        up=_pair(weights, "pwconv1"),
-        down=(gamma.unsqueeze(1) * down, gamma * down_bias),
+        conv=(weights["dwconv.weight"], weights["dwconv.bias"]),
+        norm=LayerNorm.read(weights, "norm", NORM_EPS),
+        up=Linear.read(weights, "pwconv1"),
+        down=Linear(gamma.unsqueeze(1) * weights["pwconv2.weight"], gamma * weights["pwconv2.bias"]),
     )

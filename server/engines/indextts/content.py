@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from intone.server.engines.indextts.codec import CodecDecoder, FeatureQuantizer, code_table
 from intone.server.engines.indextts.config import IndexTTSConfig, Variant
+from intone.server.engines.indextts.layers import Linear
 from intone.server.engines.indextts.length_regulator import LengthRegulator
 from intone.server.engines.weights import Weights
 
@@ -63,11 +64,11 @@ class DecodedContent:
 
     def of_codes(self, codes: Tensor, hidden: Tensor | None) -> Tensor:
         """See `ContentSource`."""
-        return self._regulator.content(self._decoder(codes.unsqueeze(0))[0])
+        return self._regulator.content_in(self._decoder(codes.unsqueeze(0))[0])
 
     def of_recording(self, features: Tensor) -> Tensor:
         """See `ContentSource`."""
-        return self._regulator.content(features)
+        return self._regulator.content_in(features)
 
 
 class LatentContent:
@@ -77,14 +78,10 @@ class LatentContent:
         self.context_codes = 0
         self._regulator = regulator
         self._quantizer = FeatureQuantizer(config.codec, codec)
-        into, into_bias = (part.double() for part in regulator.content_in)
-        weight, bias = into, into_bias
+        self._latent = regulator.content_in
         for index in reversed(range(len(LATENT_WIDTHS) + 1)):
-            bias = bias + weight @ latent[f"{index}.bias"].double()
-            weight = weight @ latent[f"{index}.weight"].double()
-        dtype = regulator.content_in[0].dtype
-        self._table = functional.linear(code_table(codec), into.to(dtype))  # [codes, C]
-        self._latent = weight.to(dtype), bias.to(dtype)  # [C, GPT's width], [C]
+            self._latent = Linear.read(latent, str(index)).then(self._latent)
+        self._table = functional.linear(code_table(codec), regulator.content_in.weight)  # [codes, C]
 
     def of_codes(self, codes: Tensor, hidden: Tensor | None) -> Tensor:
         """See `ContentSource`.
@@ -95,12 +92,12 @@ class LatentContent:
         if hidden is None or hidden.shape[0] != codes.shape[0]:
             found = "none" if hidden is None else f"{hidden.shape[0]}"
             raise ValueError(f"hidden states: found {found}, expected {codes.shape[0]}, one for each code")
-        return self._table[codes] + functional.linear(hidden, *self._latent)
+        return self._table[codes] + self._latent(hidden)
 
     def of_recording(self, features: Tensor) -> Tensor:
         """See `ContentSource`."""
         _, quantised = self._quantizer(features.unsqueeze(0))
-        return self._regulator.content(quantised[0])
+        return self._regulator.content_in(quantised[0])
 
 
 def random_latent(config: IndexTTSConfig, generator: torch.Generator) -> dict[str, Tensor]:

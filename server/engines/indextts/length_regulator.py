@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.engines.indextts.config import FRAMES_PER_FEATURE, RegulatorConfig
+from intone.server.engines.indextts.layers import Linear
 from intone.server.engines.weights import Weights
 
 KERNEL = 3
@@ -98,25 +99,21 @@ class LengthRegulator:
 
     Attributes:
         context_frames: frames on either side that a frame's condition depends on, the norms aside.
+        content_in: features `[..., in_channels]` to content `[..., C]`, which the methods take.
     """
 
     def __init__(self, config: RegulatorConfig, weights: Weights) -> None:
         self.context_frames = config.blocks * (KERNEL // 2)
-        self.content_in = _pair(weights, "content_in_proj")
+        self.content_in = Linear.read(weights, "content_in_proj")
         self._blocks = tuple(
             Block(_pair(weights, f"model.{3 * index}"), _pair(weights, f"model.{3 * index + 1}"))
             for index in range(config.blocks)
         )
-        weight, bias = _pair(weights, f"model.{3 * config.blocks}")
-        self._out = weight[:, :, 0], bias
-
-    def content(self, features: Tensor) -> Tensor:
-        """Features `[..., in_channels]` → `[..., C]`, what `condition` takes."""
-        return functional.linear(features, *self.content_in)
+        self._out = Linear.read(weights, f"model.{3 * config.blocks}")
 
     def nothing_seen(self) -> Moments:
         """The moments of a unit that is regulated as a whole."""
-        return Moments(0, torch.zeros(len(self._blocks), 2, dtype=torch.float64, device=self._out[0].device))
+        return Moments(0, torch.zeros(len(self._blocks), 2, dtype=torch.float64, device=self._out.weight.device))
 
     def whole(self, content: Tensor, frames: int) -> tuple[Tensor, Moments]:
         """All features of a unit or a recording, `[T, C]`, spread over `frames` frames: `[frames, C]`."""
@@ -142,8 +139,7 @@ class LengthRegulator:
             gain, shift = block.norm
             scale = gain * spread.to(gain.dtype)
             x = functional.mish((y - mean.to(y.dtype)) * scale.unsqueeze(1) + shift.unsqueeze(1))
-        result = functional.linear(x[0, :, lead:].t(), *self._out)
-        return result, Moments(seen.frames + kept, torch.stack(sums))
+        return self._out(x[0, :, lead:].t()), Moments(seen.frames + kept, torch.stack(sums))
 
 
 def _pair(weights: Weights, name: str) -> tuple[Tensor, Tensor]:

@@ -108,7 +108,7 @@ def extend(
     final = available if last else available - state.plan.lookahead_frames
     if final <= state.frames:
         return state.provisional[:, :0], _ended(state, available) if last else state
-    condition, moments = _condition(model, state, available, final - state.frames)
+    condition, moments = conditions(model, state, available, final - state.frames)
     noise = model.noise(state.settings, state.frames, available - state.frames)
     given = state.voice.then(state.recent.mel, state.recent.condition)
     mel = model.fill(given, condition, noise, state.settings)
@@ -127,15 +127,8 @@ def extend(
     )
 
 
-def _with_codes(state: AcousticState, codes: Tensor, hidden: Tensor | None) -> AcousticState:
-    if codes.shape[0] == 0:
-        return state
-    seen = hidden if state.hidden is None or hidden is None else torch.cat((state.hidden, hidden))
-    return replace(state, codes=torch.cat((state.codes, codes)), hidden=seen)
-
-
-def _condition(model: AcousticModel, state: AcousticState, available: int, spoken: int) -> tuple[Tensor, Moments]:
-    """Conditions of all frames not yet spoken, and the moments with the first `spoken` of them added."""
+def conditions(model: AcousticModel, state: AcousticState, available: int, spoken: int) -> tuple[Tensor, Moments]:
+    """Of all frames not yet spoken, up to number `available`; and the moments with the first `spoken` of them added."""
     lead = min(state.frames, model.regulator.context_frames)
     content = model.source.of_codes(state.codes, state.hidden)
     before = state.first_code * model.features_per_code
@@ -143,6 +136,13 @@ def _condition(model: AcousticModel, state: AcousticState, available: int, spoke
     index = source_features(state.frames - lead, available, ratio, before + content.shape[0]) - before
     rows = content[torch.from_numpy(index).to(content.device)]
     return model.regulator.condition(rows, state.moments, lead, spoken)
+
+
+def _with_codes(state: AcousticState, codes: Tensor, hidden: Tensor | None) -> AcousticState:
+    if codes.shape[0] == 0:
+        return state
+    seen = hidden if state.hidden is None or hidden is None else torch.cat((state.hidden, hidden))
+    return replace(state, codes=torch.cat((state.codes, codes)), hidden=seen)
 
 
 def _forgotten(model: AcousticModel, state: AcousticState, frames: int) -> AcousticState:

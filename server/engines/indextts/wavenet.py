@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.engines.indextts.config import WaveNetConfig
+from intone.server.engines.indextts.layers import Linear
 from intone.server.engines.weights import Weights
 from intone.server.nn.causal_conv import fold_weight_norm
 
@@ -56,11 +57,11 @@ class WaveNet:
             biases.append(bias)
         self._layers = tuple(layers)
         weight, bias = _conv(weights, "cond_layer")
-        self._gate_in = weight[:, :, 0], bias + torch.cat(biases)
+        self._gate_in = Linear(weight[:, :, 0], bias + torch.cat(biases))
 
     def gates(self, time: Tensor) -> Tensor:
         """For E time embeddings `[E, H]`, what every layer's convolution has added to it: `[E, layers, 2H]`."""
-        return functional.linear(time, *self._gate_in).unflatten(1, (len(self._layers), -1))
+        return self._gate_in(time).unflatten(1, (len(self._layers), -1))
 
     def __call__(self, x: Tensor, gates: Tensor) -> Tensor:
         """`[B, H, T]` and the gates `[layers, 2H]` of one time → `[B, H, T]`; both ends are padded by reflection."""

@@ -91,7 +91,8 @@ class VoxCPMEngine:
         checkpoint = read_checkpoint(folder, lora)
         tokenizer = TextTokenizer.load(folder, checkpoint.config.vocabulary)
         model = VoxCPM(checkpoint, DTYPES[dtype], torch.device(device), progress)
-        return cls(model, tokenizer, _model_name(checkpoint.config, folder, lora), checkpoint.fingerprint)
+        name = _model_name(checkpoint.config, folder, lora)
+        return cls(model, tokenizer, name, checkpoint.fingerprint)._warmed_up()
 
     @classmethod
     def random(
@@ -115,7 +116,8 @@ class VoxCPMEngine:
         _use_threads(threads)
         checkpoint = sizes.in_memory(size, seed, DTYPES[dtype])
         model = VoxCPM(checkpoint, DTYPES[dtype], torch.device(device), progress)
-        return cls(model, sizes.byte_tokenizer(), f"{size}, random weights", checkpoint.fingerprint)
+        name = f"{size}, random weights"
+        return cls(model, sizes.byte_tokenizer(), name, checkpoint.fingerprint)._warmed_up()
 
     @property
     def info(self) -> EngineInfo:
@@ -189,6 +191,14 @@ class VoxCPMEngine:
             state.decoder = decoder
             steps.append(Step(pcm=pcm, done=state.done, cut=state.done and state.cut, stage_ms=stage_ms))
         return steps
+
+    def _warmed_up(self) -> "VoxCPMEngine":
+        """This, after two patches for nobody: kernels are chosen and weights paged in before the first caller waits."""
+        patches_ms = math.ceil(2 * self._patch_ms)
+        unit = self.start(SpeakRequest(text="a", seed=0, options=Options(steps=2, max_audio_ms=patches_ms)))
+        while not unit.done:
+            self.step([unit])
+        return self
 
     def _prompt(self, text: str, target: list[int], voice: PreparedVoice | None) -> Prompt:
         silence = self._model.silence

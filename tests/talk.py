@@ -1,0 +1,83 @@
+"""A session on virtual time with scripted workers, and everything it said. Tests get it from the fixture `talk`."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+from fakes import RATE_HZ, Script, ScriptedWorker, read
+
+from intone.server import events as e
+from intone.server.domain import Voice
+from intone.server.errors import CallerError, Fault, IntoneError
+from intone.server.router import Router
+from intone.server.segmenter import Segmenter
+from intone.server.services import Services
+from intone.server.session import Session
+
+WAIT_MS = 400
+
+
+def stream_settings(**changes: Any) -> e.StreamSettings:
+    given_settings: dict[str, Any] = {"encoding": "pcm_f32le", "sample_rate_hz": RATE_HZ, "voice": "default"}
+    return e.StreamSettings(**{**given_settings, **changes})
+
+
+class Talk:
+    """A session, the workers behind it, and everything it said with the time at which it said it."""
+
+    def __init__(self, *workers: ScriptedWorker, **changes: Any) -> None:
+        self.workers = {worker.info.name: worker for worker in workers or (ScriptedWorker(Script(step_s=0.02)),)}
+        self.said: list[tuple[float, e.ServerEvent]] = []
+        self.failure: IntoneError | None = None
+        self._clock = asyncio.get_running_loop().time
+        self.session = Session(stream_settings(**changes), self._services())
+        self._reader = asyncio.create_task(self._read(), name="test-reader")
+
+    def _services(self) -> Services:
+        def find_voice(name: str) -> Voice:
+            if name != "default":
+                raise CallerError("voice", f"there is no voice named {name!r}", Fault.NOT_FOUND)
+            return Voice("default")
+
+        return Services(
+            workers=self.workers,  # type: ignore[arg-type]
+            router=Router(),
+            find_voice=find_voice,
+            segmenter=lambda normalize: Segmenter(str.strip),
+            draw_seed=lambda: 7,
+            clock=self._clock,
+            max_open_utterances=4,
+            max_utterance_characters=2000,
+            wait_ms=WAIT_MS,
+            chunk_ms=100,
+        )
+
+    async def _read(self) -> None:
+        try:
+            async for event in self.session.events():
+                self.said.append((self._clock(), event))
+        except IntoneError as error:
+            self.failure = error
+
+    def text(self, utterance_id: str, delta: str, end: bool = False, **more: Any) -> None:
+        self.session.receive(e.TextPiece(utterance_id, delta, end, **more))
+
+    async def finish(self) -> None:
+        self.session.half_close()
+        await self._reader
+
+    async def close(self) -> None:
+        await self.session.close()
+        self._reader.cancel()
+        await asyncio.wait({self._reader})
+
+    def of(self, kind: type, utterance_id: str | None = None) -> list[Any]:
+        found = [event for _, event in self.said if isinstance(event, kind)]
+        return [event for event in found if utterance_id is None or event.utterance_id == utterance_id]
+
+    def when(self, kind: type) -> float:
+        return next(at for at, event in self.said if isinstance(event, kind))
+
+    def voiced(self, utterance_id: str) -> str:
+        data = b"".join(chunk.data for chunk in self.of(e.Audio, utterance_id))
+        return read(np.frombuffer(data, np.float32))
