@@ -7,9 +7,27 @@ import sys
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
+from rich.progress import Progress, TaskID
 
 from intone.server import config
 from intone.server.errors import IntoneError
+
+
+class LoadingBars:
+    """A bar for each engine while it loads, on a terminal; nothing elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Progress(console=console, transient=True, disable=not console.is_terminal)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, engine: str, done: float) -> None:
+        """An engine is loaded as far as `done`, 0 to 1."""
+        if engine not in self._tasks:
+            self._bars.start()
+            self._tasks[engine] = self._bars.add_task(f"loading {engine}", total=1.0)
+        self._bars.update(self._tasks[engine], completed=done)
+        if self._bars.finished:
+            self._bars.stop()
 
 
 def main() -> None:
@@ -21,9 +39,8 @@ def main() -> None:
         logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], format="%(message)s")
         from intone.server import app  # after --help and bad settings: grpc takes a while to import
 
-        asyncio.run(app.run(settings))
+        asyncio.run(app.run(settings, LoadingBars(console)))
     except IntoneError as error:
-        # A path may hold brackets, which are markup to rich, and must stay whole to be copied.
         console.print(f"[bold red]intone-server:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import os
 import secrets
 import signal
 import ssl
@@ -23,6 +22,7 @@ from intone.server.engines.base import Engine
 from intone.server.errors import CallerError, EngineError
 from intone.server.health import Health
 from intone.server.interceptors import BearerToken, Decoding
+from intone.server.loading import Progress, loaders
 from intone.server.metrics import Metrics
 from intone.server.normalizer import Normalizer
 from intone.server.router import Router
@@ -76,12 +76,15 @@ class App:
 
 
 @contextlib.asynccontextmanager
-async def serving(config: Config, engines: dict[str, Callable[[], Engine]] | None = None) -> AsyncIterator[App]:
+async def serving(
+    config: Config, engines: dict[str, Callable[[], Engine]] | None = None, progress: Progress | None = None
+) -> AsyncIterator[App]:
     """A server with its engines loaded and its port bound.
 
     Args:
         config: settings.
         engines: loaders by name, instead of those that the settings name.
+        progress: told of the loading, from other threads.
 
     Raises:
         ConfigError: a setting cannot be used.
@@ -91,7 +94,7 @@ async def serving(config: Config, engines: dict[str, Callable[[], Engine]] | Non
     workers: dict[str, Worker] = {}
     app = None
     try:
-        for name, load in (engine_loaders(config) if engines is None else engines).items():
+        for name, load in (loaders(config, progress) if engines is None else engines).items():
             log.info("loading %s", name)
             workers[name] = await Worker.launch(name, load, config.max_batch)
             log.info("loaded %s: %s, on %s", name, workers[name].info.model, workers[name].info.device)
@@ -102,40 +105,6 @@ async def serving(config: Config, engines: dict[str, Callable[[], Engine]] | Non
             await app.stop(0)
         for worker in workers.values():
             worker.close()
-
-
-def engine_loaders(config: Config) -> dict[str, Callable[[], Engine]]:
-    """How to load each engine that the settings name. Called on the engine's own thread.
-
-    Raises:
-        ConfigError: no engine is named.
-    """
-    threads = config.threads or os.cpu_count() or 1
-    loaders: dict[str, Callable[[], Engine]] = {}
-    if config.voxcpm:
-        loaders["voxcpm"] = lambda: _load_voxcpm(config, threads)
-    if config.starter:
-        loaders["starter"] = lambda: _load_starter(threads)
-    if not loaders:
-        raise ConfigError("there is no engine to load: give --voxcpm FOLDER, or leave --no-starter out")
-    return loaders
-
-
-def _load_voxcpm(config: Config, threads: int) -> Engine:
-    # Torch takes a second to import: a server with the starter voice alone does without it.
-    from intone.server.engines.voxcpm.engine import VoxCPMEngine
-
-    if config.random_weights:
-        return VoxCPMEngine.random(config.voxcpm, dtype=config.dtype, threads=threads)
-    lora = Path(config.voxcpm_lora).expanduser() if config.voxcpm_lora else None
-    return VoxCPMEngine.load(Path(config.voxcpm).expanduser(), dtype=config.dtype, threads=threads, lora=lora)
-
-
-def _load_starter(threads: int) -> Engine:
-    # Brings onnxruntime, which a server without the starter voice need not have installed.
-    from intone.server.engines.starter import StarterEngine
-
-    return StarterEngine.load(threads)
 
 
 async def _start(config: Config, workers: dict[str, Worker], credentials: Any) -> App:
@@ -256,13 +225,13 @@ def _check_key(certificate: Path, key: Path) -> None:
         raise ConfigError(words) from error
 
 
-async def run(config: Config) -> None:
+async def run(config: Config, progress: Progress | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with serving(config) as app:
+    async with serving(config, progress=progress) as app:
         if config.port_file:
             _write_port(Path(config.port_file).expanduser(), app.port)
         log.info("serving on %s:%d", config.host, app.port)

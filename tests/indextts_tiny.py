@@ -27,7 +27,9 @@ from intone.server.engines.weights import Weights
 HIDDEN, CHANNELS, STYLE, BANDS, CODES, GPT_DIM = 32, 64, 192, 80, 128, 48
 
 
-def tiny_config(variant: Variant = Variant.V25, depth: int = 5, wavenet_layers: int = 8, rate: int = 1) -> IndexTTSConfig:
+def tiny_config(
+    variant: Variant = Variant.V25, depth: int = 5, wavenet_layers: int = 8, rate: int = 1
+) -> IndexTTSConfig:
     """A whole configuration; what the acoustic half does not read is as small as it can be."""
     emotion = ConformerConfig(HIDDEN, 16, 16, 2, 1), PerceiverConfig(16, 16, 1, 1)
     downsample = 2 if variant is Variant.V25 else 1

@@ -6,6 +6,7 @@ says why it is there; those marked `perf` are real sizes and say which.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,17 +14,19 @@ from torch import Tensor
 from intone.server import ops
 from intone.server.ops import reference
 
-Inputs = tuple[Tensor, ...]
+Inputs = tuple[Any, ...]
+"""Tensors first, then numbers."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs by shape. `scale` multiplies what is otherwise of variance 1."""
+    """Inputs by shape. `scale` multiplies what is otherwise of variance 1; `left_away` is for operations on windows."""
 
     shape: tuple[int, ...]
     why: str
     channels_last: bool = False
     scale: float = 1.0
+    left_away: tuple[int, int] = (0, 0)
     perf: bool = False
 
 
@@ -65,9 +68,43 @@ SNAKE_CASES = (
     Case((1, 64, 7056), "the same with time contiguous", perf=True),
 )
 
-OPS = {"snake": Op(ops.snake, reference.snake, _snake_inputs, SNAKE_CASES)}
+
+def _snake_beta_inputs(case: Case, generator: torch.Generator) -> Inputs:
+    x, alpha = _snake_inputs(case, generator)
+    beta = torch.rand(case.shape[1], generator=generator, dtype=torch.float64) + 0.5
+    return x, alpha, beta, *case.left_away
+
+
+SNAKE_BETA_CASES = (
+    Case((1, 3, 1), "one sample: everything is an edge"),
+    Case((1, 2, 2), "both edges in every output"),
+    Case((2, 3, 5), "shorter than the reach of an output"),
+    Case((1, 5, 11), "one output that depends on neither edge"),
+    Case((2, 7, 33), "batch, one past a vector"),
+    Case((1, 3, 512), "a block of outputs, with both edges"),
+    Case((1, 3, 513), "one output in a block of its own, at the edge"),
+    Case((1, 3, 517), "the last block is all edge"),
+    Case((1, 13, 2053), "a large prime: several blocks, ragged tail"),
+    Case((1, 3, 40), "the middle of a stream", left_away=(5, 5)),
+    Case((1, 3, 11), "the middle of a stream, one output", left_away=(5, 5)),
+    Case((2, 3, 1050), "the middle of a stream, several blocks", left_away=(5, 5)),
+    Case((1, 3, 9), "the start of a stream, some outputs known", left_away=(2, 5)),
+    Case((1, 3, 6), "the end of a stream, no sample new", left_away=(5, 0)),
+    Case((1, 3, 10), "nothing to give yet", left_away=(5, 5)),
+    Case((2, 0, 5), "no channels"),
+    Case((1, 7, 501), "many periods from zero", scale=1e3),
+    Case((4, 96, 257), "enough rows for every thread"),
+    Case((1, 768, 182), "BigVGAN, first stage, 0.5 s with its past", left_away=(5, 5), perf=True),
+    Case((1, 192, 1386), "BigVGAN, third stage, 0.5 s with its past", left_away=(5, 5), perf=True),
+    Case((1, 24, 11018), "BigVGAN, last stage, 0.5 s with its past", left_away=(5, 5), perf=True),
+)
+
+OPS = {
+    "snake": Op(ops.snake, reference.snake, _snake_inputs, SNAKE_CASES),
+    "snake_beta": Op(ops.snake_beta, reference.snake_beta, _snake_beta_inputs, SNAKE_BETA_CASES),
+}
 
 
 def cast(inputs: Inputs, device: str, dtype: torch.dtype) -> Inputs:
     """Inputs as the operation is given them; layouts are kept."""
-    return tuple(t.to(device=device, dtype=dtype) for t in inputs)
+    return tuple(t.to(device=device, dtype=dtype) if isinstance(t, Tensor) else t for t in inputs)

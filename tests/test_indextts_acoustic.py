@@ -22,7 +22,9 @@ from intone.server.engines.indextts.noise import frame_noise
 from intone.server.engines.indextts.streaming import AcousticState, ChunkPlan
 
 V2, V25 = tiny_config(Variant.V2), tiny_config(Variant.V25)
-PLAN = ChunkPlan(first_features=24, growth=1.5, max_features=40, lookahead_frames=10, prompt_frames=40, context_frames=30)
+PLAN = ChunkPlan(
+    first_features=24, growth=1.5, max_features=40, lookahead_frames=10, prompt_frames=40, context_frames=30
+)
 UNLIMITED = replace(PLAN, prompt_frames=None, context_frames=10**6)
 
 
@@ -130,7 +132,7 @@ def test_latents_of_version_2_are_those_of_the_published_layers_one_by_one() -> 
     codes, hidden = torch.randint(0, CODES, (11,), generator=generator), torch.randn(11, GPT_DIM, generator=generator)
     with torch.inference_mode():
         features = code_table(weights(book))[codes] + layers(hidden)
-        assert_close(model.source.of_codes(codes, hidden), model.regulator.content(features))
+        assert_close(model.source.of_codes(codes, hidden), model.regulator.content_in(features))
 
 
 @pytest.mark.parametrize(("config", "quantised"), [(V2, True), (V25, False)], ids=["v2", "v2.5"])
@@ -141,7 +143,7 @@ def test_a_recording_is_quantised_in_version_2_and_raw_in_2_5(config: Any, quant
     features = torch.randn(35, HIDDEN, generator=generator)
     prompt = model.prompt(torch.randn(BANDS, 60), features, torch.randn(STYLE))
     heard = FeatureQuantizer(config.codec, weights(book))(features.unsqueeze(0))[1][0] if quantised else features
-    expected, moments = model.regulator.whole(model.regulator.content(heard), 60)
+    expected, moments = model.regulator.whole(model.regulator.content_in(heard), 60)
     assert_close(prompt.condition, expected)
     assert_close(prompt.moments, moments.sums, 1e-9)
     assert prompt.heard().frames == 60
@@ -171,7 +173,9 @@ def test_a_recording_may_be_shorter_than_the_wavenet_s_context(speaker25: Speake
 # ---- noise ----------------------------------------------------------------------------------------------------------
 
 
-@given(first=st.integers(0, 5000), count=st.integers(0, 40), seed=st.integers(0, 2**64 - 1), bands=st.sampled_from([80, 7]))
+@given(
+    first=st.integers(0, 5000), count=st.integers(0, 40), seed=st.integers(0, 2**64 - 1), bands=st.sampled_from([80, 7])
+)
 @settings(max_examples=60, deadline=None)
 def test_noise_belongs_to_a_frame(first: int, count: int, seed: int, bands: int) -> None:
     part = frame_noise(seed, first, count, bands)

@@ -1,4 +1,4 @@
-"""The velocity field of IndexTTS's flow and its WaveNet: against the official package, and the savings that are exact."""
+"""The velocity field of IndexTTS's flow and its WaveNet: against the official package; savings that must be exact."""
 
 from collections.abc import Callable
 from typing import Any
@@ -79,7 +79,12 @@ def test_the_field_equals_the_official_one(
 
 
 def test_the_unguided_half_knows_nothing_but_the_noise(field: DiT) -> None:
-    given, content, style, x = noise(1, 2, 20, BANDS), noise(2, 2, 50, CHANNELS), noise(3, 2, STYLE), noise(4, 2, 30, BANDS)
+    given, content, style, x = (
+        noise(1, 2, 20, BANDS),
+        noise(2, 2, 50, CHANNELS),
+        noise(3, 2, STYLE),
+        noise(4, 2, 30, BANDS),
+    )
     time = field.modulations(torch.tensor([0.2]))[0]
     both = field.velocity(x, field.condition(given, content, style, guided=True), time)
     told = field.velocity(x, field.condition(given, content, style, guided=False), time)
@@ -90,7 +95,12 @@ def test_the_unguided_half_knows_nothing_but_the_noise(field: DiT) -> None:
 
 
 def test_rows_of_a_batch_do_not_know_each_other(field: DiT) -> None:
-    given, content, style, z = noise(1, 2, 20, BANDS), noise(2, 2, 50, CHANNELS), noise(3, 2, STYLE), noise(4, 2, 30, BANDS)
+    given, content, style, z = (
+        noise(1, 2, 20, BANDS),
+        noise(2, 2, 50, CHANNELS),
+        noise(3, 2, STYLE),
+        noise(4, 2, 30, BANDS),
+    )
     table = time_table(field, 3, CPU)
     together = solve(field, z, field.condition(given, content, style, guided=True), 0.7, table)
     for row in range(2):

@@ -46,7 +46,7 @@ def content(rows: int, seed: int = 1) -> Tensor:
 def test_a_whole_unit_equals_the_official_one(official: dict[str, Tensor], features: int, frames: int) -> None:
     tensors = published(under(official, "w"), length_regulator.tensor_shapes(CONFIG))
     ours = LengthRegulator(CONFIG, weights(tensors))
-    found, _ = ours.whole(ours.content(official[f"in.{features}.{frames}"][0]), frames)
+    found, _ = ours.whole(ours.content_in(official[f"in.{features}.{frames}"][0]), frames)
     assert_close(found, official[f"out.{features}.{frames}"][0])
 
 
@@ -136,4 +136,4 @@ def test_moments_of_a_whole_are_sums_over_channels_and_frames(regulator: LengthR
 def test_projection_before_the_map_equals_projection_behind_it(regulator: LengthRegulator) -> None:
     features = torch.randn(9, HIDDEN, generator=torch.Generator().manual_seed(3))
     index = torch.tensor([0, 0, 1, 4, 8])
-    assert_close(regulator.content(features)[index], regulator.content(features[index]), 1e-6)
+    assert_close(regulator.content_in(features)[index], regulator.content_in(features[index]), 1e-6)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import torch
-from op_cases import OPS, Case, Op, cast
+from op_cases import OPS, Case, Inputs, Op, cast
 
 from intone.server import ops
-from intone.server.ops import native
+from intone.server.ops import native, reference
 
 # Largest |got - want| / (1 + |want|).
 TOLERANCE = {
@@ -36,7 +36,7 @@ ROWS = [
 ]
 
 
-def _inputs(op: Op, case: Case, device: str, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+def _inputs(op: Op, case: Case, device: str, dtype: torch.dtype) -> Inputs:
     return cast(op.inputs(case, torch.Generator().manual_seed(5)), device, dtype)
 
 
@@ -61,13 +61,16 @@ def test_op_is_its_reference(
     on_device(device, name)
     op = OPS[name]
     inputs = _inputs(op, case, device, dtype)
-    untouched = [t.clone() for t in inputs]
+    tensors = [t for t in inputs if isinstance(t, torch.Tensor)]
+    untouched = [t.clone() for t in tensors]
 
     got = op.call(*inputs)
 
-    assert got.dtype == dtype and got.stride() == inputs[0].stride()
-    assert all(torch.equal(t, before) for t, before in zip(inputs, untouched, strict=True))
-    want = op.reference(*(t.double() for t in inputs))
+    like = inputs[0] if got.shape == inputs[0].shape else torch.empty(got.shape)
+    assert got.dtype == dtype and got.stride() == like.stride()
+    assert all(torch.equal(t, before) for t, before in zip(tensors, untouched, strict=True))
+    want = op.reference(*cast(inputs, device, torch.float64))
+    assert got.shape == want.shape
     error = ((got.double() - want).abs() / (1 + want.abs())).flatten()
     if error.numel():
         worst = int(error.argmax())
@@ -109,6 +112,39 @@ def test_snake_is_the_same_on_any_number_of_threads() -> None:
     assert torch.equal(*results)
 
 
+def test_snake_beta_is_the_same_on_any_number_of_threads() -> None:
+    x = torch.randn(2, 64, 3001, generator=torch.Generator().manual_seed(1))
+    alpha, beta = torch.rand(2, 64, generator=torch.Generator().manual_seed(2)) + 0.5
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        results.append(ops.snake_beta(x, alpha, beta))
+    assert torch.equal(*results)
+
+
+def test_snake_beta_of_a_constant_is_as_without_anti_aliasing() -> None:
+    x = torch.full((1, 3, 40), 0.7)
+    alpha, beta = torch.tensor([0.5, 1.0, 2.0]), torch.tensor([2.0, 1.0, 0.25])
+    want = x + torch.sin(alpha[:, None] * x).square() / beta[:, None]
+    assert float((ops.snake_beta(x, alpha, beta) - want).abs().max()) <= 1e-6
+
+
+def test_snake_beta_reaches_as_far_as_it_says() -> None:
+    x = torch.randn(1, 1, 41, generator=torch.Generator().manual_seed(1))
+    other = x.clone()
+    other[..., 20] += 1.0
+    one = torch.ones(1)
+    touched = (ops.snake_beta(x, one, one) != ops.snake_beta(other, one, one))[0, 0].nonzero().flatten()
+    assert (int(touched[0]), int(touched[-1])) == (20 - ops.SNAKE_BETA_REACH, 20 + ops.SNAKE_BETA_REACH)
+
+
+def test_the_anti_alias_filter_passes_low_and_stops_high() -> None:
+    taps = reference.anti_alias_filter()
+    assert torch.equal(taps, taps.flip(0)) and abs(float(taps.sum()) - 1) < 1e-15
+    response = torch.fft.rfft(taps, 512).abs()
+    assert float((response[:52] - 1).abs().max()) < 0.13 and float(response[206:].max()) < 0.004
+
+
 X, ALPHA = torch.zeros(2, 3, 4), torch.ones(3)
 BAD = {
     "x has 2 dimensions": (X[0], ALPHA),
@@ -124,6 +160,24 @@ BAD = {
 def test_snake_refuses_and_names_the_argument(message: str) -> None:
     with pytest.raises(RuntimeError, match=f"snake: {message}"):
         ops.snake(*BAD[message])
+
+
+BAD_BETA = {
+    "x has 2 dimensions": (X[0], ALPHA, ALPHA, 0, 0),
+    "x has strides": (X.transpose(1, 2), ALPHA.new_ones(4), ALPHA.new_ones(4), 0, 0),
+    "x is Double": (X.double(), ALPHA.double(), ALPHA.double(), 0, 0),
+    "alpha has size 2 along axis 0, expected 3": (X, ALPHA[:2], ALPHA, 0, 0),
+    "beta has size 2 along axis 0, expected 3": (X, ALPHA, ALPHA[:2], 0, 0),
+    "beta is Half, expected Float as x": (X, ALPHA, ALPHA.half(), 0, 0),
+    "before is 3 and after is 2": (X, ALPHA, ALPHA, 3, 2),
+    "before is -1 and after is 0": (X, ALPHA, ALPHA, -1, 0),
+}
+
+
+@pytest.mark.parametrize("message", BAD_BETA)
+def test_snake_beta_refuses_and_names_the_argument(message: str) -> None:
+    with pytest.raises(RuntimeError, match=f"snake_beta: {message}"):
+        ops.snake_beta(*BAD_BETA[message])
 
 
 @pytest.fixture

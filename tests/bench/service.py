@@ -20,6 +20,7 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+
 from intone.proto import speech_pb2, speech_pb2_grpc
 from intone.server.app import serving
 from intone.server.config import Config

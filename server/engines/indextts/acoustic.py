@@ -1,6 +1,7 @@
-"""Codes to mel, a whole unit at a time, in the voice of a recording. Knows no text, no vocoder; `streaming.py` cuts it up.
+"""Codes to mel, a whole unit at a time, in the voice of a recording. Knows no text and no vocoder.
 
-codes → content (codec, or table and hidden states) → a condition for each mel frame → flow, after the recording's frames.
+codes → content (codec, or table and hidden states) → a condition for each mel frame → flow, going on from the
+recording's frames. `streaming.py` does the same in pieces.
 """
 
 from collections.abc import Mapping

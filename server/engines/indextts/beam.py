@@ -85,7 +85,7 @@ class Beams:
 def search(
     gpt: GPT, prefix: Tensor, seed: int, most: int, sampling: Sampling = OFFICIAL, width: int = BEAMS
 ) -> list[int]:
-    """Codes of a unit, without the stop code, at most `most`. `GPT.replay` gives the hidden states that go with them."""
+    """Codes of a unit, at most `most`, the stop code not among them; for hidden states see `GPT.replay`."""
     config = gpt.config
     unit, hidden = gpt.begin(prefix, most)
     units, rows = [copy.deepcopy(unit) for _ in range(width)], hidden.expand(width, -1)

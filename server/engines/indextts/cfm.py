@@ -38,9 +38,7 @@ def time_table(dit: DiT, steps: int, device: torch.device) -> TimeTable:
         times.append(time)
         lengths.append(end - time)
         time = time + lengths[-1]
-    return TimeTable(
-        tuple(float(length) for length in lengths), tuple(dit.modulations(torch.stack(times).to(device)))
-    )
+    return TimeTable(tuple(float(length) for length in lengths), tuple(dit.modulations(torch.stack(times).to(device))))
 
 
 def solve(dit: DiT, noise: Tensor, condition: Condition, guidance: float, table: TimeTable) -> Tensor:

@@ -1,7 +1,7 @@
-"""The semantic codec: codes to features at 50 Hz (IndexTTS-2.5), features to their quantised selves (2). Knows no speech.
+"""The semantic codec: codes to features at 50 Hz (IndexTTS-2.5), features to their quantised selves (2). No sound here.
 
 IndexTTS-2.5's EnhancedCodec and MaskGCT's RepCodec (arXiv 2409.00750) are the same nets: a Vocos backbone (ConvNeXt,
-arXiv 2306.00814) on either side of one factorised codebook (arXiv 2110.04627). Only the half that speaking needs is kept.
+arXiv 2306.00814) on either side of one factorised codebook (arXiv 2110.04627). Only what speaking needs is kept.
 """
 
 import math
@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.engines.indextts.config import CodecConfig, IndexTTSConfig, Variant
+from intone.server.engines.indextts.folding import weight_normed
 from intone.server.engines.indextts.layers import LayerNorm, Linear
 from intone.server.engines.weights import Weights
-from intone.server.nn.causal_conv import fold_weight_norm
 
 KERNEL = 7
 NORM_EPS = 1e-6
@@ -26,14 +26,14 @@ def tensor_shapes(config: IndexTTSConfig) -> dict[str, tuple[int, ...]]:
     codec = config.codec
     shapes: dict[str, tuple[int, ...]] = {
         f"{BOOK}.codebook.weight": (codec.codebook_size, codec.codebook_dim),
-        **_projection(f"{BOOK}.out_project", codec.hidden, codec.codebook_dim),
+        **_projection_shapes(f"{BOOK}.out_project", codec.hidden, codec.codebook_dim),
     }
     if config.variant is Variant.V25:
         up = {"up.weight": (codec.hidden, codec.hidden, 3), "up.bias": (codec.hidden,)}
         return {**shapes, **_tower_shapes(codec, "decoder"), **up}
     return {
         **shapes,
-        **_projection(f"{BOOK}.in_project", codec.codebook_dim, codec.hidden),
+        **_projection_shapes(f"{BOOK}.in_project", codec.codebook_dim, codec.hidden),
         **_tower_shapes(codec, "encoder"),
     }
 
@@ -61,7 +61,7 @@ def random_tensors(config: IndexTTSConfig, generator: torch.Generator) -> dict[s
     return tensors
 
 
-def _projection(name: str, out: int, into: int) -> dict[str, tuple[int, ...]]:
+def _projection_shapes(name: str, out: int, into: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight_g": (out, 1, 1), f"{name}.weight_v": (out, into, 1), f"{name}.bias": (out,)}
 
 
@@ -144,7 +144,7 @@ class FeatureQuantizer:
     def __init__(self, config: CodecConfig, weights: Weights) -> None:
         self._table = code_table(weights)
         self._tower = Tower(weights.scope("encoder"), config.vocos_layers)
-        self._into = _weight_normed(weights, f"{BOOK}.in_project")
+        self._into = _projection(weights, f"{BOOK}.in_project")
         self._directions = functional.normalize(weights[f"{BOOK}.codebook.weight"], dim=1)  # [K, D]
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,12 +158,11 @@ class FeatureQuantizer:
 
 def code_table(weights: Weights) -> Tensor:
     """What every code stands for, `[K, H]`: its codebook row, projected out of the small space codes live in."""
-    return _weight_normed(weights, f"{BOOK}.out_project")(weights[f"{BOOK}.codebook.weight"])
+    return _projection(weights, f"{BOOK}.out_project")(weights[f"{BOOK}.codebook.weight"])
 
 
-def _weight_normed(weights: Weights, name: str) -> Linear:
-    weight = fold_weight_norm(weights[f"{name}.weight_g"], weights[f"{name}.weight_v"])
-    return Linear(weight[:, :, 0], weights[f"{name}.bias"])
+def _projection(weights: Weights, name: str) -> Linear:
+    return Linear(weight_normed(weights, name)[:, :, 0], weights[f"{name}.bias"])
 
 
 def _block(weights: Weights) -> ConvNeXtBlock:

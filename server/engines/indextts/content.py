@@ -1,6 +1,6 @@
-"""What the length regulator takes, from codes: by the codec's decoder (2.5), or by a table and the GPT's hidden states (2).
+"""From codes to what the length regulator takes: by the codec's decoder (2.5), or by a table and hidden states (2).
 
-Knows nothing of frames. Where linear layers follow each other they are one layer, the regulator's first included.
+Knows nothing of frames or of where codes come from. Where linear layers follow each other they are one layer, the regulator's first included.
 """
 
 from typing import Protocol
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from intone.server.engines.indextts.codec import CodecDecoder, FeatureQuantizer, code_table
 from intone.server.engines.indextts.config import IndexTTSConfig, Variant
+from intone.server.engines.indextts.folding import chained
 from intone.server.engines.indextts.layers import Linear
 from intone.server.engines.indextts.length_regulator import LengthRegulator
 from intone.server.engines.weights import Weights
@@ -80,7 +81,7 @@ class LatentContent:
         self._quantizer = FeatureQuantizer(config.codec, codec)
         self._latent = regulator.content_in
         for index in reversed(range(len(LATENT_WIDTHS) + 1)):
-            self._latent = Linear.read(latent, str(index)).then(self._latent)
+            self._latent = chained(Linear.read(latent, str(index)), self._latent)
         self._table = functional.linear(code_table(codec), regulator.content_in.weight)  # [codes, C]
 
     def of_codes(self, codes: Tensor, hidden: Tensor | None) -> Tensor:

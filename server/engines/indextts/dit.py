@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.engines.indextts.config import ENGINE, DiTConfig, WaveNetConfig
-from intone.server.engines.indextts.dit_shapes import TIME_WAVES
+from intone.server.engines.indextts.folding import chained, weight_normed
+from intone.server.engines.indextts.layers import Linear
 from intone.server.engines.indextts.wavenet import WaveNet
 from intone.server.engines.weights import Weights
 from intone.server.errors import CheckpointError
 from intone.server.nn.attention import attend
-from intone.server.nn.causal_conv import fold_weight_norm
 from intone.server.nn.rope import RopeTable, longrope_table
 
 MAX_FRAMES = 16384  # the recording's and the speech's together
@@ -25,8 +25,6 @@ ROPE_THETA = 10000.0
 TIME_SCALE = 1000.0
 NORM_EPS = 1e-5
 LAST_NORM_EPS = 1e-6
-
-Linear = tuple[Tensor, Tensor | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Layer:
     out: Tensor  # [D, D]
     gate_up: Tensor  # [2F, D]
     down: Tensor  # [D, F]
-    skip: tuple[Tensor, Tensor] | None  # [D, 2D], [D]
+    skip: Linear | None  # 2D → D
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +82,20 @@ class DiT:
         self._head_dim = config.hidden // config.heads
         self._wavenet = WaveNet(wavenet, weights.scope("wavenet"))
         self._layers = tuple(_layer(weights, index, config) for index in range(config.depth))
-        self._norms = _norms(weights.scope("transformer"), config.depth)
-        self._last_norm = _linear(weights, "final_layer.adaLN_modulation.1")
-        self._times = tuple(_time_mlp(weights.scope(name)) for name in ("t_embedder", "t_embedder2"))
+        self._norm_in, self._gains = _norms(weights.scope("transformer"), config.depth)
+        self._last_norm_in = Linear.read(weights, "final_layer.adaLN_modulation.1")
+        self._times = tuple(TimeEmbedding.read(weights.scope(name)) for name in ("t_embedder", "t_embedder2"))
         self._merge = _merge(weights, config)
         self._tail_in, self._tail_out = _tail(weights)
-        device = self._tail_in[0].device
         ones = [1.0] * (self._head_dim // 2)
-        self._rope = longrope_table(MAX_FRAMES, self._head_dim, ROPE_THETA, ones, 1.0, device)
+        self._rope = longrope_table(MAX_FRAMES, self._head_dim, ROPE_THETA, ones, 1.0, self._gains.device)
 
     def modulations(self, times: Tensor) -> list[Modulation]:
         """One for each of the E `times` `[E]`, 0 (noise) to 1 (speech), float32."""
         first, second = (embed(times) for embed in self._times)
-        weight, bias, gains = self._norms
-        norms = functional.linear(first, weight, bias).unflatten(1, (-1, 2, gains.shape[1]))  # [E, 2L + 1, 2, D]
-        norms = torch.stack((norms[:, :, 0] * gains, norms[:, :, 1]), dim=2)
-        shift, scale = functional.linear(functional.silu(first), *self._last_norm).chunk(2, dim=1)
+        norms = self._norm_in(first).unflatten(1, (-1, 2, self._gains.shape[1]))  # [E, 2L + 1, 2, D]
+        norms = torch.stack((norms[:, :, 0] * self._gains, norms[:, :, 1]), dim=2)
+        shift, scale = self._last_norm_in(functional.silu(first)).chunk(2, dim=1)
         last = torch.stack((1 + scale, shift), dim=1)
         gates = self._wavenet.gates(second)
         return [Modulation(*parts) for parts in zip(norms, last, gates, strict=True)]
@@ -113,11 +109,12 @@ class DiT:
         frames = content.shape[1]
         if frames > MAX_FRAMES:
             raise ValueError(f"{frames} mel frames, recording included; at most {MAX_FRAMES}")
-        rows = functional.linear(content, self._merge.content) + functional.linear(style, self._merge.style).unsqueeze(1)
-        rows[:, : prompt.shape[1]] += functional.linear(prompt, self._merge.prompt)
-        if guided:
-            rows = torch.cat((rows, torch.zeros_like(rows)))
-        return Condition(rows + self._merge.bias, prompt.shape[1])
+        merge = self._merge
+        rows = merge.content(content) + functional.linear(style, merge.style).unsqueeze(1)
+        rows[:, : prompt.shape[1]] += functional.linear(prompt, merge.prompt)
+        if guided:  # the layer's answer to nothing is its bias
+            rows = torch.cat((rows, merge.content(torch.zeros_like(content))))
+        return Condition(rows, prompt.shape[1])
 
     def velocity(self, x: Tensor, condition: Condition, time: Modulation) -> Tensor:
         """Noisy mel frames `[B, T - P, M]` → where each of them goes, `[R, T - P, M]`."""
@@ -129,11 +126,11 @@ class DiT:
         first = max(0, prompt - self._wavenet.context_frames)
         h = self._transform(h, first, time.norms)
         held = torch.cat((x.new_zeros(x.shape[0], prompt - first, x.shape[2]), x), dim=1).repeat(copies, 1, 1)
-        bent, straight = functional.linear(torch.cat((h, held), dim=2), *self._tail_in).chunk(2, dim=2)
+        bent, straight = self._tail_in(torch.cat((h, held), dim=2)).chunk(2, dim=2)
         y = self._wavenet(bent.transpose(1, 2), time.gates).transpose(1, 2)
         y = y[:, frames - first - x.shape[1] :] + straight[:, prompt - first :]
         y = functional.layer_norm(y, y.shape[2:], time.last[0], time.last[1], LAST_NORM_EPS)
-        return functional.linear(y, *self._tail_out)
+        return self._tail_out(y)
 
     def _transform(self, h: Tensor, first: int, norms: Tensor) -> Tensor:
         """All layers and the last norm; rows `first` and on of the result, `[R, T - first, D]`."""
@@ -142,7 +139,7 @@ class DiT:
         kept: list[Tensor] = []
         for index, layer in enumerate(self._layers):
             if layer.skip is not None:
-                h = functional.linear(torch.cat((h, kept.pop()), dim=2), *layer.skip)
+                h = layer.skip(torch.cat((h, kept.pop()), dim=2))
             h = self._apply(layer, h, first if index == depth - 1 else 0, rope, norms[2 * index : 2 * index + 2])
             if index < depth // 2:
                 kept.append(h)
@@ -163,40 +160,37 @@ class DiT:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """The linear layer that merges all inputs of a frame, by input, with the projection of the conditions folded in."""
+    """The linear layer that merges all inputs of a frame, by input; conditions are projected first, in the same go."""
 
     noisy: Tensor  # [D, M]
     prompt: Tensor  # [D, M]
-    content: Tensor  # [D, C]
     style: Tensor  # [D, S]
-    bias: Tensor  # [D]
+    content: Linear  # C → D, with the bias of them all
 
 
 @dataclass(frozen=True, slots=True)
 class TimeEmbedding:
-    """Waves of a time, through two layers: times `[E]` → `[E, D]`."""
+    """Waves of a time, through two layers."""
 
-    rates: Tensor
-    into: tuple[Tensor, Tensor]
-    out: tuple[Tensor, Tensor]
+    rates: Tensor  # [TIME_WAVES]
+    into: Linear
+    out: Linear
+
+    @classmethod
+    def read(cls, weights: Weights) -> "TimeEmbedding":
+        """By published name."""
+        return cls(weights["freqs"], Linear.read(weights, "mlp.0"), Linear.read(weights, "mlp.2"))
 
     def __call__(self, times: Tensor) -> Tensor:
+        """Times `[E]` → `[E, D]`."""
         angles = TIME_SCALE * times.unsqueeze(1) * self.rates
         waves = torch.cat((angles.cos(), angles.sin()), dim=1)
-        return functional.linear(functional.silu(functional.linear(waves, *self.into)), *self.out)
+        return self.out(functional.silu(self.into(waves)))
 
 
 def _modulated(h: Tensor, norm: Tensor) -> Tensor:
-    """Adaptive root mean square norm of `[R, T, D]`; `norm` is scale and shift. The scale stands alone, it is no 1 + x."""
+    """Adaptive root mean square norm of `[R, T, D]`; `norm` is scale and shift, and the scale is not 1 plus something."""
     return torch.addcmul(norm[1], functional.rms_norm(h, h.shape[2:], None, NORM_EPS), norm[0])
-
-
-def _linear(weights: Weights, name: str) -> tuple[Tensor, Tensor]:
-    return weights[f"{name}.weight"], weights[f"{name}.bias"]
-
-
-def _time_mlp(weights: Weights) -> TimeEmbedding:
-    return TimeEmbedding(weights["freqs"].view(TIME_WAVES), _linear(weights, "mlp.0"), _linear(weights, "mlp.2"))
 
 
 def _layer(weights: Weights, index: int, config: DiTConfig) -> Layer:
@@ -207,7 +201,7 @@ def _layer(weights: Weights, index: int, config: DiTConfig) -> Layer:
         out=inner["attention.wo.weight"],
         gate_up=inner.fused("feed_forward.w1.weight", "feed_forward.w3.weight"),
         down=inner["feed_forward.w2.weight"],
-        skip=_linear(inner, "skip_in_linear") if index > config.depth // 2 else None,
+        skip=Linear.read(inner, "skip_in_linear") if index > config.depth // 2 else None,
     )
 
 
@@ -220,35 +214,25 @@ def _halved(rows: Tensor, heads: int) -> Tensor:
     return pairs.transpose(1, 2).reshape(rows.shape)
 
 
-def _norms(weights: Weights, depth: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What makes scales and shifts of a time, all norms in one: weight, bias, and the gains `[2 · depth + 1, D]`."""
+def _norms(weights: Weights, depth: int) -> tuple[Linear, Tensor]:
+    """What makes scales and shifts of a time, all norms in one layer; and their gains, `[2 · depth + 1, D]`."""
     names = [f"layers.{i}.{kind}_norm" for i in range(depth) for kind in ("attention", "ffn")] + ["norm"]
     weight = weights.fused(*(f"{name}.project_layer.weight" for name in names))
     bias = weights.fused(*(f"{name}.project_layer.bias" for name in names))
-    return weight, bias, torch.stack([weights[f"{name}.norm.weight"] for name in names])
+    return Linear(weight, bias), torch.stack([weights[f"{name}.norm.weight"] for name in names])
 
 
 def _merge(weights: Weights, config: DiTConfig) -> Merge:
-    joint, bias = _linear(weights, "cond_x_merge_linear")
-    content, content_bias = _linear(weights, "cond_projection")
     sizes = [config.mel_bands, config.mel_bands, config.hidden, config.style_dim]
-    noisy, prompt, projected, style = joint.split(sizes, dim=1)
-    folded = (projected.double() @ content.double()).to(joint.dtype)
-    return Merge(noisy, prompt, folded, style, bias + projected @ content_bias)
+    parts = weights["cond_x_merge_linear.weight"].split(sizes, dim=1)
+    noisy, prompt, projected, style = (part.contiguous() for part in parts)
+    content = chained(Linear.read(weights, "cond_projection"), Linear(projected, weights["cond_x_merge_linear.bias"]))
+    return Merge(noisy, prompt, style, content)
 
 
-def _tail(weights: Weights) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _tail(weights: Weights) -> tuple[Linear, Linear]:
     """Before the WaveNet: [its input; the way round it] from [hidden, noisy mel]. Behind it: mel from hidden."""
-    skip = _linear(weights, "skip_linear")
-    both = weights.fused("conv1.weight", "res_projection.weight"), weights.fused("conv1.bias", "res_projection.bias")
-    last = weights.scope("final_layer.linear")
-    gain, direction = (last[name].unsqueeze(2) for name in ("weight_g", "weight_v"))
-    middle = fold_weight_norm(gain, direction)[:, :, 0], last["bias"]
-    out, out_bias = _linear(weights, "conv2")
-    return _chained(skip, both), _chained(middle, (out[:, :, 0], out_bias))
-
-
-def _chained(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Two linear layers with nothing between them as one."""
-    (a, a_bias), (b, b_bias) = (tuple(part.double() for part in layer) for layer in (first, second))
-    return (b @ a).to(first[0].dtype), (b @ a_bias + b_bias).to(first[0].dtype)
+    names = ("conv1", "res_projection")
+    both = Linear(weights.fused(*(f"{n}.weight" for n in names)), weights.fused(*(f"{n}.bias" for n in names)))
+    last = Linear(weight_normed(weights, "final_layer.linear"), weights["final_layer.linear.bias"])
+    return chained(Linear.read(weights, "skip_linear"), both), chained(last, Linear.read(weights, "conv2"))

@@ -78,6 +78,10 @@ def random_tensors(config: DiTConfig, wavenet_config: WaveNetConfig, generator: 
         elif len(shape) == 1:
             tensors[name] = 0.02 * noise
         else:
-            weak = 0.3 if "norm.project_layer" in name or "adaLN" in name or name.endswith(("wo.weight", "w2.weight")) else 1
+            weak = (
+                0.3
+                if "norm.project_layer" in name or "adaLN" in name or name.endswith(("wo.weight", "w2.weight"))
+                else 1
+            )
             tensors[name] = weak * noise * math.prod(shape[1:]) ** -0.5
     return tensors

@@ -1,4 +1,4 @@
-"""The length regulator: semantic features at 50 Hz to one condition for each mel frame. Knows nothing of codes or flows.
+"""The length regulator: semantic features at 50 Hz to a condition for each mel frame. Knows nothing of codes or flows.
 
 Its norms take mean and variance over all channels and all frames. A stream has not seen all frames, so the sums behind
 them are a value that the caller keeps: seeded with the voice's recording, then added to.

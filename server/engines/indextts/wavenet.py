@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.engines.indextts.config import WaveNetConfig
+from intone.server.engines.indextts.folding import weight_normed
 from intone.server.engines.indextts.layers import Linear
 from intone.server.engines.weights import Weights
-from intone.server.nn.causal_conv import fold_weight_norm
 
 
 def tensor_shapes(config: WaveNetConfig) -> dict[str, tuple[int, ...]]:
@@ -90,5 +90,5 @@ def _conv_shapes(name: str, out: int, into: int, kernel: int) -> dict[str, tuple
 
 
 def _conv(weights: Weights, name: str) -> tuple[Tensor, Tensor]:
-    inner = weights.scope(f"{name}.conv.conv")
-    return fold_weight_norm(inner["weight_g"], inner["weight_v"]), inner["bias"]
+    full = f"{name}.conv.conv"
+    return weight_normed(weights, full), weights[f"{full}.bias"]

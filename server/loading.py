@@ -1,0 +1,51 @@
+"""Which engines the settings name, and how each is loaded. Knows nothing of serving."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from intone.server.config import Config, ConfigError
+from intone.server.engines.base import Engine
+
+Progress = Callable[[str, float], None]
+"""Told an engine's name and how much of it is loaded, 0 to 1."""
+
+
+def loaders(config: Config, progress: Progress | None = None) -> dict[str, Callable[[], Engine]]:
+    """How to load each engine, by name; each is called on the engine's own thread.
+
+    Raises:
+        ConfigError: no engine is named.
+    """
+    threads = config.threads or os.cpu_count() or 1
+    found: dict[str, Callable[[], Engine]] = {}
+    if config.voxcpm:
+        found["voxcpm"] = partial(_load_voxcpm, config, threads, progress)
+    if config.starter:
+        found["starter"] = partial(_load_starter, threads)
+    if not found:
+        raise ConfigError("there is no engine to load: give --voxcpm FOLDER, or leave --no-starter out")
+    return found
+
+
+def _load_voxcpm(config: Config, threads: int, progress: Progress | None) -> Engine:
+    # Torch takes a second to import: a server with the starter voice alone does without it.
+    from intone.server import ops
+    from intone.server.engines.voxcpm.engine import VoxCPMEngine
+
+    ops.ensure_built()  # now, not in the first sentence
+    told = None if progress is None else partial(progress, "voxcpm")
+    if config.random_weights:
+        return VoxCPMEngine.random(config.voxcpm, dtype=config.dtype, threads=threads, progress=told)
+    folder, lora = Path(config.voxcpm).expanduser(), Path(config.voxcpm_lora).expanduser()
+    return VoxCPMEngine.load(
+        folder, dtype=config.dtype, threads=threads, lora=lora if config.voxcpm_lora else None, progress=told
+    )
+
+
+def _load_starter(threads: int) -> Engine:
+    # Brings onnxruntime, which a server without the starter voice need not have installed.
+    from intone.server.engines.starter import StarterEngine
+
+    return StarterEngine.load(threads)
