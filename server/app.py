@@ -90,37 +90,38 @@ async def serving(
         ConfigError: a setting cannot be used.
         CheckpointError: a model folder cannot be used.
     """
-    credentials = _credentials(config) if config.tls_certificate else None  # loading may take minutes; this comes first
+    # Loading may take minutes: what can fail at once comes first.
+    chosen = loaders(config, progress) if engines is None else engines
+    credentials = _credentials(config) if config.tls_certificate else None
+    interceptors: list[Any] = [BearerToken(config.token)] if config.token else []
+    server = grpc.aio.server(interceptors=[*interceptors, Decoding()], options=CHANNEL_OPTIONS)
+    port = _bind(server, config, credentials)
     workers: dict[str, Worker] = {}
     app = None
     try:
-        for name, load in (loaders(config, progress) if engines is None else engines).items():
+        for name, load in chosen.items():
             log.info("loading %s", name)
             workers[name] = await Worker.launch(name, load, config.max_batch)
             log.info("loaded %s: %s, on %s", name, workers[name].info.model, workers[name].info.device)
-        app = await _start(config, workers, credentials)
+        app = await _start(server, port, config, workers)
         yield app
     finally:
-        if app is not None:
-            await app.stop(0)
+        await (server.stop(0) if app is None else app.stop(0))
         for worker in workers.values():
             worker.close()
 
 
-async def _start(config: Config, workers: dict[str, Worker], credentials: Any) -> App:
+async def _start(server: Any, port: int, config: Config, workers: dict[str, Worker]) -> App:
     store = _voices(config)
     await _refit(store, workers)
     _check_default_voice(config, store)
     metrics = Metrics()
-    interceptors: list[Any] = [BearerToken(config.token)] if config.token else []
-    server = grpc.aio.server(interceptors=[*interceptors, Decoding()], options=CHANNEL_OPTIONS)
     service = SpeechService(config, _services(config, workers, store), metrics)
     speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(config, store, workers), server)
     health = Health(SERVICES)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
-    port = _bind(server, config, credentials)
     _serve_metrics(metrics, config)
     await server.start()
     return App(server, port, health, metrics, service, config.drain_s)
@@ -142,12 +143,13 @@ def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> 
         workers=workers,
         router=Router(config.default_engine, config.emotion_threshold),
         find_voice=lambda name: store.get(name, "voice"),
-        segmenter=lambda normalize: Segmenter(
-            normalizers[normalize],
+        segmenter=lambda: Segmenter(
             first_unit_min_characters=config.first_unit_characters,
             unit_min_characters=min(20, config.max_unit_characters - 1),
             unit_max_characters=config.max_unit_characters,
         ),
+        # On a thread: milliseconds a sentence, which would hold up every stream.
+        normalize=lambda text, wanted: asyncio.to_thread(normalizers[wanted], text),
         draw_seed=lambda: secrets.randbits(63),
         clock=asyncio.get_running_loop().time,
         max_open_utterances=config.max_open_utterances,

@@ -152,14 +152,14 @@ class Unit:
         index: counts the units of the utterance from 0.
         start, end: where it stands in the utterance's text, in characters; consecutive units join without a gap.
         text: those characters, as received.
-        spoken: the same, normalized: what the engine is given. Empty when there is nothing to speak in it.
+        speakable: whether there is a letter or a digit in it.
     """
 
     index: int
     start: int
     end: int
     text: str
-    spoken: str
+    speakable: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,6 @@ A cut depends on the characters alone, never on how they were dealt out to `push
 answer to events outside the text, make a difference.
 """
 
-from collections.abc import Callable
-
 from intone.server.boundaries import Ends, judge, last_cut, next_mark, word_border
 from intone.server.domain import Unit
 from intone.server.text import speakable, weight
@@ -16,19 +14,17 @@ class Segmenter:
 
     The first unit may be a clause; later ones are whole sentences, small ones joined with what follows. Sizes are in
     Latin characters; an ideograph or kana counts two. Text with nothing to speak in it joins the unit after it and
-    stands alone, with `spoken` empty, only where none follows.
+    stands alone only where none follows.
     """
 
     def __init__(
         self,
-        normalize: Callable[[str], str],
         *,
         first_unit_min_characters: int = 12,
         unit_min_characters: int = 20,
         unit_max_characters: int = 200,
     ) -> None:
         assert unit_max_characters >= 2, unit_max_characters  # one ideograph must fit
-        self._normalize = normalize
         self._first_unit_min_characters = first_unit_min_characters
         self._unit_min_characters = unit_min_characters
         self._unit_max_characters = unit_max_characters
@@ -101,8 +97,7 @@ class Segmenter:
     def _take(self, length: int) -> Unit:
         """Make a unit of the first `length` characters pending."""
         text, self._pending = self._pending[:length], self._pending[length:]
-        spoken = self._normalize(text) if speakable(text) else ""
-        unit = Unit(self._count, self._start, self._start + length, text, spoken if speakable(spoken) else "")
+        unit = Unit(self._count, self._start, self._start + length, text, speakable(text))
         self._start += length
         self._count += 1
         self._looked = 0

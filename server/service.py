@@ -214,9 +214,9 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         limit_s = self._config.idle_timeout_s
         while True:
             left_s = session.active_s + limit_s - self._services.clock()
-            if left_s <= 0 and session.idle:
+            if left_s <= 0:
                 break
-            await asyncio.sleep(left_s if left_s > 0 else limit_s)
+            await asyncio.sleep(left_s)
         words = f"nothing happened on this stream for {limit_s:g} s"
         session.fail(CallerError("", words, Fault.TIMEOUT))
 

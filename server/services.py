@@ -1,6 +1,6 @@
 """What all sessions of a server share, handed to each when it is made. No policy, no state."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from intone.server.domain import Emotion, Voice
@@ -19,8 +19,9 @@ class Services:
     workers: Mapping[str, Worker]
     router: Router
     find_voice: Callable[[str], Voice]
-    segmenter: Callable[[bool], Segmenter]
-    """Makes a segmenter, normalizing or not."""
+    segmenter: Callable[[], Segmenter]
+    normalize: Callable[[str, bool], Awaitable[str]]
+    """A unit's text as it is spoken; False leaves numbers and symbols as they are."""
     draw_seed: Callable[[], int]
     clock: Callable[[], float]
     max_open_utterances: int
@@ -45,6 +46,6 @@ class Services:
             piece.emotion or settings.emotion or Emotion(),
             options,
             self.draw_seed() if options.seed is None else options.seed,
-            self.segmenter(settings.normalize),
+            self.segmenter(),
             self.clock,
         )

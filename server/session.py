@@ -62,11 +62,6 @@ class Session:
             words = "this server has no fillers yet: a wait is silent"
             self._outbox.put_urgent(Notice(WarningCode.FILLER_UNAVAILABLE, words))
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is open: no text is awaited and nothing is left to be said."""
-        return not self._open
-
     # ---- from the client
 
     def receive(self, event: ClientEvent) -> None:
@@ -189,6 +184,8 @@ class Session:
             except CallerError as error:  # an interruption must not fail for a wrong number
                 self._outbox.put_urgent(Refused(error, cancel.utterance_id))
         targets = [cancel.utterance_id] if cancel.utterance_id else [*self._playing(), *self._open]
+        if not targets:
+            self._outbox.put_urgent(Notice(WarningCode.UTTERANCE_ENDED, "nothing is being spoken or played"))
         for utterance_id in targets:
             if utterance_id in self._open or utterance_id in self._playing():
                 self._interrupt(utterance_id)

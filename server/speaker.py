@@ -26,7 +26,7 @@ from intone.server.outbox import Outbox
 from intone.server.pacing import Playback
 from intone.server.router import Candidate, Route
 from intone.server.services import Services
-from intone.server.text import has_cjk
+from intone.server.text import has_cjk, speakable
 from intone.server.utterance import Utterance
 from intone.server.worker import Worker
 
@@ -67,8 +67,10 @@ class Speaker:
                 break
             if isinstance(piece, Flush):
                 stage.outbox.put("", Flushed(piece.flush_id))
-            elif piece.spoken:
-                await self._speak(piece)
+            elif piece.speakable:
+                spoken = await stage.services.normalize(piece.text, stage.settings.normalize)
+                if speakable(spoken):
+                    await self._speak(piece, spoken)
         self._finish()
 
     def _finish(self) -> None:
@@ -88,7 +90,7 @@ class Speaker:
 
     # ---- one unit
 
-    async def _speak(self, unit: Unit) -> None:
+    async def _speak(self, unit: Unit, spoken: str) -> None:
         """Speak a unit with the engine of its route; where that one fails before it was heard, with the next."""
         self._spoke = True
         tried: set[str] = set()
@@ -98,7 +100,7 @@ class Speaker:
                 if route.engine in tried:
                     raise EngineError(route.engine, "no other engine is left to speak")
                 tried.add(route.engine)
-                await self._run_job(unit, route.engine)
+                await self._run_job(unit, spoken, route.engine)
                 return
             except CallerError as error:
                 self._lost = CallerError("text.delta", error.words, Fault.PRECONDITION)
@@ -164,10 +166,10 @@ class Speaker:
         self._warn(WarningCode.VOICE_SUBSTITUTED, words)
         return None
 
-    async def _run_job(self, unit: Unit, engine: str) -> None:
+    async def _run_job(self, unit: Unit, spoken: str, engine: str) -> None:
         worker, utterance = self._stage.services.workers[engine], self._utterance
         request = SpeakRequest(
-            unit.spoken,
+            spoken,
             unit_seed(utterance.seed, unit.index),
             self._prepared(worker),
             utterance.emotion,

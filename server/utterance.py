@@ -128,7 +128,7 @@ class Utterance:
             self._changed.set()
 
     def _queue(self, units: list[Unit]) -> None:
-        if self.account.ready_s is None and any(unit.spoken for unit in units):
+        if self.account.ready_s is None and any(unit.speakable for unit in units):
             self.account.ready_s = self._last_text_s
         self._pieces.extend(units)
         self._changed.set()

@@ -52,9 +52,12 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         async with answering(context):
             config, data = await self._upload(request_iterator)
             recording = await asyncio.to_thread(self._recording, data, config.transcript)
-            prepared, warnings = await prepare(recording, self._workers)
-            voice = build_voice(config.name, recording, prepared, time.time())
-            await asyncio.to_thread(self._store.add, voice, config.replace)
+            try:
+                prepared, warnings = await prepare(recording, self._workers)
+                voice = build_voice(config.name, recording, prepared, time.time())
+                await asyncio.to_thread(self._store.add, voice, config.replace)
+            except CallerError as error:  # engines and the store know the fields, not the message that holds them
+                raise (error.under("config") if error.field in ("name", "transcript") else error) from None
             log.info("voice %s made of %d ms for %s", voice.name, recording.duration_ms, ", ".join(prepared))
             return voice_pb2.CreateVoiceResponse(voice=self._message(voice), warnings=warnings)
         raise AssertionError("abort always raises")

@@ -1,7 +1,7 @@
 """Stand-ins that are scripted by data: an engine for the real worker, and a worker for virtual time.
 
-Both speak a text as one sample value after another, `MS_PER_CHARACTER` each, so that a test can tell from the audio which
-text it is, whether anything is missing, and whether it came twice.
+Both speak a text as one sample value after another, `MS_PER_CHARACTER` each, so that a test can tell from the audio
+which text it is, whether anything is missing, and whether it came twice.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
 from intone.server.errors import CallerError, EngineError
 

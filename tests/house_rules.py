@@ -26,7 +26,6 @@ LAYERS = [
     (5, "intone.server.voice_service"),
     (5, "intone.server.interceptors"),
     (5, "intone.server.health"),
-    (5, "intone.server.health"),
     (5, "intone.server.wire"),
     (4, "intone.server.session"),
     (2, "intone.server.engines.voxcpm"),

@@ -18,6 +18,7 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[1]
 ORACLE = ROOT / "build" / "oracle-indextts"
 REQUIREMENTS = ROOT / "tests" / "oracle_indextts.txt"
+SHARED = ROOT / "tests" / "indextts_oracle.py"
 MAX_RELATIVE_ERROR = 1e-5
 """Of the largest value; float32 sums in another order differ by a few 1e-7."""
 
@@ -29,7 +30,8 @@ def golden(require: Callable[..., Any], group: str, script: str = "indextts_orac
     installed = (ORACLE / "indextts25").is_dir()
     require("oracle-indextts", installed, f"no oracle: see {REQUIREMENTS.relative_to(ROOT)}")
     path = ROOT / "tests" / script
-    digest = hashlib.sha256(path.read_bytes() + REQUIREMENTS.read_bytes()).hexdigest()[:16]
+    made_by = path.read_bytes() + SHARED.read_bytes() + REQUIREMENTS.read_bytes()
+    digest = hashlib.sha256(made_by).hexdigest()[:16]
     kept = ROOT / "build" / "golden-indextts" / f"{path.stem}-{group}-{digest}.safetensors"
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)

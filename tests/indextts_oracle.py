@@ -4,13 +4,8 @@ Called by `indextts_golden.py` in a process of its own; imports nothing of ours.
 all ones, biases not all zeros.
 """
 
-import base64
-import io
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 from safetensors.torch import save_file
@@ -39,20 +34,6 @@ TINY_GPT = {
     "mel_length_compression": 1024,
     "emo_condition_module": EMOTION_MODULE,
 }
-# What sentencepiece and tiktoken are asked to encode; the tests encode the same.
-SENTENCES = (
-    "Hello there, the other brother!",
-    'He said: "what\'s that?" -- 12345, 3.14',
-    "  two  spaces\nand a line",
-    "你好，世界！今天天气不错。",
-    "我们 mixed 中文 and English，ok?",
-    "こんにちは、せかい",
-    "¡Hola! ¿Qué tal, señor?",
-    "ﬁne ＡＢＣ １２３ ½ ㎏ é e\u0301 🙂 \u0000",
-    "the the the whether wither",
-    "",
-    " ",
-)
 
 
 def shaken(module: nn.Module, seed: int) -> nn.Module:
@@ -90,10 +71,16 @@ def tiny_gpt() -> nn.Module:
     return shaken(model, 1)
 
 
+def published(model: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """What a file holds: without the second names that decoding gives to the same tensors."""
+    second = (f"{prefix}.inference_model.", f"{prefix}.gpt.wte.")
+    return {name: tensor for name, tensor in weights(model, prefix).items() if not name.startswith(second)}
+
+
 def gpt() -> dict[str, Tensor]:
     """Greedy codes, and teacher-forced hidden states and logits of the same sequence (G1, G2)."""
     model = tiny_gpt()
-    found = {name: tensor for name, tensor in weights(model, "w").items() if not name.startswith("w.emo_cond")}
+    found = {name: tensor for name, tensor in published(model, "w").items() if not name.startswith("w.emo_cond")}
     style, emotion = noise(2, 1, 192), noise(3, 1, 64)
     for case, text, language in (("a", [5, 17, 250, 3, 299, 8], 1), ("b", [33], 7), ("c", list(range(2, 42)), 0)):
         ids, langs = torch.tensor([text]), torch.tensor([language])
@@ -152,7 +139,7 @@ def conditioning() -> dict[str, Tensor]:
     model = tiny_gpt()
     base, emotional = noise(9, 1, 80, 1024), noise(10, 1, 61, 1024)
     full = torch.tensor([1024])  # the length that the pipeline passes, whatever the clip
-    found |= weights(model, "gpt.w")
+    found |= published(model, "gpt.w")
     return found | {
         "gpt.in.base": base[0],
         "gpt.in.emotional": emotional[0],
@@ -210,111 +197,6 @@ def w2v_bert() -> dict[str, Tensor]:
     return found
 
 
-def sampling() -> dict[str, Tensor]:
-    """Processed scores in the official order, and the official beam scorer fed with given candidates (G3, G4)."""
-    from transformers.generation.beam_search import BeamSearchScorer
-    from transformers.generation.logits_process import (
-        LogitsProcessorList,
-        RepetitionPenaltyLogitsProcessor,
-        TemperatureLogitsWarper,
-        TopKLogitsWarper,
-        TopPLogitsWarper,
-    )
-
-    logits, seen = 4 * noise(16, 4, 200), torch.tensor([[1, 5, 5, 199, 150], [1, 2, 3, 4, 199], [1] * 5, [7] * 5])
-    found = {"in.logits": logits, "in.seen": seen}
-    settings = ((10.0, 0.8, 30, 0.8, 1), (1.5, 1.3, 5, 0.5, 2), (1.0, 1.0, 200, 0.95, 1), (3.0, 0.4, 50, 0.3, 2))
-    for case, (penalty, temperature, top_k, top_p, least) in enumerate(settings):
-        processors = LogitsProcessorList(
-            [
-                RepetitionPenaltyLogitsProcessor(penalty),
-                TemperatureLogitsWarper(temperature),
-                TopKLogitsWarper(top_k, min_tokens_to_keep=least),
-                TopPLogitsWarper(top_p, min_tokens_to_keep=least),
-            ]
-        )
-        found[f"{case}.in.settings"] = torch.tensor([penalty, temperature, top_k, top_p, least], dtype=torch.float64)
-        found[f"{case}.out"] = processors(seen, logits.clone()).softmax(-1)
-        found[f"{case}.out.of_logs"] = processors(seen, logits.log_softmax(-1))
-    beams, vocabulary, stop, steps = 3, 50, 9, 25
-    for case in range(4):
-        scorer = BeamSearchScorer(1, beams, torch.device("cpu"), length_penalty=0.0, do_early_stopping=False)
-        ids = torch.full((beams, 1), 8)
-        generator = torch.Generator().manual_seed(case)
-        scores = torch.zeros(beams)
-        for step in range(steps):
-            candidates = (scores.max() - 3 * torch.rand(2 * beams, generator=generator)).sort(descending=True).values
-            tokens = torch.randint(0, 14 if case % 2 else vocabulary, (2 * beams,), generator=generator)
-            parents = torch.randint(0, beams, (2 * beams,), generator=generator)
-            for name, tensor in (("scores", candidates), ("tokens", tokens), ("parents", parents)):
-                found[f"beam{case}.in.{name}.{step}"] = tensor
-            done = scorer.process(
-                ids,
-                candidates.unsqueeze(0),
-                tokens.unsqueeze(0),
-                parents.unsqueeze(0),
-                pad_token_id=stop,
-                eos_token_id=stop,
-                decoder_prompt_len=1,
-            )
-            scores = done["next_beam_scores"]
-            ids = torch.cat([ids[done["next_beam_indices"]], done["next_beam_tokens"].unsqueeze(1)], 1)
-            found[f"beam{case}.out.scores.{step}"] = scores
-            if scorer.is_done:
-                break
-        final = scorer.finalize(ids, scores, None, None, 100, stop, stop, decoder_prompt_len=1)
-        found[f"beam{case}.out.codes"] = final["sequences"][0, 1:]
-        found[f"beam{case}.out.steps"] = torch.tensor([step + 1])
-    return found
-
-
-def toy_ranks() -> bytes:
-    """A tiktoken file: all bytes in GPT-2's order, then some merges."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    tokens = [bytes([b]) for b in [*printable, *(b for b in range(256) if b not in printable)]]
-    tokens += [b"th", b"he", b"the", b" the", b"in", b"ing", b" w", b"er", b"wh", b"ther", "你".encode(), b"\xef\xbc"]
-    return b"".join(base64.b64encode(token) + b" %d\n" % rank for rank, token in enumerate(tokens))
-
-
-def as_bytes(content: bytes) -> Tensor:
-    return torch.tensor(list(content), dtype=torch.uint8)
-
-
-def text() -> dict[str, Tensor]:
-    """Both tokenizers, with toy vocabularies that come along (G19)."""
-    import sentencepiece
-    from indextts25.utils.tokenizer import get_encoding
-
-    found: dict[str, Tensor] = {"tiktoken.in": as_bytes(toy_ranks())}
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "toy.tiktoken").write_bytes(toy_ranks())
-        encoding = get_encoding("toy", model_dir=folder)
-    for index, sentence in enumerate(SENTENCES):
-        tagged = f"<|{'zh' if index % 2 else 'en'}|> {sentence}"
-        ids = encoding.encode(tagged, allowed_special="all")
-        found[f"tiktoken.out.{index}"] = torch.tensor([*ids, -1])
-    specials = sorted(encoding._special_tokens.items(), key=lambda item: item[1])
-    found["tiktoken.out.specials"] = as_bytes("\n".join(name for name, _ in specials).encode())
-    found["tiktoken.out.first_special"] = torch.tensor([specials[0][1]])
-    corpus = [s for s in SENTENCES if s.strip()] * 20 + ["THE QUICK BROWN FOX JUMPS OVER THE LAZY DOG"] * 10
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(corpus),
-        model_writer=model,
-        vocab_size=150,
-        model_type="bpe",
-        character_coverage=1.0,
-        user_defined_symbols=["<x>", "PIN1"],
-        minloglevel=2,
-    )
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    found["sentencepiece.in"] = as_bytes(model.getvalue())
-    for index, sentence in enumerate([*SENTENCES, "a PIN1 b<x>c", "zzz Ω unknown"]):
-        found[f"sentencepiece.in.{index}"] = as_bytes(sentence.encode())
-        found[f"sentencepiece.out.{index}"] = torch.tensor([*processor.encode(sentence), -1])
-    return found
-
-
 def folding() -> dict[str, Tensor]:
     """Weight norm of all kinds of layers, folded by the package (G18)."""
     from indextts25.utils.checkpoint import fold_weight_norm
@@ -329,22 +211,22 @@ def folding() -> dict[str, Tensor]:
     return found | {f"out.{name}": tensor for name, tensor in folded.items()}
 
 
-GROUPS: dict[str, Callable[[], dict[str, Tensor]]] = {
+Groups = dict[str, Callable[[], dict[str, Tensor]]]
+
+
+def main(groups: Groups, group: str, file: str) -> None:
+    with torch.inference_mode():
+        found = groups[group]()
+    save_file({name: tensor.clone().contiguous() for name, tensor in found.items()}, file)
+
+
+GROUPS: Groups = {
     "gpt": gpt,
     "conditioning": conditioning,
     "voice": voice,
     "w2v_bert": w2v_bert,
-    "sampling": sampling,
-    "text": text,
     "folding": folding,
 }
 
-
-def main(arguments: SimpleNamespace) -> None:
-    with torch.inference_mode():
-        found = GROUPS[arguments.group]()
-    save_file({name: tensor.clone().contiguous() for name, tensor in found.items()}, arguments.file)
-
-
 if __name__ == "__main__":
-    main(SimpleNamespace(group=sys.argv[1], file=sys.argv[2]))
+    main(GROUPS, *sys.argv[1:])

@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from fakes import ScriptedEngine
 
 from intone.server import config
+from intone.server.app import serving
 from intone.server.config import Config, ConfigError
 
 
@@ -123,7 +125,7 @@ def test_help_shows_every_setting(capsys):
 # ---- the command ----------------------------------------------------------------------------------------------------
 
 
-TINY = ("--no-starter", "--voxcpm", "nano", "--random-weights")
+TINY = ("--no-starter", "--voxcpm", "nano", "--random-weights", "--threads", "1")
 
 
 def refused(*arguments: str) -> str:
@@ -162,12 +164,24 @@ def test_port_in_use():
         assert f"cannot listen on 127.0.0.1:{port}" in said and "another server" in said
 
 
-def test_paths_that_cannot_be_written(tmp_path):
-    file = tmp_path / "file"
-    file.touch()
-    assert f"voices: cannot use the folder {file}" in refused(*TINY, "--voices", str(file))
-    assert "port_file: cannot write" in refused(*TINY, "--port-file", str(file / "port"))
+def test_port_file_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    assert "port_file: cannot write" in refused(*TINY, "--port-file", str(tmp_path / "file" / "port"))
 
 
-def test_unknown_default_voice():
-    assert "default_voice: " in refused(*TINY, "--default-voice", "nobody")
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"voices": __file__}, f"voices: cannot use the folder {__file__}"),
+        ({"default_voice": "nobody"}, "default_voice: .*nobody"),
+        ({"host": "no.such.host.invalid"}, "cannot listen on no.such.host.invalid:0"),
+    ],
+    ids=["voices", "default voice", "host"],
+)
+def test_settings_that_only_show_when_it_starts(run, setting, words):
+    async def main() -> None:
+        with pytest.raises(ConfigError, match=words):
+            async with serving(Config(port=0, **setting), {"starter": ScriptedEngine}):
+                raise AssertionError("it serves")
+
+    run(main())

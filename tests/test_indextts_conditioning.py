@@ -88,7 +88,8 @@ def test_resampling(voice: Goldens) -> None:
 
 
 def test_filter_bank(voice: Goldens) -> None:
-    assert_close(fbank(voice["audio.out.resampled"]), voice["audio.out.fbank"])
+    # In bands that hold a hundred-thousandth of a frame's energy rounding is that much larger; then the logarithm.
+    assert_close(fbank(voice["audio.out.resampled"]), voice["audio.out.fbank"], 1e-4)
 
 
 SMALL_W2V = W2vBertConfig(64, 96, 4, layers=2, kernel=7, left_positions=64, right_positions=8)

@@ -1,6 +1,7 @@
 """Where the listener is, and how far speech may run ahead."""
 
 import pytest
+
 from intone.server.errors import CallerError
 from intone.server.pacing import LeadLimiter, Playback
 

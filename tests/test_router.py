@@ -2,6 +2,7 @@
 
 import pytest
 from fakes import info
+
 from intone.server.domain import Emotion, Preference
 from intone.server.errors import EngineError
 from intone.server.events import RouteReason, WarningCode

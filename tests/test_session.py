@@ -165,6 +165,15 @@ def test_a_bad_piece_rejects_its_utterance_and_no_other(talk, more, field) -> No
     talk(body)
 
 
+def test_text_that_normalizes_to_nothing_is_rejected(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("u", "a", end=True)
+        await t.finish()
+        assert t.of(e.Done)[0].reason is e.DoneReason.REJECTED
+
+    talk(body, normalized={"a": " - "})
+
+
 def test_limits_reject_the_utterance(talk) -> None:  # type: ignore[no-untyped-def]
     async def body(t: Talk) -> None:
         t.text("long", "x" * 2001)

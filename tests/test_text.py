@@ -13,7 +13,7 @@ from intone.server.text import check_text, has_cjk, speakable, splits_character,
 
 
 def segmenter(**sizes):
-    return Segmenter(str.strip, **sizes)
+    return Segmenter(**sizes)
 
 
 def units_of(*deltas, **sizes):
@@ -160,7 +160,7 @@ def assert_tiles(units, text):
     assert [unit.index for unit in units] == list(range(len(units)))
     assert [unit.start for unit in units] == [0, *(unit.end for unit in units)][: len(units)]
     assert all(unit.text == text[unit.start : unit.end] and unit.text for unit in units)
-    assert all(bool(unit.spoken) == speakable(unit.text) for unit in units)
+    assert all(unit.speakable == speakable(unit.text) for unit in units)
 
 
 @settings(max_examples=200, deadline=None)
@@ -225,12 +225,8 @@ def test_flush_in_mid_sentence_and_after_it():
 
 def test_what_cannot_be_spoken_stands_alone_only_at_the_end():
     units = units_of("😀 Hello there. 🎉 ✨")
-    assert [(unit.text, unit.spoken) for unit in units] == [("😀 Hello there.", "😀 Hello there."), (" 🎉 ✨", "")]
-    assert [(unit.text, unit.spoken) for unit in units_of("...")] == [("...", "")]
-
-
-def test_what_the_normalizer_leaves_unspeakable_is_empty():
-    assert [unit.spoken for unit in Segmenter(lambda text: " - ").push("Hi there. ")] == [""]
+    assert [(unit.text, unit.speakable) for unit in units] == [("😀 Hello there.", True), (" 🎉 ✨", False)]
+    assert [(unit.text, unit.speakable) for unit in units_of("...")] == [("...", False)]
 
 
 @pytest.mark.parametrize(

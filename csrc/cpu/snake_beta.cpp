@@ -52,13 +52,20 @@ struct Buffers {
   float x[kBlock + 4 * kSide], even[kBlock + 2 * kSide], odd[kBlock + 2 * kSide], y[kBlock];
 };
 
+// `n` samples from number `start` on, as floats; before the first and after the last they stay as they are there.
+template <typename T>
+void copy_held(const T* x, float* to, int64_t length, int64_t start, int64_t n) {
+  const int64_t left = std::clamp<int64_t>(-start, 0, n), right = std::clamp<int64_t>(length - start, left, n);
+  std::fill(to, to + left, static_cast<float>(x[0]));
+  for (int64_t i = left; i < right; ++i) to[i] = static_cast<float>(x[start + i]);
+  std::fill(to + right, to + n, static_cast<float>(x[length - 1]));
+}
+
 // Outputs `start` to `stop` - 1, at most kBlock, of a row of `length` inputs.
 template <typename T>
 void block(const T* x, T* y, int64_t length, int64_t start, int64_t stop, float alpha, float inverse, Buffers& b) {
   const int64_t first = start - kSide, places = stop - start + 2 * kSide;  // of the doubled signal, edges included
-  for (int64_t i = 0; i < places + 2 * kSide; ++i) {
-    b.x[i] = static_cast<float>(x[std::clamp<int64_t>(first - kSide + i, 0, length - 1)]);
-  }
+  copy_held(x, b.x, length, first - kSide, places + 2 * kSide);
   const int64_t from = std::max<int64_t>(0, -first), to = std::min(places, length - first);  // places that exist
   double_and_bend(b.x + kSide + from, b.even + from, b.odd + from, to - from, alpha, inverse);
   std::fill(b.even, b.even + from, b.even[from]);

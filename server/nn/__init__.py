@@ -1,0 +1,1 @@
+"""Modules that engines share; stateless once built."""

@@ -38,8 +38,8 @@ def snake_beta(x: Tensor, alpha: Tensor, beta: Tensor, before: int, after: int) 
     From BigVGAN (Lee et al. 2023, arXiv 2206.04658); the anti-aliasing after StyleGAN3 (Karras et al. 2021).
     """
     length, channels = x.shape[2], x.shape[1]
-    if before + after == length:
-        return x[:, :, :0]
+    if channels == 0 or before + after == length:
+        return x[:, :, before : length - after]
     taps = anti_alias_filter().to(x)
     kernel = taps.expand(channels, 1, -1)
     side = len(taps) // 2 - 1

@@ -63,7 +63,8 @@ def rows(cases: ModuleType, device: str, dtype: torch.dtype) -> list[str]:
         for case in (case for case in op.cases if case.perf):
             inputs = cases.cast(op.inputs(case, torch.Generator().manual_seed(0)), device, dtype)
             target = op.call(*inputs)
-            moved_bytes = sum(t.numel() * t.element_size() for t in (*inputs, target))
+            moved = [t for t in (*inputs, target) if isinstance(t, torch.Tensor)]
+            moved_bytes = sum(t.numel() * t.element_size() for t in moved)
             source = torch.empty(moved_bytes // 2, dtype=torch.uint8, device=device)  # a copy reads and writes
             copied = torch.empty_like(source)
             native, reference, copy = (

@@ -1,8 +1,8 @@
 """What the service itself costs: time from an engine's return of a step to the client's receipt of its audio.
 
-A scripted engine speaks in real time, all streams at the same tick, and stamps every step; the client, in a process of
-its own, subtracts that stamp from its own clock (CLOCK_MONOTONIC, which Linux shares between processes). Run it on an idle
-machine:  python tests/bench/service.py
+A scripted engine speaks in real time, all streams at the same tick (as a batch does), and stamps every step. The
+client, in a process of its own, subtracts that stamp from its own clock: CLOCK_MONOTONIC, which Linux shares between
+processes. The client's own Python is in the figure. Run it on an idle machine:  python tests/bench/service.py
 """
 
 import argparse
@@ -146,13 +146,11 @@ def report(pairs: list[list[float]], busy: float, options: argparse.Namespace) -
     """Print conditions and percentiles."""
     first_s = min(when for when, _ in pairs)
     took_ms = np.array([1000 * took for when, took in pairs if when >= first_s + WARM_UP_S])
-    print(
-        f"machine   {platform.machine()}, {os.cpu_count()} cores, {100 * busy:.0f} % busy before; {platform.platform()}"
-    )
+    print(f"machine   {os.cpu_count()} cores, {100 * busy:.0f} % busy before; {platform.platform()}")
     print(f"software  Python {platform.python_version()}, grpcio {grpc.__version__}, commit {commit()}")
+    print(f"load      {options.streams} streams, {options.seconds:g} s, {len(took_ms)} chunks")
     print(
-        f"load      {options.streams} streams, {CHUNK_MS} ms chunks of {RATE_HZ} Hz pcm_s16le in real time, all at one tick,"
-        f" {options.seconds:g} s, {len(took_ms)} chunks, normalization {'on' if options.normalize else 'off'}"
+        f"          of {CHUNK_MS} ms at {RATE_HZ} Hz, pcm_s16le, normalization {'on' if options.normalize else 'off'}"
     )
     p50, p95, p99 = np.percentile(took_ms, [50, 95, 99])
     print(f"engine → client  p50 {p50:.2f} ms, p95 {p95:.2f} ms, p99 {p99:.2f} ms, max {took_ms.max():.2f} ms")

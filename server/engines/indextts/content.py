@@ -1,6 +1,7 @@
 """From codes to what the length regulator takes: by the codec's decoder (2.5), or by a table and hidden states (2).
 
-Knows nothing of frames or of where codes come from. Where linear layers follow each other they are one layer, the regulator's first included.
+Knows nothing of frames or of where codes come from. Linear layers that follow each other are one layer, the regulator's
+first included.
 """
 
 from typing import Protocol

@@ -118,17 +118,18 @@ class DiT:
 
     def velocity(self, x: Tensor, condition: Condition, time: Modulation) -> Tensor:
         """Noisy mel frames `[B, T - P, M]` → where each of them goes, `[R, T - P, M]`."""
-        prompt, frames = condition.prompt, condition.rows.shape[1]
+        prompt = condition.prompt
         copies = condition.rows.shape[0] // x.shape[0]
         noisy = functional.linear(x, self._merge.noisy).repeat(copies, 1, 1)
         h = torch.cat((condition.rows[:, :prompt], condition.rows[:, prompt:] + noisy), dim=1)
         # What comes after the last attention looks no further back than the WaveNet does.
         first = max(0, prompt - self._wavenet.context_frames)
+        lead = prompt - first
         h = self._transform(h, first, time.norms)
-        held = torch.cat((x.new_zeros(x.shape[0], prompt - first, x.shape[2]), x), dim=1).repeat(copies, 1, 1)
+        held = functional.pad(x, (0, 0, lead, 0)).repeat(copies, 1, 1)
         bent, straight = self._tail_in(torch.cat((h, held), dim=2)).chunk(2, dim=2)
         y = self._wavenet(bent.transpose(1, 2), time.gates).transpose(1, 2)
-        y = y[:, frames - first - x.shape[1] :] + straight[:, prompt - first :]
+        y = y[:, lead:] + straight[:, lead:]
         y = functional.layer_norm(y, y.shape[2:], time.last[0], time.last[1], LAST_NORM_EPS)
         return self._tail_out(y)
 
@@ -189,7 +190,7 @@ class TimeEmbedding:
 
 
 def _modulated(h: Tensor, norm: Tensor) -> Tensor:
-    """Adaptive root mean square norm of `[R, T, D]`; `norm` is scale and shift, and the scale is not 1 plus something."""
+    """Adaptive root mean square norm of `[R, T, D]`; `norm` is scale and shift, the scale as it stands, not 1 + it."""
     return torch.addcmul(norm[1], functional.rms_norm(h, h.shape[2:], None, NORM_EPS), norm[0])
 
 
@@ -211,7 +212,8 @@ def _halved(rows: Tensor, heads: int) -> Tensor:
     The model turns neighbours; queries and keys in the same new order have the same products.
     """
     pairs = rows.unflatten(0, (heads, -1, 2))  # [heads, head_dim / 2, 2, D]
-    return pairs.transpose(1, 2).reshape(rows.shape)
+    halved: Tensor = pairs.transpose(1, 2).reshape_as(rows)
+    return halved
 
 
 def _norms(weights: Weights, depth: int) -> tuple[Linear, Tensor]:

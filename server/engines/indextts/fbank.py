@@ -26,7 +26,8 @@ def fbank(samples: Tensor) -> Tensor:
     window = torch.hann_window(FRAME_SAMPLES, periodic=False, device=samples.device).pow(0.85)
     spectrum = torch.fft.rfft((frames - PREEMPHASIS * before) * window, n=FFT_SAMPLES)
     power = spectrum.real**2 + spectrum.imag**2
-    return (power @ _kaldi_bank().to(power)).clamp_min(FLOOR).log()
+    energies: Tensor = power @ _kaldi_bank().to(power)
+    return energies.clamp_min(FLOOR).log()
 
 
 def w2v_features(samples: Tensor) -> tuple[Tensor, bool]:

@@ -54,7 +54,7 @@ def mel_frames(features: int, duration_factor: float = 1.0) -> int:
 
 def exact_ratio(features: int, frames: int) -> np.float32:
     """Features to a frame when all `features` are known to fill `frames`: the map of a whole unit."""
-    return np.float32(features) / np.float32(max(frames, 1))
+    return np.float32(np.float32(features) / np.float32(max(frames, 1)))
 
 
 def nominal_ratio(duration_factor: float = 1.0) -> np.float32:

@@ -3,6 +3,8 @@
 Mel scale and normalisation of Slaney's Auditory Toolbox, as librosa has them.
 """
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from intone.server.engines.indextts.config import MelConfig
 FLOOR = 1e-5
 LINEAR_HZ_PER_MEL = 200.0 / 3
 LOGARITHMIC_FROM_HZ = 1000.0
-MELS_PER_OCTAVE_BASE = 27.0 / np.log(6.4)
+MELS_PER_E = 27.0 / math.log(6.4)
 
 
 def mel_spectrogram(samples: Tensor, config: MelConfig) -> Tensor:
@@ -42,10 +44,10 @@ def _slaney_bank(config: MelConfig) -> Tensor:
 def _mel(hz: float) -> float:
     if hz < LOGARITHMIC_FROM_HZ:
         return hz / LINEAR_HZ_PER_MEL
-    return LOGARITHMIC_FROM_HZ / LINEAR_HZ_PER_MEL + float(np.log(hz / LOGARITHMIC_FROM_HZ)) * MELS_PER_OCTAVE_BASE
+    return LOGARITHMIC_FROM_HZ / LINEAR_HZ_PER_MEL + math.log(hz / LOGARITHMIC_FROM_HZ) * MELS_PER_E
 
 
 def _hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     corner = LOGARITHMIC_FROM_HZ / LINEAR_HZ_PER_MEL
-    bent: NDArray[np.float64] = LOGARITHMIC_FROM_HZ * np.exp((mel - corner) / MELS_PER_OCTAVE_BASE)
+    bent: NDArray[np.float64] = LOGARITHMIC_FROM_HZ * np.exp((mel - corner) / MELS_PER_E)
     return np.where(mel < corner, LINEAR_HZ_PER_MEL * mel, bent)

@@ -38,7 +38,8 @@ class Perceiver:
             x = x + self._attend(layer, x, torch.cat((x, context)))
             value, gate = layer.wide(x).chunk(2, dim=1)
             x = x + layer.narrow(value * functional.gelu(gate))
-        return functional.normalize(x, dim=1) * self.config.dim**0.5 * self._gamma
+        normed: Tensor = functional.normalize(x, dim=1)
+        return normed * self.config.dim**0.5 * self._gamma
 
     def _attend(self, layer: Layer, x: Tensor, seen: Tensor) -> Tensor:
         heads = (self.config.heads, self.config.head_dim)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from intone.server.nn.transfer import send
+
 PENALISED_FROM_THE_START = 1
 """The official loop stands for all of the prompt with this id, so that code is penalised before it is ever made."""
 
@@ -68,7 +70,7 @@ class Settings:
         kept = [1 if unit.temperature == 0 else max(unit.least, min(unit.top_k or codes, codes)) for unit in units]
 
         def column(values: Sequence[float]) -> Tensor:
-            return torch.tensor(values).unsqueeze(1).to(device)
+            return send(torch.tensor(values).unsqueeze(1), device)
 
         return cls(
             temperature=column([unit.temperature or 1.0 for unit in units]),
@@ -112,7 +114,7 @@ def draw(codes: Tensor, scores: Tensor, uniforms: Tensor) -> Tensor:
     """
     ids, order = codes.sort(dim=1)
     ends = scores.gather(1, order).double().softmax(1).cumsum(1)
-    points = uniforms.to(ends).unsqueeze(1) * ends[:, -1:]
+    points = send(uniforms, ends.device).unsqueeze(1) * ends[:, -1:]
     places = (ends <= points).sum(1, keepdim=True).clamp_max(ids.shape[1] - 1)
     return ids.gather(1, places)[:, 0]
 

@@ -61,7 +61,7 @@ class WaveNet:
 
     def gates(self, time: Tensor) -> Tensor:
         """For E time embeddings `[E, H]`, what every layer's convolution has added to it: `[E, layers, 2H]`."""
-        return self._gate_in(time).unflatten(1, (len(self._layers), -1))
+        return self._gate_in(time).view(time.shape[0], len(self._layers), -1)
 
     def __call__(self, x: Tensor, gates: Tensor) -> Tensor:
         """`[B, H, T]` and the gates `[layers, 2H]` of one time → `[B, H, T]`; both ends are padded by reflection."""

@@ -1,0 +1,119 @@
+// snake_beta on CUDA: double the rate, x + sin²(αx) / (β + 1e-9), halve the rate, in one pass: the doubled signal lives
+// in shared memory only. Computed in float whatever the storage. `csrc/cpu/snake_beta.cpp` draws the picture.
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#include <algorithm>
+
+#include "anti_alias.h"
+#include "cuda/launch.cuh"
+
+namespace intone {
+namespace {
+
+using torch::stable::Tensor;
+
+constexpr int kThreads = 128;
+constexpr int kTile = 512;  // outputs of a block
+constexpr int kSide = 3;    // neighbours on either side, in both steps
+
+__device__ inline float bend(float x, float alpha, float inverse) {
+  const float sine = sinf(alpha * x);
+  return x + sine * sine * inverse;
+}
+
+// One block makes kTile outputs of one row: `places` places of the doubled signal, from number `first` on, kSide of
+// them on either side of the outputs. Places that do not exist repeat the signal's first or last sample.
+template <typename T>
+__global__ void snake_beta_kernel(const T* x, const T* alpha, const T* beta, T* y, int64_t channels, int64_t length,
+                                  int64_t outputs, int64_t before, int64_t tiles) {
+  __shared__ float held[kTile + 4 * kSide], even[kTile + 2 * kSide], odd[kTile + 2 * kSide];
+  const int64_t row = blockIdx.x / tiles, start = (blockIdx.x % tiles) * kTile;
+  const int count = static_cast<int>(min(static_cast<int64_t>(kTile), outputs - start)), places = count + 2 * kSide;
+  const int64_t first = before + start - kSide;
+  const float a = static_cast<float>(alpha[row % channels]);
+  const float inverse = 1.0f / (static_cast<float>(beta[row % channels]) + 1e-9f);
+
+  for (int i = threadIdx.x; i < places + 2 * kSide; i += blockDim.x) {
+    const int64_t at = min(max(first - kSide + i, static_cast<int64_t>(0)), length - 1);
+    held[i] = static_cast<float>(x[row * length + at]);
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < places; i += blockDim.x) {
+    const float* v = held + kSide + i;
+    const float e = 2 * (kTap1 * v[2] + kTap3 * v[1] + kTap5 * v[0] + kTap4 * v[-1] + kTap2 * v[-2] + kTap0 * v[-3]);
+    const float o = 2 * (kTap0 * v[3] + kTap2 * v[2] + kTap4 * v[1] + kTap5 * v[0] + kTap3 * v[-1] + kTap1 * v[-2]);
+    even[i] = bend(e, a, inverse);
+    odd[i] = bend(o, a, inverse);
+  }
+  __syncthreads();
+  // Only the first and the last blocks of a row have places that do not exist.
+  const int from = first < 0 ? static_cast<int>(-first) : 0;
+  const int to = first + places > length ? static_cast<int>(length - first) : places;
+  for (int i = threadIdx.x; i < places; i += blockDim.x) {
+    if (i < from) even[i] = odd[i] = even[from];
+    if (i >= to) even[i] = odd[i] = odd[to - 1];
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < count; i += blockDim.x) {
+    const float *e = even + kSide + i, *o = odd + kSide + i;
+    const float sum = kTap0 * (e[3] + o[-3]) + kTap1 * (e[-2] + o[2]) + kTap2 * (e[2] + o[-2]) +
+                      kTap3 * (e[-1] + o[1]) + kTap4 * (e[1] + o[-1]) + kTap5 * (e[0] + o[0]);
+    y[row * outputs + start + i] = static_cast<T>(sum);
+  }
+}
+
+template <typename T>
+void launch(const Tensor& x, const Tensor& alpha, const Tensor& beta, Tensor& y, int64_t before) {
+  const int64_t rows = x.size(0) * x.size(1), tiles = (y.size(2) + kTile - 1) / kTile;
+  snake_beta_kernel<T><<<cuda::grid_of("snake_beta", rows * tiles), kThreads, 0, cuda::stream_of(x)>>>(
+      static_cast<const T*>(x.data_ptr()), static_cast<const T*>(alpha.data_ptr()),
+      static_cast<const T*>(beta.data_ptr()), static_cast<T*>(y.data_ptr()), x.size(1), x.size(2), y.size(2), before,
+      tiles);
+  cuda::check_launch("snake_beta");
+}
+
+void check(const Tensor& x, const Tensor& alpha, const Tensor& beta, int64_t before, int64_t after) {
+  STD_TORCH_CHECK(x.is_cuda() && x.dim() == 3 && x.is_contiguous(), "snake_beta: x has ", x.dim(),
+                  " dimensions, expected [B, C, T] on cuda, contiguous");
+  for (const Tensor* vector : {&alpha, &beta}) {
+    const char* name = vector == &alpha ? "alpha" : "beta";
+    STD_TORCH_CHECK(vector->get_device() == x.get_device() && vector->scalar_type() == x.scalar_type(),
+                    "snake_beta: ", name, " is not of the device and dtype of x");
+    STD_TORCH_CHECK(vector->dim() == 1 && vector->is_contiguous() && vector->size(0) == x.size(1), "snake_beta: ", name,
+                    " is not [", x.size(1), "] contiguous, as x has channels");
+  }
+  STD_TORCH_CHECK(before >= 0 && after >= 0 && before + after <= x.size(2), "snake_beta: before is ", before,
+                  " and after is ", after, ", expected them to leave something of x's ", x.size(2), " samples");
+}
+
+Tensor snake_beta_cuda(Tensor x, Tensor alpha, Tensor beta, int64_t before, int64_t after) {
+  check(x, alpha, beta, before, after);
+  const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
+  Tensor y = torch::stable::new_empty(x, {x.size(0), x.size(1), x.size(2) - before - after});
+  if (y.numel() == 0) return y;
+  switch (x.scalar_type()) {
+    case torch::headeronly::ScalarType::Float:
+      launch<float>(x, alpha, beta, y, before);
+      break;
+    case torch::headeronly::ScalarType::BFloat16:
+      launch<c10::BFloat16>(x, alpha, beta, y, before);
+      break;
+    case torch::headeronly::ScalarType::Half:
+      launch<c10::Half>(x, alpha, beta, y, before);
+      break;
+    default:
+      STD_TORCH_CHECK(false, "snake_beta: x is of a dtype other than float32, bfloat16 and float16");
+  }
+  return y;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(intone, CUDA, m) { m.impl("snake_beta", TORCH_BOX(&snake_beta_cuda)); }
+
+}  // namespace intone
