@@ -48,9 +48,10 @@ class Config:
 
     voxcpm: str = _setting("", "checkpoint folder of VoxCPM 0.5B, 1.5 or 2; with --random-weights a size")
     voxcpm_lora: str = _setting("", "LoRA folder to merge into VoxCPM")
-    random_weights: bool = _setting(False, "build the size named by --voxcpm untrained: for benchmarks and tests")
+    indextts: str = _setting("", "checkpoint folder of IndexTTS 2 or 2.5; with --random-weights a size")
+    random_weights: bool = _setting(False, "build the sizes that are named untrained: for benchmarks and tests")
     starter: bool = _setting(True, "load the starter voice, the small packaged engine (English)")
-    default_engine: str = _setting("auto", "who speaks plain talk", choices=("auto", "voxcpm", "starter"))
+    default_engine: str = _setting("auto", "who speaks plain talk", choices=("auto", "voxcpm", "indextts", "starter"))
     dtype: str = _setting("float32", "weights of VoxCPM", choices=("float32", "bfloat16"))
     threads: int = _setting(0, "CPU threads of the engines; 0 takes one for each core", low=0, high=256)
     max_batch: int = _setting(16, "utterances an engine advances together", low=1, high=512)
@@ -86,8 +87,8 @@ class Config:
             raise ConfigError("tls_certificate and tls_key go together: give both or neither")
         if self.tls_client_ca and not self.tls_certificate:
             raise ConfigError("tls_client_ca needs tls_certificate and tls_key: mTLS is TLS with a client certificate")
-        if self.random_weights and not self.voxcpm:
-            raise ConfigError("random_weights needs voxcpm to name a size, such as --voxcpm nano")
+        if self.random_weights and not (self.voxcpm or self.indextts):
+            raise ConfigError("random_weights needs voxcpm or indextts to name a size, such as --voxcpm nano")
         if self.first_unit_characters >= self.max_unit_characters:
             raise ConfigError("first_unit_characters must be less than max_unit_characters")
 
@@ -112,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="examples:\n"
         "  intone-server                                     the starter voice: English, no download\n"
         "  intone-server --voxcpm ~/models/VoxCPM1.5         VoxCPM from its published folder\n"
+        "  intone-server --voxcpm DIR --indextts DIR         plain talk and strong emotion, each by its engine\n"
         "  intone-server --voxcpm nano --random-weights      an untrained VoxCPM, to try and to measure\n"
         "  intone-server --config intone.toml --port 0       settings from a file, a free port\n\n"
         "then, in another shell:  intone say 'Hello there.' --play",

@@ -46,6 +46,7 @@ class Options:
     seed: int | None = None
     min_audio_ms: int | None = None
     max_audio_ms: int | None = None
+    speed: float | None = None
 
     def over(self, base: "Options") -> "Options":
         """These options, with what is absent here taken from `base`."""
@@ -75,6 +76,7 @@ class EngineInfo:
         clones_voices: whether `prepare_voice` works.
         voices_emotion: whether it uses an emotion.
         device: where it runs, for people.
+        changes_speed: whether it uses `Options.speed`.
     """
 
     name: str
@@ -85,6 +87,7 @@ class EngineInfo:
     clones_voices: bool
     voices_emotion: bool
     device: str
+    changes_speed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,7 @@ class SpeakRequest:
         voice: what this engine prepared earlier, or None for its own voice.
         emotion: how it should sound; engines without emotion ignore it.
         options: `seed` in it is not used.
+        whole: the unit is sent in one piece: an engine that is better offline may make it so.
     """
 
     text: str
@@ -179,6 +183,7 @@ class SpeakRequest:
     voice: PreparedVoice | None = None
     emotion: Emotion = Emotion()
     options: Options = Options()
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ class WarningCode(Enum):
     AUDIO_CUT = "audio_cut"
     DRAINING = "draining"
     ENGINE_FAILED = "engine_failed"
+    SPEED_UNCHANGED = "speed_unchanged"
 
 
 class AudioKind(Enum):

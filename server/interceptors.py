@@ -10,7 +10,7 @@ from grpc_status import rpc_status
 
 from intone.proto import speech_pb2, voice_pb2
 from intone.server.errors import CallerError, Fault
-from intone.server.wire.requests import decode
+from intone.server.wire.decoding import decode
 from intone.server.wire.status import to_status
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]

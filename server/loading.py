@@ -5,11 +5,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from intone.server.config import Config, ConfigError
+from intone.server.domain import Recording, SpeakRequest, Step
 from intone.server.engines.base import Engine
 
 Progress = Callable[[str, float], None]
 """Told an engine's name and how much of it is loaded, 0 to 1."""
+
+OWN_VOICE_TEXT = "The evening was warm and quiet, and along the river people sat outside and talked until dark."
+"""What the starter voice says where another engine needs a recording of it."""
 
 
 def loaders(config: Config, progress: Progress | None = None) -> dict[str, Callable[[], Engine]]:
@@ -22,6 +28,8 @@ def loaders(config: Config, progress: Progress | None = None) -> dict[str, Calla
     found: dict[str, Callable[[], Engine]] = {}
     if config.voxcpm:
         found["voxcpm"] = partial(_load_voxcpm, config, threads, progress)
+    if config.indextts:
+        found["indextts"] = partial(_load_indextts, config, threads, progress)
     if config.starter:
         found["starter"] = partial(_load_starter, threads)
     if not found:
@@ -42,6 +50,31 @@ def _load_voxcpm(config: Config, threads: int, progress: Progress | None) -> Eng
     return VoxCPMEngine.load(
         folder, dtype=config.dtype, threads=threads, lora=lora if config.voxcpm_lora else None, progress=told
     )
+
+
+def _load_indextts(config: Config, threads: int, progress: Progress | None) -> Engine:
+    from intone.server.engines.indextts.engine import IndexTTSEngine
+
+    told = None if progress is None else partial(progress, "indextts")
+    if config.random_weights:
+        engine = IndexTTSEngine.random(config.indextts, threads=threads, progress=told)
+    else:
+        engine = IndexTTSEngine.load(Path(config.indextts).expanduser(), threads=threads, progress=told)
+    if config.starter:  # the voice of whoever names none, so that it stays the same when the route changes
+        engine.adopt_voice(_starter_recording(threads))
+    return engine
+
+
+def _starter_recording(threads: int) -> Recording:
+    from intone.server.engines.starter import StarterEngine
+
+    starter = StarterEngine.load(threads)
+    state = starter.start(SpeakRequest(OWN_VOICE_TEXT, seed=0))
+    pieces: list[Step] = []
+    while not pieces or not pieces[-1].done:
+        pieces += starter.step([state])
+    samples = np.concatenate([piece.pcm for piece in pieces if piece.pcm is not None])
+    return Recording(samples, starter.info.sample_rate_hz, OWN_VOICE_TEXT)
 
 
 def _load_starter(threads: int) -> Engine:

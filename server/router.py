@@ -111,7 +111,10 @@ def _shortcomings(info: EngineInfo, emotion: Emotion) -> list[tuple[WarningCode,
     if not info.trained:
         words = f"{info.name} ({info.model}) was never trained: expect noise, not words"
         found.append((WarningCode.UNTRAINED_WEIGHTS, words))
-    if not emotion.calm and not info.voices_emotion:
+    if emotion.description:
+        words = "this server cannot read an emotion from a description yet: say it as a label or a vector"
+        found.append((WarningCode.EMOTION_NOT_VOICED, words))
+    elif not emotion.calm and not info.voices_emotion:
         words = f"{info.name} cannot voice emotion: the utterance is spoken plainly"
         found.append((WarningCode.EMOTION_NOT_VOICED, words))
     return found

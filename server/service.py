@@ -20,6 +20,7 @@ from intone.server.services import Services
 from intone.server.session import Session
 from intone.server.text import check_text
 from intone.server.wire import requests, responses
+from intone.server.wire.decoding import Undecodable
 from intone.server.wire.status import to_status
 from intone.server.worker import Worker
 
@@ -151,7 +152,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
 
     def _single(self, request: Any) -> StreamSettings:
         """The settings of one text; the text itself is checked too."""
-        if isinstance(request, requests.Undecodable):
+        if isinstance(request, Undecodable):
             raise request.error
         check_text(request.text, "text", self._config.max_text_characters)
         if not request.text.strip():

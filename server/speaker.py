@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from intone.server.audio import Encoder, Resampler, is_audible, slices
-from intone.server.domain import PreparedVoice, Samples, SpeakRequest, Step, Unit
+from intone.server.domain import EngineInfo, PreparedVoice, Samples, SpeakRequest, Step, Unit
 from intone.server.errors import CallerError, EngineError, Fault, IntoneError
 from intone.server.events import (
     Audio,
@@ -103,6 +103,9 @@ class Speaker:
                 await self._run_job(unit, spoken, route.engine)
                 return
             except CallerError as error:
+                if error.field == "voice" and len(tried) < len(self._stage.services.workers):
+                    self._warn(WarningCode.ENGINE_SUBSTITUTED, f"{route.engine} cannot speak: {error.words}")
+                    continue
                 self._lost = CallerError("text.delta", error.words, Fault.PRECONDITION)
                 self._warn(
                     WarningCode.TEXT_NOT_SPOKEN, f"characters {unit.start} to {unit.end} were left out: {error.words}"
@@ -129,7 +132,8 @@ class Speaker:
             self._warn(code, words)
         if self._route is not None and route.engine != self._route.engine:
             self._warn(WarningCode.ENGINE_SUBSTITUTED, route.explanation)
-        if language not in self._stage.services.workers[route.engine].info.languages:
+        self._check_speed(route.engine)
+        if language not in self._info(route.engine).languages:
             words = f"{route.engine} does not speak {language!r}: it leaves out what it cannot read"
             self._warn(WarningCode.TEXT_NOT_SPOKEN, words)
         self._route = route
@@ -155,6 +159,13 @@ class Speaker:
             self._warned.add((code, words))
             self._stage.outbox.put(self._utterance.id, Notice(code, words, self._utterance.id))
 
+    def _check_speed(self, engine: str) -> None:
+        if self._utterance.options.speed not in (None, 1.0) and not self._info(engine).changes_speed:
+            self._warn(WarningCode.SPEED_UNCHANGED, f"{engine} cannot change its pace and speaks at its own")
+
+    def _info(self, engine: str) -> EngineInfo:
+        return self._stage.services.workers[engine].info
+
     def _prepared(self, worker: Worker) -> PreparedVoice | None:
         voice = self._utterance.voice
         if voice.built_in:
@@ -174,6 +185,7 @@ class Speaker:
             self._prepared(worker),
             utterance.emotion,
             utterance.options,
+            whole=self._stage.settings.buffered,
         )
         self._resampler = Resampler(worker.info.sample_rate_hz, self._stage.settings.sample_rate_hz)
         utterance.begin_unit(unit)

@@ -16,7 +16,7 @@ from intone.server.recordings import read_recording
 from intone.server.service import answering
 from intone.server.text import check_text
 from intone.server.voices import VoiceStore, build_voice, check_name
-from intone.server.wire.requests import Undecodable
+from intone.server.wire.decoding import Undecodable
 from intone.server.worker import Worker
 
 log = logging.getLogger(__name__)

@@ -33,6 +33,7 @@ LAYERS = [
     (2, "intone.server.engines.starter"),
     (1, "intone.server.engines.weights"),
     (1, "intone.server.audio"),
+    (1, "intone.server.recordings"),
     (1, "intone.server.nn"),
     (0.5, "intone.server.ops"),
     (0, "intone.server.engines.base"),

@@ -37,7 +37,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, documents: Documents,
     torch.save(checkpoint.campplus | norms, part(folder, "funasr", "campplus", cached) / "campplus_cn_common.bin")
     place = part(folder, "nvidia", "bigvgan_v2_22khz_80band_256x", cached)
     (place / "config.json").write_text(json.dumps(vocoder), encoding="utf-8")
-    torch.save({"generator": checkpoint.vocoder or {"conv_pre.bias": torch.ones(2)}}, place / "bigvgan_generator.pt")
+    torch.save({"generator": checkpoint.vocoder}, place / "bigvgan_generator.pt")
     if checkpoint.config.variant is Variant.V25:
         optimizer = {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 1e-4}]}
         torch.save({"model": checkpoint.codec, "optimizer": optimizer, "step": 5}, folder / "codec.pth")

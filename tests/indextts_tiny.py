@@ -1,12 +1,13 @@
 """The acoustic modules of IndexTTS in sizes that take milliseconds, for several tests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from intone.server.engines.indextts import acoustic, codec
-from intone.server.engines.indextts.acoustic import AcousticModel, AcousticPrompt
+from intone.server.engines.indextts import acoustic, codec, streaming
+from intone.server.engines.indextts.acoustic import AcousticModel, AcousticPrompt, AcousticSettings
 from intone.server.engines.indextts.config import (
     BigVGANConfig,
     CAMPPlusConfig,
@@ -22,9 +23,13 @@ from intone.server.engines.indextts.config import (
     W2vBertConfig,
     WaveNetConfig,
 )
+from intone.server.engines.indextts.streaming import AcousticState, ChunkPlan
 from intone.server.engines.weights import Weights
 
 HIDDEN, CHANNELS, STYLE, BANDS, CODES, GPT_DIM = 32, 64, 192, 80, 128, 48
+PLAN = ChunkPlan(
+    first_features=24, growth=1.5, max_features=40, lookahead_frames=10, prompt_frames=40, context_frames=30
+)
 
 
 def tiny_config(
@@ -84,3 +89,43 @@ def tiny_prompt(model: AcousticModel, frames: int = 60, seed: int = 1) -> Acoust
     return model.prompt(
         torch.randn(BANDS, frames, generator=generator), features, torch.randn(STYLE, generator=generator)
     )
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A model with a voice and settings."""
+
+    variant: Variant
+    model: AcousticModel
+    prompt: AcousticPrompt
+    settings: AcousticSettings
+
+    @classmethod
+    def build(cls, variant: Variant) -> "Speaker":
+        model = tiny_model(tiny_config(variant))
+        return cls(variant, model, tiny_prompt(model), AcousticSettings(seed=7, times=model.time_table(3)))
+
+    def codes(self, count: int, seed: int = 1) -> tuple[Tensor, Tensor | None]:
+        generator = torch.Generator().manual_seed(seed)
+        codes = torch.randint(0, CODES, (count,), generator=generator)
+        hidden = torch.randn(count, GPT_DIM, generator=generator)
+        return codes, hidden if self.variant is Variant.V2 else None
+
+    def offline(self, codes: Tensor, hidden: Tensor | None) -> Tensor:
+        return self.model.solve_offline(self.prompt, codes, hidden, self.settings)
+
+    def stream(
+        self, codes: Tensor, hidden: Tensor | None, cuts: Sequence[int], plan: ChunkPlan = PLAN
+    ) -> tuple[list[Tensor], list[AcousticState]]:
+        """Chunks and states of a unit whose codes come cut at `cuts`; the last piece is the rest."""
+        state = streaming.start(self.prompt, self.settings, plan)
+        chunks, states = [], []
+        edges = [0, *sorted(cuts), codes.shape[0]]
+        for begin, end in zip(edges[:-1], edges[1:], strict=True):
+            part = None if hidden is None else hidden[begin:end]
+            mel, state = streaming.extend(self.model, state, codes[begin:end], part, last=end == edges[-1])
+            chunks.append(mel)
+            states.append(state)
+            if state.done:
+                break
+        return chunks, states

@@ -10,12 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from indextts_golden import assert_close, golden, under
+from indextts_tiny import published, weights
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from intone.server import ops
 from intone.server.engines.indextts.bigvgan import BigVGAN, BigVGANState, random_tensors, tensor_shapes
 from intone.server.engines.indextts.config import BigVGANConfig
-from intone.server.engines.weights import Weights
 from intone.server.errors import CheckpointError
 
 SCRIPT = "indextts_oracle_bigvgan.py"
@@ -43,7 +44,7 @@ TINY = replace(CONFIGS["other"], mel_bands=5)
 
 
 def built(config: BigVGANConfig, tensors: dict[str, Tensor]) -> BigVGAN:
-    return BigVGAN(config, Weights(tensors, torch.float32, torch.device("cpu")))
+    return BigVGAN(config, weights(tensors))
 
 
 @cache
@@ -73,23 +74,11 @@ def official(require: Callable[..., Any]) -> dict[str, Tensor]:
     return golden(require, "bigvgan", SCRIPT)
 
 
-def published_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Folded weights as the published file has them: length and direction, the direction of another length."""
-    found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if name.endswith(".weight"):
-            found[f"{name}_g"] = torch.linalg.vector_norm(tensor, dim=(1, 2), keepdim=True)
-            found[f"{name}_v"] = 1.7 * tensor
-        else:
-            found[name] = tensor
-    return found
-
-
 @pytest.mark.parametrize("case", CONFIGS)
 def test_whole_is_the_official_sound(case: str, official: dict[str, Tensor]) -> None:
-    tensors = published_names(under(official, f"{case}.w"))
-    assert {name: tuple(t.shape) for name, t in tensors.items()} == tensor_shapes(CONFIGS[case])
-    vocoder = built(CONFIGS[case], tensors)
+    folded = under(official, f"{case}.w")
+    vocoder = built(CONFIGS[case], published(folded, tensor_shapes(CONFIGS[case])))
+    assert {name.removesuffix("_g").removesuffix("_v") for name in tensor_shapes(CONFIGS[case])} == set(folded)
     inputs = under(official, f"{case}.in")
     assert len(inputs) >= 3
     for frames, mel in inputs.items():
@@ -100,7 +89,8 @@ def test_whole_is_the_official_sound(case: str, official: dict[str, Tensor]) -> 
 
 @pytest.mark.parametrize("sizes", [(1,) * 60, (7, 0, 40, 3), (90, 10), (100,), (5, 38, 39)])
 def test_pieces_are_the_official_sound(sizes: tuple[int, ...], official: dict[str, Tensor]) -> None:
-    vocoder = built(CONFIGS["published"], published_names(under(official, "published.w")))
+    config = CONFIGS["published"]
+    vocoder = built(config, published(under(official, "published.w"), tensor_shapes(config)))
     assert_close(in_pieces(vocoder, official["published.in.100"], sizes), official["published.out.100"])
 
 
@@ -178,6 +168,16 @@ def test_a_peek_at_the_true_future_is_exact(frames: int) -> None:
         assert torch.equal(vocoder.peek(mel[:, :, frames:], state), told)  # what is further away is not looked at
 
 
+@pytest.mark.parametrize("frames", [0, 1, 30])
+def test_a_peek_at_known_frames_is_what_decoding_them_gives(frames: int) -> None:
+    vocoder = untrained(TINY)
+    mel = noise(6, 1, TINY.mel_bands, frames + 12 + 9)
+    _, state = vocoder.decode(mel[:, :, :frames], vocoder.initial_state(), last=False)
+    told = vocoder.peek(mel[:, :, frames:], state, known=12)
+    audio, after = vocoder.decode(mel[:, :, frames : frames + 12], state, last=False)
+    assert_close(told, torch.cat((audio, vocoder.peek(mel[:, :, frames + 12 :], after)), 1))
+
+
 def test_a_peek_is_the_truer_the_more_is_expected() -> None:
     vocoder = untrained(CONFIGS["published"])
     mel = noise(4, 1, 80, 100)
@@ -199,6 +199,17 @@ def test_a_stream_that_ends_here_is_what_a_peek_at_nothing_gives() -> None:
     assert ended.ended and vocoder.pending_samples(ended) == 0
     with pytest.raises(AssertionError, match="nothing follows"):
         vocoder.decode(empty, ended, last=True)
+
+
+def test_nothing_is_read_back_from_the_device() -> None:
+    """Fake tensors have no values, so whoever asks for one fails."""
+    vocoder = untrained(TINY)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        state = vocoder.initial_state(2)
+        for frames in (3, 40):
+            audio, state = vocoder.decode(torch.zeros(2, TINY.mel_bands, frames), state, last=False)
+        assert audio.shape == (2, 43 * vocoder.hop_samples - vocoder.lag_samples)
+        assert vocoder.peek(torch.zeros(2, TINY.mel_bands, 4), state).shape == (2, vocoder.lag_samples)
 
 
 def test_untrained_sound_is_neither_silent_nor_cut() -> None:

@@ -27,7 +27,10 @@ def standing(tasks: set[asyncio.Task[Any]]) -> str:
     """Where each task stands: its name and its stack, innermost call last."""
     out = io.StringIO()
     for task in sorted(tasks, key=lambda task: task.get_name()):
-        task.print_stack(file=out)
+        try:
+            task.print_stack(file=out)
+        except TypeError:  # Python 3.11 trips over compiled frames, which have no line
+            print(task, file=out)
     return out.getvalue()
 
 

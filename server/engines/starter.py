@@ -33,6 +33,7 @@ class StarterState:
     sentences: list[str]
     seed: int
     max_samples: int | None
+    speed: float
     pieces: list[str] = field(default_factory=list)
     spoken_pieces: int = 0
     spoken_samples: int = 0
@@ -55,6 +56,7 @@ class StarterEngine:
             clones_voices=False,
             voices_emotion=False,
             device=f"cpu, {threads} thread" + ("s" if threads > 1 else ""),
+            changes_speed=True,
         )
 
     @classmethod
@@ -98,7 +100,12 @@ class StarterEngine:
             )
         limit_ms = request.options.max_audio_ms
         max_samples = None if limit_ms is None else limit_ms * _RATE_HZ // 1000
-        return StarterState(self._model.split_sentences(_plain_numbers(request.text)), request.seed, max_samples)
+        return StarterState(
+            self._model.split_sentences(_plain_numbers(request.text)),
+            request.seed,
+            max_samples,
+            request.options.speed or 1.0,
+        )
 
     def step(self, states: Sequence[StarterState]) -> list[Step]:
         """Speak the next piece of each unit; noise is drawn from (seed, piece), so company changes nothing."""
@@ -112,9 +119,8 @@ class StarterEngine:
             return Step(None, done=True)
         phonemes = state.pieces.pop(0)
         noise = np.random.default_rng([state.seed, state.spoken_pieces])
-        pcm = _trim(
-            self._model.from_ids(self._model.ids(phonemes), rng=noise), ends_sentence=phonemes[-1] not in ",;:—"
-        )
+        spoken = self._model.from_ids(self._model.ids(phonemes), speed=state.speed, rng=noise)
+        pcm = _trim(spoken, ends_sentence=phonemes[-1] not in ",;:—")
         state.spoken_pieces += 1
         pcm, cut = _cut(pcm, state)
         state.spoken_samples += len(pcm)

@@ -82,4 +82,4 @@ def _snake_beta_fake(x: Tensor, alpha: Tensor, beta: Tensor, before: int, after:
 
 
 def _check(condition: bool, message: str) -> None:
-    torch._check(condition, lambda: message)  # type: ignore[no-untyped-call]
+    torch._check(condition, lambda: message)

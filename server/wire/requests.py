@@ -5,11 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import DecodeError, Message
-from google.protobuf.unknown_fields import UnknownFieldSet
-
 from intone.proto import audio_pb2, emotion_pb2, speech_pb2
 from intone.server import events
 from intone.server.audio import SUPPORTED_RATES_HZ
@@ -17,6 +12,7 @@ from intone.server.domain import EMOTIONS, Emotion, Options, Preference
 from intone.server.errors import CallerError, Fault
 from intone.server.text import check_text
 from intone.server.voices import check_name
+from intone.server.wire.decoding import Undecodable
 
 MAX_ID_CHARACTERS = 128
 MAX_DESCRIPTION_CHARACTERS = 200
@@ -45,6 +41,15 @@ LABELS = {
 }
 
 
+OPTION_RANGES = {
+    "steps": (1.0, 100.0),
+    "guidance": (0.0, 10.0),
+    "min_audio_ms": (0.0, 60_000.0),
+    "max_audio_ms": (100.0, 600_000.0),
+    "speed": (0.5, 2.0),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Defaults:
     """What a config that leaves fields out gets."""
@@ -54,51 +59,6 @@ class Defaults:
     lead_limit_ms: int | None
     normalize: bool
     max_text_characters: int
-
-
-@dataclass(frozen=True, slots=True)
-class Undecodable:
-    """Bytes that are no message of the expected kind."""
-
-    error: CallerError
-
-
-def decode(kind: type[Message], data: bytes) -> Message | Undecodable:
-    """Parse, or say which field is at fault: by itself gRPC would end the call with words that help nobody."""
-    try:
-        return kind.FromString(data)
-    except DecodeError:
-        path = _broken_string(kind.DESCRIPTOR, data)
-        if path is None:
-            return Undecodable(CallerError("", "the message is not valid protobuf of the expected type"))
-        return Undecodable(CallerError(path, "is not valid UTF-8 (a lone surrogate is not text)"))
-
-
-def _broken_string(descriptor: Descriptor, data: bytes) -> str | None:
-    """Path of the first string field that is not UTF-8, found by reading the bytes as unknown fields."""
-    try:
-        found = UnknownFieldSet(Empty.FromString(data))
-    except DecodeError:
-        return None
-    for unknown in found:
-        field = descriptor.fields_by_number.get(unknown.field_number)
-        if field is None or not isinstance(unknown.data, bytes):
-            continue
-        if field.type == FieldDescriptor.TYPE_STRING and not _is_utf8(unknown.data):
-            return str(field.name)
-        if field.type == FieldDescriptor.TYPE_MESSAGE:
-            inner = _broken_string(field.message_type, unknown.data)
-            if inner is not None:
-                return f"{field.name}.{inner}"
-    return None
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode("utf8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 # ---- the stream
@@ -218,8 +178,7 @@ def options(message: speech_pb2.SynthesisOptions, field: str) -> Options:
     """
     given: dict[str, Any] = {descriptor.name: value for descriptor, value in message.ListFields()}
     # ListFields leaves nothing out here: every field is `optional`, so 0 counts as given.
-    ranges = {"steps": (1, 100), "guidance": (0, 10), "min_audio_ms": (0, 60_000), "max_audio_ms": (100, 600_000)}
-    for name, (low, high) in ranges.items():
+    for name, (low, high) in OPTION_RANGES.items():
         if name in given:
             _within(given[name], low, high, f"{field}.{name}")
     low_ms, high_ms = given.get("min_audio_ms", 0), given.get("max_audio_ms", 600_000)

@@ -124,4 +124,5 @@ def engine_info(info: EngineInfo, healthy: bool) -> speech_pb2.EngineInfo:
         voices_emotion=info.voices_emotion,
         healthy=healthy,
         device=info.device,
+        changes_speed=info.changes_speed,
     )

@@ -67,6 +67,7 @@ class WarningCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_CODE_AUDIO_CUT: _ClassVar[WarningCode]
     WARNING_CODE_DRAINING: _ClassVar[WarningCode]
     WARNING_CODE_ENGINE_FAILED: _ClassVar[WarningCode]
+    WARNING_CODE_SPEED_UNCHANGED: _ClassVar[WarningCode]
 ENGINE_PREFERENCE_UNSPECIFIED: EnginePreference
 ENGINE_PREFERENCE_AUTO: EnginePreference
 ENGINE_PREFERENCE_VOXCPM: EnginePreference
@@ -104,6 +105,7 @@ WARNING_CODE_UTTERANCE_ENDED: WarningCode
 WARNING_CODE_AUDIO_CUT: WarningCode
 WARNING_CODE_DRAINING: WarningCode
 WARNING_CODE_ENGINE_FAILED: WarningCode
+WARNING_CODE_SPEED_UNCHANGED: WarningCode
 
 class StreamSynthesizeRequest(_message.Message):
     __slots__ = ("config", "text", "flush", "cancel", "progress")
@@ -142,18 +144,20 @@ class StreamConfig(_message.Message):
     def __init__(self, format: _Optional[_Union[_audio_pb2.AudioFormat, _Mapping]] = ..., voice: _Optional[str] = ..., emotion: _Optional[_Union[_emotion_pb2.Emotion, _Mapping]] = ..., engine: _Optional[_Union[EnginePreference, str]] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., filler: _Optional[_Union[FillerPolicy, str]] = ..., lead_limit_ms: _Optional[int] = ..., options: _Optional[_Union[SynthesisOptions, _Mapping]] = ..., normalize: bool = ...) -> None: ...
 
 class SynthesisOptions(_message.Message):
-    __slots__ = ("steps", "guidance", "seed", "min_audio_ms", "max_audio_ms")
+    __slots__ = ("steps", "guidance", "seed", "min_audio_ms", "max_audio_ms", "speed")
     STEPS_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     MIN_AUDIO_MS_FIELD_NUMBER: _ClassVar[int]
     MAX_AUDIO_MS_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
     steps: int
     guidance: float
     seed: int
     min_audio_ms: int
     max_audio_ms: int
-    def __init__(self, steps: _Optional[int] = ..., guidance: _Optional[float] = ..., seed: _Optional[int] = ..., min_audio_ms: _Optional[int] = ..., max_audio_ms: _Optional[int] = ...) -> None: ...
+    speed: float
+    def __init__(self, steps: _Optional[int] = ..., guidance: _Optional[float] = ..., seed: _Optional[int] = ..., min_audio_ms: _Optional[int] = ..., max_audio_ms: _Optional[int] = ..., speed: _Optional[float] = ...) -> None: ...
 
 class TextInput(_message.Message):
     __slots__ = ("utterance_id", "delta", "emotion", "end_of_utterance", "voice", "options")
@@ -402,7 +406,7 @@ class GetServerInfoResponse(_message.Message):
     def __init__(self, version: _Optional[str] = ..., engines: _Optional[_Iterable[_Union[EngineInfo, _Mapping]]] = ..., default_voice: _Optional[str] = ..., default_sample_rate_hz: _Optional[int] = ..., limits: _Optional[_Union[ServerLimits, _Mapping]] = ..., open_streams: _Optional[int] = ...) -> None: ...
 
 class EngineInfo(_message.Message):
-    __slots__ = ("name", "model", "sample_rate_hz", "languages", "trained", "clones_voices", "voices_emotion", "healthy", "device")
+    __slots__ = ("name", "model", "sample_rate_hz", "languages", "trained", "clones_voices", "voices_emotion", "healthy", "device", "changes_speed")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
@@ -412,6 +416,7 @@ class EngineInfo(_message.Message):
     VOICES_EMOTION_FIELD_NUMBER: _ClassVar[int]
     HEALTHY_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_SPEED_FIELD_NUMBER: _ClassVar[int]
     name: str
     model: str
     sample_rate_hz: int
@@ -421,7 +426,8 @@ class EngineInfo(_message.Message):
     voices_emotion: bool
     healthy: bool
     device: str
-    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., languages: _Optional[_Iterable[str]] = ..., trained: bool = ..., clones_voices: bool = ..., voices_emotion: bool = ..., healthy: bool = ..., device: _Optional[str] = ...) -> None: ...
+    changes_speed: bool
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., languages: _Optional[_Iterable[str]] = ..., trained: bool = ..., clones_voices: bool = ..., voices_emotion: bool = ..., healthy: bool = ..., device: _Optional[str] = ..., changes_speed: bool = ...) -> None: ...
 
 class ServerLimits(_message.Message):
     __slots__ = ("max_text_characters", "max_utterance_characters", "max_open_utterances", "max_streams", "default_lead_limit_ms", "max_recording_bytes", "min_recording_ms", "max_recording_ms")

@@ -1,7 +1,7 @@
 """BigVGAN v2 (arXiv 2206.04658), the vocoder: mel frames to sound, chunk by chunk. Knows only tensors.
 
 Every layer looks ahead, so the sound of the last frames is not final until more have come: `decode` gives what is, and
-`peek` gives the rest as it would be after the frames that are expected to follow.
+`peek` gives the rest, as it would be after frames that are expected to follow.
 """
 
 from collections.abc import Sequence
@@ -110,18 +110,26 @@ class BigVGAN:
         """How many samples of the frames that came are not final, and have not come out."""
         return 0 if state.ended else min(self.lag_samples, state.frames * self.hop_samples)
 
-    def peek(self, expected: Tensor, state: BigVGANState) -> Tensor:
-        """The samples that are not final, as they would be if `expected` followed: `[B, pending_samples(state)]`.
+    def peek(self, mel: Tensor, state: BigVGANState, known: int = 0) -> Tensor:
+        """What follows the audio that has come out, as it would be if `mel` followed the frames that came.
 
-        The state stays as it is: whoever sends these samples leaves as many away of what `decode` gives next. Each
-        expected frame makes them truer; with the next `lookahead_frames` frames themselves they are exact.
+        It ends with the last frame that came, or, with `known`, with that many frames more. The state stays as it is:
+        whoever sends these samples leaves as many away of what `decode` gives next. Each further frame makes them
+        truer; with `lookahead_frames` true frames after the end they are exact.
+
+        Two ways to send a chunk whose end is a guess: `decode` the certain frames, then peek at the guess; or, where
+        the first sound is urgent, peek at all of them with `known` certain ones, send that, then `decode` those.
 
         Args:
-            expected: mel `[B, bands, R]`; what exceeds `lookahead_frames` is not looked at, and with R = 0 the samples
-                are those of a stream that ends here.
+            mel: `[B, bands, known + R]`. Frames beyond an R of `lookahead_frames` are not looked at; with R = 0 the
+                stream is taken to end there.
+
+        Returns:
+            `[B, pending_samples(state) + known · hop_samples]`.
         """
-        audio, _ = self.decode(expected[:, :, : self.lookahead_frames], state, last=True)
-        return audio[:, : self.pending_samples(state)]
+        assert mel.shape[2] >= known, "frames are known only if they are given"
+        audio, _ = self.decode(mel[:, :, : known + self.lookahead_frames], state, last=True)
+        return audio[:, : self.pending_samples(state) + known * self.hop_samples]
 
 
 def tensor_shapes(config: BigVGANConfig) -> dict[str, tuple[int, ...]]:

@@ -1,5 +1,6 @@
 """A fixed number of latents out of a sequence of any length (Perceiver, arXiv 2103.03206). Knows no audio."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -38,8 +39,7 @@ class Perceiver:
             x = x + self._attend(layer, x, torch.cat((x, context)))
             value, gate = layer.wide(x).chunk(2, dim=1)
             x = x + layer.narrow(value * functional.gelu(gate))
-        normed: Tensor = functional.normalize(x, dim=1)
-        return normed * self.config.dim**0.5 * self._gamma
+        return functional.normalize(x, dim=1) * math.sqrt(self.config.dim) * self._gamma
 
     def _attend(self, layer: Layer, x: Tensor, seen: Tensor) -> Tensor:
         heads = (self.config.heads, self.config.head_dim)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from intone.server.engines.indextts import acoustic, codec, conditioning, gpt, w2v_bert
+from intone.server.engines.indextts import acoustic, bigvgan, codec, conditioning, gpt, w2v_bert
 from intone.server.engines.indextts.campplus import tensor_shapes as campplus_shapes
 from intone.server.engines.indextts.conditioning import FeatureStatistics
 from intone.server.engines.indextts.config import IndexTTSConfig
@@ -35,7 +35,7 @@ def documents(size: str) -> tuple[Document, Document, Document]:
 
 
 def in_memory(size: str, seed: int = 0) -> Checkpoint:
-    """An untrained model, without a file of gigabytes; its vocoder is left to whoever builds one. KeyError as above."""
+    """An untrained model, without a file of gigabytes. KeyError for an unknown size."""
     config = config_of(*documents(size))
     generator = torch.Generator().manual_seed(seed & (2**63 - 1))
     return Checkpoint(
@@ -45,7 +45,7 @@ def in_memory(size: str, seed: int = 0) -> Checkpoint:
         codec=codec.random_tensors(config, generator),
         w2v_bert=random_like(w2v_bert.tensor_shapes(config.w2v_bert), generator),
         campplus=random_like(campplus_shapes(config.campplus), generator),
-        vocoder={},
+        vocoder=bigvgan.random_tensors(config.vocoder, generator),
         statistics=FeatureStatistics(torch.zeros(config.feature_dim), torch.ones(config.feature_dim)),
         matrix=_matrix(config, generator),
         fingerprint=f"random-{size}-{seed}",

@@ -1,4 +1,4 @@
-"""The tensors of an IndexTTS checkpoint, strictly. Knows nothing of what they compute, nor where their files are."""
+"""The tensors of an IndexTTS checkpoint, read strictly. Knows nothing of what they compute, or where files are."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from intone.server.engines.indextts import acoustic, campplus, codec, conditioning, gpt, w2v_bert
+from intone.server.engines.indextts import acoustic, bigvgan, campplus, codec, conditioning, gpt, w2v_bert
 from intone.server.engines.indextts.checkpoint_files import Files, read_bare, read_flat
 from intone.server.engines.indextts.conditioning import FeatureStatistics
 from intone.server.engines.indextts.config import ENGINE, IndexTTSConfig
@@ -18,13 +18,12 @@ from intone.server.engines.weights import Shapes, check_tensors, fingerprint
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """All tensors of a model, checked, by published name; those of the vocoder apart.
+    """All tensors of a model, checked, by published name.
 
     Attributes:
         gpt: the language model's and its conditioning's.
         s2mel: `cfm.estimator.…`, `length_regulator.…`, and in 2 `gpt_layer.…`.
-        codec, w2v_bert, campplus: of their own files, as far as they are used.
-        vocoder: the vocoder's file as it is, not yet checked: `vocoder_shapes` is not known here.
+        codec, w2v_bert, campplus, vocoder: of their own files, as far as they are used.
         statistics, matrix: what `VoiceEncoder` wants.
         fingerprint: of the weights.
     """
@@ -75,6 +74,7 @@ GPT = Contents(gpt_shapes, gpt.dead_keys)
 S2MEL = Contents(acoustic.tensor_shapes, acoustic.dead_keys)
 CODEC = Contents(codec.tensor_shapes, codec.dead_keys)
 W2V = Contents(lambda c: w2v_bert.tensor_shapes(c.w2v_bert), lambda c: w2v_bert.dead_keys(c.w2v_bert))
+VOCODER = Contents(lambda c: bigvgan.tensor_shapes(c.vocoder), lambda c: ())
 CAMP = Contents(lambda c: campplus.tensor_shapes(c.campplus), lambda c: campplus.DEAD_KEYS)
 
 
@@ -102,7 +102,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         codec=read(CODEC, codec_path, "model"),
         w2v_bert=read(W2V, files.w2v_bert),
         campplus=read(CAMP, files.campplus),
-        vocoder=read_flat(files.vocoder, ("generator",)),
+        vocoder=read(VOCODER, files.vocoder, "generator"),
         statistics=FeatureStatistics(statistics["mean"].float(), statistics["var"].float()),
         matrix=EmotionMatrix(speakers.float(), emotions.float(), config.emotion_rows),
         fingerprint=fingerprint(paths),

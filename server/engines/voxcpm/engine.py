@@ -15,13 +15,13 @@ from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
 from intone.server.engines.voxcpm.model import DTYPES, VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
 from intone.server.engines.voxcpm.prompt import Prompt, build_prompt
-from intone.server.engines.voxcpm.stage_clock import StageClock
 from intone.server.engines.voxcpm.state import VoxCPMState
 from intone.server.engines.voxcpm.text import TextTokenizer
 from intone.server.engines.voxcpm.voice import clip_of, decoder_of, prepare_voice
 from intone.server.engines.voxcpm.weights import read_checkpoint
 from intone.server.engines.weights import Progress
 from intone.server.errors import CallerError, CheckpointError, Fault
+from intone.server.nn.stage_clock import StageClock
 from intone.server.nn.transfer import send
 
 LANGUAGES = {

@@ -1,0 +1,40 @@
+// `Gpt` for Python. Its work is done without the interpreter's lock, so a unit may be in one call at a time.
+
+#include <pybind11/stl.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include "runtimes/bindings.h"
+#include "runtimes/gpt.h"
+
+namespace intone {
+
+void bind_gpt(pybind11::module_& m) {
+  namespace py = pybind11;
+  using Unlocked = py::call_guard<py::gil_scoped_release>;
+
+  py::class_<SamplingSettings>(m, "SamplingSettings")
+      .def(py::init([](float temperature, int64_t top_k, float top_p, float penalty, int64_t least) {
+             return SamplingSettings{temperature, top_k, top_p, penalty, least};
+           }),
+           py::kw_only(), py::arg("temperature"), py::arg("top_k"), py::arg("top_p"), py::arg("penalty"),
+           py::arg("least"));
+  py::class_<GptUnit, std::shared_ptr<GptUnit>>(m, "GptUnit")
+      .def_readonly("made", &GptUnit::made)
+      .def_readonly("ended", &GptUnit::ended);
+  py::class_<Gpt::Written>(m, "GptWritten")
+      .def_readonly("codes", &Gpt::Written::codes)
+      .def_readonly("hidden", &Gpt::Written::hidden)
+      .def_readonly("ended", &Gpt::Written::ended);
+  py::class_<Gpt>(m, "Gpt")
+      .def(py::init([](int64_t layers, int64_t heads, int64_t start_code, int64_t stop_code, int64_t skipped_positions,
+                       const std::map<std::string, at::Tensor>& tensors) {
+             return Gpt({layers, heads, start_code, stop_code, skipped_positions}, tensors);
+           }),
+           py::kw_only(), py::arg("layers"), py::arg("heads"), py::arg("start_code"), py::arg("stop_code"),
+           py::arg("skipped_positions"), py::arg("tensors"))
+      .def("begin", &Gpt::begin, py::arg("prefix"), py::arg("most_codes"), py::arg("settings"), py::arg("seen"),
+           Unlocked())
+      .def("generate", &Gpt::generate, py::arg("units"), py::arg("count"), py::arg("uniforms"), Unlocked());
+}
+
+}  // namespace intone

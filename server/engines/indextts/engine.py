@@ -1,0 +1,271 @@
+"""IndexTTS 2 and 2.5 behind the engine contract: text and emotion to codes to mel to sound, a chunk at a time.
+
+Runs on the CPU. Sound leaves after the first dozen codes: the flow fills in the frames that they stand
+for, after those of the recording and those already spoken, and the vocoder goes on from its own state.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intone.server.domain import EngineInfo, Options, PreparedVoice, Recording, Samples, SpeakRequest, Step
+from intone.server.engines.indextts import sizes, streaming
+from intone.server.engines.indextts.acoustic import DEFAULT_GUIDANCE, DEFAULT_STEPS, AcousticModel, AcousticSettings
+from intone.server.engines.indextts.bigvgan import BigVGAN
+from intone.server.engines.indextts.cfm import TimeTable
+from intone.server.engines.indextts.conditioning import VoiceEncoder
+from intone.server.engines.indextts.config import ENGINE, Variant
+from intone.server.engines.indextts.emotion import balanced, blended, merged
+from intone.server.engines.indextts.gpt import GPT
+from intone.server.engines.indextts.length_regulator import nominal_ratio
+from intone.server.engines.indextts.native_gpt import NativeGPT
+from intone.server.engines.indextts.sampling import Sampling, most_codes, repeats
+from intone.server.engines.indextts.state import IndexTTSState
+from intone.server.engines.indextts.streaming import ChunkPlan
+from intone.server.engines.indextts.text import LANGUAGES, FrontEnd
+from intone.server.engines.indextts.voice import prepare, speaker_of
+from intone.server.engines.indextts.weights import Checkpoint, read_checkpoint
+from intone.server.engines.weights import Progress, Weights
+from intone.server.errors import CallerError, CheckpointError, Fault
+from intone.server.nn.stage_clock import StageClock
+from intone.server.recordings import read_recording
+
+CODES_PER_STEP = 8
+"""The most that one step writes: it keeps a step, and so a cancellation, short."""
+
+WHOLE = ChunkPlan(first_features=1 << 30, max_features=1 << 30, lookahead_frames=0, prompt_frames=None)
+"""Waits for the last code, then makes the unit as the official pipeline does."""
+
+UNTRAINED_S_PER_TOKEN = 0.08
+"""An untrained model never stops by itself and its tokens are bytes: it is cut after about the words' length."""
+
+SHORTEST_CLIP_MS, LONGEST_CLIP_MS = 500, 30_000
+
+
+class IndexTTSEngine:
+    """One IndexTTS, loaded. Not for use from several threads at once."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, front_end: FrontEnd, name: str, plan: ChunkPlan, progress: Progress | None
+    ) -> None:
+        cpu = torch.device("cpu")
+
+        def part(tensors: dict[str, Tensor], told: Progress | None = None) -> Weights:
+            return Weights(tensors, torch.float32, cpu, told)
+
+        config = checkpoint.config
+        self._config, self._front_end, self._plan = config, front_end, plan
+        self._fingerprint = checkpoint.fingerprint
+        with torch.inference_mode():
+            gpt = part(checkpoint.gpt, progress)
+            self._gpt, self._writer = GPT(config, gpt), NativeGPT(config, gpt)
+            self._acoustic = AcousticModel(config, part(checkpoint.s2mel), part(checkpoint.codec))
+            self._vocoder = BigVGAN(config.vocoder, part(checkpoint.vocoder))
+            self._encoder = VoiceEncoder(
+                config,
+                gpt,
+                part(checkpoint.w2v_bert),
+                part(checkpoint.campplus),
+                checkpoint.statistics,
+                checkpoint.matrix,
+            )
+        self._tables: dict[int, TimeTable] = {}
+        self._own_voice: PreparedVoice | None = None
+        self._info = EngineInfo(
+            name=ENGINE,
+            model=name,
+            sample_rate_hz=config.vocoder.sample_rate_hz,
+            languages=LANGUAGES[config.variant],
+            trained=config.trained,
+            clones_voices=True,
+            voices_emotion=True,
+            device=f"cpu, {torch.get_num_threads()} threads",
+            changes_speed=True,
+        )
+
+    @classmethod
+    def load(cls, folder: Path, *, threads: int | None = None, progress: Progress | None = None) -> "IndexTTSEngine":
+        """Load a folder in the published layout, on the thread that will use the engine.
+
+        Raises:
+            CheckpointError: something in the folder is not as it must be.
+        """
+        _use_threads(threads)
+        checkpoint = read_checkpoint(folder)
+        front_end = FrontEnd.load(folder, checkpoint.config)
+        return cls(checkpoint, front_end, f"IndexTTS {checkpoint.config.variant.value}", ChunkPlan(), progress)
+
+    @classmethod
+    def random(
+        cls, size: str, *, seed: int = 0, threads: int | None = None, progress: Progress | None = None
+    ) -> "IndexTTSEngine":
+        """An untrained model of one of `sizes.size_names`, for tests and benchmarks.
+
+        Raises:
+            CheckpointError: there is no such size.
+        """
+        if size not in sizes.size_names():
+            raise CheckpointError(ENGINE, f"found size {size!r}, expected one of {', '.join(sizes.size_names())}")
+        _use_threads(threads)
+        checkpoint = sizes.in_memory(size, seed)
+        front_end = FrontEnd.of_bytes(checkpoint.config)
+        return cls(checkpoint, front_end, f"{size}, random weights", ChunkPlan(), progress)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is; constant."""
+        return self._info
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights."""
+        return self._fingerprint
+
+    def prepare_voice(self, recording: Recording) -> PreparedVoice:
+        """See `voice.prepare`."""
+        return prepare(self._encoder, self._acoustic, recording, self._fingerprint)
+
+    def adopt_voice(self, recording: Recording) -> None:
+        """Speak with this recording's voice where a request names none: IndexTTS has none of its own."""
+        self._own_voice = self.prepare_voice(recording)
+
+    def start(self, request: SpeakRequest) -> IndexTTSState:
+        """Begin a unit; no model work yet.
+
+        Raises:
+            CallerError: nothing to speak or too much (field `text`), no voice (`voice`), an emotion clip that cannot be
+                read (`emotion.clip.audio`).
+        """
+        voice = request.voice or self._own_voice
+        if voice is None:
+            raise CallerError("voice", "IndexTTS speaks with a recording's voice only: name one", Fault.PRECONDITION)
+        reading = self._front_end.read(request.text)
+        options = request.options
+        settings = AcousticSettings(
+            seed=request.seed,
+            times=self._times(options.steps or DEFAULT_STEPS),
+            guidance=DEFAULT_GUIDANCE if options.guidance is None else max(0.0, options.guidance - 1.0),
+            duration_factor=1.0 / (options.speed or 1.0),
+        )
+        return IndexTTSState(
+            request=request,
+            reading=reading,
+            speaker=speaker_of(voice, self._acoustic.device),
+            clip=_clip(request),
+            plan=WHOLE if request.whole else self._plan,
+            settings=settings,
+            most_codes=self._most_codes(len(reading.ids), options, settings.duration_factor),
+            vocoder=self._vocoder.initial_state(),
+        )
+
+    @torch.inference_mode()
+    def step(self, states: Sequence[IndexTTSState]) -> list[Step]:
+        """Advance every unit: write some codes together; then speak those units that have enough of them."""
+        clock = StageClock(self._acoustic.device)
+        with clock.stage("gpt_gen_time"):
+            for state in states:
+                if state.writer is None:
+                    self._begin(state)
+            self._write([state for state in states if not state.ended])
+        sounds = [self._speak(state, clock) for state in states]
+        stage_ms = clock.stage_ms()
+        return [
+            Step(sound, done=_done(state), cut=_done(state) and state.cut, stage_ms=stage_ms)
+            for state, sound in zip(states, sounds, strict=True)
+        ]
+
+    # ---- codes
+
+    def _begin(self, state: IndexTTSState) -> None:
+        reading, speaker = state.reading, state.speaker
+        prefix = self._gpt.prefix(reading.ids, speaker.rows, self._emotion(state), reading.language)
+        state.writer = self._writer.begin(prefix, state.most_codes, Sampling(), state.request.seed)
+        state.acoustic = streaming.start(speaker.prompt, state.settings, state.plan)
+
+    def _emotion(self, state: IndexTTSState) -> Tensor:
+        """The language model's row for how the unit should sound: `[D]`."""
+        emotion, speaker = state.request.emotion, state.speaker
+        if state.clip is not None:
+            return merged(speaker.emotion, self._encoder.emotion_of(state.clip), emotion.intensity)
+        if not any(emotion.weights):
+            return speaker.emotion
+        return blended(speaker.emotion, speaker.emotion_rows, balanced(emotion.weights))
+
+    def _write(self, states: Sequence[IndexTTSState]) -> None:
+        """Codes for all, as many as the one that needs the fewest wants before it speaks."""
+        if not states:
+            return
+        count = max(1, min(CODES_PER_STEP, *(self._missing(state) for state in states)))
+        units = [state.writer for state in states if state.writer is not None]
+        for state, unit, new in zip(states, units, self._writer.generate(units, count), strict=True):
+            state.codes.append(new.codes)
+            state.hidden.append(new.hidden)
+            state.written.extend(new.codes.tolist())
+            looped = self._info.trained and repeats(state.written, self._codes_per_s(1.0))
+            state.ended = unit.ended or looped
+            state.cut = looped or unit.made >= state.most_codes
+
+    def _missing(self, state: IndexTTSState) -> int:
+        assert state.acoustic is not None, "a unit writes after it has begun"
+        return self._plan_codes(state) - state.pending
+
+    def _plan_codes(self, state: IndexTTSState) -> int:
+        assert state.acoustic is not None, "a unit writes after it has begun"
+        return state.plan.codes(state.acoustic.chunks, self._acoustic.features_per_code)
+
+    def _codes_per_s(self, duration_factor: float) -> float:
+        frames_per_s = self._info.sample_rate_hz / self._vocoder.hop_samples
+        return float(frames_per_s * nominal_ratio(duration_factor) / self._acoustic.features_per_code)
+
+    def _most_codes(self, tokens: int, options: Options, duration_factor: float) -> int:
+        rate, room = self._codes_per_s(duration_factor), self._gpt.most_codes()
+        guard = most_codes(tokens, self._codes_per_s(1.0), room)
+        if not self._info.trained:
+            guard = min(room, max(1, round(UNTRAINED_S_PER_TOKEN * tokens * rate)))
+        if options.max_audio_ms is not None:
+            guard = min(guard, int(options.max_audio_ms * rate / 1000))
+        return max(1, guard)
+
+    # ---- sound
+
+    def _speak(self, state: IndexTTSState, clock: StageClock) -> Samples | None:
+        """The sound of what is pending, where that is enough for a chunk or the last of the unit."""
+        assert state.acoustic is not None, "a unit speaks after it has begun"
+        if not state.ended and state.pending < self._plan_codes(state):
+            return None
+        codes, hidden = state.take_codes()
+        with clock.stage("s2mel_time"):
+            latent = hidden if self._config.variant is Variant.V2 else None
+            mel, state.acoustic = streaming.extend(self._acoustic, state.acoustic, codes, latent, state.ended)
+        with clock.stage("bigvgan_time"):
+            final, state.vocoder = self._vocoder.decode(mel.unsqueeze(0), state.vocoder, last=state.ended)
+            provisional = np.zeros(0, np.float32)
+            if not state.ended:
+                right = state.acoustic.provisional.unsqueeze(0)
+                provisional = self._vocoder.peek(right, state.vocoder)[0].numpy()
+        sound = state.joint.join(final[0].numpy(), provisional, state.ended)
+        return sound if len(sound) else None
+
+    def _times(self, steps: int) -> TimeTable:
+        if steps not in self._tables:
+            self._tables[steps] = self._acoustic.time_table(steps)
+        return self._tables[steps]
+
+
+def _done(state: IndexTTSState) -> bool:
+    return state.ended and state.acoustic is not None and state.acoustic.done
+
+
+def _clip(request: SpeakRequest) -> Recording | None:
+    if not request.emotion.clip:
+        return None
+    clip, field = request.emotion.clip, "emotion.clip.audio"
+    return read_recording(clip, "", min_ms=SHORTEST_CLIP_MS, max_ms=LONGEST_CLIP_MS, field=field)
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)

@@ -1,0 +1,59 @@
+"""What the engine remembers of one unit while it is being spoken."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from intone.server.domain import Recording, SpeakRequest
+from intone.server.engines.indextts.acoustic import AcousticSettings
+from intone.server.engines.indextts.bigvgan import BigVGANState
+from intone.server.engines.indextts.joint import Joint
+from intone.server.engines.indextts.native_gpt import NativeUnit
+from intone.server.engines.indextts.streaming import AcousticState, ChunkPlan
+from intone.server.engines.indextts.text import Reading
+from intone.server.engines.indextts.voice import Speaker
+
+
+@dataclass(slots=True)
+class IndexTTSState:
+    """One unit. Dropping it cancels the unit.
+
+    Attributes:
+        clip: whose emotion is to be followed, None for that of the request's weights.
+        most_codes: the length guard.
+        acoustic: None before the first step, as is `writer`.
+        codes, hidden: what the language model has written and the acoustic model has not taken.
+        written: all codes, for the guard against repetition.
+        ended: no code follows.
+        cut: a guard ended it, not the model.
+    """
+
+    request: SpeakRequest
+    reading: Reading
+    speaker: Speaker
+    clip: Recording | None
+    plan: ChunkPlan
+    settings: AcousticSettings
+    most_codes: int
+    vocoder: BigVGANState
+    joint: Joint = field(default_factory=Joint)
+    acoustic: AcousticState | None = None
+    writer: NativeUnit | None = None
+    codes: list[Tensor] = field(default_factory=list)
+    hidden: list[Tensor] = field(default_factory=list)
+    written: list[int] = field(default_factory=list)
+    ended: bool = False
+    cut: bool = False
+
+    @property
+    def pending(self) -> int:
+        """Codes that the acoustic model has not taken."""
+        return sum(len(codes) for codes in self.codes)
+
+    def take_codes(self) -> tuple[Tensor, Tensor]:
+        """What is pending, `[n]` and `[n, D]`; it then is not any more."""
+        codes = torch.cat(self.codes) if self.codes else torch.zeros(0, dtype=torch.long)
+        hidden = torch.cat(self.hidden) if self.hidden else torch.zeros(0, 0)
+        self.codes, self.hidden = [], []
+        return codes, hidden
