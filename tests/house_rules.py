@@ -32,6 +32,7 @@ LAYERS = [
     (2, "intone.server.engines.indextts"),
     (2, "intone.server.engines.starter"),
     (1, "intone.server.engines.weights"),
+    (1, "intone.server.engines.config_section"),
     (1, "intone.server.audio"),
     (1, "intone.server.recordings"),
     (1, "intone.server.nn"),

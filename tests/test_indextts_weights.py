@@ -162,7 +162,7 @@ def test_pickles_run_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "value", "expected"),
     [
-        ("gpt.layers", "24", r"gpt\.layers: found '24', expected an integer of at least 1"),
+        ("gpt.layers", "24", r"gpt\.layers: found '24', expected a positive integer"),
         ("gpt.model_dim", None, r"gpt\.model_dim: found None"),
         ("gpt.heads", 3, r"gpt\.model_dim: found 256, expected a multiple of heads"),
         ("gpt.condition_type", "gst", r"condition_type: found 'gst', expected 'conformer_perceiver'"),
@@ -175,7 +175,7 @@ def test_pickles_run_nothing(tmp_path: Path) -> None:
         ("s2mel.preprocess_params.spect_params.fmax", -1, "fmax"),
         ("semantic_codec.downsample_scale", 4, "downsample_scale: found 4, expected 2"),
         ("emo_num", [1, 2], "emo_num: found 2, expected number of emotions = 8"),
-        ("dataset", 5, "dataset: found 5, expected a mapping"),
+        ("dataset", 5, "dataset: found 5, expected an object"),
         ("intone.trained", 1, "trained: found 1, expected true or false"),
     ],
 )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from intone.server.engines.config_section import Section
 from intone.server.engines.indextts.config import (
     ENGINE,
     BigVGANConfig,
@@ -24,7 +25,6 @@ from intone.server.engines.indextts.config import (
     W2vBertConfig,
     WaveNetConfig,
 )
-from intone.server.engines.indextts.config_section import Section
 from intone.server.errors import CheckpointError
 
 FEATURE_LAYER = 17
@@ -72,7 +72,7 @@ def config_of(document: Mapping[str, Any], vocoder: Mapping[str, Any], w2v_bert:
     Raises:
         CheckpointError: names the key, what was found and what was expected.
     """
-    root = Section(document, "")
+    root = Section(ENGINE, document)
     ours = root.section("intone", {})
     tokenizer = PurePosixPath(root.section("dataset").text("bpe_model")).name
     variant = Variant.V25 if tokenizer.endswith(".tiktoken") else Variant.V2
@@ -86,8 +86,8 @@ def config_of(document: Mapping[str, Any], vocoder: Mapping[str, Any], w2v_bert:
         dit=_dit(s2mel),
         wavenet=_wavenet(s2mel.section("wavenet")),
         mel=_mel(s2mel.section("preprocess_params")),
-        vocoder=_vocoder(Section(vocoder, "vocoder ")),
-        w2v_bert=_w2v_bert(Section(w2v_bert, "w2v-bert ")),
+        vocoder=_vocoder(Section(ENGINE, vocoder, "vocoder ")),
+        w2v_bert=_w2v_bert(Section(ENGINE, w2v_bert, "w2v-bert ")),
         campplus=campplus,
         emotion_rows=root.counts("emo_num"),
         tokenizer_file=tokenizer,

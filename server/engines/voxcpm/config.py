@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from intone.server.engines.config_section import Section
 from intone.server.engines.voxcpm.audio_vae import AudioVAEConfig
 from intone.server.errors import CheckpointError
 
@@ -93,7 +94,7 @@ class VoxCPMConfig:
         Raises:
             CheckpointError: names the key, what was found and what was expected.
         """
-        root = _Section(document, "")
+        root = Section(ENGINE, document)
         architecture = root.text("architecture", "voxcpm").lower()
         if architecture not in ("voxcpm", "voxcpm2"):
             raise CheckpointError(ENGINE, f"architecture: found {architecture!r}, expected 'voxcpm' or 'voxcpm2'")
@@ -121,57 +122,7 @@ class VoxCPMConfig:
         return config
 
 
-class _Section:
-    """One object of the file; every read names the key it fails on."""
-
-    def __init__(self, values: Mapping[str, Any], path: str) -> None:
-        self._values, self._path = values, path
-
-    def section(self, key: str) -> "_Section":
-        value = self._values.get(key)
-        if not isinstance(value, Mapping):
-            raise self._wrong(key, "an object")
-        return _Section(value, f"{self._path}{key}.")
-
-    def count(self, key: str, default: int | None = None) -> int:
-        value = self._values.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise self._wrong(key, "a positive integer")
-        return value
-
-    def optional_count(self, key: str) -> int | None:
-        return None if self._values.get(key) is None else self.count(key)
-
-    def number(self, key: str) -> float:
-        value = self._values.get(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
-            raise self._wrong(key, "a positive number")
-        return float(value)
-
-    def numbers(self, key: str) -> tuple[float, ...]:
-        value = self._values.get(key)
-        if not isinstance(value, list) or not all(isinstance(n, int | float) and n > 0 for n in value):
-            raise self._wrong(key, "a list of positive numbers")
-        return tuple(float(n) for n in value)
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self._values.get(key, default)
-        if not isinstance(value, bool):
-            raise self._wrong(key, "true or false")
-        return value
-
-    def text(self, key: str, default: str) -> str:
-        value = self._values.get(key, default)
-        if not isinstance(value, str):
-            raise self._wrong(key, "a string")
-        return value
-
-    def _wrong(self, key: str, expected: str) -> CheckpointError:
-        found = repr(self._values[key])[:60] if key in self._values else "nothing"
-        return CheckpointError(ENGINE, f"{self._path}{key}: found {found}, expected {expected}")
-
-
-def _language_stack(lm: _Section) -> StackConfig:
+def _language_stack(lm: Section) -> StackConfig:
     if lm.flag("use_mup", True):  # absent means true in the official package
         raise CheckpointError(
             ENGINE,
@@ -200,7 +151,7 @@ def _language_stack(lm: _Section) -> StackConfig:
     )
 
 
-def _residual_stack(base: StackConfig, root: _Section, version: int) -> StackConfig:
+def _residual_stack(base: StackConfig, root: Section, version: int) -> StackConfig:
     no_rope = version == 2 and root.flag("residual_lm_no_rope", False)
     return StackConfig(
         layers=root.count("residual_lm_num_layers", 8 if version == 2 else 6),
@@ -214,7 +165,7 @@ def _residual_stack(base: StackConfig, root: _Section, version: int) -> StackCon
     )
 
 
-def _local_stack(base: StackConfig, section: _Section) -> StackConfig:
+def _local_stack(base: StackConfig, section: Section) -> StackConfig:
     hidden, heads = section.count("hidden_dim", 1024), section.count("num_heads", 16)
     return StackConfig(
         layers=section.count("num_layers", 4),

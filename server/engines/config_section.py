@@ -3,29 +3,32 @@
 from collections.abc import Mapping
 from typing import Any
 
-from intone.server.engines.indextts.config import ENGINE
 from intone.server.errors import CheckpointError
 
 
 class Section:
     """Every read raises CheckpointError that names the key, what was found and what was expected."""
 
-    def __init__(self, values: Mapping[str, Any], path: str) -> None:
-        self._values, self._path = values, path
+    def __init__(self, engine: str, values: Mapping[str, Any], path: str = "") -> None:
+        self._engine, self._values, self._path = engine, values, path
 
     def section(self, key: str, default: Mapping[str, Any] | None = None) -> "Section":
         """The mapping under `key`."""
         value = self._values.get(key, default)
         if not isinstance(value, Mapping):
-            raise self._wrong(key, "a mapping")
-        return Section(value, f"{self._path}{key}.")
+            raise self._wrong(key, "an object")
+        return Section(self._engine, value, f"{self._path}{key}.")
 
     def count(self, key: str, default: int | None = None, least: int = 1) -> int:
         """An integer of at least `least`."""
         value = self._values.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise self._wrong(key, f"an integer of at least {least}")
+            raise self._wrong(key, "a positive integer" if least == 1 else f"an integer of at least {least}")
         return value
+
+    def optional_count(self, key: str) -> int | None:
+        """An integer of at least 1; None where there is nothing."""
+        return None if self._values.get(key) is None else self.count(key)
 
     def counts(self, key: str, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
         """A list of positive integers."""
@@ -34,12 +37,19 @@ class Section:
             raise self._wrong(key, "a list of positive integers")
         return tuple(value)
 
-    def number(self, key: str, default: float) -> float:
-        """A number of at least 0."""
+    def number(self, key: str, default: float | None = None) -> float:
+        """A positive number, or 0 where that is the default."""
         value = self._values.get(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise self._wrong(key, "a number of at least 0")
+        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0 or (value == 0 and default != 0):
+            raise self._wrong(key, "a positive number")
         return float(value)
+
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """A list of positive numbers."""
+        value = self._values.get(key)
+        if not isinstance(value, list) or not all(isinstance(n, int | float) and n > 0 for n in value):
+            raise self._wrong(key, "a list of positive numbers")
+        return tuple(float(n) for n in value)
 
     def flag(self, key: str, default: bool) -> bool:
         """True or false."""
@@ -48,9 +58,9 @@ class Section:
             raise self._wrong(key, "true or false")
         return value
 
-    def text(self, key: str) -> str:
+    def text(self, key: str, default: str | None = None) -> str:
         """A string."""
-        value = self._values.get(key)
+        value = self._values.get(key, default)
         if not isinstance(value, str):
             raise self._wrong(key, "a string")
         return value
@@ -67,4 +77,4 @@ class Section:
 
     def _wrong(self, key: str, expected: str) -> CheckpointError:
         found = repr(self._values[key])[:60] if key in self._values else "nothing"
-        return CheckpointError(ENGINE, f"{self._path}{key}: found {found}, expected {expected}")
+        return CheckpointError(self._engine, f"{self._path}{key}: found {found}, expected {expected}")
