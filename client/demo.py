@@ -1,4 +1,4 @@
-"""`python -m intone.client.demo`: a server on this machine, three sentences, their sound, pictures and measures.
+"""`python -m intone.client.demo`: a server on this machine, a few sentences, their sound, pictures and measures.
 
 Needs the server installed beside the client. Starts it as another process, as any user would.
 """
@@ -35,7 +35,7 @@ _WORD_S = 0.05
 """Pace of the text: twenty words a second, a quick language model."""
 
 _LOG_LINES = 30
-_SERVER = ("--host", "127.0.0.1", "--port", "0", "--voxcpm", "nano", "--random-weights")
+_SERVER = ("--host", "127.0.0.1", "--port", "0", "--voxcpm", "nano", "--indextts", "nano", "--random-weights")
 
 _SHORT = Options(max_audio_ms=4000)
 """Untrained weights do not know when to stop."""
@@ -46,19 +46,31 @@ class Scene:
     """One sentence of the demonstration; `name` is that of its files."""
 
     name: str
-    engine: str
     text: str
+    engine: str = "auto"
+    emotion: str | None = None
     options: Options = field(default_factory=Options)
+
+    @property
+    def title(self) -> str:
+        """What is shown of it: who should speak, or how."""
+        return self.emotion or (self.engine if self.engine != "auto" else "plain talk")
 
 
 SCENES = (
-    Scene("1-hello", "starter", "Hello! This sentence was still being written when you heard its first words."),
-    Scene("2-live", "starter", "Text goes in word by word, and speech comes out before the last word is there."),
+    Scene("1-hello", "Hello! This sentence was still being written when you heard its first words."),
+    Scene("2-live", "Text goes in word by word, and speech comes out before the last word is there."),
     Scene(
         "3-voxcpm-untrained",
-        "voxcpm",
         "This engine has random weights: you hear noise, but it streams.",
-        _SHORT,
+        engine="voxcpm",
+        options=_SHORT,
+    ),
+    Scene(
+        "4-angry-indextts-untrained",
+        "How dare you say that this is noise!",
+        emotion="angry:0.9",
+        options=_SHORT,
     ),
 )
 
@@ -138,10 +150,14 @@ async def _perform(target: str, folder: Path, console: Console) -> None:
     async with SpeechClient(target) as client:
         await _wait_for_health(client)
         for scene in SCENES:
-            console.print(f"\n{scene.engine}: “{scene.text}”", style="bold", markup=False, soft_wrap=True)
+            console.print(f"\n{scene.title}: “{scene.text}”", style="bold", markup=False, soft_wrap=True)
             narrator = Narrator(as_json=False, now_s=time.monotonic)
             speech = await client.say(
-                _written(scene.text), engine=scene.engine, options=scene.options, on_event=narrator.tell
+                _written(scene.text),
+                engine=scene.engine,
+                emotion=scene.emotion,
+                options=scene.options,
+                on_event=narrator.tell,
             )
             _keep(speech, folder / scene.name)
             Console().print(summary(speech, f"Latency of {scene.name}"))

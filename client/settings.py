@@ -92,6 +92,7 @@ class Options:
     seed: int | None = None
     min_audio_ms: int | None = None
     max_audio_ms: int | None = None
+    speed: float | None = None
 
     def message(self) -> speech_pb2.SynthesisOptions:
         """The same for the wire."""
@@ -101,6 +102,7 @@ class Options:
             seed=self.seed,
             min_audio_ms=self.min_audio_ms,
             max_audio_ms=self.max_audio_ms,
+            speed=self.speed,
         )
 
 
@@ -115,7 +117,7 @@ class Settings:
         sample_rate_hz: 8000, 16000, 22050, 24000, 32000, 44100 or 48000; 0 means the engine's own rate.
         encoding: one of `audio.ENCODINGS`.
         delivery: "streamed" or "buffered".
-        filler: "auto" or "off".
+        filler: "auto" or "off"; None leaves it to the server.
         lead_limit_ms: how far the server may run ahead of playback, 200 to 600000.
         normalize: whether numbers, dates and symbols are read out as words.
         options: of utterances that carry none of their own.
@@ -127,7 +129,7 @@ class Settings:
     sample_rate_hz: int = 0
     encoding: str = "pcm_s16le"
     delivery: str = "streamed"
-    filler: str = "auto"
+    filler: str | None = None
     lead_limit_ms: int | None = None
     normalize: bool | None = None
     options: Options = field(default_factory=Options)
@@ -147,7 +149,7 @@ class Settings:
             emotion=emotion_message(self.emotion),
             engine=wire_value(speech_pb2.EnginePreference, "ENGINE_PREFERENCE_", self.engine),
             delivery=wire_value(speech_pb2.Delivery, "DELIVERY_", self.delivery),
-            filler=wire_value(speech_pb2.FillerPolicy, "FILLER_POLICY_", self.filler),
+            filler=wire_value(speech_pb2.FillerPolicy, "FILLER_POLICY_", self.filler or "unspecified"),
             lead_limit_ms=self.lead_limit_ms,
             options=self.options.message(),
         )

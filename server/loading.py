@@ -14,7 +14,7 @@ from intone.server.engines.base import Engine
 Progress = Callable[[str, float], None]
 """Told an engine's name and how much of it is loaded, 0 to 1."""
 
-OWN_VOICE_TEXT = "The evening was warm and quiet, and along the river people sat outside and talked until dark."
+OWN_VOICE_TEXT = "The evening was warm and quiet, and people sat outside and talked until dark."
 """What the starter voice says where another engine needs a recording of it."""
 
 

@@ -76,6 +76,7 @@ def add_speech(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--steps", type=int, metavar="N", help="diffusion steps, 1 to 100: more is slower and finer")
     group.add_argument("--guidance", type=float, metavar="G", help="classifier-free guidance, 0 to 10; 1 is none")
+    group.add_argument("--speed", type=float, metavar="X", help="pace of speech, 0.5 to 2; 2 is twice as fast")
     group.add_argument("--seed", type=int, metavar="N", help="same text, voice, settings and seed: same audio")
     group.add_argument("--rate", type=int, default=0, metavar="HZ", help="sample rate; default: the engine's own")
     group.add_argument("--encoding", choices=ENCODINGS, default="pcm_s16le", help="default: %(default)s")
@@ -96,9 +97,9 @@ def settings(arguments: argparse.Namespace, *, real_time: bool) -> Settings:
         sample_rate_hz=arguments.rate,
         encoding=arguments.encoding,
         delivery="buffered" if arguments.buffered else "streamed",
-        filler="off" if arguments.no_filler else "auto",
+        filler="off" if arguments.no_filler else None,
         lead_limit_ms=None if real_time else LEAD_LIMIT_MAX_MS,
-        options=Options(steps=arguments.steps, guidance=arguments.guidance, seed=arguments.seed),
+        options=Options(steps=arguments.steps, guidance=arguments.guidance, seed=arguments.seed, speed=arguments.speed),
     )
 
 

@@ -99,10 +99,10 @@ def _nano(version: str) -> Document:
             "emo_condition_module": conditioner,
         },
         codec=_codec(1024, _W2V_NANO["hidden_size"], 128, 384, 4),
-        channels=192,
+        channels=128,
         style=64,
-        dit={"num_heads": 3, "depth": 5},
-        wavenet={"num_layers": 4},
+        dit={"num_heads": 2, "depth": 5},
+        wavenet={"num_layers": 3},
         ours={
             "trained": False,
             "emotion_dim": 128,

@@ -1,0 +1,139 @@
+"""Runs the whole official IndexTTS-2.5 pipeline, from text and sound files to sound: `... CHECKPOINT JOBS RESULTS`.
+
+CHECKPOINT is a folder that `indextts_official.py` wrote, JOBS a JSON file with a list of what to speak. What is not
+random any more: the flow's noise comes from the job, and the likeliest code is always taken. Imports nothing of ours.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+BANDS = 80
+DEAD = ("input_pos", "skip_in_linear", "x_embedder", "cond_embedder", "content_mask_embedder", "num_batches_tracked")
+DEAD_IN_REGULATOR = {"mask_token", "embedding.weight"}
+
+
+def official(folder: Path, w2v_layers: int | None = None) -> Any:
+    """The pipeline with the models of a folder; `w2v_layers` where that has fewer than the seventeen of the release."""
+    from indextts25 import infer_v2_5
+
+    if w2v_layers is not None:
+        infer_v2_5.Wav2Vec2BertModel = _shallow(infer_v2_5.Wav2Vec2BertModel, w2v_layers)
+    infer_v2_5.ensure_models_available = lambda _: {
+        "w2v_bert": str(folder / "w2v-bert-2.0"),
+        "campplus": str(folder / "campplus" / "campplus_cn_common.bin"),
+        "bigvgan": str(folder / "bigvgan_v2_22khz_80band_256x"),
+    }
+    load = nn.Module.load_state_dict
+    nn.Module.load_state_dict = _filling(load)  # type: ignore[assignment, method-assign]
+    try:
+        return infer_v2_5.IndexTTS2(cfg_path=str(folder / "config.yaml"), model_dir=str(folder), device="cpu")
+    finally:
+        nn.Module.load_state_dict = load  # type: ignore[method-assign]
+
+
+def _shallow(model: Any, layers: int) -> Any:
+    class Shallow(model):  # type: ignore[misc]
+        """Its last layer passes for the seventeenth."""
+
+        def __init__(self, config: Any) -> None:
+            config.num_hidden_layers = layers
+            super().__init__(config)
+
+        def forward(self, *args: Any, **named: Any) -> Any:
+            result = super().forward(*args, **named)
+            result.hidden_states += (result.hidden_states[-1],) * (17 - layers)
+            return result
+
+    return Shallow
+
+
+def _filling(load: Callable[..., Any]) -> Callable[..., Any]:
+    """`load_state_dict` for files without the tensors that nothing uses."""
+
+    def filled(module: nn.Module, tensors: dict[str, Tensor], *args: Any, **named: Any) -> Any:
+        own = module.state_dict()
+        missing = set(own) - set(tensors)
+        needed = {name for name in missing if not any(part in name for part in DEAD)} - DEAD_IN_REGULATOR
+        assert not needed, f"{type(module).__name__} needs {sorted(needed)}"
+        return load(module, {**{name: own[name] for name in missing}, **tensors}, *args, **named)
+
+    return filled
+
+
+class Recorder:
+    """What went through the pipeline's modules, and how long each took."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self.seen: dict[str, Tensor] = {}
+        self.seconds: dict[str, float] = {}
+        self.noise = torch.zeros(0, BANDS)
+        self.prompt_frames = 0
+        flow = pipeline.s2mel.models["cfm"]
+        pipeline.gpt.inference_speech = self._around("gpt_gen_time", pipeline.gpt.inference_speech, self._codes)
+        pipeline.semantic_codec.decode = self._around("s2mel_time", pipeline.semantic_codec.decode)
+        flow.inference = self._around("s2mel_time", flow.inference)
+        pipeline.bigvgan.forward = self._around("bigvgan_time", pipeline.bigvgan.forward, self._sound)
+        self._randn = torch.randn
+
+    def randn(self, *shape: Any, **named: Any) -> Tensor:
+        """Stands for `torch.randn`: of the flow's noise, the columns that are not the recording's are the job's."""
+        size = tuple(shape[0]) if isinstance(shape[0], (list, tuple, torch.Size)) else shape
+        noise = self._randn(size)
+        if len(size) == 3 and size[1] == BANDS and len(self.noise):
+            noise[0, :, self.prompt_frames :] = self.noise[: size[2] - self.prompt_frames].t()
+        return noise
+
+    def _around(self, stage: str, call: Callable[..., Any], keep: Callable[..., None] | None = None) -> Any:
+        def timed(*args: Any, **named: Any) -> Any:
+            began_s = time.perf_counter()
+            result = call(*args, **named)
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began_s
+            if keep:
+                keep(result, *args, **named)
+            return result
+
+        return timed
+
+    def _codes(self, result: Any, text: Tensor, *_: Any, **__: Any) -> None:
+        codes = result[0] if isinstance(result, tuple) else result
+        self.seen |= {"text": text[0], "codes": codes[0]}
+
+    def _sound(self, result: Tensor, mel: Tensor, *_: Any, **__: Any) -> None:
+        self.seen |= {"mel": mel[0], "sound": result.flatten()}
+
+
+def speak(pipeline: Any, recorder: Recorder, job: dict[str, Any]) -> dict[str, Tensor]:
+    """One text."""
+    recorder.seen, recorder.seconds = {}, {}
+    recorder.noise, recorder.prompt_frames = load_file(job["noise"])["noise"], job["prompt_frames"]
+    sampling = {"num_beams": 1, "top_k": 1, "max_mel_tokens": job["codes"], "text_normalization": False}
+    torch.randn = recorder.randn  # type: ignore[assignment]
+    try:
+        with torch.inference_mode():
+            for _ in pipeline.infer_generator(job["voice"], job["text"], None, "en", **sampling, **job["more"]):
+                pass
+    finally:
+        torch.randn = recorder._randn
+    return recorder.seen
+
+
+def main(folder: str, jobs: str, results: str) -> None:
+    """As the module says."""
+    pipeline = official(Path(folder), w2v_layers=2)
+    recorder = Recorder(pipeline)
+    found: dict[str, Tensor] = {}
+    for job in json.loads(Path(jobs).read_text("utf8")):
+        found |= {f"{job['name']}.{name}": tensor for name, tensor in speak(pipeline, recorder, job).items()}
+    save_file({name: tensor.clone().contiguous() for name, tensor in found.items()}, results)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
