@@ -1,6 +1,7 @@
 """One call with messages both ways, whose end is always noticed. Knows gRPC's asyncio interface, nothing of speech."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -42,7 +43,7 @@ class Call:
         self._inbox: asyncio.Queue[Any] = asyncio.Queue()
         self._room = asyncio.Event()
         self._take_all = False
-        self._status: asyncio.Future[tuple[grpc.StatusCode, str | None, Any]] = asyncio.Future()
+        self._status: asyncio.Future[Any] = asyncio.get_running_loop().create_future()  # code, details, trailers
         self._writing = asyncio.create_task(self._put(first, end))
         self._reading = asyncio.create_task(self._read_all())
         call.add_done_callback(self._told)
@@ -83,7 +84,7 @@ class Call:
         self._allow(everything=True)
         if not (await asyncio.wait({self._reading}, timeout=_END_S))[0]:
             self._reading.cancel()
-        closed = IntoneCallError(grpc.StatusCode.FAILED_PRECONDITION, "the server has closed this conversation")
+        closed = IntoneCallError(grpc.StatusCode.FAILED_PRECONDITION, "the server has closed this call")
         raise self._failure() or closed
 
     async def close(self) -> None:
@@ -91,8 +92,9 @@ class Call:
         self._call.cancel()
         self._writing.cancel()
         self._allow(everything=True)
-        if not (await asyncio.wait({self._reading}, timeout=_END_S))[0]:
-            self._reading.cancel()
+        _, late = await asyncio.wait({self._reading, self._writing}, timeout=_END_S)
+        for task in late:
+            task.cancel()
 
     # ---- the two tasks -----------------------------------------------------------------------------------------------
 
@@ -115,17 +117,16 @@ class Call:
 
     async def _read_all(self) -> None:
         try:
-            # Not `read()`: that gives nothing more once a write has failed.
-            async for response in self._call:
-                self._inbox.put_nowait(response)
-                while not self._inbox.empty() and not self._take_all:
-                    self._room.clear()
-                    await self._room.wait()
-            await asyncio.wait({self._status}, timeout=_END_S)
-        except _REFUSED:
+            with contextlib.suppress(*_REFUSED):
+                # Not `read()`: that gives nothing more once a write has failed.
+                async for response in self._call:
+                    self._inbox.put_nowait(response)
+                    while not self._inbox.empty() and not self._take_all:
+                        self._room.clear()
+                        await self._room.wait()
             await asyncio.wait({self._status}, timeout=_END_S)
         except asyncio.CancelledError:
-            self._call.cancel()  # that, or it is cancelled already
+            self._call.cancel()  # unless it was this that ended the reading
         finally:
             self._inbox.put_nowait(grpc.aio.EOF)
             # gRPC forgets a write that waits for the connection when the call is cancelled.
@@ -139,7 +140,7 @@ class Call:
     # ---- the end -----------------------------------------------------------------------------------------------------
 
     def _told(self, call: Any) -> None:
-        """GRPC has given the call a status; it may do so twice, and either may be the server's."""
+        """Note the status that the call has been given. That may happen twice, and either may be the server's."""
         status = _at_once(call.code()), _at_once(call.details()), _at_once(call.trailing_metadata())
         if status[:2] != _OF_A_WRITE and not self._status.done():
             self._status.set_result(status)

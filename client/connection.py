@@ -1,11 +1,8 @@
 """How a client reaches a server: channel settings, certificates, token. Knows nothing of speech."""
 
-import contextlib
 from pathlib import Path
-from typing import Any
 
 import grpc
-from google.protobuf.message import Message
 
 _CHANNEL_OPTIONS = [
     # With the bandwidth probe on, gRPC lets the server send minutes of audio that nobody has read: an interruption
@@ -17,8 +14,13 @@ _CHANNEL_OPTIONS = [
     # A channel that failed refuses calls until its own pause is over; ours, before a call is opened again, are shorter
     # than its default of a second.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # Despite its name: how long making a connection may take.
+    ("grpc.min_reconnect_backoff_ms", 10_000),
+    # A server that is gone without a word is noticed half a minute later, even while nobody speaks.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
 ]
 
 
@@ -49,27 +51,3 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> gr
 def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
     """What accompanies every call: the bearer token, where there is one."""
     return () if token is None else (("authorization", f"Bearer {token}"),)
-
-
-async def write_message(call: Any, message: Message) -> None:
-    """Put a message on the wire of a bidirectional call.
-
-    Raises:
-        grpc.aio.BaseError, grpc.aio.AioRpcError: the call has ended; its status tells why.
-    """
-    # The public `write`, when it loses the race against the end of the call, overwrites the status that the server sent
-    # with "INTERNAL: Internal error from Core". So the step below it is taken, where this grpcio still has it.
-    wire = getattr(call, "_cython_call", None)
-    if wire is None:
-        await call.write(message)
-        return
-    await call.wait_for_connection()
-    await wire.send_serialized_message(message.SerializeToString())
-
-
-async def cancel_call(call: grpc.aio.Call) -> None:
-    """End a call, whatever it is doing, and wait until it has ended."""
-    call.cancel()
-    # A call that never reached a server has no status to wait for but the cancellation itself.
-    with contextlib.suppress(grpc.aio.AioRpcError):
-        await call.code()

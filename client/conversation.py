@@ -1,15 +1,15 @@
 """One conversation: text out as it is written, events in. Knows the stream's rules, nothing of engines or playback."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
 import grpc
 
 from intone.client.audio import Format
-from intone.client.connection import cancel_call, write_message
-from intone.client.errors import IntoneCallError, from_call, from_rpc_error
+from intone.client.call import Call
+from intone.client.errors import IntoneCallError
 from intone.client.events import Audio, Done, Event, Flushed, Interrupted, Started, decode
 from intone.client.settings import EmotionLike, Options, emotion_message
 from intone.client.speech import Sent, Trace
@@ -20,16 +20,14 @@ Request = speech_pb2.StreamSynthesizeRequest
 _FIRST_PAUSE_S = 0.2
 """Pause before the first attempt to open a lost call again; doubles each time."""
 
-_WRITE_GRACE_S = 1.0
-"""How long a write that has begun may go on after its task was cancelled."""
-
 
 class Conversation:
     """A stream, as an asynchronous context manager and iterator of events. Made by `SpeechClient.converse`.
 
-    One task may send while another reads. Leaving the context ends the call and abandons what was not received;
-    cancelling a task that waits for an event ends the call too. Nothing is buffered here: events are stamped when they
-    are read, so a caller that wants true times reads promptly.
+    One task may send while another reads. Leaving the context ends the call and abandons what was not received; a task
+    that still sends or reads is told CANCELLED. Cancelling a task that waits for an event loses nothing. Cancelling one
+    that sends leaves open whether the message goes out. Events are stamped when they are read, so a caller that wants
+    true times reads promptly.
 
     A call that is lost (UNAVAILABLE) before its first audio is opened again, and what was sent is sent again: nothing
     has been heard yet. `Started` and `Warning` may then be seen twice for an utterance. After the first audio it is
@@ -48,21 +46,28 @@ class Conversation:
         self._open_call = open_call
         self._clock = clock
         self._trace = trace
-        self._call: Any = None
+        self._call: Call
         self._format: Format | None = None
         self._finished = False
-        self._writing = asyncio.Lock()
+        self._left = False
+        self._sending = asyncio.Lock()
         self._resend: list[Request] | None = [Request(config=config)]
         self._pauses_s = [_FIRST_PAUSE_S * 2**attempt for attempt in range(reconnects)]
 
     async def __aenter__(self) -> "Conversation":
-        await self._open()
+        self._open()
+        try:
+            await self._written(self._call.written())
+        except BaseException:
+            await self._call.close()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await cancel_call(self._call)
+        self._left = True
+        await self._call.close()
 
     # ---- out ---------------------------------------------------------------------------------------------------------
 
@@ -119,37 +124,25 @@ class Conversation:
 
     async def finish(self) -> None:
         """Say that nothing more will be sent at all: the server finishes speaking, then the events end."""
-        async with self._writing:
+        async with self._sending:
             self._finished = True
-            await self._write(None)
+            await self._written(self._call.write(end=True))
 
     async def _send(self, request: Request) -> None:
-        """Send in a task of its own: gRPC ends the whole call when a task is cancelled in the middle of a write."""
         if self._finished:
             raise RuntimeError("finish() was called: nothing more can be sent")
-        sending = asyncio.create_task(self._send_in_turn(request))
-        try:
-            await asyncio.shield(sending)
-        except asyncio.CancelledError:
-            await asyncio.wait({sending}, timeout=_WRITE_GRACE_S)
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-            raise
-
-    async def _send_in_turn(self, request: Request) -> None:
-        async with self._writing:
+        async with self._sending:
             if self._resend is not None:
                 self._resend.append(request)
-            await self._write(request)
+            await self._written(self._call.write(request))
 
-    async def _write(self, request: Request | None) -> None:
-        """Put a message, or the end of them (None), on the wire. A loss that will be made good is no error."""
+    async def _written(self, writing: Awaitable[None]) -> None:
+        """Wait for a write. A loss that the reader will make good is no error."""
         try:
-            await (self._call.done_writing() if request is None else write_message(self._call, request))
-        except (grpc.aio.BaseError, grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-            failure = await from_call(self._call)
+            await writing
+        except IntoneCallError as failure:
             if not self._may_reconnect(failure):
-                raise failure from error
+                raise
 
     # ---- in ----------------------------------------------------------------------------------------------------------
 
@@ -165,8 +158,10 @@ class Conversation:
         while True:
             try:
                 response = await self._call.read()
-            except grpc.aio.AioRpcError as error:
-                await self._reconnect(from_rpc_error(error))
+            except IntoneCallError as failure:
+                if not self._may_reconnect(failure):
+                    raise
+                await self._reconnect()
                 continue
             if response is grpc.aio.EOF:
                 raise StopAsyncIteration
@@ -188,25 +183,19 @@ class Conversation:
     # ---- again -------------------------------------------------------------------------------------------------------
 
     def _may_reconnect(self, failure: IntoneCallError) -> bool:
-        return failure.code is grpc.StatusCode.UNAVAILABLE and self._resend is not None and bool(self._pauses_s)
+        lost = failure.code is grpc.StatusCode.UNAVAILABLE and not self._left
+        return lost and self._resend is not None and bool(self._pauses_s)
 
-    async def _reconnect(self, failure: IntoneCallError) -> None:
-        if not self._may_reconnect(failure):
-            raise failure
-        async with self._writing:
-            await asyncio.sleep(self._pauses_s.pop(0))
-            await self._open()
+    async def _reconnect(self) -> None:
+        async with self._sending:
+            await asyncio.sleep(self._pauses_s[0])
+            del self._pauses_s[0]
+            if not self._left:
+                self._open()
 
-    async def _open(self) -> None:
-        self._call = self._open_call()
-        try:
-            for request in self._resend or ():
-                await self._write(request)
-            if self._finished:
-                await self._write(None)
-        except BaseException:
-            await cancel_call(self._call)
-            raise
+    def _open(self) -> None:
+        """Begin a call and say everything again. That goes on while its answers are read already."""
+        self._call = Call(self._open_call(), tuple(self._resend or ()), end=self._finished)
 
 
 def _answers(event: Event, request: Request) -> bool:

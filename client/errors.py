@@ -73,11 +73,3 @@ def from_trailers(code: grpc.StatusCode, details: str | None, trailers: Iterable
 def from_rpc_error(error: grpc.aio.AioRpcError) -> IntoneCallError:
     """The error that gRPC raised, in our words."""
     return from_trailers(error.code(), error.details(), error.trailing_metadata() or ())
-
-
-async def from_call(call: grpc.aio.Call) -> IntoneCallError:
-    """Why a finished call can no longer be used."""
-    code = await call.code()
-    if code is grpc.StatusCode.OK:
-        return IntoneCallError(grpc.StatusCode.FAILED_PRECONDITION, "the server has closed this conversation")
-    return from_trailers(code, await call.details(), await call.trailing_metadata() or ())

@@ -25,16 +25,17 @@ RETRY_AFTER_S = 5.0
 class EngineThread:
     """Owns an engine: steps the units it is given, together, and runs calls between two steps.
 
-    What the event loop calls takes the lock `_changed`; the engine itself is touched by the thread alone.
+    All jobs come from one event loop. What it calls takes the lock `_changed`; the engine itself is touched by the thread alone.
     """
 
-    def __init__(self, name: str, max_batch: int) -> None:
+    def __init__(self, name: str) -> None:
         self.engine: Engine
         self.info: EngineInfo
         self.fingerprint = ""
         self.jobs: list[Job] = []
         self.failing_until_s = 0.0
-        self._name, self._max_batch = name, max_batch
+        self.max_batch = 1
+        self._name = name
         self._calls: deque[tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
         self._closing = False
         self._changed = threading.Condition()
@@ -103,7 +104,7 @@ class EngineThread:
         ready = self._ready()
         begun = [job for job in ready if job.state is not None]
         fresh = [job for job in ready if job.state is None][:1]
-        batch = (fresh + begun)[: self._max_batch]
+        batch = (fresh + begun)[: self.max_batch]
         for job in batch:  # to the back of the line, so that a full house takes turns
             self.jobs.remove(job)
             self.jobs.append(job)
@@ -127,55 +128,54 @@ class EngineThread:
         except Exception as caught:  # the worker's boundary: the states cannot be trusted any more
             log.exception("engine %s failed on a batch of %d", self._name, len(batch))
             self.failing_until_s = time.monotonic() + RETRY_AFTER_S
-            for job in batch:
-                self._finish(job, _engine_error(self._name, caught))
+            self._hand([(job, _engine_error(self._name, caught)) for job in batch])
             return
         self.failing_until_s = 0.0
         took_ms = 1000 * (time.monotonic() - began_s)
+        given: list[tuple[Job, Step | IntoneError]] = []
         for job, step in zip(batch, steps, strict=True):
             if job.queue_ms is None:
                 job.queue_ms = 1000 * (began_s - job.submitted_s)
             job.synthesis_ms += took_ms
-            self._hand(job, step)
+            given.append((job, step))
+        self._hand(given)
 
     def _begin(self, job: Job) -> bool:
         try:
             job.state = self.engine.start(job.request)
         except CallerError as error:
-            self._finish(job, error)
+            self._hand([(job, error)])
             return False
         except Exception as caught:  # the worker's boundary
             log.exception("engine %s could not start a unit of %d characters", self._name, len(job.request.text))
             self.failing_until_s = time.monotonic() + RETRY_AFTER_S
-            self._finish(job, _engine_error(self._name, caught))
+            self._hand([(job, _engine_error(self._name, caught))])
             return False
         return True
 
-    def _hand(self, job: Job, step: Step) -> None:
-        if step.done:
-            return self._finish(job, step)
+    def _hand(self, given: list[tuple[Job, Step | IntoneError]]) -> None:
+        """Give each job its item; what is done or has failed leaves the engine."""
         with self._changed:
-            if job.cancelled:
-                return None
-            job.backlog += 1
-        return job.deliver(step)
-
-    def _finish(self, job: Job, item: Step | IntoneError) -> None:
-        with self._changed:
-            if job.cancelled:
-                return
-            job.backlog += 1
-            if job in self.jobs:
-                self.jobs.remove(job)
-        job.state = None
-        job.deliver(item)
+            wanted = [(job, item) for job, item in given if not job.cancelled]
+            for job, item in wanted:
+                job.backlog += 1
+                if isinstance(item, IntoneError) or item.done:
+                    job.state = None
+                    if job in self.jobs:
+                        self.jobs.remove(job)
+        if wanted:  # waking the loop once for all of them: it costs a system call each time
+            wanted[0][0].loop.call_soon_threadsafe(_accept_all, wanted)
 
     def _abandon(self, calls: deque[tuple["asyncio.Future[Any]", Callable[..., Any], tuple[Any, ...]]]) -> None:
         gone = ShutdownError(f"engine {self._name} is shut down")
         for future, _, _ in calls:
             future.get_loop().call_soon_threadsafe(_settle, future, None, gone)
-        for job in list(self.jobs):
-            self._finish(job, gone)
+        self._hand([(job, gone) for job in self.jobs])
+
+
+def _accept_all(given: list[tuple[Job, Step | IntoneError]]) -> None:
+    for job, item in given:
+        job.accept(item)
 
 
 def _settle(future: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:

@@ -28,7 +28,7 @@ class Job:
         self.queue_ms: float | None = None
         self.synthesis_ms = 0.0
         self._thread = thread
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._steps: deque[Step | IntoneError] = deque()
         self._arrived = asyncio.Event()
         self._over = False
@@ -58,10 +58,7 @@ class Job:
         self._over = item.done
         return item
 
-    def deliver(self, item: Step | IntoneError) -> None:
-        """Called by the thread."""
-        self._loop.call_soon_threadsafe(self._accept, item)
-
-    def _accept(self, item: Step | IntoneError) -> None:
+    def accept(self, item: Step | IntoneError) -> None:
+        """Take what the engine gave; on the event loop."""
         self._steps.append(item)
         self._arrived.set()

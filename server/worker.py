@@ -26,7 +26,7 @@ class Worker:
         Raises:
             CheckpointError: the model folder cannot be used.
         """
-        thread = EngineThread(name, max_batch)
+        thread = EngineThread(name)
         worker = cls(thread)
         try:
             thread.engine = await worker.call(load)
@@ -34,6 +34,7 @@ class Worker:
             worker.close()
             raise
         thread.info, thread.fingerprint = thread.engine.info, thread.engine.fingerprint
+        thread.max_batch = max_batch if thread.engine.batches else 1
         return worker
 
     @property

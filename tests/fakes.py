@@ -74,12 +74,13 @@ class ScriptedState:
 
 @dataclass
 class ScriptedEngine:
-    """An engine for the real worker; `batches` records the texts of every batch that was stepped."""
+    """An engine for the real worker; `stepped` records the texts of every batch that was stepped."""
 
     script: Script = field(default_factory=Script)
     info: EngineInfo = field(default_factory=info)
     fingerprint: str = "scripted-1"
-    batches: list[list[str]] = field(default_factory=list)
+    batches: bool = True
+    stepped: list[list[str]] = field(default_factory=list)
     live: int = 0
 
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
@@ -96,7 +97,7 @@ class ScriptedEngine:
 
     def step(self, states: Sequence[ScriptedState]) -> list[Step]:
         """The next characters of each."""
-        self.batches.append([state.request.text for state in states])
+        self.stepped.append([state.request.text for state in states])
         if self.script.step_s:
             time.sleep(self.script.step_s)
         return [advance(state, self.script) for state in states]

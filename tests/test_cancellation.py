@@ -29,7 +29,7 @@ def test_cancel_stops_the_model_within_one_step(run):
                 engine.open()  # the step that was running may finish
             assert stopped.utterance_id == "u" and stopped.heard_text + stopped.unheard_text == text
             await talk.prove_alive()
-            assert sum(batch == [text] for batch in engine.batches) <= 3
+            assert sum(batch == [text] for batch in engine.stepped) <= 3
             await talk.end()
             assert not await talk.rest()
 

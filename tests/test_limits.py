@@ -59,7 +59,7 @@ def test_frozen_progress_holds_the_server_at_the_limit(run, lead_limit_ms):
             await soon(lambda: audio_sent_ms(port) > lead_limit_ms, "a report lets more out")
             await asyncio.sleep(0.1)
             assert audio_sent_ms(port) <= lead_limit_ms + 160 + 1e-6
-            steps = sum(map(len, server.engine.batches))
+            steps = sum(map(len, server.engine.stepped))
             assert steps * 200 <= lead_limit_ms + 160 + 400 + 7 * 200  # the model does not run ahead either
             talk.call.cancel()
             await soon(lambda: server.idle, "the call is gone")
@@ -93,7 +93,7 @@ def test_rpc_cancelled_while_a_write_is_blocked(run):
             steps, before = 0, -1
             while steps != before:
                 await asyncio.sleep(0.2)
-                before, steps = steps, sum(map(len, server.engine.batches))
+                before, steps = steps, sum(map(len, server.engine.stepped))
             assert server.jobs == 1 and 0 < steps * 4 < len(LONG), "it was not blocked"
             talk.call.cancel()
             await soon(lambda: server.idle, "the job is released within 100 ms and a step", 0.1)

@@ -133,7 +133,7 @@ def test_without_the_token_nothing_is_answered(run, metadata):
                 assert code_of(status_of(error)) is StatusCode.UNAUTHENTICATED
                 words = error.details() or ""
                 assert "authorization: Bearer TOKEN" in words and "secret" not in words
-            assert server.idle and not server.engine.batches
+            assert server.idle and not server.engine.stepped
 
     run(main())
 

@@ -122,7 +122,7 @@ def test_flush_is_answered_when_all_is_spoken_and_only_the_listener_is_behind(ru
             talk = await server.talk(lead_limit_ms=200)
             await talk.progress(0)  # from here on, only reports move the listener
             await talk.say("u", "Hello, you.")
-            await soon(lambda: server.jobs == 0 and bool(server.engine.batches), "the engine is done")
+            await soon(lambda: server.jobs == 0 and bool(server.engine.stepped), "the engine is done")
             await talk.flush("late")
             heard_ms = 0.0
             while (answer := await talk.answer())[0] != "done":
@@ -207,7 +207,7 @@ def test_buffered_audio_waits_for_the_whole_unit(run):
                 await talk.say("u", "twelve chars")
                 for _ in range(2):
                     engine.gate.release()
-                await soon(lambda: len(engine.batches) == 2, "two of three steps are taken")
+                await soon(lambda: len(engine.stepped) == 2, "two of three steps are taken")
                 await talk.cancel("nobody")  # its answer overtakes nothing that could have left before
                 assert [kind for kind, _ in await talk.until("error")] == ["started", "error"]
             finally:
@@ -276,13 +276,13 @@ def test_alone_and_in_a_batch_sound_the_same(run):
                 talk = await server.talk(**seeded)
                 await talk.say(name, text)
                 alone[name] = samples(await talk.until("done")).tobytes()
-            assert max(map(len, engine.batches)) == 1
+            assert max(map(len, engine.stepped)) == 1
             talks = {name: await server.talk(**seeded) for name in texts}
             for name, talk in talks.items():
                 await talk.say(name, texts[name])
             for name, talk in talks.items():
                 together[name] = samples(await talk.until("done")).tobytes()
-            assert max(map(len, engine.batches)) == 2
+            assert max(map(len, engine.stepped)) == 2
             assert alone == together
 
     run(main())

@@ -55,7 +55,7 @@ def test_units_are_spoken_whole_and_batched(run) -> None:  # type: ignore[no-unt
         assert worker.load == 0
 
     with_worker(run, engine, body)
-    assert max(len(batch) for batch in engine.batches) == 3
+    assert max(len(batch) for batch in engine.stepped) == 3
 
 
 def test_one_newcomer_joins_at_a_time(run) -> None:  # type: ignore[no-untyped-def]
@@ -65,8 +65,22 @@ def test_one_newcomer_joins_at_a_time(run) -> None:  # type: ignore[no-untyped-d
         await asyncio.gather(*(heard(worker.submit(request("x" * 20))) for _ in range(5)))
 
     with_worker(run, engine, body)
-    sizes = [len(batch) for batch in engine.batches]
+    sizes = [len(batch) for batch in engine.stepped]
     assert all(later - earlier <= 1 for earlier, later in zip(sizes, sizes[1:], strict=False))
+
+
+def test_an_engine_that_gains_nothing_by_batching_speaks_to_newcomers_first(run) -> None:  # type: ignore[no-untyped-def]
+    engine = ScriptedEngine(Script(step_s=0.002), batches=False)
+
+    async def body(worker: Worker) -> None:
+        texts = ["long one " * 6, "second", "third"]
+        jobs = [worker.submit(request(text)) for text in texts]
+        assert await asyncio.gather(*map(heard, jobs)) == texts
+
+    with_worker(run, engine, body)
+    order = [text for batch in engine.stepped for text in batch]
+    assert all(len(batch) == 1 for batch in engine.stepped)
+    assert order.index("third") <= 3  # after one step of each before it, and one that may have begun
 
 
 def test_a_slow_taker_holds_its_unit_back(run) -> None:  # type: ignore[no-untyped-def]
@@ -74,9 +88,9 @@ def test_a_slow_taker_holds_its_unit_back(run) -> None:  # type: ignore[no-untyp
 
     async def body(worker: Worker) -> None:
         slow = worker.submit(request("s" * 50))
-        await eventually(lambda: len(engine.batches) == BACKLOG_STEPS)
+        await eventually(lambda: len(engine.stepped) == BACKLOG_STEPS)
         assert await heard(worker.submit(request("quick one"))) == "quick one"
-        alone = [batch for batch in engine.batches if "s" * 50 in batch]
+        alone = [batch for batch in engine.stepped if "s" * 50 in batch]
         assert len(alone) == BACKLOG_STEPS  # while the other spoke to its end
         assert await heard(slow) == "s" * 50
 
@@ -90,11 +104,11 @@ def test_cancelling_stops_within_one_step(run) -> None:  # type: ignore[no-untyp
         job = worker.submit(request("c" * 1000))
         steps = aiter(job)
         await anext(steps)
-        before = len(engine.batches)
+        before = len(engine.stepped)
         job.cancel()
         assert worker.load == 0
         assert await heard(worker.submit(request("after"))) == "after"
-        assert sum("c" * 1000 in batch for batch in engine.batches[before:]) <= 1
+        assert sum("c" * 1000 in batch for batch in engine.stepped[before:]) <= 1
 
     with_worker(run, engine, body)
 

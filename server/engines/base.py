@@ -24,6 +24,11 @@ class Engine(Protocol):
     def fingerprint(self) -> str:
         """Identifies the weights: two engines that share it can share prepared voices."""
 
+    @property
+    def batches(self) -> bool:
+        """Whether stepping units together is faster than one after the other; if not, they are stepped alone, those
+        that have not been heard yet first."""
+
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
         """Turn a recording into what `start` needs.
 

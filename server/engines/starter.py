@@ -84,6 +84,11 @@ class StarterEngine:
         """Identifies the weights, which come with the package."""
         return "hibari-tts-0.2.1-heart"
 
+    @property
+    def batches(self) -> bool:
+        """The model takes one sentence at a time."""
+        return False
+
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
         """Always refuses: the model has one voice."""
         raise CallerError("audio", "the starter engine has one voice and cannot clone another", Fault.PRECONDITION)

@@ -31,8 +31,12 @@ class StageClock:
 
     def stage_ms(self) -> dict[str, float]:
         """Milliseconds by stage. Call it after the step's results have been copied to the host."""
-        spans = {name: 1000 * (end - begin) for name, begin, end in self._spans}
-        return spans | {name: first.elapsed_time(last) for name, first, last in self._marks}
+        spans = [(name, 1000 * (end - begin)) for name, begin, end in self._spans]
+        spans += [(name, first.elapsed_time(last)) for name, first, last in self._marks]
+        total: dict[str, float] = {}
+        for name, took_ms in spans:  # a stage may come several times
+            total[name] = total.get(name, 0.0) + took_ms
+        return total
 
 
 def _event() -> torch.cuda.Event:

@@ -1,8 +1,9 @@
 """What the service itself costs: time from an engine's return of a step to the client's receipt of its audio.
 
-A scripted engine speaks in real time, all streams at the same tick (as a batch does), and stamps every step. The
-client, in a process of its own, subtracts that stamp from its own clock: CLOCK_MONOTONIC, which Linux shares between
-processes. The client's own Python is in the figure. Run it on an idle machine:  python tests/bench/service.py
+A scripted engine speaks in real time and stamps every step. The client, in a process of its own, subtracts that stamp
+from its own clock: CLOCK_MONOTONIC, which Linux shares between processes. Three runs: streams at phases of their own,
+as clients come; all streams at the same tick, as a batch gives them; and the floor, the same burst from a bare handler
+that only sends. The client's own Python is in every figure. Run it on an idle machine:  python tests/bench/service.py
 """
 
 import argparse
@@ -14,7 +15,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +33,8 @@ MS_PER_CHARACTER = 60
 SENTENCE = "This is a sentence as long as one usually is when 2 people talk. "
 WARM_UP_S = 2.0
 TARGET_P99_MS = 5.0
+PHASES = 8
+SPREAD, BURST, FLOOR = "streams at their own phases", "all streams at one tick", "the same burst, bare gRPC"
 BUSY = 0.1  # share of all cores that others may take
 
 
@@ -41,15 +44,22 @@ BUSY = 0.1  # share of all cores that others may take
 @dataclass
 class _State:
     steps_left: int
+    phase: int
 
 
 @dataclass
 class TickingEngine:
-    """Gives every unit 40 ms of a tone at every tick of a real-time clock, with the time of its return."""
+    """Gives every unit 40 ms of a tone every 40 ms of a real-time clock, with the time of its return.
+
+    Units take turns in being due at one of `phases` ticks.
+    """
 
     info: EngineInfo = EngineInfo("starter", "ticking", RATE_HZ, ("en",), True, False, False, "none")
     fingerprint: str = "ticking"
+    batches: bool = True
+    phases: int = 1
     _tick: int = 0
+    _started: int = 0
     _pcm: np.ndarray = field(
         default_factory=lambda: np.sin(np.arange(RATE_HZ * CHUNK_MS // 1000) * 0.05).astype(np.float32) / 2
     )
@@ -60,32 +70,89 @@ class TickingEngine:
 
     def start(self, request: SpeakRequest) -> _State:
         """As many steps as the text takes to say."""
-        return _State(math.ceil(len(request.text) * MS_PER_CHARACTER / CHUNK_MS))
+        self._started += 1
+        return _State(math.ceil(len(request.text) * MS_PER_CHARACTER / CHUNK_MS), self._started % self.phases)
 
     def step(self, states: Sequence[_State]) -> list[Step]:
-        """At the next tick: a chunk for each."""
-        period_s = CHUNK_MS / 1000
+        """At the next tick: a chunk for each that is due."""
+        period_s = CHUNK_MS / 1000 / self.phases
         self._tick = max(self._tick + 1, math.floor(time.monotonic() / period_s))
         time.sleep(max(0.0, self._tick * period_s - time.monotonic()))
-        for state in states:
+        due = [state for state in states if state.phase == self._tick % self.phases]
+        for state in due:
             state.steps_left -= 1
         stamp = {"returned_s": time.monotonic()}
-        return [Step(self._pcm, state.steps_left <= 0, stage_ms=stamp) for state in states]
+        chunk, ended, nothing = Step(self._pcm, False, stage_ms=stamp), Step(self._pcm, True, stage_ms=stamp), NOTHING
+        return [nothing if state not in due else ended if state.steps_left <= 0 else chunk for state in states]
 
 
-async def measure(streams: int, seconds: float, normalize: bool) -> list[list[float]]:
-    """Serve, run the client, give its pairs (when the audio came, how long it had taken), in seconds."""
-    config = Config(port=0, max_streams=streams, max_batch=streams, log_level="warning")
-    async with serving(config, {"starter": TickingEngine}) as app:
-        flags = ["--client", str(app.port), "--streams", str(streams), "--seconds", str(seconds)]
-        flags += [] if normalize else ["--no-normalize"]
-        command = [sys.executable, str(Path(__file__)), *flags]
-        client = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
-        answer, _ = await client.communicate()
-        if client.returncode != 0:
-            sys.exit(f"the client ended with status {client.returncode}")
+NOTHING = Step(None, False)
+
+
+class BareService(speech_pb2_grpc.SpeechServiceServicer):
+    """The floor: sends a chunk to every stream at every tick, and does nothing else."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[float]] = []
+
+    async def tick(self) -> None:
+        """Give every stream its turn, in real time."""
+        period_s = CHUNK_MS / 1000
+        while True:
+            await asyncio.sleep(period_s - time.monotonic() % period_s)
+            waiting, self._waiting = self._waiting, []
+            for future in waiting:
+                future.set_result(time.monotonic())
+
+    async def StreamSynthesize(  # noqa: N802 (its name on the wire)
+        self, requests: AsyncIterator[speech_pb2.StreamSynthesizeRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[speech_pb2.StreamSynthesizeResponse]:
+        """As long as a sentence takes, a chunk a tick."""
+        data = bytes(2 * RATE_HZ * CHUNK_MS // 1000)
+        async for request in requests:
+            if not request.text.end_of_utterance:
+                continue
+            for sequence in range(math.ceil(len(SENTENCE) * MS_PER_CHARACTER / CHUNK_MS)):
+                future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+                self._waiting.append(future)
+                stamp = {"returned_s": await future}
+                chunk = speech_pb2.AudioChunk(utterance_id="u", sequence=sequence, data=data, stage_ms=stamp)
+                yield speech_pb2.StreamSynthesizeResponse(audio=chunk)
+            yield speech_pb2.StreamSynthesizeResponse(done=speech_pb2.Done(utterance_id="u"))
+
+
+async def ask(port: int, options: argparse.Namespace) -> list[list[float]]:
+    """Run the client; its pairs (when the audio came, how long it had taken), in seconds."""
+    flags = ["--client", str(port), "--streams", str(options.streams), "--seconds", str(options.seconds)]
+    flags += [] if options.normalize else ["--no-normalize"]
+    command = [sys.executable, str(Path(__file__)), *flags]
+    client = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    answer, _ = await client.communicate()
+    if client.returncode != 0:
+        sys.exit(f"the client ended with status {client.returncode}")
     pairs: list[list[float]] = json.loads(answer)
     return pairs
+
+
+async def measure(options: argparse.Namespace, phases: int) -> list[list[float]]:
+    """What our server takes."""
+    config = Config(port=0, max_streams=options.streams, max_batch=options.streams, log_level="warning")
+    async with serving(config, {"starter": lambda: TickingEngine(phases=phases)}) as app:
+        return await ask(app.port, options)
+
+
+async def measure_floor(options: argparse.Namespace) -> list[list[float]]:
+    """What gRPC itself takes."""
+    server, service = grpc.aio.server(), BareService()
+    speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    ticking = asyncio.create_task(service.tick())
+    try:
+        return await ask(port, options)
+    finally:
+        ticking.cancel()
+        await server.stop(0)
 
 
 # ---- the client's side ----------------------------------------------------------------------------------------------
@@ -142,19 +209,25 @@ def commit() -> str:
     return found.stdout.strip() or "no git"
 
 
-def report(pairs: list[list[float]], busy: float, options: argparse.Namespace) -> None:
-    """Print conditions and percentiles."""
+def percentiles(pairs: list[list[float]]) -> tuple[float, float, float]:
+    """50, 95 and 99, in milliseconds, without the warm-up."""
     first_s = min(when for when, _ in pairs)
-    took_ms = np.array([1000 * took for when, took in pairs if when >= first_s + WARM_UP_S])
+    took_ms = [1000 * took for when, took in pairs if when >= first_s + WARM_UP_S]
+    p50, p95, p99 = np.percentile(took_ms, [50, 95, 99])
+    return float(p50), float(p95), float(p99)
+
+
+def report(runs: dict[str, list[list[float]]], busy: float, options: argparse.Namespace) -> None:
+    """Print conditions and percentiles."""
     print(f"machine   {os.cpu_count()} cores, {100 * busy:.0f} % busy before; {platform.platform()}")
     print(f"software  Python {platform.python_version()}, grpcio {grpc.__version__}, commit {commit()}")
-    print(f"load      {options.streams} streams, {options.seconds:g} s, {len(took_ms)} chunks")
-    print(
-        f"          of {CHUNK_MS} ms at {RATE_HZ} Hz, pcm_s16le, normalization {'on' if options.normalize else 'off'}"
-    )
-    p50, p95, p99 = np.percentile(took_ms, [50, 95, 99])
-    print(f"engine → client  p50 {p50:.2f} ms, p95 {p95:.2f} ms, p99 {p99:.2f} ms, max {took_ms.max():.2f} ms")
-    print(f"target    p99 at most {TARGET_P99_MS:g} ms: {'met' if p99 <= TARGET_P99_MS else 'MISSED'}")
+    print(f"load      {options.streams} streams, {options.seconds:g} s, chunks of {CHUNK_MS} ms at {RATE_HZ} Hz,")
+    print(f"          pcm_s16le, normalization {'on' if options.normalize else 'off'}")
+    for name, pairs in runs.items():
+        p50, p95, p99 = percentiles(pairs)
+        print(f"{name:34} p50 {p50:5.2f} ms   p95 {p95:5.2f} ms   p99 {p99:5.2f} ms")
+    p99 = percentiles(runs[SPREAD])[2]
+    print(f"target    p99 at most {TARGET_P99_MS:g} ms, {SPREAD}: {'met' if p99 <= TARGET_P99_MS else 'MISSED'}")
 
 
 def main() -> None:
@@ -172,7 +245,12 @@ def main() -> None:
     busy = busy_share()
     if busy > BUSY and not options.anyway:
         sys.exit(f"the machine is {100 * busy:.0f} % busy: the figures would say nothing. Wait, or give --anyway")
-    report(asyncio.run(measure(options.streams, options.seconds, options.normalize)), busy, options)
+    runs = {
+        SPREAD: asyncio.run(measure(options, phases=PHASES)),
+        BURST: asyncio.run(measure(options, phases=1)),
+        FLOOR: asyncio.run(measure_floor(options)),
+    }
+    report(runs, busy, options)
 
 
 if __name__ == "__main__":

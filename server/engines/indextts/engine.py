@@ -16,6 +16,7 @@ from intone.server.engines.indextts import sizes, streaming
 from intone.server.engines.indextts.acoustic import DEFAULT_GUIDANCE, DEFAULT_STEPS, AcousticModel, AcousticSettings
 from intone.server.engines.indextts.bigvgan import BigVGAN
 from intone.server.engines.indextts.cfm import TimeTable
+from intone.server.engines.indextts.clips import Clips
 from intone.server.engines.indextts.conditioning import VoiceEncoder
 from intone.server.engines.indextts.config import ENGINE, Variant
 from intone.server.engines.indextts.emotion import balanced, blended, merged
@@ -31,7 +32,6 @@ from intone.server.engines.indextts.weights import Checkpoint, read_checkpoint
 from intone.server.engines.weights import Progress, Weights
 from intone.server.errors import CallerError, CheckpointError, Fault
 from intone.server.nn.stage_clock import StageClock
-from intone.server.recordings import read_recording
 
 CODES_PER_STEP = 8
 """The most that one step writes: it keeps a step, and so a cancellation, short."""
@@ -41,8 +41,6 @@ WHOLE = ChunkPlan(first_features=1 << 30, max_features=1 << 30, lookahead_frames
 
 UNTRAINED_S_PER_TOKEN = 0.08
 """An untrained model never stops by itself and its tokens are bytes: it is cut after about the words' length."""
-
-SHORTEST_CLIP_MS, LONGEST_CLIP_MS = 500, 30_000
 
 
 class IndexTTSEngine:
@@ -72,6 +70,7 @@ class IndexTTSEngine:
                 checkpoint.statistics,
                 checkpoint.matrix,
             )
+        self._clips = Clips(self._encoder)
         self._tables: dict[int, TimeTable] = {}
         self._own_voice: PreparedVoice | None = None
         self._info = EngineInfo(
@@ -96,7 +95,8 @@ class IndexTTSEngine:
         _use_threads(threads)
         checkpoint = read_checkpoint(folder)
         front_end = FrontEnd.load(folder, checkpoint.config)
-        return cls(checkpoint, front_end, f"IndexTTS {checkpoint.config.variant.value}", ChunkPlan(), progress)
+        name = f"IndexTTS {checkpoint.config.variant.value}"
+        return cls(checkpoint, front_end, name, ChunkPlan(), progress)._warmed_up()
 
     @classmethod
     def random(
@@ -112,7 +112,7 @@ class IndexTTSEngine:
         _use_threads(threads)
         checkpoint = sizes.in_memory(size, seed)
         front_end = FrontEnd.of_bytes(checkpoint.config)
-        return cls(checkpoint, front_end, f"{size}, random weights", ChunkPlan(), progress)
+        return cls(checkpoint, front_end, f"{size}, random weights", ChunkPlan(), progress)._warmed_up()
 
     @property
     def info(self) -> EngineInfo:
@@ -123,6 +123,11 @@ class IndexTTSEngine:
     def fingerprint(self) -> str:
         """Of the weights."""
         return self._fingerprint
+
+    @property
+    def batches(self) -> bool:
+        """Weights are read once for all units."""
+        return True
 
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
         """See `voice.prepare`."""
@@ -142,6 +147,7 @@ class IndexTTSEngine:
         voice = request.voice or self._own_voice
         if voice is None:
             raise CallerError("voice", "IndexTTS speaks with a recording's voice only: name one", Fault.PRECONDITION)
+        assert voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
         reading = self._front_end.read(request.text)
         options = request.options
         settings = AcousticSettings(
@@ -154,7 +160,7 @@ class IndexTTSEngine:
             request=request,
             reading=reading,
             speaker=speaker_of(voice, self._acoustic.device),
-            clip=_clip(request),
+            clip=self._clips.read(request.emotion.clip) if request.emotion.clip else None,
             plan=WHOLE if request.whole else self._plan,
             settings=settings,
             most_codes=self._most_codes(len(reading.ids), options, settings.duration_factor),
@@ -163,19 +169,54 @@ class IndexTTSEngine:
 
     @torch.inference_mode()
     def step(self, states: Sequence[IndexTTSState]) -> list[Step]:
-        """Advance every unit: write some codes together; then speak those units that have enough of them."""
+        """Advance: whoever has too few codes to speak gets some, together; then one of those who have enough speaks.
+
+        One, because a solve takes much longer than the codes for it: the others' listeners would all wait for the sum.
+        """
+        assert not any(_done(state) for state in states), "a unit is not stepped after its end"
         clock = StageClock(self._acoustic.device)
         with clock.stage("gpt_gen_time"):
             for state in states:
                 if state.writer is None:
                     self._begin(state)
-            self._write([state for state in states if not state.ended])
-        sounds = [self._speak(state, clock) for state in states]
+            self._write([state for state in states if not self._ready(state)])
+        speaking = self._next_speaker(states)
+        sound = None if speaking is None else self._speak(speaking, clock)
         stage_ms = clock.stage_ms()
         return [
-            Step(sound, done=_done(state), cut=_done(state) and state.cut, stage_ms=stage_ms)
-            for state, sound in zip(states, sounds, strict=True)
+            Step(
+                pcm=sound if state is speaking else None,
+                done=_done(state),
+                cut=_done(state) and state.cut,
+                stage_ms=stage_ms,
+            )
+            for state in states
         ]
+
+    def _ready(self, state: IndexTTSState) -> bool:
+        """Whether there is enough for a chunk, or nothing will come any more."""
+        return state.ended or state.pending >= self._plan_codes(state)
+
+    def _next_speaker(self, states: Sequence[IndexTTSState]) -> IndexTTSState | None:
+        """Of the units that are ready the one that has waited longest."""
+        ready = [state for state in states if self._ready(state)]
+        if not ready:
+            return None
+        chosen = max(ready, key=lambda state: state.waited_steps)
+        for state in ready:
+            state.waited_steps = 0 if state is chosen else state.waited_steps + 1
+        return chosen
+
+    def _warmed_up(self) -> "IndexTTSEngine":
+        """This, after a syllable for nobody: kernels are chosen and weights paged in before the first caller waits."""
+        rate_hz = self._info.sample_rate_hz
+        noise = 0.1 * np.random.default_rng(0).standard_normal(rate_hz).astype(np.float32)
+        options = Options(steps=1, max_audio_ms=200)
+        voice = self.prepare_voice(Recording(noise, rate_hz))
+        unit = self.start(SpeakRequest("a", seed=0, voice=voice, options=options))
+        while not _done(unit):
+            self.step([unit])
+        return self
 
     # ---- codes
 
@@ -189,7 +230,7 @@ class IndexTTSEngine:
         """The language model's row for how the unit should sound: `[D]`."""
         emotion, speaker = state.request.emotion, state.speaker
         if state.clip is not None:
-            return merged(speaker.emotion, self._encoder.emotion_of(state.clip), emotion.intensity)
+            return merged(speaker.emotion, self._clips.row(state.clip), emotion.intensity)
         if not any(emotion.weights):
             return speaker.emotion
         return blended(speaker.emotion, speaker.emotion_rows, balanced(emotion.weights))
@@ -198,7 +239,7 @@ class IndexTTSEngine:
         """Codes for all, as many as the one that needs the fewest wants before it speaks."""
         if not states:
             return
-        count = max(1, min(CODES_PER_STEP, *(self._missing(state) for state in states)))
+        count = min(CODES_PER_STEP, *(self._missing(state) for state in states))
         units = [state.writer for state in states if state.writer is not None]
         for state, unit, new in zip(states, units, self._writer.generate(units, count), strict=True):
             state.codes.append(new.codes)
@@ -222,9 +263,10 @@ class IndexTTSEngine:
 
     def _most_codes(self, tokens: int, options: Options, duration_factor: float) -> int:
         rate, room = self._codes_per_s(duration_factor), self._gpt.most_codes()
-        guard = most_codes(tokens, self._codes_per_s(1.0), room)
+        own_rate = self._codes_per_s(1.0)  # the model writes at its own pace; the codes are stretched afterwards
+        guard = most_codes(tokens, own_rate, room)
         if not self._info.trained:
-            guard = min(room, max(1, round(UNTRAINED_S_PER_TOKEN * tokens * rate)))
+            guard = min(room, round(UNTRAINED_S_PER_TOKEN * tokens * own_rate))
         if options.max_audio_ms is not None:
             guard = min(guard, int(options.max_audio_ms * rate / 1000))
         return max(1, guard)
@@ -232,10 +274,8 @@ class IndexTTSEngine:
     # ---- sound
 
     def _speak(self, state: IndexTTSState, clock: StageClock) -> Samples | None:
-        """The sound of what is pending, where that is enough for a chunk or the last of the unit."""
+        """The sound of what is pending."""
         assert state.acoustic is not None, "a unit speaks after it has begun"
-        if not state.ended and state.pending < self._plan_codes(state):
-            return None
         codes, hidden = state.take_codes()
         with clock.stage("s2mel_time"):
             latent = hidden if self._config.variant is Variant.V2 else None
@@ -257,13 +297,6 @@ class IndexTTSEngine:
 
 def _done(state: IndexTTSState) -> bool:
     return state.ended and state.acoustic is not None and state.acoustic.done
-
-
-def _clip(request: SpeakRequest) -> Recording | None:
-    if not request.emotion.clip:
-        return None
-    clip, field = request.emotion.clip, "emotion.clip.audio"
-    return read_recording(clip, "", min_ms=SHORTEST_CLIP_MS, max_ms=LONGEST_CLIP_MS, field=field)
 
 
 def _use_threads(threads: int | None) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from intone.server.domain import Samples
 
 FADE_SAMPLES = 384
-"""17 ms at 22.05 kHz: kept back of every chunk but the last, to be faded into the next. The two are nearly the same
-signal, so the fade is linear."""
+"""17 ms at 22.05 kHz: kept back of what is provisional in a chunk, to be faded into the next. The two are nearly the
+same signal, so the fade is linear."""
 
 
 @dataclass(slots=True)
@@ -38,7 +38,8 @@ class Joint:
         if fade:
             weight = (np.arange(1, fade + 1, dtype=np.float32)) / (fade + 1)
             new[:fade] = self.kept[:fade] + weight * (new[:fade] - self.kept[:fade])
-        keep = 0 if last else min(FADE_SAMPLES, len(new))
+        guessed = len(new) - max(0, len(final) - self.ahead)
+        keep = 0 if last else min(FADE_SAMPLES, guessed)  # what is final needs no fade
         sent = new[: len(new) - keep]
         self.ahead += len(sent) - len(final)
         self.kept = new[len(new) - keep :]

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from intone.server.domain import Recording, SpeakRequest
+from intone.server.domain import SpeakRequest
 from intone.server.engines.indextts.acoustic import AcousticSettings
 from intone.server.engines.indextts.bigvgan import BigVGANState
+from intone.server.engines.indextts.clips import Clip
 from intone.server.engines.indextts.joint import Joint
 from intone.server.engines.indextts.native_gpt import NativeUnit
 from intone.server.engines.indextts.streaming import AcousticState, ChunkPlan
@@ -27,12 +28,13 @@ class IndexTTSState:
         written: all codes, for the guard against repetition.
         ended: no code follows.
         cut: a guard ended it, not the model.
+        waited_steps: it had enough to speak, and another unit's turn it was.
     """
 
     request: SpeakRequest
     reading: Reading
     speaker: Speaker
-    clip: Recording | None
+    clip: Clip | None
     plan: ChunkPlan
     settings: AcousticSettings
     most_codes: int
@@ -45,6 +47,7 @@ class IndexTTSState:
     written: list[int] = field(default_factory=list)
     ended: bool = False
     cut: bool = False
+    waited_steps: int = 0
 
     @property
     def pending(self) -> int:

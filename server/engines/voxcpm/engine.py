@@ -130,6 +130,11 @@ class VoxCPMEngine:
         return self._fingerprint
 
     @property
+    def batches(self) -> bool:
+        """Weights are read once for all units."""
+        return True
+
+    @property
     def model(self) -> VoxCPM:
         """The model alone, for measurements and tests."""
         return self._model
