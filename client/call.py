@@ -2,27 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 
-from intone.client.errors import IntoneCallError, from_trailers
-
-T = TypeVar("T")
+from intone.client.ending import END_S, Ending
+from intone.client.errors import IntoneCallError
 
 _HELD_UP_S = 0.1
 """A write that takes longer waits for the server; the server may be waiting for us to read."""
 
-_END_S = 5.0
-"""How long a call that can no longer be written may take to tell why. It tells within milliseconds."""
-
-_OF_A_WRITE = (grpc.StatusCode.INTERNAL, "Internal error from Core")
-"""What gRPC makes of the status when a write fails: in place of the server's, before or after that has come."""
-
-_REFUSED = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
-"""How a write fails once the call has ended. None of them says why it ended."""
+_OVER = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
+"""How reads and writes fail once the call has ended. Why it ended is not told reliably: see `Ending`."""
 
 
 class Call:
@@ -40,13 +33,12 @@ class Call:
 
     def __init__(self, call: Any, first: Sequence[Message] = (), *, end: bool = False) -> None:
         self._call = call
+        self._ending = Ending(call)
         self._inbox: asyncio.Queue[Any] = asyncio.Queue()
         self._room = asyncio.Event()
         self._take_all = False
-        self._status: asyncio.Future[Any] = asyncio.get_running_loop().create_future()  # code, details, trailers
         self._writing = asyncio.create_task(self._put(first, end))
-        self._reading = asyncio.create_task(self._read_all())
-        call.add_done_callback(self._told)
+        self._reading = asyncio.create_task(self._take())
 
     async def read(self) -> Any:
         """The next response; `grpc.aio.EOF` after the last.
@@ -58,7 +50,7 @@ class Call:
         self._room.set()
         if response is grpc.aio.EOF:
             self._inbox.put_nowait(response)  # for whoever reads next
-            if (failure := self._failure()) is not None:
+            if (failure := self._ending.failure()) is not None:
                 raise failure
         return response
 
@@ -82,24 +74,19 @@ class Call:
         if self._writing.done() and not self._writing.cancelled() and self._writing.result():
             return
         self._allow(everything=True)
-        if not (await asyncio.wait({self._reading}, timeout=_END_S))[0]:
-            self._reading.cancel()
+        await _finish(self._reading)
         closed = IntoneCallError(grpc.StatusCode.FAILED_PRECONDITION, "the server has closed this call")
-        raise self._failure() or closed
+        raise self._ending.failure() or closed
 
     async def close(self) -> None:
         """End the call, whatever it is doing. Whoever reads or writes is told that it was cancelled."""
         self._call.cancel()
         self._writing.cancel()
         self._allow(everything=True)
-        _, late = await asyncio.wait({self._reading, self._writing}, timeout=_END_S)
-        for task in late:
-            task.cancel()
-
-    # ---- the two tasks -----------------------------------------------------------------------------------------------
+        await _finish(self._reading, self._writing)
 
     async def _put(self, messages: Sequence[Message], end: bool) -> bool:
-        """Write in a task of its own: gRPC ends the whole call when a task is cancelled in the middle of a write."""
+        """Write, and say whether it went well. A task of its own: gRPC ends the call when one is cancelled here."""
         held_up = asyncio.get_running_loop().call_later(_HELD_UP_S, self._allow, True)
         done = False
         try:
@@ -108,23 +95,24 @@ class Call:
             if end:
                 await self._call.done_writing()
             done = True
-        except _REFUSED:
-            pass  # the reader hears why
+        except _OVER:
+            pass  # the reading finds out why
         finally:
             held_up.cancel()
             self._allow(everything=not done)
         return done
 
-    async def _read_all(self) -> None:
+    async def _take(self) -> None:
+        """Read to the end, one message ahead."""
         try:
-            with contextlib.suppress(*_REFUSED):
+            with contextlib.suppress(*_OVER):
                 # Not `read()`: that gives nothing more once a write has failed.
                 async for response in self._call:
                     self._inbox.put_nowait(response)
                     while not self._inbox.empty() and not self._take_all:
                         self._room.clear()
                         await self._room.wait()
-            await asyncio.wait({self._status}, timeout=_END_S)
+            await self._ending.settle()
         except asyncio.CancelledError:
             self._call.cancel()  # unless it was this that ended the reading
         finally:
@@ -137,29 +125,9 @@ class Call:
         self._take_all = everything
         self._room.set()
 
-    # ---- the end -----------------------------------------------------------------------------------------------------
 
-    def _told(self, call: Any) -> None:
-        """Note the status that the call has been given. That may happen twice, and either may be the server's."""
-        status = _at_once(call.code()), _at_once(call.details()), _at_once(call.trailing_metadata())
-        if status[:2] != _OF_A_WRITE and not self._status.done():
-            self._status.set_result(status)
-
-    def _failure(self) -> IntoneCallError | None:
-        """What went wrong; None when nothing did. For a call that has ended."""
-        if not self._status.done():
-            return IntoneCallError(grpc.StatusCode.UNKNOWN, "the call was lost without a word")
-        code, details, trailers = self._status.result()
-        return None if code is grpc.StatusCode.OK else from_trailers(code, details, trailers or ())
-
-
-def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that has nothing to wait for, as those of a finished call.
-
-    Awaiting them would take a turn of the event loop, in which a failed write may put its own status in place.
-    """
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-    raise AssertionError("the status of a finished call was not there")
+async def _finish(*tasks: "asyncio.Task[Any]") -> None:
+    """Give tasks that should soon be done the time to be."""
+    _, late = await asyncio.wait(tasks, timeout=END_S)
+    for task in late:
+        task.cancel()

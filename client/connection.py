@@ -23,6 +23,9 @@ _CHANNEL_OPTIONS = [
     ("grpc.http2.max_pings_without_data", 0),
 ]
 
+ANSWER_S = 20.0
+"""How long the answer to a question may take that the server need not work for."""
+
 
 def tls(ca: Path | None = None, certificate: Path | None = None, key: Path | None = None) -> grpc.ChannelCredentials:
     """Credentials for a server with TLS.

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from intone.client.connection import call_metadata, open_channel
+from intone.client.connection import ANSWER_S, call_metadata, open_channel
 from intone.client.conversation import Conversation
 from intone.client.errors import IntoneCallError, from_rpc_error
 from intone.client.events import Done, Event
@@ -85,7 +85,8 @@ class SpeechClient:
         """
         stub = speech_pb2_grpc.SpeechServiceStub(self._open_channel)
         try:
-            return await stub.GetServerInfo(speech_pb2.GetServerInfoRequest(), metadata=self._metadata)  # type: ignore[no-any-return]
+            request = speech_pb2.GetServerInfoRequest()
+            return await stub.GetServerInfo(request, metadata=self._metadata, timeout=ANSWER_S)  # type: ignore[no-any-return]
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
@@ -98,9 +99,9 @@ class SpeechClient:
         # An empty request, and an answer of one number: two messages that are not worth a dependency.
         check = self._open_channel.unary_unary("/grpc.health.v1.Health/Check")
         try:
-            return bool(await check(b"", metadata=self._metadata) == _SERVING)
+            return bool(await check(b"", metadata=self._metadata, timeout=ANSWER_S) == _SERVING)
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 return False
             raise from_rpc_error(error) from error
 

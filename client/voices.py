@@ -3,10 +3,12 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import grpc
 
+from intone.client.connection import ANSWER_S
+from intone.client.ending import Ending
 from intone.client.errors import from_rpc_error
 from intone.proto import voice_pb2, voice_pb2_grpc
 
@@ -24,23 +26,19 @@ class Voices:
 
     async def list(self) -> list[voice_pb2.Voice]:
         """Every voice: built-in ones first, then by name."""
-        try:
-            return [*(await self._stub.ListVoices(voice_pb2.ListVoicesRequest(), metadata=self._metadata)).voices]
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+        return [*(await self._ask(self._stub.ListVoices, voice_pb2.ListVoicesRequest())).voices]
 
     async def get(self, name: str) -> voice_pb2.Voice:
         """One voice, by name."""
-        try:
-            response = await self._stub.GetVoice(voice_pb2.GetVoiceRequest(name=name), metadata=self._metadata)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
-        return response.voice  # type: ignore[no-any-return]
+        return (await self._ask(self._stub.GetVoice, voice_pb2.GetVoiceRequest(name=name))).voice
 
     async def delete(self, name: str) -> None:
         """Delete a voice; utterances that already use it finish with it."""
+        await self._ask(self._stub.DeleteVoice, voice_pb2.DeleteVoiceRequest(name=name))
+
+    async def _ask(self, method: Callable[..., Any], request: Any) -> Any:
         try:
-            await self._stub.DeleteVoice(voice_pb2.DeleteVoiceRequest(name=name), metadata=self._metadata)
+            return await method(request, metadata=self._metadata, timeout=ANSWER_S)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
@@ -68,10 +66,13 @@ class Voices:
         """
         config = voice_pb2.VoiceConfig(name=name, transcript=transcript, replace=replace)
         with recording.open("rb") as file, closing(_upload(file, recording.stat().st_size, config, progress)) as pieces:
+            call = self._stub.CreateVoice(pieces, metadata=self._metadata)
+            ending = Ending(call)
             try:
-                return await self._stub.CreateVoice(pieces, metadata=self._metadata)  # type: ignore[no-any-return]
+                return await call  # type: ignore[no-any-return]
             except grpc.aio.AioRpcError as error:
-                raise from_rpc_error(error) from error
+                await ending.settle()  # a refusal meets an upload on its way: the error may be that of a write
+                raise ending.failure() or from_rpc_error(error) from error
 
 
 def _upload(

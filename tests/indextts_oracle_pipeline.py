@@ -118,7 +118,9 @@ def speak(pipeline: Any, recorder: Recorder, job: dict[str, Any]) -> dict[str, T
     torch.randn = recorder.randn  # type: ignore[assignment]
     try:
         with torch.inference_mode():
-            for _ in pipeline.infer_generator(job["voice"], job["text"], None, "en", **sampling, **job["more"]):
+            for _ in pipeline.infer_generator(
+                job["voice"], job["text"], None, job["language"], **sampling, **job["more"]
+            ):
                 pass
     finally:
         torch.randn = recorder._randn

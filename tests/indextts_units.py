@@ -107,6 +107,16 @@ def finish(engine: IndexTTSEngine, state: IndexTTSState) -> list[Step]:
     return steps
 
 
+def features_per_code(subject: Subject) -> int:
+    """50 Hz features that a code stands for."""
+    return 2 if subject.size == "nano" else 1
+
+
+def plan_codes(subject: Subject, chunk: int) -> int:
+    """New codes that chunk number `chunk` waits for."""
+    return ChunkPlan().codes(chunk, features_per_code(subject))
+
+
 def frames_of(codes: int, features_per_code: int, duration_factor: float = 1.0) -> int:
     """Mel frames of so many codes, as the specification counts them."""
     return int(codes * features_per_code * 1.72 * duration_factor)

@@ -21,9 +21,9 @@ from intone.server.engines.indextts.conditioning import VoiceEncoder
 from intone.server.engines.indextts.config import ENGINE, Variant
 from intone.server.engines.indextts.emotion import balanced, blended, merged
 from intone.server.engines.indextts.gpt import GPT
-from intone.server.engines.indextts.length_regulator import nominal_ratio
 from intone.server.engines.indextts.native_gpt import NativeGPT
-from intone.server.engines.indextts.sampling import Sampling, most_codes, repeats
+from intone.server.engines.indextts.pace import Pace
+from intone.server.engines.indextts.sampling import Sampling, repeats
 from intone.server.engines.indextts.state import IndexTTSState
 from intone.server.engines.indextts.streaming import ChunkPlan
 from intone.server.engines.indextts.text import LANGUAGES, FrontEnd
@@ -38,9 +38,6 @@ CODES_PER_STEP = 8
 
 WHOLE = ChunkPlan(first_features=1 << 30, max_features=1 << 30, lookahead_frames=0, prompt_frames=None)
 """Waits for the last code, then makes the unit as the official pipeline does."""
-
-UNTRAINED_S_PER_TOKEN = 0.08
-"""An untrained model never stops by itself and its tokens are bytes: it is cut after about the words' length."""
 
 
 class IndexTTSEngine:
@@ -71,6 +68,7 @@ class IndexTTSEngine:
                 checkpoint.matrix,
             )
         self._clips = Clips(self._encoder)
+        self._pace = Pace(config, self._gpt.most_codes())
         self._tables: dict[int, TimeTable] = {}
         self._own_voice: PreparedVoice | None = None
         self._info = EngineInfo(
@@ -163,7 +161,7 @@ class IndexTTSEngine:
             clip=self._clips.read(request.emotion.clip) if request.emotion.clip else None,
             plan=WHOLE if request.whole else self._plan,
             settings=settings,
-            most_codes=self._most_codes(len(reading.ids), options, settings.duration_factor),
+            most_codes=self._pace.most_codes(len(reading.ids), options, settings.duration_factor),
             vocoder=self._vocoder.initial_state(),
         )
 
@@ -198,11 +196,11 @@ class IndexTTSEngine:
         return state.ended or state.pending >= self._plan_codes(state)
 
     def _next_speaker(self, states: Sequence[IndexTTSState]) -> IndexTTSState | None:
-        """Of the units that are ready the one that has waited longest."""
+        """Of the units that are ready one that nobody has heard yet, else the one that has waited longest."""
         ready = [state for state in states if self._ready(state)]
         if not ready:
             return None
-        chosen = max(ready, key=lambda state: state.waited_steps)
+        chosen = max(ready, key=lambda state: (not state.heard, state.waited_steps))
         for state in ready:
             state.waited_steps = 0 if state is chosen else state.waited_steps + 1
         return chosen
@@ -245,7 +243,7 @@ class IndexTTSEngine:
             state.codes.append(new.codes)
             state.hidden.append(new.hidden)
             state.written.extend(new.codes.tolist())
-            looped = self._info.trained and repeats(state.written, self._codes_per_s(1.0))
+            looped = self._info.trained and repeats(state.written, self._pace.codes_per_s())
             state.ended = unit.ended or looped
             state.cut = looped or unit.made >= state.most_codes
 
@@ -256,20 +254,6 @@ class IndexTTSEngine:
     def _plan_codes(self, state: IndexTTSState) -> int:
         assert state.acoustic is not None, "a unit writes after it has begun"
         return state.plan.codes(state.acoustic.chunks, self._acoustic.features_per_code)
-
-    def _codes_per_s(self, duration_factor: float) -> float:
-        frames_per_s = self._info.sample_rate_hz / self._vocoder.hop_samples
-        return float(frames_per_s * nominal_ratio(duration_factor) / self._acoustic.features_per_code)
-
-    def _most_codes(self, tokens: int, options: Options, duration_factor: float) -> int:
-        rate, room = self._codes_per_s(duration_factor), self._gpt.most_codes()
-        own_rate = self._codes_per_s(1.0)  # the model writes at its own pace; the codes are stretched afterwards
-        guard = most_codes(tokens, own_rate, room)
-        if not self._info.trained:
-            guard = min(room, round(UNTRAINED_S_PER_TOKEN * tokens * own_rate))
-        if options.max_audio_ms is not None:
-            guard = min(guard, int(options.max_audio_ms * rate / 1000))
-        return max(1, guard)
 
     # ---- sound
 

@@ -54,6 +54,11 @@ class IndexTTSState:
         """Codes that the acoustic model has not taken."""
         return sum(len(codes) for codes in self.codes)
 
+    @property
+    def heard(self) -> bool:
+        """Whether some of it was made sound."""
+        return self.acoustic is not None and self.acoustic.chunks > 0
+
     def take_codes(self) -> tuple[Tensor, Tensor]:
         """What is pending, `[n]` and `[n, D]`; it then is not any more."""
         codes = torch.cat(self.codes) if self.codes else torch.zeros(0, dtype=torch.long)

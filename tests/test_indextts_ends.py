@@ -1,0 +1,143 @@
+"""Where units of IndexTTS begin and end: refused texts, every place to stop, folders. All with random weights."""
+
+import base64
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from indextts_files import write_checkpoint
+from indextts_units import (
+    FAST,
+    TEXT,
+    ScriptedWriter,
+    Spoken,
+    Subject,
+    engine_of,
+    features_per_code,
+    finish,
+    frames_of,
+    plan_codes,
+    recording,
+)
+
+from intone.server.domain import Options, SpeakRequest
+from intone.server.engines.indextts import sizes
+from intone.server.engines.indextts.engine import IndexTTSEngine
+from intone.server.errors import CallerError, CheckpointError
+
+HOP = 256
+
+
+@pytest.fixture(scope="module", params=["nano", "nano-2"])
+def subject(request: pytest.FixtureRequest) -> Subject:
+    return Subject.build(request.param)
+
+
+@pytest.fixture(scope="module")
+def newer() -> Subject:
+    return Subject.build("nano")
+
+
+@pytest.fixture(scope="module")
+def trained() -> Subject:
+    """It is not, but is taken for it: its guards are those of trained models."""
+    return Subject.build("nano", trained=True)
+
+
+def scripted(subject: Subject, codes: int, monkeypatch: pytest.MonkeyPatch, **changes: object) -> Spoken:
+    """A unit of so many codes, after which the model stops."""
+    script = np.random.default_rng(codes).integers(0, 1024, codes).tolist()
+    monkeypatch.setattr(subject.engine, "_writer", ScriptedWriter(script, width=256))
+    return subject.speak(**changes)
+
+
+# ---- ends -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", ["nano", "nano-2"])
+def test_a_model_that_says_nothing_ends_at_once(size: str) -> None:
+    checkpoint = sizes.in_memory(size)
+    checkpoint.gpt["mel_head.bias"][checkpoint.config.gpt.stop_code] = 1e4
+    engine = engine_of(checkpoint)
+    for whole in (False, True):
+        state = engine.start(
+            SpeakRequest(TEXT, seed=1, voice=engine.prepare_voice(recording()), options=FAST, whole=whole)
+        )
+        (step,) = engine.step([state])
+        assert (step.pcm, step.done, step.cut, state.written) == (None, True, False, [])
+
+
+@pytest.mark.parametrize("codes", [0, 1, 5, "first - 1", "first", "first + 1", "second", "third", "third + 1"])
+def test_a_unit_may_end_anywhere(subject: Subject, codes: int | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first chunk, right on a border and a code behind it: all of it is heard, and nothing is cut."""
+    if isinstance(codes, str):
+        chunk, _, more = codes.partition(" ")
+        number = {"first": 1, "second": 2, "third": 3}[chunk]
+        codes = sum(plan_codes(subject, index) for index in range(number)) + int(more.replace(" ", "") or 0)
+    spoken = scripted(subject, codes, monkeypatch, options=replace(FAST, max_audio_ms=600_000), text=10 * TEXT)
+    assert len(spoken.state.written) == codes and spoken.steps[-1].done and not spoken.steps[-1].cut
+    assert len(spoken.sound) == HOP * frames_of(codes, features_per_code(subject))
+    whole = scripted(
+        subject, codes, monkeypatch, options=replace(FAST, max_audio_ms=600_000), text=10 * TEXT, whole=True
+    )
+    assert whole.sound.shape == spoken.sound.shape and len(whole.chunks) == (codes > 0)
+    if codes <= 5:
+        assert np.array_equal(whole.sound, spoken.sound)
+
+
+def test_an_end_right_on_a_border_needs_no_other_solve(newer: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first solve took those codes for all: the rest of its frames are the end."""
+    first = plan_codes(newer, 0)
+    spoken = scripted(newer, first, monkeypatch)
+    whole = scripted(newer, first, monkeypatch, whole=True)
+    assert len(spoken.chunks) == 2 and spoken.state.acoustic is not None and spoken.state.acoustic.chunks == 1
+    assert len(spoken.sound) == len(whole.sound)
+
+
+def test_a_model_that_repeats_itself_is_stopped(trained: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = [*range(40), *[7, 8, 9] * 100]
+    monkeypatch.setattr(trained.engine, "_writer", ScriptedWriter(script, width=256))
+    spoken = trained.speak()
+    assert spoken.steps[-1].done and spoken.steps[-1].cut
+    assert 40 + 3 * 25 <= len(spoken.state.written) <= 40 + 3 * 25 + 8 + 1
+
+
+def test_a_model_that_never_ends_is_cut_by_the_guard_of_its_text(trained: Subject) -> None:
+    state = trained.engine.start(trained.request("Hi"))
+    tokens = len(state.reading.ids)
+    assert state.most_codes == int((0.8 * tokens + 2.0) * 22050 / 256 / 3.44)
+    assert trained.engine.start(trained.request("Hi", options=Options(speed=2.0))).most_codes == state.most_codes
+    assert trained.engine.start(trained.request(TEXT * 15)).most_codes == 1815 + 3 - 1
+
+
+# ---- text, loading --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", " \n ", "…?!", "a" * 601])
+def test_text_that_cannot_be_spoken_is_refused_by_name(subject: Subject, text: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        subject.engine.start(subject.request(text))
+    assert caught.value.field == "text"
+
+
+def test_a_written_checkpoint_speaks_like_the_one_in_memory(tmp_path: Path) -> None:
+    checkpoint = sizes.in_memory("nano", seed=3)
+    write_checkpoint(tmp_path, checkpoint, sizes.documents("nano"))
+    ranks = "".join(f"{base64.b64encode(bytes([byte])).decode()} {byte}\n" for byte in range(256))
+    (tmp_path / checkpoint.config.tokenizer_file).write_text(ranks, "ascii")
+    told: list[float] = []
+    engines = [IndexTTSEngine.load(tmp_path, progress=told.append), IndexTTSEngine.random("nano", seed=3)]
+    assert told == sorted(told) and told[-1] == 1.0
+    assert engines[0].fingerprint != engines[1].fingerprint
+    assert [engine.info.model for engine in engines] == ["IndexTTS 2.5", "nano, random weights"]
+    sounds = []
+    for engine in engines:
+        request = SpeakRequest("Hm", seed=1, voice=engine.prepare_voice(recording()), options=FAST)
+        sounds.append(np.concatenate([s.pcm for s in finish(engine, engine.start(request)) if s.pcm is not None]))
+    assert np.array_equal(*sounds)
+
+
+def test_unknown_size_is_refused_in_words() -> None:
+    with pytest.raises(CheckpointError, match="found size 'giant', expected one of nano, nano-2, 2, 2.5"):
+        IndexTTSEngine.random("giant")
