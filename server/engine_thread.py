@@ -25,7 +25,7 @@ RETRY_AFTER_S = 5.0
 class EngineThread:
     """Owns an engine: steps the units it is given, together, and runs calls between two steps.
 
-    All jobs come from one event loop. What it calls takes the lock `_changed`; the engine is touched by the thread alone.
+    All jobs come from one event loop. What it calls takes the lock `_changed`; the engine is the thread's alone.
     """
 
     def __init__(self, name: str) -> None:
