@@ -17,9 +17,11 @@ _CHANNEL_OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1000),
     # Despite its name: how long making a connection may take.
     ("grpc.min_reconnect_backoff_ms", 10_000),
-    # A server that is gone without a word is noticed half a minute later, even while nobody speaks.
+    # A server that is gone without a word is noticed half a minute later, even while nobody speaks. The timeout of the
+    # keepalive is what the kernel is told; gRPC itself (1.85) goes by that of the ping.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 ]
 

@@ -30,7 +30,7 @@ class Voices:
 
     async def get(self, name: str) -> voice_pb2.Voice:
         """One voice, by name."""
-        return (await self._ask(self._stub.GetVoice, voice_pb2.GetVoiceRequest(name=name))).voice
+        return (await self._ask(self._stub.GetVoice, voice_pb2.GetVoiceRequest(name=name))).voice  # type: ignore[no-any-return]
 
     async def delete(self, name: str) -> None:
         """Delete a voice; utterances that already use it finish with it."""

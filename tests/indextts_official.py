@@ -1,4 +1,7 @@
-"""A small IndexTTS-2.5 on disk that the official package can load too: its fixed sizes kept, everything else small."""
+"""An untrained IndexTTS-2.5 on disk that the official package can load too: small, or of the published size.
+
+The text vocabulary is bytes. What the package has no setting for has its size in the small one too.
+"""
 
 import base64
 import copy
@@ -15,6 +18,9 @@ from intone.server.engines.indextts.campplus import tensor_shapes as campplus_sh
 from intone.server.engines.indextts.config_files import config_of
 from intone.server.engines.indextts.layers import sinusoids
 from intone.server.engines.indextts.random_weights import random_like
+from intone.server.engines.indextts.text import SPECIAL_TOKENS
+
+Documents = tuple[sizes.Document, sizes.Document, sizes.Document]
 
 CONDITIONER = {"output_size": 64, "linear_units": 96, "attention_heads": 2, "num_blocks": 1}
 CODES = 512
@@ -25,55 +31,72 @@ FLOW_EXTRAS = {
     **{"content_type": "discrete", "n_f0_bins": 512, "content_codebooks": 1, "zero_prompt_speech_token": False},
     **{"add_resblock_in_transformer": False},
 }
+EXTRACTOR = {
+    **{"feature_extractor_type": "SeamlessM4TFeatureExtractor", "feature_size": 80, "num_mel_bins": 80, "stride": 2},
+    **{"sampling_rate": 16000, "padding_side": "right", "padding_value": 1},
+}
 REGULATOR_EXTRAS = {"content_codebook_size": 2048, "n_codebooks": 1, "quantizer_dropout": 0.0, "n_f0_bins": 512}
 
 
-def small_documents() -> tuple[sizes.Document, sizes.Document, sizes.Document]:
-    """What the configuration files say."""
-    model, vocoder, w2v = copy.deepcopy(sizes.documents("2.5"))
-    del model["intone"]
+def small_documents() -> Documents:
+    """What the configuration files of the small one say."""
+    model, vocoder, w2v = published_documents()
     conditioner = model["gpt"]["condition_module"] | CONDITIONER
-    model["gpt"] |= {"model_dim": WIDTH, "layers": 2, "heads": 2, "number_text_tokens": 256 + 1673}
+    model["gpt"] |= {"model_dim": WIDTH, "layers": 2, "heads": 2}
     model["gpt"] |= {"number_mel_codes": CODES + 2, "start_mel_token": CODES, "stop_mel_token": CODES + 1}
     model["gpt"] |= {"condition_module": conditioner, "emo_condition_module": conditioner}
-    model["gpt"] |= {"mel_length_compression": 1024}
     model["semantic_codec"] |= {"codebook_size": CODES, "vocos_dim": 64, "vocos_intermediate_dim": 96}
     model["semantic_codec"] |= {"vocos_num_layers": 2}
     s2mel = model["s2mel"]
-    s2mel["reg_loss_type"] = "l1"
-    s2mel["length_regulator"] |= {"channels": WIDTH, **REGULATOR_EXTRAS}
-    s2mel["DiT"] |= {"hidden_dim": WIDTH, "content_dim": WIDTH, "num_heads": 2, "depth": 5, **FLOW_EXTRAS}
-    s2mel["wavenet"] |= {"hidden_dim": WIDTH, "num_layers": 3, "p_dropout": 0.2}
+    s2mel["length_regulator"] |= {"channels": WIDTH}
+    s2mel["DiT"] |= {"hidden_dim": WIDTH, "content_dim": WIDTH, "num_heads": 2, "depth": 5}
+    s2mel["wavenet"] |= {"hidden_dim": WIDTH, "num_layers": 3}
     vocoder |= {"upsample_initial_channel": 64}
     w2v |= {"intermediate_size": 64, "num_hidden_layers": 2}
     return model, vocoder, w2v
 
 
-def write_small(folder: Path) -> None:
-    """The whole folder, untrained, its text vocabulary bytes. Scores are spread like those of a trained model."""
-    documents = small_documents()
+def published_documents() -> Documents:
+    """Those of the published size."""
+    model, vocoder, w2v = copy.deepcopy(sizes.documents("2.5"))
+    del model["intone"]
+    model["gpt"] |= {"number_text_tokens": 256 + SPECIAL_TOKENS, "mel_length_compression": 1024}
+    s2mel = model["s2mel"]
+    s2mel["reg_loss_type"] = "l1"
+    s2mel["length_regulator"] |= REGULATOR_EXTRAS
+    s2mel["DiT"] |= FLOW_EXTRAS
+    s2mel["wavenet"] |= {"p_dropout": 0.2}
+    return model, vocoder, w2v
+
+
+def write(folder: Path, documents: Documents) -> None:
+    """The whole folder. Scores are spread like those of a trained model; it never stops by itself."""
     config = config_of(*documents)
     generator = torch.Generator().manual_seed(1)
     language = gpt.random_tensors(config, generator) | random_like(conditioning.tensor_shapes(config), generator)
     language["mel_head.weight"] = 3 * language["mel_head.weight"]
-    places = sinusoids(5000, CONDITIONER["output_size"], torch.device("cpu"))
+    places = sinusoids(5000, config.gpt.emotion[0].dim, torch.device("cpu"))
     torch.save(language | {"emo_conditioning_encoder.embed.pos_enc.pe": places[None]}, folder / "gpt.pth")
     torch.save({"net": _parts(acoustic.random_tensors(config, generator))}, folder / "s2mel.pth")
     torch.save({"model": codec.random_tensors(config, generator)}, folder / "codec.pth")
-    noise = [torch.randn(shape, generator=generator) for shape in ((1024,), (1024,), (73, 192), (73, WIDTH))]
-    torch.save({"mean": 0.1 * noise[0], "var": 0.5 + noise[1].square()}, folder / "wav2vec2bert_stats.pt")
-    torch.save(noise[2], folder / "feat1.pt")
-    torch.save(noise[3], folder / "feat2.pt")
+    rows, width, semantic = sum(config.emotion_rows), config.gpt.dim, config.feature_dim
+    torch.save(
+        {
+            "mean": 0.1 * torch.randn(semantic, generator=generator),
+            "var": 0.5 + torch.rand(semantic, generator=generator),
+        },
+        folder / "wav2vec2bert_stats.pt",
+    )
+    torch.save(torch.randn(rows, config.campplus.embedding, generator=generator), folder / "feat1.pt")
+    torch.save(torch.randn(rows, width, generator=generator), folder / "feat2.pt")
     campplus = random_like(campplus_shapes(config.campplus), generator)
     torch.save(campplus, _made(folder / "campplus") / "campplus_cn_common.bin")
     vocoder = _made(folder / "bigvgan_v2_22khz_80band_256x")
     torch.save({"generator": bigvgan.random_tensors(config.vocoder, generator)}, vocoder / "bigvgan_generator.pt")
     encoder = _made(folder / "w2v-bert-2.0")
     heard = random_like(w2v_bert.tensor_shapes(config.w2v_bert), generator)
-    save_file(heard | {"masked_spec_embed": torch.zeros(1024)}, encoder / "model.safetensors")
-    extractor = {"feature_size": 80, "num_mel_bins": 80, "padding_side": "right", "padding_value": 1, "stride": 2}
-    extractor |= {"sampling_rate": 16000, "feature_extractor_type": "SeamlessM4TFeatureExtractor"}
-    (encoder / "preprocessor_config.json").write_text(json.dumps(extractor), "utf8")
+    save_file(heard | {"masked_spec_embed": torch.zeros(config.w2v_bert.dim)}, encoder / "model.safetensors")
+    (encoder / "preprocessor_config.json").write_text(json.dumps(EXTRACTOR), "utf8")
     (folder / "config.yaml").write_text(yaml.safe_dump(documents[0]), "utf8")
     (vocoder / "config.json").write_text(json.dumps(documents[1]), "utf8")
     (encoder / "config.json").write_text(json.dumps(documents[2]), "utf8")

@@ -1,7 +1,10 @@
-"""Runs the whole official IndexTTS-2.5 pipeline, from text and sound files to sound: `... CHECKPOINT JOBS RESULTS`.
+"""Runs the whole official IndexTTS-2.5 pipeline, from text and sound files to sound: `... CHECKPOINT JOBS RESULTS`,
+or `... serve CHECKPOINT THREADS` for `bench/indextts.py`.
 
-CHECKPOINT is a folder that `indextts_official.py` wrote, JOBS a JSON file with a list of what to speak. What is not
-random any more: the flow's noise comes from the job, and the likeliest code is always taken. Imports nothing of ours.
+CHECKPOINT is a folder that `indextts_official.py` wrote, JOBS a JSON file with a list of what to speak. The package
+runs as it is, but for three things: the flow's noise comes from the job, the likeliest code is always taken, and a
+voice's own emotion is heard in the same 16 kHz as everything else of it, not resampled once more in another way.
+Imports nothing of ours.
 """
 
 import json
@@ -16,27 +19,44 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 BANDS = 80
+FEATURE_LAYER = 17
 DEAD = ("input_pos", "skip_in_linear", "x_embedder", "cond_embedder", "content_mask_embedder", "num_batches_tracked")
 DEAD_IN_REGULATOR = {"mask_token", "embedding.weight"}
 
 
-def official(folder: Path, w2v_layers: int | None = None) -> Any:
-    """The pipeline with the models of a folder; `w2v_layers` where that has fewer than the seventeen of the release."""
+def official(folder: Path) -> Any:
+    """The pipeline with the models of a folder."""
     from indextts25 import infer_v2_5
 
-    if w2v_layers is not None:
+    w2v_layers = json.loads((folder / "w2v-bert-2.0" / "config.json").read_text("utf8"))["num_hidden_layers"]
+    if w2v_layers < FEATURE_LAYER:
         infer_v2_5.Wav2Vec2BertModel = _shallow(infer_v2_5.Wav2Vec2BertModel, w2v_layers)
     infer_v2_5.ensure_models_available = lambda _: {
         "w2v_bert": str(folder / "w2v-bert-2.0"),
         "campplus": str(folder / "campplus" / "campplus_cn_common.bin"),
         "bigvgan": str(folder / "bigvgan_v2_22khz_80band_256x"),
     }
+    infer_v2_5.librosa = _OneResampler(infer_v2_5.librosa, infer_v2_5.resample)
     load = nn.Module.load_state_dict
     nn.Module.load_state_dict = _filling(load)  # type: ignore[assignment, method-assign]
     try:
         return infer_v2_5.IndexTTS2(cfg_path=str(folder / "config.yaml"), model_dir=str(folder), device="cpu")
     finally:
         nn.Module.load_state_dict = load  # type: ignore[method-assign]
+
+
+class _OneResampler:
+    """Stands for librosa: `load` resamples as the package itself does."""
+
+    def __init__(self, librosa: Any, resample: Callable[..., Tensor]) -> None:
+        self._librosa, self._resample = librosa, resample
+
+    def load(self, path: str, sr: int | None = 22050, **named: Any) -> Any:
+        """Samples and their rate."""
+        samples, rate_hz = self._librosa.load(path, sr=None, **named)
+        if sr is not None and sr != rate_hz:
+            samples, rate_hz = self._resample(torch.from_numpy(samples)[None], rate_hz, sr)[0].numpy(), sr
+        return samples, rate_hz
 
 
 def _shallow(model: Any, layers: int) -> Any:
@@ -49,7 +69,7 @@ def _shallow(model: Any, layers: int) -> Any:
 
         def forward(self, *args: Any, **named: Any) -> Any:
             result = super().forward(*args, **named)
-            result.hidden_states += (result.hidden_states[-1],) * (17 - layers)
+            result.hidden_states += (result.hidden_states[-1],) * (FEATURE_LAYER - layers)
             return result
 
     return Shallow
@@ -129,7 +149,7 @@ def speak(pipeline: Any, recorder: Recorder, job: dict[str, Any]) -> dict[str, T
 
 def main(folder: str, jobs: str, results: str) -> None:
     """As the module says."""
-    pipeline = official(Path(folder), w2v_layers=2)
+    pipeline = official(Path(folder))
     recorder = Recorder(pipeline)
     found: dict[str, Tensor] = {}
     for job in json.loads(Path(jobs).read_text("utf8")):
@@ -137,5 +157,26 @@ def main(folder: str, jobs: str, results: str) -> None:
     save_file({name: tensor.clone().contiguous() for name, tensor in found.items()}, results)
 
 
+def serve(folder: str, threads: str) -> None:
+    """For a benchmark: speak each job that comes as a line of JSON, and answer with the times."""
+    torch.set_num_threads(int(threads))
+    pipeline = official(Path(folder))
+    recorder = Recorder(pipeline)
+    answers, sys.stdout = sys.stdout, sys.stderr  # the package prints
+    print("{}", file=answers, flush=True)
+    for line in sys.stdin:
+        job = json.loads(line)
+        recorder.seen, recorder.seconds = {}, {}
+        began_s = time.perf_counter()
+        sampling = {"num_beams": job["beams"], "max_mel_tokens": job["codes"], "text_normalization": False}
+        stream = pipeline.infer_generator(job["voice"], job["text"], None, "en", stream_return=True, **sampling)
+        first_s = None
+        with torch.inference_mode():
+            for _ in stream:
+                first_s = first_s or time.perf_counter() - began_s
+        found = {"first_s": first_s, "total_s": time.perf_counter() - began_s, "stages_s": recorder.seconds}
+        print(json.dumps({**found, "samples": len(recorder.seen["sound"])}), file=answers, flush=True)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve(*sys.argv[2:]) if sys.argv[1] == "serve" else main(*sys.argv[1:])

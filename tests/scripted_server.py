@@ -1,9 +1,10 @@
 """A server for tests of the client: keeps to the contract, speaks tones, and does as its script says. No engine."""
 
+import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,11 +115,12 @@ def talk(requests: Iterator[Any]) -> Iterator[Response]:
 
 @dataclass
 class ScriptedServer(speech_pb2_grpc.SpeechServiceServicer, voice_pb2_grpc.VoiceServiceServicer):  # type: ignore[misc]
-    """What was received, and the script: (requests, number of the call, context) → responses."""
+    """What was received, and the script: (requests, number of the call, context) → responses. `stop` ends it all."""
 
     script: Callable[[Iterator[Any], int, Any], Iterator[Response]]
     token: str | None = None
     target: str = ""
+    stop: Callable[[], Any] = field(init=False)
     calls: list[list[Any]] = field(default_factory=list)
     uploads: list[list[Any]] = field(default_factory=list)
     voices: dict[str, voice_pb2.Voice] = field(default_factory=dict)
@@ -190,22 +192,64 @@ def scripted_server(
     *,
     credentials: grpc.ServerCredentials | None = None,
     token: str | None = None,
+    options: Sequence[tuple[str, Any]] = (),
 ) -> Iterator[ScriptedServer]:
     """Serve on a free port of the loopback as long as the context lasts."""
     servicer = ScriptedServer(script, token)
     pool = ThreadPoolExecutor(8)
-    server = grpc.server(pool)
+    server = grpc.server(pool, options=options)
     speech_pb2_grpc.add_SpeechServiceServicer_to_server(servicer, server)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(servicer, server)
     address = "127.0.0.1:0"
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     servicer.target = f"127.0.0.1:{port}"
+    servicer.stop = lambda: server.stop(0)
     server.start()
     try:
         yield servicer
     finally:
         server.stop(0).wait()
         pool.shutdown()
+
+
+@asynccontextmanager
+async def proxy(
+    target: str, *, cut_after: int | None = None, delay_s: float = 0.0, frozen: asyncio.Event | None = None
+) -> AsyncIterator[str]:
+    """A way to `target` that is cut after so many bytes, or slow, or lets nothing through once it is frozen."""
+    host, port = target.split(":")
+    left = [cut_after]
+    pipes: list[asyncio.Task[None]] = []
+
+    async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter, other: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(1024):
+                await asyncio.sleep(delay_s)
+                if left[0] is not None:
+                    left[0] -= len(data)
+                    if left[0] < 0:
+                        break
+                if frozen is None or not frozen.is_set():
+                    sink.write(data)
+        except OSError:
+            pass  # the other end was faster
+        finally:
+            sink.transport.abort()
+            other.transport.abort()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(host, int(port))
+        pipes.append(asyncio.create_task(pipe(reader, back, writer)))
+        pipes.append(asyncio.create_task(pipe(there, writer, back)))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in pipes:
+            task.cancel()
+        await asyncio.gather(*pipes, return_exceptions=True)
 
 
 async def failure_of(call: Awaitable[Any]) -> IntoneCallError:

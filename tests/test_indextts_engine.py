@@ -101,6 +101,22 @@ def test_seams_are_no_louder_than_the_sound_itself(subject: Subject) -> None:
         assert steps[borders].max() <= np.percentile(np.abs(np.diff(whole.sound)), 99.9)
 
 
+def test_a_chunk_begins_as_the_one_before_would_have_gone_on(subject: Subject) -> None:
+    """However far the two are apart: full scale is faded over 384 samples."""
+    state = subject.engine.start(subject.request(seed=2))
+    owed: list[Samples] = []
+    begun: list[Samples] = []
+    while not begun or not state.acoustic or not state.acoustic.done:
+        before = state.joint.kept.copy()
+        (step,) = subject.engine.step([state])
+        if step.pcm is not None:
+            owed.append(before)
+            begun.append(step.pcm)
+    assert len(begun) >= 3 and [len(kept) for kept in owed] == [0] + [384] * (len(begun) - 1)
+    for kept, chunk in zip(owed[1:], begun[1:], strict=True):
+        assert abs(float(chunk[0] - kept[0])) <= 2 / 385
+
+
 # ---- whole ----------------------------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from indextts_golden import ORACLE, REQUIREMENTS, ROOT, assert_close
-from indextts_official import write_small
+from indextts_official import small_documents, write
 from indextts_units import finish, recording, sound_file
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -79,7 +79,7 @@ class Pipelines:
 def pipelines(require: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Pipelines:
     require("oracle-indextts", (ORACLE / "indextts25").is_dir(), f"no oracle: see {REQUIREMENTS.relative_to(ROOT)}")
     folder = tmp_path_factory.mktemp("indextts")
-    write_small(folder)
+    write(folder, small_documents())
     (folder / "voice.wav").write_bytes(sound_file(recording(2.0)))
     (folder / "clip.wav").write_bytes(sound_file(recording(1.5, seed=2, rate_hz=16000)))
     engine = IndexTTSEngine.load(folder)
