@@ -28,9 +28,10 @@ help: ## What can be made (this list)
 demo: $(VENV)/.installed ## Install, start a server, speak into demo/*.wav and draw where the time went
 	@$(BIN)/python -m intone.client.demo
 
+# One thread: beside another busy process OpenMP code on two takes ten times as long, and CI machines are busy.
 test: lint build/oracle-indextts/.installed ## Install, check style and types, run every test
 	@echo "== tests"
-	@$(BIN)/pytest
+	@OMP_NUM_THREADS=1 $(BIN)/pytest
 
 lint: $(VENV)/.installed-for-tests typing cuda-check ## Check style, formatting and types; change nothing
 	@echo "== ruff, clang-format, mypy"

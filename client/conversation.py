@@ -25,7 +25,7 @@ class Conversation:
     """A stream, as an asynchronous context manager and iterator of events. Made by `SpeechClient.converse`.
 
     One task may send while another reads. Leaving the context ends the call and abandons what was not received; a task
-    that still sends or reads is told CANCELLED. Cancelling a task that waits for an event loses nothing. Cancelling one
+    that still sends or reads then fails. Cancelling a task that waits for an event loses nothing. Cancelling one
     that sends leaves open whether the message goes out. Events are stamped when they are read, so a caller that wants
     true times reads promptly.
 

@@ -145,8 +145,8 @@ def restored_randomness() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def fixed_threads() -> None:
-    """Torch computes on two threads (or OMP_NUM_THREADS): results must not hang on the machine's number of cores."""
+    """Torch computes on one thread (or OMP_NUM_THREADS): beside another busy process, two take ten times as long."""
     torch = sys.modules.get("torch")
-    threads = int(os.environ.get("OMP_NUM_THREADS", "2"))
+    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     if torch and torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
