@@ -36,6 +36,11 @@ class Emotion:
         """Whether it asks for nothing but plain speech."""
         return not (self.description or self.clip) and not any(self.weights[:-1])
 
+    @property
+    def label(self) -> str:
+        """Name of its largest weight, the first of equals; "neutral" where it is calm."""
+        return "neutral" if self.calm else EMOTIONS[self.weights.index(max(self.weights))]
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -120,6 +125,43 @@ class PreparedVoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Filler:
+    """An interjection that covers a wait: a short piece of audio that begins and ends in silence.
+
+    Attributes:
+        text: what it says.
+        emotion: "neutral" or one of `EMOTIONS`.
+        language: BCP 47 code.
+        samples: `[T]`, trimmed to the sound itself.
+        cuts_ms: where it may be stopped, ascending: between two sounds of it; the last one is its end.
+        engine: who rendered it; empty for a clip of the user's.
+        fingerprint: of that engine's weights; empty likewise.
+    """
+
+    text: str
+    emotion: str
+    language: str
+    samples: Samples
+    sample_rate_hz: int
+    cuts_ms: tuple[int, ...]
+    engine: str = ""
+    fingerprint: str = ""
+
+    @property
+    def duration_ms(self) -> float:
+        """Length in milliseconds."""
+        return 1000 * len(self.samples) / self.sample_rate_hz
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How loud an engine's plain speech is in one voice: `loudness_db` as `loudness.loudness_db` measures it."""
+
+    fingerprint: str
+    loudness_db: float
+
+
+@dataclass(frozen=True, slots=True)
 class Voice:
     """A voice by name. The recording is kept so that an engine loaded later can prepare it too.
 
@@ -128,6 +170,8 @@ class Voice:
         prepared: by engine name.
         created_s: seconds since 1970, UTC; 0 for a built-in voice.
         content_id: SHA-256 of recording and transcript, hexadecimal; empty for a built-in voice.
+        fillers: interjections in this voice.
+        levels: loudness by engine name.
     """
 
     name: str
@@ -135,6 +179,8 @@ class Voice:
     prepared: Mapping[str, PreparedVoice] = field(default_factory=dict)
     created_s: float = 0.0
     content_id: str = ""
+    fillers: tuple[Filler, ...] = ()
+    levels: Mapping[str, Level] = field(default_factory=dict)
 
     @property
     def built_in(self) -> bool:

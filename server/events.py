@@ -4,10 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from intone.server.domain import EMOTIONS, Emotion, Options, Preference
+from intone.server.domain import Emotion, Options, Preference
 from intone.server.errors import CallerError, IntoneError
 
 # ---- from the client
+
+
+class FillerPolicy(Enum):
+    """When an interjection covers a wait."""
+
+    OFF = "off"
+    AUTO = "auto"
+    EAGER = "eager"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,7 @@ class StreamSettings:
     emotion: Emotion | None = None
     preference: Preference = Preference.AUTO
     buffered: bool = False
-    fillers_wanted: bool = False
+    filler: FillerPolicy = FillerPolicy.AUTO
     lead_limit_ms: int | None = None
     options: Options = Options()
     normalize: bool = True
@@ -92,6 +100,27 @@ class RouteReason(Enum):
     NOT_LOADED = "not_loaded"
     FAILING = "failing"
     LANGUAGE = "language"
+    POLICY = "policy"
+    BUSY = "busy"
+
+
+class EmotionSource(Enum):
+    """Where an emotion comes from."""
+
+    NONE = "none"
+    UTTERANCE = "utterance"
+    STREAM = "stream"
+    TAG = "tag"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Feeling:
+    """The emotion that was decided, where it comes from, and in words what in the text decided."""
+
+    emotion: Emotion = Emotion()
+    source: EmotionSource = EmotionSource.NONE
+    explanation: str = ""
 
 
 class WarningCode(Enum):
@@ -108,6 +137,7 @@ class WarningCode(Enum):
     DRAINING = "draining"
     ENGINE_FAILED = "engine_failed"
     SPEED_UNCHANGED = "speed_unchanged"
+    EMOTION_APPROXIMATED = "emotion_approximated"
 
 
 class AudioKind(Enum):
@@ -139,6 +169,10 @@ class Report:
     synthesis_ms: float = 0.0
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     units: int = 0
+    covered_ms: float | None = None
+    predicted_ttfa_ms: float | None = None
+    pause_ms: float = 0.0
+    fillers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +185,26 @@ class Started:
     explanation: str
     voice: str
     seed: int
-    weights: tuple[float, ...] = (0.0,) * len(EMOTIONS)
+    feeling: Feeling = Feeling()
+
+
+@dataclass(frozen=True, slots=True)
+class Rerouted:
+    """From the unit at characters `start` to `end` on, another engine speaks or another emotion is voiced."""
+
+    utterance_id: str
+    engine: str
+    reason: RouteReason
+    explanation: str
+    feeling: Feeling
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A chunk. `start`, `end` are the characters of its unit; `audible` is whether it can be heard."""
+    """A chunk. `start`, `end` are the characters of its unit; `audible` is whether it can be heard; `filler` is what an
+    interjection says."""
 
     utterance_id: str
     sequence: int
@@ -169,6 +217,7 @@ class Audio:
     end: int
     audible: bool
     stage_ms: Mapping[str, float] = field(default_factory=dict)
+    filler: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,4 +265,4 @@ class Refused:
     utterance_id: str = ""
 
 
-ServerEvent = Started | Audio | Flushed | Interrupted | Done | Notice | Refused
+ServerEvent = Started | Rerouted | Audio | Flushed | Interrupted | Done | Notice | Refused

@@ -58,9 +58,6 @@ class Session:
         self._draining = False
         self._speaking: tuple[str, asyncio.Task[None]] | None = None
         self._runner = asyncio.create_task(self._run(), name="session")
-        if settings.fillers_wanted:
-            words = "this server has no fillers yet: a wait is silent"
-            self._outbox.put_urgent(Notice(WarningCode.FILLER_UNAVAILABLE, words))
 
     # ---- from the client
 

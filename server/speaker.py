@@ -14,6 +14,7 @@ from intone.server.events import (
     AudioKind,
     Done,
     DoneReason,
+    Feeling,
     Flush,
     Flushed,
     Notice,
@@ -150,7 +151,7 @@ class Speaker:
                 route.explanation,
                 utterance.voice.name,
                 utterance.seed,
-                utterance.emotion.weights,
+                Feeling(utterance.emotion),
             ),
         )
 

@@ -35,6 +35,12 @@ PREFERENCES = {
     speech_pb2.ENGINE_PREFERENCE_INDEXTTS: Preference.INDEXTTS,
     speech_pb2.ENGINE_PREFERENCE_STARTER: Preference.STARTER,
 }
+FILLER_POLICIES = {
+    speech_pb2.FILLER_POLICY_UNSPECIFIED: events.FillerPolicy.AUTO,
+    speech_pb2.FILLER_POLICY_AUTO: events.FillerPolicy.AUTO,
+    speech_pb2.FILLER_POLICY_OFF: events.FillerPolicy.OFF,
+    speech_pb2.FILLER_POLICY_EAGER: events.FillerPolicy.EAGER,
+}
 LABELS = {
     emotion_pb2.EMOTION_LABEL_NEUTRAL: None,
     **{getattr(emotion_pb2, f"EMOTION_LABEL_{name.upper()}"): index for index, name in enumerate(EMOTIONS)},
@@ -155,7 +161,6 @@ def settings(config: speech_pb2.StreamConfig, defaults: Defaults, field: str = "
     if config.HasField("lead_limit_ms"):
         lead_ms = round(_within(config.lead_limit_ms, 200, 600_000, f"{field}.lead_limit_ms"))
     delivery = _member(config.delivery, speech_pb2.Delivery, f"{field}.delivery")
-    filler = _member(config.filler, speech_pb2.FillerPolicy, f"{field}.filler")
     return events.StreamSettings(
         encoding=_known(config.format.encoding, ENCODINGS, f"{field}.format.encoding"),
         sample_rate_hz=rate_hz,
@@ -163,7 +168,7 @@ def settings(config: speech_pb2.StreamConfig, defaults: Defaults, field: str = "
         emotion=emotion(config.emotion, f"{field}.emotion") if config.HasField("emotion") else None,
         preference=_known(config.engine, PREFERENCES, f"{field}.engine"),
         buffered=delivery == speech_pb2.DELIVERY_BUFFERED,
-        fillers_wanted=filler == speech_pb2.FILLER_POLICY_AUTO,
+        filler=_known(config.filler, FILLER_POLICIES, f"{field}.filler"),
         lead_limit_ms=lead_ms,
         options=options(config.options, f"{field}.options"),
         normalize=config.normalize if config.HasField("normalize") else defaults.normalize,

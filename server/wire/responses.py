@@ -28,6 +28,8 @@ def response(event: events.ServerEvent, settings: events.StreamSettings) -> spee
             return make(audio=_audio(event))
         case events.Started():
             return make(started=_started(event, settings))
+        case events.Rerouted():
+            return make(rerouted=_rerouted(event))
         case events.Flushed():
             return make(flushed=speech_pb2.Flushed(flush_id=event.flush_id))
         case events.Interrupted():
@@ -41,7 +43,7 @@ def response(event: events.ServerEvent, settings: events.StreamSettings) -> spee
 
 
 def single_response(event: events.ServerEvent, settings: events.StreamSettings) -> speech_pb2.SynthesizeResponse:
-    """The same for one text, which has only four kinds of answer."""
+    """The same for one text, which has fewer kinds of answer."""
     whole = response(event, settings)
     kind = whole.WhichOneof("response")
     return speech_pb2.SynthesizeResponse(**{kind: getattr(whole, kind)})
@@ -55,8 +57,9 @@ def _audio(event: events.Audio) -> speech_pb2.AudioChunk:
         kind=_number("AUDIO_KIND", event.kind),
         data=event.data,
         engine=event.engine,
-        text_span=speech_pb2.TextSpan(start=event.start, end=event.end),
+        text_span=_span(event) if event.kind is events.AudioKind.SPEECH else None,
         stage_ms=event.stage_ms,
+        filler=event.filler,
     )
 
 
@@ -66,11 +69,35 @@ def _started(event: events.Started, settings: events.StreamSettings) -> speech_p
         engine=event.engine,
         route_reason=_number("ROUTE_REASON", event.reason),
         route_explanation=event.explanation,
-        emotion=emotion_pb2.EmotionVector(weights=event.weights),
         format=audio_format(settings),
         voice=event.voice,
         seed=event.seed,
+        **_feeling(event.feeling),
     )
+
+
+def _rerouted(event: events.Rerouted) -> speech_pb2.Rerouted:
+    return speech_pb2.Rerouted(
+        utterance_id=event.utterance_id,
+        engine=event.engine,
+        route_reason=_number("ROUTE_REASON", event.reason),
+        route_explanation=event.explanation,
+        text_span=_span(event),
+        **_feeling(event.feeling),
+    )
+
+
+def _feeling(feeling: events.Feeling) -> dict[str, Any]:
+    return {
+        "emotion": emotion_pb2.EmotionVector(weights=feeling.emotion.weights),
+        "emotion_source": _number("EMOTION_SOURCE", feeling.source),
+        "emotion_explanation": feeling.explanation,
+        "emotion_intensity": feeling.emotion.intensity,
+    }
+
+
+def _span(event: events.Audio | events.Rerouted) -> speech_pb2.TextSpan:
+    return speech_pb2.TextSpan(start=event.start, end=event.end)
 
 
 def _interrupted(event: events.Interrupted) -> speech_pb2.Interrupted:
@@ -109,6 +136,10 @@ def _report(report: events.Report) -> speech_pb2.LatencyReport:
         synthesis_ms=report.synthesis_ms,
         stage_ms=report.stage_ms,
         units=report.units,
+        covered_ms=report.covered_ms,
+        predicted_ttfa_ms=report.predicted_ttfa_ms,
+        pause_ms=report.pause_ms,
+        fillers=report.fillers,
     )
 
 

@@ -29,6 +29,16 @@ class FillerPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FILLER_POLICY_UNSPECIFIED: _ClassVar[FillerPolicy]
     FILLER_POLICY_AUTO: _ClassVar[FillerPolicy]
     FILLER_POLICY_OFF: _ClassVar[FillerPolicy]
+    FILLER_POLICY_EAGER: _ClassVar[FillerPolicy]
+
+class EmotionSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EMOTION_SOURCE_UNSPECIFIED: _ClassVar[EmotionSource]
+    EMOTION_SOURCE_NONE: _ClassVar[EmotionSource]
+    EMOTION_SOURCE_UTTERANCE: _ClassVar[EmotionSource]
+    EMOTION_SOURCE_STREAM: _ClassVar[EmotionSource]
+    EMOTION_SOURCE_TAG: _ClassVar[EmotionSource]
+    EMOTION_SOURCE_TEXT: _ClassVar[EmotionSource]
 
 class RouteReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -39,6 +49,8 @@ class RouteReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ROUTE_REASON_NOT_LOADED: _ClassVar[RouteReason]
     ROUTE_REASON_FAILING: _ClassVar[RouteReason]
     ROUTE_REASON_LANGUAGE: _ClassVar[RouteReason]
+    ROUTE_REASON_POLICY: _ClassVar[RouteReason]
+    ROUTE_REASON_BUSY: _ClassVar[RouteReason]
 
 class AudioKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -68,6 +80,7 @@ class WarningCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_CODE_DRAINING: _ClassVar[WarningCode]
     WARNING_CODE_ENGINE_FAILED: _ClassVar[WarningCode]
     WARNING_CODE_SPEED_UNCHANGED: _ClassVar[WarningCode]
+    WARNING_CODE_EMOTION_APPROXIMATED: _ClassVar[WarningCode]
 ENGINE_PREFERENCE_UNSPECIFIED: EnginePreference
 ENGINE_PREFERENCE_AUTO: EnginePreference
 ENGINE_PREFERENCE_VOXCPM: EnginePreference
@@ -79,6 +92,13 @@ DELIVERY_BUFFERED: Delivery
 FILLER_POLICY_UNSPECIFIED: FillerPolicy
 FILLER_POLICY_AUTO: FillerPolicy
 FILLER_POLICY_OFF: FillerPolicy
+FILLER_POLICY_EAGER: FillerPolicy
+EMOTION_SOURCE_UNSPECIFIED: EmotionSource
+EMOTION_SOURCE_NONE: EmotionSource
+EMOTION_SOURCE_UTTERANCE: EmotionSource
+EMOTION_SOURCE_STREAM: EmotionSource
+EMOTION_SOURCE_TAG: EmotionSource
+EMOTION_SOURCE_TEXT: EmotionSource
 ROUTE_REASON_UNSPECIFIED: RouteReason
 ROUTE_REASON_PLAIN: RouteReason
 ROUTE_REASON_STRONG_EMOTION: RouteReason
@@ -86,6 +106,8 @@ ROUTE_REASON_PREFERENCE: RouteReason
 ROUTE_REASON_NOT_LOADED: RouteReason
 ROUTE_REASON_FAILING: RouteReason
 ROUTE_REASON_LANGUAGE: RouteReason
+ROUTE_REASON_POLICY: RouteReason
+ROUTE_REASON_BUSY: RouteReason
 AUDIO_KIND_UNSPECIFIED: AudioKind
 AUDIO_KIND_SPEECH: AudioKind
 AUDIO_KIND_FILLER: AudioKind
@@ -106,6 +128,7 @@ WARNING_CODE_AUDIO_CUT: WarningCode
 WARNING_CODE_DRAINING: WarningCode
 WARNING_CODE_ENGINE_FAILED: WarningCode
 WARNING_CODE_SPEED_UNCHANGED: WarningCode
+WARNING_CODE_EMOTION_APPROXIMATED: WarningCode
 
 class StreamSynthesizeRequest(_message.Message):
     __slots__ = ("config", "text", "flush", "cancel", "progress")
@@ -196,7 +219,7 @@ class PlaybackProgress(_message.Message):
     def __init__(self, played_ms: _Optional[int] = ...) -> None: ...
 
 class StreamSynthesizeResponse(_message.Message):
-    __slots__ = ("started", "audio", "flushed", "interrupted", "done", "warning", "error")
+    __slots__ = ("started", "audio", "flushed", "interrupted", "done", "warning", "error", "rerouted")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     FLUSHED_FIELD_NUMBER: _ClassVar[int]
@@ -204,6 +227,7 @@ class StreamSynthesizeResponse(_message.Message):
     DONE_FIELD_NUMBER: _ClassVar[int]
     WARNING_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    REROUTED_FIELD_NUMBER: _ClassVar[int]
     started: Started
     audio: AudioChunk
     flushed: Flushed
@@ -211,10 +235,11 @@ class StreamSynthesizeResponse(_message.Message):
     done: Done
     warning: Warning
     error: Error
-    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., audio: _Optional[_Union[AudioChunk, _Mapping]] = ..., flushed: _Optional[_Union[Flushed, _Mapping]] = ..., interrupted: _Optional[_Union[Interrupted, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., warning: _Optional[_Union[Warning, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+    rerouted: Rerouted
+    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., audio: _Optional[_Union[AudioChunk, _Mapping]] = ..., flushed: _Optional[_Union[Flushed, _Mapping]] = ..., interrupted: _Optional[_Union[Interrupted, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., warning: _Optional[_Union[Warning, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., rerouted: _Optional[_Union[Rerouted, _Mapping]] = ...) -> None: ...
 
 class Started(_message.Message):
-    __slots__ = ("utterance_id", "engine", "route_reason", "route_explanation", "emotion", "format", "voice", "seed")
+    __slots__ = ("utterance_id", "engine", "route_reason", "route_explanation", "emotion", "format", "voice", "seed", "emotion_source", "emotion_explanation", "emotion_intensity")
     UTTERANCE_ID_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     ROUTE_REASON_FIELD_NUMBER: _ClassVar[int]
@@ -223,6 +248,9 @@ class Started(_message.Message):
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     VOICE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    EMOTION_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    EMOTION_EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    EMOTION_INTENSITY_FIELD_NUMBER: _ClassVar[int]
     utterance_id: str
     engine: str
     route_reason: RouteReason
@@ -231,10 +259,35 @@ class Started(_message.Message):
     format: _audio_pb2.AudioFormat
     voice: str
     seed: int
-    def __init__(self, utterance_id: _Optional[str] = ..., engine: _Optional[str] = ..., route_reason: _Optional[_Union[RouteReason, str]] = ..., route_explanation: _Optional[str] = ..., emotion: _Optional[_Union[_emotion_pb2.EmotionVector, _Mapping]] = ..., format: _Optional[_Union[_audio_pb2.AudioFormat, _Mapping]] = ..., voice: _Optional[str] = ..., seed: _Optional[int] = ...) -> None: ...
+    emotion_source: EmotionSource
+    emotion_explanation: str
+    emotion_intensity: float
+    def __init__(self, utterance_id: _Optional[str] = ..., engine: _Optional[str] = ..., route_reason: _Optional[_Union[RouteReason, str]] = ..., route_explanation: _Optional[str] = ..., emotion: _Optional[_Union[_emotion_pb2.EmotionVector, _Mapping]] = ..., format: _Optional[_Union[_audio_pb2.AudioFormat, _Mapping]] = ..., voice: _Optional[str] = ..., seed: _Optional[int] = ..., emotion_source: _Optional[_Union[EmotionSource, str]] = ..., emotion_explanation: _Optional[str] = ..., emotion_intensity: _Optional[float] = ...) -> None: ...
+
+class Rerouted(_message.Message):
+    __slots__ = ("utterance_id", "engine", "route_reason", "route_explanation", "emotion", "emotion_source", "emotion_explanation", "emotion_intensity", "text_span")
+    UTTERANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    ROUTE_REASON_FIELD_NUMBER: _ClassVar[int]
+    ROUTE_EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    EMOTION_FIELD_NUMBER: _ClassVar[int]
+    EMOTION_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    EMOTION_EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    EMOTION_INTENSITY_FIELD_NUMBER: _ClassVar[int]
+    TEXT_SPAN_FIELD_NUMBER: _ClassVar[int]
+    utterance_id: str
+    engine: str
+    route_reason: RouteReason
+    route_explanation: str
+    emotion: _emotion_pb2.EmotionVector
+    emotion_source: EmotionSource
+    emotion_explanation: str
+    emotion_intensity: float
+    text_span: TextSpan
+    def __init__(self, utterance_id: _Optional[str] = ..., engine: _Optional[str] = ..., route_reason: _Optional[_Union[RouteReason, str]] = ..., route_explanation: _Optional[str] = ..., emotion: _Optional[_Union[_emotion_pb2.EmotionVector, _Mapping]] = ..., emotion_source: _Optional[_Union[EmotionSource, str]] = ..., emotion_explanation: _Optional[str] = ..., emotion_intensity: _Optional[float] = ..., text_span: _Optional[_Union[TextSpan, _Mapping]] = ...) -> None: ...
 
 class AudioChunk(_message.Message):
-    __slots__ = ("utterance_id", "sequence", "offset_samples", "kind", "data", "engine", "text_span", "stage_ms")
+    __slots__ = ("utterance_id", "sequence", "offset_samples", "kind", "data", "engine", "text_span", "stage_ms", "filler")
     class StageMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -250,6 +303,7 @@ class AudioChunk(_message.Message):
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     TEXT_SPAN_FIELD_NUMBER: _ClassVar[int]
     STAGE_MS_FIELD_NUMBER: _ClassVar[int]
+    FILLER_FIELD_NUMBER: _ClassVar[int]
     utterance_id: str
     sequence: int
     offset_samples: int
@@ -258,7 +312,8 @@ class AudioChunk(_message.Message):
     engine: str
     text_span: TextSpan
     stage_ms: _containers.ScalarMap[str, float]
-    def __init__(self, utterance_id: _Optional[str] = ..., sequence: _Optional[int] = ..., offset_samples: _Optional[int] = ..., kind: _Optional[_Union[AudioKind, str]] = ..., data: _Optional[bytes] = ..., engine: _Optional[str] = ..., text_span: _Optional[_Union[TextSpan, _Mapping]] = ..., stage_ms: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    filler: str
+    def __init__(self, utterance_id: _Optional[str] = ..., sequence: _Optional[int] = ..., offset_samples: _Optional[int] = ..., kind: _Optional[_Union[AudioKind, str]] = ..., data: _Optional[bytes] = ..., engine: _Optional[str] = ..., text_span: _Optional[_Union[TextSpan, _Mapping]] = ..., stage_ms: _Optional[_Mapping[str, float]] = ..., filler: _Optional[str] = ...) -> None: ...
 
 class TextSpan(_message.Message):
     __slots__ = ("start", "end")
@@ -301,7 +356,7 @@ class Done(_message.Message):
     def __init__(self, utterance_id: _Optional[str] = ..., reason: _Optional[_Union[DoneReason, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., report: _Optional[_Union[LatencyReport, _Mapping]] = ...) -> None: ...
 
 class LatencyReport(_message.Message):
-    __slots__ = ("ttfa_ms", "filler_ttfa_ms", "queue_ms", "rtf", "audio_ms", "filler_ms", "synthesis_ms", "stage_ms", "units")
+    __slots__ = ("ttfa_ms", "filler_ttfa_ms", "queue_ms", "rtf", "audio_ms", "filler_ms", "synthesis_ms", "stage_ms", "units", "covered_ms", "predicted_ttfa_ms", "pause_ms", "fillers")
     class StageMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -318,6 +373,10 @@ class LatencyReport(_message.Message):
     SYNTHESIS_MS_FIELD_NUMBER: _ClassVar[int]
     STAGE_MS_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
+    COVERED_MS_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_TTFA_MS_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_MS_FIELD_NUMBER: _ClassVar[int]
+    FILLERS_FIELD_NUMBER: _ClassVar[int]
     ttfa_ms: float
     filler_ttfa_ms: float
     queue_ms: float
@@ -327,7 +386,11 @@ class LatencyReport(_message.Message):
     synthesis_ms: float
     stage_ms: _containers.ScalarMap[str, float]
     units: int
-    def __init__(self, ttfa_ms: _Optional[float] = ..., filler_ttfa_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., rtf: _Optional[float] = ..., audio_ms: _Optional[float] = ..., filler_ms: _Optional[float] = ..., synthesis_ms: _Optional[float] = ..., stage_ms: _Optional[_Mapping[str, float]] = ..., units: _Optional[int] = ...) -> None: ...
+    covered_ms: float
+    predicted_ttfa_ms: float
+    pause_ms: float
+    fillers: int
+    def __init__(self, ttfa_ms: _Optional[float] = ..., filler_ttfa_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., rtf: _Optional[float] = ..., audio_ms: _Optional[float] = ..., filler_ms: _Optional[float] = ..., synthesis_ms: _Optional[float] = ..., stage_ms: _Optional[_Mapping[str, float]] = ..., units: _Optional[int] = ..., covered_ms: _Optional[float] = ..., predicted_ttfa_ms: _Optional[float] = ..., pause_ms: _Optional[float] = ..., fillers: _Optional[int] = ...) -> None: ...
 
 class Warning(_message.Message):
     __slots__ = ("code", "message", "utterance_id")
@@ -356,16 +419,18 @@ class SynthesizeRequest(_message.Message):
     def __init__(self, text: _Optional[str] = ..., config: _Optional[_Union[StreamConfig, _Mapping]] = ...) -> None: ...
 
 class SynthesizeResponse(_message.Message):
-    __slots__ = ("started", "audio", "warning", "done")
+    __slots__ = ("started", "audio", "warning", "done", "rerouted")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     WARNING_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    REROUTED_FIELD_NUMBER: _ClassVar[int]
     started: Started
     audio: AudioChunk
     warning: Warning
     done: Done
-    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., audio: _Optional[_Union[AudioChunk, _Mapping]] = ..., warning: _Optional[_Union[Warning, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ...) -> None: ...
+    rerouted: Rerouted
+    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., audio: _Optional[_Union[AudioChunk, _Mapping]] = ..., warning: _Optional[_Union[Warning, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., rerouted: _Optional[_Union[Rerouted, _Mapping]] = ...) -> None: ...
 
 class AnalyzeEmotionRequest(_message.Message):
     __slots__ = ("text",)
@@ -390,23 +455,25 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "engines", "default_voice", "default_sample_rate_hz", "limits", "open_streams")
+    __slots__ = ("version", "engines", "default_voice", "default_sample_rate_hz", "limits", "open_streams", "emotion_analyzer")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ENGINES_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_VOICE_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     OPEN_STREAMS_FIELD_NUMBER: _ClassVar[int]
+    EMOTION_ANALYZER_FIELD_NUMBER: _ClassVar[int]
     version: str
     engines: _containers.RepeatedCompositeFieldContainer[EngineInfo]
     default_voice: str
     default_sample_rate_hz: int
     limits: ServerLimits
     open_streams: int
-    def __init__(self, version: _Optional[str] = ..., engines: _Optional[_Iterable[_Union[EngineInfo, _Mapping]]] = ..., default_voice: _Optional[str] = ..., default_sample_rate_hz: _Optional[int] = ..., limits: _Optional[_Union[ServerLimits, _Mapping]] = ..., open_streams: _Optional[int] = ...) -> None: ...
+    emotion_analyzer: str
+    def __init__(self, version: _Optional[str] = ..., engines: _Optional[_Iterable[_Union[EngineInfo, _Mapping]]] = ..., default_voice: _Optional[str] = ..., default_sample_rate_hz: _Optional[int] = ..., limits: _Optional[_Union[ServerLimits, _Mapping]] = ..., open_streams: _Optional[int] = ..., emotion_analyzer: _Optional[str] = ...) -> None: ...
 
 class EngineInfo(_message.Message):
-    __slots__ = ("name", "model", "sample_rate_hz", "languages", "trained", "clones_voices", "voices_emotion", "healthy", "device", "changes_speed")
+    __slots__ = ("name", "model", "sample_rate_hz", "languages", "trained", "clones_voices", "voices_emotion", "healthy", "device", "changes_speed", "predicted_ttfa_ms", "load")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
@@ -417,6 +484,8 @@ class EngineInfo(_message.Message):
     HEALTHY_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     CHANGES_SPEED_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_TTFA_MS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
     name: str
     model: str
     sample_rate_hz: int
@@ -427,7 +496,9 @@ class EngineInfo(_message.Message):
     healthy: bool
     device: str
     changes_speed: bool
-    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., languages: _Optional[_Iterable[str]] = ..., trained: bool = ..., clones_voices: bool = ..., voices_emotion: bool = ..., healthy: bool = ..., device: _Optional[str] = ..., changes_speed: bool = ...) -> None: ...
+    predicted_ttfa_ms: float
+    load: int
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., languages: _Optional[_Iterable[str]] = ..., trained: bool = ..., clones_voices: bool = ..., voices_emotion: bool = ..., healthy: bool = ..., device: _Optional[str] = ..., changes_speed: bool = ..., predicted_ttfa_ms: _Optional[float] = ..., load: _Optional[int] = ...) -> None: ...
 
 class ServerLimits(_message.Message):
     __slots__ = ("max_text_characters", "max_utterance_characters", "max_open_utterances", "max_streams", "default_lead_limit_ms", "max_recording_bytes", "min_recording_ms", "max_recording_ms")

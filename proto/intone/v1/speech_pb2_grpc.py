@@ -86,7 +86,8 @@ class SpeechServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def AnalyzeEmotion(self, request, context):
-        """The emotion a text suggests. UNIMPLEMENTED until the server has an analyzer.
+        """The emotion a text suggests, by the analyzer that conversations use. FAILED_PRECONDITION where the server runs
+        without one (`--emotion-analyzer none`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -23,35 +23,44 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from intone.v1 import emotion_pb2 as intone_dot_v1_dot_emotion__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15intone/v1/voice.proto\x12\tintone.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11ListVoicesRequest\"6\n\x12ListVoicesResponse\x12 \n\x06voices\x18\x01 \x03(\x0b\x32\x10.intone.v1.Voice\"\x1f\n\x0fGetVoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x10GetVoiceResponse\x12\x1f\n\x05voice\x18\x01 \x01(\x0b\x32\x10.intone.v1.Voice\"Z\n\x12\x43reateVoiceRequest\x12(\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x16.intone.v1.VoiceConfigH\x00\x12\x0f\n\x05\x61udio\x18\x02 \x01(\x0cH\x00\x42\t\n\x07request\"@\n\x0bVoiceConfig\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ntranscript\x18\x02 \x01(\t\x12\x0f\n\x07replace\x18\x03 \x01(\x08\"H\n\x13\x43reateVoiceResponse\x12\x1f\n\x05voice\x18\x01 \x01(\x0b\x32\x10.intone.v1.Voice\x12\x10\n\x08warnings\x18\x02 \x03(\t\"\"\n\x12\x44\x65leteVoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteVoiceResponse\"\xa7\x01\n\x05Voice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x62uilt_in\x18\x02 \x01(\x08\x12\x0f\n\x07\x65ngines\x18\x03 \x03(\t\x12\x14\n\x0crecording_ms\x18\x04 \x01(\r\x12\x12\n\ntranscript\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncontent_id\x18\x07 \x01(\t2\xbc\x02\n\x0cVoiceService\x12I\n\nListVoices\x12\x1c.intone.v1.ListVoicesRequest\x1a\x1d.intone.v1.ListVoicesResponse\x12\x43\n\x08GetVoice\x12\x1a.intone.v1.GetVoiceRequest\x1a\x1b.intone.v1.GetVoiceResponse\x12N\n\x0b\x43reateVoice\x12\x1d.intone.v1.CreateVoiceRequest\x1a\x1e.intone.v1.CreateVoiceResponse(\x01\x12L\n\x0b\x44\x65leteVoice\x12\x1d.intone.v1.DeleteVoiceRequest\x1a\x1e.intone.v1.DeleteVoiceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15intone/v1/voice.proto\x12\tintone.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17intone/v1/emotion.proto\"\x13\n\x11ListVoicesRequest\"6\n\x12ListVoicesResponse\x12 \n\x06voices\x18\x01 \x03(\x0b\x32\x10.intone.v1.Voice\"\x1f\n\x0fGetVoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x10GetVoiceResponse\x12\x1f\n\x05voice\x18\x01 \x01(\x0b\x32\x10.intone.v1.Voice\"Z\n\x12\x43reateVoiceRequest\x12(\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x16.intone.v1.VoiceConfigH\x00\x12\x0f\n\x05\x61udio\x18\x02 \x01(\x0cH\x00\x42\t\n\x07request\"@\n\x0bVoiceConfig\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ntranscript\x18\x02 \x01(\t\x12\x0f\n\x07replace\x18\x03 \x01(\x08\"H\n\x13\x43reateVoiceResponse\x12\x1f\n\x05voice\x18\x01 \x01(\x0b\x32\x10.intone.v1.Voice\x12\x10\n\x08warnings\x18\x02 \x03(\t\"G\n\x11\x41\x64\x64\x46illersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x05\x63lips\x18\x02 \x03(\x0b\x32\x15.intone.v1.FillerClip\"5\n\x12\x41\x64\x64\x46illersResponse\x12\x1f\n\x05voice\x18\x01 \x01(\x0b\x32\x10.intone.v1.Voice\"e\n\nFillerClip\x12\x0c\n\x04text\x18\x01 \x01(\t\x12(\n\x07\x65motion\x18\x02 \x01(\x0e\x32\x17.intone.v1.EmotionLabel\x12\x10\n\x08language\x18\x03 \x01(\t\x12\r\n\x05\x61udio\x18\x04 \x01(\x0c\"\"\n\x12\x44\x65leteVoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteVoiceResponse\"\xcb\x01\n\x05Voice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x62uilt_in\x18\x02 \x01(\x08\x12\x0f\n\x07\x65ngines\x18\x03 \x03(\t\x12\x14\n\x0crecording_ms\x18\x04 \x01(\r\x12\x12\n\ntranscript\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncontent_id\x18\x07 \x01(\t\x12\"\n\x07\x66illers\x18\x08 \x03(\x0b\x32\x11.intone.v1.Filler\"w\n\x06\x46iller\x12\x0c\n\x04text\x18\x01 \x01(\t\x12(\n\x07\x65motion\x18\x02 \x01(\x0e\x32\x17.intone.v1.EmotionLabel\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x05 \x01(\t2\x87\x03\n\x0cVoiceService\x12I\n\nListVoices\x12\x1c.intone.v1.ListVoicesRequest\x1a\x1d.intone.v1.ListVoicesResponse\x12\x43\n\x08GetVoice\x12\x1a.intone.v1.GetVoiceRequest\x1a\x1b.intone.v1.GetVoiceResponse\x12N\n\x0b\x43reateVoice\x12\x1d.intone.v1.CreateVoiceRequest\x1a\x1e.intone.v1.CreateVoiceResponse(\x01\x12I\n\nAddFillers\x12\x1c.intone.v1.AddFillersRequest\x1a\x1d.intone.v1.AddFillersResponse\x12L\n\x0b\x44\x65leteVoice\x12\x1d.intone.v1.DeleteVoiceRequest\x1a\x1e.intone.v1.DeleteVoiceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'intone.v1.voice_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTVOICESREQUEST']._serialized_start=69
-  _globals['_LISTVOICESREQUEST']._serialized_end=88
-  _globals['_LISTVOICESRESPONSE']._serialized_start=90
-  _globals['_LISTVOICESRESPONSE']._serialized_end=144
-  _globals['_GETVOICEREQUEST']._serialized_start=146
-  _globals['_GETVOICEREQUEST']._serialized_end=177
-  _globals['_GETVOICERESPONSE']._serialized_start=179
-  _globals['_GETVOICERESPONSE']._serialized_end=230
-  _globals['_CREATEVOICEREQUEST']._serialized_start=232
-  _globals['_CREATEVOICEREQUEST']._serialized_end=322
-  _globals['_VOICECONFIG']._serialized_start=324
-  _globals['_VOICECONFIG']._serialized_end=388
-  _globals['_CREATEVOICERESPONSE']._serialized_start=390
-  _globals['_CREATEVOICERESPONSE']._serialized_end=462
-  _globals['_DELETEVOICEREQUEST']._serialized_start=464
-  _globals['_DELETEVOICEREQUEST']._serialized_end=498
-  _globals['_DELETEVOICERESPONSE']._serialized_start=500
-  _globals['_DELETEVOICERESPONSE']._serialized_end=521
-  _globals['_VOICE']._serialized_start=524
-  _globals['_VOICE']._serialized_end=691
-  _globals['_VOICESERVICE']._serialized_start=694
-  _globals['_VOICESERVICE']._serialized_end=1010
+  _globals['_LISTVOICESREQUEST']._serialized_start=94
+  _globals['_LISTVOICESREQUEST']._serialized_end=113
+  _globals['_LISTVOICESRESPONSE']._serialized_start=115
+  _globals['_LISTVOICESRESPONSE']._serialized_end=169
+  _globals['_GETVOICEREQUEST']._serialized_start=171
+  _globals['_GETVOICEREQUEST']._serialized_end=202
+  _globals['_GETVOICERESPONSE']._serialized_start=204
+  _globals['_GETVOICERESPONSE']._serialized_end=255
+  _globals['_CREATEVOICEREQUEST']._serialized_start=257
+  _globals['_CREATEVOICEREQUEST']._serialized_end=347
+  _globals['_VOICECONFIG']._serialized_start=349
+  _globals['_VOICECONFIG']._serialized_end=413
+  _globals['_CREATEVOICERESPONSE']._serialized_start=415
+  _globals['_CREATEVOICERESPONSE']._serialized_end=487
+  _globals['_ADDFILLERSREQUEST']._serialized_start=489
+  _globals['_ADDFILLERSREQUEST']._serialized_end=560
+  _globals['_ADDFILLERSRESPONSE']._serialized_start=562
+  _globals['_ADDFILLERSRESPONSE']._serialized_end=615
+  _globals['_FILLERCLIP']._serialized_start=617
+  _globals['_FILLERCLIP']._serialized_end=718
+  _globals['_DELETEVOICEREQUEST']._serialized_start=720
+  _globals['_DELETEVOICEREQUEST']._serialized_end=754
+  _globals['_DELETEVOICERESPONSE']._serialized_start=756
+  _globals['_DELETEVOICERESPONSE']._serialized_end=777
+  _globals['_VOICE']._serialized_start=780
+  _globals['_VOICE']._serialized_end=983
+  _globals['_FILLER']._serialized_start=985
+  _globals['_FILLER']._serialized_end=1104
+  _globals['_VOICESERVICE']._serialized_start=1107
+  _globals['_VOICESERVICE']._serialized_end=1498
 # @@protoc_insertion_point(module_scope)

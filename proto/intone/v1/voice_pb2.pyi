@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from intone.v1 import emotion_pb2 as _emotion_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -57,6 +58,32 @@ class CreateVoiceResponse(_message.Message):
     warnings: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, voice: _Optional[_Union[Voice, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class AddFillersRequest(_message.Message):
+    __slots__ = ("name", "clips")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CLIPS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    clips: _containers.RepeatedCompositeFieldContainer[FillerClip]
+    def __init__(self, name: _Optional[str] = ..., clips: _Optional[_Iterable[_Union[FillerClip, _Mapping]]] = ...) -> None: ...
+
+class AddFillersResponse(_message.Message):
+    __slots__ = ("voice",)
+    VOICE_FIELD_NUMBER: _ClassVar[int]
+    voice: Voice
+    def __init__(self, voice: _Optional[_Union[Voice, _Mapping]] = ...) -> None: ...
+
+class FillerClip(_message.Message):
+    __slots__ = ("text", "emotion", "language", "audio")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    EMOTION_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    emotion: _emotion_pb2.EmotionLabel
+    language: str
+    audio: bytes
+    def __init__(self, text: _Optional[str] = ..., emotion: _Optional[_Union[_emotion_pb2.EmotionLabel, str]] = ..., language: _Optional[str] = ..., audio: _Optional[bytes] = ...) -> None: ...
+
 class DeleteVoiceRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -68,7 +95,7 @@ class DeleteVoiceResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class Voice(_message.Message):
-    __slots__ = ("name", "built_in", "engines", "recording_ms", "transcript", "create_time", "content_id")
+    __slots__ = ("name", "built_in", "engines", "recording_ms", "transcript", "create_time", "content_id", "fillers")
     NAME_FIELD_NUMBER: _ClassVar[int]
     BUILT_IN_FIELD_NUMBER: _ClassVar[int]
     ENGINES_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +103,7 @@ class Voice(_message.Message):
     TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     CONTENT_ID_FIELD_NUMBER: _ClassVar[int]
+    FILLERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     built_in: bool
     engines: _containers.RepeatedScalarFieldContainer[str]
@@ -83,4 +111,19 @@ class Voice(_message.Message):
     transcript: str
     create_time: _timestamp_pb2.Timestamp
     content_id: str
-    def __init__(self, name: _Optional[str] = ..., built_in: bool = ..., engines: _Optional[_Iterable[str]] = ..., recording_ms: _Optional[int] = ..., transcript: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_id: _Optional[str] = ...) -> None: ...
+    fillers: _containers.RepeatedCompositeFieldContainer[Filler]
+    def __init__(self, name: _Optional[str] = ..., built_in: bool = ..., engines: _Optional[_Iterable[str]] = ..., recording_ms: _Optional[int] = ..., transcript: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_id: _Optional[str] = ..., fillers: _Optional[_Iterable[_Union[Filler, _Mapping]]] = ...) -> None: ...
+
+class Filler(_message.Message):
+    __slots__ = ("text", "emotion", "language", "duration_ms", "engine")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    EMOTION_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    emotion: _emotion_pb2.EmotionLabel
+    language: str
+    duration_ms: int
+    engine: str
+    def __init__(self, text: _Optional[str] = ..., emotion: _Optional[_Union[_emotion_pb2.EmotionLabel, str]] = ..., language: _Optional[str] = ..., duration_ms: _Optional[int] = ..., engine: _Optional[str] = ...) -> None: ...

@@ -51,6 +51,11 @@ class VoiceServiceStub(object):
                 request_serializer=intone_dot_v1_dot_voice__pb2.CreateVoiceRequest.SerializeToString,
                 response_deserializer=intone_dot_v1_dot_voice__pb2.CreateVoiceResponse.FromString,
                 _registered_method=True)
+        self.AddFillers = channel.unary_unary(
+                '/intone.v1.VoiceService/AddFillers',
+                request_serializer=intone_dot_v1_dot_voice__pb2.AddFillersRequest.SerializeToString,
+                response_deserializer=intone_dot_v1_dot_voice__pb2.AddFillersResponse.FromString,
+                _registered_method=True)
         self.DeleteVoice = channel.unary_unary(
                 '/intone.v1.VoiceService/DeleteVoice',
                 request_serializer=intone_dot_v1_dot_voice__pb2.DeleteVoiceRequest.SerializeToString,
@@ -88,6 +93,15 @@ class VoiceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddFillers(self, request, context):
+        """Gives a voice fillers of its own: short recordings of interjections, which replace those that the server renders
+        for the same emotion and language. The built-in voice takes them too. INVALID_ARGUMENT names the clip that
+        cannot be used; then none is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteVoice(self, request, context):
         """Deletes a voice. Utterances that already use it finish with it. NOT_FOUND if there is none of that name,
         FAILED_PRECONDITION for a built-in voice.
@@ -113,6 +127,11 @@ def add_VoiceServiceServicer_to_server(servicer, server):
                     servicer.CreateVoice,
                     request_deserializer=intone_dot_v1_dot_voice__pb2.CreateVoiceRequest.FromString,
                     response_serializer=intone_dot_v1_dot_voice__pb2.CreateVoiceResponse.SerializeToString,
+            ),
+            'AddFillers': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddFillers,
+                    request_deserializer=intone_dot_v1_dot_voice__pb2.AddFillersRequest.FromString,
+                    response_serializer=intone_dot_v1_dot_voice__pb2.AddFillersResponse.SerializeToString,
             ),
             'DeleteVoice': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteVoice,
@@ -203,6 +222,33 @@ class VoiceService(object):
             '/intone.v1.VoiceService/CreateVoice',
             intone_dot_v1_dot_voice__pb2.CreateVoiceRequest.SerializeToString,
             intone_dot_v1_dot_voice__pb2.CreateVoiceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddFillers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/intone.v1.VoiceService/AddFillers',
+            intone_dot_v1_dot_voice__pb2.AddFillersRequest.SerializeToString,
+            intone_dot_v1_dot_voice__pb2.AddFillersResponse.FromString,
             options,
             channel_credentials,
             insecure,
