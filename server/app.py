@@ -19,7 +19,9 @@ from grpc_reflection.v1alpha import reflection
 from intone.proto import speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
 from intone.server.config import Config, ConfigError
 from intone.server.engines.base import Engine
+from intone.server.emotion_readers import emotion_readers
 from intone.server.errors import CallerError, EngineError
+from intone.server.forecast import Forecast
 from intone.server.health import Health
 from intone.server.interceptors import BearerToken, Decoding
 from intone.server.loading import Progress, loaders
@@ -28,7 +30,7 @@ from intone.server.normalizer import Normalizer
 from intone.server.router import Router
 from intone.server.segmenter import Segmenter
 from intone.server.service import SpeechService
-from intone.server.services import Services
+from intone.server.services import CoverSettings, Services
 from intone.server.voice_service import VoiceService, prepare
 from intone.server.voices import VoiceStore
 from intone.server.worker import Worker
@@ -141,7 +143,9 @@ def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> 
     normalizers[True].load()  # the grammars take half a second: not on the first sentence's time
     return Services(
         workers=workers,
-        router=Router(config.default_engine, config.emotion_threshold),
+        router=Router(
+            config.default_engine, config.emotion_threshold, config.engines_by_emotion(), float(config.busy_ms)
+        ),
         find_voice=lambda name: store.get(name, "voice"),
         segmenter=lambda: Segmenter(
             first_unit_min_characters=config.first_unit_characters,
@@ -156,6 +160,11 @@ def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> 
         max_utterance_characters=config.max_utterance_characters,
         wait_ms=config.wait_ms,
         chunk_ms=config.chunk_ms,
+        readers=emotion_readers(config.emotion_analyzer, config.emotion_model, float(config.emotion_wait_ms)),
+        forecast=Forecast(),
+        cover=CoverSettings(threshold_ms=float(config.filler_threshold_ms)),
+        has_fillers=config.fillers,
+        pause_scale=config.pause_scale,
     )
 
 

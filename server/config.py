@@ -12,12 +12,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from intone.server.domain import EMOTIONS
 from intone.server.errors import IntoneError
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+ENGINES = ("voxcpm", "indextts", "starter")
 
 
 class ConfigError(IntoneError):
@@ -50,8 +54,13 @@ class Config:
     voxcpm_lora: str = _setting("", "LoRA folder to merge into VoxCPM")
     indextts: str = _setting("", "checkpoint folder of IndexTTS 2 or 2.5; with --random-weights a size")
     random_weights: bool = _setting(False, "build the sizes that are named untrained: for benchmarks and tests")
+    drop_encoders: bool = _setting(
+        False,
+        "keep out of memory what IndexTTS needs for recordings alone: frees 2.3 GB in 2.5, 3 GB in 2. Making a "
+        "voice or following a new clip then first reads it again from the folder, which takes some seconds",
+    )
     starter: bool = _setting(True, "load the starter voice, the small packaged engine (English)")
-    default_engine: str = _setting("auto", "who speaks plain talk", choices=("auto", "voxcpm", "indextts", "starter"))
+    default_engine: str = _setting("auto", "who speaks plain talk", choices=("auto", *ENGINES))
     dtype: str = _setting("float32", "weights of VoxCPM", choices=("float32", "bfloat16"))
     threads: int = _setting(0, "CPU threads of the engines; 0 takes one for each core", low=0, high=256)
     max_batch: int = _setting(16, "utterances an engine advances together", low=1, high=512)
@@ -63,6 +72,20 @@ class Config:
     max_recording_bytes: int = _setting(32 << 20, "largest upload of a recording", low=1 << 16, high=1 << 30)
 
     emotion_threshold: float = _setting(0.5, "intensity from which an emotion is strong", low=0.0, high=1.0)
+    emotion_engines: str = _setting("", "who speaks an emotion, strong or not: angry=indextts,sad=voxcpm")
+    emotion_analyzer: str = _setting(
+        "lexicon", "who reads the emotion of a text that says none", choices=("none", "lexicon", "qwen")
+    )
+    emotion_model: str = _setting("", "folder of the Qwen emotion model; needs the extra intone[qwen]")
+    emotion_wait_ms: int = _setting(
+        60, "how long speech waits for the Qwen emotion model before the lexicon decides", low=0, high=10_000
+    )
+    busy_ms: int = _setting(
+        3000, "pass over an engine whose first sound would take longer; 0 never does", low=0, high=60_000
+    )
+    fillers: bool = _setting(True, "render interjections for every voice, to cover long waits")
+    filler_threshold_ms: int = _setting(400, "the longest wait that is left silent", low=50, high=10_000)
+    pause_scale: float = _setting(1.0, "length of the pauses between sentences; 0 is none", low=0.0, high=4.0)
     normalize: bool = _setting(True, "read out numbers and symbols as words, where a stream does not say")
     first_unit_characters: int = _setting(12, "shortest clause that may be spoken first", low=1, high=500)
     max_unit_characters: int = _setting(200, "longest piece an engine speaks in one go", low=20, high=2000)
@@ -89,8 +112,28 @@ class Config:
             raise ConfigError("tls_client_ca needs tls_certificate and tls_key: mTLS is TLS with a client certificate")
         if self.random_weights and not (self.voxcpm or self.indextts):
             raise ConfigError("random_weights needs voxcpm or indextts to name a size, such as --voxcpm nano")
+        if self.emotion_analyzer == "qwen" and not self.emotion_model:
+            raise ConfigError("emotion_analyzer qwen needs emotion_model, the folder of the model")
+        self.engines_by_emotion()
         if self.first_unit_characters >= self.max_unit_characters:
             raise ConfigError("first_unit_characters must be less than max_unit_characters")
+
+    def engines_by_emotion(self) -> dict[str, str]:
+        """`emotion_engines` as a mapping.
+
+        Raises:
+            ConfigError: it is not a list of emotion=engine, or names one that does not exist.
+        """
+        found = {}
+        for pair in filter(None, (part.strip() for part in self.emotion_engines.split(","))):
+            emotion, _, engine = pair.partition("=")
+            if emotion not in ("neutral", *EMOTIONS):
+                names = ", ".join(("neutral", *EMOTIONS))
+                raise ConfigError(f"emotion_engines names the emotion {emotion!r}; the emotions are {names}")
+            if engine not in ENGINES:
+                raise ConfigError(f"emotion_engines gives {emotion} to {engine!r}; engines are {', '.join(ENGINES)}")
+            found[emotion] = engine
+        return found
 
 
 def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:

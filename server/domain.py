@@ -117,11 +117,13 @@ class PreparedVoice:
         fingerprint: of the engine's weights; a prepared voice works only with the weights that made it.
         arrays: the engine's own arrays, by its own names.
         text: the engine's own text (VoxCPM: the transcript as it is spoken).
+        warnings: in words, for whoever sent the recording: what of it was not used. Not saved.
     """
 
     fingerprint: str
     arrays: Mapping[str, NDArray[Any]]
     text: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,9 @@ class Unit:
         index: counts the units of the utterance from 0.
         start, end: where it stands in the utterance's text, in characters; consecutive units join without a gap.
         text: those characters, as received.
-        speakable: whether there is a letter or a digit in it.
+        speakable: whether there is a letter or a digit to speak in it.
+        words: the text without inline tags.
+        emotion: of the last inline tag at its beginning or before it; None where there was none.
     """
 
     index: int
@@ -209,6 +213,8 @@ class Unit:
     end: int
     text: str
     speakable: bool
+    words: str = ""
+    emotion: Emotion | None = None
 
 
 @dataclass(frozen=True, slots=True)

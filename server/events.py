@@ -116,11 +116,15 @@ class EmotionSource(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Feeling:
-    """The emotion that was decided, where it comes from, and in words what in the text decided."""
+    """The emotion that was decided, where it comes from, and in words what in the text decided.
+
+    `approximate`: it was asked for by a description, which was read by keywords only.
+    """
 
     emotion: Emotion = Emotion()
     source: EmotionSource = EmotionSource.NONE
     explanation: str = ""
+    approximate: bool = False
 
 
 class WarningCode(Enum):

@@ -57,9 +57,12 @@ def _load_indextts(config: Config, threads: int, progress: Progress | None) -> E
 
     told = None if progress is None else partial(progress, "indextts")
     if config.random_weights:
-        engine = IndexTTSEngine.random(config.indextts, threads=threads, progress=told)
+        engine = IndexTTSEngine.random(
+            config.indextts, threads=threads, progress=told, drop_encoders=config.drop_encoders
+        )
     else:
-        engine = IndexTTSEngine.load(Path(config.indextts).expanduser(), threads=threads, progress=told)
+        folder = Path(config.indextts).expanduser()
+        engine = IndexTTSEngine.load(folder, threads=threads, progress=told, drop_encoders=config.drop_encoders)
     if config.starter:  # the voice of whoever names none, so that it stays the same when the route changes
         engine.adopt_voice(_starter_recording(threads))
     return engine

@@ -29,6 +29,11 @@ class Outbox:
         self._changed = asyncio.Event()
         self._drained = asyncio.Event()
 
+    @property
+    def queued_ms(self) -> float:
+        """Audio that waits here."""
+        return self._queued_ms
+
     def put(self, utterance_id: str, event: ServerEvent | Late) -> None:
         """Add an event behind the others. `utterance_id` is what `discard` finds it by; empty for none."""
         self._ordered.append((utterance_id, event))

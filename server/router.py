@@ -1,19 +1,20 @@
 """Which engine speaks an utterance, and why. Pure: it knows what engines are, not how they work."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from intone.server.domain import Emotion, EngineInfo, Preference
+from intone.server.domain import EngineInfo, Preference
 from intone.server.errors import EngineError
-from intone.server.events import RouteReason, WarningCode
+from intone.server.events import EmotionSource, Feeling, RouteReason, WarningCode
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A loaded engine as the router sees it."""
+    """A loaded engine as the router sees it. `expected_ms`: to its first sound, at its present load, if known."""
 
     info: EngineInfo
     failing: bool = False
+    expected_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,15 @@ class Router:
     Attributes:
         default_engine: who speaks plain talk: an engine's name, or "auto" for a trained VoxCPM, else the starter voice.
         emotion_threshold: intensity from which an emotion is strong and goes to IndexTTS.
+        emotion_engines: who speaks an emotion, by its name or "neutral", strong or not.
+        busy_ms: an engine whose first sound is expected later than this is passed over for one that takes less than
+            half of it; 0 never does that.
     """
 
     default_engine: str = "auto"
     emotion_threshold: float = 0.5
+    emotion_engines: Mapping[str, str] = field(default_factory=dict)
+    busy_ms: float = 0.0
 
     def plain(self, loaded: Sequence[Candidate]) -> str:
         """Name of the engine for plain talk, loaded or not."""
@@ -45,12 +51,12 @@ class Router:
         trained = [name for name in ("voxcpm", "starter") if _find(loaded, name) and _info(loaded, name).trained]
         return trained[0] if trained else loaded[0].info.name if loaded else "voxcpm"
 
-    def route(self, loaded: Sequence[Candidate], emotion: Emotion, preference: Preference, language: str) -> Route:
+    def route(self, loaded: Sequence[Candidate], feeling: Feeling, preference: Preference, language: str) -> Route:
         """Choose.
 
         Args:
             loaded: engines at hand.
-            emotion: how the utterance should sound.
+            feeling: how the unit should sound, and who says so.
             preference: what the client asked for.
             language: BCP 47 code of its text, "en" or "zh".
 
@@ -59,24 +65,31 @@ class Router:
         """
         if not loaded:
             raise EngineError("router", "no engine is loaded")
-        wanted, reason, explanation = self._wanted(loaded, emotion, preference)
+        wanted, reason, explanation = self._wanted(loaded, feeling, preference)
         chosen, reason, explanation = self._available(loaded, wanted, reason, explanation)
+        chosen, reason, explanation = self._prompt(loaded, chosen, reason, explanation)
         chosen, reason, explanation = self._speaking(loaded, chosen, reason, explanation, language)
-        warnings = list(_shortcomings(_info(loaded, chosen), emotion))
+        warnings = list(_shortcomings(_info(loaded, chosen), feeling))
         if chosen != wanted:
             warnings.insert(0, (WarningCode.ENGINE_SUBSTITUTED, explanation))
         return Route(chosen, reason, explanation, tuple(warnings))
 
     def _wanted(
-        self, loaded: Sequence[Candidate], emotion: Emotion, preference: Preference
+        self, loaded: Sequence[Candidate], feeling: Feeling, preference: Preference
     ) -> tuple[str, RouteReason, str]:
+        emotion = feeling.emotion
         if preference is not Preference.AUTO:
             return preference.value, RouteReason.PREFERENCE, f"the client asked for {preference.value}"
-        if emotion.intensity >= self.emotion_threshold and not emotion.calm:
-            strength = f"intensity {emotion.intensity:.2f}, threshold {self.emotion_threshold:.2f}"
-            # Without an engine for it, strong emotion is no reason to leave the plain one, only to say so.
-            return "indextts", RouteReason.STRONG_EMOTION, f"the emotion is strong ({strength})"
-        return self.plain(loaded), RouteReason.PLAIN, "plain talk"
+        if named := self.emotion_engines.get(emotion.label):
+            return named, RouteReason.POLICY, f"this server's policy gives {emotion.label} to {named}"
+        if emotion.intensity < self.emotion_threshold or emotion.calm:
+            return self.plain(loaded), RouteReason.PLAIN, "plain talk"
+        strength = f"intensity {emotion.intensity:.2f}, threshold {self.emotion_threshold:.2f}"
+        if feeling.source is EmotionSource.TEXT and not any(one.info.voices_emotion for one in loaded):
+            # Nobody asked for it: a server without an engine for emotion need not say so in every reply.
+            words = f"the text sounds {emotion.label} ({strength}), but no loaded engine voices emotion"
+            return self.plain(loaded), RouteReason.PLAIN, words
+        return "indextts", RouteReason.STRONG_EMOTION, f"the emotion is strong ({strength})"
 
     def _available(
         self, loaded: Sequence[Candidate], wanted: str, reason: RouteReason, explanation: str
@@ -94,6 +107,21 @@ class Router:
         state = "is failing" if found else "is not loaded"
         return substitute, missing, f"{explanation}, but {wanted} {state}: {substitute} speaks"
 
+    def _prompt(
+        self, loaded: Sequence[Candidate], chosen: str, reason: RouteReason, explanation: str
+    ) -> tuple[str, RouteReason, str]:
+        """Somebody else where the one that was chosen would keep the listener waiting."""
+        expected_ms = _expected_ms(loaded, chosen)
+        if reason is RouteReason.PREFERENCE or not self.busy_ms or expected_ms is None or expected_ms <= self.busy_ms:
+            return chosen, reason, explanation
+        others = [one for one in loaded if not one.failing and one.expected_ms is not None]
+        quickest = min(others, key=lambda one: one.expected_ms or 0.0, default=None)
+        if quickest is None or (quickest.expected_ms or 0.0) > expected_ms / 2:
+            return chosen, reason, explanation
+        name = quickest.info.name
+        words = f"{explanation}, but {chosen} is busy (first sound in {expected_ms:.0f} ms): {name} speaks"
+        return name, RouteReason.BUSY, words
+
     def _speaking(
         self, loaded: Sequence[Candidate], chosen: str, reason: RouteReason, explanation: str, language: str
     ) -> tuple[str, RouteReason, str]:
@@ -106,15 +134,12 @@ class Router:
         return chosen, reason, explanation
 
 
-def _shortcomings(info: EngineInfo, emotion: Emotion) -> list[tuple[WarningCode, str]]:
-    found = []
+def _shortcomings(info: EngineInfo, feeling: Feeling) -> list[tuple[WarningCode, str]]:
+    found, emotion = [], feeling.emotion
     if not info.trained:
         words = f"{info.name} ({info.model}) was never trained: expect noise, not words"
         found.append((WarningCode.UNTRAINED_WEIGHTS, words))
-    if emotion.description:
-        words = "this server cannot read an emotion from a description yet: say it as a label or a vector"
-        found.append((WarningCode.EMOTION_NOT_VOICED, words))
-    elif not emotion.calm and not info.voices_emotion:
+    if not emotion.calm and not info.voices_emotion and feeling.source is not EmotionSource.TEXT:
         words = f"{info.name} cannot voice emotion: the utterance is spoken plainly"
         found.append((WarningCode.EMOTION_NOT_VOICED, words))
     return found
@@ -122,6 +147,11 @@ def _shortcomings(info: EngineInfo, emotion: Emotion) -> list[tuple[WarningCode,
 
 def _find(loaded: Sequence[Candidate], name: str) -> Candidate | None:
     return next((candidate for candidate in loaded if candidate.info.name == name), None)
+
+
+def _expected_ms(loaded: Sequence[Candidate], name: str) -> float | None:
+    found = _find(loaded, name)
+    return None if found is None else found.expected_ms
 
 
 def _info(loaded: Sequence[Candidate], name: str) -> EngineInfo:

@@ -12,8 +12,10 @@ from grpc_status import rpc_status
 
 from intone.proto import speech_pb2, speech_pb2_grpc
 from intone.server.config import Config
+from intone.server.emotion.tags import without_tags
 from intone.server.errors import CallerError, Fault, IntoneError, OverloadError, ShutdownError
 from intone.server.events import Done, DoneReason, ServerEvent, StreamSettings, TextPiece
+from intone.server.forecast import TYPICAL_CHARACTERS
 from intone.server.metrics import Metrics
 from intone.server.router import Candidate
 from intone.server.services import Services
@@ -25,6 +27,8 @@ from intone.server.wire.status import to_status
 from intone.server.worker import Worker
 
 log = logging.getLogger(__name__)
+
+MAX_ANALYZED_CHARACTERS = 1000
 
 RETRY_AFTER_S = 1.0
 """What a client that finds the server full is told to wait."""
@@ -107,10 +111,18 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                     await _stop(session, [])
 
     async def AnalyzeEmotion(self, request: Any, context: Any) -> speech_pb2.AnalyzeEmotionResponse:
-        """Not here yet, and says so."""
+        """The emotion that a text suggests."""
         async with answering(context):
-            words = "this server has no emotion analyzer yet; say how an utterance should sound in its `emotion` field"
-            raise CallerError("", words, Fault.UNIMPLEMENTED)
+            if isinstance(request, Undecodable):
+                raise request.error
+            check_text(request.text, "text", MAX_ANALYZED_CHARACTERS)
+            if not request.text.strip():
+                raise CallerError("text", "is blank; there is no emotion in it")
+            read = self._services.readers.read
+            if read is None:
+                words = "this server reads no emotions: start it with --emotion-analyzer lexicon"
+                raise CallerError("", words, Fault.PRECONDITION)
+            return responses.reading(await read(without_tags(request.text)))
         raise AssertionError("abort always raises")
 
     async def GetServerInfo(self, request: Any, context: Any) -> speech_pb2.GetServerInfoResponse:
@@ -119,7 +131,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         workers = sorted(services.workers.values(), key=lambda worker: worker.info.name != self._default_engine())
         return speech_pb2.GetServerInfoResponse(
             version=version("intone"),
-            engines=[responses.engine_info(worker.info, not worker.failing) for worker in workers],
+            engines=[self._engine(worker) for worker in workers],
+            emotion_analyzer=services.readers.name,
             default_voice=config.default_voice,
             default_sample_rate_hz=self._defaults().sample_rate_hz,
             open_streams=self.open_streams,
@@ -136,6 +149,10 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         )
 
     # ---- parts
+
+    def _engine(self, worker: Worker) -> speech_pb2.EngineInfo:
+        expected_ms = self._services.forecast.ttfa_ms(worker.info.name, TYPICAL_CHARACTERS, worker.load)
+        return responses.engine_info(worker.info, not worker.failing, expected_ms, worker.load)
 
     async def _configured(self, messages: AsyncIterator[Any]) -> StreamSettings:
         """The settings of a stream, from its first message."""

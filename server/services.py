@@ -3,13 +3,33 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from intone.server.domain import Emotion, Voice
+from intone.server.domain import Voice
 from intone.server.errors import CallerError
-from intone.server.events import StreamSettings, TextPiece
+from intone.server.events import EmotionSource, Feeling, StreamSettings, TextPiece
+from intone.server.feelings import EmotionReaders
+from intone.server.forecast import Forecast
 from intone.server.router import Router
 from intone.server.segmenter import Segmenter
 from intone.server.utterance import Utterance
 from intone.server.worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class CoverSettings:
+    """When fillers play.
+
+    Attributes:
+        threshold_ms: silence that a listener takes for granted: a wait that is expected to be longer is covered at
+            once, one that turns out longer is covered from here on.
+        least_ms: a filler that has begun is heard for at least this long.
+        gap_ms: from a filler to speech.
+        most: fillers in a row.
+    """
+
+    threshold_ms: float = 400.0
+    least_ms: float = 150.0
+    gap_ms: float = 120.0
+    most: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +48,13 @@ class Services:
     max_utterance_characters: int
     wait_ms: float
     chunk_ms: float
+    readers: EmotionReaders
+    forecast: Forecast
+    cover: CoverSettings
+    has_fillers: bool
+    """Whether voices are given fillers: a wait without one is then worth a warning."""
+    pause_scale: float = 1.0
+    """What the pauses between units are multiplied with."""
 
     def utterance(self, piece: TextPiece, settings: StreamSettings) -> Utterance:
         """The utterance that a piece of text begins, not holding the text yet.
@@ -43,9 +70,15 @@ class Services:
         return Utterance(
             piece.utterance_id,
             voice,
-            piece.emotion or settings.emotion or Emotion(),
+            _given(piece, settings),
             options,
             self.draw_seed() if options.seed is None else options.seed,
             self.segmenter(),
             self.clock,
         )
+
+
+def _given(piece: TextPiece, settings: StreamSettings) -> Feeling | None:
+    if piece.emotion is not None:
+        return Feeling(piece.emotion, EmotionSource.UTTERANCE)
+    return None if settings.emotion is None else Feeling(settings.emotion, EmotionSource.STREAM)

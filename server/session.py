@@ -30,7 +30,8 @@ from intone.server.events import (
 from intone.server.outbox import Outbox
 from intone.server.pacing import LeadLimiter, Playback
 from intone.server.services import Services
-from intone.server.speaker import Speaker, Stage
+from intone.server.speaker import Speaker
+from intone.server.stage import Stage
 from intone.server.utterance import Utterance
 
 log = logging.getLogger(__name__)

@@ -19,6 +19,11 @@ def has_cjk(text: str) -> bool:
     return _CJK.search(text) is not None
 
 
+def language_of(text: str) -> str:
+    """BCP 47 code of the language that `text` is taken for: "zh" where it holds an ideograph or kana, else "en"."""
+    return "zh" if has_cjk(text) else "en"
+
+
 def speakable(text: str) -> bool:
     """Whether there is a letter or digit of any script in `text`."""
     return any(character.isalnum() for character in text)

@@ -1,13 +1,15 @@
-"""One utterance: its text as it arrives, the units it is spoken in, what of it was heard, and where its time went."""
+"""One utterance: its text as it arrives, the units it is spoken in, and what of it was heard."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from intone.server.domain import Emotion, Options, Unit, Voice
-from intone.server.events import Audio, AudioKind, Flush, Report
+from intone.server.account import Account
+from intone.server.domain import Options, Unit, Voice
+from intone.server.events import Feeling, Flush
 from intone.server.segmenter import Segmenter
+from intone.server.tagged_text import TaggedText
 from intone.server.waiting import wait
 
 LATIN_MS_PER_CHARACTER = 65.0
@@ -33,48 +35,6 @@ class _Stretch:
         return min(len(self.unit.text), int(len(self.unit.text) * (heard_ms - self.start_ms) / whole_ms + 1e-6))
 
 
-@dataclass(slots=True)
-class Account:
-    """Times of an utterance, filled in as it is spoken; `report` gives the sum."""
-
-    clock: Callable[[], float]
-    ready_s: float | None = None
-    first_speech_s: float | None = None
-    queue_ms: float | None = None
-    synthesis_ms: float = 0.0
-    audio_ms: float = 0.0
-    stage_ms: dict[str, float] = field(default_factory=dict)
-    units: int = 0
-
-    def sent(self, audio: Audio) -> None:
-        """A chunk was handed to the stream."""
-        if audio.kind is not AudioKind.SPEECH:
-            return
-        self.audio_ms += audio.duration_ms
-        if audio.audible and self.first_speech_s is None:
-            self.first_speech_s = self.clock()
-
-    def spent(self, stage_ms: dict[str, float]) -> None:
-        """An engine reports the stages of a step."""
-        for stage, spent_ms in stage_ms.items():
-            self.stage_ms[stage] = self.stage_ms.get(stage, 0.0) + spent_ms
-
-    def report(self) -> Report:
-        """The figures so far."""
-        ttfa_ms = None
-        if self.first_speech_s is not None and self.ready_s is not None:
-            ttfa_ms = 1000 * (self.first_speech_s - self.ready_s)
-        return Report(
-            ttfa_ms=ttfa_ms,
-            queue_ms=self.queue_ms,
-            rtf=self.synthesis_ms / self.audio_ms if self.audio_ms else None,
-            audio_ms=self.audio_ms,
-            synthesis_ms=self.synthesis_ms,
-            stage_ms=dict(self.stage_ms),
-            units=self.units,
-        )
-
-
 class Utterance:
     """Text goes in with `push`, `flush` and `end`; whoever speaks it takes units out with `take`."""
 
@@ -82,24 +42,26 @@ class Utterance:
         self,
         utterance_id: str,
         voice: Voice,
-        emotion: Emotion,
+        feeling: Feeling | None,
         options: Options,
         seed: int,
         segmenter: Segmenter,
         clock: Callable[[], float],
     ) -> None:
-        self.id, self.voice, self.emotion, self.options, self.seed = utterance_id, voice, emotion, options, seed
+        """`feeling` is the emotion that the client gave, None where the text decides."""
+        self.id, self.voice, self.feeling, self.options, self.seed = utterance_id, voice, feeling, options, seed
         self.account = Account(clock)
         self.text_ended = False
         self.claimed = False  # by a speaker
         self.length = 0
-        self._clock, self._segmenter = clock, segmenter
+        self._clock, self._cutter = clock, TaggedText(segmenter)
         self._deltas: list[str] = []
         self._pieces: deque[Unit | Flush] = deque()
         self._changed = asyncio.Event()
         self._last_text_s = clock()
         self._expired_length = 0
         self._stretches: list[_Stretch] = []
+        self._audio_ms = 0.0  # of everything: speech, fillers, pauses
 
     @property
     def text(self) -> str:
@@ -113,16 +75,16 @@ class Utterance:
         self._deltas.append(delta)
         self.length += len(delta)
         self._last_text_s = self._clock()  # before the text is worked on: that time counts too
-        self._queue(self._segmenter.push(delta))
+        self._queue(self._cutter.push(delta))
         if end:
             self.text_ended = True
-            self._queue(self._segmenter.finish())
+            self._queue(self._cutter.finish())
 
     def flush(self, mark: Flush | None) -> None:
         """Speak what is buffered, then give out the mark."""
         self._last_text_s = self._clock()
         if not self.text_ended:
-            self._queue(self._segmenter.flush())
+            self._queue(self._cutter.flush())
         if mark is not None:
             self._pieces.append(mark)
             self._changed.set()
@@ -149,11 +111,11 @@ class Utterance:
             await wait(self._changed, patience_s)
             if not self._pieces and self._patience_s(wait_ms, lead_ms()) == 0.0:
                 self._expired_length = self.length
-                self._queue(self._segmenter.expire())
+                self._queue(self._cutter.expire())
         return self._pieces.popleft()
 
     def _patience_s(self, wait_ms: float, lead_ms: float) -> float | None:
-        if not self._segmenter.pending.strip() or self._expired_length == self.length:
+        if not self._cutter.pending.strip() or self._expired_length == self.length:
             return None
         since_ms = 1000 * (self._clock() - self._last_text_s)
         left_ms = max(wait_ms - since_ms, lead_ms - wait_ms)
@@ -169,16 +131,22 @@ class Utterance:
 
     def begin_unit(self, unit: Unit) -> None:
         """The audio of a unit starts here."""
-        end_ms = self._stretches[-1].end_ms if self._stretches else 0.0
-        self._stretches.append(_Stretch(unit, end_ms, end_ms))
+        self._stretches.append(_Stretch(unit, self._audio_ms, self._audio_ms))
         self.account.units += 1
 
     def grow_unit(self, duration_ms: float) -> None:
         """Audio of the current unit was made."""
-        self._stretches[-1].end_ms += duration_ms
+        self._audio_ms += duration_ms
+        self._stretches[-1].end_ms = self._audio_ms
 
-    def end_unit(self) -> None:
-        """The current unit is finished."""
+    def pass_over(self, duration_ms: float) -> None:
+        """Audio was made that is no part of the text: a filler or a pause, between two units."""
+        self._audio_ms += duration_ms
+
+    def end_unit(self, unit: Unit) -> None:
+        """The unit is finished, with or without audio."""
+        if not self._stretches or self._stretches[-1].unit is not unit:
+            self.begin_unit(unit)
         self._stretches[-1].finished = True
 
     def unit_audio_ms(self, unit: Unit) -> float:

@@ -1,30 +1,32 @@
-"""The voices of a server and the folder they are kept in: one safetensors file each. Knows no engines, no gRPC."""
+"""The voices of a server and the folder they are kept in: one file each. Knows no engines, no gRPC."""
 
-import hashlib
-import json
+import dataclasses
 import logging
 import os
-import re
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
 
 from intone.server.domain import PreparedVoice, Recording, Voice
 from intone.server.errors import CallerError, Fault
+from intone.server.voice_file import (
+    DEFAULT_VOICE,
+    SUFFIX,
+    VOICE_NAME,
+    content_id,
+    from_file,
+    outfit_from_file,
+    outfit_to_bytes,
+    to_bytes,
+)
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_VOICE = "default"
-VOICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-FORMAT = "intone-voice-1"
-SUFFIX = ".safetensors"
+OUTFIT_FILE = f"_{DEFAULT_VOICE}{SUFFIX}"
+"""Keeps the fillers and levels of the built-in voice; no other voice's name begins with "_"."""
 
 
 def check_name(name: str, field: str = "name") -> None:
@@ -36,14 +38,6 @@ def check_name(name: str, field: str = "name") -> None:
     if not VOICE_NAME.fullmatch(name):
         rule = "1 to 64 letters, digits, '-', '_' and '.', the first a letter or digit"
         raise CallerError(field, f"a voice's name is {rule}; this one has {len(name)} characters")
-
-
-def content_id(recording: Recording) -> str:
-    """SHA-256, hexadecimal, of the rate, the samples as float32 little-endian, and the transcript as UTF-8."""
-    digest = hashlib.sha256(f"{recording.sample_rate_hz} {len(recording.samples)} ".encode())
-    digest.update(recording.samples.astype("<f4", copy=False).tobytes())
-    digest.update(recording.transcript.encode())
-    return digest.hexdigest()
 
 
 def build_voice(name: str, recording: Recording, prepared: Mapping[str, PreparedVoice], created_s: float) -> Voice:
@@ -114,74 +108,36 @@ class VoiceStore:
                 (self._folder / (name + SUFFIX)).unlink(missing_ok=True)
             self._voices = {other: voice for other, voice in self._voices.items() if other != name}
 
+    def outfit(self, voice: Voice, change: Callable[[Voice], Voice]) -> Voice | None:
+        """Give a voice other fillers or levels; they are in the folder when this returns.
+
+        `change` is called with the voice as it is now, while nobody else can change it, and may give it back as it is.
+
+        Returns:
+            What was made; None where the voice has been deleted or replaced meanwhile: then nothing is done.
+        """
+        with self._changing:
+            now = self._voices.get(voice.name)
+            if now is None or (now.content_id, now.created_s) != (voice.content_id, voice.created_s):
+                return None
+            made = change(now)
+            if made is now:
+                return now
+            outfitted = dataclasses.replace(now, fillers=made.fillers, levels=made.levels)
+            if self._folder is not None:
+                path = self._folder / (OUTFIT_FILE if now.built_in else voice.name + SUFFIX)
+                _write_whole(path, outfit_to_bytes(outfitted) if now.built_in else to_bytes(outfitted))
+            self._voices = {**self._voices, voice.name: outfitted}
+            return outfitted
+
     def _load(self, path: Path) -> None:
         try:
-            voice = from_file(path)
+            own = path.name != OUTFIT_FILE
+            voice = from_file(path) if own else outfit_from_file(path, self._voices[DEFAULT_VOICE])
         except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
             logger.warning("voice file %s is skipped: %s: %s", path, type(error).__name__, error)
             return
         self._voices = {**self._voices, voice.name: voice}
-
-
-def to_bytes(voice: Voice) -> bytes:
-    """`voice` as a safetensors file: tensors `recording` and `<engine>.<array>`, everything else in the metadata."""
-    assert voice.recording is not None
-    tensors: dict[str, NDArray[Any]] = {"recording": np.ascontiguousarray(voice.recording.samples, np.float32)}
-    engines = {}
-    for engine, prepared in voice.prepared.items():
-        assert "." not in engine and engine != "recording", engine
-        engines[engine] = {"fingerprint": prepared.fingerprint, "text": prepared.text}
-        tensors |= {f"{engine}.{name}": np.ascontiguousarray(array) for name, array in prepared.arrays.items()}
-    metadata = {
-        "format": FORMAT,
-        "name": voice.name,
-        "created_s": repr(voice.created_s),
-        "sample_rate_hz": str(voice.recording.sample_rate_hz),
-        "transcript": voice.recording.transcript,
-        "content_id": voice.content_id,
-        "engines": json.dumps(engines, ensure_ascii=False),
-    }
-    return bytes(save(tensors, metadata))
-
-
-def from_file(path: Path) -> Voice:
-    """The voice in `path`, exactly as it was written.
-
-    Raises:
-        ValueError, LookupError, TypeError, SafetensorError, OSError: it is not such a file; the message says why.
-    """
-    with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"format is {metadata.get('format')!r}, expected {FORMAT!r}")
-    if metadata["name"] + SUFFIX != path.name or not VOICE_NAME.fullmatch(metadata["name"]):
-        raise ValueError(f"it holds a voice named {metadata['name']!r}")
-    if metadata["name"] == DEFAULT_VOICE:
-        raise ValueError(f"{DEFAULT_VOICE!r} is the name of the built-in voice")
-    samples = tensors.pop("recording")
-    if samples.ndim != 1 or samples.dtype != np.float32:
-        raise ValueError(f"recording is {samples.dtype} of {samples.ndim} dimensions, expected float32 of 1")
-    recording = Recording(samples, int(metadata["sample_rate_hz"]), metadata["transcript"])
-    if content_id(recording) != metadata["content_id"]:
-        raise ValueError("content_id does not match the recording")
-    prepared = _prepared(json.loads(metadata["engines"]), tensors)
-    return Voice(metadata["name"], recording, prepared, float(metadata["created_s"]), metadata["content_id"])
-
-
-def _prepared(engines: dict[str, dict[str, str]], tensors: dict[str, NDArray[Any]]) -> dict[str, PreparedVoice]:
-    """What each engine prepared, by engine; every tensor belongs to one."""
-    if not isinstance(engines, dict):
-        raise TypeError(f"engines is a {type(engines).__name__}, expected an object")
-    arrays: dict[str, dict[str, NDArray[Any]]] = {engine: {} for engine in engines}
-    for key, tensor in tensors.items():
-        engine, dot, name = key.partition(".")
-        if not dot or engine not in arrays:
-            raise ValueError(f"tensor {key!r} belongs to no engine")
-        arrays[engine][name] = tensor
-    return {
-        engine: PreparedVoice(entry["fingerprint"], arrays[engine], entry["text"]) for engine, entry in engines.items()
-    }
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -53,12 +53,14 @@ class Script:
     Attributes:
         characters_per_step: text spoken in one step.
         step_s: time a step takes.
+        first_s: time the first step of a unit takes on top of that.
         fail_at_step: raise at this step of every unit, counted from 0; None never does.
         refuse: texts that `start` refuses as unspeakable.
     """
 
     characters_per_step: int = 4
     step_s: float = 0.0
+    first_s: float = 0.0
     fail_at_step: int | None = None
     refuse: tuple[str, ...] = ()
 
@@ -98,8 +100,8 @@ class ScriptedEngine:
     def step(self, states: Sequence[ScriptedState]) -> list[Step]:
         """The next characters of each."""
         self.stepped.append([state.request.text for state in states])
-        if self.script.step_s:
-            time.sleep(self.script.step_s)
+        first = any(state.steps == 0 for state in states)
+        time.sleep(self.script.step_s + self.script.first_s * first)
         return [advance(state, self.script) for state in states]
 
 
@@ -161,8 +163,9 @@ class ScriptedJob:
         state = ScriptedState(self.request)
         self.queue_ms = 0.0
         while True:
-            await asyncio.sleep(script.step_s)
-            self.synthesis_ms += 1000 * script.step_s
+            spent_s = script.step_s + script.first_s * (state.steps == 0)
+            await asyncio.sleep(spent_s)
+            self.synthesis_ms += 1000 * spent_s
             try:
                 step = advance(state, script)
             except RuntimeError as error:

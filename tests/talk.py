@@ -8,10 +8,13 @@ from fakes import RATE_HZ, Script, ScriptedWorker, read
 
 from intone.server import events as e
 from intone.server.domain import Voice
+from intone.server.emotion.reading import Reading, neutral
 from intone.server.errors import CallerError, Fault, IntoneError
+from intone.server.feelings import EmotionReaders
+from intone.server.forecast import Forecast
 from intone.server.router import Router
 from intone.server.segmenter import Segmenter
-from intone.server.services import Services
+from intone.server.services import CoverSettings, Services
 from intone.server.session import Session
 
 WAIT_MS = 400
@@ -22,10 +25,23 @@ def stream_settings(**changes: Any) -> e.StreamSettings:
     return e.StreamSettings(**{**given_settings, **changes})
 
 
+async def _unread(description: str) -> Reading:
+    return neutral("nobody reads descriptions here")
+
+
 class Talk:
     """A session, the workers behind it, and everything it said with the time at which it said it."""
 
-    def __init__(self, *workers: ScriptedWorker, normalized: dict[str, str] | None = None, **changes: Any) -> None:
+    def __init__(
+        self,
+        *workers: ScriptedWorker,
+        normalized: dict[str, str] | None = None,
+        voice: Voice | None = None,
+        services: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> None:
+        """`services` replaces some of `Services`, `changes` some of `StreamSettings`."""
+        self._voice, self._changed_services = voice or Voice("default"), services or {}
         self._normalized = normalized or {}
         self.workers = {worker.info.name: worker for worker in workers or (ScriptedWorker(Script(step_s=0.02)),)}
         self.said: list[tuple[float, e.ServerEvent]] = []
@@ -42,9 +58,9 @@ class Talk:
         def find_voice(name: str) -> Voice:
             if name != "default":
                 raise CallerError("voice", f"there is no voice named {name!r}", Fault.NOT_FOUND)
-            return Voice("default")
+            return self._voice
 
-        return Services(
+        given: dict[str, Any] = dict(
             workers=self.workers,  # type: ignore[arg-type]
             router=Router(),
             find_voice=find_voice,
@@ -56,7 +72,13 @@ class Talk:
             max_utterance_characters=2000,
             wait_ms=WAIT_MS,
             chunk_ms=100,
+            readers=EmotionReaders("none", None, _unread),
+            forecast=Forecast(),
+            cover=CoverSettings(),
+            has_fillers=True,
+            pause_scale=0.0,  # texts are read from the audio
         )
+        return Services(**{**given, **self._changed_services})
 
     async def _read(self) -> None:
         try:
@@ -85,5 +107,6 @@ class Talk:
         return next(at for at, event in self.said if isinstance(event, kind))
 
     def voiced(self, utterance_id: str) -> str:
-        data = b"".join(chunk.data for chunk in self.of(e.Audio, utterance_id))
+        speech = [chunk for chunk in self.of(e.Audio, utterance_id) if chunk.kind is e.AudioKind.SPEECH]
+        data = b"".join(chunk.data for chunk in speech)
         return read(np.frombuffer(data, np.float32))

@@ -5,7 +5,7 @@ from fakes import info
 
 from intone.server.domain import Emotion, Preference
 from intone.server.errors import EngineError
-from intone.server.events import RouteReason, WarningCode
+from intone.server.events import EmotionSource, Feeling, RouteReason, WarningCode
 from intone.server.router import Candidate, Router
 
 VOXCPM = info("voxcpm")
@@ -16,6 +16,16 @@ ANGRY = Emotion((0, 0.9, 0, 0, 0, 0, 0, 0), 0.9)
 IRKED = Emotion((0, 0.2, 0, 0, 0, 0, 0, 0), 0.2)
 CALM = Emotion((0, 0, 0, 0, 0, 0, 0, 1.0), 1.0)
 AUTO = Preference.AUTO
+
+
+def asked(emotion):  # type: ignore[no-untyped-def]
+    """The client asked for it."""
+    return Feeling(emotion, EmotionSource.UTTERANCE)
+
+
+def read(emotion):  # type: ignore[no-untyped-def]
+    """The text suggests it."""
+    return Feeling(emotion, EmotionSource.TEXT)
 
 
 @pytest.mark.parametrize(
@@ -36,40 +46,79 @@ AUTO = Preference.AUTO
     ],
 )
 def test_the_route(loaded, emotion, preference, language, engine, reason) -> None:  # type: ignore[no-untyped-def]
-    route = Router().route([Candidate(one) for one in loaded], emotion, preference, language)
+    route = Router().route([Candidate(one) for one in loaded], asked(emotion), preference, language)
     assert (route.engine, route.reason) == (engine, reason)
     assert engine in route.explanation or reason in (RouteReason.PLAIN, RouteReason.STRONG_EMOTION)
 
 
 def test_a_failing_engine_is_replaced_and_the_client_told() -> None:
-    route = Router().route([Candidate(VOXCPM, failing=True), Candidate(STARTER)], Emotion(), AUTO, "en")
+    route = Router().route([Candidate(VOXCPM, failing=True), Candidate(STARTER)], Feeling(), AUTO, "en")
     assert (route.engine, route.reason) == ("starter", RouteReason.FAILING)
     assert route.warnings[0][0] is WarningCode.ENGINE_SUBSTITUTED
     assert "voxcpm is failing" in route.warnings[0][1]
 
 
 def test_a_failing_engine_alone_is_tried_again() -> None:
-    route = Router().route([Candidate(VOXCPM, failing=True)], Emotion(), AUTO, "en")
+    route = Router().route([Candidate(VOXCPM, failing=True)], Feeling(), AUTO, "en")
     assert route.engine == "voxcpm"
 
 
 def test_what_an_engine_lacks_is_said() -> None:
-    route = Router().route([Candidate(UNTRAINED)], ANGRY, AUTO, "en")
+    route = Router().route([Candidate(UNTRAINED)], asked(ANGRY), AUTO, "en")
     codes = [code for code, _ in route.warnings]
     assert codes == [WarningCode.ENGINE_SUBSTITUTED, WarningCode.UNTRAINED_WEIGHTS, WarningCode.EMOTION_NOT_VOICED]
 
 
 def test_the_threshold_is_a_setting() -> None:
     loaded = [Candidate(VOXCPM), Candidate(INDEXTTS)]
-    assert Router(emotion_threshold=0.1).route(loaded, IRKED, AUTO, "en").engine == "indextts"
-    assert Router(emotion_threshold=0.95).route(loaded, ANGRY, AUTO, "en").engine == "voxcpm"
+    assert Router(emotion_threshold=0.1).route(loaded, asked(IRKED), AUTO, "en").engine == "indextts"
+    assert Router(emotion_threshold=0.95).route(loaded, asked(ANGRY), AUTO, "en").engine == "voxcpm"
 
 
 def test_the_default_engine_is_a_setting() -> None:
     loaded = [Candidate(VOXCPM), Candidate(STARTER)]
-    assert Router(default_engine="starter").route(loaded, Emotion(), AUTO, "en").engine == "starter"
+    assert Router(default_engine="starter").route(loaded, Feeling(), AUTO, "en").engine == "starter"
 
 
 def test_without_engines_nothing_is_routed() -> None:
     with pytest.raises(EngineError, match="no engine is loaded"):
-        Router().route([], Emotion(), AUTO, "en")
+        Router().route([], Feeling(), AUTO, "en")
+
+
+def test_emotion_that_nobody_asked_for_is_no_reason_for_a_warning() -> None:
+    route = Router().route([Candidate(VOXCPM), Candidate(STARTER)], read(ANGRY), AUTO, "en")
+    assert (route.engine, route.reason, route.warnings) == ("voxcpm", RouteReason.PLAIN, ())
+    assert "angry" in route.explanation
+    both = [Candidate(VOXCPM), Candidate(INDEXTTS)]
+    assert Router().route(both, read(ANGRY), AUTO, "en").reason is RouteReason.STRONG_EMOTION
+
+
+def test_the_policy_may_name_an_engine_for_an_emotion() -> None:
+    router = Router(emotion_engines={"angry": "starter", "neutral": "indextts"})
+    loaded = [Candidate(VOXCPM), Candidate(STARTER), Candidate(INDEXTTS)]
+    assert router.route(loaded, asked(ANGRY), AUTO, "en").engine == "starter"
+    assert router.route(loaded, asked(IRKED), AUTO, "en").reason is RouteReason.POLICY
+    assert router.route(loaded, Feeling(), AUTO, "en").engine == "indextts"
+    assert router.route(loaded, asked(ANGRY), Preference.VOXCPM, "en").engine == "voxcpm"
+    assert router.route([Candidate(VOXCPM)], asked(ANGRY), AUTO, "en").reason is RouteReason.NOT_LOADED
+
+
+@pytest.mark.parametrize(
+    ("indextts_ms", "voxcpm_ms", "preference", "engine", "reason"),
+    [
+        (2900.0, 100.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
+        (3100.0, 100.0, AUTO, "voxcpm", RouteReason.BUSY),
+        (3100.0, 2000.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
+        (3100.0, None, AUTO, "indextts", RouteReason.STRONG_EMOTION),
+        (None, 100.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
+        (3100.0, 100.0, Preference.INDEXTTS, "indextts", RouteReason.PREFERENCE),
+    ],
+)
+def test_an_engine_that_would_keep_the_listener_waiting_is_passed_over(  # type: ignore[no-untyped-def]
+    indextts_ms, voxcpm_ms, preference, engine, reason
+) -> None:
+    loaded = [Candidate(VOXCPM, expected_ms=voxcpm_ms), Candidate(INDEXTTS, expected_ms=indextts_ms)]
+    route = Router(busy_ms=3000.0).route(loaded, asked(ANGRY), preference, "en")
+    assert (route.engine, route.reason) == (engine, reason)
+    substituted = WarningCode.ENGINE_SUBSTITUTED in [code for code, _ in route.warnings]
+    assert substituted == (reason is RouteReason.BUSY)

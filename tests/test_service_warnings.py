@@ -18,7 +18,7 @@ def warned(answers):
 HAPPY = emotion_pb2.Emotion(label=emotion_pb2.EMOTION_LABEL_HAPPY)
 UNVOICED = [
     ({}, {}, []),
-    ({"filler": speech_pb2.FILLER_POLICY_AUTO}, {}, ["FILLER_UNAVAILABLE"]),
+    ({"filler": speech_pb2.FILLER_POLICY_AUTO}, {}, []),
     ({"filler": speech_pb2.FILLER_POLICY_OFF}, {}, []),
     ({"engine": speech_pb2.ENGINE_PREFERENCE_INDEXTTS}, {}, ["ENGINE_SUBSTITUTED"]),
     ({"engine": speech_pb2.ENGINE_PREFERENCE_STARTER}, {}, []),
@@ -50,12 +50,14 @@ def test_warnings(run, config, engine, codes):
     run(main())
 
 
-def test_no_emotion_analyzer_yet(run):
+def test_a_server_without_an_analyzer_says_so(run):
     async def main():
-        async with live() as server:
+        async with live(emotion_analyzer="none") as server:
             error = await failed(server.speech.AnalyzeEmotion(speech_pb2.AnalyzeEmotionRequest(text="Oh no!")))
-            assert error.code() is StatusCode.UNIMPLEMENTED and "no emotion analyzer" in (error.details() or "")
-            assert status_of(error).code == StatusCode.UNIMPLEMENTED.value[0]
+            assert error.code() is StatusCode.FAILED_PRECONDITION and "--emotion-analyzer" in (error.details() or "")
+            assert status_of(error).code == StatusCode.FAILED_PRECONDITION.value[0]
+            told = await server.speech.GetServerInfo(speech_pb2.GetServerInfoRequest())
+            assert told.emotion_analyzer == "none"
 
     run(main())
 

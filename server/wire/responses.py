@@ -5,6 +5,7 @@ from typing import Any
 from intone.proto import audio_pb2, emotion_pb2, speech_pb2
 from intone.server import events
 from intone.server.domain import EngineInfo
+from intone.server.emotion.reading import Reading
 from intone.server.wire.requests import ENCODINGS
 from intone.server.wire.status import to_status
 
@@ -143,7 +144,19 @@ def _report(report: events.Report) -> speech_pb2.LatencyReport:
     )
 
 
-def engine_info(info: EngineInfo, healthy: bool) -> speech_pb2.EngineInfo:
+def reading(found: Reading) -> speech_pb2.AnalyzeEmotionResponse:
+    """What an analyzer found."""
+    return speech_pb2.AnalyzeEmotionResponse(
+        emotion=emotion_pb2.EmotionVector(weights=found.emotion.weights),
+        label=getattr(emotion_pb2, f"EMOTION_LABEL_{found.label.upper()}"),
+        intensity=found.emotion.intensity,
+        explanation=found.explanation,
+    )
+
+
+def engine_info(
+    info: EngineInfo, healthy: bool, expected_ms: float | None = None, load: int = 0
+) -> speech_pb2.EngineInfo:
     """An engine as clients see it."""
     return speech_pb2.EngineInfo(
         name=info.name,
@@ -156,4 +169,6 @@ def engine_info(info: EngineInfo, healthy: bool) -> speech_pb2.EngineInfo:
         healthy=healthy,
         device=info.device,
         changes_speed=info.changes_speed,
+        predicted_ttfa_ms=expected_ms,
+        load=load,
     )

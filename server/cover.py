@@ -1,0 +1,132 @@
+"""Covers the wait for speech: when a filler plays, where it stops, how speech joins it. Knows no engine and no text."""
+
+import asyncio
+from collections.abc import Callable
+
+import numpy as np
+
+from intone.server.audio import Resampler
+from intone.server.domain import Filler, Samples
+from intone.server.sending import Sender
+from intone.server.services import CoverSettings
+
+LEAD_MS = 200.0
+"""How far a filler runs ahead of the listener: what was sent cannot be taken back when speech is ready."""
+
+PIECE_MS = 40.0
+NEAR_MS = 150.0
+"""A cut this near is waited for; with none in reach the sound is faded out where it is."""
+
+FADE_MS = 80.0
+SOFTEN_MS = 10.0
+"""Fade at a cut, where there is next to no sound."""
+
+REST_MS = 300.0
+"""From the end of earlier speech, or of a filler, to the next filler."""
+
+
+class Cover:
+    """The wait for one unit. `run` plays while nothing is there; `end` stops it the moment speech is ready."""
+
+    def __init__(
+        self,
+        settings: CoverSettings,
+        sender: Sender,
+        choose: Callable[[float], tuple[Filler, float] | None],
+        clock: Callable[[], float],
+    ) -> None:
+        """`choose` is given the expected wait in milliseconds and gives a filler and its gain, or None."""
+        self._settings, self._sender, self._choose, self._clock = settings, sender, choose, clock
+        self._filler: Filler | None = None
+        self._samples: Samples = np.zeros(0, np.float32)
+        self._sent = 0  # samples of the filler that were sent
+        self._heard_s: list[tuple[float, float]] = [(-np.inf, sender.quiet_from_s)]  # when something sounds
+        self.over = False
+        self.played = 0
+
+    async def run(self, waiting_since_s: float, expected_ms: float | None) -> None:
+        """Play fillers while the wait lasts.
+
+        Args:
+            waiting_since_s: when the text was there.
+            expected_ms: from then to the first speech; None where nothing is known.
+        """
+        expected_s = None if expected_ms is None else waiting_since_s + expected_ms / 1000
+        while self.played < self._settings.most:
+            quiet_s = self._sender.quiet_from_s
+            due_s = max(waiting_since_s, quiet_s) + self._settings.threshold_ms / 1000
+            if expected_s is not None and expected_s > due_s:
+                due_s = quiet_s + (REST_MS / 1000 if quiet_s > waiting_since_s else 0.0)
+            await asyncio.sleep(max(0.0, due_s - self._clock()))
+            if self.over:
+                return
+            left_ms = 0.0 if expected_s is None else max(0.0, 1000 * (expected_s - self._clock()))
+            chosen = self._choose(left_ms)
+            if chosen is None:
+                return
+            await self._play(*chosen)
+            if self.over:
+                return
+
+    async def _play(self, filler: Filler, gain: float) -> None:
+        resampler = Resampler(filler.sample_rate_hz, self._sender.rate_hz)
+        self._filler, self._sent = filler, 0
+        self._samples = resampler.push(filler.samples, last=True) * np.float32(gain)
+        self.played += 1
+        begun_s = max(self._clock(), self._sender.quiet_from_s)
+        self._heard_s.append((begun_s, begun_s))
+        step = max(1, self._at(PIECE_MS))
+        while not self.over and self._sent < len(self._samples):
+            await asyncio.sleep(max(0.0, self._sender.quiet_from_s - LEAD_MS / 1000 - self._clock()))
+            if not self.over:
+                self._send(self._samples[self._sent : self._sent + step])
+
+    def end(self) -> None:
+        """Speech is ready: stop at a good place, rest, and never play again. What was heard meanwhile is settled."""
+        if self.over:
+            return
+        self.over = True
+        if self._filler is None:
+            return
+        if self._sent < len(self._samples):
+            self._stop(self._filler)
+        silent_ms = 1000 * (self._clock() - self._sender.quiet_from_s)
+        rest_ms = self._settings.gap_ms - max(0.0, silent_ms)
+        if rest_ms > 0:
+            self._sender.silence(rest_ms)
+
+    def _stop(self, filler: Filler) -> None:
+        """Send the rest of the filler up to where it may be stopped."""
+        least = max(self._sent, self._at(self._settings.least_ms))
+        cut = next((place for place in map(self._at, filler.cuts_ms) if place >= least), len(self._samples))
+        fade = self._at(SOFTEN_MS)
+        if cut - least > self._at(NEAR_MS):
+            fade = self._at(FADE_MS)
+            cut = least + fade
+        rest = self._samples[self._sent : cut]
+        if cut < len(self._samples):
+            rest = faded_out(rest, fade)
+        self._send(rest)
+
+    def _send(self, piece: Samples) -> None:
+        assert self._filler is not None
+        self._sender.filler(piece, self._filler)
+        self._sent += len(piece)
+        self._heard_s[-1] = (self._heard_s[-1][0], self._sender.quiet_from_s)
+
+    def covered_ms(self, since_s: float, until_s: float) -> float:
+        """How much of a span of time something was heard in: earlier speech, or a filler."""
+        spans = ((max(start, since_s), min(end, until_s)) for start, end in self._heard_s)
+        return 1000 * sum(max(0.0, end - start) for start, end in spans)
+
+    def _at(self, position_ms: float) -> int:
+        return round(self._sender.rate_hz * position_ms / 1000)
+
+
+def faded_out(samples: Samples, length: int) -> Samples:
+    """A copy whose last `length` samples fall to silence along a quarter of a cosine: equal power."""
+    faded: Samples = samples.copy()
+    length = min(length, len(faded))
+    if length:
+        faded[len(faded) - length :] *= np.cos(0.5 * np.pi * np.arange(1, length + 1) / length).astype(np.float32)
+    return faded

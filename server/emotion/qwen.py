@@ -1,0 +1,150 @@
+"""The emotion model that IndexTTS 2 and 2.5 are published with (`qwen0.6bemo4-merge`, a Qwen3 of 0.6 billion weights).
+
+Reads a text as a whole, which a table of words cannot; takes seconds on a CPU, so its caller keeps it off the way of
+speech. Knows no engine. Needs `transformers`, which nothing else here does.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from intone.server.domain import EMOTIONS
+from intone.server.emotion import lexicon_en, lexicon_zh
+from intone.server.emotion.phrases import Table, entries_of
+from intone.server.emotion.reading import Reading, neutral, reading
+from intone.server.errors import CheckpointError
+
+NAME = "emotion model"
+SYSTEM_PROMPT = "文本情感分类"
+"""What the model was trained with; its template is used with thinking switched off."""
+
+KEYS = dict(zip(("高兴", "愤怒", "悲伤", "恐惧", "反感", "低落", "惊讶", "自然"), EMOTIONS, strict=True))
+"""What it calls the emotions."""
+
+MOST_NEW_TOKENS = 160
+"""Twice what its answer takes; an answer that has not ended by then is read as far as it goes."""
+
+MOST_CHARACTERS = 1000
+"""Of a text; what is longer is read from its beginning."""
+
+_MOST_SCORE = 1.2
+_SCORE = re.compile(rf"[\"'“]?({'|'.join(KEYS)})[\"'”]?\s*[:：=]\s*[\"']?([-+]?\d+(?:\.\d+)?)")
+_CONTROL = re.compile(r"<\|[^<>|]*\|>|</?think>")  # would be the template's own marks
+
+
+class QwenEmotion:
+    """The analyzer. One caller at a time.
+
+    Args:
+        model: a causal language model of `transformers`, in evaluation mode.
+        tokenizer: its tokenizer, with a chat template.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self._thought = tokenizer.convert_tokens_to_ids("</think>")
+        words = [*lexicon_en.FEELINGS["melancholic"].values(), *lexicon_zh.FEELINGS["melancholic"].values()]
+        self._melancholic = Table({word: True for column in words for word in entries_of(column)})
+
+    @classmethod
+    def load(cls, folder: Path) -> "QwenEmotion":
+        """Load the published folder; nothing is downloaded. Takes seconds, and 2.4 GB of memory for the real one.
+
+        Raises:
+            CheckpointError: `transformers` is missing, or the folder is not a model with a tokenizer.
+        """
+        try:  # optional, and a second to import
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+        except ImportError as error:
+            raise CheckpointError(NAME, "needs transformers: pip install 'intone[qwen]'") from error
+        if not (folder / "config.json").is_file():
+            raise CheckpointError(NAME, f"{folder} has no config.json: expected the folder qwen0.6bemo4-merge")
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            # The weights are float16, in which a CPU is slower than in float32.
+            model, about = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, dtype="float32", output_loading_info=True
+            )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise CheckpointError(NAME, f"cannot load {folder}: {error}") from error
+        wrong = sorted(
+            str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in about[kind]
+        )
+        if wrong:
+            raise CheckpointError(NAME, f"{folder}: {len(wrong)} weights do not fit, such as {wrong[0]}")
+        if tokenizer.chat_template is None:
+            raise CheckpointError(NAME, f"{folder}: its tokenizer has no chat template")
+        return cls(model.eval(), tokenizer)
+
+    def read(self, text: str) -> Reading:
+        """The emotion of `text`; neutral, and saying so, where the model's answer cannot be read."""
+        scores = parse_scores(self.answer(text))
+        if scores is None:
+            return neutral("the emotion model gave no scores")
+        if self._names_melancholy(text):
+            # The model was trained without telling the two apart and calls both sad.
+            scores = scores | {"sad": scores.get("melancholic", 0.0), "melancholic": scores.get("sad", 0.0)}
+        if not any(scores.values()):
+            return reading({"calm": 1.0}, "the emotion model sees no emotion: calm")
+        told = ", ".join(f"{name} {score:.2f}" for name, score in scores.items() if score > 0.0)
+        return reading(scores, f"the emotion model: {told}", companion_share=0.0)
+
+    def answer(self, text: str) -> str:
+        """What the model writes, without its thoughts: the same for the same text."""
+        messages = [
+            {"role": "system", "content": SYSTEM_PROMPT},
+            {"role": "user", "content": _CONTROL.sub(" ", text[:MOST_CHARACTERS])},
+        ]
+        prompt = self._tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        inputs = self._tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
+        # The folder's sampling settings have no meaning for a greedy answer.
+        written = self._model.generate(
+            **inputs,
+            max_new_tokens=MOST_NEW_TOKENS,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
+        )
+        ids = written[0].tolist()[inputs["input_ids"].shape[1] :]  # [1, prompt + answer]
+        if self._thought in ids:
+            ids = ids[len(ids) - ids[::-1].index(self._thought) :]
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+    def _names_melancholy(self, text: str) -> bool:
+        tokens = self._melancholic.tokens(text[:MOST_CHARACTERS])
+        return any(self._melancholic.longest(tokens, start) for start in range(len(tokens)))
+
+
+def parse_scores(answer: str) -> dict[str, float] | None:
+    """Score of each of `EMOTIONS` that the answer names, in [0, 1.2]; None where it names none.
+
+    The answer should be a JSON object; where it is not, broken off or decorated, the pairs in it are taken as they are.
+    """
+    start, end = answer.find("{"), answer.rfind("}")
+    found: Any = None
+    if 0 <= start < end:
+        try:
+            found = json.loads(answer[start : end + 1])
+        except (ValueError, RecursionError):
+            found = None
+    pairs = found if isinstance(found, Mapping) else dict(_SCORE.findall(answer))
+    scores = {KEYS[key]: score for key, value in pairs.items() if key in KEYS and (score := _score(value)) is not None}
+    return scores or None
+
+
+def _score(value: object) -> float | None:
+    """A number, or a number in quotes, within the limits; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        score = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return min(max(score, 0.0), _MOST_SCORE) if math.isfinite(score) else None

@@ -1,0 +1,171 @@
+"""The file that a voice is kept in: safetensors, strict in both directions. Knows no store, no engines."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from intone.server.domain import EMOTIONS, Filler, Level, PreparedVoice, Recording, Voice
+
+DEFAULT_VOICE = "default"
+VOICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+FORMAT = "intone-voice-1"
+OUTFIT_FORMAT = "intone-outfit-1"
+SUFFIX = ".safetensors"
+_FILLER = "filler"
+_FILLER_KEYS = {field.name for field in dataclasses.fields(Filler)} - {"samples"}
+
+Tensors = dict[str, NDArray[Any]]
+
+
+def content_id(recording: Recording) -> str:
+    """SHA-256, hexadecimal, of the rate, the samples as float32 little-endian, and the transcript as UTF-8."""
+    digest = hashlib.sha256(f"{recording.sample_rate_hz} {len(recording.samples)} ".encode())
+    digest.update(recording.samples.astype("<f4", copy=False).tobytes())
+    digest.update(recording.transcript.encode())
+    return digest.hexdigest()
+
+
+def to_bytes(voice: Voice) -> bytes:
+    """`voice` as a safetensors file: tensors `recording`, `<engine>.<array>` and `filler.<n>`, everything else in the
+    metadata."""
+    assert voice.recording is not None
+    tensors: Tensors = {"recording": np.ascontiguousarray(voice.recording.samples, np.float32)}
+    engines = {}
+    for engine, prepared in voice.prepared.items():
+        assert "." not in engine and engine not in ("recording", _FILLER), engine
+        engines[engine] = {"fingerprint": prepared.fingerprint, "text": prepared.text}
+        tensors |= {f"{engine}.{name}": np.ascontiguousarray(array) for name, array in prepared.arrays.items()}
+    metadata = {
+        "format": FORMAT,
+        "name": voice.name,
+        "created_s": repr(voice.created_s),
+        "sample_rate_hz": str(voice.recording.sample_rate_hz),
+        "transcript": voice.recording.transcript,
+        "content_id": voice.content_id,
+        "engines": json.dumps(engines, ensure_ascii=False),
+    }
+    return bytes(save(tensors | _sounds(voice.fillers), metadata | _outfit(voice)))
+
+
+def outfit_to_bytes(voice: Voice) -> bytes:
+    """The fillers and levels of a built-in voice as a safetensors file."""
+    return bytes(save(_sounds(voice.fillers), {"format": OUTFIT_FORMAT, **_outfit(voice)}))
+
+
+def from_file(path: Path) -> Voice:
+    """The voice in `path`, exactly as it was written.
+
+    Raises:
+        ValueError, LookupError, TypeError, SafetensorError, OSError: it is not such a file; the message says why.
+    """
+    metadata, tensors = _read(path, FORMAT)
+    if metadata["name"] + SUFFIX != path.name or not VOICE_NAME.fullmatch(metadata["name"]):
+        raise ValueError(f"it holds a voice named {metadata['name']!r}")
+    if metadata["name"] == DEFAULT_VOICE:
+        raise ValueError(f"{DEFAULT_VOICE!r} is the name of the built-in voice")
+    samples = _mono(tensors.pop("recording"), "recording")
+    recording = Recording(samples, int(metadata["sample_rate_hz"]), metadata["transcript"])
+    if content_id(recording) != metadata["content_id"]:
+        raise ValueError("content_id does not match the recording")
+    fillers = _fillers(metadata, tensors)
+    prepared = _prepared(json.loads(metadata["engines"]), tensors)
+    created_s = float(metadata["created_s"])
+    return Voice(metadata["name"], recording, prepared, created_s, metadata["content_id"], fillers, _levels(metadata))
+
+
+def outfit_from_file(path: Path, voice: Voice) -> Voice:
+    """The built-in `voice` with the fillers and levels that `outfit_to_bytes` wrote.
+
+    Raises:
+        ValueError, LookupError, TypeError, SafetensorError, OSError: as `from_file`.
+    """
+    metadata, tensors = _read(path, OUTFIT_FORMAT)
+    fillers = _fillers(metadata, tensors)
+    if tensors:
+        raise ValueError(f"tensor {next(iter(tensors))!r} belongs to no filler")
+    return dataclasses.replace(voice, fillers=fillers, levels=_levels(metadata))
+
+
+def _read(path: Path, expected: str) -> tuple[dict[str, str], Tensors]:
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    if metadata.get("format") != expected:
+        raise ValueError(f"format is {metadata.get('format')!r}, expected {expected!r}")
+    return metadata, tensors
+
+
+def _prepared(engines: dict[str, dict[str, str]], tensors: Tensors) -> dict[str, PreparedVoice]:
+    """What each engine prepared, by engine; every tensor belongs to one."""
+    if not isinstance(engines, dict):
+        raise TypeError(f"engines is a {type(engines).__name__}, expected an object")
+    arrays: dict[str, Tensors] = {engine: {} for engine in engines}
+    for key, tensor in tensors.items():
+        engine, dot, name = key.partition(".")
+        if not dot or engine not in arrays:
+            raise ValueError(f"tensor {key!r} belongs to no engine")
+        arrays[engine][name] = tensor
+    return {
+        engine: PreparedVoice(entry["fingerprint"], arrays[engine], entry["text"]) for engine, entry in engines.items()
+    }
+
+
+# ---- fillers and levels, which files of older servers lack
+
+
+def _sounds(fillers: Iterable[Filler]) -> Tensors:
+    return {f"{_FILLER}.{n}": np.ascontiguousarray(one.samples, np.float32) for n, one in enumerate(fillers)}
+
+
+def _outfit(voice: Voice) -> dict[str, str]:
+    """Everything of the fillers but their samples, and the levels, as metadata."""
+    fillers = [{key: getattr(filler, key) for key in sorted(_FILLER_KEYS)} for filler in voice.fillers]
+    levels = {engine: dataclasses.asdict(level) for engine, level in voice.levels.items()}
+    return {"fillers": json.dumps(fillers, ensure_ascii=False), "levels": json.dumps(levels)}
+
+
+def _fillers(metadata: Mapping[str, str], tensors: Tensors) -> tuple[Filler, ...]:
+    """The fillers; their tensors are taken out of `tensors`."""
+    entries = json.loads(metadata.get("fillers", "[]"))
+    if not isinstance(entries, list):
+        raise TypeError(f"fillers is a {type(entries).__name__}, expected a list")
+    return tuple(
+        _filler(n, entry, _mono(tensors.pop(f"{_FILLER}.{n}"), f"filler {n}")) for n, entry in enumerate(entries)
+    )
+
+
+def _filler(n: int, entry: dict[str, Any], samples: NDArray[np.float32]) -> Filler:
+    if set(entry) != _FILLER_KEYS:
+        raise ValueError(f"filler {n} has the keys {sorted(entry)}, expected {sorted(_FILLER_KEYS)}")
+    if entry["emotion"] not in ("neutral", *EMOTIONS):
+        raise ValueError(f"filler {n} has the emotion {entry['emotion']!r}")
+    filler = Filler(**{**entry, "samples": samples, "cuts_ms": tuple(entry["cuts_ms"])})
+    if not (len(samples) and filler.sample_rate_hz > 0 and np.isfinite(samples).all()):
+        raise ValueError(f"filler {n} holds no sound")
+    if not filler.cuts_ms or any(b <= a for a, b in zip((0, *filler.cuts_ms), filler.cuts_ms, strict=False)):
+        raise ValueError(f"filler {n} has the cuts {list(filler.cuts_ms)}")
+    return filler
+
+
+def _levels(metadata: Mapping[str, str]) -> dict[str, Level]:
+    levels = {engine: Level(**level) for engine, level in json.loads(metadata.get("levels", "{}")).items()}
+    for engine, level in levels.items():
+        if not math.isfinite(level.loudness_db):
+            raise ValueError(f"the level of {engine} is {level.loudness_db}")
+    return levels
+
+
+def _mono(samples: NDArray[Any], what: str) -> NDArray[np.float32]:
+    if samples.ndim != 1 or samples.dtype != np.float32:
+        raise ValueError(f"{what} is {samples.dtype} of {samples.ndim} dimensions, expected float32 of 1")
+    return samples
