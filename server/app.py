@@ -27,6 +27,7 @@ from intone.server.interceptors import BearerToken, Decoding
 from intone.server.loading import Progress, loaders
 from intone.server.metrics import Metrics
 from intone.server.normalizer import Normalizer
+from intone.server.outfitting import Outfitter
 from intone.server.router import Router
 from intone.server.segmenter import Segmenter
 from intone.server.service import SpeechService
@@ -57,11 +58,20 @@ class App:
     """A server that serves, from `serving` to `stop`."""
 
     def __init__(
-        self, server: Any, port: int, health: Health, metrics: Metrics, service: SpeechService, drain_s: float
+        self,
+        server: Any,
+        port: int,
+        health: Health,
+        metrics: Metrics,
+        service: SpeechService,
+        outfitter: Outfitter,
+        drain_s: float,
     ) -> None:
-        self.port = port
+        self.port, self.outfitter = port, outfitter
         self._server, self._health, self._metrics = server, health, metrics
         self._service, self._drain_s = service, drain_s
+        self._outfitting = asyncio.create_task(outfitter.run(), name="outfitter")
+        self._outfitting.add_done_callback(_log_failure)
 
     @property
     def service(self) -> SpeechService:
@@ -73,6 +83,8 @@ class App:
         `grace_s` seconds (default: the setting `drain_s`)."""
         self._health.leave()
         self._service.drain()
+        self._outfitting.cancel()
+        await asyncio.wait({self._outfitting})
         await self._server.stop(self._drain_s if grace_s is None else grace_s)
         self._metrics.close()
 
@@ -118,15 +130,23 @@ async def _start(server: Any, port: int, config: Config, workers: dict[str, Work
     await _refit(store, workers)
     _check_default_voice(config, store)
     metrics = Metrics()
-    service = SpeechService(config, _services(config, workers, store), metrics)
+    services = _services(config, workers, store)
+    service = SpeechService(config, services, metrics)
+    outfitter = Outfitter(store, workers, service.default_engine, services.forecast, render=config.fillers)
     speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
-    voice_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(config, store, workers), server)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(config, store, workers, outfitter), server)
     health = Health(SERVICES)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     _serve_metrics(metrics, config)
     await server.start()
-    return App(server, port, health, metrics, service, config.drain_s)
+    return App(server, port, health, metrics, service, outfitter, config.drain_s)
+
+
+def _log_failure(task: "asyncio.Task[None]") -> None:
+    """Speech goes on without whoever prepares fillers, but not silently."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the %s failed", task.get_name(), exc_info=error)
 
 
 def _serve_metrics(metrics: Metrics, config: Config) -> None:

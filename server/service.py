@@ -128,7 +128,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     async def GetServerInfo(self, request: Any, context: Any) -> speech_pb2.GetServerInfoResponse:
         """What this server is."""
         config, services = self._config, self._services
-        workers = sorted(services.workers.values(), key=lambda worker: worker.info.name != self._default_engine())
+        workers = sorted(services.workers.values(), key=lambda worker: worker.info.name != self.default_engine())
         return speech_pb2.GetServerInfoResponse(
             version=version("intone"),
             engines=[self._engine(worker) for worker in workers],
@@ -184,7 +184,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         except CallerError as error:
             raise error.under("config") from None
 
-    def _default_engine(self) -> str:
+    def default_engine(self) -> str:
+        """Name of the loaded engine that speaks plain talk."""
         candidates = [Candidate(worker.info) for worker in self._services.workers.values()]
         plain = self._services.router.plain(candidates)
         return plain if plain in self._services.workers else next(iter(self._services.workers))
@@ -193,7 +194,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         config = self._config
         given = {
             "voice": config.default_voice,
-            "sample_rate_hz": self._services.workers[self._default_engine()].info.sample_rate_hz,
+            "sample_rate_hz": self._services.workers[self.default_engine()].info.sample_rate_hz,
             "lead_limit_ms": config.lead_limit_ms,
             "normalize": config.normalize,
             "max_text_characters": config.max_text_characters,

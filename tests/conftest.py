@@ -48,7 +48,8 @@ def require() -> Callable[[str, T, str], T]:
 def server_address(require: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a real server, in a process of its own: the starter voice and an untrained nano VoxCPM."""
     require("starter", importlib.util.find_spec("hibari"), "hibari-tts is not installed: pip install 'intone[starter]'")
-    with real_server.serving(tmp_path_factory.mktemp("server"), "--voxcpm", "nano", "--random-weights") as address:
+    flags = ("--voxcpm", "nano", "--random-weights", "--no-fillers")  # a busy server would be slow, not wrong
+    with real_server.serving(tmp_path_factory.mktemp("server"), *flags) as address:
         yield address
 
 

@@ -67,7 +67,7 @@ BAD_FIELDS: dict[str, tuple[dict[str, Any], str, StatusCode]] = {
     "voice endless": ({"voice": "x" * 100_000}, ".voice", INVALID),
     "engine unknown": ({"engine": 5}, ".engine", INVALID),
     "delivery unknown": ({"delivery": 3}, ".delivery", INVALID),
-    "filler unknown": ({"filler": 3}, ".filler", INVALID),
+    "filler unknown": ({"filler": 9}, ".filler", INVALID),
     "lead too short": ({"lead_limit_ms": 199}, ".lead_limit_ms", INVALID),
     "lead zero": ({"lead_limit_ms": 0}, ".lead_limit_ms", INVALID),
     "lead too long": ({"lead_limit_ms": 600_001}, ".lead_limit_ms", INVALID),

@@ -26,7 +26,7 @@ def test_counts_after_utterances(run):
     async def main():
         port = free_port()
         async with live(metrics_port=port) as server:
-            talk = await server.talk(filler=1)
+            talk = await server.talk(options={"speed": 2.0})
             await talk.say("spoken", "twenty characters ab")
             await talk.until("done")
             await talk.cancel()
@@ -41,7 +41,7 @@ def test_counts_after_utterances(run):
             assert found['tts_utterances_ended_total{how="completed"}'] == 1
             assert found['tts_utterances_ended_total{how="interrupted"}'] == 1
             assert found['tts_utterances_ended_total{how="rejected"}'] == 1
-            assert found['tts_warnings_total{code="filler_unavailable"}'] == 1
+            assert found['tts_warnings_total{code="speed_unchanged"}'] == 1
             assert found['tts_time_to_first_audio_seconds_count{kind="speech"}'] == 1
             assert found["tts_queue_seconds_count"] == found["tts_rtf_count"] == 1
             await talk.end()
