@@ -64,10 +64,11 @@ class App:
         health: Health,
         metrics: Metrics,
         service: SpeechService,
+        store: VoiceStore,
         outfitter: Outfitter,
         drain_s: float,
     ) -> None:
-        self.port, self.outfitter = port, outfitter
+        self.port, self.store, self.outfitter = port, store, outfitter
         self._server, self._health, self._metrics = server, health, metrics
         self._service, self._drain_s = service, drain_s
         self._outfitting = asyncio.create_task(outfitter.run(), name="outfitter")
@@ -132,7 +133,14 @@ async def _start(server: Any, port: int, config: Config, workers: dict[str, Work
     metrics = Metrics()
     services = _services(config, workers, store)
     service = SpeechService(config, services, metrics)
-    outfitter = Outfitter(store, workers, service.default_engine, services.forecast, render=config.fillers)
+    outfitter = Outfitter(
+        store,
+        workers,
+        service.default_engine,
+        services.forecast,
+        measure=config.match_loudness,
+        render=config.fillers,
+    )
     speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(config, store, workers, outfitter), server)
     health = Health(SERVICES)
@@ -140,7 +148,7 @@ async def _start(server: Any, port: int, config: Config, workers: dict[str, Work
     reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     _serve_metrics(metrics, config)
     await server.start()
-    return App(server, port, health, metrics, service, outfitter, config.drain_s)
+    return App(server, port, health, metrics, service, store, outfitter, config.drain_s)
 
 
 def _log_failure(task: "asyncio.Task[None]") -> None:
@@ -184,6 +192,7 @@ def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> 
         forecast=Forecast(),
         cover=CoverSettings(threshold_ms=float(config.filler_threshold_ms)),
         has_fillers=config.fillers,
+        matches_loudness=config.match_loudness,
         pause_scale=config.pause_scale,
     )
 

@@ -61,7 +61,7 @@ class Config:
     )
     starter: bool = _setting(True, "load the starter voice, the small packaged engine (English)")
     default_engine: str = _setting("auto", "who speaks plain talk", choices=("auto", *ENGINES))
-    dtype: str = _setting("float32", "weights of VoxCPM", choices=("float32", "bfloat16"))
+    dtype: str = _setting("auto", "precision of VoxCPM", choices=("auto", "int8", "bf16", "fp32"))
     threads: int = _setting(0, "CPU threads of the engines; 0 takes one for each core", low=0, high=256)
     max_batch: int = _setting(16, "utterances an engine advances together", low=1, high=512)
 
@@ -84,6 +84,7 @@ class Config:
         3000, "pass over an engine whose first sound would take longer; 0 never does", low=0, high=60_000
     )
     fillers: bool = _setting(True, "render interjections for every voice, to cover long waits")
+    match_loudness: bool = _setting(True, "make every engine as loud as that of plain talk, voice by voice")
     filler_threshold_ms: int = _setting(400, "the longest wait that is left silent", low=50, high=10_000)
     pause_scale: float = _setting(1.0, "length of the pauses between sentences; 0 is none", low=0.0, high=4.0)
     normalize: bool = _setting(True, "read out numbers and symbols as words, where a stream does not say")

@@ -88,10 +88,10 @@ class Plan:
     def _renderer(self, voice: Voice, emotion: str, language: str) -> str | None:
         """For an emotion an engine that voices it, else that of plain talk, else any that can.
 
-        One that was never trained only where none was: noise is no interjection.
+        None that was never trained: noise is no interjection.
         """
         trained = [name for name, worker in self.workers.items() if worker.info.trained]
-        able = [name for name in trained or self.workers if self._has(name, voice) and self._speaks(name, language)]
+        able = [name for name in trained if self._has(name, voice) and self._speaks(name, language)]
         if emotion != "neutral":
             able = [name for name in able if self.workers[name].info.voices_emotion] or able
         return self.reference if self.reference in able else next(iter(able), None)

@@ -43,11 +43,12 @@ class Outfitter:
         plain: Callable[[], str],
         learner: Learner,
         *,
+        measure: bool = True,
         render: bool = True,
     ) -> None:
-        """`plain` names the engine of plain talk, to whose loudness everything is matched; without `render` voices are
-        given levels, but no fillers."""
-        self._store, self._workers, self._render = store, workers, render
+        """`plain` names the engine of plain talk, to whose loudness everything is matched; without `measure` voices are
+        given no levels, without `render` no fillers."""
+        self._store, self._workers, self._measures, self._render = store, workers, measure, render
         self._plan = Plan(workers, plain)
         self._speech = IdleSpeech(workers, learner)
         self._tried: set[tuple[object, ...]] = set()
@@ -76,7 +77,10 @@ class Outfitter:
 
     async def run(self) -> None:
         """Make each engine known to the learner, then give voices what they lack; until it is cancelled or the engines
-        are shut down."""
+        are shut down. A single engine that renders nothing has nothing to be compared with, and is left in peace."""
+        if not self._render and len(self._workers) == 1:
+            self._settled.set()
+            return
         try:
             for name in self._workers:
                 await self._greet(name)
@@ -95,8 +99,8 @@ class Outfitter:
 
     def _tasks(self) -> Iterator[Task]:
         """What voices lack and was not tried yet."""
-        steps = (self._plan.level_tasks, self._plan.filler_tasks) if self._render else (self._plan.level_tasks,)
-        lacking = (task for step in steps for task in step(self._store.list()))
+        steps = [(self._measures, self._plan.level_tasks), (self._render, self._plan.filler_tasks)]
+        lacking = (task for wanted, step in steps if wanted for task in step(self._store.list()))
         return (task for task in lacking if task.engine not in self._failed and task.key not in self._tried)
 
     async def _greet(self, engine: str) -> None:
@@ -105,7 +109,9 @@ class Outfitter:
             return
         try:
             await self._speak(engine, GREETING[language], None, MAX_FILLER_MS)
-        except (CallerError, EngineError) as error:
+        except CallerError as error:  # it has no voice of its own, say
+            log.info("%s did not speak its first sentence: %s", engine, error.words)
+        except EngineError as error:
             self._failed.add(engine)
             log.warning("%s did not speak its first sentence: %s", engine, error)
 

@@ -53,6 +53,7 @@ class Services:
     cover: CoverSettings
     has_fillers: bool
     """Whether voices are given fillers: a wait without one is then worth a warning."""
+    matches_loudness: bool = True
     pause_scale: float = 1.0
     """What the pauses between units are multiplied with."""
 

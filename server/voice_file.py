@@ -158,7 +158,10 @@ def _filler(n: int, entry: dict[str, Any], samples: NDArray[np.float32]) -> Fill
 
 
 def _levels(metadata: Mapping[str, str]) -> dict[str, Level]:
-    levels = {engine: Level(**level) for engine, level in json.loads(metadata.get("levels", "{}")).items()}
+    entries = json.loads(metadata.get("levels", "{}"))
+    if not isinstance(entries, dict):
+        raise TypeError(f"levels is a {type(entries).__name__}, expected an object")
+    levels = {engine: Level(**entry) for engine, entry in entries.items()}
     for engine, level in levels.items():
         if not math.isfinite(level.loudness_db):
             raise ValueError(f"the level of {engine} is {level.loudness_db}")

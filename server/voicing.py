@@ -143,7 +143,7 @@ class Voicing:
         """What makes an engine as loud as the one for plain talk is in this voice."""
         services = self._stage.services
         plain = services.workers.get(services.router.plain([Candidate(one.info) for one in services.workers.values()]))
-        if plain is None or plain is worker:
+        if not services.matches_loudness or plain is None or plain is worker:
             return 1.0
         return matching_gain(
             self._utterance.voice, worker.info.name, worker.fingerprint, plain.info.name, plain.fingerprint

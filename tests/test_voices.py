@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from intone.server.domain import PreparedVoice, Recording
+from intone.server.domain import Filler, Level, PreparedVoice, Recording
 from intone.server.errors import CallerError, Fault
 from intone.server.voices import DEFAULT_VOICE, VoiceStore, build_voice, check_name, content_id
 
@@ -33,6 +34,7 @@ def assert_same(one, other):
     assert (one.name, one.created_s, one.content_id) == (other.name, other.created_s, other.content_id)
     assert (one.recording.sample_rate_hz, one.recording.transcript) == (24000, other.recording.transcript)
     assert np.array_equal(one.recording.samples, other.recording.samples)
+    assert_same_outfit(one, other)
     assert set(one.prepared) == set(other.prepared)
     for engine, prepared in one.prepared.items():
         twin = other.prepared[engine]
@@ -43,6 +45,22 @@ def assert_same(one, other):
         )
         for name, array in prepared.arrays.items():
             assert array.dtype == twin.arrays[name].dtype and np.array_equal(array, twin.arrays[name])
+
+
+def assert_same_outfit(one, other):
+    assert one.levels == other.levels and len(one.fillers) == len(other.fillers)
+    for filler, twin in zip(one.fillers, other.fillers, strict=True):
+        assert filler.samples.dtype == twin.samples.dtype and np.array_equal(filler.samples, twin.samples)
+        assert replace(filler, samples=None) == replace(twin, samples=None)
+
+
+def outfitted(old):
+    """`old` with two fillers and a level."""
+    samples = np.random.default_rng(len(old.fillers)).standard_normal(1000).astype(np.float32) / 9
+    rendered = Filler("嗯，让我想想。", "melancholic", "zh", samples, 24000, (20, 42), "voxcpm", "weights-1")
+    clip = Filler("Oh!", "neutral", "en", samples[:500], 16000, (32,))
+    level = Level("weights-1", -26.612802854597835)
+    return replace(old, fillers=(*old.fillers, rendered, clip), levels={"voxcpm": level})
 
 
 @pytest.fixture(params=["memory", "folder"])
@@ -107,6 +125,111 @@ def test_a_restart_finds_the_same_voices(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ada.safetensors", "bare.safetensors"]
 
 
+@pytest.mark.parametrize("name", ["ada", DEFAULT_VOICE])
+def test_an_outfit_survives_a_restart(tmp_path, name):
+    first = VoiceStore(tmp_path)
+    first.add(voice("ada"))
+    made = first.outfit(first.get(name), outfitted)
+    assert made is first.get(name) and len(made.fillers) == 2
+    second = VoiceStore(tmp_path)
+    assert_same_outfit(second.get(name), made)
+    assert_same(second.get("ada"), first.get("ada"))
+    assert [item.name for item in second.list()] == [DEFAULT_VOICE, "ada"]
+    assert second.outfit(made, outfitted) and len(VoiceStore(tmp_path).get(name).fillers) == 4
+
+
+def test_an_outfit_changes_nothing_else(store):
+    store.add(voice("ada"))
+    store.outfit(store.get("ada"), lambda now: replace(outfitted(now), prepared={}, created_s=9.0))
+    assert_same(store.get("ada"), outfitted(voice("ada")))
+
+
+def test_an_outfit_brings_nothing_back(store):
+    """A voice that was deleted, or replaced, while its fillers were rendered."""
+    store.add(voice("ada"))
+    old = store.get("ada")
+    store.add(voice("ada", created_s=2.0), replace=True)
+    assert store.outfit(old, outfitted) is None and not store.get("ada").fillers
+    store.delete("ada")
+    assert store.outfit(old, outfitted) is None
+    assert [item.name for item in store.list()] == [DEFAULT_VOICE]
+
+
+def test_an_outfit_is_added_to_what_is_there_now(store):
+    old = store.get(DEFAULT_VOICE)
+    assert len(store.outfit(old, outfitted).fillers) == 2
+    assert len(store.outfit(old, outfitted).fillers) == 4, "`change` is given the voice as it is now"
+
+
+def test_an_outfit_that_changes_nothing_is_not_written(tmp_path):
+    store = VoiceStore(tmp_path)
+    assert store.outfit(store.get(DEFAULT_VOICE), lambda now: now) is store.get(DEFAULT_VOICE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_outfit_leaves_the_old_voice(tmp_path, monkeypatch):
+    store = VoiceStore(tmp_path)
+    store.add(voice("ada"))
+    before = (tmp_path / "ada.safetensors").read_bytes()
+
+    def full(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        store.outfit(store.get("ada"), outfitted)
+    assert not store.get("ada").fillers
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"ada.safetensors": before}
+
+
+def test_files_of_older_servers_load(tmp_path):
+    VoiceStore(tmp_path).add(voice("ada"))
+    path = tmp_path / "ada.safetensors"
+    with safe_open(path, framework="numpy") as file:
+        old = {key: value for key, value in file.metadata().items() if key not in ("fillers", "levels")}
+    save_file(load_file(path), path, old)
+    assert_same(VoiceStore(tmp_path).get("ada"), voice("ada"))
+
+
+ENTRY = (
+    '{"text": "Oh!", "emotion": "sad", "language": "en", "sample_rate_hz": 16000, "cuts_ms": [9], "engine": "",'
+    ' "fingerprint": ""}'
+)
+SOUND = {"filler.0": np.ones(144, np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "reason"),
+    [
+        (SOUND, {"fillers": "[]"}, "'filler.0' belongs to no"),
+        ({}, {"fillers": f"[{ENTRY}]"}, "filler.0"),
+        (SOUND, {"fillers": ENTRY}, "fillers is a dict"),
+        (SOUND, {"fillers": "[{}]"}, "filler 0 has the keys"),
+        (SOUND, {"fillers": f"[{ENTRY}]".replace("sad", "cross")}, "the emotion 'cross'"),
+        (SOUND, {"fillers": f"[{ENTRY}]".replace("[9]", "[]")}, "the cuts []"),
+        (SOUND, {"fillers": f"[{ENTRY}]".replace("[9]", "[9, 4]")}, "the cuts [9, 4]"),
+        (SOUND, {"fillers": f"[{ENTRY}]".replace("16000", "0")}, "no sound"),
+        ({"filler.0": np.full(144, np.nan, np.float32)}, {"fillers": f"[{ENTRY}]"}, "no sound"),
+        ({"filler.0": np.ones(144, np.float64)}, {"fillers": f"[{ENTRY}]"}, "filler 0 is float64"),
+        ({}, {"levels": '{"voxcpm": {"fingerprint": "1", "loudness_db": NaN}}'}, "the level of voxcpm is nan"),
+        ({}, {"levels": '{"voxcpm": {"loudness_db": -20.0}}'}, "fingerprint"),
+        ({}, {"levels": "[1]"}, "levels is a list"),
+    ],
+)
+@pytest.mark.parametrize("name", ["ada", DEFAULT_VOICE])
+def test_a_bad_outfit_is_named(tmp_path, caplog, tensors, metadata, reason, name):
+    store = VoiceStore(tmp_path)
+    store.add(voice("ada"))
+    store.outfit(store.get(DEFAULT_VOICE), lambda now: replace(now, levels={"voxcpm": Level("1", -20.0)}))
+    spoil(tmp_path / ("ada.safetensors" if name == "ada" else "_default.safetensors"), tensors, **metadata)
+    with caplog.at_level(logging.WARNING):
+        again = VoiceStore(tmp_path)
+    [message] = [record.getMessage() for record in caplog.records]
+    assert reason in message, message
+    assert [item.name for item in again.list()] == ([DEFAULT_VOICE] if name == "ada" else [DEFAULT_VOICE, "ada"])
+    assert bool(again.get(DEFAULT_VOICE).levels) == (name == "ada")
+
+
 def test_content_id_covers_samples_rate_and_transcript():
     base = recording()
     others = [
@@ -121,8 +244,6 @@ def test_content_id_covers_samples_rate_and_transcript():
 
 def spoil(path, tensors=None, **metadata):
     """Write the voice file again with other metadata or tensors."""
-    from safetensors import safe_open
-
     with safe_open(path, framework="numpy") as file:
         old = file.metadata()
     kept = load_file(path)
