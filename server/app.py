@@ -18,8 +18,8 @@ from grpc_reflection.v1alpha import reflection
 
 from intone.proto import speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
 from intone.server.config import Config, ConfigError
-from intone.server.engines.base import Engine
 from intone.server.emotion_readers import emotion_readers
+from intone.server.engines.base import Engine
 from intone.server.errors import CallerError, EngineError
 from intone.server.forecast import Forecast
 from intone.server.health import Health

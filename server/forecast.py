@@ -34,7 +34,7 @@ class Forecast:
         self._seen: dict[str, deque[_Seen]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
 
     def learn(self, engine: str, characters: int, load: int, ttfa_ms: float) -> None:
-        """A unit of `characters`, submitted while `load` others were being spoken, took `ttfa_ms` to its first sound."""
+        """A unit of `characters`, submitted while `load` others were being spoken, took `ttfa_ms` to sound."""
         self._seen[engine].append(_Seen(characters, load, ttfa_ms))
 
     def ttfa_ms(self, engine: str, characters: int, load: int) -> float | None:

@@ -57,7 +57,7 @@ class Session:
         """When something last came from the client or went to it."""
         self._half_closed = False
         self._draining = False
-        self._speaking: tuple[str, asyncio.Task[None]] | None = None
+        self._speaking: tuple[str, Speaker, asyncio.Task[None]] | None = None
         self._runner = asyncio.create_task(self._run(), name="session")
 
     # ---- from the client
@@ -213,7 +213,8 @@ class Session:
         """Stop speaking an open utterance and take back what has not left."""
         utterance = self._open.pop(utterance_id, None)
         if self._speaking is not None and self._speaking[0] == utterance_id:
-            self._speaking[1].cancel()
+            self._speaking[1].stop()
+            self._speaking[2].cancel()
         self._outbox.discard(utterance_id)
         return utterance
 
@@ -237,14 +238,14 @@ class Session:
             while (utterance := await self._next()) is not None:
                 speaker = Speaker(self._stage, utterance, lambda ended=utterance: self._done(ended))  # type: ignore[misc]
                 task = asyncio.create_task(speaker.run(), name="speaker")
-                self._speaking = (utterance.id, task)
+                self._speaking = (utterance.id, speaker, task)
                 await asyncio.wait({task})
                 self._speaking = None
                 self._settle(utterance, task)
         finally:
             if self._speaking is not None:
-                self._speaking[1].cancel()
-                await asyncio.wait({self._speaking[1]})
+                self._speaking[2].cancel()
+                await asyncio.wait({self._speaking[2]})
         cut = self._draining and not self._half_closed  # who has sent everything and heard everything misses nothing
         self._outbox.close(ShutdownError("the server is shutting down: reconnect") if cut else None)
 

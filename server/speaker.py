@@ -61,6 +61,10 @@ class Speaker:
                     await self._speak(piece, spoken, feeling)
         self._finish()
 
+    def stop(self) -> None:
+        """Stop model work at once; whoever runs `run` cancels that."""
+        self._voicing.stop()
+
     def _finish(self) -> None:
         utterance = self._utterance
         reason, error = DoneReason.COMPLETED, self._lost

@@ -33,6 +33,7 @@ class Voicing:
         self._sender = Sender(stage, utterance)
         self._rest_ms = 0.0  # due before the next unit
         self._said: dict[int, list[str]] = {}  # fillers by unit
+        self._job: Job | None = None
 
     async def voice(self, unit: Unit, spoken: str, emotion: Emotion, engine: str) -> None:
         """Have an engine speak `spoken`, the normalized text of `unit`.
@@ -53,7 +54,7 @@ class Voicing:
         )
         expected_ms = self._expected_ms(worker, spoken)
         load, submitted_s = worker.load, services.clock()
-        job = worker.submit(request)
+        job = self._job = worker.submit(request)
         cover = Cover(services.cover, self._sender, partial(self._filler, unit, emotion), services.clock)
         waiting = asyncio.create_task(self._wait(cover, expected_ms), name="cover")
         try:
@@ -73,6 +74,11 @@ class Voicing:
             self._account(job)
         utterance.end_unit(unit)
         self._rest_ms = pause_ms(unit.words) * services.pause_scale
+
+    def stop(self) -> None:
+        """Have the engine stop now, not when the task that speaks comes to know of it."""
+        if self._job is not None:
+            self._job.cancel()
 
     def _expected_ms(self, worker: Worker, spoken: str) -> float | None:
         account = self._utterance.account
