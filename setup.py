@@ -34,6 +34,7 @@ CLIENT = [
     "grpcio-status>=1.80",
     "numpy>=1.26",
     "rich>=13",
+    "tomli>=2; python_version < '3.11'",  # scripts of `intone chat`
 ]
 EXTRAS = {
     "server": [
@@ -52,6 +53,7 @@ EXTRAS = {
         "tomli>=2; python_version < '3.11'",
     ],
     "starter": ["hibari-tts[fast]==0.2.1"],  # one author, one file format: pinned so that the voice stays the same
+    "qwen": ["transformers>=4.57", "jinja2>=3.1"],  # the IndexTTS emotion model, and its chat template
     "play": ["miniaudio>=1.61"],
     "plot": ["matplotlib>=3.9"],
     "test": [
@@ -84,23 +86,25 @@ def packages() -> dict[str, str]:
 
 
 def extension() -> dict[str, object]:
-    """The C++ extension, where torch is installed."""
+    """The C++ extension, where torch is installed; with its CUDA kernels where torch has CUDA and there is an nvcc."""
     try:
-        from torch.utils.cpp_extension import BuildExtension, CppExtension
+        from torch import version
+        from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension
     except ImportError:
         print("torch is not installed: building without the server's extension", file=sys.stderr)
         return {}
     sys.path.insert(0, str(ROOT / "server" / "ops"))
     try:
-        from build_flags import CXX_FLAGS, LINK_FLAGS, sources
+        from build_flags import CXX_FLAGS, LINK_FLAGS, NVCC_FLAGS, nvcc_release, sources, wants_cuda
     finally:
         sys.path.pop(0)
-    files = [str(path.relative_to(ROOT)) for path in sources(ROOT / "csrc")]
-    module = CppExtension(
+    cuda = wants_cuda(version.cuda, nvcc_release(CUDA_HOME), os.environ.get("INTONE_CUDA", ""))
+    files = [str(path.relative_to(ROOT)) for path in sources(ROOT / "csrc", cuda)]
+    module = (CUDAExtension if cuda else CppExtension)(
         "intone.server.ops._C",
         files,
         include_dirs=[str(ROOT / "csrc")],
-        extra_compile_args={"cxx": CXX_FLAGS},
+        extra_compile_args={"cxx": CXX_FLAGS, "nvcc": NVCC_FLAGS},
         extra_link_args=LINK_FLAGS,
     )
     return {"ext_modules": [module], "cmdclass": {"build_ext": BuildExtension.with_options(use_ninja=True)}}

@@ -16,14 +16,14 @@ class Sender:
 
     def __init__(self, stage: Stage, utterance: Utterance) -> None:
         self.rate_hz = stage.settings.sample_rate_hz
-        self._outbox, self._playback, self._utterance = stage.outbox, stage.playback, utterance
-        self._clock = stage.services.clock
+        self._outbox, self._utterance, self._clock = stage.outbox, utterance, stage.services.clock
         self._encoder = Encoder(stage.settings.encoding)
         self._most_samples = max(1, round(self.rate_hz * stage.services.chunk_ms / 1000))
         self._sequence = 0
         self._offset_samples = 0
         self._trailing_samples = 0  # of silence at the end of the speech so far
-        self.look()
+        waiting_ms = stage.playback.lead_ms + stage.outbox.queued_ms  # of earlier utterances
+        self._quiet_from_s = self._clock() + waiting_ms / 1000
 
     @property
     def trailing_silence_ms(self) -> float:
@@ -34,10 +34,6 @@ class Sender:
     def quiet_from_s(self) -> float:
         """When the listener will have heard everything, if playback goes on in real time."""
         return self._quiet_from_s
-
-    def look(self) -> None:
-        """Take the listener's position from what is known of it now."""
-        self._quiet_from_s = self._clock() + (self._playback.lead_ms + self._outbox.queued_ms) / 1000
 
     async def speech(self, pcm: Samples, unit: Unit, engine: str, stage_ms: Mapping[str, float]) -> None:
         """Speech of the unit that was begun; waits while too much is queued. `pcm` `[T]` at the stream's rate."""

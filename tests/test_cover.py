@@ -4,7 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from fakes import RATE_HZ, Script, ScriptedWorker, read
+from fakes import RATE_HZ, Script, ScriptedWorker
 from listener import heard, silence_s
 from talk import Talk
 
@@ -238,4 +238,4 @@ def test_fillers_of_another_rate(run_virtual):
     talk = run_virtual(one_turn(1.0, 1000, voice=voice))
     assert report(talk).filler_ms == pytest.approx(500, abs=2)
     loud = [np.frombuffer(c.data, np.float32) for c in talk.of(e.Audio) if c.kind is e.AudioKind.FILLER]
-    assert np.abs(np.median(np.concatenate(loud)) - 0.25) < 1e-3 and read(np.zeros(0, np.float32)) == ""
+    assert np.abs(np.median(np.concatenate(loud)) - 0.25) < 1e-3

@@ -39,7 +39,9 @@ def test_the_emotion_of_a_text(run, text, label):
     assert answer.explanation and text not in answer.explanation
 
 
-@pytest.mark.parametrize(("text", "words"), [("", "blank"), (" \n", "blank"), ("a" * 1001, "1000"), ("a\x00", "U+0000")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("", "blank"), (" \n", "blank"), ("a" * 1001, "1000"), ("a\x00", "U+0000")]
+)
 def test_texts_that_have_none(run, text, words):
     async def main():
         async with live() as server:

@@ -1,6 +1,6 @@
-"""Entries of the lexicon → one table of values. Knows no language; `lexicon_*.py` hold the words."""
+"""Entries of the lexicon → one table of values. Knows no language; the words are in `lexicon_*` and `words_*`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import ModuleType
@@ -55,20 +55,17 @@ def scales(table: Mapping[float, str], role: Role = Role.SCALE) -> dict[str, Ent
     return {name: Entry(role, name, value=factor) for factor, words in table.items() for name in entries_of(words)}
 
 
-def entries(language: ModuleType) -> dict[str, Entry]:
-    """All entries of a language that may stand anywhere; where one has several roles the last one here holds."""
+def entries(feeling: ModuleType, words: ModuleType) -> dict[str, Entry]:
+    """All entries of a language that may stand anywhere, from its two tables of them.
+
+    Where one has several roles the last one here holds.
+    """
     found = {}
     for role in (Role.SUPPOSITION, Role.CONCESSION, Role.CONTRAST, Role.NEGATION):
-        words = getattr(language, f"{role.name}S")
-        found.update({name: Entry(role, name) for name in entries_of(words)})
-    found.update(scales(language.SCALES))
-    found.update(scales(getattr(language, "SCALES_AFTER", {}), Role.SCALE_AFTER))
-    found.update(feelings(language.FEELINGS))
-    found.update(feelings(language.RHETORICAL, Role.RHETORICAL))
-    found.update({name: Entry(Role.PLAIN, name) for name in entries_of(language.PLAIN)})
+        found.update({name: Entry(role, name) for name in entries_of(getattr(words, f"{role.name}S"))})
+    found.update(scales(words.SCALES))
+    found.update(scales(words.SCALES_AFTER, Role.SCALE_AFTER))
+    found.update(feelings(feeling.FEELINGS))
+    found.update(feelings(words.RHETORICAL, Role.RHETORICAL))
+    found.update({name: Entry(Role.PLAIN, name) for name in entries_of(words.PLAIN)})
     return found
-
-
-def merged(languages: Iterable[ModuleType]) -> dict[str, Entry]:
-    """The entries of several languages in one table."""
-    return {name: entry for language in languages for name, entry in entries(language).items()}

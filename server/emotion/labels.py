@@ -5,7 +5,7 @@ For what somebody writes to say how speech should sound ("tired but relieved", "
 
 import functools
 
-from intone.server.emotion import lexicon_en, lexicon_zh
+from intone.server.emotion import words_en, words_zh
 from intone.server.emotion.grammar import Entry, Role, scales
 from intone.server.emotion.phrases import Kind, Table, entries_of
 from intone.server.emotion.reading import NEUTRAL, Reading, neutral, reading
@@ -143,7 +143,7 @@ def _entries() -> dict[str, Entry]:
     found = {name: Entry(Role.PLAIN, name) for name in entries_of(_SILENT)}
     found |= {name: Entry(Role.CONTRAST, name) for name in entries_of(_CONTRASTS)}
     found |= {name: Entry(Role.NEGATION, name) for name in entries_of(_NOT)}
-    found |= scales(lexicon_en.SCALES) | scales(lexicon_zh.SCALES)
+    found |= scales(words_en.SCALES) | scales(words_zh.SCALES)
     for written, words in _KEYWORDS.items():
         found |= {name: Entry(Role.FEELING, name.removesuffix("~"), written) for name in entries_of(words)}
     return found | {name: Entry(Role.FEELING, name, NEUTRAL) for name in entries_of(_NOTHING)}
@@ -155,4 +155,4 @@ _MIXTURES = {written: _mixture(written) for written in _KEYWORDS} | {NEUTRAL: {}
 @functools.cache
 def _table() -> Table[Entry]:
     """Built when the first label is read, not when this is imported."""
-    return Table(_entries(), str.maketrans(lexicon_zh.TRADITIONAL, lexicon_zh.SIMPLIFIED))
+    return Table(_entries(), str.maketrans(words_zh.TRADITIONAL, words_zh.SIMPLIFIED))

@@ -8,12 +8,14 @@ import re
 from dataclasses import dataclass, field
 
 from intone.server.domain import EMOTIONS
-from intone.server.emotion import lexicon_en, lexicon_zh
+from intone.server.emotion import lexicon_en, lexicon_zh, words_en, words_zh
 from intone.server.emotion.faces import FACES
-from intone.server.emotion.grammar import Entry, Role, feelings, merged
+from intone.server.emotion.grammar import Entry, Role, entries, feelings
 from intone.server.emotion.phrases import Kind, Table, Token
 from intone.server.emotion.reading import Reading, neutral, reading
+from intone.server.emotion.turns import SARCASM, TURNS
 
+MOST_CHARACTERS = 2000
 LEAST = 0.3  # a sum of signs below this is noise
 _LATER_CLAUSE = 0.4  # what a clause keeps when "but" follows it
 _CONCEDED = 0.4
@@ -25,10 +27,11 @@ _EXCLAIMED = (1.0, 1.15, 1.25, 1.35)  # by the number of exclamation marks
 _TRAILED = 1.15  # sadness that trails off
 _DENIED_JOY = 0.8  # "not happy" is sad, though less than "sad"
 _SHARPEST = 1.6  # of all scales together
-_REACH = 4  # tokens after a scale or a negation that it still bears on
-_SHORT_SENTENCE = 5  # tokens; with "?!" at its end it is a cry of surprise
-_CRY = 0.5
-_MOCKERY = 0.6
+_DENIABLE = 3  # tokens of an entry at most; a longer phrase has its own "not" in it, or takes none
+_PHRASE = 3  # tokens from which words of anger are a reproach, which a question does not weaken
+_REACH = {Kind.WORD: 4, Kind.IDEOGRAPH: 6}  # tokens after a scale or a negation that it still bears on
+_CRY = 0.5  # a sentence without anger that ends in "?!"
+_MOCKERY, _MOCKED = 0.6, 0.5
 _QUOTED = 4  # entries that an explanation names
 
 
@@ -74,19 +77,24 @@ class Lexicon:
     """The analyzer; immutable once built, and safe to share between threads."""
 
     def __init__(self) -> None:
-        languages = (lexicon_en, lexicon_zh)
-        table = merged(languages) | feelings(FACES, Role.RHETORICAL)
-        traditional = str.maketrans(lexicon_zh.TRADITIONAL, lexicon_zh.SIMPLIFIED)
-        self._table: Table[Entry] = Table(table, traditional)
+        table = entries(lexicon_en, words_en) | entries(lexicon_zh, words_zh) | feelings(FACES, Role.RHETORICAL)
+        self._table: Table[Entry] = Table(table, str.maketrans(words_zh.TRADITIONAL, words_zh.SIMPLIFIED))
         self._alone = {
             tuple(token.key for token in self._table.tokens(name)): entry
-            for language in languages
+            for language in (words_en, words_zh)
             for name, entry in feelings(language.ALONE, Role.RHETORICAL).items()
         }
-        self._mockery = re.compile("|".join(cue for language in languages for cue in language.SARCASM), re.IGNORECASE)
+        self._turns = [
+            (re.compile(turn), emotion, strength)
+            for emotion, columns in TURNS.items()
+            for strength, turns in columns.items()
+            for turn in turns
+        ]
+        self._mockery = re.compile("|".join(SARCASM))
 
     def read(self, text: str) -> Reading:
-        """The emotion of `text`; neutral where nothing in it shows one. Time grows with the length of the text."""
+        """The emotion of `text`, of its first `MOST_CHARACTERS`; neutral where nothing in it shows one."""
+        text = text[:MOST_CHARACTERS]
         tokens = self._table.tokens(text)
         signs: list[_Sign] = []
         sentence = _Sentence()
@@ -107,7 +115,10 @@ class Lexicon:
             sentence.words += [token.key for token in tokens[position:end] if token.kind in _WORDS]
             position = end
         signs += self._end(sentence, None)
-        return _sum(self._mocked(text, signs))
+        lower = self._table.plain(text).lower()
+        turns = ((emotion, strength) for turn, emotion, strength in self._turns if turn.search(lower))
+        signs += [_Sign(emotion, strength, "a turn of phrase", firm=True) for emotion, strength in turns]
+        return _sum(self._mocked(lower, signs))
 
     def _end(self, sentence: _Sentence, last: Token | None) -> list[_Sign]:
         """The signs of a sentence that ends in the mark `last`, or in nothing."""
@@ -129,16 +140,17 @@ class Lexicon:
         alone = self._alone.get(tuple(sentence.words))
         if alone is not None and not sentence.signs:
             return [_Sign(alone.emotion, alone.value, alone.name, firm=True)]
-        if both and len(sentence.words) <= _SHORT_SENTENCE:
+        if both and all(sign.emotion != "angry" for sign in sentence.signs):
             return [_Sign("surprised", _CRY, "?!", firm=True)]
         return []
 
     def _mocked(self, text: str, signs: list[_Sign]) -> list[_Sign]:
-        """The signs as they are meant: praise beside a cue of sarcasm is anger."""
+        """The signs as they are meant: praise beside a cue of sarcasm is anger, and the rest of it too in part."""
         if self._mockery.search(text) is None:
             return signs
-        kept = [sign for sign in signs if sign.emotion != "happy"]
-        return [*kept, _Sign("angry", _MOCKERY, "sarcasm")]
+        for sign in signs:
+            sign.strength *= 1.0 if sign.emotion == "angry" else 0.0 if sign.emotion == "happy" else _MOCKED
+        return [*signs, _Sign("angry", _MOCKERY, "sarcasm")]
 
 
 _JOINTS = ("of", "the", "and")
@@ -147,16 +159,16 @@ _WORDS = (Kind.WORD, Kind.IDEOGRAPH, Kind.DIGITS)
 
 def _take(sentence: _Sentence, entry: Entry, tokens: list[Token], start: int, end: int) -> None:
     """Let an entry that stands at `tokens` `start` to `end` act on the sentence."""
-    role = entry.role
+    role, reach = entry.role, end + _REACH.get(tokens[start].kind, 0)
     if role in (Role.FEELING, Role.RHETORICAL):
         sentence.signs += _signs(sentence, entry, tokens, start, end)
     elif role is Role.SCALE:
         before = sentence.scale if start < sentence.scale_until else 1.0
-        sentence.scale, sentence.scale_until = min(before * entry.value, _SHARPEST), end + _REACH
+        sentence.scale, sentence.scale_until = min(before * entry.value, _SHARPEST), reach
     elif role is Role.SCALE_AFTER:
         sentence.sharpen_last(entry.value)
     elif role is Role.NEGATION:
-        sentence.denied_until = end + _REACH
+        sentence.denied_until = reach
     elif role is Role.CONTRAST:
         sentence.fade()
         sentence.end_clause()
@@ -175,13 +187,14 @@ def _signs(sentence: _Sentence, entry: Entry, tokens: list[Token], start: int, e
     strength *= (_CAPITALS if token.capitals else 1.0) * (_STRETCHED if token.stretched else 1.0)
     if entry.role is Role.RHETORICAL:
         return [_Sign(emotion, strength, name, firm=True)]
-    if start < sentence.denied_until:
+    if start < sentence.denied_until and end - start <= _DENIABLE:
         if emotion != "happy":
             return []
         emotion, strength, name = "sad", strength * _DENIED_JOY, f"not {name}"
+    firm = emotion == "angry" and end - start >= _PHRASE
     strength *= (_CONCEDED if sentence.conceded else 1.0) * (_SUPPOSED if sentence.supposed else 1.0)
     strength *= _NAMED if end == start + 1 and _in_a_name(tokens, start) else 1.0
-    return [_Sign(emotion, strength, name)]
+    return [_Sign(emotion, strength, name, firm)]
 
 
 def _in_a_name(tokens: list[Token], start: int) -> bool:

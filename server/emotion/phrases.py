@@ -69,18 +69,22 @@ class Table(Generic[T]):
         characters: replaced before a text is read, as in `str.translate`.
     """
 
-    def __init__(self, entries: Mapping[str, T], characters: Mapping[int, str] | None = None) -> None:
-        self._characters = {**_NO_MARKS, **(characters or {})}
+    def __init__(self, entries: Mapping[str, T], characters: Mapping[int, int | str | None] | None = None) -> None:
+        self._characters: dict[int, int | str | None] = {**_NO_MARKS, **(characters or {})}
         self._root: dict[str, Any] = {}
         self._words: set[str] = set()
         for entry, value in entries.items():
             for form in inflections(entry):
                 self._add(form, value)
 
+    def plain(self, text: str) -> str:
+        """`text` with the characters that tables are written in."""
+        return text.translate(self._characters)
+
     def tokens(self, text: str) -> list[Token]:
         """The tokens of `text`; what is none of the kinds is passed over."""
         found = []
-        for match in _TOKEN.finditer(text.translate(self._characters)):
+        for match in _TOKEN.finditer(self.plain(text)):
             kind, piece = _KINDS[match.lastgroup or ""], match.group()
             if kind is Kind.WORD:
                 found.append(self._word(piece))
@@ -110,7 +114,7 @@ class Table(Generic[T]):
 
     def _add(self, form: str, value: T) -> None:
         node = self._root
-        for match in _TOKEN.finditer(form.translate(self._characters)):
+        for match in _TOKEN.finditer(self.plain(form)):
             key = match.group().lower() if match.lastgroup == Kind.WORD.value else match.group()
             self._words.add(key)
             node = node.setdefault(key, {})

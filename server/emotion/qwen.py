@@ -57,6 +57,7 @@ class QwenEmotion:
             CheckpointError: `transformers` is missing, or the folder is not a model with a tokenizer.
         """
         try:  # optional, and a second to import
+            from safetensors import SafetensorError
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError as error:
             raise CheckpointError(NAME, "needs transformers: pip install 'intone[qwen]'") from error
@@ -68,7 +69,7 @@ class QwenEmotion:
             model, about = AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, dtype="float32", output_loading_info=True
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(NAME, f"cannot load {folder}: {error}") from error
         wrong = sorted(
             str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in about[kind]
@@ -104,7 +105,8 @@ class QwenEmotion:
         inputs = self._tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
         # The folder's sampling settings have no meaning for a greedy answer.
         written = self._model.generate(
-            **inputs,
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
             max_new_tokens=MOST_NEW_TOKENS,
             do_sample=False,
             temperature=None,
