@@ -60,24 +60,24 @@ class Talk:
                 raise CallerError("voice", f"there is no voice named {name!r}", Fault.NOT_FOUND)
             return self._voice
 
-        given: dict[str, Any] = dict(
-            workers=self.workers,  # type: ignore[arg-type]
-            router=Router(),
-            find_voice=find_voice,
-            segmenter=Segmenter,
-            normalize=self._normalize,
-            draw_seed=lambda: 7,
-            clock=self._clock,
-            max_open_utterances=4,
-            max_utterance_characters=2000,
-            wait_ms=WAIT_MS,
-            chunk_ms=100,
-            readers=EmotionReaders("none", None, _unread),
-            forecast=Forecast(),
-            cover=CoverSettings(),
-            has_fillers=True,
-            pause_scale=0.0,  # texts are read from the audio
-        )
+        given: dict[str, Any] = {
+            "workers": self.workers,  # type: ignore[arg-type]
+            "router": Router(),
+            "find_voice": find_voice,
+            "segmenter": Segmenter,
+            "normalize": self._normalize,
+            "draw_seed": lambda: 7,
+            "clock": self._clock,
+            "max_open_utterances": 4,
+            "max_utterance_characters": 2000,
+            "wait_ms": WAIT_MS,
+            "chunk_ms": 100,
+            "readers": EmotionReaders("none", None, _unread),
+            "forecast": Forecast(),
+            "cover": CoverSettings(),
+            "has_fillers": True,
+            "pause_scale": 0.0,  # texts are read from the audio
+        }
         return Services(**{**given, **self._changed_services})
 
     async def _read(self) -> None:
