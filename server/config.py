@@ -81,7 +81,7 @@ class Config:
         60, "how long speech waits for the Qwen emotion model before the lexicon decides", low=0, high=10_000
     )
     busy_ms: int = _setting(
-        3000, "pass over an engine whose first sound would take longer; 0 never does", low=0, high=60_000
+        3000, "pass over an engine that is busy, if its first sound would take longer; 0 never", low=0, high=60_000
     )
     fillers: bool = _setting(True, "render interjections for every voice, to cover long waits")
     match_loudness: bool = _setting(True, "make every engine as loud as that of plain talk, voice by voice")

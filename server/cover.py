@@ -10,16 +10,19 @@ from intone.server.domain import Filler, Samples
 from intone.server.sending import Sender
 from intone.server.services import CoverSettings
 
-LEAD_MS = 200.0
+LEAD_MS = 120.0
 """How far a filler runs ahead of the listener: what was sent cannot be taken back when speech is ready."""
 
-PIECE_MS = 40.0
-NEAR_MS = 150.0
+PIECE_MS = 20.0
+NEAR_MS = 100.0
 """A cut this near is waited for; with none in reach the sound is faded out where it is."""
 
-FADE_MS = 80.0
+FADE_MS = 60.0
 SOFTEN_MS = 10.0
 """Fade at a cut, where there is next to no sound."""
+
+LOOK_S = 0.02
+"""How often a wait is looked at again."""
 
 REST_MS = 300.0
 """From the end of earlier speech, or of a filler, to the next filler."""
@@ -40,7 +43,9 @@ class Cover:
         self._filler: Filler | None = None
         self._samples: Samples = np.zeros(0, np.float32)
         self._sent = 0  # samples of the filler that were sent
-        self._heard_s: list[tuple[float, float]] = [(-np.inf, sender.quiet_from_s)]  # when something sounds
+        self._heard_s: list[tuple[float, float]] = [
+            (-np.inf, -np.inf)
+        ]  # when something sounds: first of all, earlier speech
         self.over = False
         self.played = 0
 
@@ -53,13 +58,10 @@ class Cover:
         """
         expected_s = None if expected_ms is None else waiting_since_s + expected_ms / 1000
         while self.played < self._settings.most:
-            quiet_s = self._sender.quiet_from_s
-            due_s = max(waiting_since_s, quiet_s) + self._settings.threshold_ms / 1000
-            if expected_s is not None and expected_s > due_s:
-                due_s = quiet_s + (REST_MS / 1000 if quiet_s > waiting_since_s else 0.0)
-            await asyncio.sleep(max(0.0, due_s - self._clock()))
-            if self.over:
-                return
+            while (due_s := self._due_s(waiting_since_s, expected_s)) > self._clock() + 1e-6:
+                await asyncio.sleep(min(due_s - self._clock(), LOOK_S))
+                if self.over:
+                    return
             left_ms = 0.0 if expected_s is None else max(0.0, 1000 * (expected_s - self._clock()))
             chosen = self._choose(left_ms)
             if chosen is None:
@@ -68,12 +70,20 @@ class Cover:
             if self.over:
                 return
 
+    def _due_s(self, waiting_since_s: float, expected_s: float | None) -> float:
+        """When the next filler is due, as things are now: earlier speech may be interrupted while it is waited for."""
+        quiet_s = self._sender.quiet_from_s
+        due_s = max(waiting_since_s, quiet_s) + self._settings.threshold_ms / 1000
+        if expected_s is not None and expected_s > due_s:
+            due_s = quiet_s + (REST_MS / 1000 if quiet_s > waiting_since_s else 0.0)
+        return due_s
+
     async def _play(self, filler: Filler, gain: float) -> None:
         resampler = Resampler(filler.sample_rate_hz, self._sender.rate_hz)
         self._filler, self._sent = filler, 0
         self._samples = resampler.push(filler.samples, last=True) * np.float32(gain)
         self.played += 1
-        begun_s = max(self._clock(), self._sender.quiet_from_s)
+        begun_s = self._settle_earlier()
         self._heard_s.append((begun_s, begun_s))
         step = max(1, self._at(PIECE_MS))
         while not self.over and self._sent < len(self._samples):
@@ -82,18 +92,21 @@ class Cover:
                 self._send(self._samples[self._sent : self._sent + step])
 
     def end(self) -> None:
-        """Speech is ready: stop at a good place, rest, and never play again. What was heard meanwhile is settled."""
+        """Speech is ready, or will not come: stop at a good place and never play again."""
         if self.over:
             return
         self.over = True
         if self._filler is None:
-            return
-        if self._sent < len(self._samples):
+            self._settle_earlier()
+        elif self._sent < len(self._samples):
             self._stop(self._filler)
-        silent_ms = 1000 * (self._clock() - self._sender.quiet_from_s)
-        rest_ms = self._settings.gap_ms - max(0.0, silent_ms)
-        if rest_ms > 0:
-            self._sender.silence(rest_ms)
+
+    def _settle_earlier(self) -> float:
+        """Earlier speech is heard up to here; gives when something new can be."""
+        quiet_s = self._sender.quiet_from_s
+        if len(self._heard_s) == 1:
+            self._heard_s[0] = (-np.inf, quiet_s)
+        return max(self._clock(), quiet_s)
 
     def _stop(self, filler: Filler) -> None:
         """Send the rest of the filler up to where it may be stopped."""

@@ -10,11 +10,25 @@ from intone.server.events import EmotionSource, Feeling, RouteReason, WarningCod
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A loaded engine as the router sees it. `expected_ms`: to its first sound, at its present load, if known."""
+    """A loaded engine as the router sees it.
+
+    Attributes:
+        failing: it failed lately; it is tried only if nobody else is left.
+        load: units that it speaks or has queued.
+        expected_ms: to its first sound with those, if known.
+        ruled_out: it could not speak this very unit, and is not to be chosen again.
+    """
 
     info: EngineInfo
     failing: bool = False
+    load: int = 0
     expected_ms: float | None = None
+    ruled_out: bool = False
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not (self.failing or self.ruled_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +49,8 @@ class Router:
         default_engine: who speaks plain talk: an engine's name, or "auto" for a trained VoxCPM, else the starter voice.
         emotion_threshold: intensity from which an emotion is strong and goes to IndexTTS.
         emotion_engines: who speaks an emotion, by its name or "neutral", strong or not.
-        busy_ms: an engine whose first sound is expected later than this is passed over for one that takes less than
-            half of it; 0 never does that.
+        busy_ms: an engine with other things to speak, whose first sound is expected later than this, is passed over
+            for one that takes less than half of it; 0 never does that.
     """
 
     default_engine: str = "auto"
@@ -61,10 +75,10 @@ class Router:
             language: BCP 47 code of its text, "en" or "zh".
 
         Raises:
-            EngineError: no engine is loaded.
+            EngineError: no engine is loaded, or none is left.
         """
-        if not loaded:
-            raise EngineError("router", "no engine is loaded")
+        if all(candidate.ruled_out for candidate in loaded):
+            raise EngineError("router", "no engine is left to speak" if loaded else "no engine is loaded")
         wanted, reason, explanation = self._wanted(loaded, feeling, preference)
         chosen, reason, explanation = self._available(loaded, wanted, reason, explanation)
         chosen, reason, explanation = self._prompt(loaded, chosen, reason, explanation)
@@ -95,10 +109,11 @@ class Router:
         self, loaded: Sequence[Candidate], wanted: str, reason: RouteReason, explanation: str
     ) -> tuple[str, RouteReason, str]:
         found = _find(loaded, wanted)
-        if found and not found.failing:
+        if found and found.sound:
             return wanted, reason, explanation
         # A failing engine is still better than none: it is tried again.
-        sound = [candidate for candidate in loaded if not candidate.failing] or list(loaded)
+        left = [candidate for candidate in loaded if not candidate.ruled_out]
+        sound = [candidate for candidate in left if candidate.sound] or left
         plain = self.plain(sound)
         substitute = plain if _find(sound, plain) else sound[0].info.name
         if substitute == wanted:
@@ -111,10 +126,12 @@ class Router:
         self, loaded: Sequence[Candidate], chosen: str, reason: RouteReason, explanation: str
     ) -> tuple[str, RouteReason, str]:
         """Somebody else where the one that was chosen would keep the listener waiting."""
-        expected_ms = _expected_ms(loaded, chosen)
+        found = _find(loaded, chosen)
+        assert found is not None
+        expected_ms = found.expected_ms if found.load else None
         if reason is RouteReason.PREFERENCE or not self.busy_ms or expected_ms is None or expected_ms <= self.busy_ms:
             return chosen, reason, explanation
-        others = [one for one in loaded if not one.failing and one.expected_ms is not None]
+        others = [one for one in loaded if one.sound and one.expected_ms is not None]
         quickest = min(others, key=lambda one: one.expected_ms or 0.0, default=None)
         if quickest is None or (quickest.expected_ms or 0.0) > expected_ms / 2:
             return chosen, reason, explanation
@@ -129,7 +146,7 @@ class Router:
             return chosen, reason, explanation
         for candidate in loaded:
             info = candidate.info
-            if language in info.languages and info.trained and not candidate.failing:
+            if language in info.languages and info.trained and candidate.sound:
                 return info.name, RouteReason.LANGUAGE, f"{chosen} does not speak {language!r}: {info.name} does"
         return chosen, reason, explanation
 
@@ -147,11 +164,6 @@ def _shortcomings(info: EngineInfo, feeling: Feeling) -> list[tuple[WarningCode,
 
 def _find(loaded: Sequence[Candidate], name: str) -> Candidate | None:
     return next((candidate for candidate in loaded if candidate.info.name == name), None)
-
-
-def _expected_ms(loaded: Sequence[Candidate], name: str) -> float | None:
-    found = _find(loaded, name)
-    return None if found is None else found.expected_ms
 
 
 def _info(loaded: Sequence[Candidate], name: str) -> EngineInfo:

@@ -16,14 +16,14 @@ class Sender:
 
     def __init__(self, stage: Stage, utterance: Utterance) -> None:
         self.rate_hz = stage.settings.sample_rate_hz
-        self._outbox, self._utterance, self._clock = stage.outbox, utterance, stage.services.clock
+        self._outbox, self._playback = stage.outbox, stage.playback
+        self._utterance, self._clock = utterance, stage.services.clock
         self._encoder = Encoder(stage.settings.encoding)
         self._most_samples = max(1, round(self.rate_hz * stage.services.chunk_ms / 1000))
         self._sequence = 0
         self._offset_samples = 0
         self._trailing_samples = 0  # of silence at the end of the speech so far
-        waiting_ms = stage.playback.lead_ms + stage.outbox.queued_ms  # of earlier utterances
-        self._quiet_from_s = self._clock() + waiting_ms / 1000
+        self._quiet_from_s = self._clock()
 
     @property
     def trailing_silence_ms(self) -> float:
@@ -32,7 +32,11 @@ class Sender:
 
     @property
     def quiet_from_s(self) -> float:
-        """When the listener will have heard everything, if playback goes on in real time."""
+        """When the listener will have heard everything, or has, if playback goes on in real time."""
+        if self._sequence == 0:  # earlier utterances are being heard, unless they are interrupted
+            now_s = self._clock()
+            unheard_s = (self._playback.lead_ms + self._outbox.queued_ms) / 1000
+            self._quiet_from_s = now_s + unheard_s if unheard_s > 1e-6 else min(self._quiet_from_s, now_s)
         return self._quiet_from_s
 
     async def speech(self, pcm: Samples, unit: Unit, engine: str, stage_ms: Mapping[str, float]) -> None:
@@ -80,10 +84,10 @@ class Sender:
             stage_ms=stage_ms or {},
             filler=words,
         )
+        self._quiet_from_s = max(self._clock(), self.quiet_from_s) + duration_ms / 1000
         self._outbox.put(self._utterance.id, chunk)
         self._sequence += 1
         self._offset_samples += len(piece)
-        self._quiet_from_s = max(self._clock(), self._quiet_from_s) + duration_ms / 1000
         self._count_trailing(piece)
 
     def _count_trailing(self, piece: Samples) -> None:

@@ -28,7 +28,7 @@ class CoverSettings:
 
     threshold_ms: float = 400.0
     least_ms: float = 150.0
-    gap_ms: float = 120.0
+    gap_ms: float = 80.0
     most: int = 2
 
 

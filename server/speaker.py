@@ -89,8 +89,6 @@ class Speaker:
         while True:
             try:
                 route = self._choose(unit, feeling, tried)
-                if route.engine in tried:
-                    raise EngineError(route.engine, "no other engine is left to speak")
                 tried.add(route.engine)
                 await self._voicing.voice(unit, spoken, feeling.emotion, route.engine)
                 return
@@ -128,7 +126,8 @@ class Speaker:
         for code, words in route.warnings:
             self._warn(code, words)
         if feeling.approximate:
-            self._warn(WarningCode.EMOTION_APPROXIMATED, feeling.explanation)
+            words = f"no model reads descriptions here, keywords decided ({feeling.explanation})"
+            self._warn(WarningCode.EMOTION_APPROXIMATED, words)
         self._check_speed(route.engine)
         if language not in self._info(route.engine).languages:
             words = f"{route.engine} does not speak {language!r}: it leaves out what it cannot read"
@@ -139,7 +138,7 @@ class Speaker:
     def _candidate(self, worker: Worker, tried: set[str]) -> Candidate:
         name = worker.info.name
         expected_ms = self._stage.services.forecast.ttfa_ms(name, TYPICAL_CHARACTERS, worker.load)
-        return Candidate(worker.info, worker.failing or name in tried, expected_ms)
+        return Candidate(worker.info, worker.failing, worker.load, expected_ms, ruled_out=name in tried)
 
     def _announce(self, unit: Unit, route: Route, feeling: Feeling) -> None:
         utterance, before = self._utterance, self._route

@@ -34,6 +34,7 @@ class Voicing:
         self._rest_ms = 0.0  # due before the next unit
         self._said: dict[int, list[str]] = {}  # fillers by unit
         self._job: Job | None = None
+        self._cover: Cover | None = None
 
     async def voice(self, unit: Unit, spoken: str, emotion: Emotion, engine: str) -> None:
         """Have an engine speak `spoken`, the normalized text of `unit`.
@@ -55,7 +56,7 @@ class Voicing:
         expected_ms = self._expected_ms(worker, spoken)
         load, submitted_s = worker.load, services.clock()
         job = self._job = worker.submit(request)
-        cover = Cover(services.cover, self._sender, partial(self._filler, unit, emotion), services.clock)
+        cover = self._cover = Cover(services.cover, self._sender, partial(self._filler, unit, emotion), services.clock)
         waiting = asyncio.create_task(self._wait(cover, expected_ms), name="cover")
         try:
             async for pcm, stage_ms in self._pieces(job, worker, unit):
@@ -76,9 +77,10 @@ class Voicing:
         self._rest_ms = pause_ms(unit.words) * services.pause_scale
 
     def stop(self) -> None:
-        """Have the engine stop now, not when the task that speaks comes to know of it."""
-        if self._job is not None:
+        """Have engine and filler stop now, not when the tasks that run them come to know of it."""
+        if self._job is not None and self._cover is not None:
             self._job.cancel()
+            self._cover.over = True
 
     def _expected_ms(self, worker: Worker, spoken: str) -> float | None:
         account = self._utterance.account
@@ -102,7 +104,7 @@ class Voicing:
     def _filler(self, unit: Unit, emotion: Emotion, wait_ms: float) -> tuple[Filler, float] | None:
         """A filler for a wait, with its gain."""
         stage, voice = self._stage, self._utterance.voice
-        said = self._said.setdefault(unit.index, [])
+        said = self._said.get(unit.index, [])
         if len(said) == stage.services.cover.most:  # an engine failed after them
             return None
         filler = stage.chooser.choose(voice.fillers, emotion.label, language_of(unit.words), wait_ms)
@@ -113,7 +115,7 @@ class Voicing:
             return None
         if filler.text in said:
             return None
-        said.append(filler.text)
+        self._said[unit.index] = [*said, filler.text]
         self._utterance.account.fillers += 1
         worker = stage.services.workers.get(filler.engine)
         return filler, 1.0 if worker is None else self._gain(worker)
@@ -124,9 +126,11 @@ class Voicing:
         cover.end()
         if account.covered_ms is None and account.ready_s is not None:
             account.covered_ms = cover.covered_ms(account.ready_s, now_s)
-        if not cover.played:
-            silent_ms = max(0.0, 1000 * (now_s - self._sender.quiet_from_s))
-            self._sender.silence(max(0.0, self._rest_ms - self._sender.trailing_silence_ms - silent_ms))
+        rest_ms = self._rest_ms - self._sender.trailing_silence_ms
+        if unit.index in self._said:  # fillers
+            rest_ms = self._stage.services.cover.gap_ms
+        silent_ms = max(0.0, 1000 * (now_s - self._sender.quiet_from_s))
+        self._sender.silence(max(0.0, rest_ms - silent_ms))
         self._utterance.begin_unit(unit)
 
     async def _pieces(self, job: Job, worker: Worker, unit: Unit) -> AsyncIterator[tuple[Samples, Mapping[str, float]]]:

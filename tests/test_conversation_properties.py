@@ -13,12 +13,12 @@ from listener import heard, silence_s
 from talk import Talk
 
 from intone.server import events as e
-from intone.server.cover import REST_MS
+from intone.server.cover import LOOK_S, REST_MS
 from intone.server.domain import Emotion, Filler, Voice
 from intone.server.services import CoverSettings
 
 COVER = CoverSettings()
-ALLOWED_S = max(COVER.threshold_ms, REST_MS) / 1000 + 1e-3
+ALLOWED_S = max(COVER.threshold_ms, REST_MS) / 1000 + LOOK_S
 ANGRY = Emotion((0, 1.0, 0, 0, 0, 0, 0, 0), 1.0)
 SENTENCES = (
     "Good morning.",

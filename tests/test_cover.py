@@ -57,7 +57,7 @@ def report(talk):
 
 def test_an_expected_wait_is_covered_at_once(run_virtual):
     talk = run_virtual(one_turn(2.0, expected_ms=2000))
-    assert kinds(talk) == ["filler", "silence", "speech"] or kinds(talk) == ["filler", "speech"]
+    assert kinds(talk) == ["filler", "speech"]  # they were over half a second ago: no pause more
     assert talk.when(e.Audio) <= 0.010
     assert talk.voiced("u") == "Good morning."  # speech is untouched
     said = report(talk)
@@ -89,14 +89,16 @@ def test_the_policy_turns_fillers_off(run_virtual):
 def test_a_filler_gives_way_to_speech(run_virtual):
     """It stops at the cut that is near, or fades where none is; then comes the gap, then speech, all at once."""
     voice = Voice("default", fillers=(filler("Well…", 2000, (300,)),))
-    talk = run_virtual(one_turn(0.05, expected_ms=2000, voice=voice))
+    talk = run_virtual(
+        one_turn(0.05, expected_ms=2000, voice=Voice("default", fillers=(filler("Well…", 2000, (220,)),)))
+    )
     assert kinds(talk) == ["filler", "silence", "speech"]
-    assert report(talk).filler_ms == pytest.approx(300, abs=1), "the cut at 300 ms is in reach"
+    assert report(talk).filler_ms == pytest.approx(220, abs=1), "the cut at 220 ms is in reach"
     assert report(talk).ttfa_ms == pytest.approx(50, abs=1)
     assert report(talk).pause_ms == pytest.approx(SETTINGS.gap_ms, abs=1)
     talk = run_virtual(one_turn(0.4, expected_ms=2000, voice=voice))
     sent_ms = 400 + LEAD_MS
-    assert sent_ms <= report(talk).filler_ms <= sent_ms + 40 + FADE_MS, "no cut is near: it fades out"
+    assert sent_ms <= report(talk).filler_ms <= sent_ms + 20 + FADE_MS, "no cut is near: it fades out"
     tail = np.frombuffer(talk.of(e.Audio)[kinds_index(talk, "silence") - 1].data, np.float32)
     assert abs(tail[-1]) < 1e-6 and np.abs(np.diff(tail)).max() < 0.01
 

@@ -104,21 +104,31 @@ def test_the_policy_may_name_an_engine_for_an_emotion() -> None:
 
 
 @pytest.mark.parametrize(
-    ("indextts_ms", "voxcpm_ms", "preference", "engine", "reason"),
+    ("load", "indextts_ms", "voxcpm_ms", "preference", "engine", "reason"),
     [
-        (2900.0, 100.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
-        (3100.0, 100.0, AUTO, "voxcpm", RouteReason.BUSY),
-        (3100.0, 2000.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
-        (3100.0, None, AUTO, "indextts", RouteReason.STRONG_EMOTION),
-        (None, 100.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
-        (3100.0, 100.0, Preference.INDEXTTS, "indextts", RouteReason.PREFERENCE),
+        (2, 2900.0, 100.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
+        (2, 3100.0, 100.0, AUTO, "voxcpm", RouteReason.BUSY),
+        (0, 3100.0, 100.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),  # slow, not busy
+        (2, 3100.0, 2000.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
+        (2, 3100.0, None, AUTO, "indextts", RouteReason.STRONG_EMOTION),
+        (2, None, 100.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
+        (2, 3100.0, 100.0, Preference.INDEXTTS, "indextts", RouteReason.PREFERENCE),
     ],
 )
-def test_an_engine_that_would_keep_the_listener_waiting_is_passed_over(  # type: ignore[no-untyped-def]
-    indextts_ms, voxcpm_ms, preference, engine, reason
+def test_a_busy_engine_is_passed_over_where_another_is_quick(  # type: ignore[no-untyped-def]
+    load, indextts_ms, voxcpm_ms, preference, engine, reason
 ) -> None:
-    loaded = [Candidate(VOXCPM, expected_ms=voxcpm_ms), Candidate(INDEXTTS, expected_ms=indextts_ms)]
+    loaded = [Candidate(VOXCPM, expected_ms=voxcpm_ms), Candidate(INDEXTTS, load=load, expected_ms=indextts_ms)]
     route = Router(busy_ms=3000.0).route(loaded, asked(ANGRY), preference, "en")
     assert (route.engine, route.reason) == (engine, reason)
     substituted = WarningCode.ENGINE_SUBSTITUTED in [code for code, _ in route.warnings]
     assert substituted == (reason is RouteReason.BUSY)
+
+
+def test_who_could_not_speak_a_unit_is_not_asked_again() -> None:
+    """Not even where all others fail, too: the next of those is tried."""
+    loaded = [Candidate(VOXCPM, ruled_out=True), Candidate(INDEXTTS, failing=True)]
+    route = Router().route(loaded, Feeling(), AUTO, "en")
+    assert (route.engine, route.reason) == ("indextts", RouteReason.FAILING)
+    with pytest.raises(EngineError, match="no engine is left"):
+        Router().route([Candidate(VOXCPM, ruled_out=True)], Feeling(), AUTO, "en")
