@@ -15,6 +15,7 @@ from intone.client.events import (
     Flushed,
     Interrupted,
     Report,
+    Rerouted,
     Started,
     TextSpan,
     Warning,  # noqa: A004 - the wire calls it so
@@ -38,6 +39,7 @@ __all__ = [
     "Latency",
     "Options",
     "Report",
+    "Rerouted",
     "Samples",
     "Sent",
     "Settings",

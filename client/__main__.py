@@ -9,7 +9,7 @@ from importlib.metadata import version
 import grpc
 from rich.console import Console
 
-from intone.client.commands import bench, info, say, voices
+from intone.client.commands import bench, chat, emotion, info, say, voices
 from intone.client.errors import IntoneCallError
 from intone.client.extras import MissingExtraError
 
@@ -22,6 +22,7 @@ start here:
   intone-server                                     start a server on this machine
   intone say "Hello there." --out hello.wav         speak into a file
   intone say --help                                 emotions, voices, pipes, playing
+  intone chat --picture chat.png                    a conversation with emotions and barge-ins, drawn
 
 exit codes:
   0 done   1 refused or failed   2 wrong use   3 server not reachable   130 interrupted
@@ -46,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"intone {version('intone')}")
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (say, voices, info, bench):
+    for command in (say, chat, voices, emotion, info, bench):
         command.add_command(subcommands)
     return parser
 

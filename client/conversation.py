@@ -9,8 +9,9 @@ import grpc
 
 from intone.client.audio import Format
 from intone.client.call import Call
+from intone.client.decoding import decode
 from intone.client.errors import IntoneCallError
-from intone.client.events import Audio, Done, Event, Flushed, Interrupted, Started, decode
+from intone.client.events import Audio, Done, Event, Flushed, Interrupted, Started
 from intone.client.settings import EmotionLike, Options, emotion_message
 from intone.client.speech import Sent, Trace
 from intone.proto import speech_pb2

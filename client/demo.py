@@ -1,41 +1,45 @@
-"""`python -m intone.client.demo`: a server on this machine, a few sentences, their sound, pictures and measures.
+"""`python -m intone.client.demo`: a server on this machine, a few sentences, a conversation, their pictures.
 
 Needs the server installed beside the client. Starts it as another process, as any user would.
 """
 
 import asyncio
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
+from intone.client.commands.chat import perform, save_heard, tell_turns
 from intone.client.commands.narrator import Narrator
 from intone.client.errors import IntoneCallError
 from intone.client.extras import MissingExtraError
+from intone.client.local_server import LocalServerError, local_server
 from intone.client.picture import draw_timeline
 from intone.client.report import summary
-from intone.client.settings import Options
+from intone.client.script import Script, Turn
+from intone.client.settings import Options, Settings
 from intone.client.speech import Speech
 from intone.client.stream import SpeechClient
-from intone.client.wav import write_wav
-
-_START_S = 180.0
-"""A cold start may build the extension first."""
+from intone.client.timeline import draw_conversation
+from intone.client.wav import wav_header, write_wav
+from intone.proto import emotion_pb2, voice_pb2
 
 _HEALTHY_S = 30.0
-_STOP_S = 20.0
 _POLL_S = 0.1
 _WORD_S = 0.05
 """Pace of the text: twenty words a second, a quick language model."""
 
-_LOG_LINES = 30
-_SERVER = ("--host", "127.0.0.1", "--port", "0", "--voxcpm", "nano", "--indextts", "nano", "--random-weights")
+_ENGINES = ("--voxcpm", "nano", "--indextts", "nano", "--random-weights")
+_SERVER = (*_ENGINES, "--busy-ms", "0", "--no-fillers", "--no-match-loudness")
+"""Strong emotion goes to IndexTTS even where that is slow: a wait is shown, covered by fillers of our own. Noise need
+not be matched in loudness, nor render fillers, while the figures are taken."""
+
+_FILLERS = ("Oh!", "Hmm, well.", "Let me see.")
+"""What covers the wait of the conversation; recorded from the starter voice, as one would record a person."""
 
 _SHORT = Options(max_audio_ms=4000)
 """Untrained weights do not know when to stop."""
@@ -75,8 +79,19 @@ SCENES = (
 )
 
 
-class DemoError(Exception):
-    """The server could not be used; the message says what happened, with the end of its log."""
+CONVERSATION = Script(
+    (
+        Turn("Now a conversation: four turns on one stream."),
+        Turn("I cannot believe it!", emotion="surprised:0.9", options=Options(steps=6, max_audio_ms=1500)),
+        Turn(
+            "This answer is long. It goes on and on, from one clause to the next, and nobody waits for its end.",
+            interrupt_after_ms=1500,
+        ),
+        Turn("All right, I stop."),
+    ),
+    title="Four turns: plain, surprised, interrupted, and what follows at once",
+)
+"""Its second turn waits for the slow engine behind a filler; its third is cut by the listener."""
 
 
 def main() -> int:
@@ -85,65 +100,18 @@ def main() -> int:
     folder = Path("demo")
     try:
         folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="intone-demo-") as scratch, _server(Path(scratch), console) as target:
+        with (
+            tempfile.TemporaryDirectory(prefix="intone-demo-") as scratch,
+            local_server(_SERVER, Path(scratch), console) as target,
+        ):
             asyncio.run(_perform(target, folder, console))
-    except (DemoError, IntoneCallError, MissingExtraError, OSError) as error:
+    except (LocalServerError, IntoneCallError, MissingExtraError, OSError) as error:
         console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130
     console.print(f"\nListen to {folder}/*.wav and look at {folder}/*.png.", style="bold green")
     return 0
-
-
-@contextmanager
-def _server(scratch: Path, console: Console) -> Iterator[str]:
-    """A server on a free port of this machine, as "host:port", that is gone when the context is left.
-
-    Raises:
-        DemoError: it did not start, or ended while it was needed.
-    """
-    log, port_file = scratch / "server.log", scratch / "port"
-    command = [sys.executable, "-m", "intone.server", *_SERVER, "--port-file", str(port_file)]
-    console.print(f"starting the server: intone-server {' '.join(command[3:])}", style="dim", soft_wrap=True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        port = _wait_for_port(process, port_file, log)
-        yield f"127.0.0.1:{port}"
-        if process.poll() is not None:
-            raise DemoError(f"the server ended with code {process.returncode}\n{_tail(log)}")
-    except IntoneCallError as error:
-        raise DemoError(f"{error}\n{_tail(log)}") from error
-    finally:
-        _stop(process, console)
-
-
-def _wait_for_port(process: "subprocess.Popen[bytes]", port_file: Path, log: Path) -> int:
-    deadline_s = time.monotonic() + _START_S
-    while time.monotonic() < deadline_s:
-        if process.poll() is not None:
-            raise DemoError(f"the server did not start (code {process.returncode})\n{_tail(log)}")
-        written = port_file.read_text().strip() if port_file.exists() else ""
-        if written:
-            return int(written)
-        time.sleep(_POLL_S)
-    raise DemoError(f"the server was not ready after {_START_S:.0f} s\n{_tail(log)}")
-
-
-def _stop(process: "subprocess.Popen[bytes]", console: Console) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        console.print("the server did not stop by itself and was killed", style="yellow")
-        process.kill()
-        process.wait()
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(["the end of its log:", *lines[-_LOG_LINES:]])
 
 
 async def _perform(target: str, folder: Path, console: Console) -> None:
@@ -161,19 +129,38 @@ async def _perform(target: str, folder: Path, console: Console) -> None:
             )
             _keep(speech, folder / scene.name)
             Console().print(summary(speech, f"Latency of {scene.name}"))
+        console.print(f"\nrecording fillers: {' '.join(_FILLERS)}", style="dim")
+        await _record_fillers(client)
+        console.print()
+        chat = await perform(client, CONVERSATION, Settings())
+        tell_turns(chat)
+        save_heard(chat, folder / "5-conversation.wav")
+        draw_conversation(chat, folder / "5-conversation.png", title=CONVERSATION.title)
 
 
 async def _wait_for_health(client: SpeechClient) -> None:
     """Wait until the server says SERVING.
 
     Raises:
-        DemoError: it never does.
+        LocalServerError: it never does.
     """
     deadline_s = time.monotonic() + _HEALTHY_S
     while not await client.serving():
         if time.monotonic() > deadline_s:
-            raise DemoError("the server never became healthy")
+            raise LocalServerError("the server never became healthy")
         await asyncio.sleep(_POLL_S)
+
+
+async def _record_fillers(client: SpeechClient) -> None:
+    """Give the voice interjections of its own."""
+    clips = []
+    for words in _FILLERS:
+        audio = (await client.say(words, engine="starter")).chunks
+        data = b"".join(chunk.data for chunk in audio)
+        recording = wav_header(audio[0].format, len(data)) + data
+        surprised = emotion_pb2.EMOTION_LABEL_SURPRISED
+        clips.append(voice_pb2.FillerClip(text=words, emotion=surprised, language="en", audio=recording))
+    await client.voices.add_fillers("default", clips)
 
 
 async def _written(text: str) -> AsyncIterator[str]:

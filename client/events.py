@@ -1,15 +1,11 @@
-"""What the server says in a conversation, as values. Knows the wire messages, nothing of calls."""
+"""What the server says in a conversation, as values. Knows neither wire messages (see `decoding`) nor calls."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-import grpc
-
 from intone.client.audio import Format, Samples
-from intone.client.errors import IntoneCallError, from_status
-from intone.client.settings import wire_name
-from intone.proto import audio_pb2, speech_pb2
+from intone.client.errors import IntoneCallError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +21,10 @@ class Report:
         synthesis_ms: wall time of synthesis.
         stage_ms: the same by stage.
         units: pieces the text was spoken in.
+        covered_ms: of `ttfa_ms`, what the listener did not wait in silence: a filler or earlier speech was playing.
+        predicted_ttfa_ms: what `ttfa_ms` was expected to be when the first unit was routed.
+        pause_ms: length of the pauses.
+        fillers: how many were played.
     """
 
     ttfa_ms: float | None
@@ -36,6 +36,10 @@ class Report:
     synthesis_ms: float
     stage_ms: Mapping[str, float]
     units: int
+    covered_ms: float | None = None
+    predicted_ttfa_ms: float | None = None
+    pause_ms: float = 0.0
+    fillers: int = 0
 
 
 class TextSpan(NamedTuple):
@@ -54,6 +58,8 @@ class Started:
         route_reason: such as "plain" or "strong_emotion"; `route_explanation` says it in words.
         emotion: eight weights; all zeros is neutral.
         format: of all audio of the stream.
+        emotion_source: "none", "utterance", "stream", "tag" or "text"; `emotion_explanation` says what decided.
+        emotion_intensity: 0 to 1; what the server compares with its threshold.
     """
 
     received_s: float
@@ -65,6 +71,25 @@ class Started:
     format: Format
     voice: str
     seed: int
+    emotion_source: str = "none"
+    emotion_explanation: str = ""
+    emotion_intensity: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rerouted:
+    """From `text_span` on, another engine speaks or another emotion is voiced. Fields as in `Started`."""
+
+    received_s: float
+    utterance_id: str
+    engine: str
+    route_reason: str
+    route_explanation: str
+    emotion: tuple[float, ...]
+    emotion_source: str
+    emotion_explanation: str
+    emotion_intensity: float
+    text_span: TextSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +101,9 @@ class Audio:
         offset_samples: position of the first sample in the utterance.
         kind: "speech", "filler" or "silence".
         data: the bytes as received, in `format`.
-        text_span: which part of the text it belongs to; None for a filler.
+        text_span: which part of the text it belongs to; None for a filler and a pause.
         stage_ms: wall milliseconds spent on it by stage.
+        filler: what a filler says, such as "Hmm"; empty for speech and silence.
     """
 
     received_s: float
@@ -90,6 +116,7 @@ class Audio:
     text_span: TextSpan | None
     stage_ms: Mapping[str, float]
     format: Format
+    filler: str = ""
 
     @property
     def samples(self) -> Samples:
@@ -157,7 +184,7 @@ class Error:
     error: IntoneCallError
 
 
-Event = Started | Audio | Flushed | Interrupted | Done | Warning | Error
+Event = Started | Rerouted | Audio | Flushed | Interrupted | Done | Warning | Error
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -182,90 +209,3 @@ def report_to_json(report: Report) -> dict[str, Any]:
     """A report as JSON values."""
     values = {item.name: getattr(report, item.name) for item in fields(report)}
     return values | {"stage_ms": dict(report.stage_ms)}
-
-
-def decode(response: speech_pb2.StreamSynthesizeResponse, received_s: float, known: Format | None) -> Event | None:
-    """The event in a message; None for one that only a newer server knows.
-
-    Args:
-        known: what the audio of this stream is, from its first `Started`.
-
-    Raises:
-        IntoneCallError: audio before any `Started`: the server breaks the contract.
-    """
-    match response.WhichOneof("response"):
-        case "started":
-            return _started(response.started, received_s)
-        case "audio":
-            return _audio(response.audio, received_s, known)
-        case "flushed":
-            return Flushed(received_s, response.flushed.flush_id)
-        case "interrupted":
-            cut = response.interrupted
-            texts = (cut.heard_text, cut.unheard_text)
-            return Interrupted(received_s, cut.utterance_id, *texts, cut.heard_ms, _report(cut.report))
-        case "done":
-            return _done(response.done, received_s)
-        case "warning":
-            warning: Any = response.warning  # mypy takes its type for the builtin of that name
-            code = wire_name(speech_pb2.WarningCode, "WARNING_CODE_", warning.code)
-            return Warning(received_s, code, warning.message, warning.utterance_id)
-        case "error":
-            return Error(received_s, response.error.utterance_id, from_status(response.error.status))
-    return None
-
-
-def _started(started: speech_pb2.Started, received_s: float) -> Started:
-    encoding = wire_name(audio_pb2.AudioEncoding, "AUDIO_ENCODING_", started.format.encoding)
-    return Started(
-        received_s,
-        started.utterance_id,
-        started.engine,
-        wire_name(speech_pb2.RouteReason, "ROUTE_REASON_", started.route_reason),
-        started.route_explanation,
-        tuple(started.emotion.weights),
-        Format("pcm_s16le" if encoding == "unspecified" else encoding, started.format.sample_rate_hz),
-        started.voice,
-        started.seed,
-    )
-
-
-def _audio(chunk: speech_pb2.AudioChunk, received_s: float, known: Format | None) -> Audio:
-    if known is None:
-        raise IntoneCallError(grpc.StatusCode.INTERNAL, "the server sent audio before it said what the audio is")
-    return Audio(
-        received_s,
-        chunk.utterance_id,
-        chunk.sequence,
-        chunk.offset_samples,
-        wire_name(speech_pb2.AudioKind, "AUDIO_KIND_", chunk.kind),
-        chunk.data,
-        chunk.engine,
-        TextSpan(chunk.text_span.start, chunk.text_span.end) if chunk.HasField("text_span") else None,
-        dict(chunk.stage_ms),
-        known,
-    )
-
-
-def _done(done: speech_pb2.Done, received_s: float) -> Done:
-    return Done(
-        received_s,
-        done.utterance_id,
-        wire_name(speech_pb2.DoneReason, "DONE_REASON_", done.reason),
-        from_status(done.error) if done.HasField("error") else None,
-        _report(done.report),
-    )
-
-
-def _report(report: speech_pb2.LatencyReport) -> Report:
-    return Report(
-        report.ttfa_ms if report.HasField("ttfa_ms") else None,
-        report.filler_ttfa_ms if report.HasField("filler_ttfa_ms") else None,
-        report.queue_ms if report.HasField("queue_ms") else None,
-        report.rtf if report.HasField("rtf") else None,
-        report.audio_ms,
-        report.filler_ms,
-        report.synthesis_ms,
-        dict(report.stage_ms),
-        report.units,
-    )

@@ -36,16 +36,27 @@ def latency_table(speech: Speech, title: str = "Latency") -> Table:
     if ours.filler_ttfa_ms is not None:
         server_ms = milliseconds(theirs.filler_ttfa_ms)
         table.add_row("first filler", milliseconds(ours.filler_ttfa_ms), server_ms)
+    _add_wait(table, theirs)
     table.add_row("first chunk", milliseconds(ours.first_chunk_ms), "")
     table.add_row("wait for the engine", "", milliseconds(theirs.queue_ms))
     table.add_row("gap between chunks, mean", milliseconds(ours.gap_avg_ms), "")
     table.add_row("gap between chunks, longest", milliseconds(ours.gap_max_ms), "")
     table.add_row("real-time factor (RTF)", ratio(ours.rtf), ratio(theirs.rtf))
-    server_audio = f"{(theirs.audio_ms + theirs.filler_ms) / 1000:.2f} s" if speech.report else "–"
+    server_audio = f"{(theirs.audio_ms + theirs.filler_ms + theirs.pause_ms) / 1000:.2f} s" if speech.report else "–"
     table.add_row("audio", f"{ours.audio_ms / 1000:.2f} s", server_audio)
     heard = "" if ours.continuous else ", audible"
     table.add_row("holes in playback", f"{ours.underrun_s:.3f} s{heard}", "")
     return table
+
+
+def _add_wait(table: Table, theirs: Report) -> None:
+    """What the server expected the wait to be, and what the listener did not have to wait in silence."""
+    if theirs.predicted_ttfa_ms is not None:
+        table.add_row("first sound, predicted", "", milliseconds(theirs.predicted_ttfa_ms))
+    if theirs.fillers:
+        told = f"{theirs.fillers}, {milliseconds(theirs.filler_ms)}"
+        table.add_row("fillers", "", told)
+        table.add_row("wait covered", "", milliseconds(theirs.covered_ms))
 
 
 def stage_bars(stage_ms: Mapping[str, float]) -> Table:

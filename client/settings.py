@@ -7,6 +7,9 @@ from typing import Any
 
 from intone.proto import audio_pb2, emotion_pb2, speech_pb2
 
+WEIGHT_NAMES = ("happy", "angry", "sad", "afraid", "disgusted", "melancholic", "surprised", "calm")
+"""What the eight weights of an emotion stand for, in their order."""
+
 EMOTION_LABELS = tuple(name.removeprefix("EMOTION_LABEL_").lower() for name in emotion_pb2.EmotionLabel.keys()[1:])
 """Names of emotions."""
 
@@ -117,7 +120,7 @@ class Settings:
         sample_rate_hz: 8000, 16000, 22050, 24000, 32000, 44100 or 48000; 0 means the engine's own rate.
         encoding: one of `audio.ENCODINGS`.
         delivery: "streamed" or "buffered".
-        filler: "auto" or "off"; None leaves it to the server.
+        filler: "auto", "off" or "eager" (also inside an utterance); None leaves it to the server.
         lead_limit_ms: how far the server may run ahead of playback, 200 to 600000.
         normalize: whether numbers, dates and symbols are read out as words.
         options: of utterances that carry none of their own.

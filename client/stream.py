@@ -84,9 +84,21 @@ class SpeechClient:
             IntoneCallError: it cannot be reached or refuses.
         """
         stub = speech_pb2_grpc.SpeechServiceStub(self._open_channel)
+        return await self._ask(stub.GetServerInfo, speech_pb2.GetServerInfoRequest())  # type: ignore[no-any-return]
+
+    async def analyze_emotion(self, text: str) -> speech_pb2.AnalyzeEmotionResponse:
+        """The emotion that the server reads from a text, as it does for an utterance that asks for none.
+
+        Raises:
+            IntoneCallError: it refuses; FAILED_PRECONDITION where it reads no emotions.
+        """
+        stub = speech_pb2_grpc.SpeechServiceStub(self._open_channel)
+        request = speech_pb2.AnalyzeEmotionRequest(text=text)
+        return await self._ask(stub.AnalyzeEmotion, request)  # type: ignore[no-any-return]
+
+    async def _ask(self, method: Callable[..., Any], request: Any) -> Any:
         try:
-            request = speech_pb2.GetServerInfoRequest()
-            return await stub.GetServerInfo(request, metadata=self._metadata, timeout=ANSWER_S)  # type: ignore[no-any-return]
+            return await method(request, metadata=self._metadata, timeout=ANSWER_S)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 

@@ -36,6 +36,11 @@ class Voices:
         """Delete a voice; utterances that already use it finish with it."""
         await self._ask(self._stub.DeleteVoice, voice_pb2.DeleteVoiceRequest(name=name))
 
+    async def add_fillers(self, name: str, clips: Sequence[voice_pb2.FillerClip]) -> voice_pb2.Voice:
+        """Give a voice interjections of its own, in place of those for the same emotion and language."""
+        request = voice_pb2.AddFillersRequest(name=name, clips=clips)
+        return (await self._ask(self._stub.AddFillers, request)).voice  # type: ignore[no-any-return]
+
     async def _ask(self, method: Callable[..., Any], request: Any) -> Any:
         try:
             return await method(request, metadata=self._metadata, timeout=ANSWER_S)

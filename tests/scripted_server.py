@@ -17,7 +17,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from intone.client import IntoneCallError
-from intone.proto import audio_pb2, speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
+from intone.proto import audio_pb2, emotion_pb2, speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
 
 RATE_HZ = 24000
 CHUNK_SAMPLES = 2400
@@ -56,7 +56,9 @@ def started(utterance: str, encoding: int = audio_pb2.AUDIO_ENCODING_PCM_S16LE) 
     )
 
 
-def audio(utterance: str, sequence: int, level: float = 0.5, kind: int = speech_pb2.AUDIO_KIND_SPEECH) -> Response:
+def audio(
+    utterance: str, sequence: int, level: float = 0.5, kind: int = speech_pb2.AUDIO_KIND_SPEECH, filler: str = ""
+) -> Response:
     return Response(
         audio=speech_pb2.AudioChunk(
             utterance_id=utterance,
@@ -65,8 +67,9 @@ def audio(utterance: str, sequence: int, level: float = 0.5, kind: int = speech_
             kind=kind,
             data=np.full(CHUNK_SAMPLES, level * 32767, "<i2").tobytes(),
             engine="starter",
-            text_span=speech_pb2.TextSpan(start=0, end=1),
+            text_span=speech_pb2.TextSpan(start=0, end=1) if kind == speech_pb2.AUDIO_KIND_SPEECH else None,
             stage_ms={"lm": 1.0},
+            filler=filler,
         )
     )
 
@@ -142,9 +145,25 @@ class ScriptedServer(speech_pb2_grpc.SpeechServiceServicer, voice_pb2_grpc.Voice
 
     def GetServerInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
         self._check(context)
-        engine = speech_pb2.EngineInfo(name="starter", model="tones", sample_rate_hz=RATE_HZ, healthy=True)
+        engine = speech_pb2.EngineInfo(
+            name="starter", model="tones", sample_rate_hz=RATE_HZ, healthy=True, predicted_ttfa_ms=45, load=2
+        )
         return speech_pb2.GetServerInfoResponse(
-            version="9.9", engines=[engine], default_voice="default", limits={"max_streams": 3}
+            version="9.9",
+            engines=[engine],
+            default_voice="default",
+            limits={"max_streams": 3},
+            emotion_analyzer="lexicon",
+        )
+
+    def AnalyzeEmotion(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.text == "bad":
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this server reads no emotions")
+        return speech_pb2.AnalyzeEmotionResponse(
+            emotion={"weights": [0.75, *[0.0] * 7]},
+            label=emotion_pb2.EMOTION_LABEL_HAPPY,
+            intensity=0.75,
+            explanation=f"{len(request.text)} characters of joy",
         )
 
     def ListVoices(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -164,6 +183,13 @@ class ScriptedServer(speech_pb2_grpc.SpeechServiceServicer, voice_pb2_grpc.Voice
         received += request_iterator
         self.voices[config.name] = voice_pb2.Voice(name=config.name, transcript=config.transcript, engines=["starter"])
         return voice_pb2.CreateVoiceResponse(voice=self.voices[config.name], warnings=["it was cut"])
+
+    def AddFillers(self, request: Any, context: Any) -> Any:  # noqa: N802
+        voice = self.voices[request.name]
+        for clip in request.clips:
+            length_ms = len(clip.audio)
+            voice.fillers.add(text=clip.text, emotion=clip.emotion, language=clip.language, duration_ms=length_ms)
+        return voice_pb2.AddFillersResponse(voice=voice)
 
     def DeleteVoice(self, request: Any, context: Any) -> Any:  # noqa: N802
         if self.voices.pop(request.name, None) is None:

@@ -15,10 +15,23 @@ import numpy as np
 import pytest
 from google.rpc import code_pb2
 from scripted_server import CHUNK_SAMPLES, RATE_HZ, abort, audio, done, refusal, scripted_server, started, talk
+from scripted_talks import lively
 
 from intone.client.__main__ import main
 from intone.client.commands import sinks
 from intone.client.playback import Player
+
+COMMANDS = [
+    [],
+    ["say"],
+    ["chat"],
+    ["voices"],
+    ["voices", "create"],
+    ["voices", "fillers"],
+    ["emotion"],
+    ["info"],
+    ["bench"],
+]
 
 
 def lines(text: str) -> list[dict[str, object]]:
@@ -36,6 +49,31 @@ def test_say_writes_a_wav_file_and_tells_what_happened(capsys, tmp_path: Path):
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getnframes()) == (RATE_HZ, CHUNK_SAMPLES)
     assert server.calls[0][1].text.delta == "Hello there."
+
+
+def test_say_shows_fillers_pauses_emotions_and_changes_of_route(capsys):
+    def script(requests, number, context):
+        next(requests)
+        yield from lively("say")
+
+    with scripted_server(script) as server:
+        assert main(["say", "Hello.", "--filler", "eager", "--server", server.target]) == 0
+    told = capsys.readouterr().err
+    order = [
+        "started",
+        "filler",
+        "“Hmm”",
+        "first speech",
+        "pause",
+        "200 ms",
+        "rerouted",
+        "from character 7 on indextts",
+    ]
+    order += ["happy 0.75, read from the text: “great”", "read by keywords [emotion_approximated]", "done"]
+    order += ["12 ms, 150 ms predicted, 100 ms covered", "first sound, predicted", "wait covered"]
+    places = [told.find(words) for words in order]
+    assert -1 not in places and places == sorted(places), list(zip(order, places, strict=True))
+    assert server.calls[0][0].config.filler == 3
 
 
 def test_say_json_is_events_then_report_and_nothing_else(capsys):
@@ -198,34 +236,11 @@ def test_info_for_people(capsys):
     with scripted_server() as server:
         assert main(["info", "--server", server.target]) == 0
     told = capsys.readouterr().out
-    for words in ("9.9", "starter", "tones", f"{RATE_HZ} Hz", "untrained", "max_streams"):
+    for words in ("9.9", "starter", "tones", f"{RATE_HZ} Hz", "untrained", "max_streams", "45 ms", "lexicon"):
         assert words in told
 
 
-def test_voices(capsys, tmp_path: Path):
-    recording = tmp_path / "ada.wav"
-    recording.write_bytes(bytes(100_000))
-    with scripted_server() as server:
-        there = ["--server", server.target]
-        assert main(["voices", "create", "ada", str(recording), "--transcript", "my words", *there]) == 0
-        captured = capsys.readouterr()
-        assert "my words" in captured.out
-        assert "it was cut" in captured.err
-        assert main(["voices", "create", "ada", str(recording), *there]) == 1
-        assert "--replace" in capsys.readouterr().err
-        assert main(["voices", "list", *there]) == 0
-        assert "ada" in capsys.readouterr().out
-        assert main(["voices", "list", "--json", *there]) == 0
-        assert lines(capsys.readouterr().out)[0]["name"] == "ada"
-        assert main(["voices", "show", "ada", "--json", *there]) == 0
-        assert lines(capsys.readouterr().out)[0]["transcript"] == "my words"
-        assert main(["voices", "delete", "ada", *there]) == 0
-        assert main(["voices", "show", "ada", *there]) == 1
-        assert "intone voices list" in capsys.readouterr().err
-    assert sum(len(request.audio) for request in server.uploads[0]) == 100_000
-
-
-@pytest.mark.parametrize("command", [[], ["say"], ["voices"], ["voices", "create"], ["info"], ["bench"]])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches(command: list[str], capsys):
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])

@@ -11,6 +11,7 @@ from scripted_server import (
     Response,
     scripted_server,
 )
+from scripted_talks import lively
 
 from intone.client import (
     Audio,
@@ -18,6 +19,7 @@ from intone.client import (
     Flushed,
     Interrupted,
     Options,
+    Rerouted,
     Speech,
     SpeechClient,
     Started,
@@ -176,3 +178,30 @@ def test_rejected_utterance_stops_its_sender_and_keeps_the_conversation(run):
     assert first[0].reason == "rejected"
     assert first[0].error.violations == [("text.delta", "cannot be spoken")]
     assert second[-1].reason == "completed"
+
+
+def test_everything_about_emotions_routes_fillers_and_pauses_arrives(run):
+    def script(requests, number, context):
+        next(requests)
+        yield from lively("u1")
+
+    async def main(target: str) -> list[object]:
+        async with SpeechClient(target) as client, client.converse(filler="eager") as conversation:
+            answer = await client.analyze_emotion("great")
+            assert (answer.intensity, answer.explanation) == (0.75, "5 characters of joy")
+            return [event async for event in conversation]
+
+    with scripted_server(script) as server:
+        events = run(main(server.target))
+    assert server.calls[0][0].config.filler == speech_pb2.FILLER_POLICY_EAGER
+    start, filler, speech, pause, _, rerouted, warning, _, end = events
+    assert (start.emotion_source, start.emotion_intensity) == ("none", 0.0)
+    assert (filler.kind, filler.filler, filler.text_span) == ("filler", "Hmm", None)
+    assert (speech.filler, speech.text_span) == ("", TextSpan(0, 1))
+    assert (pause.kind, pause.text_span) == ("silence", None)
+    assert isinstance(rerouted, Rerouted)
+    assert (rerouted.engine, rerouted.route_reason, rerouted.text_span) == ("indextts", "strong_emotion", (7, 20))
+    assert (rerouted.emotion[0], rerouted.emotion_source, rerouted.emotion_intensity) == (0.75, "text", 0.75)
+    assert (warning.code, rerouted.emotion_explanation) == ("emotion_approximated", "“great”")
+    report = end.report
+    assert (report.covered_ms, report.predicted_ttfa_ms, report.pause_ms, report.fillers) == (100, 150, 200, 1)

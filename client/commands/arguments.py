@@ -81,7 +81,17 @@ def add_speech(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--rate", type=int, default=0, metavar="HZ", help="sample rate; default: the engine's own")
     group.add_argument("--encoding", choices=ENCODINGS, default="pcm_s16le", help="default: %(default)s")
     group.add_argument("--buffered", action="store_true", help="finish each unit of text before its audio leaves")
-    group.add_argument("--no-filler", action="store_true", help="no interjections to cover a wait")
+    add_filler(group)
+
+
+def add_filler(group: argparse._ActionsContainer) -> None:
+    """Whether waits are covered."""
+    group.add_argument(
+        "--filler",
+        choices=("off", "auto", "eager"),
+        help="interjections to cover a wait: never, before the first word, or also before later pieces; default: auto",
+    )
+    group.add_argument("--no-filler", dest="filler", action="store_const", const="off", help="the same as --filler off")
 
 
 def settings(arguments: argparse.Namespace, *, real_time: bool) -> Settings:
@@ -97,7 +107,7 @@ def settings(arguments: argparse.Namespace, *, real_time: bool) -> Settings:
         sample_rate_hz=arguments.rate,
         encoding=arguments.encoding,
         delivery="buffered" if arguments.buffered else "streamed",
-        filler="off" if arguments.no_filler else None,
+        filler=arguments.filler,
         lead_limit_ms=None if real_time else LEAD_LIMIT_MAX_MS,
         options=Options(steps=arguments.steps, guidance=arguments.guidance, seed=arguments.seed, speed=arguments.speed),
     )

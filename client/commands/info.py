@@ -2,12 +2,12 @@
 
 import argparse
 
-from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.table import Table
 
 from intone.client.commands.arguments import add_connection, add_json, client
-from intone.client.commands.narrator import write_json
+from intone.client.commands.narrator import write_message
+from intone.client.report import milliseconds
 from intone.proto import speech_pb2
 
 
@@ -24,28 +24,40 @@ async def info(arguments: argparse.Namespace) -> int:
     async with client(arguments) as connection:
         answer = await connection.server_info()
     if arguments.json:
-        write_json(MessageToDict(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True))
+        write_message(answer)
         return 0
     console = Console()
     console.print(f"intone {answer.version} at {arguments.server}, {answer.open_streams} streams open")
     console.print(f"default voice {answer.default_voice}, {answer.default_sample_rate_hz} Hz")
+    console.print(f"emotions are read from texts by: {answer.emotion_analyzer or 'none'}")
     console.print(_engines(answer))
     console.print(_limits(answer.limits))
     return 0
 
 
 def _engines(answer: speech_pb2.GetServerInfoResponse) -> Table:
-    table = Table(
-        "engine", "model", "rate", "languages", "can", "device", "state", title="Engines", title_justify="left"
-    )
-    for engine in answer.engines:
-        can = [name for name, able in (("clone", engine.clones_voices), ("emotion", engine.voices_emotion)) if able]
-        state = "healthy" if engine.healthy else "failing"
-        state += "" if engine.trained else ", untrained: expect noise"
-        rate = f"{engine.sample_rate_hz} Hz"
-        languages = " ".join(engine.languages)
-        table.add_row(engine.name, engine.model, rate, languages, ", ".join(can) or "–", engine.device, state)
+    """One column an engine: there are few, and much is to be said of each."""
+    table = Table("engine", *(engine.name for engine in answer.engines), title="Engines", title_justify="left")
+    told = [_about(engine) for engine in answer.engines]
+    for name in told[0] if told else ():
+        table.add_row(name, *(about[name] for about in told))
     return table
+
+
+def _about(engine: speech_pb2.EngineInfo) -> dict[str, str]:
+    abilities = {"clone": engine.clones_voices, "emotion": engine.voices_emotion, "speed": engine.changes_speed}
+    state = "healthy" if engine.healthy else "failing"
+    expected_ms = engine.predicted_ttfa_ms if engine.HasField("predicted_ttfa_ms") else None
+    return {
+        "model": engine.model,
+        "rate": f"{engine.sample_rate_hz} Hz",
+        "languages": " ".join(engine.languages),
+        "can": ", ".join(name for name, able in abilities.items() if able) or "–",
+        "device": engine.device,
+        "first sound, expected": milliseconds(expected_ms),
+        "units at work or waiting": str(engine.load),
+        "state": state if engine.trained else f"{state}, untrained: expect noise",
+    }
 
 
 def _limits(limits: speech_pb2.ServerLimits) -> Table:

@@ -13,12 +13,13 @@ from rich.console import Console
 
 from intone.client.commands.arguments import add_connection, add_json, add_speech, client, settings
 from intone.client.commands.narrator import Narrator
-from intone.client.commands.sinks import Sinks, playback_reports
+from intone.client.commands.sinks import Sinks
 from intone.client.commands.stdin import stdin_pieces
 from intone.client.conversation import Conversation
 from intone.client.errors import IntoneCallError
 from intone.client.events import Done, Interrupted
 from intone.client.picture import draw_timeline
+from intone.client.progress import playback_reports
 from intone.client.speaking import TextLike, speak
 from intone.client.speech import Trace
 
@@ -84,7 +85,8 @@ async def say(arguments: argparse.Namespace) -> int:
 
 
 async def _talk(conversation: Conversation, text: TextLike, narrator: Narrator, sinks: Sinks) -> None:
-    async with playback_reports(conversation, sinks), aclosing(speak(conversation, text, _UTTERANCE)) as events:
+    speaking = aclosing(speak(conversation, text, _UTTERANCE))
+    async with playback_reports(conversation, lambda: sinks.played_ms), speaking as events:
         async for event in events:
             sinks.take(event)
             narrator.tell(event)

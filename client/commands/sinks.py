@@ -1,19 +1,13 @@
 """Where the audio of `intone say` goes: a WAV file, standard output, the sound device."""
 
-import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from intone.client.conversation import Conversation
-from intone.client.errors import IntoneCallError
 from intone.client.events import Audio, Event, Started
 from intone.client.playback import Player
 from intone.client.wav import WavWriter
-
-_PROGRESS_S = 0.2
 
 
 class Sinks:
@@ -73,25 +67,3 @@ class Sinks:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
-
-
-@asynccontextmanager
-async def playback_reports(conversation: Conversation, sinks: Sinks) -> AsyncIterator[None]:
-    """Tell the server how far playback has come, as long as the context lasts. Silent where nothing is played."""
-
-    async def report() -> None:
-        told_ms = 0
-        with suppress(IntoneCallError):  # the reader hears of it
-            while True:
-                await asyncio.sleep(_PROGRESS_S)
-                played_ms = sinks.played_ms or 0
-                if played_ms > told_ms:
-                    await conversation.progress(played_ms)
-                    told_ms = played_ms
-
-    task = asyncio.create_task(report())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

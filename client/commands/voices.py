@@ -1,15 +1,15 @@
-"""`intone voices`: list, show, create and delete the voices of a server."""
+"""`intone voices`: list, show, create and delete the voices of a server; `fillers` has a file of its own."""
 
 import argparse
 from pathlib import Path
 
-from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
+from intone.client.commands import fillers
 from intone.client.commands.arguments import add_connection, add_json, client
-from intone.client.commands.narrator import write_json
+from intone.client.commands.narrator import write_message
 from intone.proto import voice_pb2
 
 _EXAMPLES = """\
@@ -17,6 +17,7 @@ examples:
   intone voices list
   intone voices create ada recording.wav --transcript "The words that are spoken in the recording."
   intone say "Hello, it is me." --voice ada --play
+  intone voices fillers ada                         what it says while it makes you wait
   intone voices delete ada
 """
 
@@ -25,7 +26,7 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
     """Declare `voices`."""
     voices = subcommands.add_parser(
         "voices",
-        help="list, show, create and delete voices",
+        help="list, show, create and delete voices and their fillers",
         description="The voices of a server. A voice is made once from a recording and then used by its name.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -54,6 +55,7 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
     delete.set_defaults(command=delete_voice)
     for action in (listing, show, create, delete):
         add_connection(action)
+    fillers.add_action(actions)
 
 
 async def list_voices(arguments: argparse.Namespace) -> int:
@@ -62,7 +64,7 @@ async def list_voices(arguments: argparse.Namespace) -> int:
         voices = await connection.voices.list()
     if arguments.json:
         for voice in voices:
-            write_json(_to_json(voice))
+            write_message(voice)
     else:
         Console().print(_table(voices))
     return 0
@@ -103,13 +105,9 @@ async def delete_voice(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _to_json(voice: voice_pb2.Voice) -> object:
-    return MessageToDict(voice, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-
-
 def _show(voice: voice_pb2.Voice, *, as_json: bool) -> None:
     if as_json:
-        write_json(_to_json(voice))
+        write_message(voice)
         return
     table = Table(show_header=False)
     for name, value in _rows(voice):
@@ -126,6 +124,7 @@ def _rows(voice: voice_pb2.Voice) -> list[tuple[str, str]]:
         ("transcript", voice.transcript or "–"),
         ("made", created + (" UTC" if voice.HasField("create_time") else "")),
         ("content", voice.content_id or "–"),
+        ("fillers", ", ".join(dict.fromkeys(filler.text for filler in voice.fillers)) or "–"),
     ]
 
 

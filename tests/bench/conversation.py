@@ -1,0 +1,236 @@
+"""What routing and fillers do for a listener: plain and emotional turns, with and without fillers, on one server.
+
+Each turn is a conversation of its own, in real time: its text is sent whole, a listener hears it, and waits for its
+end. The four kinds of turn take turns themselves, so that a machine that changes its pace changes it for all. Prints
+Markdown, draws docs/figures/strategy.png. Run it on an idle machine; without --server it starts one with untrained
+nano models, whose times mean nothing for trained ones:
+
+  python tests/bench/conversation.py --turns 10 -- --voxcpm FOLDER --indextts FOLDER
+"""
+
+import argparse
+import asyncio
+import os
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from intone.client import IntoneCallError, Options, Settings, SpeechClient
+from intone.client.bench import conditions
+from intone.client.chat import Chat, Performance
+from intone.client.drawing import FIRST, GRID, INK, KIND_COLORS, MUTED, dress, new_figure
+from intone.client.listener import Listener
+from intone.client.local_server import LocalServerError, local_server
+from intone.client.script import Script, Turn
+from intone.client.turns import TurnMeasures, measure_turn
+
+FIGURE = Path(__file__).resolve().parents[2] / "docs" / "figures" / "strategy.png"
+NANO = ("--voxcpm", "nano", "--indextts", "nano", "--random-weights", "--busy-ms", "0")
+STILL_S = 20
+"""With no new filler for so long, there are all."""
+
+PLAIN = (
+    "Your parcel is on its way and arrives tomorrow.",
+    "The next train leaves from platform seven.",
+    "I have moved the meeting to Thursday afternoon.",
+    "Please hold the line while I look that up.",
+    "The library opens at nine and closes at six.",
+)
+EMOTIONAL = (
+    ("I cannot believe you did that again!", "angry:0.9"),
+    ("We won, we really won the whole thing!", "happy:0.9"),
+    ("I am so sorry, I know what he meant to you.", "sad:0.9"),
+    ("What? All of it is gone overnight?", "surprised:0.9"),
+    ("Stay away from that door, please stay away!", "afraid:0.9"),
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the table."""
+
+    turns: str
+    filler: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.turns}, fillers {self.filler}"
+
+    def turn(self, number: int, options: Options) -> Turn:
+        text, emotion = (
+            (PLAIN[number % len(PLAIN)], "neutral") if self.turns == "plain" else EMOTIONAL[number % len(EMOTIONAL)]
+        )
+        return Turn(text, emotion=emotion, words_per_second=0, options=options)
+
+
+KINDS = tuple(Kind(turns, filler) for turns in ("plain", "emotional") for filler in ("off", "auto"))
+
+
+async def measure(client: SpeechClient, kind: Kind, number: int, options: Options) -> TurnMeasures:
+    """One turn, heard to its end."""
+    chat = Chat(Listener(time.monotonic))
+    settings = Settings(filler=kind.filler)
+    async with client.converse(settings, trace=chat.trace) as conversation:
+        await Performance(chat, time.monotonic).perform(conversation, Script((kind.turn(number, options),)))
+    return measure_turn(chat, chat.turns[0])
+
+
+async def run(target: str, arguments: argparse.Namespace) -> tuple[dict[Kind, list[TurnMeasures]], Any, int]:
+    """The measures of each kind, what the server says it is, and how many fillers the voice has."""
+    options = Options(steps=arguments.steps, max_audio_ms=arguments.max_audio_ms)
+    console = Console(stderr=True)
+    async with SpeechClient(target) as client:
+        await wait_for_fillers(client, arguments.wait_s, console)
+        measured: dict[Kind, list[TurnMeasures]] = {kind: [] for kind in KINDS}
+        for number in range(-1, arguments.turns):  # the first round warms up
+            for kind in KINDS:
+                turn = await measure(client, kind, number, options)
+                if turn.outcome != "completed":
+                    raise LocalServerError(f"a turn ended as {turn.outcome}: {turn.note}")
+                if number >= 0:
+                    measured[kind].append(turn)
+            console.print(f"round {number + 1} of {arguments.turns}", style="dim")
+        return measured, await client.server_info(), len((await client.voices.get("default")).fillers)
+
+
+async def wait_for_fillers(client: SpeechClient, wait_s: float, console: Console) -> None:
+    """Wait until the default voice has all the fillers it will get, or the time is up."""
+    console.print(f"waiting for the fillers of the default voice, {wait_s:.0f} s at most", style="dim")
+    deadline_s, found, still_s = time.monotonic() + wait_s, 0, 0
+    while time.monotonic() < deadline_s and still_s < STILL_S:
+        await asyncio.sleep(1)
+        now = len((await client.voices.get("default")).fillers)
+        still_s = still_s + 1 if now and now == found else 0
+        found = now
+
+
+# ---- the table ------------------------------------------------------------------------------------------------------
+
+
+def table(measured: Mapping[Kind, Sequence[TurnMeasures]]) -> str:
+    """Markdown, milliseconds: median, and 90th percentile after the slash."""
+    lines = [
+        "| turns | fillers | engine | first sound | first word | silence before the first word | fillers played |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for kind, turns in measured.items():
+        engines = ", ".join(sorted({engine for turn in turns for engine in turn.engines}))
+        figures = " | ".join(map(spread, (sounds(turns), words(turns), silences(turns))))
+        played = sum(len(turn.fillers) for turn in turns)
+        lines.append(f"| {kind.turns} | {kind.filler} | {engines} | {figures} | {played} in {len(turns)} |")
+    return "\n".join(lines)
+
+
+def sounds(turns: Sequence[TurnMeasures]) -> list[float]:
+    return [turn.first_sound_ms for turn in turns if turn.first_sound_ms is not None]
+
+
+def words(turns: Sequence[TurnMeasures]) -> list[float]:
+    return [turn.first_word_ms for turn in turns if turn.first_word_ms is not None]
+
+
+def silences(turns: Sequence[TurnMeasures]) -> list[float]:
+    return [turn.first_word_ms - turn.covered_ms for turn in turns if turn.first_word_ms is not None]
+
+
+def spread(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.0f} / {np.percentile(values, 90):.0f}" if values else "–"
+
+
+def described(info: Any, arguments: argparse.Namespace, fillers: int) -> str:
+    """The conditions, as a list in Markdown."""
+    command = shlex.join(["python", "tests/bench/conversation.py", *sys.argv[1:]])
+    known = conditions(info, command)
+    engines = "; ".join(f"{engine.name}: {engine.model}, on {engine.device}" for engine in info.engines)
+    told = {
+        "date": known["date"],
+        "commit": known["client_commit"],
+        "command": command,
+        "host": f"{known['client_machine']}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        "engines": engines,
+        "steps": arguments.steps or "each engine's default",
+        "turns of each kind": arguments.turns,
+        "fillers of the voice": fillers,
+    }
+    return "\n".join(f"- {name}: {value}" for name, value in told.items())
+
+
+# ---- the picture ----------------------------------------------------------------------------------------------------
+
+
+def draw(measured: Mapping[Kind, Sequence[TurnMeasures]], caption: str, path: Path) -> None:
+    """One row a kind: the median wait, of it the part that a filler covers, and every turn as a dot."""
+    figure = new_figure(11, 4.6)
+    axes = figure.add_subplot()
+    dress(axes, caption, "")
+    figure.suptitle("What the listener waits for", x=0.01, ha="left", fontsize=14, color=INK, fontweight="bold")
+    for row, turns in enumerate(measured.values()):
+        word_ms, covered_ms = statistics.median(words(turns)), statistics.median(turn.covered_ms for turn in turns)
+        sound_ms = statistics.median(sounds(turns))
+        label = "wait for the first word (median)" if row == 0 else None
+        axes.barh(row, word_ms, color=GRID, height=0.5, label=label)
+        if covered_ms:
+            axes.barh(
+                row, covered_ms, left=sound_ms, color=KIND_COLORS["filler"], height=0.5, label="covered by a filler"
+            )
+        spots = np.linspace(-0.16, 0.16, len(turns))
+        dots = {"s": 14, "zorder": 3}
+        axes.scatter(
+            sounds(turns), row + spots, color=KIND_COLORS["speech"], label="first sound" if row == 0 else None, **dots
+        )
+        axes.scatter(words(turns), row + spots, color=FIRST, label="first word" if row == 0 else None, **dots)
+        axes.text(word_ms, row - 0.36, f"{word_ms:.0f} ms", fontsize=9, color=FIRST, ha="center", va="center")
+    axes.set_yticks(range(len(measured)), [kind.name for kind in measured])
+    axes.set_ylim(len(measured) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("milliseconds from the text to the listener's ear", fontsize=9, color=MUTED)
+    bars = {"wait for the first word": GRID, "of it, a filler sounds": KIND_COLORS["filler"]}
+    dots = {"first sound, each turn": KIND_COLORS["speech"], "first word, each turn": FIRST}
+    handles = [axes.barh([0], [0], color=color, label=name) for name, color in bars.items()]
+    handles += [axes.scatter([], [], color=color, s=14, label=name) for name, color in dots.items()]
+    axes.legend(handles=handles, loc="upper right", fontsize=8, edgecolor="none", framealpha=0.9, labelcolor=INK)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--server", metavar="HOST:PORT", help="a server that runs already")
+    parser.add_argument("--turns", type=int, default=10, help="of each kind; default: %(default)s")
+    parser.add_argument("--steps", type=int, help="default: each engine's own")
+    parser.add_argument("--max-audio-ms", type=int, help="cut every turn; for weights that know no end")
+    parser.add_argument(
+        "--wait-s", type=float, default=120, help="for the fillers to be rendered; default: %(default)s"
+    )
+    parser.add_argument("--figure", type=Path, default=FIGURE, help="default: docs/figures/strategy.png")
+    parser.add_argument("settings", nargs="*", help="after --: flags of intone-server; default: untrained nano models")
+    arguments = parser.parse_args()
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="intone-bench-") as scratch:
+        flags = arguments.settings or NANO
+        server = nullcontext(arguments.server) if arguments.server else local_server(flags, Path(scratch), console)
+        try:
+            with server as target:
+                measured, info, fillers = asyncio.run(run(target, arguments))
+        except (LocalServerError, IntoneCallError) as error:
+            console.print(f"error: {error}", style="red", markup=False)
+            return 1
+    print(f"{table(measured)}\n\nMilliseconds, median / 90th percentile.\n\n{described(info, arguments, fillers)}")
+    models = ", ".join(f"{engine.name} ({engine.model})" for engine in info.engines)
+    draw(measured, f"{models}; {arguments.turns} turns of each kind", arguments.figure)
+    console.print(f"drawn: {arguments.figure}", style="dim", soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
