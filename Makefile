@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.h')
 CUDA_FILES := $(shell find csrc -name '*.cu' -o -name '*.cuh')
 # What an editable install does not pick up by itself. New or changed Python files need no second install.
-BUILT_FROM := setup.py pyproject.toml MANIFEST.in server/ops/build_flags.py $(CXX_FILES)
+BUILT_FROM := setup.py pyproject.toml MANIFEST.in server/ops/build_flags.py $(CXX_FILES) $(CUDA_FILES)
 TYPED := server client proto
 
 # The extension's build calls `ninja`, which lives in the environment.

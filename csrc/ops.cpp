@@ -16,4 +16,8 @@ TORCH_LIBRARY(intone, m) {
   m.def("snake_beta(Tensor x, Tensor alpha, Tensor beta, int before, int after) -> Tensor");
 }
 
-PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) { intone::bind_gpt(m); }
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+  intone::bind_gpt(m);
+  intone::bind_transformer(m);
+  intone::bind_audio_vae(m);
+}

@@ -73,6 +73,7 @@ CATCHES_ALL = {
     "server/normalizer.py": "generated grammars assert on odd input; the text is spoken as it is",
 }
 READS_ENVIRONMENT = {
+    "server/ops/native.py": "how to compile, which is no setting of a server",
     "server/config.py": "the one reader of the server's settings",
     "client/__main__.py": "command line",
     "client/commands": "command line",

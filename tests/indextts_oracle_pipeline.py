@@ -7,6 +7,7 @@ voice's own emotion is heard in the same 16 kHz as everything else of it, not re
 Imports nothing of ours.
 """
 
+import inspect
 import json
 import sys
 import time
@@ -96,10 +97,11 @@ class Recorder:
         self.seconds: dict[str, float] = {}
         self.noise = torch.zeros(0, BANDS)
         self.prompt_frames = 0
+        self.steps: int | None = None  # of the flow, where not its own
         flow = pipeline.s2mel.models["cfm"]
         pipeline.gpt.inference_speech = self._around("gpt_gen_time", pipeline.gpt.inference_speech, self._codes)
         pipeline.semantic_codec.decode = self._around("s2mel_time", pipeline.semantic_codec.decode)
-        flow.inference = self._around("s2mel_time", flow.inference)
+        flow.inference = self._around("s2mel_time", self._stepping(flow.inference))
         pipeline.bigvgan.forward = self._around("bigvgan_time", pipeline.bigvgan.forward, self._sound)
         self._randn = torch.randn
 
@@ -121,6 +123,14 @@ class Recorder:
             return result
 
         return timed
+
+    def _stepping(self, solve: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def stepped(*args: Any, **named: Any) -> Tensor:
+            call = inspect.signature(solve).bind(*args, **named)
+            call.arguments["n_timesteps"] = self.steps or call.arguments["n_timesteps"]
+            return solve(*call.args, **call.kwargs)
+
+        return stepped
 
     def _codes(self, result: Any, text: Tensor, *_: Any, **__: Any) -> None:
         codes = result[0] if isinstance(result, tuple) else result
@@ -166,10 +176,11 @@ def serve(folder: str, threads: str) -> None:
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
         job = json.loads(line)
-        recorder.seen, recorder.seconds = {}, {}
+        recorder.seen, recorder.seconds, recorder.steps = {}, {}, job["steps"]
         began_s = time.perf_counter()
         sampling = {"num_beams": job["beams"], "max_mel_tokens": job["codes"], "text_normalization": False}
-        stream = pipeline.infer_generator(job["voice"], job["text"], None, "en", stream_return=True, **sampling)
+        asked = job["voice"], job["text"], None, job["language"]
+        stream = pipeline.infer_generator(*asked, stream_return=True, **sampling)
         first_s = None
         with torch.inference_mode():
             for _ in stream:

@@ -145,7 +145,7 @@ class ScriptedWriter:
     width: int
     asked: list[int] = field(default_factory=list)
 
-    def begin(self, prefix: torch.Tensor, most_codes: int, sampling: object, seed: int) -> ScriptedUnit:
+    def begin(self, prefix: torch.Tensor, most_codes: int, *others: object) -> ScriptedUnit:
         """Nothing to read."""
         return ScriptedUnit(list(self.codes), most_codes)
 

@@ -24,7 +24,7 @@ from indextts_units import (
 from intone.server.domain import Options, SpeakRequest
 from intone.server.engines.indextts import sizes
 from intone.server.engines.indextts.engine import IndexTTSEngine
-from intone.server.errors import CallerError, CheckpointError
+from intone.server.errors import CallerError, CheckpointError, Fault
 
 HOP = 256
 
@@ -111,6 +111,38 @@ def test_a_model_that_never_ends_is_cut_by_the_guard_of_its_text(trained: Subjec
     assert trained.engine.start(trained.request(TEXT * 15)).most_codes == 1815 + 3 - 1
 
 
+@pytest.mark.parametrize("speed", [None, 0.7, 1.9])
+@pytest.mark.parametrize("min_audio_ms", [0, 1, 11, 500, 2000, 4321, 6000])
+def test_no_unit_is_shorter_than_asked_for(min_audio_ms: int, speed: float | None) -> None:
+    """And no longer than needs be, where the model would rather have stopped at once."""
+    checkpoint = sizes.in_memory("nano")
+    checkpoint.gpt["mel_head.bias"][checkpoint.config.gpt.stop_code] = 1e4
+    engine = engine_of(checkpoint, trained=True)
+    voice, options = engine.prepare_voice(recording()), replace(FAST, speed=speed, min_audio_ms=min_audio_ms)
+    state = engine.start(SpeakRequest("Hm", seed=1, voice=voice, options=options))
+    steps = finish(engine, state)
+    sound_ms = 1000 / 22050 * sum(len(step.pcm) for step in steps if step.pcm is not None)
+    assert min_audio_ms <= sound_ms < min_audio_ms + 1000 / 22050 * HOP * (3.44 / (speed or 1) + 1)
+    assert len(state.written) == state.least_codes and not steps[-1].cut
+
+
+def test_the_least_gives_way_to_the_most_and_to_what_the_model_can_count(trained: Subject) -> None:
+    request = trained.request("Hi", options=Options(min_audio_ms=2000, max_audio_ms=1000))
+    assert trained.engine.start(request).most_codes == int(22050 / 256 / 3.44)
+    request = trained.request("Hi", options=Options(min_audio_ms=60_000, speed=0.5))
+    state = trained.engine.start(request)
+    assert (state.least_codes, state.most_codes) == (752, 752 + 50)  # 60 s of 79.9 ms
+    two = Subject.build("nano-2", trained=True)
+    state = two.engine.start(two.request("Hi", options=Options(min_audio_ms=60_000)))
+    assert state.most_codes == 1817 < state.least_codes
+
+
+def test_a_model_may_repeat_itself_until_the_least(trained: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trained.engine, "_writer", ScriptedWriter([7] * 400, width=256))
+    spoken = trained.speak(options=replace(FAST, min_audio_ms=5000))
+    assert 126 <= len(spoken.state.written) <= 126 + 8 and spoken.steps[-1].cut
+
+
 # ---- text, loading --------------------------------------------------------------------------------------------------
 
 
@@ -119,6 +151,7 @@ def test_text_that_cannot_be_spoken_is_refused_by_name(subject: Subject, text: s
     with pytest.raises(CallerError) as caught:
         subject.engine.start(subject.request(text))
     assert caught.value.field == "text"
+    assert caught.value.fault is (Fault.TOO_LARGE if len(text) > 600 else Fault.INVALID)
 
 
 def test_a_written_checkpoint_speaks_like_the_one_in_memory(tmp_path: Path) -> None:

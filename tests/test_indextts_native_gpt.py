@@ -1,6 +1,7 @@
 """The native language model against the Python one: the same codes and hidden states, however they are asked for."""
 
 import dataclasses
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -19,7 +20,16 @@ from intone.server.engines.indextts import gpt
 from intone.server.engines.indextts.config import ConformerConfig, GPTConfig, IndexTTSConfig, PerceiverConfig, Variant
 from intone.server.engines.indextts.gpt import GPT
 from intone.server.engines.indextts.native_gpt import NativeGPT, NativeUnit
-from intone.server.engines.indextts.sampling import GREEDY, Sampling, Settings, cut, draw, seen_at_start, uniforms
+from intone.server.engines.indextts.sampling import (
+    GREEDY,
+    Sampling,
+    Settings,
+    barred,
+    cut,
+    draw,
+    seen_at_start,
+    uniforms,
+)
 
 EMOTION = ConformerConfig(1024, 64, 128, 4, 2), PerceiverConfig(1024, 64, 1, 4)
 OFFICIAL = GPTConfig(64, 3, 4, 300, 130, 60, 80, 0, 1, 128, 129, EMOTION, None)
@@ -65,7 +75,7 @@ def prefix_of(model: GPT, text: Sequence[int], seed: int = 0) -> Tensor:
 
 
 def python_unit(
-    model: GPT, prefix: Tensor, most_codes: int, sampling: Sampling, seed: int
+    model: GPT, prefix: Tensor, most_codes: int, sampling: Sampling, seed: int, least_codes: int = 0
 ) -> tuple[list[int], list[Tensor]]:
     """A unit's codes and the hidden states that predicted them, by the modules in Python."""
     unit, hidden = model.begin(prefix, most_codes)
@@ -75,7 +85,8 @@ def python_unit(
     codes: list[int] = []
     states: list[Tensor] = []
     while len(codes) < most_codes:
-        kept, scores = cut(model.logits(hidden)[None], seen[None], columns)
+        allowed = barred(model.logits(hidden)[None], config.stop_code, torch.tensor([len(codes) < least_codes]))
+        kept, scores = cut(allowed, seen[None], columns)
         code = draw(kept, scores, uniforms(seed, len(codes), 1))
         if int(code) == config.stop_code:
             break
@@ -179,6 +190,21 @@ def test_a_unit_ends_where_the_model_says_so() -> None:
         lengths.add(len(codes))
         assert generated(native, unit, (5,))[0] == []
     assert len(lengths) > 5 and max(lengths) < 80
+
+
+@pytest.mark.parametrize("sampling", [*SAMPLINGS, Sampling(top_k=0, top_p=1.0, least=130)])
+def test_no_unit_ends_before_the_least_codes(sampling: Sampling) -> None:
+    python, native = both(OFFICIAL, ends=True)
+    lengths: dict[int, list[int]] = {0: [], 30: []}
+    for seed, least in itertools.product(range(12), lengths):
+        prefix = prefix_of(python, [3, 4, seed], seed)
+        codes, states = python_unit(python, prefix, 60, sampling, seed, least)
+        mine, hidden = generated(native, native.begin(prefix, 60, sampling, seed, least), (7, 60))
+        assert mine == codes and OFFICIAL.stop_code not in codes
+        if codes:
+            assert_close(hidden, torch.stack(states))
+        lengths[least].append(len(codes))
+    assert min(lengths[0]) < 30 <= min(lengths[30])
 
 
 def test_a_unit_ends_at_the_most_codes_it_may_have() -> None:

@@ -6,7 +6,7 @@ import grpc
 import numpy as np
 import pytest
 from indextts_units import CLOSE, finish, recording, sound_file
-from live_server import F32, Live, Talk, chunks, samples
+from live_server import F32, Live, Talk, blamed, chunks, samples
 
 from intone.proto import emotion_pb2, speech_pb2, voice_pb2
 from intone.server.app import serving
@@ -15,7 +15,7 @@ from intone.server.config import Config
 from intone.server.domain import Options, SpeakRequest
 from intone.server.engines.indextts.engine import IndexTTSEngine
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
-from intone.server.speaker import unit_seed
+from intone.server.voicing import unit_seed
 
 TEXT = "Words to say."
 ANGRY = emotion_pb2.Emotion(label=emotion_pb2.EMOTION_LABEL_ANGRY)
@@ -28,10 +28,10 @@ def engines() -> dict[str, Any]:
     return {"voxcpm": lambda: VoxCPMEngine.random("nano"), "indextts": lambda: IndexTTSEngine.random("nano")}
 
 
-async def make_voice(server: Live, name: str = "anna") -> Any:
+async def make_voice(server: Live, name: str = "anna", seconds: float = 1.5) -> Any:
     async def upload() -> Any:
         yield voice_pb2.CreateVoiceRequest(config=voice_pb2.VoiceConfig(name=name, transcript="Some words."))
-        yield voice_pb2.CreateVoiceRequest(audio=sound_file(recording(1.5)))
+        yield voice_pb2.CreateVoiceRequest(audio=sound_file(recording(seconds)))
 
     return await server.voices.CreateVoice(upload())
 
@@ -136,6 +136,45 @@ def test_buffered_indextts_is_the_whole_unit_and_cancelling_leaves_nothing(run: 
             await talk.end()
             await talk.rest()
             assert server.jobs == 0
+
+    run(main(), timeout_s=120.0)
+
+
+def test_whoever_sends_a_long_recording_is_told_what_is_used_of_it(run: Any) -> None:
+    async def main() -> None:
+        async with (
+            serving(Config(port=0), engines={"indextts": engines()["indextts"]}) as app,
+            grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
+        ):
+            server = Live(app, channel, None)  # type: ignore[arg-type]
+            assert not (await make_voice(server, "short", 15.0)).warnings
+            made = await make_voice(server, "long", 16.5)
+            assert list(made.warnings) == ["indextts: of 16500 ms the first 15 s are used"]
+            assert list(made.voice.engines) == ["indextts"] and made.voice.recording_ms == 16500
+
+    run(main(), timeout_s=120.0)
+
+
+def test_what_is_refused_is_named_as_on_the_wire(run: Any) -> None:
+    """A clip that is no sound, and a text that the model cannot hold."""
+
+    async def main() -> None:
+        async with (
+            serving(Config(port=0, max_unit_characters=2000), engines={"indextts": engines()["indextts"]}) as app,
+            grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
+        ):
+            server = Live(app, channel, None)  # type: ignore[arg-type]
+            await make_voice(server)
+            talk = await server.talk(voice="anna")
+            clip = emotion_pb2.ReferenceClip(audio=b"RIFF....WAVE and nothing")
+            answers = await speak(talk, "clip", emotion=emotion_pb2.Emotion(clip=clip))
+            assert answers[-1][1].reason == speech_pb2.DONE_REASON_FAILED
+            assert blamed(answers[-1][1].error)[1] == "text.emotion.clip.audio"
+            await talk.say("long", "a" * 900, options=OPTIONS)
+            done = (await talk.until("done", "long"))[-1][1]
+            assert done.reason == speech_pb2.DONE_REASON_FAILED and "expected at most 600" in done.error.message
+            await talk.end()
+            await talk.rest()
 
     run(main(), timeout_s=120.0)
 

@@ -7,5 +7,7 @@
 namespace intone {
 
 void bind_gpt(pybind11::module_& m);
+void bind_transformer(pybind11::module_& m);
+void bind_audio_vae(pybind11::module_& m);
 
 }  // namespace intone

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace intone {
 
@@ -12,8 +13,8 @@ CodeSampler::CodeSampler(const SamplingSettings& settings, int64_t codes, const 
   for (const int64_t code : seen) seen_.at(code) = 1;
 }
 
-int64_t CodeSampler::draw(const float* logits, double uniform) {
-  rank(logits);
+int64_t CodeSampler::draw(const float* logits, double uniform, int64_t barred) {
+  rank(logits, barred);
   cut();
   const int64_t code = pick(uniform);
   seen_[code] = 1;
@@ -21,7 +22,7 @@ int64_t CodeSampler::draw(const float* logits, double uniform) {
 }
 
 // The best codes after penalty and temperature, in falling order.
-void CodeSampler::rank(const float* logits) {
+void CodeSampler::rank(const float* logits, int64_t barred) {
   const int64_t codes = seen_.size();
   const bool greedy = settings_.temperature == 0.0f;
   const float temperature = greedy ? 1.0f : settings_.temperature;
@@ -30,7 +31,7 @@ void CodeSampler::rank(const float* logits) {
     float score = logits[code];
     if (seen_[code]) score = score < 0.0f ? score * settings_.penalty : score / settings_.penalty;
     TORCH_CHECK(!std::isnan(score), "the score of code ", code, " is not a number");
-    kept_[code] = {score / temperature, code};
+    kept_[code] = {code == barred ? -std::numeric_limits<float>::infinity() : score / temperature, code};
   }
   const int64_t wanted = settings_.top_k == 0 ? codes : std::min(settings_.top_k, codes);
   const int64_t count = greedy ? 1 : std::min(std::max(settings_.least, wanted), codes);

@@ -20,8 +20,9 @@ class CodeSampler {
   // `seen`: codes that count as made before the first one.
   CodeSampler(const SamplingSettings& settings, int64_t codes, const std::vector<int64_t>& seen);
 
-  // The code that `uniform`, in [0, 1), points at; from then on it counts as made. logits [codes].
-  int64_t draw(const float* logits, double uniform);
+  // The code that `uniform`, in [0, 1), points at; from then on it counts as made. logits [codes]. `barred` is a code
+  // that cannot come this time, -1 for none.
+  int64_t draw(const float* logits, double uniform, int64_t barred);
 
  private:
   struct Candidate {
@@ -29,7 +30,7 @@ class CodeSampler {
     int64_t code;
   };
 
-  void rank(const float* logits);
+  void rank(const float* logits, int64_t barred);
   void cut();
   int64_t pick(double uniform);
 

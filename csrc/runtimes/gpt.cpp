@@ -120,13 +120,13 @@ void Gpt::attend(int64_t layer, const std::vector<Row>& rows, const float* qkv, 
 }
 
 std::shared_ptr<GptUnit> Gpt::begin(const at::Tensor& prefix, int64_t most_codes, const SamplingSettings& settings,
-                                    const std::vector<int64_t>& seen) const {
+                                    const std::vector<int64_t>& seen, int64_t least_codes) const {
   TORCH_CHECK(prefix.dim() == 2 && prefix.size(1) == width_ && prefix.scalar_type() == at::kFloat, "the prefix is ",
               prefix.sizes(), " ", prefix.scalar_type(), ", expected [S, ", width_, "] Float");
   const int64_t room = positions_.size(0) - 1 - sizes_.skipped_positions;
   TORCH_CHECK(most_codes >= 1 && most_codes <= room, "at most ", most_codes, " codes, expected 1 to ", room);
   auto unit = std::make_shared<GptUnit>(GptUnit{KvBlocks(sizes_.layers, sizes_.heads, width_ / sizes_.heads),
-                                                CodeSampler(settings, codes_.size(0), seen), most_codes});
+                                                CodeSampler(settings, codes_.size(0), seen), most_codes, least_codes});
   const at::Tensor before = prefix.contiguous();
   unit->length = prefix.size(0) + 1;
   std::vector<float> x(unit->length * width_);
@@ -178,7 +178,8 @@ void Gpt::write_next(const std::vector<Draft*>& drafts) const {
   for (size_t i = 0; i < drafts.size(); ++i) {
     Draft& draft = *drafts[i];
     GptUnit& unit = *draft.unit;
-    const int64_t code = unit.sampler.draw(scores.data() + i * head_.out(), *draft.uniforms++);
+    const int64_t barred = unit.made < unit.least_codes ? sizes_.stop_code : -1;
+    const int64_t code = unit.sampler.draw(scores.data() + i * head_.out(), *draft.uniforms++, barred);
     unit.ended = code == sizes_.stop_code;
     if (unit.ended) continue;
     draft.codes.push_back(code);

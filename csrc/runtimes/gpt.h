@@ -29,6 +29,7 @@ struct GptUnit {
   KvBlocks cache;
   CodeSampler sampler;
   int64_t most_codes;
+  int64_t least_codes;        // before which the stop code cannot come
   int64_t length = 0;         // positions read
   int64_t made = 0;           // codes, the stop code not counted
   int64_t unread = -1;        // the last code, while the model has not read it
@@ -43,7 +44,7 @@ class Gpt {
 
   // Reads what stands before the codes, prefix [S, D], and the start code.
   std::shared_ptr<GptUnit> begin(const at::Tensor& prefix, int64_t most_codes, const SamplingSettings& settings,
-                                 const std::vector<int64_t>& seen) const;
+                                 const std::vector<int64_t>& seen, int64_t least_codes) const;
 
   struct Written {
     at::Tensor codes;   // [n], int64

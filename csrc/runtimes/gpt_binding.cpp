@@ -33,7 +33,7 @@ void bind_gpt(pybind11::module_& m) {
            py::kw_only(), py::arg("layers"), py::arg("heads"), py::arg("start_code"), py::arg("stop_code"),
            py::arg("skipped_positions"), py::arg("tensors"))
       .def("begin", &Gpt::begin, py::arg("prefix"), py::arg("most_codes"), py::arg("settings"), py::arg("seen"),
-           Unlocked())
+           py::arg("least_codes") = 0, Unlocked())
       .def("generate", &Gpt::generate, py::arg("units"), py::arg("count"), py::arg("uniforms"), Unlocked());
 }
 

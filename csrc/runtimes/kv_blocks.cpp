@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cpu/clones.h"
+#include "cpu/lanes.h"
 
 namespace intone {
 namespace {
@@ -17,6 +18,10 @@ INTONE_CLONES void score_block(const float* keys, const float* query, int64_t he
     for (int64_t p = 0; p < kPositions; ++p) scores[p] += query[d] * keys[d * kPositions + p];
   }
   for (int64_t p = 0; p < kPositions; ++p) scores[p] *= scale;
+}
+
+INTONE_CLONES void to_powers(float* shares, int64_t count, float top) {
+  for (int64_t p = 0; p < count; ++p) shares[p] = exponential(shares[p] - top);
 }
 
 INTONE_CLONES void mix_block(const float* values, const float* shares, int64_t count, int64_t head_dim, float* mixed) {
@@ -58,7 +63,8 @@ void KvBlocks::attend(int64_t layer, int64_t head, int64_t length, const float* 
   }
   const float top = *std::max_element(shares.begin(), shares.begin() + length);
   double total = 0.0;
-  for (int64_t p = 0; p < length; ++p) total += shares[p] = std::exp(shares[p] - top);
+  to_powers(shares.data(), length, top);
+  for (int64_t p = 0; p < length; ++p) total += shares[p];
   std::fill_n(mixed, head_dim_, 0.0f);
   for (int64_t block = 0; block < blocks; ++block) {
     const float* values = of(block, layer, head) + kPositions * head_dim_;

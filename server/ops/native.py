@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import re
 from importlib import import_module, util
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import ModuleType
 
 import torch
 
-from intone.server.ops.build_flags import CXX_FLAGS, LINK_FLAGS, sources
+from intone.server.ops.build_flags import CXX_FLAGS, LINK_FLAGS, NVCC_FLAGS, nvcc_release, sources, wants_cuda
 
 CSRC = Path(__file__).parents[2] / "csrc"  # there in a checkout, not in a wheel
 BUILT = "intone.server.ops._C"
@@ -52,14 +53,17 @@ def _torch_release() -> str:
 
 
 def _compile(reason: str) -> ModuleType:
-    from torch.utils.cpp_extension import load as compile_and_load  # slow to import, and rarely needed
+    from torch.utils.cpp_extension import CUDA_HOME  # slow to import, and rarely needed
+    from torch.utils.cpp_extension import load as compile_and_load
 
+    cuda = wants_cuda(torch.version.cuda, nvcc_release(CUDA_HOME), os.environ.get("INTONE_CUDA", ""))
     _log.warning("compiling the native extension just in time, because %s; this takes about a minute, once", reason)
     module = compile_and_load(
-        name=f"intone_ops_torch_{_torch_release().replace('.', '_')}",
-        sources=[str(path) for path in sources(CSRC)],
+        name=f"intone_ops_torch_{_torch_release().replace('.', '_')}{'_cuda' if cuda else ''}",
+        sources=[str(path) for path in sources(CSRC, cuda)],
         extra_include_paths=[str(CSRC)],
         extra_cflags=CXX_FLAGS,
+        extra_cuda_cflags=NVCC_FLAGS,
         extra_ldflags=LINK_FLAGS,
     )
     assert isinstance(module, ModuleType)

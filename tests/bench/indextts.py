@@ -1,11 +1,12 @@
-"""First sound of IndexTTS-2.5: ours streamed, ours whole, and the official package, in turn on this machine.
+"""Where the time of IndexTTS-2.5 goes: ours streamed, ours whole, and the official package, in turn on this machine.
 
-    python tests/bench/indextts.py [--size small|2.5] [--folder FOLDER] [--codes 64] [--runs 5] [--anyway]
+    python tests/bench/indextts.py [--size small|2.5] [--lengths 2,10,20] [--steps 25,10,5,3] [--runs 1] [--anyway]
 
-All three load the same folder of random weights and speak the same text with the same voice, prepared beforehand, to
-the same number of codes, in 25 flow steps. The package runs in a process of its own, which waits while ours works.
-Prints a Markdown table; writes JSON and a picture beside it. Refuses on a busy machine. The package is found as the
-tests find it, see tests/oracle_indextts.txt.
+All three load the same folder of random weights and speak the same texts with the same voice, prepared beforehand.
+Random weights never stop by themselves, so every text has a number of codes that it is cut at: those of a report on
+how long such texts last. The package runs in a process of its own, which waits while ours works. Prints a Markdown
+table; writes it, JSON and a picture to `--out`. Refuses on a busy machine. The package is found as the tests find it,
+see tests/oracle_indextts.txt.
 """
 
 import argparse
@@ -14,14 +15,13 @@ import json
 import os
 import platform
 import shlex
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
+from indextts_stages import CODE_S, RATE_HZ, Cell, Forecast, Found, Run, draw, lines
 
 from intone.server.domain import Options, PreparedVoice, Recording, SpeakRequest
 from intone.server.engines.indextts.engine import IndexTTSEngine
@@ -36,42 +37,19 @@ from intone.server.engines.indextts.engine import IndexTTSEngine
 ROOT = Path(__file__).resolve().parents[2]
 ORACLE = ROOT / "build" / "oracle-indextts"
 BUSY_LOAD = 0.5  # processes running on average over the last minute, besides this one
-RATE_HZ = 22050
-CODE_MS = 1000 * 3.44 * 256 / RATE_HZ
-TEXT = "I really did not expect that to happen here today."
-STAGES = ("gpt_gen_time", "s2mel_time", "bigvgan_time")
-ARMS = ("ours, streamed", "ours, whole", "official")
+TEXTS = {2: "你好", 10: "今天的天气真的很不错", 20: "我没有想到今天会在这里遇见你们真是太高兴"}
+CODES = {2: 26, 10: 70, 20: 120}
+OFFICIAL = "official"
+ARMS = ("ours, streamed", "ours, whole", OFFICIAL)
+
+Speak = Callable[[Cell], Run]
 
 
-@dataclass(frozen=True)
-class Run:
-    """One text spoken once.
-
-    Attributes:
-        ttfa_s: from the request to the first sound.
-        stall_s: how much later than without a pause its last sound would be heard by who plays it as it comes.
-    """
-
-    ttfa_s: float
-    total_s: float
-    audio_s: float
-    stall_s: float
-    stages_s: dict[str, float]
-
-    @property
-    def rtf(self) -> float:
-        """Wall time to audio time, first sound included."""
-        return self.total_s / self.audio_s
-
-
-Speak = Callable[[], Run]
-
-
-def ours(engine: IndexTTSEngine, voice: PreparedVoice, codes: int, whole: bool) -> Run:
+def ours(engine: IndexTTSEngine, voice: PreparedVoice, cell: Cell, whole: bool) -> Run:
     """A unit from `start` to its last step."""
-    limit_ms = round((codes + 0.5) * CODE_MS)
-    request = SpeakRequest(TEXT, seed=1, voice=voice, options=Options(max_audio_ms=limit_ms), whole=whole)
-    stages = dict.fromkeys(STAGES, 0.0)
+    options = Options(max_audio_ms=round(1000 * (cell.codes + 0.5) * CODE_S), steps=cell.steps)
+    request = SpeakRequest(TEXTS[cell.characters], seed=1, voice=voice, options=options, whole=whole)
+    stages: dict[str, float] = {}
     arrivals: list[tuple[float, int]] = []
     began_s = time.perf_counter()
     state, done = engine.start(request), False
@@ -79,11 +57,11 @@ def ours(engine: IndexTTSEngine, voice: PreparedVoice, codes: int, whole: bool) 
         (step,) = engine.step([state])
         done = step.done
         for name, took_ms in step.stage_ms.items():
-            stages[name] += took_ms / 1000
+            stages[name] = stages.get(name, 0.0) + took_ms / 1000
         if step.pcm is not None:
             arrivals.append((time.perf_counter() - began_s, len(step.pcm)))
     total_s = time.perf_counter() - began_s
-    assert len(state.written) == codes, f"{len(state.written)} codes, {codes} were wanted"
+    assert len(state.written) == cell.codes, f"{len(state.written)} codes, {cell.codes} were wanted"
     heard_until_s = first_s = arrivals[0][0]
     for at_s, samples in arrivals:
         heard_until_s = max(heard_until_s, at_s) + samples / RATE_HZ
@@ -92,7 +70,7 @@ def ours(engine: IndexTTSEngine, voice: PreparedVoice, codes: int, whole: bool) 
 
 
 @contextmanager
-def official(folder: Path, codes: int, threads: int, beams: int) -> Iterator[Speak]:
+def official(folder: Path, threads: int, beams: int) -> Iterator[Speak]:
     """The package, loaded in a process of its own."""
     script = ROOT / "tests" / "indextts_oracle_pipeline.py"
     process = subprocess.Popen(
@@ -104,7 +82,6 @@ def official(folder: Path, codes: int, threads: int, beams: int) -> Iterator[Spe
         text=True,
     )
     assert process.stdin and process.stdout
-    job = {"voice": str(folder / "voice.wav"), "text": TEXT, "codes": codes, "beams": beams}
 
     def answer() -> dict[str, Any]:
         line = process.stdout.readline() if process.stdout else ""
@@ -113,8 +90,10 @@ def official(folder: Path, codes: int, threads: int, beams: int) -> Iterator[Spe
         found: dict[str, Any] = json.loads(line)
         return found
 
-    def speak() -> Run:
+    def speak(cell: Cell) -> Run:
         assert process.stdin
+        job = {"voice": str(folder / "voice.wav"), "text": TEXTS[cell.characters], "language": "zh"}
+        job |= {"codes": cell.codes, "steps": cell.steps, "beams": beams}  # type: ignore[dict-item]
         print(json.dumps(job), file=process.stdin, flush=True)
         found = answer()
         return Run(found["first_s"], found["total_s"], found["samples"] / RATE_HZ, 0.0, found["stages_s"])
@@ -127,64 +106,45 @@ def official(folder: Path, codes: int, threads: int, beams: int) -> Iterator[Spe
         process.wait()
 
 
-def measure(folder: Path, asked: argparse.Namespace) -> dict[str, list[Run]]:
-    """All arms, one after the other, as often as asked; the first round does not count."""
+def measure(folder: Path, asked: argparse.Namespace, kept: Callable[[Found], None]) -> Found:
+    """All cells, in each of them all arms in turn; `kept` is called after each cell with all there is.
+
+    Every arm first speaks the cheapest cell once for nothing.
+    """
     torch.set_num_threads(asked.threads)
     samples, rate_hz = soundfile.read(folder / "voice.wav", dtype="float32")
-    with official(folder, asked.codes, asked.threads, asked.beams) as theirs:
-        engine = IndexTTSEngine.load(folder, threads=asked.threads)
+    cells = [Cell(length, CODES[length], steps) for length in asked.lengths for steps in asked.steps]
+    with official(folder, asked.threads, asked.beams) as theirs:
+        # Without its encoders, which nothing needs after the voice: the other one has all of its own in memory.
+        engine = IndexTTSEngine.load(folder, threads=asked.threads, drop_encoders=True)
         voice = engine.prepare_voice(Recording(samples, rate_hz))
-        speakers: tuple[Speak, ...] = (
-            lambda: ours(engine, voice, asked.codes, whole=False),
-            lambda: ours(engine, voice, asked.codes, whole=True),
-            theirs,
+        speakers: dict[str, Speak] = dict(
+            zip(
+                ARMS,
+                (lambda c: ours(engine, voice, c, False), lambda c: ours(engine, voice, c, True), theirs),
+                strict=True,
+            )
         )
-        found: dict[str, list[Run]] = {arm: [] for arm in ARMS}
-        for number in range(asked.runs + 1):
-            for arm, speak in zip(ARMS, speakers, strict=True):
-                run = speak()
-                print(f"round {number} {arm}: first sound {run.ttfa_s:.2f} s, all {run.total_s:.2f} s", file=sys.stderr)
-                found[arm] += [run] if number else []
-    lengths = {round(run.audio_s, 3) for runs in found.values() for run in runs}
-    assert len(lengths) == 1, f"they speak different lengths: {lengths}"
+        forecast, found = Forecast(asked.prompt_s), Found()
+        first = min(cells, key=lambda cell: cell.takes_s(asked.prompt_s))
+        plan = [(first, who) for who in ARMS] + [(c, who) for c in cells for _ in range(asked.runs) for who in ARMS]
+        for number, (cell, who) in enumerate(plan):
+            run = speakers[who](cell)
+            if number >= len(ARMS):
+                found.setdefault(cell, {arm: [] for arm in ARMS})[who].append(run)
+                forecast.add(who, cell, run.total_s)
+            say = f"[{number + 1}/{len(plan)}] {cell.characters} characters, {cell.steps} steps, {who}: "
+            left = f"about {forecast.left_s(plan[number + 1 :]) / 60:.1f} min left"
+            print(f"{say}first sound {run.ttfa_s:.2f} s, all {run.total_s:.2f} s; {left}", file=sys.stderr, flush=True)
+            if cell in found and len(found[cell][ARMS[-1]]) == asked.runs:
+                kept(found)
+    for cell, by_who in found.items():
+        lengths = {round(run.audio_s, 3) for runs in by_who.values() for run in runs}
+        assert len(lengths) == 1, f"they speak different lengths of {cell}: {lengths}"
     return found
 
 
-def lines(found: dict[str, list[Run]]) -> Iterator[str]:
-    """The table: medians."""
-    yield "| | first sound ms | all ms | GPT ms | s2mel ms | BigVGAN ms | RTF | pauses ms | first sound, official = 1 |"
-    yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
-    theirs_s = statistics.median(run.ttfa_s for run in found["official"])
-    for arm, runs in found.items():
-        stages = [1000 * statistics.median(run.stages_s.get(name, 0.0) for run in runs) for name in STAGES]
-        first_s, total_s, stall_s, rtf = (
-            statistics.median(getattr(run, name) for run in runs) for name in ("ttfa_s", "total_s", "stall_s", "rtf")
-        )
-        cells = [1000 * first_s, 1000 * total_s, *stages]
-        shown = " | ".join(f"{cell:.0f}" for cell in cells)
-        yield f"| {arm} | {shown} | {rtf:.2f} | {1000 * stall_s:.0f} | {first_s / theirs_s:.3f} |"
-
-
-def draw(found: dict[str, list[Run]], path: Path) -> None:
-    """Stages side by side, and when the first sound comes."""
-    from matplotlib.figure import Figure  # only for people
-
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    axes = figure.subplots()
-    left = np.zeros(len(found))
-    for name in STAGES:
-        width = np.array([statistics.median(run.stages_s.get(name, 0.0) for run in runs) for runs in found.values()])
-        axes.barh(list(found), width, left=left, label=name)
-        left += width
-    first = [statistics.median(run.ttfa_s for run in runs) for runs in found.values()]
-    axes.plot(first, list(found), "kD", label="first sound")
-    axes.invert_yaxis()
-    axes.set(xlabel="s")
-    axes.legend()
-    figure.savefig(path, dpi=120)
-
-
-def conditions(asked: argparse.Namespace, load: float, audio_s: float) -> dict[str, Any]:
+def conditions(asked: argparse.Namespace, load: float) -> dict[str, Any]:
     """What figures must be read with."""
     with Path("/proc/cpuinfo").open() as info:
         models = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
@@ -198,11 +158,10 @@ def conditions(asked: argparse.Namespace, load: float, audio_s: float) -> dict[s
         "software": f"Python {platform.python_version()}, torch {torch.__version__}, commit {commit or 'unknown'}",
         "command": shlex.join(["python", *sys.argv]),
         "weights": f"random, size {asked.size}, float32 in all",
-        "text": f"{TEXT!r}, {asked.codes} codes, {audio_s:.2f} s",
+        "texts": ", ".join(f"{TEXTS[length]} ({CODES[length]} codes)" for length in asked.lengths),
         "voice": f"{asked.prompt_s:g} s, prepared before",
-        "flow steps": 25,
-        "official": f"indextts25-inference 0.2.0, {asked.beams} beam(s), its own default being 3",
-        "runs": asked.runs,
+        OFFICIAL: f"indextts25-inference 0.2.0, {asked.beams} beam(s), its own default being 3; 25 steps are its own",
+        "runs": f"{asked.runs}, medians; times in ms, in brackets shares of the total",
         "date": time.strftime("%Y-%m-%d"),
     }
 
@@ -226,37 +185,69 @@ def _load_tests(name: str) -> ModuleType:
     return module
 
 
-def main() -> None:
-    """Measure and report."""
-    parser = argparse.ArgumentParser(description="first sound of IndexTTS-2.5, ours and the official package's")
+def _numbers(low: int, high: int) -> Callable[[str], list[int]]:
+    def numbers(text: str) -> list[int]:
+        found = [int(part) for part in text.split(",")]
+        if not all(low <= number <= high for number in found):
+            raise ValueError(text)
+        return found
+
+    return numbers
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="the stages of IndexTTS-2.5, ours and the official package's")
     parser.add_argument("--size", choices=("small", "2.5"), default="small", help="2.5: 6 GB of disk, 16 of memory")
     parser.add_argument("--folder", type=Path, help="keep the models here, or take them from here")
-    parser.add_argument("--codes", type=int, default=64, help="25 to a second; default 64")
-    parser.add_argument("--prompt-s", type=float, default=6.0, help="length of the voice's recording, at most 15")
+    parser.add_argument("--lengths", type=_numbers(2, 20), default=[*TEXTS], help="characters, of 2,10,20; default all")
+    parser.add_argument("--steps", type=_numbers(1, 100), default=[25, 10, 5, 3], help="of the flow; default 25,10,5,3")
+    parser.add_argument("--prompt-s", type=float, default=3.0, help="length of the voice's recording, at most 15")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--beams", type=int, default=1, help="of the official package; ours has none")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench", help="folder for JSON and PNG")
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench", help="folder for JSON, Markdown and PNG")
     parser.add_argument("--anyway", action="store_true", help="measure on a busy machine too")
     asked = parser.parse_args()
+    if set(asked.lengths) - set(TEXTS):
+        parser.error(f"--lengths: there are texts of {', '.join(map(str, TEXTS))} characters")
+    return asked
+
+
+def main() -> None:
+    """Measure and report."""
+    asked = arguments()
     load = os.getloadavg()[0]
     if load > BUSY_LOAD and not asked.anyway:
         sys.exit(f"the machine is busy (load {load:.2f} > {BUSY_LOAD}): wait, or give --anyway")
     if not (ORACLE / "indextts25").is_dir():
         sys.exit(f"there is no official package under {ORACLE}: see tests/oracle_indextts.txt")
+    asked.out.mkdir(parents=True, exist_ok=True)
+    path = asked.out / f"indextts-{asked.size}.json"
+    told = conditions(asked, load)
+
+    def keep(found: Found) -> None:
+        rows = [
+            {**asdict(cell), "who": who, **asdict(run), "rtf": run.rtf}
+            for cell, by_who in found.items()
+            for who, runs in by_who.items()
+            for run in runs
+        ]
+        path.write_text(json.dumps({"conditions": told, "runs": rows}, indent=1, ensure_ascii=False), "utf8")
+        notes = "\n".join(f"- {name}: {value}" for name, value in told.items())
+        path.with_suffix(".md").write_text("\n".join(lines(found, OFFICIAL)) + f"\n\n{notes}\n", "utf8")
+
     with tempfile.TemporaryDirectory() as temporary:
         folder = (asked.folder or Path(temporary)).resolve()
         prepare(folder, asked)
-        found = measure(folder, asked)
-    told = conditions(asked, load, found[ARMS[0]][0].audio_s)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    path = asked.out / f"indextts-{asked.size}.json"
-    runs = {arm: [{**asdict(run), "rtf": run.rtf} for run in arms] for arm, arms in found.items()}
-    path.write_text(json.dumps({"conditions": told, "runs": runs}, indent=1), "utf8")
-    draw(found, path.with_suffix(".png"))
-    print("\n".join(lines(found)), end="\n\n")
-    print("\n".join(f"{name}: {value}" for name, value in told.items()))
-    print(f"\n{path}\n{path.with_suffix('.png')}")
+        found = measure(folder, asked, keep)
+    draw(
+        found,
+        f"IndexTTS {asked.size}, random weights, {told['device']}, {asked.threads} thread(s)",
+        path.with_suffix(".png"),
+    )
+    print(path.with_suffix(".md").read_text("utf8"))
+    print("\n".join(str(path.with_suffix(suffix)) for suffix in (".md", ".json", ".png")))
 
 
 if __name__ == "__main__":

@@ -1,30 +1,39 @@
-"""How far streamed mel is from the mel of whole units, by chunk plan: `python tests/bench/indextts_streaming.py`.
+"""How far streamed units are from whole ones, by chunk plan: `python tests/bench/indextts_streaming.py`.
 
-Prints a table and draws it. The codes are synthetic: nearest codebook rows along a smooth random path. With untrained
-weights the figures rank plans and show what breaks; they do not say what is heard. The yardstick is another sentence
-with the same noise: 100 % is as far from the whole unit as that.
+Writes `docs/figures/indextts_streaming.md` and `.png`. Mel is compared frame by frame; sound at the borders of chunks
+with sound elsewhere. The codes are synthetic: nearest codebook rows along a smooth random path. With untrained weights
+the figures rank plans and show what breaks; they do not say what is heard. The yardstick of mel is another sentence
+with the same noise: 100 % is as far from the whole unit as that. That of borders is a vocoder that begins anew with
+each chunk.
 """
 
 import argparse
 import itertools
 import math
 import platform
-from collections.abc import Iterator, Sequence
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from indextts_borders import NEAR_SAMPLES, Sound, compare
+from indextts_scores import ALONE, ANEW, LEGEND, SECOND_FRAMES, Score, draw, lines
 from torch import Tensor
 
 from intone.server.engines.indextts import sizes, streaming
 from intone.server.engines.indextts.acoustic import AcousticModel, AcousticPrompt, AcousticSettings
+from intone.server.engines.indextts.bigvgan import BigVGAN
 from intone.server.engines.indextts.codec import BOOK, CodecDecoder
+from intone.server.engines.indextts.joint import FADE_SAMPLES, Joint
 from intone.server.engines.indextts.streaming import AcousticState, ChunkPlan
 from intone.server.engines.weights import Weights
 
-SECOND_FRAMES = 22050 / 256
+ROOT = Path(__file__).resolve().parents[2]
 CEPSTRA = 13
 PLAN = ChunkPlan()
 PLANS = {
@@ -43,14 +52,15 @@ PLANS = {
     "equal 28": replace(PLAN, growth=1.0),
     "equal 100": replace(PLAN, first_features=100),
 }
-ALONE = "norms alone"  # the default plan, with norms that never heard the recording
+assert NEAR_SAMPLES == FADE_SAMPLES, "borders are looked at as far as chunks fade"
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A model, a recording and the codebook that synthetic codes come from."""
+    """A model, a vocoder, a recording and the codebook that synthetic codes come from."""
 
     model: AcousticModel
+    vocoder: BigVGAN
     prompt: AcousticPrompt
     settings: AcousticSettings
     book: Tensor
@@ -59,15 +69,17 @@ class Bench:
         """Codes along a path, and what they are when nothing is cut."""
         codes, others = path_codes(self.book, count, seed), path_codes(self.book, count, seed + 1000)
         content = self.model.source.of_codes(codes, None)
+        mel = self.model.solve_offline(self.prompt, codes, None, self.settings)
         return Unit(
             codes=codes,
-            mel=self.model.solve_offline(self.prompt, codes, None, self.settings),
+            mel=mel,
+            sound=self._decoded(mel),
             other=self.model.solve_offline(self.prompt, others, None, self.settings),
             condition=self.model.regulator.whole(content, self.model.frames(count, 1.0))[0],
         )
 
-    def stream(self, plan: ChunkPlan, codes: Tensor, heard: bool = True) -> tuple[Tensor, list[AcousticState]]:
-        """Mel of a unit whose codes come one plan's chunk at a time; the states between."""
+    def stream(self, plan: ChunkPlan, codes: Tensor, heard: bool = True) -> tuple[list[Tensor], list[AcousticState]]:
+        """Mel of a unit whose codes come one plan's chunk at a time, in chunks; the states between."""
         state = streaming.start(self.prompt, self.settings, plan)
         if not heard:
             state = replace(state, moments=self.model.regulator.nothing_seen())
@@ -78,40 +90,35 @@ class Bench:
             position = end
             chunks.append(mel)
             states.append(state)
-        return torch.cat(chunks, dim=1), states
+        return chunks, states
+
+    def speak(self, chunks: Sequence[Tensor], states: Sequence[AcousticState], anew: bool) -> list[Sound]:
+        """The chunks' sound, as the engine joins it or, `anew`, each by itself."""
+        if anew:
+            return [self._decoded(mel) for mel in chunks]
+        vocoder, joint, sounds = self.vocoder.initial_state(), Joint(), []
+        for mel, state in zip(chunks, states, strict=True):
+            final, vocoder = self.vocoder.decode(mel.unsqueeze(0), vocoder, last=state.done)
+            provisional = np.zeros(0, np.float32)
+            if not state.done:
+                provisional = self.vocoder.peek(state.provisional.unsqueeze(0), vocoder)[0].numpy()
+            sounds.append(joint.join(final[0].numpy(), provisional, state.done))
+        return sounds
+
+    def _decoded(self, mel: Tensor) -> Sound:
+        sound: Sound = self.vocoder.decode(mel.unsqueeze(0), self.vocoder.initial_state(), last=True)[0][0].numpy()
+        return sound
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit made as a whole: mel `[bands, F]`, conditions `[F, C]`, and the mel of another one of the same length."""
+    """A unit made as a whole: mel `[bands, F]`, its sound, conditions `[F, C]`; and another's mel of that length."""
 
     codes: Tensor
     mel: Tensor
+    sound: Sound
     other: Tensor
     condition: Tensor
-
-
-@dataclass(frozen=True)
-class Score:
-    """Of one plan over all units.
-
-    Attributes:
-        l1: mean difference of log mel.
-        cepstral_db: mel-cepstral distortion.
-        share: `l1` in parts of that of another sentence.
-        conditions: relative L2 difference of the conditions that the context keeps; nan where it keeps none.
-        work: frames solved for and given, in parts of those of whole units.
-        first_ms: audio of the first chunk.
-        by_frame: `[F]`, difference at each frame of the units.
-    """
-
-    l1: float
-    cepstral_db: float
-    share: float
-    conditions: float
-    work: float
-    first_ms: float
-    by_frame: NDArray[np.float64]
 
 
 def path_codes(book: Tensor, count: int, seed: int) -> Tensor:
@@ -134,7 +141,9 @@ def build(size: str, steps: int, prompt_s: float) -> Bench:
     features = CodecDecoder(config.codec, tensors)(spoken.unsqueeze(0))[0]
     generator = torch.Generator().manual_seed(0)
     mel, style = (torch.randn(shape, generator=generator) for shape in ((80, frames), (config.dit.style_dim,)))
-    return Bench(model, model.prompt(mel, features, style), AcousticSettings(1, model.time_table(steps)), book)
+    vocoder = BigVGAN(config.vocoder, Weights(checkpoint.vocoder, torch.float32, torch.device("cpu")))
+    settings = AcousticSettings(1, model.time_table(steps))
+    return Bench(model, vocoder, model.prompt(mel, features, style), settings, book)
 
 
 def cepstral_distortion_db(a: Tensor, b: Tensor) -> float:
@@ -177,8 +186,14 @@ def score(bench: Bench, name: str, units: Sequence[Unit]) -> Score:
     plan = PLANS.get(name, PLAN)
     rows: list[tuple[float, float, float, float, float, float]] = []
     by_frame: list[Tensor] = []
+    sounds: list[Sound] = []
+    borders: list[list[int]] = []
     for unit in units:
-        mel, states = bench.stream(plan, unit.codes, heard=name != ALONE)
+        chunks, states = bench.stream(plan, unit.codes, heard=name != ALONE)
+        mel, pieces = torch.cat(chunks, dim=1), bench.speak(chunks, states, anew=name == ANEW)
+        sounds.append(np.concatenate(pieces))
+        ends = itertools.accumulate(len(piece) for piece in pieces)
+        borders.append(sorted({end for end in ends if 0 < end < len(sounds[-1])}))
         difference = (mel - unit.mel).abs()
         by_frame.append(difference.mean(0))
         l1, yardstick = float(difference.mean()), float((unit.other - unit.mel).abs().mean())
@@ -186,60 +201,46 @@ def score(bench: Bench, name: str, units: Sequence[Unit]) -> Score:
         effort = work(bench, plan, states, unit.codes.shape[0])
         apart = conditions_apart(states, unit.condition)
         rows.append((l1, cepstral_distortion_db(mel, unit.mel), l1 / yardstick, apart, effort, first_ms))
-    return Score(*(float(column) for column in np.mean(rows, axis=0)), torch.stack(by_frame).mean(0).double().numpy())
+    figures = (float(column) for column in np.mean(rows, axis=0))
+    met = compare(sounds, borders, [unit.sound for unit in units])
+    return Score(*figures, torch.stack(by_frame).mean(0).double().numpy(), met)
 
 
-def lines(scores: dict[str, Score]) -> Iterator[str]:
-    """The table, in Markdown."""
-    yield "| plan | first chunk ms | log-mel L1 | MCD dB | of another sentence | conditions | frames solved |"
-    yield "|---|---|---|---|---|---|---|"
-    for name, s in scores.items():
-        yield (
-            f"| {name} | {s.first_ms:.0f} | {s.l1:.3f} | {s.cepstral_db:.3f} | {100 * s.share:.1f} % | "
-            f"{'–' if math.isnan(s.conditions) else f'{100 * s.conditions:.1f} %'} | {s.work:.2f} |"
-        )
-
-
-def draw(scores: dict[str, Score], path: Path) -> None:
-    """Difference over time for some plans, and the mean of all."""
-    from matplotlib.figure import Figure  # only for people
-
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    for name in ("default", "lookahead 0", "context 0", ALONE):
-        if name in scores:
-            curve = np.convolve(scores[name].by_frame, np.ones(9) / 9, mode="same")
-            left.plot(np.arange(len(curve)) / SECOND_FRAMES, curve, label=name, linewidth=1)
-    left.set(xlabel="s", ylabel="log-mel L1 to the whole unit", ylim=(0, None))
-    left.legend()
-    right.barh(list(scores), [100 * s.share for s in scores.values()])
-    right.invert_yaxis()
-    right.set(xlabel="% of the difference to another sentence")
-    figure.savefig(path, dpi=120)
+def conditions(asked: argparse.Namespace) -> str:
+    """What figures must be read with."""
+    command = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return (
+        f"{asked.units} units of {asked.codes} codes ({asked.codes * 3.44 / SECOND_FRAMES:.1f} s), {asked.steps} "
+        f"steps, prompt {asked.prompt_s:g} s, random weights, size {asked.size}, float32; {platform.machine()}, "
+        f"torch {torch.__version__}, commit {commit or 'unknown'}, {time.strftime('%Y-%m-%d')}. "
+        f"`{shlex.join(['python', *sys.argv])}`"
+    )
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="nano", choices=("nano", "2.5"))
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--codes", type=int, default=150, help="of a unit; 25 to a second")
-    parser.add_argument("--units", type=int, default=2)
+    parser.add_argument("--units", type=int, default=4)
     parser.add_argument("--prompt-s", type=float, default=6.0)
-    parser.add_argument("--plot", type=Path, default=Path("build/indextts_streaming.png"))
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures", help="folder")
     asked = parser.parse_args()
+    scores: dict[str, Score] = {}
     with torch.inference_mode():
         bench = build(asked.size, asked.steps, asked.prompt_s)
         units = [bench.unit(asked.codes, seed) for seed in range(asked.units)]
-        scores = {name: score(bench, name, units) for name in (*PLANS, ALONE)}
-    print(
-        f"{asked.units} units of {asked.codes} codes, {asked.steps} steps, prompt {asked.prompt_s} s, random weights, "
-        f"size {asked.size}, {platform.processor() or platform.machine()}\n"
-    )
-    print("\n".join(lines(scores)))
-    asked.plot.parent.mkdir(parents=True, exist_ok=True)
-    draw(scores, asked.plot)
-    print(f"\n{asked.plot}")
+        for name in (*PLANS, ALONE, ANEW):
+            scores[name] = score(bench, name, units)
+            print(f"{len(scores)} of {len(PLANS) + 2} plans", file=sys.stderr, flush=True)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    path = asked.out / "indextts_streaming.md"
+    table = "\n".join(lines(scores))
+    path.write_text(f"# Streamed IndexTTS against whole units\n\n{table}\n\n{LEGEND}\n\n{conditions(asked)}\n", "utf8")
+    draw(scores, path.with_suffix(".png"))
+    print(f"{table}\n\n{path}\n{path.with_suffix('.png')}")
 
 
 if __name__ == "__main__":

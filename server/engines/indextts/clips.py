@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from intone.server.domain import Recording
-from intone.server.engines.indextts.conditioning import VoiceEncoder
+from intone.server.engines.indextts.encoders import Encoders
 from intone.server.recordings import read_recording
 
 SHORTEST_MS, LONGEST_MS = 500, 30_000
@@ -27,7 +27,7 @@ class Clip:
 class Clips:
     """The clips of the last requests. Not for use from several threads at once."""
 
-    def __init__(self, encoder: VoiceEncoder) -> None:
+    def __init__(self, encoder: Encoders) -> None:
         self._encoder = encoder
         self._kept: OrderedDict[bytes, Clip] = OrderedDict()
 

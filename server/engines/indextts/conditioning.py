@@ -140,12 +140,19 @@ class VoiceEncoder:
 
         if recording.duration_ms < SHORTEST_MS or not np.isfinite(recording.samples).all():
             raise CallerError("audio", f"the recording must be finite and last at least {SHORTEST_MS} ms")
-        if recording.duration_ms > 1000 * LONGEST_S:
-            logger.warning("of a recording of %d ms the first %d s are used", recording.duration_ms, LONGEST_S)
+        for words in cuts(recording):
+            logger.warning("a recording: %s", words)
         samples = recording.samples[: (LONGEST_S + 1) * recording.sample_rate_hz].astype(np.float32)
         if recording.sample_rate_hz != rate_hz:
             samples = soxr.resample(samples, recording.sample_rate_hz, rate_hz)
         return torch.from_numpy(samples[: LONGEST_S * rate_hz].copy()).to(self._device)
+
+
+def cuts(recording: Recording) -> tuple[str, ...]:
+    """In words what of a recording is not used; nothing where all of it is."""
+    if recording.duration_ms <= 1000 * LONGEST_S:
+        return ()
+    return (f"of {recording.duration_ms} ms the first {LONGEST_S} s are used",)
 
 
 class _Latents:

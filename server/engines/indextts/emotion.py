@@ -49,14 +49,6 @@ def balanced(weights: Sequence[float]) -> tuple[float, ...]:
     return tuple(weight * shrink for weight in strong)
 
 
-def weakened(weights: Sequence[float], intensity: float) -> tuple[float, ...]:
-    """Weights times an intensity of 0 to 1, cut to four decimals as the official pipeline cuts them."""
-    intensity = min(max(intensity, 0.0), 1.0)
-    if intensity == 1.0:
-        return tuple(weights)
-    return tuple(int(weight * intensity * 1e4) / 1e4 for weight in weights)
-
-
 def merged(own: Tensor, other: Tensor, share: float) -> Tensor:
     """From the speaker's own emotion `[D]` the way towards a clip's `[D]`, of which `share` is gone."""
     return own + share * (other - own)

@@ -5,6 +5,7 @@ for, after those of the recording and those already spoken, and the vocoder goes
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,12 @@ from intone.server.engines.indextts.acoustic import DEFAULT_GUIDANCE, DEFAULT_ST
 from intone.server.engines.indextts.bigvgan import BigVGAN
 from intone.server.engines.indextts.cfm import TimeTable
 from intone.server.engines.indextts.clips import Clips
-from intone.server.engines.indextts.conditioning import VoiceEncoder
 from intone.server.engines.indextts.config import ENGINE, Variant
 from intone.server.engines.indextts.emotion import balanced, blended, merged
-from intone.server.engines.indextts.gpt import GPT
+from intone.server.engines.indextts.encoders import Encoders, Read
 from intone.server.engines.indextts.native_gpt import NativeGPT
 from intone.server.engines.indextts.pace import Pace
+from intone.server.engines.indextts.prefix import Prefixes
 from intone.server.engines.indextts.sampling import Sampling, repeats
 from intone.server.engines.indextts.state import IndexTTSState
 from intone.server.engines.indextts.streaming import ChunkPlan
@@ -44,8 +45,15 @@ class IndexTTSEngine:
     """One IndexTTS, loaded. Not for use from several threads at once."""
 
     def __init__(
-        self, checkpoint: Checkpoint, front_end: FrontEnd, name: str, plan: ChunkPlan, progress: Progress | None
+        self,
+        checkpoint: Checkpoint,
+        front_end: FrontEnd,
+        name: str,
+        plan: ChunkPlan,
+        progress: Progress | None,
+        again: Read | None = None,
     ) -> None:
+        """`again` as `Encoders` has it."""
         cpu = torch.device("cpu")
 
         def part(tensors: dict[str, Tensor], told: Progress | None = None) -> Weights:
@@ -56,19 +64,12 @@ class IndexTTSEngine:
         self._fingerprint = checkpoint.fingerprint
         with torch.inference_mode():
             gpt = part(checkpoint.gpt, progress)
-            self._gpt, self._writer = GPT(config, gpt), NativeGPT(config, gpt)
+            self._prefixes, self._writer = Prefixes(config, gpt), NativeGPT(config, gpt)
             self._acoustic = AcousticModel(config, part(checkpoint.s2mel), part(checkpoint.codec))
             self._vocoder = BigVGAN(config.vocoder, part(checkpoint.vocoder))
-            self._encoder = VoiceEncoder(
-                config,
-                gpt,
-                part(checkpoint.w2v_bert),
-                part(checkpoint.campplus),
-                checkpoint.statistics,
-                checkpoint.matrix,
-            )
+        self._encoder = Encoders(checkpoint, again)
         self._clips = Clips(self._encoder)
-        self._pace = Pace(config, self._gpt.most_codes())
+        self._pace = Pace(config, self._writer.most_codes())
         self._tables: dict[int, TimeTable] = {}
         self._own_voice: PreparedVoice | None = None
         self._info = EngineInfo(
@@ -82,10 +83,16 @@ class IndexTTSEngine:
             device=f"cpu, {torch.get_num_threads()} threads",
             changes_speed=True,
         )
+        if progress:
+            progress(1.0)
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int | None = None, progress: Progress | None = None) -> "IndexTTSEngine":
+    def load(
+        cls, folder: Path, *, threads: int | None = None, progress: Progress | None = None, drop_encoders: bool = False
+    ) -> "IndexTTSEngine":
         """Load a folder in the published layout, on the thread that will use the engine.
+
+        With `drop_encoders` what only recordings need is not kept in memory, but read again for each of them.
 
         Raises:
             CheckpointError: something in the folder is not as it must be.
@@ -94,13 +101,20 @@ class IndexTTSEngine:
         checkpoint = read_checkpoint(folder)
         front_end = FrontEnd.load(folder, checkpoint.config)
         name = f"IndexTTS {checkpoint.config.variant.value}"
-        return cls(checkpoint, front_end, name, ChunkPlan(), progress)._warmed_up()
+        again = partial(read_checkpoint, folder) if drop_encoders else None
+        return cls(checkpoint, front_end, name, ChunkPlan(), progress, again)._warmed_up()
 
     @classmethod
     def random(
-        cls, size: str, *, seed: int = 0, threads: int | None = None, progress: Progress | None = None
+        cls,
+        size: str,
+        *,
+        seed: int = 0,
+        threads: int | None = None,
+        progress: Progress | None = None,
+        drop_encoders: bool = False,
     ) -> "IndexTTSEngine":
-        """An untrained model of one of `sizes.size_names`, for tests and benchmarks.
+        """An untrained model of one of `sizes.size_names`, for tests and benchmarks; `drop_encoders` as in `load`.
 
         Raises:
             CheckpointError: there is no such size.
@@ -110,7 +124,8 @@ class IndexTTSEngine:
         _use_threads(threads)
         checkpoint = sizes.in_memory(size, seed)
         front_end = FrontEnd.of_bytes(checkpoint.config)
-        return cls(checkpoint, front_end, f"{size}, random weights", ChunkPlan(), progress)._warmed_up()
+        again = partial(sizes.in_memory, size, seed) if drop_encoders else None
+        return cls(checkpoint, front_end, f"{size}, random weights", ChunkPlan(), progress, again)._warmed_up()
 
     @property
     def info(self) -> EngineInfo:
@@ -139,8 +154,8 @@ class IndexTTSEngine:
         """Begin a unit; no model work yet.
 
         Raises:
-            CallerError: nothing to speak or too much (field `text`), no voice (`voice`), an emotion clip that cannot be
-                read (`emotion.clip.audio`).
+            CallerError: nothing to speak or too much (field `text`, TOO_LARGE), no voice (`voice`), an emotion clip
+                that cannot be used (`emotion.clip.audio`).
         """
         voice = request.voice or self._own_voice
         if voice is None:
@@ -161,6 +176,7 @@ class IndexTTSEngine:
             clip=self._clips.read(request.emotion.clip) if request.emotion.clip else None,
             plan=WHOLE if request.whole else self._plan,
             settings=settings,
+            least_codes=self._pace.least_codes(options, settings.duration_factor),
             most_codes=self._pace.most_codes(len(reading.ids), options, settings.duration_factor),
             vocoder=self._vocoder.initial_state(),
         )
@@ -171,7 +187,7 @@ class IndexTTSEngine:
 
         One, because a solve takes much longer than the codes for it: the others' listeners would all wait for the sum.
         """
-        assert not any(_done(state) for state in states), "a unit is not stepped after its end"
+        assert not any(state.done for state in states), "a unit is not stepped after its end"
         clock = StageClock(self._acoustic.device)
         with clock.stage("gpt_gen_time"):
             for state in states:
@@ -184,8 +200,8 @@ class IndexTTSEngine:
         return [
             Step(
                 pcm=sound if state is speaking else None,
-                done=_done(state),
-                cut=_done(state) and state.cut,
+                done=state.done,
+                cut=state.done and state.cut,
                 stage_ms=stage_ms,
             )
             for state in states
@@ -212,7 +228,7 @@ class IndexTTSEngine:
         options = Options(steps=1, max_audio_ms=200)
         voice = self.prepare_voice(Recording(noise, rate_hz))
         unit = self.start(SpeakRequest("a", seed=0, voice=voice, options=options))
-        while not _done(unit):
+        while not unit.done:
             self.step([unit])
         return self
 
@@ -220,8 +236,8 @@ class IndexTTSEngine:
 
     def _begin(self, state: IndexTTSState) -> None:
         reading, speaker = state.reading, state.speaker
-        prefix = self._gpt.prefix(reading.ids, speaker.rows, self._emotion(state), reading.language)
-        state.writer = self._writer.begin(prefix, state.most_codes, Sampling(), state.request.seed)
+        prefix = self._prefixes.prefix(reading.ids, speaker.rows, self._emotion(state), reading.language)
+        state.writer = self._writer.begin(prefix, state.most_codes, Sampling(), state.request.seed, state.least_codes)
         state.acoustic = streaming.start(speaker.prompt, state.settings, state.plan)
 
     def _emotion(self, state: IndexTTSState) -> Tensor:
@@ -237,19 +253,16 @@ class IndexTTSEngine:
         """Codes for all, as many as the one that needs the fewest wants before it speaks."""
         if not states:
             return
-        count = min(CODES_PER_STEP, *(self._missing(state) for state in states))
+        count = min(CODES_PER_STEP, *(self._plan_codes(state) - state.pending for state in states))
         units = [state.writer for state in states if state.writer is not None]
         for state, unit, new in zip(states, units, self._writer.generate(units, count), strict=True):
             state.codes.append(new.codes)
             state.hidden.append(new.hidden)
             state.written.extend(new.codes.tolist())
-            looped = self._info.trained and repeats(state.written, self._pace.codes_per_s())
+            free = self._info.trained and unit.made >= state.least_codes
+            looped = free and repeats(state.written, self._pace.codes_per_s())
             state.ended = unit.ended or looped
             state.cut = looped or unit.made >= state.most_codes
-
-    def _missing(self, state: IndexTTSState) -> int:
-        assert state.acoustic is not None, "a unit writes after it has begun"
-        return self._plan_codes(state) - state.pending
 
     def _plan_codes(self, state: IndexTTSState) -> int:
         assert state.acoustic is not None, "a unit writes after it has begun"
@@ -277,10 +290,6 @@ class IndexTTSEngine:
         if steps not in self._tables:
             self._tables[steps] = self._acoustic.time_table(steps)
         return self._tables[steps]
-
-
-def _done(state: IndexTTSState) -> bool:
-    return state.ended and state.acoustic is not None and state.acoustic.done
 
 
 def _use_threads(threads: int | None) -> None:

@@ -13,12 +13,11 @@ from torch.nn import functional
 
 from intone.server.engines.indextts.config import GPTConfig, IndexTTSConfig, Variant
 from intone.server.engines.indextts.layers import LayerNorm, Linear
+from intone.server.engines.indextts.prefix import DURATION_ROWS, Prefixes
 from intone.server.engines.weights import Weights
 from intone.server.nn.attention import attend, attend_one
 from intone.server.nn.kv_cache import KvCache
 from intone.server.nn.transfer import send
-
-DURATION_ROWS = 2
 
 
 @dataclass(slots=True)
@@ -51,7 +50,7 @@ class Block:
     down: tuple[Tensor, Tensor]  # [D], [4D, D]
 
 
-class GPT:
+class GPT(Prefixes):
     """The model; frozen once built. D is its width, V the number of codes.
 
     Args:
@@ -60,15 +59,9 @@ class GPT:
     """
 
     def __init__(self, config: IndexTTSConfig, weights: Weights, upstream_positions: bool = False) -> None:
-        self.config = config.gpt
-        self._variant, self._skipped = config.variant, int(upstream_positions)
-        self._text, self._text_positions = weights["text_embedding.weight"], weights["text_pos_embedding.emb.weight"]
+        super().__init__(config, weights)
+        self._skipped = int(upstream_positions)
         self._codes, self._code_positions = weights["mel_embedding.weight"], weights["mel_pos_embedding.emb.weight"]
-        if config.variant is Variant.V25:
-            self._languages = weights["lang_embedding.weight"]
-            self._duration = self._text.new_zeros(DURATION_ROWS, config.gpt.dim)
-        else:
-            self._duration = weights["speed_emb.weight"].flip(0)  # the pipeline says 1, then 0, whatever is asked
         self._blocks = tuple(_block(weights.scope(f"gpt.h.{index}")) for index in range(config.gpt.layers))
         self._norms = LayerNorm.read(weights, "gpt.ln_f"), LayerNorm.read(weights, "final_norm")
         self._head = Linear.read(weights, "mel_head")
@@ -80,23 +73,6 @@ class GPT:
     def most_codes(self) -> int:
         """Codes that the position table has room for."""
         return self.config.code_positions - 1 - self._skipped
-
-    def prefix(self, text: Sequence[int], speaker: Tensor, emotion: Tensor, language: int = 0) -> Tensor:
-        """All that stands before the start code: `[S, D]`.
-
-        Text goes in as it is: no id is special, not even those of the marks around it.
-
-        Args:
-            text: at most `longest_text` ids.
-            speaker: `[N, D]`, of `conditioning.py`: 32 rows in 2, one in 2.5.
-            emotion: `[D]`, added to each of them.
-            language: row of the language table; 2 has none.
-        """
-        marked = [self.config.start_text, *text, self.config.stop_text]
-        rows = self._text[send(torch.tensor(marked), self._text.device)] + self._text_positions[: len(marked)]
-        if self._variant is Variant.V25:
-            rows = rows + self._languages[language]
-        return torch.cat((speaker + emotion, self._duration, rows))
 
     def begin(self, prefix: Tensor, most_codes: int) -> tuple[Decoding, Tensor]:
         """Read `[S, D]` and the start code; the state and the hidden state that predicts the first code, `[D]`.

@@ -61,23 +61,28 @@ class NativeGPT:
 
     def __init__(self, config: IndexTTSConfig, weights: Weights, upstream_positions: bool = False) -> None:
         """`weights` as `gpt.tensor_shapes` describes; `upstream_positions` as in `gpt.GPT`."""
-        self.config = config.gpt
+        self.config, self._skipped = config.gpt, int(upstream_positions)
         self._native = ensure_built()
         self._gpt = self._native.Gpt(
             layers=config.gpt.layers,
             heads=config.gpt.heads,
             start_code=config.gpt.start_code,
             stop_code=config.gpt.stop_code,
-            skipped_positions=int(upstream_positions),
+            skipped_positions=self._skipped,
             tensors={name: weights[name].float().cpu() for name in _names(config.gpt)},
         )
 
-    def begin(self, prefix: Tensor, most_codes: int, sampling: Sampling, seed: int) -> NativeUnit:
+    def most_codes(self) -> int:
+        """Codes that the position table has room for."""
+        return self.config.code_positions - 1 - self._skipped
+
+    def begin(self, prefix: Tensor, most_codes: int, sampling: Sampling, seed: int, least_codes: int = 0) -> NativeUnit:
         """Read `GPT.prefix`, `[S, D]`, and the start code.
 
         Args:
-            most_codes: that the unit may have, 1 to `GPT.most_codes()`.
+            most_codes: that the unit may have, 1 to `most_codes()`.
             seed: 0 to 2**64 - 1.
+            least_codes: before which the model cannot end the unit.
         """
         settings = self._native.SamplingSettings(
             temperature=sampling.temperature,
@@ -87,7 +92,7 @@ class NativeGPT:
             least=sampling.least,
         )
         seen = [PENALISED_FROM_THE_START, self.config.start_code]
-        memory = self._gpt.begin(prefix.float().cpu(), most_codes, settings, seen)
+        memory = self._gpt.begin(prefix.float().cpu(), most_codes, settings, seen, least_codes)
         return NativeUnit(memory, seed)
 
     def generate(self, units: Sequence[NativeUnit], count: int) -> list[Written]:

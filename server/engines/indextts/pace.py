@@ -1,11 +1,12 @@
 """How many codes a time takes, and how many a unit may have. Knows no model."""
 
+import math
 from dataclasses import dataclass
 
 from intone.server.domain import Options
 from intone.server.engines.indextts.config import IndexTTSConfig
-from intone.server.engines.indextts.length_regulator import nominal_ratio
-from intone.server.engines.indextts.sampling import most_codes
+from intone.server.engines.indextts.length_regulator import mel_frames, nominal_ratio
+from intone.server.engines.indextts.sampling import EXTRA_S, most_codes
 
 UNTRAINED_S_PER_TOKEN = 0.08
 """An untrained model never stops by itself and its tokens are bytes: it is cut after about the words' length."""
@@ -22,19 +23,34 @@ class Pace:
     config: IndexTTSConfig
     room: int
 
+    @property
+    def frames_per_s(self) -> float:
+        """Mel frames in a second of sound."""
+        return self.config.mel.sample_rate_hz / self.config.mel.hop_samples
+
     def codes_per_s(self, duration_factor: float = 1.0) -> float:
         """Codes in a second of sound, stretched by that factor."""
-        frames_per_s = self.config.mel.sample_rate_hz / self.config.mel.hop_samples
-        return float(frames_per_s * nominal_ratio(duration_factor) / self.config.features_per_code)
+        return float(self.frames_per_s * nominal_ratio(duration_factor) / self.config.features_per_code)
+
+    def least_codes(self, options: Options, duration_factor: float) -> int:
+        """The fewest that last `min_audio_ms`; 0 where nothing is asked."""
+        frames = math.ceil((options.min_audio_ms or 0) * self.frames_per_s / 1000)
+        codes = int(frames * nominal_ratio(duration_factor) / self.config.features_per_code)  # or one or two more
+        while mel_frames(codes * self.config.features_per_code, duration_factor) < frames:
+            codes += 1
+        return codes
 
     def most_codes(self, tokens: int, options: Options, duration_factor: float) -> int:
         """Where a unit of so many text tokens is cut, at least 1.
 
         The model writes at its own pace, and its codes are stretched afterwards: only a limit in time depends on that.
         """
-        most = most_codes(tokens, self.codes_per_s(), self.room)
-        if not self.config.trained:
-            most = min(self.room, round(UNTRAINED_S_PER_TOKEN * tokens * self.codes_per_s()))
+        codes_per_s, least = self.codes_per_s(), self.least_codes(options, duration_factor)
+        if self.config.trained:
+            most = max(most_codes(tokens, codes_per_s, self.room), least + int(EXTRA_S * codes_per_s))
+        else:
+            most = max(round(UNTRAINED_S_PER_TOKEN * tokens * codes_per_s), least)
+        most = min(self.room, most)
         if options.max_audio_ms is not None:
             most = min(most, int(options.max_audio_ms * self.codes_per_s(duration_factor) / 1000))
         return max(1, most)

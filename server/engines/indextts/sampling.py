@@ -24,6 +24,8 @@ TOKEN_S = 0.8
 """A unit is cut when each of its text tokens has lasted this long on average: speech takes a third of that."""
 
 EXTRA_S = 2.0
+"""And this on top of it all."""
+
 REPEATED_S = 3.0
 LONGEST_PERIOD_S = 1.0
 
@@ -104,6 +106,13 @@ def cut(scores: Tensor, seen: Tensor, settings: Settings) -> tuple[Tensor, Tenso
     up_to_here = best.softmax(1).flip(1).cumsum(1).flip(1)
     unlikely = (up_to_here <= 1 - settings.top_p) & (ranks >= settings.least)
     return codes, best.masked_fill(unlikely, float("-inf"))
+
+
+def barred(scores: Tensor, code: int, rows: Tensor) -> Tensor:
+    """Scores `[B, V]` for `cut` in which `code` cannot come where `rows`, `[B]`, bool, says so."""
+    scores = scores.clone()
+    scores[:, code].masked_fill_(rows, float("-inf"))
+    return scores
 
 
 def draw(codes: Tensor, scores: Tensor, uniforms: Tensor) -> Tensor:

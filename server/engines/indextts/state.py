@@ -22,6 +22,7 @@ class IndexTTSState:
 
     Attributes:
         clip: whose emotion is to be followed, None for that of the request's weights.
+        least_codes: before which neither the model nor the guard against repetition may end it.
         most_codes: the length guard.
         acoustic: None before the first step, as is `writer`.
         codes, hidden: what the language model has written and the acoustic model has not taken.
@@ -37,6 +38,7 @@ class IndexTTSState:
     clip: Clip | None
     plan: ChunkPlan
     settings: AcousticSettings
+    least_codes: int
     most_codes: int
     vocoder: BigVGANState
     joint: Joint = field(default_factory=Joint)
@@ -53,6 +55,11 @@ class IndexTTSState:
     def pending(self) -> int:
         """Codes that the acoustic model has not taken."""
         return sum(len(codes) for codes in self.codes)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing follows."""
+        return self.ended and self.acoustic is not None and self.acoustic.done
 
     @property
     def heard(self) -> bool:

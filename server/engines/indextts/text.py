@@ -12,7 +12,7 @@ from typing import Protocol
 from intone.server.engines.indextts.byte_pairs import BytePairTokenizer, byte_tokenizer
 from intone.server.engines.indextts.config import ENGINE, IndexTTSConfig, Variant
 from intone.server.engines.indextts.sentence_pieces import SentencePieceTokenizer
-from intone.server.errors import CallerError, CheckpointError
+from intone.server.errors import CallerError, CheckpointError, Fault
 
 LANGUAGES = {
     Variant.V2: ("zh", "en"),
@@ -109,7 +109,7 @@ class FrontEnd:
         """What the model reads for a text; `language` is one of `LANGUAGE_ROWS`, None to tell it from the script.
 
         Raises:
-            CallerError: there is nothing to read in the text, or too much (field `text`).
+            CallerError: there is nothing to read in the text, or too much, which is TOO_LARGE (field `text`).
         """
         spoken = folded(text).strip()
         if not any(unicodedata.category(character)[0] in "LN" for character in spoken):
@@ -123,7 +123,8 @@ class FrontEnd:
             tag = len(self._tokenizer) + FIRST_LANGUAGE_TAG + row
             reading = Reading((tag, *self._tokenizer.ids(f" {cased}")), row)
         if len(reading.ids) > self._longest:
-            raise CallerError("text", f"found {len(reading.ids)} tokens, expected at most {self._longest}")
+            words = f"found {len(reading.ids)} tokens, expected at most {self._longest}: send less at once"
+            raise CallerError("text", words, Fault.TOO_LARGE)
         return reading
 
 

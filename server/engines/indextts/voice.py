@@ -9,7 +9,8 @@ from torch import Tensor
 
 from intone.server.domain import PreparedVoice, Recording
 from intone.server.engines.indextts.acoustic import AcousticModel, AcousticPrompt
-from intone.server.engines.indextts.conditioning import VoiceEncoder
+from intone.server.engines.indextts.conditioning import cuts
+from intone.server.engines.indextts.encoders import Encoders
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Speaker:
     prompt: AcousticPrompt
 
 
-def prepare(encoder: VoiceEncoder, acoustic: AcousticModel, recording: Recording, fingerprint: str) -> PreparedVoice:
+def prepare(encoder: Encoders, acoustic: AcousticModel, recording: Recording, fingerprint: str) -> PreparedVoice:
     """Everything that depends on the recording alone.
 
     Raises:
@@ -47,7 +48,8 @@ def prepare(encoder: VoiceEncoder, acoustic: AcousticModel, recording: Recording
         "style": prompt.style,
         "moments": prompt.moments,
     }
-    return PreparedVoice(fingerprint, {name: tensor.cpu().numpy() for name, tensor in tensors.items()})
+    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+    return PreparedVoice(fingerprint, arrays, warnings=cuts(recording))
 
 
 def speaker_of(voice: PreparedVoice, device: torch.device) -> Speaker:

@@ -1,0 +1,221 @@
+#include "cpu/linear.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "cpu/clones.h"
+#include "cpu/lanes.h"
+#include "cpu/large_pages.h"
+
+namespace intone {
+namespace {
+
+constexpr int64_t kHalf = kBlockColumns / 2;
+constexpr float kMostInt8 = 127.0f;  // -128 is left out: the range is the same on both sides
+
+int64_t inputs_of_a_word(WeightType type) { return type == WeightType::kInt8 ? 4 : type == WeightType::kBf16 ? 2 : 1; }
+
+// Of non-negative floats the order is that of their bits, and integers can be compared many at a time.
+INTONE_CLONES float greatest_magnitude(const float* x, int64_t count) {
+  uint32_t greatest = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + i, sizeof(bits));
+    bits &= 0x7fffffffu;
+    greatest = bits > greatest ? bits : greatest;
+  }
+  float value;
+  std::memcpy(&value, &greatest, sizeof(value));
+  return value;
+}
+
+INTONE_CLONES void round_to_int8(const float* x, int64_t count, float factor, int8_t* y) {
+  for (int64_t i = 0; i < count; ++i) y[i] = static_cast<int8_t>(std::nearbyint(x[i] * factor));
+}
+
+// To nearest, ties to even. What is not a number may become infinite, which shows as well.
+INTONE_CLONES void round_to_bf16(const float* x, int64_t count, uint16_t* y) {
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + i, sizeof(bits));
+    y[i] = static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+  }
+}
+
+// x [count] to words, zeros to the end of the last one; the scale that gives x back.
+float to_words(const float* x, int64_t count, WeightType type, std::vector<uint32_t>& words) {
+  if (!words.empty()) words.back() = 0;
+  switch (type) {
+    case WeightType::kInt8: {
+      const float greatest = greatest_magnitude(x, count);
+      if (greatest == 0.0f) {
+        std::fill(words.begin(), words.end(), 0u);
+        return 0.0f;
+      }
+      round_to_int8(x, count, kMostInt8 / greatest, reinterpret_cast<int8_t*>(words.data()));
+      return greatest / kMostInt8;
+    }
+    case WeightType::kBf16:
+      round_to_bf16(x, count, reinterpret_cast<uint16_t*>(words.data()));
+      return 1.0f;
+    default:
+      std::memcpy(words.data(), x, count * sizeof(float));
+      return 1.0f;
+  }
+}
+
+INTONE_CLONES int32_t sum_of(const int8_t* bytes, int64_t count) {
+  int32_t sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += bytes[i];
+  return sum;
+}
+
+INTONE_CLONES void store(const float* sums, const float* bias, int64_t count, float* y) {
+  for (int64_t j = 0; j < count; ++j) y[j] = sums[j] + bias[j];
+}
+
+INTONE_CLONES void add(const float* sums, const float* bias, int64_t count, float* y) {
+  for (int64_t j = 0; j < count; ++j) y[j] += sums[j] + bias[j];
+}
+
+INTONE_CLONES void gate(const float* sums, int64_t count, float* y) {
+  float gated[kHalf];
+  for (int64_t j = 0; j < kHalf; ++j) gated[j] = sums[j] / (1.0f + exponential(-sums[j])) * sums[kHalf + j];
+  std::copy_n(gated, count, y);
+}
+
+// Rows of a block where there are `count`: even blocks, because a last one of a row or two would waste a reading.
+int64_t rows_of_a_block(int64_t count) {
+  const int64_t blocks = std::max<int64_t>(1, (count + kBlockRows - 1) / kBlockRows);
+  return (count + blocks - 1) / blocks;
+}
+
+}  // namespace
+
+WeightType weight_type_named(const std::string& name) {
+  if (name == "int8") return WeightType::kInt8;
+  if (name == "bf16") return WeightType::kBf16;
+  TORCH_CHECK(name == "fp32", "found weights '", name, "', expected int8, bf16 or fp32");
+  return WeightType::kFloat;
+}
+
+void PackedRows::reserve(int64_t rows, int64_t steps) {
+  words.resize(rows * steps);
+  scales.resize(rows);
+  sums.resize(rows);
+}
+
+Linear::Linear(const at::Tensor& weight, const std::optional<at::Tensor>& bias, WeightType type, Isa isa, bool gated)
+    : type_(type), kernel_(linear_kernel(type, isa)), gated_(gated) {
+  TORCH_CHECK(weight.dim() == 2 && weight.numel() > 0 && weight.scalar_type() == at::kFloat && weight.device().is_cpu(),
+              "a linear layer's weight is ", weight.sizes(), " ", weight.scalar_type(), " on ", weight.device(),
+              ", expected [N, K] Float on cpu");
+  in_ = weight.size(1);
+  out_ = weight.size(0);
+  TORCH_CHECK(!gated || (out_ % 2 == 0 && !bias), "a gated layer has an even number of columns and no bias");
+  TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == out_ && bias->scalar_type() == at::kFloat),
+              "a linear layer's bias is not Float [", out_, "]");
+  const int64_t each = inputs_of_a_word(type);
+  steps_ = (in_ + each - 1) / each;
+  const int64_t blocks = column_of(out_ - 1) / kBlockColumns + 1, columns = blocks * kBlockColumns;
+  weights_ = zeros_in_large_pages(columns * steps_).view({columns, steps_});
+  scales_ = at::zeros({columns}, at::kFloat);
+  bias_ = at::zeros({columns}, at::kFloat);
+  const at::Tensor from = weight.contiguous();
+  const at::Tensor shift = bias ? bias->contiguous() : at::zeros({out_}, at::kFloat);
+  const uint32_t flipped = kernel_.adds_128 ? 0x80808080u : 0u;  // adding 128 to a byte flips its first bit
+  int32_t* to = weights_.mutable_data_ptr<int32_t>();
+  at::parallel_for(0, out_, 64, [&](int64_t begin, int64_t end) {
+    std::vector<uint32_t> words(steps_);
+    for (int64_t output = begin; output < end; ++output) {
+      const int64_t column = column_of(output), panel = column / kPanel, lane = column % kPanel;
+      const float* x = from.const_data_ptr<float>() + output * in_;
+      scales_.mutable_data_ptr<float>()[column] = to_words(x, in_, type_, words);
+      bias_.mutable_data_ptr<float>()[column] = shift.const_data_ptr<float>()[output];
+      for (int64_t step = 0; step < steps_; ++step) to[(panel * steps_ + step) * kPanel + lane] = words[step] ^ flipped;
+    }
+  });
+}
+
+// Where an output's weights lie. A gated layer has both columns that make one output in the same block.
+int64_t Linear::column_of(int64_t output) const {
+  if (!gated_) return output;
+  const int64_t half = out_ / 2, index = output % half;
+  return index / kHalf * kBlockColumns + output / half * kHalf + index % kHalf;
+}
+
+void Linear::pack(const float* x, PackedRows& rows, int64_t row, int64_t count) const {
+  std::vector<uint32_t> words(steps_);
+  rows.scales[row] = to_words(x, in_, type_, words);
+  if (type_ == WeightType::kInt8) rows.sums[row] = sum_of(reinterpret_cast<const int8_t*>(words.data()), in_);
+  const int64_t together = rows_of_a_block(count), first = row / together * together;
+  const int64_t stride = std::min(together, count - first);
+  uint32_t* to = rows.words.data() + first * steps_ + (row - first);
+  for (int64_t step = 0; step < steps_; ++step) to[step * stride] = words[step];
+}
+
+void Linear::pack_all(Team& team, const float* x, PackedRows& rows, int64_t count) const {
+  team.split(count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) pack(x + row * in_, rows, row, count);
+  });
+}
+
+void Linear::apply(Team& team, const PackedRows& rows, int64_t count, float* y, Ending ending) const {
+  const int64_t together = rows_of_a_block(count);
+  team.split(weights_.size(0) / kBlockColumns, 1, [&](int64_t begin, int64_t end) {
+    alignas(64) float sums[kBlockRows * kBlockColumns];
+    for (int64_t block = begin; block < end; ++block) {
+      const auto* weights = reinterpret_cast<const uint32_t*>(weights_.const_data_ptr<int32_t>());
+      const int64_t column = block * kBlockColumns;
+      for (int64_t first = 0; first < count; first += together) {
+        const int64_t here = std::min(together, count - first);
+        kernel_.sum({steps_, weights + column * steps_, scales_.const_data_ptr<float>() + column,
+                     rows.words.data() + first * steps_, rows.scales.data() + first, rows.sums.data() + first,
+                     static_cast<int>(here), sums});
+        this->end(sums, block, first, here, y, ending);
+      }
+    }
+  });
+}
+
+// What follows the sums [count, kBlockColumns] of one block of columns, for rows `first` and on.
+void Linear::end(const float* sums, int64_t block, int64_t first, int64_t count, float* y, Ending ending) const {
+  const int64_t width = ending == Ending::kGate ? kHalf : kBlockColumns, column = block * width;
+  const int64_t columns = std::min(width, out() - column);
+  const float* bias = bias_.const_data_ptr<float>() + block * kBlockColumns;
+  for (int64_t row = 0; row < count; ++row, sums += kBlockColumns) {
+    float* to = y + (first + row) * out() + column;
+    switch (ending) {
+      case Ending::kStore:
+        store(sums, bias, columns, to);
+        break;
+      case Ending::kAdd:
+        add(sums, bias, columns, to);
+        break;
+      case Ending::kGate:
+        gate(sums, columns, to);
+        break;
+    }
+  }
+}
+
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  TORCH_CHECK(x.dim() == 2 && x.size(1) == in_ && x.scalar_type() == at::kFloat && x.device().is_cpu(),
+              "a linear layer's input is ", x.sizes(), " ", x.scalar_type(), ", expected [M, ", in_, "] Float on cpu");
+  const at::Tensor from = x.contiguous();
+  const int64_t count = x.size(0);
+  at::Tensor y = at::empty({count, out()}, at::kFloat);
+  PackedRows rows;
+  rows.reserve(count, steps_);
+  Team::run([&](Team& team) {
+    pack_all(team, from.const_data_ptr<float>(), rows, count);
+    apply(team, rows, count, y.mutable_data_ptr<float>(), gated_ ? Ending::kGate : Ending::kStore);
+  });
+  return y;
+}
+
+}  // namespace intone

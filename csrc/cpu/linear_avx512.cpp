@@ -1,0 +1,111 @@
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include <array>
+#include <utility>
+
+#include "cpu/linear_block.h"
+
+namespace intone {
+namespace {
+
+constexpr int64_t kAhead = 32 * kPanel;  // words by which weights are called before they are needed: 2 KiB
+
+#define INTONE_STEP INTONE_AVX512 __attribute__((always_inline)) static inline
+
+// One word of a row times one step of the weights, in one instruction that reads the word and repeats it. As assembly,
+// because GCC 12 reads it apart and moves sums from register to register, which takes a third longer.
+#define INTONE_MULTIPLY(name, sum, x, w) asm(name " %1%{1to16%}, %2, %0" : "+v"(sum) : "m"(*(x)), "v"(w))
+
+struct Int8 {
+  using Sum = __m512i;
+  // vpdpbusd multiplies unsigned by signed bytes. The 128 that every weight has too much is taken off beforehand. The
+  // inputs are the signed ones, because only the signed operand may be read from memory.
+  INTONE_STEP Sum start(int32_t row_sum) { return _mm512_set1_epi32(-128 * row_sum); }
+  INTONE_STEP void step(Sum& sum, const uint32_t* x, __m512i w) { INTONE_MULTIPLY("vpdpbusd", sum, x, w); }
+  INTONE_STEP __m512 finish(Sum sum, float row_scale, const float* column_scales) {
+    const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(row_scale), _mm512_loadu_ps(column_scales));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);
+  }
+};
+
+struct Float {
+  using Sum = __m512;
+  INTONE_STEP Sum start(int32_t) { return _mm512_setzero_ps(); }
+  INTONE_STEP void step(Sum& sum, const uint32_t* x, __m512i w) { INTONE_MULTIPLY("vfmadd231ps", sum, x, w); }
+  INTONE_STEP __m512 finish(Sum sum, float, const float*) { return sum; }
+};
+
+struct Bf16 : Float {
+  INTONE_STEP void step(Sum& sum, const uint32_t* x, __m512i w) { INTONE_MULTIPLY("vdpbf16ps", sum, x, w); }
+};
+
+// Few rows leave registers for a second panel, whose sums fill the waits for the first.
+template <int Rows>
+constexpr int kTogether = Rows <= kBlockRows / 2 ? 2 : 1;
+
+template <typename Type, int Rows>
+INTONE_AVX512 void sum_rows(const LinearBlock& block) {
+  constexpr int kWide = kTogether<Rows>;
+  for (int panel = 0; panel < kPanels; panel += kWide) {
+    const uint32_t *weights = block.weights + panel * block.steps * kPanel, *rows = block.rows;
+    typename Type::Sum sums[Rows][kWide];
+#pragma GCC unroll 24
+    for (int row = 0; row < Rows; ++row) {
+#pragma GCC unroll 2
+      for (int p = 0; p < kWide; ++p) sums[row][p] = Type::start(block.row_sums[row]);
+    }
+    for (int64_t step = 0; step < block.steps; ++step, weights += kPanel, rows += Rows) {
+      __m512i w[kWide];
+#pragma GCC unroll 2
+      for (int p = 0; p < kWide; ++p) {
+        const uint32_t* from = weights + p * block.steps * kPanel;
+        _mm_prefetch(from + kAhead, _MM_HINT_T0);
+        w[p] = _mm512_loadu_si512(from);
+      }
+#pragma GCC unroll 24
+      for (int row = 0; row < Rows; ++row) {
+#pragma GCC unroll 2
+        for (int p = 0; p < kWide; ++p) Type::step(sums[row][p], rows + row, w[p]);
+      }
+    }
+#pragma GCC unroll 24
+    for (int row = 0; row < Rows; ++row) {
+#pragma GCC unroll 2
+      for (int p = 0; p < kWide; ++p) {
+        const int column = (panel + p) * kPanel;
+        _mm512_storeu_ps(block.sums + row * kBlockColumns + column,
+                         Type::finish(sums[row][p], block.row_scales[row], block.column_scales + column));
+      }
+    }
+  }
+}
+
+template <typename Type, int... Rows>
+constexpr std::array<void (*)(const LinearBlock&), kBlockRows> sums_of(std::integer_sequence<int, Rows...>) {
+  return {sum_rows<Type, Rows + 1>...};
+}
+
+template <typename Type>
+void sum_block(const LinearBlock& block) {
+  constexpr auto kSums = sums_of<Type>(std::make_integer_sequence<int, kBlockRows>());
+  kSums[block.count - 1](block);
+}
+
+}  // namespace
+
+LinearKernel linear_kernel_avx512(WeightType type) {
+  switch (type) {
+    case WeightType::kInt8:
+      return {sum_block<Int8>, true};
+    case WeightType::kBf16:
+      return {sum_block<Bf16>, false};
+    default:
+      return {sum_block<Float>, false};
+  }
+}
+
+}  // namespace intone
+
+#endif

@@ -1,0 +1,84 @@
+#include <cstring>
+
+#include "cpu/linear_block.h"
+
+namespace intone {
+namespace {
+
+inline float float_of(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+struct Int8 {
+  using Sum = int32_t;
+  static Sum step(Sum sum, uint32_t x, uint32_t w) {
+    for (int byte = 0; byte < 32; byte += 8) sum += static_cast<int8_t>(x >> byte) * static_cast<int8_t>(w >> byte);
+    return sum;
+  }
+  static float finish(Sum sum, float row_scale, float column_scale) {
+    const float scale = row_scale * column_scale;
+    return static_cast<float>(sum) * scale;
+  }
+};
+
+struct Bf16 {
+  using Sum = float;
+  static Sum step(Sum sum, uint32_t x, uint32_t w) {
+    sum += float_of(x << 16) * float_of(w << 16);
+    sum += float_of(x & 0xffff0000u) * float_of(w & 0xffff0000u);
+    return sum;
+  }
+  static float finish(Sum sum, float, float) { return sum; }
+};
+
+struct Float {
+  using Sum = float;
+  static Sum step(Sum sum, uint32_t x, uint32_t w) { return sum + float_of(x) * float_of(w); }
+  static float finish(Sum sum, float, float) { return sum; }
+};
+
+template <typename Type>
+void sum_block(const LinearBlock& block) {
+  for (int panel = 0; panel < kPanels; ++panel) {
+    const uint32_t* weights = block.weights + panel * block.steps * kPanel;
+    for (int row = 0; row < block.count; ++row) {
+      typename Type::Sum sums[kPanel] = {};
+      for (int64_t step = 0; step < block.steps; ++step) {
+        const uint32_t x = block.rows[step * block.count + row];
+        for (int lane = 0; lane < kPanel; ++lane) {
+          sums[lane] = Type::step(sums[lane], x, weights[step * kPanel + lane]);
+        }
+      }
+      for (int lane = 0; lane < kPanel; ++lane) {
+        const int column = panel * kPanel + lane;
+        block.sums[row * kBlockColumns + column] =
+            Type::finish(sums[lane], block.row_scales[row], block.column_scales[column]);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+LinearKernel linear_kernel_portable(WeightType type) {
+  switch (type) {
+    case WeightType::kInt8:
+      return {sum_block<Int8>, false};
+    case WeightType::kBf16:
+      return {sum_block<Bf16>, false};
+    default:
+      return {sum_block<Float>, false};
+  }
+}
+
+LinearKernel linear_kernel(WeightType type, Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512 && (type != WeightType::kBf16 || has_avx512_bf16())) return linear_kernel_avx512(type);
+  if (isa != Isa::kPortable) return linear_kernel_avx2(type);
+#endif
+  return linear_kernel_portable(type);
+}
+
+}  // namespace intone
