@@ -101,7 +101,7 @@ def test_local_dit(pair: Pair) -> None:
     x, before = torch.randn(2, 3, pair.config.patch_frames, pair.config.latent_dim, generator=generator)
     wish = torch.randn(3, 2 if pair.config.version == 2 else 1, hidden, generator=generator)
     time = torch.tensor([0.7])
-    condition = Condition(wish, torch.nn.functional.linear(before, *dit.before_in))
+    condition = Condition(wish, dit.before_in(before))
     ours = dit.velocity(x, condition, dit.time_embeddings(time, torch.zeros(1))[0])
     theirs = pair.theirs.feat_decoder.estimator(
         x.transpose(1, 2), wish.flatten(1), time.expand(3), before.transpose(1, 2), torch.zeros(3)

@@ -123,6 +123,7 @@ class AudioVAE:
         hop_out_samples: samples of `decode`'s output to a latent frame.
         receptive_frames: latent frames, its own included, that a sample of the output depends on. A decoder that has
             seen that many frames is as if it had seen all before them.
+        encoder, decoder: the stages, one after the other.
     """
 
     def __init__(self, config: AudioVAEConfig, tensors: Mapping[str, Tensor]) -> None:
@@ -132,30 +133,49 @@ class AudioVAE:
         self.hop_in_samples = prod(config.encoder_rates)
         self.hop_out_samples = prod(config.decoder_rates)
         self.receptive_frames = _receptive_frames(config)
-        self._encoder = read.encoder()
-        self._decoder = read.decoder()
+        self.encoder = read.encoder()
+        self.decoder = read.decoder()
 
     def encode(self, audio: Tensor) -> Tensor:
         """The mean of the latents: `[B, T]` at the input rate, T a multiple of `hop_in_samples` → `[B, D, T / hop]`."""
         if audio.dim() != 2 or audio.shape[1] == 0 or audio.shape[1] % self.hop_in_samples:
             raise ValueError(f"audio is {tuple(audio.shape)}, expected [B, a multiple of {self.hop_in_samples}]")
-        tails = self._tails(self._encoder, audio.shape[0])
+        tails = self._tails(self.encoder, audio.shape[0])
         frames: list[Tensor] = []
         for piece in torch.split(audio, ENCODE_FRAMES * self.hop_in_samples, dim=1):
-            latents, tails = _run(self._encoder, piece.unsqueeze(2), tails)
+            latents, tails = _run(self.encoder, piece.unsqueeze(2), tails)
             frames.append(latents)
         return torch.cat(frames, 1).transpose(1, 2).contiguous()
 
     def initial_state(self, batch: int = 1) -> DecoderState:
         """The state of `batch` streams before their first frame."""
-        return DecoderState(self._tails(self._decoder, batch))
+        return DecoderState(self._tails(self.decoder, batch))
 
     def decode(self, latents: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Go on: latents `[B, D, N]`, N at least 1 → audio `[B, N·hop_out_samples]` in [-1, 1], and the state after."""
         if latents.dim() != 3 or latents.shape[1] != self.config.latent_dim or latents.shape[2] == 0:
             raise ValueError(f"latents are {tuple(latents.shape)}, expected [B, {self.config.latent_dim}, 1 or more]")
-        audio, tails = _run(self._decoder, latents.transpose(1, 2), state.tensors)
+        audio, tails = _run(self.decoder, latents.transpose(1, 2), state.tensors)
         return audio.tanh_(), DecoderState(tails)
+
+    def decode_each(
+        self, frames: Sequence[Tensor], states: Sequence[DecoderState]
+    ) -> list[tuple[Tensor, DecoderState]]:
+        """Go on with every stream: latents `[D, N]` each → audio `[N·hop_out_samples]` and the state after, in order.
+
+        Streams with as many frames are decoded together.
+        """
+        results: dict[int, tuple[Tensor, DecoderState]] = {}
+        groups: dict[int, list[int]] = {}
+        for row, latents in enumerate(frames):
+            groups.setdefault(latents.shape[1], []).append(row)
+        for rows in groups.values():
+            alone = len(rows) == 1
+            state = states[rows[0]] if alone else DecoderState.stack([states[row] for row in rows])
+            audio, state = self.decode(torch.stack([frames[row] for row in rows]), state)
+            after = [state] if alone else state.split()
+            results.update((row, (audio[at], after[at])) for at, row in enumerate(rows))
+        return [results[row] for row in range(len(frames))]
 
     @staticmethod
     def _tails(stages: Sequence[Stage], batch: int) -> tuple[Tensor, ...]:

@@ -12,8 +12,9 @@ from torch import Tensor
 from intone.server.domain import EngineInfo, Options, PreparedVoice, Recording, SpeakRequest, Step
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
-from intone.server.engines.voxcpm.model import DTYPES, VoxCPM
+from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
+from intone.server.engines.voxcpm.precision import Precision, precision
 from intone.server.engines.voxcpm.prompt import Prompt, build_prompt
 from intone.server.engines.voxcpm.state import VoxCPMState
 from intone.server.engines.voxcpm.text import TextTokenizer
@@ -62,7 +63,7 @@ class VoxCPMEngine:
             trained=config.trained,
             clones_voices=True,
             voices_emotion=False,
-            device=str(model.device) if model.device.type != "cpu" else f"cpu, {torch.get_num_threads()} threads",
+            device=_device_of(model),
         )
 
     @classmethod
@@ -70,7 +71,7 @@ class VoxCPMEngine:
         cls,
         folder: Path,
         *,
-        dtype: str = "float32",
+        dtype: str = "auto",
         device: str = "cpu",
         threads: int | None = None,
         lora: Path | None = None,
@@ -80,7 +81,7 @@ class VoxCPMEngine:
 
         Args:
             folder: config.json, model.safetensors or pytorch_model.bin, audiovae.pth or .safetensors, tokenizer.json.
-            dtype: of all weights but the VAE's, "float32" or "bfloat16".
+            dtype: one of `precision.NAMES`, for all but the VAE.
             threads: that torch may compute with; None leaves its own choice.
             lora: folder of a fine-tuning, merged into the weights.
 
@@ -90,7 +91,8 @@ class VoxCPMEngine:
         _use_threads(threads)
         checkpoint = read_checkpoint(folder, lora)
         tokenizer = TextTokenizer.load(folder, checkpoint.config.vocabulary)
-        model = VoxCPM(checkpoint, DTYPES[dtype], torch.device(device), progress)
+        chosen = precision(dtype, checkpoint.config, torch.device(device))
+        model = VoxCPM(checkpoint, chosen.dtype, torch.device(device), progress, chosen.packed)
         name = _model_name(checkpoint.config, folder, lora)
         return cls(model, tokenizer, name, checkpoint.fingerprint)._warmed_up()
 
@@ -100,7 +102,7 @@ class VoxCPMEngine:
         size: str,
         *,
         seed: int = 0,
-        dtype: str = "float32",
+        dtype: str = "auto",
         device: str = "cpu",
         threads: int | None = None,
         progress: Progress | None = None,
@@ -114,8 +116,9 @@ class VoxCPMEngine:
             known = ", ".join(sizes.size_names())
             raise CheckpointError(ENGINE, f"found size {size!r}, expected one of {known}")
         _use_threads(threads)
-        checkpoint = sizes.in_memory(size, seed, DTYPES[dtype])
-        model = VoxCPM(checkpoint, DTYPES[dtype], torch.device(device), progress)
+        chosen = precision(dtype, sizes.config_of(size), torch.device(device))
+        checkpoint = sizes.in_memory(size, seed, chosen.kept)
+        model = VoxCPM(checkpoint, chosen.dtype, torch.device(device), progress, chosen.packed)
         name = f"{size}, random weights"
         return cls(model, sizes.byte_tokenizer(), name, checkpoint.fingerprint)._warmed_up()
 
@@ -183,7 +186,7 @@ class VoxCPMEngine:
         stops = self._make(making, clock) if making else torch.zeros(0, device=self._model.device)
         with clock.stage("vae"):
             pieces = [self._next_frames(state) for state in states]
-            decoded = self._model.decode(pieces, [state.decoder for state in states])
+            decoded = self._model.vae.decode_each(pieces, [state.decoder for state in states])
             audio = [samples for samples, _ in decoded]
             result = torch.cat([*audio, stops])
         host = result.cpu().numpy()  # the one copy to the host
@@ -275,6 +278,11 @@ class VoxCPMEngine:
 def _use_threads(threads: int | None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def _device_of(model: VoxCPM) -> str:
+    where = f"cpu, {torch.get_num_threads()} threads" if model.device.type == "cpu" else str(model.device)
+    return f"{where}, {Precision(model.dtype, model.packed).name}"
 
 
 def _model_name(config: VoxCPMConfig, folder: Path, lora: Path | None) -> str:

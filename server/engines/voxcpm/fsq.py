@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from intone.server.engines.voxcpm.config import VoxCPMConfig
+from intone.server.engines.voxcpm.kit import Kit, Linear
 from intone.server.engines.weights import Shapes, Weights
 
 
@@ -17,14 +17,14 @@ from intone.server.engines.weights import Shapes, Weights
 class ScalarQuantizer:
     """Down to `fsq_dim` numbers in [-1, 1], each rounded to a multiple of 1 / scale (ties to even), and up again."""
 
-    down: tuple[Tensor, Tensor]  # [Q, H], [Q]
-    up: tuple[Tensor, Tensor]  # [H, Q], [H]
+    down: Linear  # H to Q
+    up: Linear  # Q to H
     scale: int
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """`[N, H]` → `[N, H]`."""
-        codes = torch.round(torch.tanh(functional.linear(hidden, *self.down)) * self.scale) / self.scale
-        return functional.linear(codes, *self.up)
+        codes = torch.round(torch.tanh(self.down(hidden)) * self.scale) / self.scale
+        return self.up(codes)
 
 
 def fsq_shapes(config: VoxCPMConfig) -> Shapes:
@@ -38,10 +38,6 @@ def fsq_shapes(config: VoxCPMConfig) -> Shapes:
     }
 
 
-def build_fsq(config: VoxCPMConfig, weights: Weights) -> ScalarQuantizer:
+def build_fsq(config: VoxCPMConfig, weights: Weights, kit: Kit) -> ScalarQuantizer:
     """From the tensors of `fsq_shapes`."""
-    return ScalarQuantizer(
-        down=(weights["in_proj.weight"], weights["in_proj.bias"]),
-        up=(weights["out_proj.weight"], weights["out_proj.bias"]),
-        scale=config.fsq_scale,
-    )
+    return ScalarQuantizer(kit.named(weights, "in_proj"), kit.named(weights, "out_proj"), config.fsq_scale)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,17 +10,17 @@ from torch.nn import functional
 
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.fsq import build_fsq, fsq_shapes
-from intone.server.engines.voxcpm.transformer import Stack, stack_shapes
+from intone.server.engines.voxcpm.kit import TORCH, Kit
+from intone.server.engines.voxcpm.transformer import stack_shapes
 from intone.server.engines.weights import Shapes, Weights
-from intone.server.nn.kv_cache import KvCache
 
 
 @dataclass(frozen=True, slots=True)
 class Caches:
-    """What both models remember of one unit."""
+    """What both models remember of one unit, each in the kind of cache that its stack makes."""
 
-    base: KvCache
-    residual: KvCache
+    base: Any
+    residual: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +56,14 @@ def lm_shapes(config: VoxCPMConfig) -> Shapes:
 class LanguageModels:
     """Base and residual model with what stands between them; frozen once built."""
 
-    def __init__(self, config: VoxCPMConfig, weights: Weights) -> None:
-        self.embedding = weights["base_lm.embed_tokens.weight"]
-        self.base = Stack(config.base, weights.scope("base_lm"), config.max_length)
-        self.residual = Stack(config.residual, weights.scope("residual_lm"), config.max_length)
-        self.quantize = build_fsq(config, weights.scope("fsq_layer"))
-        self.fusion = (
-            (weights["fusion_concat_proj.weight"], weights["fusion_concat_proj.bias"]) if config.version == 2 else None
-        )
-        self.stop_in = (weights["stop_proj.weight"], weights["stop_proj.bias"])
-        self.stop_out = weights["stop_head.weight"]
+    def __init__(self, config: VoxCPMConfig, weights: Weights, kit: Kit = TORCH) -> None:
+        self.embedding = weights.stored("base_lm.embed_tokens.weight")
+        self.base = kit.stack(config.base, weights.scope("base_lm"), config.max_length)
+        self.residual = kit.stack(config.residual, weights.scope("residual_lm"), config.max_length)
+        self.quantize = build_fsq(config, weights.scope("fsq_layer"), kit)
+        self.fusion = kit.named(weights, "fusion_concat_proj") if config.version == 2 else None
+        self.stop_in = kit.named(weights, "stop_proj")
+        self.stop_out = kit.linear(weights["stop_head.weight"], None)
 
     def new_caches(self, limit: int) -> Caches:
         """For a unit of at most `limit` positions."""
@@ -75,8 +74,7 @@ class LanguageModels:
 
         `tokens` `[S]`; `audio_at` `[A]` says which positions are audio, `audio` `[A, H]` what stands there.
         """
-        audio = audio.to(self.embedding.dtype)
-        x = functional.embedding(tokens, self.embedding).index_copy(0, audio_at, audio)
+        x = functional.embedding(tokens, self.embedding).to(audio.dtype).index_copy(0, audio_at, audio)
         coarse = self.base.prefill(x, caches.base)
         coarse = coarse.index_copy(0, audio_at, self.quantize(coarse[audio_at]))
         heard = torch.zeros_like(coarse).index_copy(0, audio_at, audio)
@@ -90,11 +88,11 @@ class LanguageModels:
 
     def wants_to_stop(self, base: Tensor) -> Tensor:
         """Whether the patch made from the base wishes `[B, H]` is the last: `[B]`, bool."""
-        logits = functional.linear(functional.silu(functional.linear(base, *self.stop_in)), self.stop_out)
+        logits = self.stop_out(functional.silu(self.stop_in(base)))
         return logits[:, 1] > logits[:, 0]
 
     def _joined(self, coarse: Tensor, audio: Tensor) -> Tensor:
         """Input of the residual model."""
         if self.fusion is None:
             return coarse + audio
-        return functional.linear(torch.cat((coarse, audio), dim=-1), *self.fusion)
+        return self.fusion(torch.cat((coarse, audio), dim=-1))

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from intone.server.engines.voxcpm.transformer import Stack, stack_shapes
+from intone.server.engines.voxcpm.kit import TORCH, Kit, Linear
+from intone.server.engines.voxcpm.transformer import stack_shapes
 from intone.server.engines.weights import Shapes, Weights
 
 TIME_SCALE = 1000.0
@@ -62,20 +63,21 @@ class Condition:
 class LocalDiT:
     """The diffusion transformer and the projections into it; frozen once built."""
 
-    def __init__(self, config: VoxCPMConfig, weights: Weights) -> None:
+    def __init__(self, config: VoxCPMConfig, weights: Weights, kit: Kit = TORCH) -> None:
         inner = weights.scope(PREFIX)
         self.frames = config.patch_frames
         self.split_wish = config.version == 2
-        self.stack = Stack(config.local_dit, inner.scope("decoder"), 2 * config.patch_frames + 3)
-        self.patch_in = _linear(inner, "in_proj")
-        self.before_in = _linear(inner, "cond_proj")
-        self.patch_out = _linear(inner, "out_proj")
-        self.time_mlp = (_linear(inner, "time_mlp.linear_1"), _linear(inner, "time_mlp.linear_2"))
-        self.delta_mlp = (_linear(inner, "delta_time_mlp.linear_1"), _linear(inner, "delta_time_mlp.linear_2"))
-        base, residual = _linear(weights, "lm_to_dit_proj"), _linear(weights, "res_to_dit_proj")
-        self.wish_in: tuple[tuple[Tensor, Tensor], ...] = (base, residual)
-        if not self.split_wish:  # a sum of two projections is one projection of the two side by side
-            self.wish_in = ((torch.cat((base[0], residual[0]), dim=1), base[1] + residual[1]),)
+        self.stack = kit.stack(config.local_dit, inner.scope("decoder"), 2 * config.patch_frames + 3)
+        self.patch_in = _tensors(inner, "in_proj")
+        self.before_in = kit.named(inner, "cond_proj")
+        self.patch_out = _tensors(inner, "out_proj")
+        self.time_mlp = (kit.named(inner, "time_mlp.linear_1"), kit.named(inner, "time_mlp.linear_2"))
+        self.delta_mlp = (kit.named(inner, "delta_time_mlp.linear_1"), kit.named(inner, "delta_time_mlp.linear_2"))
+        base, residual = _tensors(weights, "lm_to_dit_proj"), _tensors(weights, "res_to_dit_proj")
+        if self.split_wish:
+            self.wish_in: tuple[Linear, ...] = (kit.linear(*base), kit.linear(*residual))
+        else:  # a sum of two projections is one projection of the two side by side
+            self.wish_in = (kit.linear(torch.cat((base[0], residual[0]), dim=1), base[1] + residual[1]),)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -93,10 +95,10 @@ class LocalDiT:
         """From the language models' wishes, `[B, their H]` each, and the patches before, `[B, P, D]`."""
         if self.split_wish:
             wishes = zip((base, residual), self.wish_in, strict=True)
-            wish = torch.stack([functional.linear(hidden, *weights) for hidden, weights in wishes], dim=1)
+            wish = torch.stack([project(hidden) for hidden, project in wishes], dim=1)
         else:
-            wish = functional.linear(torch.cat((base, residual), dim=1), *self.wish_in[0]).unsqueeze(1)
-        return Condition(wish, functional.linear(before.to(self.dtype), *self.before_in))
+            wish = self.wish_in[0](torch.cat((base, residual), dim=1)).unsqueeze(1)
+        return Condition(wish, self.before_in(before.to(self.dtype)))
 
     def velocity(self, x: Tensor, condition: Condition, time: Tensor) -> Tensor:
         """Noisy patches `[B, P, D]`, one time embedding `[H]` → velocities `[R, P, D]`, float32; R is B or 2B."""
@@ -110,12 +112,12 @@ class LocalDiT:
         return functional.linear(self.stack.bidirectional(tokens, count - self.frames, count), *self.patch_out).float()
 
 
-def _linear(weights: Weights, name: str) -> tuple[Tensor, Tensor]:
+def _tensors(weights: Weights, name: str) -> tuple[Tensor, Tensor]:
     return weights[f"{name}.weight"], weights[f"{name}.bias"]
 
 
-def _mlp(x: Tensor, layers: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    return functional.linear(functional.silu(functional.linear(x, *layers[0])), *layers[1])
+def _mlp(x: Tensor, layers: tuple[Linear, Linear]) -> Tensor:
+    return layers[1](functional.silu(layers[0](x)))
 
 
 def _waves(times: Tensor, size: int) -> Tensor:

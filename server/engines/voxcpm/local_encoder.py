@@ -2,10 +2,10 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from intone.server.engines.voxcpm.transformer import Stack, stack_shapes
+from intone.server.engines.voxcpm.kit import TORCH, Kit
+from intone.server.engines.voxcpm.transformer import stack_shapes
 from intone.server.engines.weights import Shapes, Weights
 
 
@@ -25,16 +25,16 @@ def encoder_shapes(config: VoxCPMConfig) -> Shapes:
 class LocalEncoder:
     """A learned token before the frames, bidirectional layers over all, of which the token's row is kept."""
 
-    def __init__(self, config: VoxCPMConfig, weights: Weights) -> None:
+    def __init__(self, config: VoxCPMConfig, weights: Weights, kit: Kit = TORCH) -> None:
         inner = weights.scope("feat_encoder")
         self.token = inner["special_token"].flatten()  # [H]
-        self.frames_in = (inner["in_proj.weight"], inner["in_proj.bias"])
-        self.stack = Stack(config.local_encoder, inner.scope("encoder"), config.patch_frames + 1)
-        self.out = (weights["enc_to_lm_proj.weight"], weights["enc_to_lm_proj.bias"])
+        self.frames_in = kit.named(inner, "in_proj")
+        self.stack = kit.stack(config.local_encoder, inner.scope("encoder"), config.patch_frames + 1)
+        self.out = kit.named(weights, "enc_to_lm_proj")
 
     def __call__(self, patches: Tensor) -> Tensor:
         """Latents `[N, P, D]`, float32 → embeddings `[N, H of the language model]`."""
-        frames = functional.linear(patches.to(self.token.dtype), *self.frames_in)
+        frames = self.frames_in(patches.to(self.token.dtype))
         token = self.token.expand(frames.shape[0], 1, -1)
         hidden = self.stack.bidirectional(torch.cat((token, frames), dim=1), 0, 1)  # [N, 1, H]
-        return functional.linear(hidden[:, 0], *self.out)
+        return self.out(hidden[:, 0])

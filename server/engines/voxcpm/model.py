@@ -5,15 +5,19 @@ audio positions alone, no work follows the last patch, attention ends at the tru
 """
 
 from collections.abc import Sequence
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
-from intone.server.engines.voxcpm.audio_vae import AudioVAE, DecoderState
+from intone.server.engines.voxcpm.audio_vae import AudioVAE
 from intone.server.engines.voxcpm.flow import solve, time_table
+from intone.server.engines.voxcpm.kit import TORCH
 from intone.server.engines.voxcpm.lm import LanguageModels, Wish
 from intone.server.engines.voxcpm.local_dit import LocalDiT
 from intone.server.engines.voxcpm.local_encoder import LocalEncoder
+from intone.server.engines.voxcpm.native_stack import NativeFlow, native_kit
+from intone.server.engines.voxcpm.native_vae import NativeAudioVAE
 from intone.server.engines.voxcpm.prompt import Clip, Prompt
 from intone.server.engines.voxcpm.state import Progress
 from intone.server.engines.voxcpm.weights import Checkpoint
@@ -21,23 +25,37 @@ from intone.server.engines.weights import Progress as LoadProgress
 from intone.server.engines.weights import Weights
 from intone.server.nn.transfer import send
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
 
 class VoxCPM:
-    """The model, frozen once built; every method takes and gives values. The VAE always computes in float32."""
+    """The model, frozen once built; every method takes and gives values. The VAE always computes in float32.
+
+    Args:
+        dtype: of what torch computes.
+        packed: weights of the native stacks, "int8", "bf16" or "fp32", which want the CPU and float32 for `dtype`; None
+            leaves the stacks to torch.
+    """
 
     def __init__(
-        self, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, progress: LoadProgress | None = None
+        self,
+        checkpoint: Checkpoint,
+        dtype: torch.dtype,
+        device: torch.device,
+        progress: LoadProgress | None = None,
+        packed: str | None = None,
     ) -> None:
-        self.config, self.device, self.dtype = checkpoint.config, device, dtype
+        assert packed is None or (device.type == "cpu" and dtype == torch.float32), "see `packed`"
+        self.config, self.device, self.dtype, self.packed = checkpoint.config, device, dtype, packed
         with torch.inference_mode():
             weights = Weights(checkpoint.model, dtype, device, progress)
-            self.lm = LanguageModels(self.config, weights)
-            self.encoder = LocalEncoder(self.config, weights)
-            self.dit = LocalDiT(self.config, weights)
+            kit = TORCH if packed is None else native_kit(packed)
+            self.lm = LanguageModels(self.config, weights, kit)
+            self.encoder = LocalEncoder(self.config, weights, kit)
+            self.dit = LocalDiT(self.config, weights, kit)
+            self.solve = partial(solve, self.dit) if packed is None else NativeFlow(self.dit).solve
+            self._table = lru_cache(8)(partial(time_table, self.dit, mean_mode=self.config.mean_mode))
             vae = Weights(checkpoint.vae, torch.float32, device)
-            self.vae = AudioVAE(self.config.vae, {name: vae[name] for name in checkpoint.vae})
+            kind = NativeAudioVAE if device.type == "cpu" else AudioVAE
+            self.vae = kind(self.config.vae, {name: vae[name] for name in checkpoint.vae})
 
     @property
     def silence(self) -> Clip:
@@ -56,7 +74,7 @@ class VoxCPM:
         """Prefill. `positions` is the most that prompt and speech will need, `steps` those of the flow."""
         caches = self.lm.new_caches(positions)
         wish = self.lm.prefill(prompt.tokens, prompt.audio_at, prompt.audio, caches)
-        return Progress(caches, wish, prompt.before, time_table(self.dit, steps, self.config.mean_mode))
+        return Progress(caches, wish, prompt.before, self._table(steps))
 
     def advance(self, units: Sequence[Progress]) -> None:
         """From the patch made last to the wish for the next one, for every unit."""
@@ -83,22 +101,5 @@ class VoxCPM:
             condition = self.dit.condition(wish.base, wish.residual, torch.stack([unit.patch for unit in members]))
             weights = send(torch.tensor([guidance[row] for row in rows]), self.device) if guided else None
             start = noise if len(rows) == len(units) else noise[rows]
-            for unit, patch in zip(members, solve(self.dit, start, condition, weights, members[0].times), strict=True):
+            for unit, patch in zip(members, self.solve(start, condition, weights, members[0].times), strict=True):
                 unit.patch = patch
-
-    def decode(self, frames: Sequence[Tensor], states: Sequence[DecoderState]) -> list[tuple[Tensor, DecoderState]]:
-        """Sound for latent frames `[D, N]` of each stream: samples `[N · hop]` and the state after, in order.
-
-        Streams with as many frames are decoded together.
-        """
-        results: dict[int, tuple[Tensor, DecoderState]] = {}
-        groups: dict[int, list[int]] = {}
-        for row, latents in enumerate(frames):
-            groups.setdefault(latents.shape[1], []).append(row)
-        for rows in groups.values():
-            alone = len(rows) == 1
-            state = states[rows[0]] if alone else DecoderState.stack([states[row] for row in rows])
-            audio, state = self.vae.decode(torch.stack([frames[row] for row in rows]), state)
-            after = [state] if alone else state.split()
-            results.update((row, (audio[at], after[at])) for at, row in enumerate(rows))
-        return [results[row] for row in range(len(frames))]

@@ -42,9 +42,14 @@ def document(size: str) -> dict[str, Any]:
     return {**_DOCUMENTS[size], "trained": False}
 
 
+def config_of(size: str) -> VoxCPMConfig:
+    """The same, read. KeyError as `document`."""
+    return VoxCPMConfig.from_json(document(size))
+
+
 def size_of(config: VoxCPMConfig) -> str | None:
     """The name of the size that a model has; None if it is none of these."""
-    known = {_measures(VoxCPMConfig.from_json(document(name))): name for name in size_names()}
+    known = {_measures(config_of(name)): name for name in size_names()}
     return known.get(_measures(config))
 
 
@@ -83,7 +88,7 @@ def random_checkpoint(size: str, folder: Path, seed: int = 0) -> Path:
 
 def in_memory(size: str, seed: int = 0, dtype: torch.dtype = torch.float32) -> Checkpoint:
     """An untrained model of a published size, without a file of gigabytes. KeyError for an unknown size."""
-    config = VoxCPMConfig.from_json(document(size))
+    config = config_of(size)
     vae = audio_vae.random_tensors(config.vae, torch.Generator().manual_seed(seed & (2**63 - 1)))
     return Checkpoint(config, random_tensors(config, seed, dtype), vae, f"random-{size}-{seed}")
 

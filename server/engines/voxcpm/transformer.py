@@ -59,9 +59,9 @@ class Stack:
 
     def __init__(self, config: StackConfig, weights: Weights, positions: int) -> None:
         self.config = config
-        self.layers = tuple(_layer(weights.scope(f"layers.{index}")) for index in range(config.layers))
+        self.layers = tuple(layer_of(weights.scope(f"layers.{index}")) for index in range(config.layers))
         self.norm = weights["norm.weight"]
-        self.rope = _rope(config, positions, self.norm.device)
+        self.rope = rope_of(config, positions, self.norm.device)
 
     def new_cache(self, limit: int) -> KvCache:
         """An empty cache for at most `limit` positions."""
@@ -151,7 +151,8 @@ class Stack:
         return rms_norm(x, self.norm, self.config.norm_eps)
 
 
-def _layer(weights: Weights) -> Layer:
+def layer_of(weights: Weights) -> Layer:
+    """One layer's tensors by their published names, projections of one input joined."""
     return Layer(
         attention_norm=weights["input_layernorm.weight"],
         qkv=weights.fused("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"),
@@ -162,7 +163,8 @@ def _layer(weights: Weights) -> Layer:
     )
 
 
-def _rope(config: StackConfig, positions: int, device: torch.device) -> RopeTable | None:
+def rope_of(config: StackConfig, positions: int, device: torch.device) -> RopeTable | None:
+    """The rotations that a stack applies to queries and keys; None for a stack without positions."""
     rope = config.rope
     if rope is None:
         return None

@@ -1,0 +1,121 @@
+"""The stacks of VoxCPM and its flow's solver, native: the same as `transformer.py` and `flow.py`, on the CPU.
+
+Weights are packed at load as int8, bfloat16 or float32; activations and caches are float32. Knows only tensors.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from intone.server.engines.voxcpm.config import StackConfig
+from intone.server.engines.voxcpm.flow import TimeTable
+from intone.server.engines.voxcpm.kit import Kit
+from intone.server.engines.voxcpm.local_dit import Condition, LocalDiT
+from intone.server.engines.voxcpm.transformer import layer_of, rope_of
+from intone.server.engines.weights import Weights
+from intone.server.ops import ensure_built
+
+
+class NativeStack:
+    """As `transformer.Stack`. A row's result does not depend on its company, to the bit.
+
+    It computes on as many threads as torch is set to, without the interpreter's lock: a cache is in one call at a time.
+    """
+
+    def __init__(
+        self, config: StackConfig, weights: Weights, positions: int, *, packed: str, isa: str = "best"
+    ) -> None:
+        """As `transformer.Stack`; `weights` are float32.
+
+        Args:
+            packed: "int8", "bf16" or "fp32". For int8, inputs of the layers are rounded too, row by row.
+            isa: names an instruction set, which only tests do.
+
+        Raises:
+            RuntimeError: this processor does not have it.
+        """
+        native = ensure_built()
+        rope = rope_of(config, positions, torch.device("cpu"))
+        layers = [_packed(native, config, weights, index, packed, isa) for index in range(config.layers)]
+        self.config = config
+        self.native = native.Transformer(
+            heads=config.heads,
+            kv_heads=config.kv_heads,
+            head_dim=config.head_dim,
+            norm_eps=config.norm_eps,
+            layers=layers,
+            norm=weights["norm.weight"],
+            cos=rope.cos.squeeze(1) if rope else None,
+            sin=rope.sin.squeeze(1) if rope else None,
+        )
+
+    def new_cache(self, limit: int) -> Any:
+        """As `Stack.new_cache`; opaque but for its `length`."""
+        return self.native.new_cache(limit)
+
+    def bidirectional(self, x: Tensor, first: int, last: int) -> Tensor:
+        """As `Stack.bidirectional`."""
+        return self.native.bidirectional(x, first, last)  # type: ignore[no-any-return]
+
+    def prefill(self, x: Tensor, cache: Any, first: int = 0) -> Tensor:
+        """As `Stack.prefill`; the cache need not be empty: it goes on from there."""
+        return self.native.prefill(x, cache, first)  # type: ignore[no-any-return]
+
+    def step(self, x: Tensor, caches: Sequence[Any]) -> Tensor:
+        """As `Stack.step`."""
+        return self.native.step(x, list(caches))  # type: ignore[no-any-return]
+
+
+class NativeLinear:
+    """A linear layer in float32: a row's result does not depend on how many there are."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._linear = ensure_built().Linear(weight, bias, type="fp32")
+        self._out = weight.shape[0]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """See `kit.Linear`."""
+        return self._linear(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], self._out)  # type: ignore[no-any-return]
+
+
+def native_kit(packed: str) -> Kit:
+    """Native stacks with weights of this type. The few layers around them stay in float32."""
+    return Kit(partial(NativeStack, packed=packed), NativeLinear)
+
+
+class NativeFlow:
+    """The solver around a LocalDiT whose stack is native: a patch in one call."""
+
+    def __init__(self, dit: LocalDiT) -> None:
+        assert isinstance(dit.stack, NativeStack), "the solver runs on the packed weights of the stack"
+        self._flow = ensure_built().LocalFlow(
+            stack=dit.stack.native,
+            in_weight=dit.patch_in[0],
+            in_bias=dit.patch_in[1],
+            out_weight=dit.patch_out[0],
+            out_bias=dit.patch_out[1],
+        )
+
+    def solve(self, noise: Tensor, condition: Condition, guidance: Tensor | None, table: TimeTable) -> Tensor:
+        """As `flow.solve`."""
+        return self._flow.solve(  # type: ignore[no-any-return]
+            noise, condition.wish, condition.before, table.embeddings, list(table.lengths), guidance
+        )
+
+
+def _packed(native: Any, config: StackConfig, weights: Weights, index: int, packed: str, isa: str) -> Any:
+    """One layer. What is unpacked is let go before the next one."""
+    layer = layer_of(weights.scope(f"layers.{index}"))
+    return native.TransformerLayer(
+        attention_norm=layer.attention_norm,
+        qkv=layer.qkv,
+        out=layer.out,
+        mlp_norm=layer.mlp_norm,
+        gate_up=layer.gate_up,
+        down=layer.down,
+        type=packed,
+        isa=isa,
+    )
