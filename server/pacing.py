@@ -29,6 +29,7 @@ class Playback:
         """`clock` gives seconds and never runs backwards."""
         self._clock = clock
         self._updated_s = clock()
+        self._moved_s = clock()  # when the listener was known to be at `_played_ms`
         self._played_ms = 0.0
         self._reported = False
         self._queue: list[_Stretch] = []
@@ -47,6 +48,15 @@ class Playback:
         return sum(stretch.duration_ms for stretch in self._queue)
 
     @property
+    def quiet_in_ms(self) -> float:
+        """When the listener will have heard everything that was sent, if they go on listening in real time.
+
+        Unlike `lead_ms` this does not wait for a report: between two of them, and after the last one, time passes.
+        """
+        lead_ms = self.lead_ms
+        return max(0.0, lead_ms - 1000 * (self._clock() - self._moved_s)) if self._reported else lead_ms
+
+    @property
     def moves_by_itself(self) -> bool:
         """Whether time alone brings the listener on: no report has come yet."""
         return not self._reported
@@ -54,6 +64,8 @@ class Playback:
     def sent(self, utterance_id: str, duration_ms: float) -> None:
         """Audio was handed to the stream."""
         self._estimate()
+        if not self._queue:
+            self._moved_s = self._clock()
         if self._queue and self._queue[-1].utterance_id == utterance_id:
             self._queue[-1].duration_ms += duration_ms
         else:
@@ -72,7 +84,7 @@ class Playback:
         sent_ms = self._played_ms + sum(stretch.duration_ms for stretch in self._queue)
         if played_ms > sent_ms + 1:  # a millisecond for rounding on the client's side
             raise CallerError(field, f"is {played_ms:.0f}, but only {sent_ms:.0f} ms of audio were sent")
-        self._reported = True
+        self._reported, self._moved_s = True, self._clock()
         if played_ms >= self._played_ms:
             self._play(played_ms - self._played_ms)
         else:

@@ -35,7 +35,7 @@ class Sender:
         """When the listener will have heard everything, or has, if playback goes on in real time."""
         if self._sequence == 0:  # earlier utterances are being heard, unless they are interrupted
             now_s = self._clock()
-            unheard_s = (self._playback.lead_ms + self._outbox.queued_ms) / 1000
+            unheard_s = (self._playback.quiet_in_ms + self._outbox.queued_ms) / 1000
             self._quiet_from_s = now_s + unheard_s if unheard_s > 1e-6 else min(self._quiet_from_s, now_s)
         return self._quiet_from_s
 

@@ -49,7 +49,7 @@ class Speaker:
         """Speak until the text ends."""
         utterance, stage = self._utterance, self._stage
         while True:
-            piece = await utterance.take(stage.services.wait_ms, lambda: stage.playback.lead_ms)
+            piece = await utterance.take(stage.services.wait_ms, lambda: stage.playback.quiet_in_ms)
             if piece is None:
                 break
             if isinstance(piece, Flush):
@@ -114,7 +114,9 @@ class Speaker:
         """An engine's complaint, under the name that its field has on the wire."""
         if error.field.startswith("emotion."):
             return error.under("text" if self._feeling.source is EmotionSource.UTTERANCE else "config")
-        return CallerError("text.delta", error.words, Fault.PRECONDITION)
+        return CallerError(
+            "text.delta", error.words, error.fault if error.fault is Fault.TOO_LARGE else Fault.PRECONDITION
+        )
 
     def _choose(self, unit: Unit, feeling: Feeling, tried: set[str]) -> Route:
         """Route a unit, and tell the client where that is news."""

@@ -63,6 +63,9 @@ NEVER = [
     ("intone.server", "intone.client", "the server does not know who calls it"),
     ("intone", "intone.v1", "import the stubs from intone.proto"),
     ("intone", "tests", "tests are not installed"),
+    ("intone", "training", "the recipe is not installed"),
+    ("training", "intone.client", "the recipe trains and measures what the server loads"),
+    ("training", "tests", "the recipe stands on its own"),
 ]
 MAY_IMPORT_STUBS = {"proto/__init__.py"}
 

@@ -167,6 +167,25 @@ def test_the_wait_counts_from_when_the_listener_hears_nothing(run_virtual):
     assert talk.of(e.Done)[1].report.covered_ms == pytest.approx(talk.of(e.Done)[1].report.ttfa_ms, abs=1)
 
 
+def test_a_listener_who_reports_hears_fillers_too(run_virtual):
+    """Reports come now and then; the last one is short of the end. Time passes all the same."""
+
+    async def main():
+        worker = ScriptedWorker(Script(step_s=0.01, first_s=1.0, characters_per_step=100))
+        talk = Talk(worker, voice=VOICE, services={"forecast": forecast(1000)}, filler=e.FillerPolicy.AUTO)
+        talk.text("u", "Good morning.", end=True)
+        await asyncio.sleep(2.5)
+        talk.session.receive(e.Progress(400))
+        await asyncio.sleep(5)
+        talk.text("v", "Good morning.", end=True)
+        await talk.finish()
+        await talk.close()
+        return talk
+
+    talk = run_virtual(main())
+    assert talk.of(e.Done)[1].report.fillers and talk.of(e.Done)[1].report.filler_ttfa_ms <= 10
+
+
 def test_what_is_said_of_a_voice_without_fillers(run_virtual):
     talk = run_virtual(one_turn(1.5, 1500, voice=Voice("default")))
     (notice,) = talk.of(e.Notice)

@@ -31,13 +31,13 @@ from house_rules import (
 
 @pytest.mark.parametrize("rule", SHIPPED_RULES, ids=lambda rule: rule.__name__)
 def test_shipped_code(rule):
-    found = findings(rule, sources("server", "client", "proto"))
+    found = findings(rule, sources("server", "client", "proto", "training"))
     assert not found, "\n" + "\n".join(found)
 
 
 @pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: rule.__name__)
 def test_all_code(rule):
-    found = findings(rule, sources("server", "client", "proto", "tests"))
+    found = findings(rule, sources("server", "client", "proto", "training", "tests"))
     assert not found, "\n" + "\n".join(found)
 
 
@@ -98,13 +98,17 @@ def test_rules_leave_the_rest_alone(rule, path, source):
 
 def test_files_are_short():
     native = [path for path in (ROOT / "csrc").rglob("*") if path.suffix in {".cpp", ".h", ".cu", ".cuh"}]
-    found = too_long(sources("server", "client", "proto", "tests"), FILE_LINES) + too_long(native, NATIVE_LINES)
+    found = too_long(sources("server", "client", "proto", "training", "tests"), FILE_LINES) + too_long(
+        native, NATIVE_LINES
+    )
     assert not found, "\n" + "\n".join(found)
     assert too_long([Path(__file__)], limit=10)
 
 
 def test_no_file_takes_the_name_of_a_standard_module():
-    taken = [named(path) for path in sources("server", "client", "tests") if path.stem in sys.stdlib_module_names]
+    taken = [
+        named(path) for path in sources("server", "client", "training", "tests") if path.stem in sys.stdlib_module_names
+    ]
     assert not taken, f"a script in that folder would import these instead of the standard library's: {taken}"
 
 

@@ -53,6 +53,23 @@ def test_after_a_report_only_reports_count(playback: Playback, clock: Clock) -> 
     assert playback.heard_ms("a") == pytest.approx(100)
 
 
+def test_silence_is_foreseen_between_reports(playback: Playback, clock: Clock) -> None:
+    playback.sent("u", 1000)
+    assert playback.quiet_in_ms == 1000
+    clock.now_s = 0.4
+    assert playback.quiet_in_ms == pytest.approx(600)
+    playback.report(300)
+    assert playback.quiet_in_ms == pytest.approx(700)
+    clock.now_s = 1.0
+    assert playback.quiet_in_ms == pytest.approx(100) and playback.lead_ms == 700
+    clock.now_s = 5.0
+    assert playback.quiet_in_ms == 0 and playback.lead_ms == 700  # the last report never came
+    playback.report(1000)
+    clock.now_s = 9.0
+    playback.sent("v", 500)
+    assert playback.quiet_in_ms == 500
+
+
 def test_heard_is_told_apart_by_utterance(playback: Playback) -> None:
     playback.sent("a", 300)
     playback.sent("b", 300)
