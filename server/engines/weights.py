@@ -107,6 +107,12 @@ class Weights:
         self._meter.add(tensor.numel())
         return tensor.to(device=self._device, dtype=self._dtype if tensor.is_floating_point() else tensor.dtype)
 
+    def stored(self, name: str) -> Tensor:
+        """As `[]`, in the dtype of the file: what is read row by row stays mapped, and no copy of it is made."""
+        tensor = self._tensors[self._prefix + name]
+        self._meter.add(tensor.numel())
+        return tensor.to(self._device)
+
     def fused(self, *names: str) -> Tensor:
         """Tensors joined along their first dimension: several projections of one input as one."""
         return torch.cat([self[name] for name in names])
