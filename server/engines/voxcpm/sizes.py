@@ -72,11 +72,14 @@ def random_tensors(config: VoxCPMConfig, seed: int, dtype: torch.dtype = torch.f
     return tensors
 
 
-def random_checkpoint(size: str, folder: Path, seed: int = 0) -> Path:
-    """Write an untrained model in the published layout, to be loaded like any other; returns `folder`."""
+def random_checkpoint(size: str, folder: Path, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
+    """Write an untrained model in the published layout, to be loaded like any other; returns `folder`.
+
+    The published ones are bfloat16, but for the VAE.
+    """
     from safetensors.torch import save_file  # a dependency of checkpoints, not of speaking
 
-    content = in_memory(size, seed)
+    content = in_memory(size, seed, dtype)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(document(size), indent=1), encoding="utf-8")
     save_file(content.model, folder / "model.safetensors")

@@ -1,0 +1,298 @@
+"""VoxCPM on this CPU: the official package and ours in turn, on the same random weights of a published size.
+
+    python tests/bench/voxcpm_cpu.py [--size 1.5] [--patches 24] [--runs 3] [--arms official-bf16,int8,…] [--anyway]
+
+Writes an untrained checkpoint in the published layout, loads it in a process of its own for each arm, so that the peak
+memory is the arm's own, and speaks the same 40 tokens, streamed, to the same number of patches: random weights know no
+end. Then the distance from what this machine could do at best, measured in the same run. Prints Markdown, writes JSON
+and a picture to docs/figures. Refuses on a busy machine.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = "The ferry leaves at nine from pier four."  # 40 bytes, 40 tokens of the random tokenizer
+PROMPT_S = 5.0
+PROMPT_TEXT = "These are the words that the recording says, more or less."
+STEPS, GUIDANCE = 10, 2.0
+OFFICIAL = ("official-bf16", "official-fp32")
+OURS = ("int8", "bf16", "fp32")
+BUSY_LOAD = 0.5
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one arm did; medians over the runs. `prompt_*`: a voice of 5 s, where it was measured."""
+
+    name: str
+    ttfa_ms: float
+    patch_ms: float
+    rtf: float
+    peak_gb: float
+    load_s: float
+    vae_ms: float | None = None
+    prompt_first_ms: float | None = None
+    prompt_ttfa_ms: float | None = None
+
+
+# ---- one arm, in its own process
+
+
+def official_pieces(folder: Path, dtype: str, patches: int) -> Iterator[Any]:
+    """A model of the official package; gives functions that stream one utterance."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import voxcpm_oracle
+
+    from intone.server.engines.voxcpm.text import TextTokenizer
+
+    vocabulary = json.loads((folder / "config.json").read_text())["lm_config"]["vocab_size"]
+    tokenizer = TextTokenizer.load(folder, vocabulary)
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**settings, "dtype": dtype}))
+    with voxcpm_oracle.official() as package:
+        loader = types.SimpleNamespace(from_pretrained=lambda _: types.SimpleNamespace(vocab={}))
+        package.v1.LlamaTokenizerFast = loader
+        model = package.v1.VoxCPMModel.from_local(str(folder), optimize=False, device="cpu")
+        model.text_tokenizer = tokenizer.ids
+        while True:
+            yield model.generate_streaming(
+                target_text=TEXT, min_len=patches, max_len=patches, inference_timesteps=STEPS, cfg_value=GUIDANCE
+            )
+
+
+def our_pieces(engine: Any, patches: int, patch_ms: float, voice: Any = None) -> Iterator[Any]:
+    """Functions that stream one utterance of ours."""
+    from intone.server.domain import Options, SpeakRequest
+
+    def stream() -> Iterator[Any]:
+        options = Options(
+            STEPS, GUIDANCE, max_audio_ms=round(patches * patch_ms), min_audio_ms=round(patches * patch_ms)
+        )
+        state = engine.start(SpeakRequest(TEXT, seed=1, voice=voice, options=options))
+        done = False
+        while not done:
+            (step,) = engine.step([state])
+            done = step.done
+            stages.append(step.stage_ms)
+            if step.pcm is not None and len(step.pcm):
+                yield step.pcm
+
+    stages: list[Any] = []
+    our_pieces.stages = stages  # type: ignore[attr-defined]
+    while True:
+        yield stream()
+
+
+def timed(stream: Any, rate_hz: int) -> tuple[float, float, float]:
+    """Milliseconds to the first sound, of every later piece, and the real-time factor of one utterance."""
+    began_s, arrivals, samples = time.perf_counter(), [], 0
+    for piece in stream:
+        arrivals.append(time.perf_counter())
+        samples += int(np.prod(piece.shape))
+    later = np.diff(arrivals)
+    return 1000 * (arrivals[0] - began_s), 1000 * float(np.mean(later)), (arrivals[-1] - began_s) * rate_hz / samples
+
+
+def run_arm(name: str, folder: Path, size: str, patches: int, runs: int, threads: int) -> Arm:
+    """Load, warm up, measure."""
+    torch.set_num_threads(threads)
+    began_s = time.perf_counter()
+    extra: dict[str, float | None] = {}
+    if name in OFFICIAL:
+        streams = official_pieces(folder, {"official-bf16": "bfloat16", "official-fp32": "float32"}[name], patches)
+        rate_hz = json.loads((folder / "config.json").read_text())["audio_vae_config"]["sample_rate"]
+        first = next(streams)
+    else:
+        from intone.server.engines.voxcpm.engine import VoxCPMEngine
+
+        engine = VoxCPMEngine.load(folder, dtype=name, threads=threads)
+        rate_hz = engine.info.sample_rate_hz
+        streams = our_pieces(engine, patches, engine._patch_ms)
+        first = next(streams)
+    load_s = time.perf_counter() - began_s
+    timed(first, rate_hz)
+    figures = [timed(next(streams), rate_hz) for _ in range(runs)]
+    if name not in OFFICIAL:
+        stages = [stage["vae"] for stage in our_pieces.stages if "vae" in stage]  # type: ignore[attr-defined]
+        extra = {"vae_ms": statistics.median(stages), **with_voice(engine, runs)}
+    ttfa_ms, patch_ms, rtf = (statistics.median(column) for column in zip(*figures, strict=True))
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    return Arm(name, ttfa_ms, patch_ms, rtf, peak_gb, load_s, **extra)
+
+
+def with_voice(engine: Any, runs: int) -> dict[str, float | None]:
+    """Preparing a voice from a recording, and the first sound with it, prepared."""
+    from intone.server.domain import Recording
+
+    noise = (0.1 * np.random.default_rng(1).standard_normal(int(PROMPT_S * 16_000))).astype(np.float32)
+    began_s = time.perf_counter()
+    voice = engine.prepare_voice(Recording(noise, 16_000, PROMPT_TEXT))
+    first_ms = 1000 * (time.perf_counter() - began_s)
+    streams = our_pieces(engine, 3, engine._patch_ms, voice)
+    times = [timed(next(streams), engine.info.sample_rate_hz)[0] for _ in range(runs + 1)]
+    return {"prompt_first_ms": first_ms, "prompt_ttfa_ms": statistics.median(times[1:])}
+
+
+# ---- all of them
+
+
+def roofline(size: str, threads: int) -> dict[str, float]:
+    """What a patch would take at best: weights read once at the speed of a plain read, or the operations of the CFM at
+    that of the packed linear in cache, whichever stack is bound by which."""
+    from intone.server import ops
+    from intone.server.engines.voxcpm.sizes import config_of
+
+    torch.set_num_threads(threads)
+    native, config = ops.ensure_built(), config_of(size)
+    words = torch.zeros(64 << 20, dtype=torch.int32)
+    read_gb_s = words.numel() * 4 / _fastest(words.amax) / 1e9
+    linear = native.Linear(torch.randn(1024, 1024), type="int8")
+    rows = torch.randn(18, 1024)
+    gop_s = 2 * 18 * 1024 * 1024 / _fastest(lambda: linear(rows)) / 1e9
+
+    def weights(stack: Any) -> float:
+        heads = stack.heads * stack.head_dim + 2 * stack.kv_heads * stack.head_dim
+        return stack.layers * (
+            stack.hidden * heads + stack.heads * stack.head_dim * stack.hidden + 3 * stack.hidden * stack.feed_forward
+        )
+
+    lm_ms = (weights(config.base) + weights(config.residual)) / read_gb_s / 1e6
+    tokens = config.patch_frames + 1
+    encoder_ms = (
+        max(weights(config.local_encoder) / read_gb_s, 2 * tokens * weights(config.local_encoder) / gop_s) / 1e6
+    )
+    evaluations = STEPS - 1
+    flow = weights(config.local_dit)
+    flow_ms = evaluations * max(flow / read_gb_s, 2 * 2 * (2 * config.patch_frames + 1) * flow / gop_s) / 1e6
+    return {"read_gb_s": read_gb_s, "int8_gop_s": gop_s, "floor_ms": lm_ms + encoder_ms + flow_ms}
+
+
+def _fastest(call: Any) -> float:
+    call()
+    times = []
+    for _ in range(30):
+        began_s = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began_s)
+    return min(times)
+
+
+def report(arms: list[Arm], floor: dict[str, float], conditions: str) -> str:
+    """Everything as Markdown."""
+    base = next((arm for arm in arms if arm.name in OFFICIAL), None)
+    lines = [
+        conditions,
+        "",
+        "| arm | first sound, ms | patch, ms | RTF | × official | peak memory, GB | load, s | VAE, ms a patch |",
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for arm in arms:
+        ratio = f"{base.patch_ms / arm.patch_ms:.1f}" if base else "–"
+        vae = "–" if arm.vae_ms is None else f"{arm.vae_ms:.1f}"
+        figures = f"{arm.ttfa_ms:.0f} | {arm.patch_ms:.0f} | {arm.rtf:.2f} | {ratio} | {arm.peak_gb:.2f}"
+        lines.append(f"| {arm.name} | {figures} | {arm.load_s:.1f} | {vae} |")
+    for arm in arms:
+        if arm.prompt_first_ms is not None and arm.prompt_ttfa_ms is not None:
+            words = f"{arm.prompt_first_ms:.0f} ms to prepare, {arm.prompt_ttfa_ms:.0f} ms to the first sound with it"
+            lines.append(f"\n{arm.name}, a voice of {PROMPT_S:g} s: {words}")
+    best = next((arm for arm in arms if arm.name == "int8"), None)
+    words = f"this machine reads {floor['read_gb_s']:.1f} GB/s and multiplies {floor['int8_gop_s']:.0f} int8 GOP/s; "
+    words += f"at that rate the transformers of a patch take {floor['floor_ms']:.0f} ms"
+    if best is not None:
+        words += f", int8 takes {best.patch_ms / floor['floor_ms']:.2f} times that, its VAE included"
+    return "\n".join([*lines, "", words])
+
+
+def draw(arms: list[Arm], path: Path, title: str) -> None:
+    """Milliseconds a patch by arm, with the line of real time."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 0.6 * len(arms) + 1.6), layout="constrained")
+    names = [arm.name for arm in arms][::-1]
+    bars = axes.barh(
+        names, [arm.patch_ms for arm in arms][::-1], color=["#b8c0cc" if n in OFFICIAL else "#2f6fde" for n in names]
+    )
+    axes.bar_label(bars, fmt="%.0f ms", padding=4)
+    axes.axvline(160, color="#d62f2f", linewidth=1)
+    axes.annotate(" real time", (160, len(arms) - 0.55), color="#d62f2f")
+    axes.set_xlabel("milliseconds for a patch of 160 ms")
+    axes.set_title(title, fontsize=10)
+    axes.margins(x=0.12)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="1.5", choices=("nano", "0.5b", "1.5"))
+    parser.add_argument("--arms", default="official-bf16,official-fp32,int8,bf16,fp32")
+    parser.add_argument("--patches", type=int, default=24)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--folder", type=Path, help="keep the checkpoint here, or take it from here")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures")
+    parser.add_argument("--anyway", action="store_true", help="measure on a busy machine too")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        arm = run_arm(given.one, given.folder, given.size, given.patches, given.runs, given.threads)
+        print(json.dumps(asdict(arm)))
+        return 0
+    if os.getloadavg()[0] > BUSY_LOAD and not given.anyway:
+        print(f"the machine is busy (load {os.getloadavg()[0]:.1f}): wait, or give --anyway", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = given.folder or Path(scratch) / "checkpoint"
+        if not (folder / "config.json").exists():
+            from intone.server.engines.voxcpm.sizes import random_checkpoint
+
+            print("writing the checkpoint", file=sys.stderr)
+            random_checkpoint(given.size, folder, dtype=torch.bfloat16)
+        arms = [_apart(name, folder, given) for name in given.arms.split(",")]
+    floor = roofline(given.size, given.threads)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    conditions = (
+        f"VoxCPM {given.size}, random weights, {STEPS} steps, guidance {GUIDANCE:g}, 40 tokens, "
+        f"{given.patches} patches, median of {given.runs}, {given.threads} threads, {platform.machine()}, torch {torch.__version__}, "
+        f"commit {commit.strip()}"
+    )
+    print(report(arms, floor, conditions))
+    name = f"voxcpm_{given.size.replace('.', '_')}"
+    draw(arms, given.out / f"{name}.png", f"VoxCPM {given.size} on {given.threads} CPU threads, random weights")
+    found = {"conditions": conditions, "floor": floor, "arms": [asdict(arm) for arm in arms]}
+    (given.out / f"{name}.json").write_text(json.dumps(found, indent=1))
+    return 0
+
+
+def _apart(name: str, folder: Path, given: argparse.Namespace) -> Arm:
+    """One arm in a process of its own."""
+    print(f"measuring {name}", file=sys.stderr)
+    flags = [f"--{key}={getattr(given, key)}" for key in ("size", "patches", "runs", "threads")]
+    command = [sys.executable, __file__, "--one", name, "--folder", str(folder), *flags]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Arm(**json.loads(done.stdout.splitlines()[-1]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
