@@ -85,8 +85,8 @@ class App:
         self._health.leave()
         self._service.drain()
         self._outfitting.cancel()
-        await asyncio.wait({self._outfitting})
         await self._server.stop(self._drain_s if grace_s is None else grace_s)
+        await asyncio.wait({self._outfitting})
         self._metrics.close()
 
 

@@ -274,8 +274,8 @@ def main() -> int:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     conditions = (
         f"VoxCPM {given.size}, random weights, {STEPS} steps, guidance {GUIDANCE:g}, 40 tokens, "
-        f"{given.patches} patches, median of {given.runs}, {given.threads} threads, {platform.machine()}, torch {torch.__version__}, "
-        f"commit {commit.strip()}"
+        f"{given.patches} patches, median of {given.runs}, {given.threads} threads, {platform.machine()}, "
+        f"torch {torch.__version__}, commit {commit.strip()}"
     )
     print(report(arms, floor, conditions))
     name = f"voxcpm_{given.size.replace('.', '_')}"
