@@ -126,11 +126,12 @@ class Voicing:
         cover.end()
         if account.covered_ms is None and account.ready_s is not None:
             account.covered_ms = cover.covered_ms(account.ready_s, now_s)
-        rest_ms = self._rest_ms - self._sender.trailing_silence_ms
         if unit.index in self._said:  # fillers
-            rest_ms = self._stage.services.cover.gap_ms
-        silent_ms = max(0.0, 1000 * (now_s - self._sender.quiet_from_s))
-        self._sender.silence(max(0.0, rest_ms - silent_ms))
+            silent_ms = max(0.0, 1000 * (now_s - self._sender.quiet_from_s))
+            rest_ms = self._stage.services.cover.gap_ms - silent_ms
+        else:  # whatever the clock says: the same text and seed give the same audio
+            rest_ms = self._rest_ms - self._sender.trailing_silence_ms
+        self._sender.silence(max(0.0, rest_ms))
         self._utterance.begin_unit(unit)
 
     async def _pieces(self, job: Job, worker: Worker, unit: Unit) -> AsyncIterator[tuple[Samples, Mapping[str, float]]]:

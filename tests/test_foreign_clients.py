@@ -121,15 +121,19 @@ def check_utterance(events: list[dict[str, Any]], name: str, text: str) -> bytes
     assert (started["engine"], started["route_reason"]) == ("voxcpm", "ROUTE_REASON_PREFERENCE")
     assert started["format"] == CONFIG["format"] and started["seed"] == CONFIG["options"]["seed"]
     assert done["reason"] == "DONE_REASON_COMPLETED" and done["report"]["ttfa_ms"] > 0
-    audio, spans = b"", []
+    audio, spans, spoken = b"", [], 0
     for sequence, chunk in enumerate(chunks):
         assert (chunk["sequence"], chunk["offset_samples"] * 2) == (sequence, len(audio))
         data = bytes.fromhex(chunk["data"])
         assert data and len(data) % 2 == 0
         audio += data
-        spans.append((chunk["text_span"]["start"], chunk["text_span"]["end"]))
+        if chunk["kind"] == "AUDIO_KIND_SPEECH":
+            spans.append((chunk["text_span"]["start"], chunk["text_span"]["end"]))
+            spoken += len(data)
+        else:
+            assert chunk["kind"] == "AUDIO_KIND_SILENCE" and not any(data)
     assert spans == sorted(spans) and spans[0][0] == 0 and spans[-1][1] == len(text)
-    assert 0 < len(audio) / 2 / RATE_HZ <= len(set(spans)) * MAX_UNIT_MS / 1000
+    assert 0 < spoken / 2 / RATE_HZ <= len(set(spans)) * MAX_UNIT_MS / 1000
     assert done["report"]["units"] == len(set(spans)) > 1
     return audio
 
@@ -173,7 +177,7 @@ def test_node_is_told_what_is_wrong(node):
         assert field in answer[name]["message"]
     assert "12345" in answer["bad_rate"]["message"]
     assert answer["no_voice"]["failure"]["code"] == "NOT_FOUND"
-    assert answer["no_analyzer"]["failure"]["code"] == "UNIMPLEMENTED"
+    assert answer["too_long"]["failure"]["code"] == "INVALID_ARGUMENT"
 
 
 def test_node_conversation_survives_faults(node):

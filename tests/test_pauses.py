@@ -1,5 +1,7 @@
 """Rests between units: by punctuation, less what the audio already has."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import RATE_HZ, Script, ScriptedWorker
@@ -57,9 +59,47 @@ def test_a_pause_is_a_chunk_of_its_own_between_two_units(run_virtual):
     assert samples == round(RATE_HZ * (report.audio_ms + report.pause_ms) / 1000)
 
 
-def test_a_listener_who_waits_already_rests(run_virtual):
-    talk = run_virtual(spoken(Script(step_s=0.001, first_s=5.0)))
-    assert talk.of(e.Done)[0].report.pause_ms == 0
+def test_a_slow_engine_gives_the_same_audio(run_virtual):
+    quick, slow = (run_virtual(spoken(Script(step_s=0.001, first_s=first_s))) for first_s in (0.0, 5.0))
+    audio = [b"".join(chunk.data for chunk in talk.of(e.Audio)) for talk in (quick, slow)]
+    assert audio[0] == audio[1]
+
+
+def test_silence_that_the_engine_made_counts(run_virtual):
+    worker = ScriptedWorker(Script(step_s=0.001))
+
+    class Trailing:
+        """Ends every unit in 100 ms of silence."""
+
+        def __getattr__(self, name):
+            return getattr(worker, name)
+
+        def submit(self, request):
+            return Padded(worker.submit(request))
+
+    async def main():
+        talk = Talk(Trailing(), services={"pause_scale": 1.0}, filler=e.FillerPolicy.OFF)
+        talk.text("u", TEXT, end=True)
+        await talk.finish()
+        await talk.close()
+        return talk
+
+    assert run_virtual(main()).of(e.Done)[0].report.pause_ms == pytest.approx(SENTENCE_MS - 100, abs=1)
+
+
+class Padded:
+    """A job whose last step ends in 100 ms of silence."""
+
+    def __init__(self, job):
+        self._job = job
+
+    def __getattr__(self, name):
+        return getattr(self._job, name)
+
+    async def __aiter__(self):
+        async for step in self._job:
+            silence = np.zeros(RATE_HZ // 10 if step.done else 0, np.float32)
+            yield replace(step, pcm=np.concatenate([step.pcm, silence]))
 
 
 def test_pauses_can_be_scaled_and_turned_off(run_virtual):

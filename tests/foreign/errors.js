@@ -32,6 +32,6 @@ main(async ({ speech, voices }, script) => ({
   bad_rate: await refused(speech, { config: { format: { sample_rate_hz: 12345 } } }),
   bad_steps: await refused(speech, { config: { options: { steps: 1000 } } }),
   no_voice: await call(voices, 'GetVoice', { name: 'nobody' }),
-  no_analyzer: await call(speech, 'AnalyzeEmotion', { text: 'Hooray!' }),
+  too_long: await call(speech, 'AnalyzeEmotion', { text: 'Hooray! '.repeat(1000) }),
   inside: await inside(speech, script),
 }));

@@ -1,0 +1,126 @@
+"""Sentences to train on and the teacher that reads them: what is kept, what is held back, what is said where."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+from training import corpus, text_sources
+from training.corpus import Corpus, build_corpus
+from training.shards import LABEL_SAMPLES, RATE_HZ, read_speech, write_shard
+from training.teacher import LEAD_MS, TAIL_MS, portions, trimmed
+
+
+def r_database(*vectors):
+    """R's lazy-load format, as far as it is read: each value four bytes of length and a zlib stream."""
+    database = b""
+    for lines in vectors:
+        value = b"X\n\0\0\0\2" + b"".join(struct.pack(">II", 0x40009, len(line)) + line for line in lines)
+        packed = zlib.compress(value)
+        database += struct.pack(">I", len(value)) + packed
+    return database
+
+
+def test_novels_come_out_of_their_database():
+    line = b'It was late. "Go!" he said. '
+    database = r_database([b"too short to be a novel."], [line] * 12_000)
+    found = list(text_sources.novel_sentences(database))
+    assert found[:3] == ["It was late.", '"Go!', "he said."]
+    assert len(found) - found.count("") == 36_000
+
+
+def test_usage_examples_are_what_is_quoted():
+    lines = '00001 n 01 x | a thing; "the first one"; "and another"\n  no definition "here"\n'
+    assert list(text_sources.usage_examples(lines)) == ["the first one", "and another"]
+
+
+def texts_of(count):
+    words = ("river", "stone", "lantern", "garden", "winter", "letter", "music")
+    chosen = ((n, words[n % 7], words[n // 7 % 7], words[n // 49 % 7]) for n in range(count))
+    return [f"The {one} near the {two}, {three} and all; was {'so ' * (n % 5)}good" for n, one, two, three in chosen]
+
+
+def test_a_corpus_is_the_same_again_and_holds_sentences_back():
+    texts = texts_of(300)
+    first, again = (build_corpus(order, 20, None, seed=1) for order in (texts, texts[::-1]))
+    assert first == again != build_corpus(texts, 20, None, seed=2)
+    assert len(first.held_out) == 20 and not set(first.held_out) & set(first.train)
+    assert len(set(first.train)) == len(first.train) >= 280
+    assert build_corpus(texts, 20, 50, seed=1).held_out == first.held_out
+    assert len(build_corpus(texts, 20, 50, seed=1).train) == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("  a small\n house ", "A small house."),
+        ("Oh!", "Oh!"),
+        ("she came--and went", "She came, and went."),
+        ("in 1999", None),
+        ("café au lait", None),
+        ("talk to Mr.", None),
+        ("...", None),
+        (" ".join(["word"] * 41), None),
+    ],
+)
+def test_what_can_be_read_aloud_is_kept(text, kept):
+    found = build_corpus([text, "Another one here.", "And a third."], 1, None, seed=0)
+    assert {*found.train, *found.held_out} - {"Another one here.", "And a third."} == ({kept} if kept else set())
+
+
+def test_too_little_text_is_refused():
+    with pytest.raises(ValueError, match="too few"):
+        build_corpus(["One."], 5, None, seed=0)
+
+
+def test_a_corpus_from_own_files(tmp_path):
+    (tmp_path / "own.txt").write_text("\n".join(texts_of(30)), encoding="utf-8")
+    made = corpus.run(tmp_path, 5, None, 0, [tmp_path / "own.txt"])
+    assert Corpus.load(tmp_path / "corpus") == made
+
+
+def test_hours_choose_how_much_is_read(tmp_path):
+    sentences = ["One two three four five six seven eight nine ten."] * 1000
+    some, everything = portions(sentences, tmp_path, hours=0.5), portions(sentences, tmp_path)
+    assert sum(len(portion.sentences) for portion in everything) == 1000
+    assert 500 < sum(len(portion.sentences) for portion in some) < 600
+    assert [portion.sentences for portion in some[:2]] == [portion.sentences for portion in everything[:2]]
+
+
+def test_silence_is_trimmed_and_labels_stay_where_they_are(tmp_path):
+    """Sound from 0.5 to 1.0 s; the teacher places label 7 there, to 25 ms."""
+    audio = np.zeros(2 * RATE_HZ, np.float32)
+    audio[RATE_HZ // 2 : RATE_HZ] = 0.5
+    placed = np.array([7 if 20 <= frame < 40 else 3 for frame in range(60)])
+    spoken = trimmed(4, audio, placed)
+    lead = LEAD_MS * RATE_HZ // 1000
+    assert np.flatnonzero(spoken.audio)[[0, -1]].tolist() == [lead, lead + RATE_HZ // 2 - 1]
+    assert len(spoken.audio) == len(spoken.labels) * LABEL_SAMPLES
+    assert 0 <= len(spoken.audio) - (lead + RATE_HZ // 2 + TAIL_MS * RATE_HZ // 1000) < LABEL_SAMPLES
+    assert spoken.labels.tolist() == [3, 3, *[7] * 25, *[3] * 8]
+    write_shard(tmp_path / "0.safetensors", [spoken, spoken])
+    read = read_speech(tmp_path)
+    assert len(read) == 2 and read.numbers.tolist() == [4, 4]
+    kept, labels = read.sentence(1)
+    assert np.abs(kept.numpy() - spoken.audio).max() <= 1 / 32767
+    assert labels.tolist() == spoken.labels.tolist()
+    assert trimmed(0, np.zeros(RATE_HZ, np.float32), placed) is None
+
+
+def test_the_teacher_says_what_is_where():
+    """The placement that the network is asked for is the one that the audio was made with."""
+    pytest.importorskip("hibari")
+    from training.teacher import Hibari
+
+    teacher = Hibari()
+    spoken = teacher("The cat sat on the mat.", 3)
+    again = teacher("The cat sat on the mat.", 3)
+    assert np.array_equal(spoken.audio, again.audio) and spoken.number == 3
+    assert 0.8 < len(spoken.audio) / RATE_HZ < 3
+    order = [int(label) for at, label in enumerate(spoken.labels) if at == 0 or label != spoken.labels[at - 1]]
+    sounds = teacher._voice.ids(teacher._voice.phonemize("The cat sat on the mat.")[0])
+    places = iter(sounds)
+    assert all(label in places for label in order)  # in the order of the phonemes
+    assert len(order) > 0.7 * len(sounds) and spoken.labels[-1] in sounds[-3:]
+    assert teacher("One sentence. Another one.", 0) is None
