@@ -38,7 +38,7 @@ lint: $(VENV)/.installed-for-tests typing cuda-check ## Check style, formatting 
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/clang-format --dry-run -Werror $(CXX_FILES) $(CUDA_FILES)
-	@MYPYPATH=build/typing $(BIN)/mypy -p intone.server -p intone.client -m intone.proto.generate
+	@MYPYPATH=build/typing $(BIN)/mypy -p intone.server -p intone.client -p training -m intone.proto.generate
 
 # mypy cannot follow the editable install, which is an import hook: it is shown the package as links to our folders.
 typing:
@@ -64,10 +64,26 @@ proto: $(VENV)/.installed-for-tests ## Generate the stubs beside the .proto file
 bench-ops: $(VENV)/.installed-for-tests ## Time the native operations against their references
 	@$(BIN)/python tests/bench/ops.py
 
+# The recipe of the nano voice, stage by stage: `make train-corpus`, `make train-lm TRAIN='--minutes 60'`; training/README.md.
+TRAIN ?=
+TRAIN_STAGES := corpus teacher vae latents refine lm export slim measure
+
+.PHONY: $(TRAIN_STAGES:%=train-%) train-judges
+$(TRAIN_STAGES:%=train-%): train-%: $(VENV)/.installed-for-training
+	@OMP_NUM_THREADS=1 nice -n 10 $(BIN)/python -m training $* $(TRAIN)
+
+# An environment of their own: they want other versions of common packages than we do.
+train-judges: ## Install the judges of speech for `train-measure` in build/judges (2 GB)
+	@$(PYTHON) -m venv build/judges
+	@build/judges/bin/python -m pip install -qq '$(TORCH)' $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	@build/judges/bin/python -m pip install -qq hama==1.7.0 jiwer==4.0.0 ctranslate2==4.8.5 faster-whisper==1.2.1 \
+	  soundfile soxr librosa webrtcvad-wheels
+	@build/judges/bin/python -m pip install -qq --no-deps -r training/judges.txt
+
 clean: ## Remove what was built; .venv stays
 	@rm -rf build dist demo *.egg-info server/ops/_C*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@rm -f $(VENV)/.installed $(VENV)/.installed-for-tests
-	@find $(TYPED) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -f $(VENV)/.installed $(VENV)/.installed-for-tests $(VENV)/.installed-for-training
+	@find $(TYPED) training tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch comes first and by itself: the extension is compiled against the torch that is there (see setup.py).
 $(VENV)/.ready:
@@ -91,6 +107,10 @@ $(VENV)/.installed-for-tests: $(VENV)/.ready $(BUILT_FROM) tests/oracle.txt
 	@$(PIP) --no-build-isolation -e '.[server,starter,play,plot,test]'
 	@$(PIP) --no-deps -r tests/oracle.txt
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-for-training: $(VENV)/.ready $(BUILT_FROM)
+	@$(PIP) --no-build-isolation -e '.[server,starter,plot,training]'
+	@touch $@
 
 # Old versions of common packages, in a folder that only the tests of IndexTTS look into. Where they cannot be had, those
 # tests are skipped and say so.

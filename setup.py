@@ -56,6 +56,7 @@ EXTRAS = {
     "qwen": ["transformers>=4.57", "jinja2>=3.1"],  # the IndexTTS emotion model, and its chat template
     "play": ["miniaudio>=1.61"],
     "plot": ["matplotlib>=3.9"],
+    "training": ["onnxruntime>=1.20", "scipy>=1.11", "tqdm>=4.66"],  # beside server and starter
     "test": [
         "pytest>=8.3",
         "hypothesis>=6.120",

@@ -1,8 +1,11 @@
 """Reads checkpoint files, strictly. Knows nothing of any model: what must be in a file is given as names and shapes."""
 
 import copy
+import ctypes
 import hashlib
+import mmap
 import pickle
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +22,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 SHOWN = 5
 """Faults that a message lists; the rest is counted."""
+
+TRIM_ELEMENTS = 16 << 20
+"""How often, while a model is packed, freed memory is given back to the system."""
 
 SAMPLED_BYTES = 4096
 SAMPLES = 64
@@ -88,12 +94,20 @@ class Weights:
         tensors: by full name.
         dtype: of floating-point tensors.
         progress: told after each tensor which part of all elements has been handed out.
+        mapped: the tensors are views of files, never written to: their pages are let go as soon as a copy was made.
     """
 
     def __init__(
-        self, tensors: Mapping[str, Tensor], dtype: torch.dtype, device: torch.device, progress: Progress | None = None
+        self,
+        tensors: Mapping[str, Tensor],
+        dtype: torch.dtype,
+        device: torch.device,
+        progress: Progress | None = None,
+        *,
+        mapped: bool = False,
     ) -> None:
         self._tensors, self._dtype, self._device, self._prefix = tensors, dtype, device, ""
+        self._mapped = mapped
         self._meter = _Meter(sum(tensor.numel() for tensor in tensors.values()), progress)
 
     def scope(self, prefix: str) -> "Weights":
@@ -105,7 +119,19 @@ class Weights:
     def __getitem__(self, name: str) -> Tensor:
         tensor = self._tensors[self._prefix + name]
         self._meter.add(tensor.numel())
-        return tensor.to(device=self._device, dtype=self._dtype if tensor.is_floating_point() else tensor.dtype)
+        given = tensor.to(device=self._device, dtype=self._dtype if tensor.is_floating_point() else tensor.dtype)
+        if self._mapped and given.data_ptr() != tensor.data_ptr():
+            _let_go(tensor)
+            if self._meter.passed(TRIM_ELEMENTS):
+                _trim()
+        return given
+
+    def let_go(self) -> None:
+        """Every tensor has been copied or packed: give the memory of mapped files back."""
+        if self._mapped:
+            for tensor in self._tensors.values():
+                _let_go(tensor)
+            _trim()
 
     def stored(self, name: str) -> Tensor:
         """As `[]`, in the dtype of the file: what is read row by row stays mapped, and no copy of it is made."""
@@ -122,12 +148,40 @@ class _Meter:
     """Counts elements for a progress bar."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
-        self._total, self._progress, self._done = max(total, 1), progress, 0
+        self._total, self._progress, self._done, self._marked = max(total, 1), progress, 0, 0
+
+    def passed(self, elements: int) -> bool:
+        """Whether so many more have been handed out since this was last true."""
+        if self._done - self._marked < elements:
+            return False
+        self._marked = self._done
+        return True
 
     def add(self, elements: int) -> None:
         self._done += elements
         if self._progress:
             self._progress(min(1.0, self._done / self._total))
+
+
+def _let_go(tensor: Tensor) -> None:
+    """Give back the pages of a mapped file that lie wholly in a tensor; on next use they are read from the file again.
+
+    Without it a model counts twice while it is loaded: once as packed, once as the pages of its file.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    end = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if end > first:
+        libc = ctypes.CDLL(None)
+        libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_DONTNEED)
+
+
+def _trim() -> None:
+    """Have the allocator give back what was freed: it keeps the float32 copies that weights were packed from."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc
+    if trim is not None:
+        trim(0)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

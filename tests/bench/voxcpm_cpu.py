@@ -57,8 +57,7 @@ class Arm:
 
 def official_pieces(folder: Path, dtype: str, patches: int) -> Iterator[Any]:
     """A model of the official package; gives functions that stream one utterance."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    import voxcpm_oracle
+    import voxcpm_oracle  # beside the tests; `_apart` names the folder
 
     from intone.server.engines.voxcpm.text import TextTokenizer
 
@@ -290,7 +289,8 @@ def _apart(name: str, folder: Path, given: argparse.Namespace) -> Arm:
     print(f"measuring {name}", file=sys.stderr)
     flags = [f"--{key}={getattr(given, key)}" for key in ("size", "patches", "runs", "threads")]
     command = [sys.executable, __file__, "--one", name, "--folder", str(folder), *flags]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    known = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=known)
     return Arm(**json.loads(done.stdout.splitlines()[-1]))
 
 

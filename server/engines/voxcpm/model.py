@@ -46,16 +46,21 @@ class VoxCPM:
         assert packed is None or (device.type == "cpu" and dtype == torch.float32), "see `packed`"
         self.config, self.device, self.dtype, self.packed = checkpoint.config, device, dtype, packed
         with torch.inference_mode():
-            weights = Weights(checkpoint.model, dtype, device, progress)
+            # First the VAE, which takes three times its size while it is packed: the peak of memory is lowest so.
+            vae = Weights(checkpoint.vae, torch.float32, device, mapped=checkpoint.mapped)
+            kind = NativeAudioVAE if device.type == "cpu" else AudioVAE
+            self.vae = kind(self.config.vae, {name: vae[name] for name in checkpoint.vae})
+            if kind is NativeAudioVAE:
+                vae.let_go()
+            weights = Weights(checkpoint.model, dtype, device, progress, mapped=checkpoint.mapped)
             kit = TORCH if packed is None else native_kit(packed)
             self.lm = LanguageModels(self.config, weights, kit)
             self.encoder = LocalEncoder(self.config, weights, kit)
             self.dit = LocalDiT(self.config, weights, kit)
             self.solve = partial(solve, self.dit) if packed is None else NativeFlow(self.dit).solve
             self._table = lru_cache(8)(partial(time_table, self.dit, mean_mode=self.config.mean_mode))
-            vae = Weights(checkpoint.vae, torch.float32, device)
-            kind = NativeAudioVAE if device.type == "cpu" else AudioVAE
-            self.vae = kind(self.config.vae, {name: vae[name] for name in checkpoint.vae})
+            if packed is not None:  # torch's parts would hold on to tensors of the file
+                weights.let_go()
 
     @property
     def silence(self) -> Clip:

@@ -26,12 +26,14 @@ class Checkpoint:
         model: language models, LocEnc and LocDiT, by published name.
         vae: the audio VAE's, by published name.
         fingerprint: of the weights.
+        mapped: the tensors are views of the files.
     """
 
     config: VoxCPMConfig
     model: dict[str, Tensor]
     vae: dict[str, Tensor]
     fingerprint: str
+    mapped: bool = False
 
 
 def tensor_shapes(config: VoxCPMConfig) -> Shapes:
@@ -55,4 +57,4 @@ def read_checkpoint(folder: Path, lora: Path | None = None) -> Checkpoint:
     if lora is not None:
         model = merge_lora(model, lora)
         identity += sorted(path for path in lora.iterdir() if path.is_file())
-    return Checkpoint(config, model, vae, fingerprint(identity))
+    return Checkpoint(config, model, vae, fingerprint(identity), mapped=lora is None)

@@ -1,0 +1,251 @@
+"""A training run learns, leaves no trace of having been stopped, and ends in a checkpoint that the server loads."""
+
+import json
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file, save_file
+
+from intone.server.domain import Options, SpeakRequest
+from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.errors import CheckpointError
+from training import export, model_sizes
+from training.__main__ import main
+from training.latents import VAE_FILE, Latents, encode_all, read_latents
+from training.loop import Budget, draw_log, load_state, read_log, train
+from training.objective import Objective
+from training.shards import LABEL_SAMPLES, Spoken, read_speech, write_shard
+from training.storage import KINDS
+from training.train_lm import LmRecipe, LmTrainee, model_tensors
+from training.train_vae import VaeRecipe, VaeTrainee, start_of_refinement
+
+CONFIG = model_sizes.config_of("tiny")
+CPU = torch.device("cpu")
+TEXTS = ("He came.", "She left at once.")
+
+
+def tone(number, seconds):
+    """A hum that stands for speech: pitch and labels differ from sentence to sentence."""
+    time = np.arange(int(seconds * 16_000 / LABEL_SAMPLES) * LABEL_SAMPLES) / 16_000
+    audio = sum(np.sin(2 * np.pi * (120 + 30 * number) * h * time) / h for h in (1, 2, 3)) * 0.15
+    labels = (np.arange(len(time) // LABEL_SAMPLES) // 5 + 10 * number + 1).astype(np.uint8)
+    return Spoken(number, audio.astype(np.float32), labels)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """A folder as the first two stages leave it."""
+    tmp_path = tmp_path_factory.mktemp("training")
+    for name in ("train", "held_out"):
+        (tmp_path / "speech" / name).mkdir(parents=True)
+        write_shard(tmp_path / "speech" / name / "00000.safetensors", [tone(0, 0.9), tone(1, 1.3)])
+        (tmp_path / "corpus").mkdir(exist_ok=True)
+        (tmp_path / "corpus" / f"{name}.txt").write_text("\n".join(TEXTS) + "\n")
+    return tmp_path
+
+
+def vae_trainee(out, **given):
+    recipe = VaeRecipe(**{"steps": 30, "batch": 2, "segment_frames": 8, "jury_width": 2, **given})
+    speech = read_speech(out / "speech" / "train")
+    return VaeTrainee(CONFIG.vae, recipe, speech, speech, CPU)
+
+
+def lm_trainee(**given):
+    shape = (14, CONFIG.patch_frames, CONFIG.latent_dim)
+    patches = torch.randn(shape, generator=torch.Generator().manual_seed(0)).half()
+    labels = torch.arange(14 * 8).view(14, 8).div(3, rounding_mode="floor").to(torch.uint8)
+    latents = Latents(patches, labels, torch.tensor([0, 6, 14]), torch.arange(2))
+    texts = [[5, 9, 12], [7, 30, 8, 6]]
+    recipe = LmRecipe(**{"steps": 20, "batch": 2, "objective": Objective(sounds_steps=1000), **given})
+    return LmTrainee(CONFIG, recipe, latents, texts, latents, texts, CPU)
+
+
+BRIEF = ("--size", "tiny", "--steps", "2", "--batch", "1", "--jury-width", "2")
+BUDGET = Budget(steps=8, log_steps=1, examine_steps=4)
+
+
+@pytest.mark.parametrize("kind", ["vae", "lm"])
+def test_a_run_that_was_stopped_is_the_run_that_was_not(out, tmp_path, kind):
+    def made():
+        return vae_trainee(out, adversary_from=2) if kind == "vae" else lm_trainee()
+
+    train(made(), tmp_path / "whole", BUDGET, kind)
+    assert train(made(), tmp_path / "parts", Budget(3, log_steps=1, examine_steps=4), kind) == 3
+    # A killed run logged steps that it did not save.
+    with (tmp_path / "parts" / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"step": 4, "flow": 99.0}) + "\n")
+    assert train(made(), tmp_path / "parts", BUDGET, kind) == 8
+    whole, parts = read_log(tmp_path / "whole"), read_log(tmp_path / "parts")
+    # The end of the first part examined once more: the only line that tells them apart.
+    assert [{k: v for k, v in line.items() if line["step"] != 3} for line in whole] == [
+        {k: v for k, v in line.items() if line["step"] != 3} for line in parts
+    ]
+    left, right = (load_state(tmp_path / name)["trainee"]["average"] for name in ("whole", "parts"))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_the_vae_learns(out, tmp_path):
+    trainee = vae_trainee(out, rate=5e-3, adversary_from=1000, steps=40)
+    before = trainee.examine(0)["held_out_spectra"]
+    train(trainee, tmp_path / "run", Budget(40, log_steps=5, examine_steps=40), "vae")
+    lines = read_log(tmp_path / "run")
+    assert lines[-1]["held_out_spectra"] < 0.75 * before
+    assert lines[-1]["spectra"] < 0.75 * lines[0]["spectra"]
+    assert (draw_log(tmp_path / "run", "vae") is None) or (tmp_path / "run" / "curves.png").stat().st_size > 1000
+
+
+def test_the_jury_learns_and_teaches(out):
+    trainee = vae_trainee(out, adversary_from=0)
+    first = trainee.step(0)
+    for number in range(1, 8):
+        last = trainee.step(number)
+    assert set(last) == {"spectra", "divergence", "jury", "fooled", "features"}
+    assert last["jury"].detach() < first["jury"].detach()
+
+
+def test_the_language_models_learn(tmp_path):
+    trainee = lm_trainee(steps=250, rate=5e-3, joined_share=0.0, objective=Objective(2, 0.0, 0.0, sounds_steps=10_000))
+    train(trainee, tmp_path, Budget(250, log_steps=10, examine_steps=250), "lm")
+    lines = read_log(tmp_path)
+    assert lines[-1]["flow"] < 0.7 * lines[0]["flow"]
+    assert lines[-1]["sounds_right"] > 0.9 > 0.3 > lines[0]["sounds_right"]
+    assert lines[-1]["stops_right"] == 1.0
+
+
+def test_an_interrupted_run_saves_and_ends(tmp_path):
+    class Interrupting:
+        """A trainee in whose third step somebody presses Ctrl-C."""
+
+        def __init__(self):
+            self.steps = 0
+
+        def step(self, number):
+            self.steps += 1
+            if self.steps == 3:
+                signal.raise_signal(signal.SIGINT)
+            return {"loss": torch.tensor(1.0)}
+
+        def examine(self, number):
+            return {}
+
+        def state(self):
+            return {"steps": self.steps}
+
+        def restore(self, state):
+            self.steps = state["steps"]
+
+    handler = signal.getsignal(signal.SIGINT)
+    assert train(Interrupting(), tmp_path, Budget(10), "x") == 3
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert train(Interrupting(), tmp_path, Budget(10), "x") == 10
+
+
+def test_a_run_ends_with_its_minutes(tmp_path, out):
+    assert train(vae_trainee(out), tmp_path / "run", Budget(10**6, minutes=0.02), "vae") < 10**5
+    assert (tmp_path / "run" / "state.pt").exists()
+
+
+@pytest.fixture(scope="module")
+def trained(out):
+    """All stages but the first two, a few steps each."""
+    common = ["--out", str(out), "--size", "tiny"]
+    brief = [*common, "--steps", "2", "--batch", "1"]
+    for arguments in (
+        ["vae", *brief, "--jury-width", "2", "--adversary-from", "1"],
+        ["latents", *common],
+        ["lm", *brief, "--flow-samples", "1"],
+    ):
+        assert main(arguments) == 0
+    return out
+
+
+def test_latents_have_deviation_one_and_sound_as_before(trained):
+    latents = read_latents(trained / "latents" / "train")
+    assert latents.patches.shape == (6 + 9, CONFIG.patch_frames, CONFIG.latent_dim)
+    assert latents.starts.tolist() == [0, 6, 15]
+    spread = latents.patches.float().flatten(0, 1).square().mean(0).sqrt()
+    assert float((spread - 1).abs().max()) < 5e-3
+    assert latents.labels[0].tolist() == [1, 1, 1, 1, 1, 2, 2, 2]
+    assert latents.labels[5, -3:].tolist() == [0, 0, 0]  # after the sentence's end
+    before = {path: path.read_bytes() for path in (trained / "latents").rglob("*.safetensors")}
+    encode_all(trained, CONFIG, CPU)
+    assert before == {path: path.read_bytes() for path in (trained / "latents").rglob("*.safetensors")}
+
+
+def test_refinement_leaves_the_latents_alone(trained):
+    assert main(["refine", "--out", str(trained), *BRIEF]) == 0
+    start = start_of_refinement(load_file(trained / "latents" / VAE_FILE), None)["average"]
+    refined = load_state(trained / "refined")["trainee"]["average"]
+    moved = {name for name in start if not torch.allclose(start[name], refined[name], atol=1e-7)}
+    assert moved and all(name.startswith("decoder.") for name in moved)
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_the_server_speaks_with_what_was_trained(trained, storage):
+    folder = trained / storage
+    assert main(["export", "--out", str(trained), "--size", "tiny", "--storage", storage, "--folder", str(folder)]) == 0
+    engine = VoxCPMEngine.load(folder, threads=1)
+    assert engine.info.trained and engine.info.sample_rate_hz == 16_000
+    unit = engine.start(SpeakRequest(text="He came.", seed=1, options=Options(steps=2, max_audio_ms=640)))
+    pcm = []
+    while not unit.done:
+        pcm += [step.pcm for step in engine.step([unit]) if step.pcm is not None]
+    audio = np.concatenate(pcm)
+    assert len(audio) == 640 * 16 and np.isfinite(audio).all() and np.abs(audio).max() > 0
+    averaged = model_tensors(load_state(trained / "lm")["trainee"])
+    worst = max(float((engine.model.lm.embedding - averaged["base_lm.embed_tokens.weight"]).abs().max()), 0)
+    assert worst <= (0 if storage == "float32" else 2e-3)
+
+
+def test_measuring_names_the_judges_that_are_missing(trained):
+    folder, report = trained / "measured", trained / "report"
+    assert main(["export", "--out", str(trained), "--size", "tiny", "--folder", str(folder)]) == 0
+    arguments = ["--folder", str(folder), "--report", str(report), "--sentences", "1", "--steps", "2", "3"]
+    assert main(["measure", "--out", str(trained), *arguments, "--random", "1"]) == 0
+    results = json.loads((report / "report.json").read_text())["results"]
+    assert [result["name"] for result in results] == ["2-steps-guidance-2-auto", "3-steps-guidance-2-auto"]
+    for result in results:
+        audio, rate_hz = soundfile.read(report / result["name"] / "00000.wav")
+        assert rate_hz == 16_000 and abs(len(audio) / rate_hz - result["seconds"]) < 1e-6
+        assert abs(result["length_ratio_most"] - result["seconds"] / 0.9) < 0.05
+        assert result["random_at_cap"] in (0, 1) and result["rtf"] > 0 and result["rms_db"] < 0
+        figures = {"whisper": "wer", "hama": "per", "distillmos": "mos", "resemblyzer": "likeness"}
+        assert {name for name, figure in figures.items() if figure not in result} == set(result["missing"])
+
+
+def test_int8_is_a_quarter_and_refused_until_a_loader_knows_it(trained):
+    sizes = {kind: export.run(trained, "tiny", kind, trained / kind) for kind in KINDS}
+    assert sizes["float16"] < 0.6 * sizes["float32"] and sizes["int8"] < sizes["float16"]
+    with pytest.raises(CheckpointError, match="_scale"):
+        VoxCPMEngine.load(trained / "int8", threads=1)
+
+
+def test_a_slim_checkpoint_goes_on(trained, tmp_path):
+    """On a machine that has the corpus and the speech, and nothing else."""
+    assert main(["slim", "--out", str(trained)]) == 0
+    whole, slim = (folder / "lm" / "state.pt" for folder in (trained, trained / "slim"))
+    assert slim.stat().st_size < 0.25 * whole.stat().st_size
+    for folder in ("corpus", "speech", "slim"):
+        shutil.copytree(trained / folder, tmp_path / (folder if folder != "slim" else "."), dirs_exist_ok=True)
+    common = ["--out", str(tmp_path), "--size", "tiny"]
+    assert main(["latents", *common]) == 0
+    made, again = (read_latents(folder / "latents" / "train").patches for folder in (trained, tmp_path))
+    assert torch.equal(made, again)
+    for name, folder, *more in (("refine", "refined", "--jury-width", "2"), ("lm", "lm")):
+        before = len(read_log(tmp_path / folder))
+        assert main([name, *common, "--steps", "3", "--batch", "1", *more]) == 0
+        assert [line["step"] for line in read_log(tmp_path / folder)][before:] == [3]
+
+
+def test_a_stage_without_the_one_before_says_so(tmp_path, capsys):
+    for stage, wanted in (("vae", "run the stage `teacher`"), ("latents", "run the stage `teacher`")):
+        assert main([stage, "--out", str(tmp_path), "--size", "tiny"]) == 1
+        assert wanted in capsys.readouterr().err
+    (tmp_path / "latents").mkdir()
+    save_file({"x": torch.zeros(1)}, tmp_path / "latents" / VAE_FILE)
+    assert main(["export", "--out", str(tmp_path), "--size", "tiny"]) == 1
+    assert "run the stage that makes it first" in capsys.readouterr().err

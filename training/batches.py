@@ -1,0 +1,109 @@
+"""Which sentences are learnt from in which step, and how they stand in a sequence. Knows no model.
+
+The plan follows from the seed alone, so a run that goes on needs no memory of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intone.server.engines.voxcpm.text import AUDIO_START
+from training.latents import Latents
+
+POOL_BATCHES = 32
+"""Batches whose sentences are sorted by length together: long enough to waste little, short enough to stay random."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B sequences `T 101 A`, of N patches in all, on the device of the latents.
+
+    Attributes:
+        tokens: `[B, S]`, 0 where there is audio or nothing.
+        at: `[N]`, where in `B · S` each patch stands.
+        row: `[N]`, whose sequence it is.
+        patches: `[N, P, D]`, float32.
+        labels: `[N, slots]`, int64.
+        first, last: `[N]`, bool, whether it begins or ends its sequence.
+    """
+
+    tokens: Tensor
+    at: Tensor
+    row: Tensor
+    patches: Tensor
+    labels: Tensor
+    first: Tensor
+    last: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What each step learns from.
+
+    Attributes:
+        lengths: patches of each sentence.
+        batch: sentences to a step.
+        joined_share: of the steps, those whose sentences are joined in pairs. The first of a pair then stands where a
+            prompt stands when a voice is continued, and units get longer than the longest sentence.
+    """
+
+    lengths: tuple[int, ...]
+    batch: int
+    joined_share: float
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """All sentences once, but for a rest smaller than a batch."""
+        return max(1, len(self.lengths) // self.batch)
+
+    def groups(self, step: int) -> list[list[int]]:
+        """The sentences of a step; those in one list are spoken one after the other."""
+        epoch, at = divmod(step, self.steps_per_epoch)
+        chosen = self.epoch(epoch)[at]
+        drawn = torch.Generator().manual_seed(self.seed * 7_919 + step)
+        if len(chosen) > 1 and float(torch.rand((), generator=drawn)) < self.joined_share:
+            return [chosen[first : first + 2] for first in range(0, len(chosen), 2)]
+        return [[sentence] for sentence in chosen]
+
+    def epoch(self, number: int) -> list[list[int]]:
+        """All batches of an epoch, in order; each holds sentences of about one length."""
+        drawn = torch.Generator().manual_seed(self.seed * 104_729 + number)
+        order = torch.randperm(len(self.lengths), generator=drawn).tolist()
+        batches: list[list[int]] = []
+        for start in range(0, len(order), POOL_BATCHES * self.batch):
+            pool = sorted(order[start : start + POOL_BATCHES * self.batch], key=self.lengths.__getitem__)
+            batches += [pool[at : at + self.batch] for at in range(0, len(pool), self.batch)]
+        whole = [batch for batch in batches if len(batch) == self.batch] or batches
+        return [whole[at] for at in torch.randperm(len(whole), generator=drawn).tolist()]
+
+
+def collate(groups: Sequence[Sequence[int]], texts: Sequence[Sequence[int]], latents: Latents) -> Batch:
+    """One batch of the sentences in `groups`; `texts` holds the tokens of each sentence of `latents`."""
+    starts = latents.starts.numpy()
+    rows = [[*(token for sentence in group for token in texts[sentence]), AUDIO_START] for group in groups]
+    counts = np.array([sum(starts[i + 1] - starts[i] for i in group) for group in groups])
+    size = max(len(row) + int(count) for row, count in zip(rows, counts, strict=True))
+    tokens = np.zeros((len(rows), size), np.int64)
+    for filled, row in zip(tokens, rows, strict=True):
+        filled[: len(row)] = row
+    ends = counts.cumsum()
+    row_of = np.repeat(np.arange(len(rows)), counts)
+    within = np.arange(ends[-1]) - (ends - counts)[row_of]  # each patch's number in its sequence
+    at = row_of * size + np.array([len(row) for row in rows])[row_of] + within
+    order = [sentence for group in groups for sentence in group]
+    found = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in order])
+    device = latents.patches.device
+    where, last = torch.from_numpy(found).to(device), torch.from_numpy(within == counts[row_of] - 1)
+    return Batch(
+        tokens=torch.from_numpy(tokens).to(device),
+        at=torch.from_numpy(at).to(device),
+        row=torch.from_numpy(row_of).to(device),
+        patches=latents.patches[where].float(),
+        labels=latents.labels[where].long(),
+        first=torch.from_numpy(within == 0).to(device),
+        last=last.to(device),
+    )

@@ -1,0 +1,98 @@
+"""Who tells made sound from recorded: by its periods (HiFi-GAN, arXiv 2010.05646) and its spectra (arXiv 2210.13438).
+
+They are needed in training only, and never exported.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import weight_norm
+
+PERIODS = (2, 3, 5, 7, 11)
+WINDOWS = (1024, 512, 256)
+SLOPE = 0.1
+
+Opinion = tuple[Tensor, list[Tensor]]
+"""How real each part sounds, and the features on the way there."""
+
+
+class ByPeriod(nn.Module):
+    """Looks at every `period`-th sample."""
+
+    def __init__(self, period: int, width: int) -> None:
+        super().__init__()
+        self.period = period
+        sizes = [1, width, 4 * width, 8 * width, 8 * width]
+        pairs = zip(sizes, sizes[1:], strict=False)
+        convs = [nn.Conv2d(cin, cout, (5, 1), (3, 1), padding=(2, 0)) for cin, cout in pairs]
+        self.layers = nn.ModuleList(weight_norm(conv) for conv in convs)
+        self.last = weight_norm(nn.Conv2d(sizes[-1], 1, (3, 1), padding=(1, 0)))
+
+    def forward(self, sound: Tensor) -> Opinion:
+        """`[B, T]`."""
+        sound = functional.pad(sound, (0, -sound.shape[1] % self.period))
+        return _judged(self, sound.unflatten(1, (-1, self.period)).unsqueeze(1))
+
+
+class BySpectrum(nn.Module):
+    """Looks at a complex spectrogram, its real and imaginary part as two channels."""
+
+    def __init__(self, window: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(window), persistent=False)
+        sizes, strides = [2, width, width, width, width], ((1, 1), (2, 1), (2, 1), (2, 1))
+        pairs = zip(sizes, sizes[1:], strides, strict=False)
+        convs = [nn.Conv2d(cin, cout, (9, 3), stride, padding=(4, 1)) for cin, cout, stride in pairs]
+        self.layers = nn.ModuleList(weight_norm(conv) for conv in convs)
+        self.last = weight_norm(nn.Conv2d(width, 1, (3, 3), padding=(1, 1)))
+
+    def forward(self, sound: Tensor) -> Opinion:
+        """`[B, T]`."""
+        window = self.window
+        assert isinstance(window, Tensor)
+        size = window.shape[0]
+        with torch.autocast(sound.device.type, enabled=False):  # no Fourier transform in half precision
+            spectrum = torch.stft(sound.float(), size, size // 4, window=window, normalized=True, return_complex=True)
+        return _judged(self, torch.view_as_real(spectrum).permute(0, 3, 1, 2))  # [B, 2, bins, frames]
+
+
+class Jury(nn.Module):
+    """All of them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        judges = [*(ByPeriod(p, width) for p in PERIODS), *(BySpectrum(w, width) for w in WINDOWS)]
+        self.judges = nn.ModuleList(judges)
+
+    def forward(self, sound: Tensor) -> list[Opinion]:
+        """`[B, T]` → the opinion of each."""
+        return [judge(sound) for judge in self.judges]
+
+
+def jury_loss(recorded: list[Opinion], made: list[Opinion]) -> Tensor:
+    """What the jury learns by: 1 for recorded sound, 0 for made (least squares, arXiv 1611.04076)."""
+    losses = [
+        (1 - r[0].float()).square().mean() + m[0].float().square().mean() for r, m in zip(recorded, made, strict=True)
+    ]
+    return torch.stack(losses).mean()
+
+
+def fooling_loss(recorded: list[Opinion], made: list[Opinion]) -> tuple[Tensor, Tensor]:
+    """What the maker of the sound learns by: to be taken for recorded, and to cause the same features."""
+    fooled = torch.stack([(1 - m[0].float()).square().mean() for m in made]).mean()
+    distances = [
+        functional.l1_loss(ours.float(), theirs.float().detach()) / theirs.float().detach().abs().mean().clamp_min(1e-3)
+        for r, m in zip(recorded, made, strict=True)
+        for theirs, ours in zip(r[1], m[1], strict=True)
+    ]
+    return fooled, torch.stack(distances).mean()
+
+
+def _judged(judge: nn.Module, x: Tensor) -> Opinion:
+    features: list[Tensor] = []
+    layers, last = judge.layers, judge.last
+    assert isinstance(layers, nn.ModuleList) and isinstance(last, nn.Module)
+    for layer in layers:
+        x = functional.leaky_relu(layer(x), SLOPE)
+        features.append(x)
+    return last(x), features

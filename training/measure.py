@@ -1,0 +1,153 @@
+"""Last stage: held-out sentences, streamed as the server streams them, before the judges. Knows no training.
+
+What is measured is the exported checkpoint behind the engine's own contract: any folder that `VoxCPMEngine.load` takes.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from intone.server.domain import Options, Samples, SpeakRequest
+from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.normalizer import Normalizer
+from training import judges as judges_file
+from training.corpus import MOST_WORDS, Corpus
+from training.report import Rendered, write_report
+from training.shards import RATE_HZ, read_speech
+
+LENGTHS = (0.6, 1.6)
+"""Of a sentence's length by the teacher, what is neither an early stop nor a runaway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How the engine speaks."""
+
+    steps: int
+    guidance: float
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.steps}-steps-guidance-{self.guidance:g}-{self.dtype}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be measured.
+
+    Attributes:
+        sentences: of the held-out list, at most.
+        random_sentences: random strings of its words, 1 to 40 of them, of which only the length is judged.
+        teacher: whether the teacher's own speech is judged as well.
+        judges: Python of an environment that has the judges; this one if None.
+    """
+
+    sentences: int
+    random_sentences: int
+    settings: Sequence[Setting]
+    teacher: bool = False
+    judges: Path | None = None
+
+
+def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
+    """Render, judge, and write table, JSON and plot into `report`; returns the table.
+
+    Raises:
+        FileNotFoundError: there is no corpus, or no speech of the teacher to compare with.
+        CheckpointError: the folder is no checkpoint.
+    """
+    corpus = Corpus.load(out / "corpus")
+    speech = read_speech(out / "speech" / "held_out")
+    chosen = {int(number): row for row, number in enumerate(speech.numbers[: wanted.sentences].tolist())}
+    texts = [corpus.held_out[number] for number in chosen]
+    spoken = [speech.sentence(row)[0].numpy() for row in chosen.values()]
+    reference = _save(report / "teacher", texts, spoken, RATE_HZ)
+    results: list[dict[str, Any]] = []
+    if wanted.teacher:
+        results.append({"name": "teacher", **_judged(reference, reference, wanted.judges)})
+    for setting in wanted.settings:
+        engine = VoxCPMEngine.load(checkpoint, dtype=setting.dtype, threads=1)
+        rendered = render(engine, texts, setting)
+        folder = _save(report / setting.name, texts, rendered.audio, engine.info.sample_rate_hz)
+        facts = {"name": setting.name, **asdict(setting), **rendered.figures()}
+        facts |= _lengths([len(own) / engine.info.sample_rate_hz for own in rendered.audio], spoken)
+        if wanted.random_sentences:
+            facts |= _stress(engine, setting, corpus.held_out, wanted.random_sentences)
+        results.append({**facts, **_judged(folder, reference, wanted.judges)})
+    return write_report(report, results, {"checkpoint": str(checkpoint), "engine": engine.info.device})
+
+
+def render(engine: VoxCPMEngine, texts: Sequence[str], setting: Setting) -> Rendered:
+    """Speak every text, in streamed steps, one unit at a time; seeds are their numbers."""
+    normalize = Normalizer()
+    audio: list[Samples] = []
+    cut: list[bool] = []
+    first_ms: list[float] = []
+    elapsed_s = 0.0
+    for seed, text in enumerate(tqdm(texts, desc=setting.name, unit="sentence")):
+        options = Options(steps=setting.steps, guidance=setting.guidance)
+        began_s = time.perf_counter()
+        unit = engine.start(SpeakRequest(text=normalize(text), seed=seed, options=options))
+        parts: list[Samples] = []
+        done = was_cut = False
+        while not done:
+            (step,) = engine.step([unit])
+            if step.pcm is not None:
+                parts.append(step.pcm)
+            if len(parts) == 1 and len(first_ms) == len(audio):
+                first_ms.append(1000 * (time.perf_counter() - began_s))
+            done, was_cut = step.done, was_cut or step.cut
+        elapsed_s += time.perf_counter() - began_s
+        audio.append(np.concatenate(parts))
+        cut.append(was_cut)
+    return Rendered(audio, cut, first_ms, elapsed_s, engine.info.sample_rate_hz)
+
+
+def _lengths(ours_s: Sequence[float], teachers: Sequence[Samples]) -> dict[str, Any]:
+    """How long we speak in parts of how long the teacher does."""
+    ratios = [own / (len(other) / RATE_HZ) for own, other in zip(ours_s, teachers, strict=True)]
+    return {
+        "length_ratio_least": min(ratios),
+        "length_ratio_most": max(ratios),
+        "early_stops": sum(ratio < LENGTHS[0] for ratio in ratios),
+        "runaways": sum(ratio > LENGTHS[1] for ratio in ratios),
+    }
+
+
+def _stress(engine: VoxCPMEngine, setting: Setting, sentences: Sequence[str], count: int) -> dict[str, Any]:
+    """Random words in random numbers: does it always come to an end?"""
+    rng = random.Random(0)
+    words = [word.strip(".,;:!?\"'") for sentence in sentences for word in sentence.split()]
+    texts = [" ".join(rng.choices(words, k=rng.randint(1, MOST_WORDS))) + "." for _ in range(count)]
+    return {"random_sentences": count, "random_at_cap": sum(render(engine, texts, setting).cut)}
+
+
+def _save(folder: Path, texts: Sequence[str], audio: Sequence[Samples], rate_hz: int) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for number, (text, samples) in enumerate(zip(texts, audio, strict=True)):
+        soundfile.write(folder / f"{number:05d}.wav", samples, rate_hz, subtype="PCM_16")
+        lines.append(f"{number:05d}.wav\t{text}\n")
+    (folder / "texts.tsv").write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+def _judged(folder: Path, reference: Path, python: Path | None) -> dict[str, Any]:
+    """What the judges say, in an environment of their own where one is named: they want other versions than we do."""
+    # Isolated: the folder of this file has names that a judge's packages might want.
+    command = [str(python or sys.executable), "-I", judges_file.__file__, str(folder), str(reference)]
+    subprocess.run(command, check=True)
+    totals: dict[str, Any] = json.loads((folder / judges_file.RESULT).read_text(encoding="utf-8"))["totals"]
+    return totals

@@ -1,0 +1,66 @@
+"""The sizes that can be trained, as the `config.json` that each will have. Knows nothing of training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from intone.server.engines.voxcpm import sizes
+from intone.server.engines.voxcpm.config import VoxCPMConfig
+
+
+def names() -> tuple[str, ...]:
+    """What `document` knows."""
+    return ("nano", "tiny")
+
+
+def document(name: str) -> dict[str, Any]:
+    """`config.json` of a trained model of this size. KeyError for an unknown name."""
+    return {"nano": _nano, "tiny": _tiny}[name]()
+
+
+def config_of(name: str) -> VoxCPMConfig:
+    """The same, read."""
+    return VoxCPMConfig.from_json(document(name))
+
+
+def patch_samples(config: VoxCPMConfig) -> int:
+    """Samples of the VAE's input to a patch."""
+    product = 1
+    for rate in config.vae.encoder_rates:
+        product *= rate
+    return product * config.patch_frames
+
+
+def _nano() -> dict[str, Any]:
+    """The served size with a wider decoder; its vocabulary is letters."""
+    nano = sizes.document("nano")
+    return {
+        **nano,
+        "lm_config": {**nano["lm_config"], "vocab_size": 256},
+        "audio_vae_config": {**nano["audio_vae_config"], "decoder_dim": 384},
+        "trained": True,
+    }
+
+
+def _tiny() -> dict[str, Any]:
+    """Same rates and layout, so that every stage can be tried in seconds; too small to speak."""
+    nano = _nano()
+    local: Mapping[str, int] = {"hidden_dim": 32, "num_layers": 1, "ffn_dim": 64, "num_heads": 2}
+    factors = [1.0] * 8
+    rope = {**nano["lm_config"]["rope_scaling"], "long_factor": factors, "short_factor": factors}
+    stack = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2}
+    return {
+        **nano,
+        "lm_config": {**nano["lm_config"], **stack, "rope_scaling": rope},
+        "feat_dim": 8,
+        "residual_lm_num_layers": 1,
+        "scalar_quantization_latent_dim": 16,
+        "encoder_config": dict(local),
+        "dit_config": {**nano["dit_config"], **local},
+        "audio_vae_config": {
+            **nano["audio_vae_config"],
+            "encoder_dim": 4,
+            "latent_dim": 8,
+            "decoder_dim": 32,
+        },
+        "max_length": 1024,
+    }

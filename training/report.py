@@ -1,0 +1,121 @@
+"""Figures of one measurement as a table, JSON and a plot. Knows neither the judges nor the engine."""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from intone.server.domain import Samples
+
+SHOWN = {
+    "wer": "WER %",
+    "cer": "CER %",
+    "per": "PER %",
+    "mos": "MOS",
+    "likeness": "likeness",
+    "f0_median_hz": "F0 Hz",
+    "rms_db": "level dB",
+    "characters_per_s": "letters/s",
+    "length_ratio_least": "shortest",
+    "length_ratio_most": "longest",
+    "cut": "at cap",
+    "rtf": "RTF",
+    "first_ms": "TTFA ms",
+}
+PERCENT = ("wer", "cer", "per")
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What an engine made of some texts.
+
+    Attributes:
+        audio: of each text.
+        cut: whether the length guard ended it.
+        first_ms: from its start to its first audio.
+        elapsed_s: for all of them.
+    """
+
+    audio: list[Samples]
+    cut: list[bool]
+    first_ms: list[float]
+    elapsed_s: float
+    rate_hz: int
+
+    def figures(self) -> dict[str, float]:
+        """Of speed and length."""
+        seconds = sum(len(samples) for samples in self.audio) / self.rate_hz
+        first_ms = sorted(self.first_ms)
+        return {
+            "seconds": seconds,
+            "rtf": self.elapsed_s / seconds,
+            "first_ms": first_ms[len(first_ms) // 2],
+            "cut": sum(self.cut),
+        }
+
+
+def write_report(folder: Path, results: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> str:
+    """`report.json`, `report.md` and, where there is matplotlib and something to compare, `report.png`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {**facts, "commit": _commit()}
+    (folder / "report.json").write_text(json.dumps({**about, "results": list(results)}, indent=1), encoding="utf-8")
+    text = table(results)
+    missing = sorted({name for result in results for name in result.get("missing", ())})
+    if missing:
+        text += f"\nJudges that are missing here, whose figures are left out: {', '.join(missing)}.\n"
+    conditions = "".join(f"- {name}: {value}\n" for name, value in about.items())
+    (folder / "report.md").write_text(f"{text}\n{conditions}", encoding="utf-8")
+    _draw(folder / "report.png", [result for result in results if "steps" in result])
+    return text
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+    """In Markdown; a figure that nobody took is a dash."""
+    columns = [name for name in SHOWN if any(result.get(name) is not None for result in results)]
+    head = f"| | {' | '.join(SHOWN[name] for name in columns)} |\n|---|{'---:|' * len(columns)}\n"
+    rows = [f"| {r['name']} | {' | '.join(_shown(name, r.get(name)) for name in columns)} |\n" for r in results]
+    return head + "".join(rows)
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{100 * value:.1f}" if name in PERCENT else f"{value:.3g}"
+
+
+def _commit() -> str:
+    """Of the tree that this runs in; empty where there is none."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return found.stdout.strip()
+
+
+def _draw(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
+    """Error, MOS and speed over the steps of the flow, a line for each guidance and dtype."""
+    try:
+        from matplotlib.figure import Figure  # optional
+    except ImportError:
+        return
+    names = [name for name in ("wer", "per", "mos", "rtf") if any(result.get(name) is not None for result in results)]
+    if len(results) < 2:
+        return
+    figure = Figure(figsize=(4 * len(names), 3.4), layout="constrained")
+    groups = sorted({(result["guidance"], result["dtype"]) for result in results})
+    for at, name in enumerate(names):
+        axes = figure.add_subplot(1, len(names), at + 1)
+        for guidance, dtype in groups:
+            points = sorted(
+                (r["steps"], r[name])
+                for r in results
+                if (r["guidance"], r["dtype"]) == (guidance, dtype) and r.get(name) is not None
+            )
+            axes.plot(*zip(*points, strict=True), marker="o", label=f"guidance {guidance:g}, {dtype}")
+        axes.set_title(SHOWN[name].removesuffix(" %"))
+        axes.set_xlabel("steps of the flow")
+        axes.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.savefig(path, dpi=120)

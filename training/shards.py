@@ -1,0 +1,103 @@
+"""A teacher's speech on disk, with what was said where. Knows no teacher and no model.
+
+A shard is one safetensors file: `audio` int16, all its sentences one after the other; `labels` uint8, the sound in each
+20 ms of it; `sentences` `[n, 2]` int64, the number of each in the corpus and its samples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+RATE_HZ = 16_000
+LABEL_SAMPLES = 320
+"""20 ms."""
+
+SILENCE = 0
+"""Label of what is no sound of speech."""
+
+Audio = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One sentence as the teacher read it.
+
+    Attributes:
+        number: of the sentence in its list.
+        audio: `[T]`, -1 to 1 at `RATE_HZ`, T a multiple of `LABEL_SAMPLES`.
+        labels: `[T / LABEL_SAMPLES]`.
+    """
+
+    number: int
+    audio: Audio
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """All shards of a folder in memory, in the order of their sentences; n of them.
+
+    Attributes:
+        audio: `[total]`, int16.
+        labels: `[total / LABEL_SAMPLES]`, uint8.
+        starts: `[n + 1]`, int64, in samples: sentence i is `audio[starts[i] : starts[i + 1]]`.
+        numbers: `[n]`, int64, which sentence of its list each is.
+    """
+
+    audio: Tensor
+    labels: Tensor
+    starts: Tensor
+    numbers: Tensor
+
+    def __len__(self) -> int:
+        """Sentences."""
+        return self.numbers.shape[0]
+
+    @property
+    def hours(self) -> float:
+        """Of audio."""
+        return self.audio.shape[0] / RATE_HZ / 3600
+
+    def sentence(self, index: int) -> tuple[Tensor, Tensor]:
+        """Audio `[T]`, float32, and labels of one sentence."""
+        start, end = int(self.starts[index]), int(self.starts[index + 1])
+        return self.audio[start:end].float() / 32768, self.labels[start // LABEL_SAMPLES : end // LABEL_SAMPLES]
+
+
+def write_shard(path: Path, spoken: Sequence[Spoken]) -> None:
+    """Write all of a shard at once: a file that exists is complete."""
+    audio = np.concatenate([np.zeros(0, np.float32), *(one.audio for one in spoken)])
+    content = {
+        "audio": (np.clip(audio, -1, 1) * 32767).round().astype(np.int16),
+        "labels": np.concatenate([np.zeros(0, np.uint8), *(one.labels for one in spoken)]),
+        "sentences": np.array([(one.number, len(one.audio)) for one in spoken], np.int64).reshape(-1, 2),
+    }
+    partial = path.with_suffix(".partial")
+    save_file(content, partial)
+    partial.rename(path)
+
+
+def read_speech(folder: Path) -> Speech:
+    """All shards of a folder.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise FileNotFoundError(f"{folder}: no shard of speech; run the stage `teacher` first")
+    parts = [load_file(path) for path in paths]
+    sentences = np.concatenate([part["sentences"] for part in parts])
+    return Speech(
+        audio=torch.from_numpy(np.concatenate([part["audio"] for part in parts])),
+        labels=torch.from_numpy(np.concatenate([part["labels"] for part in parts])),
+        starts=torch.from_numpy(np.concatenate([[0], sentences[:, 1].cumsum()])),
+        numbers=torch.from_numpy(sentences[:, 0].copy()),
+    )

@@ -1,0 +1,176 @@
+"""Second stage: the small packaged voice `hibari-tts` reads the corpus. Knows nothing of what learns from it.
+
+Its network places each sound in time on the way to the spectrum. That placement is asked for as one more output, so
+the audio comes with the truth about what is said where, at no cost.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from training.corpus import Corpus
+from training.shards import LABEL_SAMPLES, RATE_HZ, SILENCE, Audio, Labels, Spoken, write_shard
+
+TEACHER_HZ = 24_000
+PLACEMENT = "/ReduceSum_1_output_0"
+"""Of hibari-tts 0.2.1: which of the phonemes each 25 ms belong to."""
+PLACEMENT_SAMPLES = 600
+SHARD_SENTENCES = 256
+LEAD_MS = 40  # of silence kept before the first sound: it is the first thing a listener waits for
+TAIL_MS = 160  # after the last one: the model must hear that it is over
+AUDIBLE = 0.003
+SECONDS_PER_WORD = 0.32
+"""About; to choose as many sentences as make some hours."""
+
+
+class Hibari:
+    """The teacher, loaded: English, one voice. Deterministic for a sentence and its number."""
+
+    def __init__(self) -> None:
+        import hibari  # an extra dependency, of this stage only
+        import onnxruntime
+
+        self._voice = hibari.Hibari(voice="heart", threads=1)
+        self._synthesize = hibari.dsp.synth
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        model = with_output(Path(self._voice.model_path).read_bytes(), PLACEMENT)
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, text: str, number: int) -> Spoken | None:
+        """One sentence; None where the teacher would read it in two or finds nothing to read."""
+        sounds = self._voice.phonemize(text)
+        if len(sounds) != 1:
+            return None
+        ids = np.array([self._voice.ids(sounds[0])], np.int64)
+        *spectrum, placement = self._session.run(None, {"ids": ids, "speed": np.ones(1, np.float32)})
+        audio = self._synthesize(*(part[0] for part in spectrum), np.random.default_rng(number))
+        return trimmed(number, resampled(audio), ids[0][placement.ravel()])
+
+
+def with_output(model: bytes, name: str) -> bytes:
+    """An ONNX file that also gives the value `name`.
+
+    Protocol buffers merge what is written twice, so that one more output is a few bytes at the end: `ModelProto.graph`
+    (7), in it `GraphProto.output` (12), in it `ValueInfoProto.name` (1).
+    """
+    field = name.encode()
+    for tag in (1, 12, 7):
+        assert len(field) < 128, "one byte of length is enough for a name"
+        field = bytes([tag << 3 | 2, len(field)]) + field
+    return model + field
+
+
+def resampled(audio: Audio) -> Audio:
+    """24 kHz to `RATE_HZ`."""
+    from scipy.signal import resample_poly  # heavy, and the second machine has no other resampler
+
+    samples: Audio = resample_poly(audio, RATE_HZ, TEACHER_HZ).astype(np.float32)
+    return samples
+
+
+def trimmed(number: int, audio: Audio, placed: Any) -> Spoken | None:
+    """A sentence with little silence at its ends, a whole number of labels long; None if it is all silence.
+
+    `placed` holds the label of every `PLACEMENT_SAMPLES` of the teacher's audio.
+    """
+    loud = np.flatnonzero(np.abs(audio) > AUDIBLE)
+    if len(loud) == 0:
+        return None
+    first = max(0, int(loud[0]) - LEAD_MS * RATE_HZ // 1000)
+    last = min(len(audio), int(loud[-1]) + 1 + TAIL_MS * RATE_HZ // 1000)
+    count = -(-(last - first) // LABEL_SAMPLES)
+    middles = first + LABEL_SAMPLES * np.arange(count) + LABEL_SAMPLES // 2
+    frames = middles * TEACHER_HZ // RATE_HZ // PLACEMENT_SAMPLES
+    labels: Labels = np.where(frames < len(placed), placed[np.minimum(frames, len(placed) - 1)], SILENCE).astype(
+        np.uint8
+    )
+    padded = np.zeros(count * LABEL_SAMPLES, np.float32)
+    padded[: last - first] = audio[first:last]
+    return Spoken(number, padded, labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Sentences that make one shard: `(number, text)` each."""
+
+    path: Path
+    sentences: Sequence[tuple[int, str]]
+
+
+def portions(sentences: Sequence[str], folder: Path, hours: float | None = None) -> list[Portion]:
+    """The first sentences, as many as make about `hours` of speech, in shards."""
+    chosen: list[tuple[int, str]] = []
+    left_s = float("inf") if hours is None else 3600 * hours
+    for pair in enumerate(sentences):
+        if left_s <= 0:
+            break
+        chosen.append(pair)
+        left_s -= SECONDS_PER_WORD * len(pair[1].split())
+    starts = range(0, len(chosen), SHARD_SENTENCES)
+    return [
+        Portion(folder / f"{start // SHARD_SENTENCES:05d}.safetensors", chosen[start : start + SHARD_SENTENCES])
+        for start in starts
+    ]
+
+
+def read_aloud(portion: Portion, teacher: Hibari) -> int:
+    """Make one shard; returns its sentences."""
+    spoken = [one for number, text in portion.sentences if (one := teacher(text, number)) is not None]
+    write_shard(portion.path, spoken)
+    return len(spoken)
+
+
+def _work(todo: Sequence[Portion], done: Any) -> None:
+    """A process: its share of the shards, one after the other."""
+    teacher = Hibari()
+    for portion in todo:
+        done.put(read_aloud(portion, teacher))
+
+
+def run(out: Path, hours: float | None, jobs: int, minutes: float | None) -> int:
+    """Write `out/speech/{train,held_out}`; what exists is kept. Returns the shards that are still missing.
+
+    Raises:
+        RuntimeError: a process died; what it had finished is kept.
+    """
+    corpus = Corpus.load(out / "corpus")
+    todo: list[Portion] = []
+    for name, sentences, share in (("held_out", corpus.held_out, None), ("train", corpus.train, hours)):
+        folder = out / "speech" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        todo += [portion for portion in portions(sentences, folder, share) if not portion.path.exists()]
+    context = multiprocessing.get_context("spawn")  # a forked onnxruntime hangs
+    done = context.Queue()
+    workers = [context.Process(target=_work, args=(todo[job::jobs], done), daemon=True) for job in range(jobs)]
+    for worker in workers:
+        worker.start()
+    try:
+        missing = _watch(workers, done, len(todo), None if minutes is None else time.monotonic() + 60 * minutes)
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+    return missing
+
+
+def _watch(workers: Sequence[Any], done: Any, count: int, deadline_s: float | None) -> int:
+    """Wait for `count` shards, or until it is late; the shards that are missing then."""
+    finished = 0
+    with tqdm(total=count, unit="shard", desc="teacher") as bar:
+        while finished < count and (deadline_s is None or time.monotonic() < deadline_s):
+            while not done.empty():
+                done.get()
+                finished += 1
+                bar.update()
+            if finished < count and any(worker.exitcode for worker in workers):
+                raise RuntimeError("a process of the teacher died; its message is above. Run the stage again to go on")
+            time.sleep(0.05)
+    return count - finished

@@ -1,0 +1,126 @@
+"""Fifth stage: the language models and the flow learn to say text in the latents. Knows nothing of sound."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from intone.server.engines.voxcpm.config import VoxCPMConfig
+from training.batches import Batch, Plan, collate
+from training.latents import Latents
+from training.loop import generator
+from training.model import VoxCPM
+from training.objective import Lesson, Objective, total
+from training.optimizing import Average, adam, rate_at, set_rate
+
+LOUDEST_GRADIENT = 1.0
+EXAMINED_SENTENCES = 64
+EXAMINED_STEP = 10**9  # a seed that no step has
+
+
+@dataclass(frozen=True, slots=True)
+class LmRecipe:
+    """How the language models are trained.
+
+    Attributes:
+        batch: sentences to a step.
+        joined_share: see `batches.Plan`.
+    """
+
+    steps: int
+    batch: int
+    objective: Objective = Objective()
+    rate: float = 1e-3
+    decay: float = 0.01
+    joined_share: float = 0.2
+    average_decay: float = 0.999
+    seed: int = 0
+
+
+class LmTrainee:
+    """The model, as `loop.train` wants it.
+
+    Args:
+        latents, texts: sentences to learn from and the tokens of each.
+        held_out, held_out_texts: to examine with.
+    """
+
+    def __init__(
+        self,
+        config: VoxCPMConfig,
+        recipe: LmRecipe,
+        latents: Latents,
+        texts: Sequence[Sequence[int]],
+        held_out: Latents,
+        held_out_texts: Sequence[Sequence[int]],
+        device: torch.device,
+    ) -> None:
+        self.recipe, self.device, self.texts = recipe, device, texts
+        torch.manual_seed(recipe.seed)
+        self.lesson = Lesson(VoxCPM(config, recipe.seed), latents.labels.shape[1]).to(device)
+        self.average = Average.of(self.lesson, recipe.average_decay)
+        self.optimizer = adam(self.lesson.parameters(), recipe.rate, (0.9, 0.98), recipe.decay)
+        self.updates = 0
+        self.latents = latents.to(device)
+        lengths = tuple(latents.starts.diff().tolist())
+        self.plan = Plan(lengths, min(recipe.batch, len(lengths)), recipe.joined_share, recipe.seed)
+        some = [[sentence] for sentence in range(min(EXAMINED_SENTENCES, len(held_out)))]
+        self.examined = collate(some, held_out_texts, held_out.to(device))
+
+    def step(self, number: int) -> Mapping[str, Tensor]:
+        """Learn from one batch."""
+        recipe = self.recipe
+        set_rate(self.optimizer, recipe.rate * rate_at(number, recipe.steps, self.updates))
+        self.updates += 1
+        batch = collate(self.plan.groups(number), self.texts, self.latents)
+        losses = self._losses(self.lesson, batch, generator(recipe.seed, number, self.device))
+        self.optimizer.zero_grad(set_to_none=True)
+        total(losses, recipe.objective, number).backward()
+        torch.nn.utils.clip_grad_norm_(self.lesson.parameters(), LOUDEST_GRADIENT)
+        self.optimizer.step()
+        self.average.add(self.lesson, number)
+        return losses
+
+    @torch.no_grad()
+    def examine(self, number: int) -> Mapping[str, float]:
+        """The averaged model on held-out speech."""
+        lesson = Lesson(VoxCPM(self.lesson.model.config), self.lesson.slots).to(self.device)
+        lesson.load_state_dict(self.average.tensors)
+        losses = self._losses(lesson, self.examined, generator(self.recipe.seed, EXAMINED_STEP, self.device))
+        return {f"held_out_{name}": float(value) for name, value in losses.items()}
+
+    def state(self) -> dict[str, Any]:
+        """See `loop.Trainee`."""
+        return {
+            "lesson": self.lesson.state_dict(),
+            "average": self.average.tensors,
+            "optimizer": self.optimizer.state_dict(),
+            "updates": self.updates,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """See `loop.Trainee`."""
+        self.lesson.load_state_dict(state["lesson"])
+        self.average.load(state["average"])
+        if "optimizer" in state:  # a slim checkpoint has none
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.updates = state.get("updates", 0)
+
+    def _losses(self, lesson: Lesson, batch: Batch, drawn: torch.Generator) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            return lesson.losses(batch, self.recipe.objective, drawn)
+
+
+def recipe_for(device: torch.device, objective: Objective, **given: Any) -> LmRecipe:
+    """The recipe for a device, with what is given in its place; None gives nothing."""
+    usual = {"steps": 15_000, "batch": 256} if device.type == "cuda" else {"steps": 60_000, "batch": 16}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return LmRecipe(**{**usual, **chosen}, objective=objective)
+
+
+def model_tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The averaged model of a saved state, by published name; the second teacher's head is left behind."""
+    prefix = "model."
+    return {name.removeprefix(prefix): t for name, t in state["average"].items() if name.startswith(prefix)}

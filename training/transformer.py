@@ -1,0 +1,111 @@
+"""The layers that all four stacks of VoxCPM share, with gradients, under the published names. Knows no loss.
+
+The arithmetic of `intone.server.engines.voxcpm.transformer` on whole batches.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from intone.server.engines.voxcpm.config import StackConfig
+from intone.server.engines.voxcpm.transformer import rope_of
+from intone.server.nn.attention import attend
+from intone.server.nn.norms import rms_norm
+from intone.server.nn.rope import RopeTable
+
+MOST_ROWS = 16_000
+"""Rows that attention takes at once: some of CUDA's kernels count rows times heads, and end at 65,535."""
+
+
+class Norm(nn.Module):
+    """Root mean square norm."""
+
+    def __init__(self, hidden: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(hidden))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., H]` → the same."""
+        return rms_norm(x, self.weight, self.eps)
+
+
+class Attention(nn.Module):
+    """Query heads that share key heads, rotated by their positions."""
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
+        self.head_dim = config.head_dim
+        self.q_proj = nn.Linear(config.hidden, queries, bias=False)
+        self.k_proj = nn.Linear(config.hidden, keys, bias=False)
+        self.v_proj = nn.Linear(config.hidden, keys, bias=False)
+        self.o_proj = nn.Linear(queries, config.hidden, bias=False)
+
+    def forward(self, x: Tensor, rope: RopeTable | None, causal: bool) -> Tensor:
+        """`[B, T, H]` → the same."""
+        projections = (self.q_proj, self.k_proj, self.v_proj)
+        queries, keys, values = (part(x).unflatten(2, (-1, self.head_dim)) for part in projections)
+        if rope is not None:
+            queries, keys = rope.rotate(queries), rope.rotate(keys)
+        result: Tensor = self.o_proj(attend(queries, keys, values, causal=causal))
+        return result
+
+
+class FeedForward(nn.Module):
+    """down(silu(gate(x)) · up(x))."""
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden, config.feed_forward, bias=False)
+        self.up_proj = nn.Linear(config.hidden, config.feed_forward, bias=False)
+        self.down_proj = nn.Linear(config.feed_forward, config.hidden, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., H]` → the same."""
+        result: Tensor = self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
+        return result
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward, each added to what it read."""
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        self.input_layernorm = Norm(config.hidden, config.norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = Norm(config.hidden, config.norm_eps)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x: Tensor, rope: RopeTable | None, causal: bool) -> Tensor:
+        """`[B, T, H]` → the same."""
+        x = x + self.self_attn(self.input_layernorm(x), rope, causal)
+        added: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return added
+
+
+class Stack(nn.Module):
+    """Layers and the last norm.
+
+    Args:
+        positions: how many it will ever see.
+    """
+
+    def __init__(self, config: StackConfig, positions: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.norm = Norm(config.hidden, config.norm_eps)
+        rope = rope_of(config, positions, torch.device("cpu"))
+        self.register_buffer("cos", rope.cos if rope else None, persistent=False)
+        self.register_buffer("sin", rope.sin if rope else None, persistent=False)
+
+    def forward(self, x: Tensor, causal: bool) -> Tensor:
+        """`[B, T, H]` → the same. With `causal` no position sees a later one, so what pads the end is not seen."""
+        if x.shape[0] > MOST_ROWS:
+            return torch.cat([self(part, causal) for part in x.split(MOST_ROWS)])
+        cos, sin = self.cos, self.sin
+        rope = RopeTable(cos, sin).at(0, x.shape[1]) if isinstance(cos, Tensor) and isinstance(sin, Tensor) else None
+        for layer in self.layers:
+            x = layer(x, rope, causal)
+        result: Tensor = self.norm(x)
+        return result
