@@ -74,9 +74,9 @@ class Cover:
         """When the next filler is due, as things are now: earlier speech may be interrupted while it is waited for."""
         quiet_s = self._sender.quiet_from_s
         due_s = max(waiting_since_s, quiet_s) + self._settings.threshold_ms / 1000
-        if expected_s is not None and expected_s > due_s:
-            due_s = quiet_s + (REST_MS / 1000 if quiet_s > waiting_since_s else 0.0)
-        return due_s
+        if expected_s is None or expected_s <= due_s:
+            return due_s
+        return max(waiting_since_s, quiet_s + REST_MS / 1000)
 
     async def _play(self, filler: Filler, gain: float) -> None:
         resampler = Resampler(filler.sample_rate_hz, self._sender.rate_hz)

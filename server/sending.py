@@ -1,5 +1,6 @@
 """The audio of one utterance on its way out: encoded, cut into chunks, counted. Knows no engines and no text."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,7 +24,7 @@ class Sender:
         self._sequence = 0
         self._offset_samples = 0
         self._trailing_samples = 0  # of silence at the end of the speech so far
-        self._quiet_from_s = self._clock()
+        self._quiet_from_s = -math.inf  # nothing is being heard
 
     @property
     def trailing_silence_ms(self) -> float:

@@ -1,6 +1,7 @@
 """Fillers: when they play, how they stop, what they leave behind. On virtual time, with a scripted engine."""
 
 import asyncio
+import itertools
 
 import numpy as np
 import pytest
@@ -66,6 +67,23 @@ def test_an_expected_wait_is_covered_at_once(run_virtual):
     assert said.fillers == 2 and said.filler_ms == pytest.approx(1200)
     assert said.covered_ms == pytest.approx(1200, abs=1)
     assert said.audio_ms == pytest.approx(13 * 50)
+
+
+def test_only_sound_that_was_heard_puts_a_filler_off(run_virtual):
+    """On a clock that moves between any two looks, as real ones do: the speaker begins after the text came."""
+
+    async def main():
+        looks = itertools.count()
+        virtual_s = asyncio.get_running_loop().time
+        services = {"forecast": forecast(2000), "clock": lambda: virtual_s() + next(looks) * 1e-6}
+        talk = Talk(ScriptedWorker(Script(step_s=0.01, first_s=2.0)), voice=VOICE, services=services)
+        talk.text("u", "Good morning.", end=True)
+        await talk.finish()
+        await talk.close()
+        return talk
+
+    talk = run_virtual(main())
+    assert talk.when(e.Audio) <= 0.020
 
 
 def test_a_wait_that_nobody_expected_is_covered_from_the_threshold_on(run_virtual):

@@ -51,9 +51,6 @@ class Arm:
     prompt_ttfa_ms: float | None = None
 
 
-# ---- one arm, in its own process
-
-
 def official_pieces(folder: Path, dtype: str, patches: int) -> Iterator[Any]:
     """A model of the official package; gives functions that stream one utterance."""
     import voxcpm_oracle  # beside the tests; `_apart` names the folder
@@ -152,9 +149,6 @@ def with_voice(engine: Any, runs: int) -> dict[str, float | None]:
     streams = our_pieces(engine, 3, engine._patch_ms, voice)
     times = [timed(next(streams), engine.info.sample_rate_hz)[0] for _ in range(runs + 1)]
     return {"prompt_first_ms": first_ms, "prompt_ttfa_ms": statistics.median(times[1:])}
-
-
-# ---- all of them
 
 
 def roofline(size: str, threads: int) -> dict[str, float]:
