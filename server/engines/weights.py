@@ -94,7 +94,8 @@ class Weights:
         tensors: by full name.
         dtype: of floating-point tensors.
         progress: told after each tensor which part of all elements has been handed out.
-        mapped: the tensors are views of files, never written to: their pages are let go as soon as a copy was made.
+        mapped: tensors that are views of mapped files are never written to, and their pages are let go as soon as a
+            copy was made. What lies in memory of its own stays, whatever this says.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Weights:
         mapped: bool = False,
     ) -> None:
         self._tensors, self._dtype, self._device, self._prefix = tensors, dtype, device, ""
-        self._mapped = mapped
+        self._files = _mapped_files() if mapped else []
         self._meter = _Meter(sum(tensor.numel() for tensor in tensors.values()), progress)
 
     def scope(self, prefix: str) -> "Weights":
@@ -120,17 +121,17 @@ class Weights:
         tensor = self._tensors[self._prefix + name]
         self._meter.add(tensor.numel())
         given = tensor.to(device=self._device, dtype=self._dtype if tensor.is_floating_point() else tensor.dtype)
-        if self._mapped and given.data_ptr() != tensor.data_ptr():
-            _let_go(tensor)
+        if self._files and given.data_ptr() != tensor.data_ptr():
+            _let_go(tensor, self._files)
             if self._meter.passed(TRIM_ELEMENTS):
                 _trim()
         return given
 
     def let_go(self) -> None:
         """Every tensor has been copied or packed: give the memory of mapped files back."""
-        if self._mapped:
+        if self._files:
             for tensor in self._tensors.values():
-                _let_go(tensor)
+                _let_go(tensor, self._files)
             _trim()
 
     def stored(self, name: str) -> Tensor:
@@ -163,16 +164,28 @@ class _Meter:
             self._progress(min(1.0, self._done / self._total))
 
 
-def _let_go(tensor: Tensor) -> None:
+def _mapped_files() -> list[tuple[int, int]]:
+    """The addresses, from first to one past the last, at which files are mapped; none where that cannot be known."""
+    if not sys.platform.startswith("linux"):
+        return []
+    found = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        addresses, _, _, _, inode, *_ = line.split()
+        if inode != "0":
+            first, end = (int(address, 16) for address in addresses.split("-"))
+            found.append((first, end))
+    return found
+
+
+def _let_go(tensor: Tensor, files: Sequence[tuple[int, int]]) -> None:
     """Give back the pages of a mapped file that lie wholly in a tensor; on next use they are read from the file again.
 
-    Without it a model counts twice while it is loaded: once as packed, once as the pages of its file.
+    Without it a model counts twice while it is loaded: once as packed, once as the pages of its file. Memory that is no
+    file's would become zeros by this.
     """
-    if not sys.platform.startswith("linux"):
-        return
     first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
     end = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
-    if end > first:
+    if end > first and any(start <= first and end <= stop for start, stop in files):
         libc = ctypes.CDLL(None)
         libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_DONTNEED)
 
