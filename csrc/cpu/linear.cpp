@@ -33,45 +33,70 @@ INTONE_CLONES float greatest_magnitude(const float* x, int64_t count) {
   return value;
 }
 
-INTONE_CLONES void round_to_int8(const float* x, int64_t count, float factor, int8_t* y) {
-  for (int64_t i = 0; i < count; ++i) y[i] = static_cast<int8_t>(std::nearbyint(x[i] * factor));
+// Where the words of one row go: tiles of kTile words, the beginnings of two tiles `stride` words apart.
+struct Tiles {
+  uint32_t* first;
+  int64_t stride;
+};
+
+// x [count] to int8; their sum. A whole tile has a loop of its own, whose length the compiler knows.
+INTONE_CLONES int32_t round_to_int8(const float* x, int64_t count, float factor, const Tiles& to) {
+  constexpr int64_t kOfTile = 4 * kTile;
+  const auto rounded = [factor](float value) { return static_cast<int32_t>(std::nearbyint(value * factor)); };
+  auto* y = reinterpret_cast<int8_t*>(to.first);
+  int32_t sum = 0;
+  for (; count >= kOfTile; count -= kOfTile, x += kOfTile, y += 4 * to.stride) {
+    for (int64_t i = 0; i < kOfTile; ++i) {
+      const int32_t value = rounded(x[i]);
+      y[i] = static_cast<int8_t>(value);
+      sum += value;
+    }
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t value = rounded(x[i]);
+    y[i] = static_cast<int8_t>(value);
+    sum += value;
+  }
+  return sum;
 }
 
 // To nearest, ties to even. What is not a number may become infinite, which shows as well.
-INTONE_CLONES void round_to_bf16(const float* x, int64_t count, uint16_t* y) {
-  for (int64_t i = 0; i < count; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, x + i, sizeof(bits));
-    y[i] = static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+INTONE_CLONES void round_to_bf16(const float* x, int64_t count, const Tiles& to) {
+  constexpr int64_t kOfTile = 2 * kTile;
+  auto* y = reinterpret_cast<uint16_t*>(to.first);
+  for (int64_t begin = 0; begin < count; begin += kOfTile, y += 2 * to.stride) {
+    const int64_t here = std::min(kOfTile, count - begin);
+    for (int64_t i = 0; i < here; ++i) {
+      uint32_t bits;
+      std::memcpy(&bits, x + begin + i, sizeof(bits));
+      y[i] = static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+    }
   }
 }
 
-// x [count] to words, zeros to the end of the last one; the scale that gives x back.
-float to_words(const float* x, int64_t count, WeightType type, std::vector<uint32_t>& words) {
-  if (!words.empty()) words.back() = 0;
+struct PackedRow {
+  float scale;  // what gives the inputs back
+  int32_t sum;  // of int8
+};
+
+// x [count] to `steps` words, zeros to the end of the last one.
+PackedRow to_words(const float* x, int64_t count, WeightType type, int64_t steps, const Tiles& to) {
+  to.first[(steps - 1) / kTile * to.stride + (steps - 1) % kTile] = 0;
   switch (type) {
     case WeightType::kInt8: {
-      const float greatest = greatest_magnitude(x, count);
-      if (greatest == 0.0f) {
-        std::fill(words.begin(), words.end(), 0u);
-        return 0.0f;
-      }
-      round_to_int8(x, count, kMostInt8 / greatest, reinterpret_cast<int8_t*>(words.data()));
-      return greatest / kMostInt8;
+      const float greatest = greatest_magnitude(x, count), scale = greatest / kMostInt8;
+      const float factor = greatest == 0.0f ? 0.0f : kMostInt8 / greatest;
+      return {scale, round_to_int8(x, count, factor, to)};
     }
     case WeightType::kBf16:
-      round_to_bf16(x, count, reinterpret_cast<uint16_t*>(words.data()));
-      return 1.0f;
+      round_to_bf16(x, count, to);
+      return {1.0f, 0};
     default:
-      std::memcpy(words.data(), x, count * sizeof(float));
-      return 1.0f;
+      for (int64_t begin = 0; begin < count; begin += kTile) {
+        std::memcpy(to.first + begin / kTile * to.stride, x + begin, std::min<int64_t>(kTile, count - begin) * 4);
+      }
+      return {1.0f, 0};
   }
-}
-
-INTONE_CLONES int32_t sum_of(const int8_t* bytes, int64_t count) {
-  int32_t sum = 0;
-  for (int64_t i = 0; i < count; ++i) sum += bytes[i];
-  return sum;
 }
 
 INTONE_CLONES void store(const float* sums, const float* bias, int64_t count, float* y) {
@@ -103,8 +128,8 @@ WeightType weight_type_named(const std::string& name) {
   return WeightType::kFloat;
 }
 
-void PackedRows::reserve(int64_t rows, int64_t steps) {
-  words.resize(rows * steps);
+void PackedRows::reserve(int64_t rows, int64_t row_words) {
+  words.resize(rows * row_words);
   scales.resize(rows);
   sums.resize(rows);
 }
@@ -134,7 +159,7 @@ Linear::Linear(const at::Tensor& weight, const std::optional<at::Tensor>& bias, 
     for (int64_t output = begin; output < end; ++output) {
       const int64_t column = column_of(output), panel = column / kPanel, lane = column % kPanel;
       const float* x = from.const_data_ptr<float>() + output * in_;
-      scales_.mutable_data_ptr<float>()[column] = to_words(x, in_, type_, words);
+      scales_.mutable_data_ptr<float>()[column] = to_words(x, in_, type_, steps_, {words.data(), kTile}).scale;
       bias_.mutable_data_ptr<float>()[column] = shift.const_data_ptr<float>()[output];
       for (int64_t step = 0; step < steps_; ++step) to[(panel * steps_ + step) * kPanel + lane] = words[step] ^ flipped;
     }
@@ -149,13 +174,12 @@ int64_t Linear::column_of(int64_t output) const {
 }
 
 void Linear::pack(const float* x, PackedRows& rows, int64_t row, int64_t count) const {
-  std::vector<uint32_t> words(steps_);
-  rows.scales[row] = to_words(x, in_, type_, words);
-  if (type_ == WeightType::kInt8) rows.sums[row] = sum_of(reinterpret_cast<const int8_t*>(words.data()), in_);
   const int64_t together = rows_of_a_block(count), first = row / together * together;
-  const int64_t stride = std::min(together, count - first);
-  uint32_t* to = rows.words.data() + first * steps_ + (row - first);
-  for (int64_t step = 0; step < steps_; ++step) to[step * stride] = words[step];
+  const int64_t stride = std::min(together, count - first) * kTile;
+  uint32_t* to = rows.words.data() + first * row_words() + (row - first) * kTile;
+  const PackedRow packed = to_words(x, in_, type_, steps_, {to, stride});
+  rows.scales[row] = packed.scale;
+  rows.sums[row] = packed.sum;
 }
 
 void Linear::pack_all(Team& team, const float* x, PackedRows& rows, int64_t count) const {
@@ -174,7 +198,7 @@ void Linear::apply(Team& team, const PackedRows& rows, int64_t count, float* y, 
       for (int64_t first = 0; first < count; first += together) {
         const int64_t here = std::min(together, count - first);
         kernel_.sum({steps_, weights + column * steps_, scales_.const_data_ptr<float>() + column,
-                     rows.words.data() + first * steps_, rows.scales.data() + first, rows.sums.data() + first,
+                     rows.words.data() + first * row_words(), rows.scales.data() + first, rows.sums.data() + first,
                      static_cast<int>(here), sums});
         this->end(sums, block, first, here, y, ending);
       }
@@ -210,7 +234,7 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
   const int64_t count = x.size(0);
   at::Tensor y = at::empty({count, out()}, at::kFloat);
   PackedRows rows;
-  rows.reserve(count, steps_);
+  rows.reserve(count, row_words());
   Team::run([&](Team& team) {
     pack_all(team, from.const_data_ptr<float>(), rows, count);
     apply(team, rows, count, y.mutable_data_ptr<float>(), gated_ ? Ending::kGate : Ending::kStore);

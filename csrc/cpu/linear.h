@@ -22,12 +22,12 @@ WeightType weight_type_named(const std::string& name);
 
 // Rows of input as the weights want them. Reused from layer to layer; one owner.
 struct PackedRows {
-  std::vector<uint32_t> words;  // blocks of up to kBlockRows rows, [steps, rows of the block] each
+  std::vector<uint32_t> words;  // blocks of up to kBlockRows rows, [tiles, rows of the block, kTile] each
   std::vector<float> scales;    // [rows]
   std::vector<int32_t> sums;    // [rows], of int8
 
   // Makes room. Before a team begins, because vectors move.
-  void reserve(int64_t rows, int64_t steps);
+  void reserve(int64_t rows, int64_t row_words);
 };
 
 // What is done to a sum before it is stored.
@@ -47,7 +47,7 @@ class Linear {
   int64_t weight_bytes() const { return weights_.nbytes(); }
 
   // Words that a packed row takes.
-  int64_t steps() const { return steps_; }
+  int64_t row_words() const { return (steps_ + kTile - 1) / kTile * kTile; }
 
   // Packs x [K] as row number `row` of `count`. Rows may be packed by different threads.
   void pack(const float* x, PackedRows& rows, int64_t row, int64_t count) const;

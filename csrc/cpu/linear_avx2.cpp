@@ -49,18 +49,20 @@ template <typename Type, int Rows>
 INTONE_AVX2 void sum_rows(const LinearBlock& block, int first) {
   for (int panel = 0; panel < kPanels; ++panel) {
     const uint32_t* weights = block.weights + panel * block.steps * kPanel;
-    const uint32_t* rows = block.rows + first;
+    const uint32_t* rows = block.rows + first * kTile;
     typename Type::Sum low[Rows], high[Rows];
 #pragma GCC unroll 4
     for (int row = 0; row < Rows; ++row) low[row] = high[row] = Type::zero();
-    for (int64_t step = 0; step < block.steps; ++step, weights += kPanel, rows += block.count) {
-      const __m256i w_low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights));
-      const __m256i w_high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + kPanel / 2));
+    for (int64_t left = block.steps; left > 0; left -= kTile, rows += (block.count - 1) * kTile) {
+      for (const uint32_t* end = rows + (left < kTile ? left : kTile); rows < end; ++rows, weights += kPanel) {
+        const __m256i w_low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights));
+        const __m256i w_high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + kPanel / 2));
 #pragma GCC unroll 4
-      for (int row = 0; row < Rows; ++row) {
-        const __m256i x = _mm256_set1_epi32(static_cast<int>(rows[row]));
-        low[row] = Type::step(low[row], x, w_low);
-        high[row] = Type::step(high[row], x, w_high);
+        for (int row = 0; row < Rows; ++row) {
+          const __m256i x = _mm256_set1_epi32(static_cast<int>(rows[row * kTile]));
+          low[row] = Type::step(low[row], x, w_low);
+          high[row] = Type::step(high[row], x, w_high);
+        }
       }
     }
     const float* scales = block.column_scales + panel * kPanel;

@@ -56,18 +56,20 @@ INTONE_AVX512 void sum_rows(const LinearBlock& block) {
 #pragma GCC unroll 2
       for (int p = 0; p < kWide; ++p) sums[row][p] = Type::start(block.row_sums[row]);
     }
-    for (int64_t step = 0; step < block.steps; ++step, weights += kPanel, rows += Rows) {
-      __m512i w[kWide];
+    for (int64_t left = block.steps; left > 0; left -= kTile, rows += (Rows - 1) * kTile) {
+      for (const uint32_t* end = rows + (left < kTile ? left : kTile); rows < end; ++rows, weights += kPanel) {
+        __m512i w[kWide];
 #pragma GCC unroll 2
-      for (int p = 0; p < kWide; ++p) {
-        const uint32_t* from = weights + p * block.steps * kPanel;
-        _mm_prefetch(from + kAhead, _MM_HINT_T0);
-        w[p] = _mm512_loadu_si512(from);
-      }
+        for (int p = 0; p < kWide; ++p) {
+          const uint32_t* from = weights + p * block.steps * kPanel;
+          _mm_prefetch(from + kAhead, _MM_HINT_T0);
+          w[p] = _mm512_loadu_si512(from);
+        }
 #pragma GCC unroll 24
-      for (int row = 0; row < Rows; ++row) {
+        for (int row = 0; row < Rows; ++row) {
 #pragma GCC unroll 2
-        for (int p = 0; p < kWide; ++p) Type::step(sums[row][p], rows + row, w[p]);
+          for (int p = 0; p < kWide; ++p) Type::step(sums[row][p], rows + row * kTile, w[p]);
+        }
       }
     }
 #pragma GCC unroll 24

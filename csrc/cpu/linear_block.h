@@ -22,12 +22,13 @@ constexpr int kPanel = 16;                       // columns of a register
 constexpr int kPanels = 4;                       // of a block
 constexpr int kBlockColumns = kPanel * kPanels;  // 64
 constexpr int kBlockRows = 24;                   // at most: their sums fill three quarters of the registers
+constexpr int kTile = 16;                        // words of a row that lie side by side: a line of the cache
 
 struct LinearBlock {
   int64_t steps;
   const uint32_t* weights;     // [kPanels, steps, kPanel]; int8 with 128 added where `adds_128` says so
   const float* column_scales;  // [kBlockColumns]
-  const uint32_t* rows;        // [steps, count]
+  const uint32_t* rows;        // [steps / kTile rounded up, count, kTile]
   const float* row_scales;     // [count]
   const int32_t* row_sums;     // [count], of the inputs as int8
   int count;                   // 1 to kBlockRows

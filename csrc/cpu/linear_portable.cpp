@@ -46,7 +46,7 @@ void sum_block(const LinearBlock& block) {
     for (int row = 0; row < block.count; ++row) {
       typename Type::Sum sums[kPanel] = {};
       for (int64_t step = 0; step < block.steps; ++step) {
-        const uint32_t x = block.rows[step * block.count + row];
+        const uint32_t x = block.rows[(step / kTile * block.count + row) * kTile + step % kTile];
         for (int lane = 0; lane < kPanel; ++lane) {
           sums[lane] = Type::step(sums[lane], x, weights[step * kPanel + lane]);
         }

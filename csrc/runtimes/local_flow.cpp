@@ -92,7 +92,7 @@ at::Tensor LocalFlow::solve(const at::Tensor& noise, const at::Tensor& wish, con
   std::vector<float> embedded(patches * frames * width), tokens(rows * length * width), hidden(rows * frames * width),
       velocity(rows * frames * frames_in_.in());
   PackedRows packed;
-  packed.reserve(rows * frames, std::max(frames_in_.steps(), frames_out_.steps()));
+  packed.reserve(rows * frames, std::max(frames_in_.row_words(), frames_out_.row_words()));
   Transformer::Workspace work = stack_->workspace(rows * length);
   Team::run([&](Team& team) {
     for (int64_t index = 0; index < evaluations; ++index) {

@@ -105,7 +105,7 @@ Transformer::Workspace Transformer::workspace(int64_t rows) const {
   work.mixed.resize(rows * layer.out.in());
   work.wide.resize(rows * layer.down.in());
   work.kept.resize(rows * width());
-  work.packed.reserve(rows, std::max({layer.qkv.steps(), layer.out.steps(), layer.down.steps()}));
+  work.packed.reserve(rows, std::max({layer.qkv.row_words(), layer.out.row_words(), layer.down.row_words()}));
   return work;
 }
 
