@@ -1,47 +1,22 @@
 """Performs a script against a server in real time, with a listener and their interruptions. Knows no words for it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import grpc
 
+from intone.client.conversation import Conversation
 from intone.client.errors import IntoneCallError
 from intone.client.events import Audio, Done, Event, Interrupted
 from intone.client.listener import Listener
 from intone.client.progress import playback_reports
 from intone.client.script import PAUSE_MS, Script, Turn
-from intone.client.settings import EmotionLike, Options
 from intone.client.speech import Speech, Trace
 
 _POLL_S = 0.01
 """How closely the end of playback and the moment of a barge-in are watched."""
-
-
-class Talks(Protocol):
-    """A stream, as `Conversation` is one; traced with the trace that `perform` is given."""
-
-    async def send(
-        self,
-        text: str,
-        utterance: str,
-        *,
-        emotion: EmotionLike | None = None,
-        voice: str = "",
-        options: Options | None = None,
-        end: bool = False,
-    ) -> None:
-        """The next characters of an utterance."""
-
-    async def cancel(self, utterance: str = "", played_ms: int | None = None) -> None:
-        """Stop an utterance."""
-
-    async def progress(self, played_ms: int) -> None:
-        """How far playback has come."""
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        """Its events."""
 
 
 class Speaker(Protocol):
@@ -134,7 +109,7 @@ class Performance:
         self._over: set[str] = set()
         self._reading: asyncio.Task[None] | None = None
 
-    async def perform(self, conversation: Talks, script: Script) -> None:
+    async def perform(self, conversation: Conversation, script: Script) -> None:
         """Speak turn after turn, and wait until all of it has been heard.
 
         Raises:
@@ -152,7 +127,7 @@ class Performance:
             for performed in self._chat.turns:
                 performed.late_ms = self._chat.listener.late_ms(performed.utterance_id)
 
-    async def _turn(self, conversation: Talks, script: Script, performed: Performed) -> None:
+    async def _turn(self, conversation: Conversation, script: Script, performed: Performed) -> None:
         turn = performed.turn
         if not self._speaks(turn.language):
             performed.skipped = f"no trained engine here speaks {turn.language}"
@@ -175,7 +150,7 @@ class Performance:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
 
-    async def _barge_in(self, conversation: Talks, performed: Performed, writing: "asyncio.Task[None]") -> None:
+    async def _barge_in(self, conversation: Conversation, performed: Performed, writing: "asyncio.Task[None]") -> None:
         """The user speaks: what waits to be played is dropped here, and the server told to stop."""
         writing.cancel()
         self._chat.listener.drop(performed.utterance_id)
@@ -185,7 +160,7 @@ class Performance:
         self._on_turn(performed)
         await conversation.cancel(performed.utterance_id, self._played_ms)
 
-    async def _write(self, conversation: Talks, script: Script, performed: Performed) -> None:
+    async def _write(self, conversation: Conversation, script: Script, performed: Performed) -> None:
         turn, utterance = performed.turn, performed.utterance_id
         (_, first), *rest = turn.pieces(script.words_per_second)
         await conversation.send(first, utterance, emotion=turn.emotion, voice=turn.voice, options=turn.options)
@@ -194,7 +169,7 @@ class Performance:
             await conversation.send(piece, utterance)
         await conversation.send("", utterance, end=True)
 
-    async def _read(self, conversation: Talks) -> None:
+    async def _read(self, conversation: Conversation) -> None:
         async for event in conversation:
             self._take(event)
             self._on_event(event)

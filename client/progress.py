@@ -3,22 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Protocol
 
+from intone.client.conversation import Conversation
 from intone.client.errors import IntoneCallError
 
 PROGRESS_S = 0.2
 
 
-class TakesProgress(Protocol):
-    """What is told, as a `Conversation` is."""
-
-    async def progress(self, played_ms: int) -> None:
-        """Take note of the position."""
-
-
 @asynccontextmanager
-async def playback_reports(conversation: TakesProgress, played_ms: Callable[[], int | None]) -> AsyncIterator[None]:
+async def playback_reports(conversation: Conversation, played_ms: Callable[[], int | None]) -> AsyncIterator[None]:
     """Report the position five times a second as long as the context lasts.
 
     Args:

@@ -44,9 +44,12 @@ SERVICES = (
 )
 
 CHANNEL_OPTIONS = [
-    # A half-open client is found within a minute; a client may ping as often as every ten seconds.
+    # A client that is gone without a word is found within a minute. The timeout of the keepalive is what the kernel is
+    # told, for a dead network; gRPC itself (1.85), which finds a client that hangs, goes by that of the ping, else a
+    # minute. A client may ping as often as every ten seconds.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     # Two servers on one port would share its connections at random; better to fail and say so.
@@ -136,7 +139,7 @@ async def _start(server: Any, port: int, config: Config, workers: dict[str, Work
     outfitter = Outfitter(
         store,
         workers,
-        service.default_engine,
+        services.plain_engine,
         services.forecast,
         measure=config.match_loudness,
         render=config.fillers,
@@ -169,11 +172,11 @@ def _serve_metrics(metrics: Metrics, config: Config) -> None:
 def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> Services:
     normalizers = {True: Normalizer(enabled=True), False: Normalizer(enabled=False)}
     normalizers[True].load()  # the grammars take half a second: not on the first sentence's time
+    router = Router(config.default_engine, config.emotion_threshold, config.engines_by_emotion(), float(config.busy_ms))
     return Services(
         workers=workers,
-        router=Router(
-            config.default_engine, config.emotion_threshold, config.engines_by_emotion(), float(config.busy_ms)
-        ),
+        router=router,
+        plain_engine=router.plain_engine([worker.info for worker in workers.values()]),
         find_voice=lambda name: store.get(name, "voice"),
         segmenter=lambda: Segmenter(
             first_unit_min_characters=config.first_unit_characters,

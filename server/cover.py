@@ -1,6 +1,7 @@
 """Covers the wait for speech: when a filler plays, where it stops, how speech joins it. Knows no engine and no text."""
 
 import asyncio
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,8 @@ LEAD_MS = 120.0
 """How far a filler runs ahead of the listener: what was sent cannot be taken back when speech is ready."""
 
 PIECE_MS = 20.0
+"""How much of a filler is sent at a time: between two pieces it can still be stopped."""
+
 NEAR_MS = 100.0
 """A cut this near is waited for; with none in reach the sound is faded out where it is."""
 
@@ -43,11 +46,14 @@ class Cover:
         self._filler: Filler | None = None
         self._samples: Samples = np.zeros(0, np.float32)
         self._sent = 0  # samples of the filler that were sent
-        self._heard_s: list[tuple[float, float]] = [
-            (-np.inf, -np.inf)
-        ]  # when something sounds: first of all, earlier speech
-        self.over = False
-        self.played = 0
+        self._earlier_until_s = -math.inf  # earlier speech is heard until then
+        self._fillers_s: list[tuple[float, float]] = []  # and each filler from when to when
+        self._over = False
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended: no filler plays from here on."""
+        return self._over
 
     async def run(self, waiting_since_s: float, expected_ms: float | None) -> None:
         """Play fillers while the wait lasts.
@@ -57,17 +63,17 @@ class Cover:
             expected_ms: from then to the first speech; None where nothing is known.
         """
         expected_s = None if expected_ms is None else waiting_since_s + expected_ms / 1000
-        while self.played < self._settings.most:
+        while len(self._fillers_s) < self._settings.most:
             while (due_s := self._due_s(waiting_since_s, expected_s)) > self._clock() + 1e-6:
                 await asyncio.sleep(min(due_s - self._clock(), LOOK_S))
-                if self.over:
+                if self._over:
                     return
             left_ms = 0.0 if expected_s is None else max(0.0, 1000 * (expected_s - self._clock()))
             chosen = self._choose(left_ms)
             if chosen is None:
                 return
             await self._play(*chosen)
-            if self.over:
+            if self._over:
                 return
 
     def _due_s(self, waiting_since_s: float, expected_s: float | None) -> float:
@@ -82,33 +88,34 @@ class Cover:
         resampler = Resampler(filler.sample_rate_hz, self._sender.rate_hz)
         self._filler, self._sent = filler, 0
         self._samples = resampler.push(filler.samples, last=True) * np.float32(gain)
-        self.played += 1
-        begun_s = self._settle_earlier()
-        self._heard_s.append((begun_s, begun_s))
+        self._note_earlier()
+        begun_s = max(self._clock(), self._sender.quiet_from_s)
+        self._fillers_s.append((begun_s, begun_s))
         step = max(1, self._at(PIECE_MS))
-        while not self.over and self._sent < len(self._samples):
+        while not self._over and self._sent < len(self._samples):
             await asyncio.sleep(max(0.0, self._sender.quiet_from_s - LEAD_MS / 1000 - self._clock()))
-            if not self.over:
+            if not self._over:
                 self._send(self._samples[self._sent : self._sent + step])
 
     def end(self) -> None:
         """Speech is ready, or will not come: stop at a good place and never play again."""
-        if self.over:
+        if self._over:
             return
-        self.over = True
-        if self._filler is None:
-            self._settle_earlier()
-        elif self._sent < len(self._samples):
-            self._stop(self._filler)
+        self._over = True
+        self._note_earlier()
+        if self._filler is not None and self._sent < len(self._samples):
+            self._send_ending(self._filler)
 
-    def _settle_earlier(self) -> float:
-        """Earlier speech is heard up to here; gives when something new can be."""
-        quiet_s = self._sender.quiet_from_s
-        if len(self._heard_s) == 1:
-            self._heard_s[0] = (-np.inf, quiet_s)
-        return max(self._clock(), quiet_s)
+    def abandon(self) -> None:
+        """Nobody listens any more: stop where it is and never play again."""
+        self._over = True
 
-    def _stop(self, filler: Filler) -> None:
+    def _note_earlier(self) -> None:
+        """Note how long earlier speech is heard; once there is a filler, the sender's account is of that."""
+        if not self._fillers_s:
+            self._earlier_until_s = self._sender.quiet_from_s
+
+    def _send_ending(self, filler: Filler) -> None:
         """Send the rest of the filler up to where it may be stopped."""
         least = max(self._sent, self._at(self._settings.least_ms))
         cut = next((place for place in map(self._at, filler.cuts_ms) if place >= least), len(self._samples))
@@ -125,12 +132,12 @@ class Cover:
         assert self._filler is not None
         self._sender.filler(piece, self._filler)
         self._sent += len(piece)
-        self._heard_s[-1] = (self._heard_s[-1][0], self._sender.quiet_from_s)
+        self._fillers_s[-1] = (self._fillers_s[-1][0], self._sender.quiet_from_s)
 
     def covered_ms(self, since_s: float, until_s: float) -> float:
         """How much of a span of time something was heard in: earlier speech, or a filler."""
-        spans = ((max(start, since_s), min(end, until_s)) for start, end in self._heard_s)
-        return 1000 * sum(max(0.0, end - start) for start, end in spans)
+        heard_s = [(-math.inf, self._earlier_until_s), *self._fillers_s]
+        return 1000 * sum(max(0.0, min(end, until_s) - max(start, since_s)) for start, end in heard_s)
 
     def _at(self, position_ms: float) -> int:
         return round(self._sender.rate_hz * position_ms / 1000)

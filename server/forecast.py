@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 REMEMBERED = 32
-"""Units of an engine that count; with fewer the forecast follows a busy or idle machine within a turn or two."""
+"""The last units of an engine, which count: so few that the forecast follows a machine that becomes busy, or idle."""
 
 PRIOR_WEIGHT = 1.0
 """How many units what is assumed beforehand is worth."""

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from intone.server.spelled_digits import spell_digits
 from intone.server.text import CJK, has_cjk, speakable
 
 logger = logging.getLogger(__name__)
@@ -23,15 +24,23 @@ _LEADING_MARKS = re.compile(r"^(?:[\s,;:!?…，、；：。！？”’」』�
 _PLAIN_NO = re.compile(r"\b(No)(?=\.(?!\s*\d))")
 _HYPHEN_IN_NAME = re.compile(r"(?<=[A-Za-z])-(?=\d)")
 _DECADES = ("twenties", "thirties", "forties", "fifties", "sixties", "seventies", "eighties", "nineties")
-# What the English rules misread: the scheme of an address, rates, round-the-clock, telephone numbers ("555-1234" is a
-# range to them) and decades ("1990s" is seconds).
+# What the English rules misread: the scheme of an address, rates, round-the-clock, "~5" ("approximatelyfive") and
+# decades ("1990s" is seconds).
 _REWRITES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"\bhttps?://"), lambda found: ""),
     (re.compile(r"(?<=\d)/(?=[A-Za-z]{2})"), lambda found: " per "),
     (re.compile(r"\b24/7\b"), lambda found: "24 7"),
-    (re.compile(r"(?<![\d-])(\d{3})-(\d{4})(?![\d-])"), lambda found: f"{' '.join(found[1])}, {' '.join(found[2])}"),
+    (re.compile(r"~(?=\d)"), lambda found: "about "),
     (re.compile(r"\b(1[1-9]|20)([2-9])0s\b"), lambda found: f"{found[1]} {_DECADES[int(found[2]) - 2]}"),
 )
+# "1,234" is "thousand two hundred and …" to them.
+_THOUSAND = re.compile(r"(?:\b(\w+) )?\bthousand\b")
+_BEFORE_THOUSAND = re.compile(
+    "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|"
+    "(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred"
+)
+# To the Chinese rules "$1,234" is one dollar, and then a number.
+_GROUPED_PRICE = re.compile(r"(?<=[$€£¥￥])\d{1,3}(?:,\d{3})+(?![\d,]\d)")
 _STOP_BEFORE_COMMA = re.compile(r"(?<=\w)\.(?=,)")
 _MARK_BEFORE_DIGIT = re.compile(r"(?<!\S)([^\w\s$€£¥(\"'.-])(?=\d)")
 _STRAIGHT_QUOTES = str.maketrans("“”„‘’", '"""\'\'')
@@ -69,11 +78,17 @@ class Normalizer:
                 self(sample)
 
     def _read(self, text: str) -> str:
-        if has_cjk(text):
+        chinese = has_cjk(text)
+        text = spell_digits(text, chinese)
+        if chinese:
+            text = _GROUPED_PRICE.sub(lambda found: found.group().replace(",", ""), text)
             return self._apply("zh", _HYPHEN_IN_NAME.sub(" ", text))
         for pattern, replacement in _REWRITES:
             text = pattern.sub(replacement, text)
-        return _STOP_BEFORE_COMMA.sub("", "".join(self._read_english(piece) for piece in _PLAIN_NO.split(text)))
+        spoken = "".join(self._read_english(piece) for piece in _PLAIN_NO.split(text))
+        if "thousand" not in text.lower():
+            spoken = _THOUSAND.sub(_with_one, spoken)
+        return _STOP_BEFORE_COMMA.sub("", spoken)
 
     def _read_english(self, piece: str) -> str:
         if piece == "No" or not speakable(piece):
@@ -105,6 +120,13 @@ class Normalizer:
             options: dict[str, Any] = {"remove_erhua": True} if language == "zh" else {}
             self._rules[language] = Rules(lang=language, operator="tn", **options).normalize
         return self._rules[language]
+
+
+def _with_one(thousand: re.Match[str]) -> str:
+    """ "thousand" with a number before it: "one" where there is none."""
+    found = thousand.group()
+    counted = _BEFORE_THOUSAND.fullmatch(thousand[1] or "")
+    return found if counted else found.removesuffix("thousand") + "one thousand"
 
 
 def collapse(text: str) -> str:

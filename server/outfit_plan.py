@@ -1,9 +1,9 @@
 """What voices lack, and which engine gives it to them. Pure: it speaks nothing and changes nothing."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from intone.server.domain import EMOTIONS, Emotion, Voice
+from intone.server.domain import EMOTIONS, Emotion, Level, Voice
 from intone.server.filler_phrases import CALIBRATION, FEELINGS, PHRASES
 from intone.server.fillers import own_clips, same_language
 from intone.server.worker import Worker
@@ -30,35 +30,27 @@ class Plan:
 
     Attributes:
         workers: the loaded engines, at least one.
-        plain: names the engine of plain talk, loaded or not.
+        plain_engine: the one among them that speaks plain talk, to whose loudness everything is matched.
     """
 
     workers: Mapping[str, Worker]
-    plain: Callable[[], str]
+    plain_engine: str
 
-    @property
-    def reference(self) -> str:
-        """The engine to whose loudness everything is matched: that of plain talk, where it is loaded."""
-        plain = self.plain()
-        return plain if plain in self.workers else next(iter(self.workers))
-
-    def reference_db(self, voice: Voice) -> float | None:
-        """How loud that engine is in this voice, where it is known."""
-        level = voice.levels.get(self.reference)
-        fits = level is not None and level.fingerprint == self.workers[self.reference].fingerprint
-        return level.loudness_db if level is not None and fits else None
+    def plain_db(self, voice: Voice) -> float | None:
+        """How loud plain talk is in this voice, where it is known."""
+        level = self._level(self.plain_engine, voice)
+        return None if level is None else level.loudness_db
 
     def language(self, engine: str) -> str | None:
         """A language that the engine speaks and that there are sentences in."""
         return next((language for language in CALIBRATION if self._speaks(engine, language)), None)
 
     def level_tasks(self, voices: Iterable[Voice]) -> Iterator[Task]:
-        """The levels that are missing; that of the reference first."""
+        """The levels that are missing; that of plain talk first."""
         for voice in voices:
-            for name in sorted(self.workers, key=lambda name: name != self.reference):
-                level, language = voice.levels.get(name), self.language(name)
-                known = level is not None and level.fingerprint == self.workers[name].fingerprint
-                if language and not known and self._has(name, voice):
+            for name in sorted(self.workers, key=lambda name: name != self.plain_engine):
+                language = self.language(name)
+                if language and self._level(name, voice) is None and self._has(name, voice):
                     yield Task(voice, name, language)
 
     def filler_tasks(self, voices: Iterable[Voice]) -> Iterator[Task]:
@@ -94,7 +86,12 @@ class Plan:
         able = [name for name in trained if self._has(name, voice) and self._speaks(name, language)]
         if emotion != "neutral":
             able = [name for name in able if self.workers[name].info.voices_emotion] or able
-        return self.reference if self.reference in able else next(iter(able), None)
+        return self.plain_engine if self.plain_engine in able else next(iter(able), None)
+
+    def _level(self, engine: str, voice: Voice) -> Level | None:
+        """What is known of an engine's loudness in a voice, with the weights that it has now."""
+        level = voice.levels.get(engine)
+        return level if level is not None and level.fingerprint == self.workers[engine].fingerprint else None
 
     def _has(self, engine: str, voice: Voice) -> bool:
         return voice.built_in or voice.made_for(engine, self.workers[engine].fingerprint) is not None

@@ -33,23 +33,23 @@ _NEUTRAL = Emotion()
 class Outfitter:
     """One task of the event loop: `run`. What it makes is kept after each emotion, so that a restart goes on there.
 
-    Every thing that a voice lacks is tried once; an engine that fails is left alone until `voice_added`.
+    Whatever a voice lacks is tried once; an engine that fails is left alone until `voice_added`.
     """
 
     def __init__(
         self,
         store: VoiceStore,
         workers: Mapping[str, Worker],
-        plain: Callable[[], str],
+        plain_engine: str,
         learner: Learner,
         *,
         measure: bool = True,
         render: bool = True,
     ) -> None:
-        """`plain` names the engine of plain talk, to whose loudness everything is matched; without `measure` voices are
-        given no levels, without `render` no fillers."""
-        self._store, self._workers, self._measures, self._render = store, workers, measure, render
-        self._plan = Plan(workers, plain)
+        """`plain_engine` speaks plain talk, to whose loudness everything is matched; without `measure` voices are given
+        no levels, without `render` no fillers."""
+        self._store, self._workers, self._measures, self._renders = store, workers, measure, render
+        self._plan = Plan(workers, plain_engine)
         self._speech = IdleSpeech(workers, learner)
         self._tried: set[tuple[object, ...]] = set()
         self._failed: set[str] = set()  # engines
@@ -70,15 +70,15 @@ class Outfitter:
 
     def evened(self, voice: Voice) -> Voice:
         """The voice with its fillers evened; itself where they are: a rendered one is as loud as its engine's plain
-        talk, so that both are played with the same gain, and a clip of the user's as loud as that of the reference."""
-        evened = tuple(_at(filler, self._wanted_db(voice, filler)) for filler in voice.fillers)
+        talk, so that both are played with the same gain, and a clip of the user's as loud as plain talk."""
+        evened = tuple(_evened(filler, self._wanted_db(voice, filler)) for filler in voice.fillers)
         same = all(new is old for new, old in zip(evened, voice.fillers, strict=True))
         return voice if same else dataclasses.replace(voice, fillers=evened)
 
     async def run(self) -> None:
         """Make each engine known to the learner, then give voices what they lack; until it is cancelled or the engines
         are shut down. A single engine that renders nothing has nothing to be compared with, and is left in peace."""
-        if not self._render and len(self._workers) == 1:
+        if not self._renders and len(self._workers) == 1:
             self._settled.set()
             return
         try:
@@ -99,7 +99,7 @@ class Outfitter:
 
     def _tasks(self) -> Iterator[Task]:
         """What voices lack and was not tried yet."""
-        steps = [(self._measures, self._plan.level_tasks), (self._render, self._plan.filler_tasks)]
+        steps = [(self._measures, self._plan.level_tasks), (self._renders, self._plan.filler_tasks)]
         lacking = (task for wanted, step in steps if wanted for task in step(self._store.list()))
         return (task for task in lacking if task.engine not in self._failed and task.key not in self._tried)
 
@@ -196,7 +196,7 @@ class Outfitter:
 
     def _wanted_db(self, voice: Voice, filler: Filler) -> float | None:
         if not filler.engine:
-            return self._plan.reference_db(voice)
+            return self._plan.plain_db(voice)
         level = voice.levels.get(filler.engine)
         return level.loudness_db if level is not None and level.fingerprint == filler.fingerprint else None
 
@@ -222,7 +222,7 @@ def with_clips(voice: Voice, clips: list[Filler]) -> Voice:
     return dataclasses.replace(voice, fillers=(*kept, *clips))
 
 
-def _at(filler: Filler, wanted_db: float | None) -> Filler:
+def _evened(filler: Filler, wanted_db: float | None) -> Filler:
     found_db = loudness_db(filler.samples, filler.sample_rate_hz)
     if wanted_db is None or found_db is None or abs(found_db - wanted_db) <= TOLERANCE_DB:
         return filler

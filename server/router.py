@@ -1,7 +1,7 @@
 """Which engine speaks an utterance, and why. Pure: it knows what engines are, not how they work."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from intone.server.domain import EngineInfo, Preference
 from intone.server.errors import EngineError
@@ -26,7 +26,7 @@ class Candidate:
     ruled_out: bool = False
 
     @property
-    def sound(self) -> bool:
+    def healthy(self) -> bool:
         """Whether nothing speaks against it."""
         return not (self.failing or self.ruled_out)
 
@@ -58,12 +58,17 @@ class Router:
     emotion_engines: Mapping[str, str] = field(default_factory=dict)
     busy_ms: float = 0.0
 
-    def plain(self, loaded: Sequence[Candidate]) -> str:
-        """Name of the engine for plain talk, loaded or not."""
+    def plain_engine(self, loaded: Sequence[EngineInfo]) -> str:
+        """Name of the engine for plain talk among those that are loaded, at least one."""
+        wanted = self._plain(loaded)
+        return wanted if any(info.name == wanted for info in loaded) else loaded[0].name
+
+    def _plain(self, loaded: Sequence[EngineInfo]) -> str:
+        """Name of the engine that plain talk should have, loaded or not."""
         if self.default_engine != "auto":
             return self.default_engine
-        trained = [name for name in ("voxcpm", "starter") if _find(loaded, name) and _info(loaded, name).trained]
-        return trained[0] if trained else loaded[0].info.name if loaded else "voxcpm"
+        trained = {info.name for info in loaded if info.trained}
+        return next((name for name in ("voxcpm", "starter") if name in trained), loaded[0].name)
 
     def route(self, loaded: Sequence[Candidate], feeling: Feeling, preference: Preference, language: str) -> Route:
         """Choose.
@@ -79,76 +84,70 @@ class Router:
         """
         if all(candidate.ruled_out for candidate in loaded):
             raise EngineError("router", "no engine is left to speak" if loaded else "no engine is loaded")
-        wanted, reason, explanation = self._wanted(loaded, feeling, preference)
-        chosen, reason, explanation = self._available(loaded, wanted, reason, explanation)
-        chosen, reason, explanation = self._prompt(loaded, chosen, reason, explanation)
-        chosen, reason, explanation = self._speaking(loaded, chosen, reason, explanation, language)
-        warnings = list(_shortcomings(_info(loaded, chosen), feeling))
-        if chosen != wanted:
-            warnings.insert(0, (WarningCode.ENGINE_SUBSTITUTED, explanation))
-        return Route(chosen, reason, explanation, tuple(warnings))
+        wanted = self._wanted(loaded, feeling, preference)
+        route = self._available(loaded, wanted)
+        if route.reason is not RouteReason.PREFERENCE:  # who asked for an engine waits for it, whatever it reads
+            route = _in_language(loaded, self._in_time(loaded, route), language)
+        warnings = list(_shortcomings(_info(loaded, route.engine), feeling))
+        if route.engine != wanted.engine:
+            warnings.insert(0, (WarningCode.ENGINE_SUBSTITUTED, route.explanation))
+        return replace(route, warnings=tuple(warnings))
 
-    def _wanted(
-        self, loaded: Sequence[Candidate], feeling: Feeling, preference: Preference
-    ) -> tuple[str, RouteReason, str]:
-        emotion = feeling.emotion
+    def _wanted(self, loaded: Sequence[Candidate], feeling: Feeling, preference: Preference) -> Route:
+        """Who should speak, loaded or not."""
+        emotion, plain = feeling.emotion, self._plain([one.info for one in loaded])
         if preference is not Preference.AUTO:
-            return preference.value, RouteReason.PREFERENCE, f"the client asked for {preference.value}"
+            return Route(preference.value, RouteReason.PREFERENCE, f"the client asked for {preference.value}")
         if named := self.emotion_engines.get(emotion.label):
-            return named, RouteReason.POLICY, f"this server's policy gives {emotion.label} to {named}"
+            return Route(named, RouteReason.POLICY, f"this server's policy gives {emotion.label} to {named}")
         if emotion.intensity < self.emotion_threshold or emotion.calm:
-            return self.plain(loaded), RouteReason.PLAIN, "plain talk"
+            return Route(plain, RouteReason.PLAIN, "plain talk")
         strength = f"intensity {emotion.intensity:.2f}, threshold {self.emotion_threshold:.2f}"
         if feeling.source is EmotionSource.TEXT and not any(one.info.voices_emotion for one in loaded):
             # Nobody asked for it: a server without an engine for emotion need not say so in every reply.
             words = f"the text sounds {emotion.label} ({strength}), but no loaded engine voices emotion"
-            return self.plain(loaded), RouteReason.PLAIN, words
-        return "indextts", RouteReason.STRONG_EMOTION, f"the emotion is strong ({strength})"
+            return Route(plain, RouteReason.PLAIN, words)
+        return Route("indextts", RouteReason.STRONG_EMOTION, f"the emotion is strong ({strength})")
 
-    def _available(
-        self, loaded: Sequence[Candidate], wanted: str, reason: RouteReason, explanation: str
-    ) -> tuple[str, RouteReason, str]:
-        found = _find(loaded, wanted)
-        if found and found.sound:
-            return wanted, reason, explanation
+    def _available(self, loaded: Sequence[Candidate], wanted: Route) -> Route:
+        """That engine, or the one that stands in for it."""
+        found = _find(loaded, wanted.engine)
+        if found and found.healthy:
+            return wanted
         # A failing engine is still better than none: it is tried again.
         left = [candidate for candidate in loaded if not candidate.ruled_out]
-        sound = [candidate for candidate in left if candidate.sound] or left
-        plain = self.plain(sound)
-        substitute = plain if _find(sound, plain) else sound[0].info.name
-        if substitute == wanted:
-            return wanted, reason, explanation
-        missing = RouteReason.FAILING if found else RouteReason.NOT_LOADED
+        substitute = self.plain_engine([one.info for one in left if one.healthy] or [one.info for one in left])
+        if substitute == wanted.engine:
+            return wanted
+        reason = RouteReason.FAILING if found else RouteReason.NOT_LOADED
         state = "is failing" if found else "is not loaded"
-        return substitute, missing, f"{explanation}, but {wanted} {state}: {substitute} speaks"
+        return Route(substitute, reason, f"{wanted.explanation}, but {wanted.engine} {state}: {substitute} speaks")
 
-    def _prompt(
-        self, loaded: Sequence[Candidate], chosen: str, reason: RouteReason, explanation: str
-    ) -> tuple[str, RouteReason, str]:
+    def _in_time(self, loaded: Sequence[Candidate], route: Route) -> Route:
         """Somebody else where the one that was chosen would keep the listener waiting."""
-        found = _find(loaded, chosen)
+        found = _find(loaded, route.engine)
         assert found is not None
         expected_ms = found.expected_ms if found.load else None
-        if reason is RouteReason.PREFERENCE or not self.busy_ms or expected_ms is None or expected_ms <= self.busy_ms:
-            return chosen, reason, explanation
-        others = [one for one in loaded if one.sound and one.expected_ms is not None]
-        quickest = min(others, key=lambda one: one.expected_ms or 0.0, default=None)
-        if quickest is None or (quickest.expected_ms or 0.0) > expected_ms / 2:
-            return chosen, reason, explanation
-        name = quickest.info.name
-        words = f"{explanation}, but {chosen} is busy (first sound in {expected_ms:.0f} ms): {name} speaks"
-        return name, RouteReason.BUSY, words
+        if not self.busy_ms or expected_ms is None or expected_ms <= self.busy_ms:
+            return route
+        others = [(one.expected_ms, one.info.name) for one in loaded if one.healthy and one.expected_ms is not None]
+        quickest_ms, quickest = min(others, default=(expected_ms, route.engine))
+        if quickest_ms > expected_ms / 2:
+            return route
+        busy = f"{route.engine} is busy (first sound in {expected_ms:.0f} ms)"
+        return Route(quickest, RouteReason.BUSY, f"{route.explanation}, but {busy}: {quickest} speaks")
 
-    def _speaking(
-        self, loaded: Sequence[Candidate], chosen: str, reason: RouteReason, explanation: str, language: str
-    ) -> tuple[str, RouteReason, str]:
-        if language in _info(loaded, chosen).languages or reason is RouteReason.PREFERENCE:
-            return chosen, reason, explanation
-        for candidate in loaded:
-            info = candidate.info
-            if language in info.languages and info.trained and candidate.sound:
-                return info.name, RouteReason.LANGUAGE, f"{chosen} does not speak {language!r}: {info.name} does"
-        return chosen, reason, explanation
+
+def _in_language(loaded: Sequence[Candidate], route: Route, language: str) -> Route:
+    """Somebody else where the one that was chosen cannot read the text."""
+    if language in _info(loaded, route.engine).languages:
+        return route
+    for candidate in loaded:
+        info = candidate.info
+        if language in info.languages and info.trained and candidate.healthy:
+            words = f"{route.engine} does not speak {language!r}: {info.name} does"
+            return Route(info.name, RouteReason.LANGUAGE, words)
+    return route
 
 
 def _shortcomings(info: EngineInfo, feeling: Feeling) -> list[tuple[WarningCode, str]]:

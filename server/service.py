@@ -17,7 +17,6 @@ from intone.server.errors import CallerError, Fault, IntoneError, OverloadError,
 from intone.server.events import Done, DoneReason, ServerEvent, StreamSettings, TextPiece
 from intone.server.forecast import TYPICAL_CHARACTERS
 from intone.server.metrics import Metrics
-from intone.server.router import Candidate
 from intone.server.services import Services
 from intone.server.session import Session
 from intone.server.text import check_text
@@ -128,7 +127,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     async def GetServerInfo(self, request: Any, context: Any) -> speech_pb2.GetServerInfoResponse:
         """What this server is."""
         config, services = self._config, self._services
-        workers = sorted(services.workers.values(), key=lambda worker: worker.info.name != self.default_engine())
+        workers = sorted(services.workers.values(), key=lambda worker: worker.info.name != services.plain_engine)
         return speech_pb2.GetServerInfoResponse(
             version=version("intone"),
             engines=[self._engine(worker) for worker in workers],
@@ -184,17 +183,11 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         except CallerError as error:
             raise error.under("config") from None
 
-    def default_engine(self) -> str:
-        """Name of the loaded engine that speaks plain talk."""
-        candidates = [Candidate(worker.info) for worker in self._services.workers.values()]
-        plain = self._services.router.plain(candidates)
-        return plain if plain in self._services.workers else next(iter(self._services.workers))
-
     def _defaults(self, **changes: Any) -> requests.Defaults:
-        config = self._config
+        config, services = self._config, self._services
         given = {
             "voice": config.default_voice,
-            "sample_rate_hz": self._services.workers[self.default_engine()].info.sample_rate_hz,
+            "sample_rate_hz": services.workers[services.plain_engine].info.sample_rate_hz,
             "lead_limit_ms": config.lead_limit_ms,
             "normalize": config.normalize,
             "max_text_characters": config.max_text_characters,

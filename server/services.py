@@ -38,6 +38,8 @@ class Services:
 
     workers: Mapping[str, Worker]
     router: Router
+    plain_engine: str
+    """Who speaks plain talk while all is well: everything is as loud as this one, and streams have its rate."""
     find_voice: Callable[[str], Voice]
     segmenter: Callable[[], Segmenter]
     normalize: Callable[[str, bool], Awaitable[str]]

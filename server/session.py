@@ -6,6 +6,8 @@ Events of the client go in through `receive`; `events` gives out what the client
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
+from typing import NamedTuple
 
 from intone.server.errors import CallerError, Fault, IntoneError, OverloadError, ShutdownError
 from intone.server.events import (
@@ -40,6 +42,14 @@ REMEMBERED = 1000
 """Ids of ended utterances that are remembered, so that a late message to one can be told from a new utterance."""
 
 
+class _Speaking(NamedTuple):
+    """The utterance that is being spoken, by whom, and the task that runs that."""
+
+    utterance_id: str
+    speaker: Speaker
+    task: "asyncio.Task[None]"
+
+
 class Session:
     """A conversation; belongs to one event loop and one RPC."""
 
@@ -50,14 +60,14 @@ class Session:
         self._outbox = Outbox(self._playback, limiter, self._left)
         self._stage = Stage(settings, services, self._outbox, self._playback)
         self._open: dict[str, Utterance] = {}
-        self._spoken: dict[str, Utterance] = {}  # done, but perhaps still being played
+        self._playing: dict[str, Utterance] = {}  # done, but perhaps not heard to the end yet
         self._ended: dict[str, bool] = {}  # id -> whether a late message was already warned of
         self._changed = asyncio.Event()
         self.active_s = services.clock()
         """When something last came from the client or went to it."""
         self._half_closed = False
         self._draining = False
-        self._speaking: tuple[str, Speaker, asyncio.Task[None]] | None = None
+        self._speaking: _Speaking | None = None
         self._runner = asyncio.create_task(self._run(), name="session")
 
     # ---- from the client
@@ -128,14 +138,12 @@ class Session:
                 known = self._open_utterance(piece)
             else:
                 _check_continuation(piece)
-            limit = self._services.max_utterance_characters
-            if known.length + len(piece.delta) > limit:
-                found = known.length + len(piece.delta)
-                raise CallerError(
-                    "text.delta", f"makes {found} characters; an utterance has at most {limit}", Fault.TOO_LARGE
-                )
+            length, limit = known.length + len(piece.delta), self._services.max_utterance_characters
+            if length > limit:
+                words = f"makes {length} characters; an utterance has at most {limit}"
+                raise CallerError("text.delta", words, Fault.TOO_LARGE)
         except IntoneError as error:
-            return self._reject(piece.utterance_id, error)
+            return self._give_up(piece.utterance_id, DoneReason.REJECTED, error)
         known.push(piece.delta, piece.end)
         self._changed.set()
         return None
@@ -156,11 +164,12 @@ class Session:
             words = "the utterance has ended; text that came after its end is ignored"
             self._outbox.put_urgent(Notice(WarningCode.UTTERANCE_ENDED, words, utterance_id))
 
-    def _reject(self, utterance_id: str, error: IntoneError) -> None:
+    def _give_up(self, utterance_id: str, reason: DoneReason, error: IntoneError) -> None:
+        """End an utterance, open or never begun, for what is wrong with it or with us."""
         utterance = self._stop(utterance_id)
         report = utterance.account.report() if utterance else Report()
         self._end(utterance_id)
-        self._outbox.put_urgent(Done(utterance_id, DoneReason.REJECTED, report, error))
+        self._outbox.put_urgent(Done(utterance_id, reason, report, error))
         self._answer_marks(utterance)
 
     def _flush(self, mark: Flush) -> None:
@@ -181,11 +190,12 @@ class Session:
                 self._playback.report(cancel.played_ms, "cancel.played_ms")
             except CallerError as error:  # an interruption must not fail for a wrong number
                 self._outbox.put_urgent(Refused(error, cancel.utterance_id))
-        targets = [cancel.utterance_id] if cancel.utterance_id else [*self._playing(), *self._open]
+        self._forget_heard()
+        targets = [cancel.utterance_id] if cancel.utterance_id else [*self._playing, *self._open]
         if not targets:
             self._outbox.put_urgent(Notice(WarningCode.UTTERANCE_ENDED, "nothing is being spoken or played"))
         for utterance_id in targets:
-            if utterance_id in self._open or utterance_id in self._playing():
+            if utterance_id in self._open or utterance_id in self._playing:
                 self._interrupt(utterance_id)
             elif utterance_id in self._ended:
                 words = "the utterance has ended and was played: there is nothing to stop"
@@ -194,13 +204,12 @@ class Session:
                 words = f"no utterance {utterance_id!r} was started on this stream"
                 raise CallerError("cancel.utterance_id", words, Fault.NOT_FOUND)
 
-    def _playing(self) -> list[str]:
-        """Utterances that are done, but that the listener has not heard to the end."""
-        self._spoken = {name: spoken for name, spoken in self._spoken.items() if self._playback.unheard_ms(name) > 0}
-        return list(self._spoken)
+    def _forget_heard(self) -> None:
+        """Utterances that were heard to the end cannot be interrupted any more."""
+        self._playing = {name: one for name, one in self._playing.items() if self._playback.unheard_ms(name) > 0}
 
     def _interrupt(self, utterance_id: str) -> None:
-        utterance = self._stop(utterance_id) or self._spoken.pop(utterance_id)
+        utterance = self._stop(utterance_id) or self._playing.pop(utterance_id)
         heard_ms = self._playback.heard_ms(utterance_id)
         self._playback.drop(utterance_id)
         self._end(utterance_id)
@@ -212,9 +221,9 @@ class Session:
     def _stop(self, utterance_id: str) -> Utterance | None:
         """Stop speaking an open utterance and take back what has not left."""
         utterance = self._open.pop(utterance_id, None)
-        if self._speaking is not None and self._speaking[0] == utterance_id:
-            self._speaking[1].stop()
-            self._speaking[2].cancel()
+        if self._speaking is not None and self._speaking.utterance_id == utterance_id:
+            self._speaking.speaker.stop()
+            self._speaking.task.cancel()
         self._outbox.discard(utterance_id)
         return utterance
 
@@ -236,16 +245,16 @@ class Session:
         """Speak the open utterances one after another."""
         try:
             while (utterance := await self._next()) is not None:
-                speaker = Speaker(self._stage, utterance, lambda ended=utterance: self._done(ended))  # type: ignore[misc]
+                speaker = Speaker(self._stage, utterance, partial(self._done, utterance))
                 task = asyncio.create_task(speaker.run(), name="speaker")
-                self._speaking = (utterance.id, speaker, task)
+                self._speaking = _Speaking(utterance.id, speaker, task)
                 await asyncio.wait({task})
                 self._speaking = None
                 self._settle(utterance, task)
         finally:
             if self._speaking is not None:
-                self._speaking[2].cancel()
-                await asyncio.wait({self._speaking[2]})
+                self._speaking.task.cancel()
+                await asyncio.wait({self._speaking.task})
         cut = self._draining and not self._half_closed  # who has sent everything and heard everything misses nothing
         self._outbox.close(ShutdownError("the server is shutting down: reconnect") if cut else None)
 
@@ -266,21 +275,18 @@ class Session:
             return
         log.error("utterance %s: speaking it failed", utterance.id, exc_info=error)
         known = error if isinstance(error, IntoneError) else IntoneError("the server failed; its log says more")
-        report = utterance.account.report()
-        self._stop(utterance.id)
-        self._end(utterance.id)
-        self._outbox.put_urgent(Done(utterance.id, DoneReason.FAILED, report, known))
-        self._answer_marks(utterance)
+        self._give_up(utterance.id, DoneReason.FAILED, known)
 
     def _done(self, utterance: Utterance) -> None:
         """Its `done` is leaving."""
         self._open.pop(utterance.id, None)
-        self._spoken[utterance.id] = utterance
-        self._playing()
+        self._playing[utterance.id] = utterance
+        self._forget_heard()
         self._end(utterance.id)
         self._answer_marks(utterance)  # a flush that came after its last audio was made
 
     def _left(self, event: ServerEvent) -> None:
+        """An event has left the server."""
         self.active_s = self._services.clock()
         if isinstance(event, Audio) and event.utterance_id in self._open:
             self._open[event.utterance_id].account.sent(event)

@@ -122,7 +122,7 @@ class Utterance:
         return left_ms / 1000 if left_ms > 1e-3 else 0.0
 
     def marks(self) -> list[Flush]:
-        """Flush marks not given out yet; they are taken from the queue."""
+        """Flush marks not given out yet; the queue is emptied, as nothing more of it will be spoken."""
         found = [piece for piece in self._pieces if isinstance(piece, Flush)]
         self._pieces.clear()
         return found

@@ -140,7 +140,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
             words = f"a voice named {config.name!r} exists already; set `replace` to replace it"
             raise CallerError("config.name", words, Fault.EXISTS)
         if not any(worker.info.clones_voices for worker in self._workers.values()):
-            words = "no loaded engine can make a voice from a recording; start the server with --voxcpm"
+            words = "no loaded engine can make a voice from a recording; start the server with --voxcpm or --indextts"
             raise CallerError("", words, Fault.PRECONDITION)
         return config
 

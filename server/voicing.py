@@ -14,7 +14,6 @@ from intone.server.events import FillerPolicy, WarningCode
 from intone.server.job import Job
 from intone.server.loudness import matching_gain
 from intone.server.pauses import pause_ms
-from intone.server.router import Candidate
 from intone.server.sending import Sender
 from intone.server.stage import Stage
 from intone.server.text import language_of
@@ -32,7 +31,7 @@ class Voicing:
         self._stage, self._utterance, self._warn = stage, utterance, warn
         self._sender = Sender(stage, utterance)
         self._rest_ms = 0.0  # due before the next unit
-        self._said: dict[int, list[str]] = {}  # fillers by unit
+        self._said: dict[int, list[str]] = {}  # by unit: the words of the fillers before it
         self._job: Job | None = None
         self._cover: Cover | None = None
 
@@ -56,7 +55,8 @@ class Voicing:
         expected_ms = self._expected_ms(worker, spoken)
         load, submitted_s = worker.load, services.clock()
         job = self._job = worker.submit(request)
-        cover = self._cover = Cover(services.cover, self._sender, partial(self._filler, unit, emotion), services.clock)
+        choose = partial(self._choose_filler, unit, emotion)
+        cover = self._cover = Cover(services.cover, self._sender, choose, services.clock)
         waiting = asyncio.create_task(self._wait(cover, expected_ms), name="cover")
         try:
             async for pcm, stage_ms in self._pieces(job, worker, unit):
@@ -80,9 +80,10 @@ class Voicing:
         """Have engine and filler stop now, not when the tasks that run them come to know of it."""
         if self._job is not None and self._cover is not None:
             self._job.cancel()
-            self._cover.over = True
+            self._cover.abandon()
 
     def _expected_ms(self, worker: Worker, spoken: str) -> float | None:
+        """How long the first sound will take; for the first unit that is noted for the report, too."""
         account = self._utterance.account
         expected_ms = self._stage.services.forecast.ttfa_ms(self._forecast_name(worker), len(spoken), worker.load)
         if account.units == 0:
@@ -91,7 +92,7 @@ class Voicing:
 
     def _forecast_name(self, worker: Worker) -> str:
         """Whole units take their own time to the first sound."""
-        return worker.info.name + ", whole" * self._stage.settings.buffered
+        return f"{worker.info.name}, whole" if self._stage.settings.buffered else worker.info.name
 
     async def _wait(self, cover: Cover, expected_ms: float | None) -> None:
         """Cover the wait for speech, where that is wanted."""
@@ -101,8 +102,8 @@ class Voicing:
             now_s = self._stage.services.clock()
             await cover.run(account.ready_s if first and account.ready_s is not None else now_s, expected_ms)
 
-    def _filler(self, unit: Unit, emotion: Emotion, wait_ms: float) -> tuple[Filler, float] | None:
-        """A filler for a wait, with its gain."""
+    def _choose_filler(self, unit: Unit, emotion: Emotion, wait_ms: float) -> tuple[Filler, float] | None:
+        """A filler for a wait, with its gain, which then counts as said; None for silence."""
         stage, voice = self._stage, self._utterance.voice
         said = self._said.get(unit.index, [])
         if len(said) == stage.services.cover.most:  # an engine failed after them
@@ -126,7 +127,7 @@ class Voicing:
         cover.end()
         if account.covered_ms is None and account.ready_s is not None:
             account.covered_ms = cover.covered_ms(account.ready_s, now_s)
-        if unit.index in self._said:  # fillers
+        if unit.index in self._said:  # a filler was heard just now
             silent_ms = max(0.0, 1000 * (now_s - self._sender.quiet_from_s))
             rest_ms = self._stage.services.cover.gap_ms - silent_ms
         else:  # whatever the clock says: the same text and seed give the same audio
@@ -153,9 +154,9 @@ class Voicing:
     def _gain(self, worker: Worker) -> float:
         """What makes an engine as loud as the one for plain talk is in this voice."""
         services = self._stage.services
-        plain = services.workers.get(services.router.plain([Candidate(one.info) for one in services.workers.values()]))
-        if not services.matches_loudness or plain is None or plain is worker:
+        if not services.matches_loudness:
             return 1.0
+        plain = services.workers[services.plain_engine]
         return matching_gain(
             self._utterance.voice, worker.info.name, worker.fingerprint, plain.info.name, plain.fingerprint
         )

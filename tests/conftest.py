@@ -77,6 +77,47 @@ def run_virtual() -> Callable[..., Any]:
     return virtual_time.run_virtual
 
 
+@pytest.fixture(scope="module", params=["nano", "nano-2"])
+def subject(request: pytest.FixtureRequest) -> Any:
+    """A whole IndexTTS with random weights and a voice, once of each generation; see `indextts_units.py`."""
+    from indextts_units import Subject  # brings torch and the engine
+
+    return Subject.build(request.param)
+
+
+@pytest.fixture(scope="module")
+def newer() -> Any:
+    """As `subject`, of the newer generation alone."""
+    from indextts_units import Subject  # as above
+
+    return Subject.build("nano")
+
+
+@pytest.fixture
+def no_gradients() -> Iterator[None]:
+    """For the tests of modules, which ask for no gradients themselves: `pytestmark = usefixtures(...)`."""
+    import torch  # tests that want this have it
+
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture
+def turns_while() -> Callable[[Callable[[], object]], int]:
+    """`turns_while(work)`: how often the interpreter had a turn while `work` ran on another thread to its end."""
+
+    def count(work: Callable[[], object]) -> int:
+        thread = threading.Thread(target=work)
+        thread.start()
+        turns = 0
+        while thread.is_alive():
+            turns += 1
+        thread.join()
+        return turns
+
+    return count
+
+
 @pytest.fixture
 def talk(run_virtual: Callable[..., Any]) -> Callable[..., None]:
     """`talk(body, *workers, **settings)`: run `body(Talk)` on virtual time, and close the session whatever happens."""

@@ -22,15 +22,22 @@ class Heard:
 
 def heard(said: Iterable[tuple[float, ServerEvent]]) -> list[Heard]:
     """The playback of everything that was said: a chunk begins when it comes, or when the one before it ends; what an
-    interruption finds unplayed of its utterance is dropped."""
+    interruption finds unplayed of its utterance is dropped, and what lies behind that moves up."""
     played: list[Heard] = []
     for at_s, event in said:
         if isinstance(event, Interrupted):
-            played = [part for one in played if (part := _left(one, event.utterance_id, at_s)) is not None]
+            left = [part for one in played if (part := _left(one, event.utterance_id, at_s)) is not None]
+            played = [one for one in left if one.start_s <= at_s]
+            for one in left[len(played) :]:
+                _play(played, at_s, one.chunk)
         elif isinstance(event, Audio):
-            start_s = max(at_s, played[-1].end_s if played else 0.0)
-            played.append(Heard(start_s, start_s + event.duration_ms / 1000, event))
+            _play(played, at_s, event)
     return played
+
+
+def _play(played: list[Heard], at_s: float, chunk: Audio) -> None:
+    start_s = max(at_s, played[-1].end_s if played else 0.0)
+    played.append(Heard(start_s, start_s + chunk.duration_ms / 1000, chunk))
 
 
 def _left(one: Heard, utterance_id: str, at_s: float) -> Heard | None:

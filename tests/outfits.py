@@ -67,10 +67,10 @@ def voice(name="ada", engines=("voxcpm",), created_s=1.0):
 
 
 @contextlib.asynccontextmanager
-async def outfitting(store, *engines, plain=None, learner=None, **how):
-    """An outfitter at work. Gives it and its workers."""
+async def outfitting(store, *engines, learner=None, **how):
+    """An outfitter at work; the first engine is that of plain talk. Gives it and its workers."""
     workers = {one.info.name: await Worker.launch(one.info.name, lambda one=one: one, 4) for one in engines}
-    outfitter = Outfitter(store, workers, lambda: plain or engines[0].info.name, learner or Learned(), **how)
+    outfitter = Outfitter(store, workers, engines[0].info.name, learner or Learned(), **how)
     task = asyncio.create_task(outfitter.run(), name="outfitter")
     try:
         yield outfitter, workers

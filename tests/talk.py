@@ -63,6 +63,7 @@ class Talk:
         given: dict[str, Any] = {
             "workers": self.workers,  # type: ignore[arg-type]
             "router": Router(),
+            "plain_engine": Router().plain_engine([worker.info for worker in self.workers.values()]),
             "find_voice": find_voice,
             "segmenter": Segmenter,
             "normalize": self._normalize,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from fakes import RATE_HZ, Script, ScriptedWorker
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from listener import heard, silence_s
 from talk import Talk
@@ -191,6 +191,15 @@ def check_silence(talk, told, policy):
     assert all(one.end_s <= other.start_s + 1e-9 for one, other in zip(played, played[1:], strict=False))
 
 
+MOVED_UP = [  # what lies behind an interrupted utterance that had not begun to sound
+    Act(0.0, "text", 1, " How are you today, my friend?", True, angry=True),
+    Act(0.0, "text", 2, "Good morning.", True),
+    Act(2.0, "text", 0, "Good morning.Good morning.", True),
+    Act(1.6, "cancel", 2),
+]
+
+
+@example(script=MOVED_UP, policy=e.FillerPolicy.AUTO)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=st.lists(acts, min_size=1, max_size=14), policy=st.sampled_from(list(e.FillerPolicy)))
 def test_what_holds_in_every_conversation(run_virtual, script, policy):

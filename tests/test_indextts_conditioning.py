@@ -1,6 +1,6 @@
 """The encoders and spectra that make a voice of IndexTTS, against the official package."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,14 +26,10 @@ from intone.server.engines.indextts.perceiver import Perceiver
 from intone.server.engines.indextts.resample import sinc_resample
 from intone.server.engines.indextts.w2v_bert import W2vBert
 
+pytestmark = pytest.mark.usefixtures("no_gradients")
+
 Goldens = dict[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
-
-
-@pytest.fixture(autouse=True)
-def no_gradients() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -22,13 +21,9 @@ from intone.server.engines.indextts.mel import mel_spectrogram
 from intone.server.engines.indextts.weights import Checkpoint
 from intone.server.errors import CallerError
 
+pytestmark = pytest.mark.usefixtures("no_gradients")
+
 WEIGHTS = st.lists(st.floats(0, 1.2), min_size=8, max_size=8)
-
-
-@pytest.fixture(autouse=True)
-def no_gradients() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
 
 
 def encoder_of(checkpoint: Checkpoint) -> VoiceEncoder:

@@ -29,16 +29,6 @@ from intone.server.errors import CallerError, CheckpointError, Fault
 HOP = 256
 
 
-@pytest.fixture(scope="module", params=["nano", "nano-2"])
-def subject(request: pytest.FixtureRequest) -> Subject:
-    return Subject.build(request.param)
-
-
-@pytest.fixture(scope="module")
-def newer() -> Subject:
-    return Subject.build("nano")
-
-
 @pytest.fixture(scope="module")
 def trained() -> Subject:
     """It is not, but is taken for it: its guards are those of trained models."""

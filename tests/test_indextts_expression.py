@@ -27,16 +27,6 @@ HOP = 256
 ANGRY = Emotion(tuple(float(name == "angry") for name in EMOTIONS), 1.0)
 
 
-@pytest.fixture(scope="module", params=["nano", "nano-2"])
-def subject(request: pytest.FixtureRequest) -> Subject:
-    return Subject.build(request.param)
-
-
-@pytest.fixture(scope="module")
-def newer() -> Subject:
-    return Subject.build("nano")
-
-
 # ---- emotion --------------------------------------------------------------------------------------------------------
 
 

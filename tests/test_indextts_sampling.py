@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,14 +28,10 @@ from intone.server.engines.indextts.sampling import (
     uniforms,
 )
 
+pytestmark = pytest.mark.usefixtures("no_gradients")
+
 CPU = torch.device("cpu")
 SEEDS = st.integers(0, 2**64 - 1)
-
-
-@pytest.fixture(autouse=True)
-def no_gradients() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
 
 
 @pytest.fixture(scope="module")

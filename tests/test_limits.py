@@ -5,13 +5,29 @@ import random
 import time
 from pathlib import Path
 
+import grpc
 import pytest
 from fakes import Script, ScriptedEngine
 from google.rpc import error_details_pb2
 from grpc import StatusCode
-from live_server import GatedEngine, blamed, code_of, details, failed, free_port, live, scraped, soon, status_of
+from live_server import (
+    F32,
+    GatedEngine,
+    Talk,
+    blamed,
+    code_of,
+    details,
+    failed,
+    free_port,
+    live,
+    scraped,
+    soon,
+    status_of,
+)
+from scripted_server import proxy
 
 from intone.proto import speech_pb2
+from intone.server import app
 
 LONG = "on and " * 1500  # 525 s of audio, in units of 10 s
 PLAIN = {"normalize": False}  # it is long: reading it through takes longer than the test
@@ -193,6 +209,29 @@ def test_a_full_house_says_when_to_come_back(run):
             await soon(lambda: server.app.service.open_streams == 1, "a place is free")
             await (await server.talk()).prove_alive()
             await talks[1].prove_alive()
+
+    run(main())
+
+
+def test_client_that_falls_silent_is_found_out(run, monkeypatch):
+    options = dict(app.CHANNEL_OPTIONS)
+    timeouts = ("grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms")
+    assert options["grpc.keepalive_time_ms"] + max(options[name] for name in timeouts) <= 60_000
+    quick = options | dict.fromkeys(("grpc.keepalive_time_ms", *timeouts), 200)
+    monkeypatch.setattr(app, "CHANNEL_OPTIONS", list(quick.items()))
+
+    async def main():
+        frozen = asyncio.Event()
+        async with (
+            live() as server,
+            proxy(f"127.0.0.1:{server.app.port}", frozen=frozen) as address,
+            grpc.aio.insecure_channel(address) as channel,
+        ):
+            talk = Talk.over(channel)
+            await talk.send(config=speech_pb2.StreamConfig(format=F32))
+            await talk.prove_alive()
+            frozen.set()
+            await soon(lambda: server.idle, "the stream is ended", 10)
 
     run(main())
 

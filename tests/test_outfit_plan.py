@@ -8,6 +8,7 @@ from intone.server.domain import EMOTIONS
 from intone.server.filler_phrases import FEELINGS
 from intone.server.outfit_plan import Plan, full
 from intone.server.outfitting import with_clips, with_rendered
+from intone.server.router import Router
 from intone.server.voices import VoiceStore
 
 
@@ -21,10 +22,14 @@ def worker(name, **changes):
     return ScriptedWorker(name=name, **changes)
 
 
-def renderers(workers, voices, plain="voxcpm"):
+def plan_of(*workers):
+    return Plan({one.info.name: one for one in workers}, Router().plain_engine([one.info for one in workers]))
+
+
+def renderers(workers, voices):
     """(voice, emotion, language) → engine."""
-    plan = Plan({one.info.name: one for one in workers}, lambda: plain)
-    return {(task.voice.name, task.emotion, task.language): task.engine for task in plan.filler_tasks(voices)}
+    tasks = plan_of(*workers).filler_tasks(voices)
+    return {(task.voice.name, task.emotion, task.language): task.engine for task in tasks}
 
 
 DEFAULT = VoiceStore().get("default")
@@ -59,7 +64,7 @@ def test_who_renders(workers, name, expected):
 
 
 def test_levels_come_first_and_neutral_fillers_before_those_of_emotions():
-    plan = Plan({one.info.name: one for one in (worker("starter"), worker("voxcpm"))}, lambda: "voxcpm")
+    plan = plan_of(worker("starter"), worker("voxcpm"))
     assert [(task.voice.name, task.engine) for task in plan.level_tasks([DEFAULT, voice()])] == [
         ("default", "voxcpm"),
         ("default", "starter"),

@@ -91,7 +91,7 @@ def test_live_speech_comes_first(run):
 
     async def main():
         workers = {one.info.name: await Worker.launch(one.info.name, lambda one=one: one, 4) for one in (plain, other)}
-        outfitter = Outfitter(store, workers, lambda: "voxcpm", Learned())
+        outfitter = Outfitter(store, workers, "voxcpm", Learned())
         live = workers["starter"].submit(SpeakRequest("x" * 60, 1))
         task = asyncio.create_task(outfitter.run())
         try:
@@ -118,7 +118,7 @@ def test_it_gives_way(run_virtual):
 
     async def main():
         learned = Learned()
-        outfitter = Outfitter(VoiceStore(), {"voxcpm": slow}, lambda: "voxcpm", learned)
+        outfitter = Outfitter(VoiceStore(), {"voxcpm": slow}, "voxcpm", learned)
         task = asyncio.create_task(outfitter.run())
         await asyncio.sleep(1.2)
         assert [one.text for one in slow.requests] == [GREETING["en"]] and slow.load == 1

@@ -80,6 +80,20 @@ def test_the_default_engine_is_a_setting() -> None:
     assert Router(default_engine="starter").route(loaded, Feeling(), AUTO, "en").engine == "starter"
 
 
+@pytest.mark.parametrize(
+    ("default_engine", "loaded", "plain"),
+    [
+        ("auto", [INDEXTTS, STARTER, VOXCPM], "voxcpm"),
+        ("auto", [UNTRAINED, STARTER], "starter"),
+        ("auto", [INDEXTTS, UNTRAINED], "indextts"),
+        ("starter", [VOXCPM, STARTER], "starter"),
+        ("starter", [INDEXTTS, VOXCPM], "indextts"),
+    ],
+)
+def test_plain_talk_has_an_engine_that_is_loaded(default_engine, loaded, plain) -> None:  # type: ignore[no-untyped-def]
+    assert Router(default_engine=default_engine).plain_engine(loaded) == plain
+
+
 def test_without_engines_nothing_is_routed() -> None:
     with pytest.raises(EngineError, match="no engine is loaded"):
         Router().route([], Feeling(), AUTO, "en")

@@ -40,6 +40,12 @@ def test_brackets_with_other_words_are_text():
     assert told("See [1] and [sic].") == [("See [1] and [sic].", None)]
 
 
+def test_a_link_is_text_whenever_its_address_comes():
+    assert told("I am [happy](https://x.org) now.") == [("I am [happy](https://x.org) now.", None)]
+    assert told("I am [happy]", "(https://x.org) now.") == told("I am [happy](https://x.org) now.")
+    assert told("I am [happy]", " (really) now.") == [("I am ", None), (" (really) now.", "happy")]
+
+
 def test_units_stand_where_they_were_received():
     text = '[开心]太好了！[sad]唉。<expr type="expression" label="relieved"/>Good. [happy]'
     units = units_of(text)
@@ -63,6 +69,7 @@ PIECES = [
     "[happy]",
     "[sad:0.4]",
     "[1]",
+    "(x)",
     "[",
     "]",
     '<expr type="expression" label="angry"/>',

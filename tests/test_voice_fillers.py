@@ -158,7 +158,7 @@ def test_clips_are_as_loud_as_the_voice(run):
 
     async def main():
         store, workers = VoiceStore(), {"starter": ScriptedWorker()}
-        outfitter = Outfitter(store, workers, lambda: "starter", Nobody())  # type: ignore[arg-type]
+        outfitter = Outfitter(store, workers, "starter", Nobody())  # type: ignore[arg-type]
         service = VoiceService(Config(port=0), store, workers, outfitter)  # type: ignore[arg-type]
         voice = store.get("default")
         store.outfit(voice, lambda now: replace(now, levels={"starter": Level("scripted-1", -28.0)}))

@@ -167,7 +167,9 @@ def test_an_outfit_that_changes_nothing_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_outfit_leaves_the_old_voice(tmp_path, monkeypatch):
+@pytest.fixture
+def full_store(tmp_path, monkeypatch):
+    """A store that holds "ada", and whose disk is then full."""
     store = VoiceStore(tmp_path)
     store.add(voice("ada"))
     before = (tmp_path / "ada.safetensors").read_bytes()
@@ -176,10 +178,14 @@ def test_a_failed_outfit_leaves_the_old_voice(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="no space"):
-        store.outfit(store.get("ada"), outfitted)
-    assert not store.get("ada").fillers
+    yield store
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"ada.safetensors": before}
+
+
+def test_a_failed_outfit_leaves_the_old_voice(full_store):
+    with pytest.raises(OSError, match="no space"):
+        full_store.outfit(full_store.get("ada"), outfitted)
+    assert not full_store.get("ada").fillers
 
 
 def test_files_of_older_servers_load(tmp_path):
@@ -284,16 +290,7 @@ def test_bad_files_are_skipped_and_named(tmp_path, caplog, damage, reason):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == files
 
 
-def test_a_failed_write_leaves_the_old_voice(tmp_path, monkeypatch):
-    store = VoiceStore(tmp_path)
-    store.add(voice("ada"))
-    before = (tmp_path / "ada.safetensors").read_bytes()
-
-    def full(descriptor):
-        raise OSError("no space left")
-
-    monkeypatch.setattr("os.fsync", full)
+def test_a_failed_write_leaves_the_old_voice(full_store):
     with pytest.raises(OSError, match="no space"):
-        store.add(voice("ada", created_s=1.0), replace=True)
-    assert store.get("ada").created_s == voice().created_s
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"ada.safetensors": before}
+        full_store.add(voice("ada", created_s=1.0), replace=True)
+    assert full_store.get("ada").created_s == voice().created_s

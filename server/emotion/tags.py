@@ -1,7 +1,8 @@
 """Inline emotion tags in a text: `[happy]`, `[开心:0.4]`, `<expr type="expression" label="…"/>`. Pure, on characters.
 
-A bracket is a tag only if it names an emotion; `<expr …>` is one whatever it says, and never spoken. What is found in a
-text is the same however the text was dealt out, if what `open_tag` holds back is shown again with what follows.
+A bracket is a tag only if it names an emotion and is no Markdown link, `[happy](address)`; `<expr …>` is one whatever
+it says, and never spoken. What is found in a text is the same however the text was dealt out, if what `open_tag` holds
+back is shown again with what follows.
 """
 
 import re
@@ -21,7 +22,7 @@ MARKUP_CHARACTERS = 200
 _INSIDE = r"[^\[\]［］【】<>\n]"
 _LETTER_FIRST = r"(?=[^\S\n]*[^\W\d_])"
 _LABELLED = rf"{_LETTER_FIRST}({_INSIDE}{{1,{LABEL_CHARACTERS}}})"
-_BRACKET = re.compile(rf"\[{_LABELLED}\]|［{_LABELLED}］|【{_LABELLED}】")
+_BRACKET = re.compile(rf"\[{_LABELLED}\](?!\()|［{_LABELLED}］|【{_LABELLED}】")
 _MARKUP = re.compile(rf"</?expr(?![\w-])[^<>]{{0,{MARKUP_CHARACTERS}}}>", re.IGNORECASE)
 _OPENER = re.compile(r"[\[［【]|</?expr(?![\w-])", re.IGNORECASE)
 _LABEL = re.compile(r"\s*(.+?)\s*(?:[:：]\s*(\d*\.?\d+)\s*)?", re.DOTALL)
@@ -29,6 +30,7 @@ _ATTRIBUTE = re.compile(r"""([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 
 # What a text may end in that can still become a tag.
 _OPEN_BRACKET = re.compile(rf"[\[［【](?:[^\S\n]*|{_LETTER_FIRST}{_INSIDE}+)\Z")
+_PERHAPS_LINK = re.compile(rf"\[{_LABELLED}\]\Z")
 _OPEN_MARKUP = re.compile(
     rf"</?(?:e(?:x(?:p(?:r(?:[^\w<>-][^<>]{{0,{MARKUP_CHARACTERS - 1}}})?)?)?)?)?\Z", re.IGNORECASE
 )
@@ -59,14 +61,16 @@ def _tags(text: str) -> Iterator[Tag]:
 
 
 def open_tag(text: str) -> int | None:
-    """Where a tag begins that what follows `text` may complete; None if nothing that follows makes its end a tag."""
+    """Where a tag begins that what follows `text` may complete, or make a link; None if nothing does."""
     markup = text.rfind("<")
     if markup >= 0 and _OPEN_MARKUP.match(text, markup):
         return markup  # brackets after it are part of it
     bracket = max(text.rfind(opener) for opener in "[［【")
-    if bracket < 0 or len(text) - bracket - 1 > LABEL_CHARACTERS:
+    if bracket < 0:
         return None
-    return bracket if _OPEN_BRACKET.match(text, bracket) else None
+    if _PERHAPS_LINK.match(text, bracket):
+        return bracket if _bracket(text, bracket) else None
+    return bracket if len(text) - bracket - 1 <= LABEL_CHARACTERS and _OPEN_BRACKET.match(text, bracket) else None
 
 
 def without_tags(text: str) -> str:
