@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from intone.server.domain import EMOTIONS
+from intone.server.engines.base import PRECISIONS
 from intone.server.errors import IntoneError
 
 if sys.version_info >= (3, 11):
@@ -22,6 +23,7 @@ else:
 
 
 ENGINES = ("voxcpm", "indextts", "starter")
+HAVE_PRECISIONS = ("voxcpm", "indextts")
 
 
 class ConfigError(IntoneError):
@@ -50,7 +52,11 @@ class Config:
     )
     log_level: str = _setting("info", "how much to log", choices=("debug", "info", "warning", "error"))
 
-    voxcpm: str = _setting("", "checkpoint folder of VoxCPM 0.5B, 1.5 or 2; with --random-weights a size")
+    voxcpm: str = _setting(
+        "",
+        "checkpoint folder of VoxCPM 0.5B, 1.5 or 2; nano is the voice of this package, where it has one (./nano a "
+        "folder); with --random-weights a size",
+    )
     voxcpm_lora: str = _setting("", "LoRA folder to merge into VoxCPM")
     indextts: str = _setting("", "checkpoint folder of IndexTTS 2 or 2.5; with --random-weights a size")
     random_weights: bool = _setting(False, "build the sizes that are named untrained: for benchmarks and tests")
@@ -61,7 +67,16 @@ class Config:
     )
     starter: bool = _setting(True, "load the starter voice, the small packaged engine (English)")
     default_engine: str = _setting("auto", "who speaks plain talk", choices=("auto", *ENGINES))
-    dtype: str = _setting("auto", "precision of VoxCPM", choices=("auto", "int8", "bf16", "fp32"))
+    dtype: str = _setting(
+        "auto",
+        "precision of the engines: int8, bf16, fp32 or auto, or each its own: voxcpm=int8,indextts=bf16. auto is int8 "
+        "for published sizes of VoxCPM on a CPU, and fp32 for IndexTTS; the starter voice has none to choose",
+    )
+    pack_cache: str = _setting(
+        "",
+        "folder that keeps the packed weights of VoxCPM, so that the next start is fast; off keeps none. Without it "
+        "that of INTONE_CACHE, else one in the user's cache folder",
+    )
     threads: int = _setting(0, "CPU threads of the engines; 0 takes one for each core", low=0, high=256)
     max_batch: int = _setting(16, "utterances an engine advances together", low=1, high=512)
 
@@ -116,6 +131,7 @@ class Config:
         if self.emotion_analyzer == "qwen" and not self.emotion_model:
             raise ConfigError("emotion_analyzer qwen needs emotion_model, the folder of the model")
         self.engines_by_emotion()
+        self.precisions()
         if self.first_unit_characters >= self.max_unit_characters:
             raise ConfigError("first_unit_characters must be less than max_unit_characters")
 
@@ -135,6 +151,47 @@ class Config:
                 raise ConfigError(f"emotion_engines gives {emotion} to {engine!r}; engines are {', '.join(ENGINES)}")
             found[emotion] = engine
         return found
+
+    def pack_cache_folder(self) -> Path | None:
+        """What `pack_cache` means here and now; None keeps nothing."""
+        chosen = self.pack_cache or os.environ.get("INTONE_CACHE", "")
+        if chosen:
+            return None if chosen == "off" else Path(chosen).expanduser()
+        try:
+            return _user_cache() / "intone" / "packed"
+        except RuntimeError:  # there is no home
+            return None
+
+    def precisions(self) -> dict[str, str]:
+        """`dtype` of every engine that can have one, each one of `PRECISIONS`.
+
+        Raises:
+            ConfigError: it is neither one of `PRECISIONS` nor a list of engine=precision, or names an engine twice.
+        """
+        known = ", ".join(PRECISIONS)
+        if "=" not in self.dtype:
+            if self.dtype not in PRECISIONS:
+                raise ConfigError(f"dtype is {self.dtype!r}; it must be one of {known}, or voxcpm=int8,indextts=fp32")
+            return dict.fromkeys(HAVE_PRECISIONS, self.dtype)
+        found: dict[str, str] = {}
+        for pair in self.dtype.split(","):
+            engine, _, name = pair.strip().partition("=")
+            if engine not in HAVE_PRECISIONS:
+                raise ConfigError(f"dtype names the engine {engine!r}; those with one are {', '.join(HAVE_PRECISIONS)}")
+            if name not in PRECISIONS:
+                raise ConfigError(f"dtype gives {engine} {name!r}; it must be one of {known}")
+            if engine in found:
+                raise ConfigError(f"dtype names {engine} twice, with {found[engine]} and with {name}")
+            found[engine] = name
+        return dict.fromkeys(HAVE_PRECISIONS, "auto") | found
+
+
+def _user_cache() -> Path:
+    """Where the platform keeps what can be made again."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return given if given.is_absolute() else Path.home() / ".cache"  # a relative one is to be ignored
 
 
 def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
@@ -194,6 +251,16 @@ def load(arguments: Sequence[str] | None = None) -> Config:
     if values.get("token_file"):
         token = _read_token(Path(values["token_file"]))
     return Config(**values, token=token)
+
+
+def let_waiting_threads_sleep() -> None:
+    """Before torch is imported: threads that wait for one another soon leave the core to other processes.
+
+    GNU OpenMP's own default is to spin for milliseconds, often in the place of the very thread that is waited for:
+    beside other busy processes that takes ten times as long. Whoever has set either variable has decided.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # tens of microseconds: the next loop finds them awake
 
 
 def _read_token(path: Path) -> str:

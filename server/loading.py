@@ -10,6 +10,7 @@ import numpy as np
 from intone.server.config import Config, ConfigError
 from intone.server.domain import Recording, SpeakRequest, Step
 from intone.server.engines.base import Engine
+from intone.server.engines.voxcpm import shipped
 
 Progress = Callable[[str, float], None]
 """Told an engine's name and how much of it is loaded, 0 to 1."""
@@ -23,10 +24,11 @@ def loaders(config: Config, progress: Progress | None = None) -> dict[str, Calla
 
     Raises:
         ConfigError: no engine is named.
+        CheckpointError: the package has a voice without the card that says how good it is.
     """
     threads = config.threads or os.cpu_count() or 1
     found: dict[str, Callable[[], Engine]] = {}
-    if config.voxcpm:
+    if config.voxcpm or _speaks_unasked(config):
         found["voxcpm"] = partial(_load_voxcpm, config, threads, progress)
     if config.indextts:
         found["indextts"] = partial(_load_indextts, config, threads, progress)
@@ -37,6 +39,14 @@ def loaders(config: Config, progress: Progress | None = None) -> dict[str, Calla
     return found
 
 
+def _speaks_unasked(config: Config) -> bool:
+    """Whether the voice of the package is who speaks plain talk, with no VoxCPM named."""
+    if config.random_weights or config.default_engine not in ("auto", "voxcpm"):
+        return False
+    own = shipped.folder()
+    return own is not None and shipped.good_enough(own)
+
+
 def _load_voxcpm(config: Config, threads: int, progress: Progress | None) -> Engine:
     # Torch takes a second to import: a server with the starter voice alone does without it.
     from intone.server import ops
@@ -44,11 +54,18 @@ def _load_voxcpm(config: Config, threads: int, progress: Progress | None) -> Eng
 
     ops.ensure_built()  # now, not in the first sentence
     told = None if progress is None else partial(progress, "voxcpm")
+    dtype = config.precisions()["voxcpm"]
     if config.random_weights:
-        return VoxCPMEngine.random(config.voxcpm, dtype=config.dtype, threads=threads, progress=told)
-    folder, lora = Path(config.voxcpm).expanduser(), Path(config.voxcpm_lora).expanduser()
+        return VoxCPMEngine.random(config.voxcpm, dtype=dtype, threads=threads, progress=told)
+    own = shipped.folder(config.voxcpm)
+    lora = Path(config.voxcpm_lora).expanduser()
     return VoxCPMEngine.load(
-        folder, dtype=config.dtype, threads=threads, lora=lora if config.voxcpm_lora else None, progress=told
+        own or Path(config.voxcpm).expanduser(),
+        dtype=dtype,
+        threads=threads,
+        lora=lora if config.voxcpm_lora else None,
+        pack_cache=None if own else config.pack_cache_folder(),  # our own is small, and packed as fast as it is read
+        progress=told,
     )
 
 
@@ -56,13 +73,16 @@ def _load_indextts(config: Config, threads: int, progress: Progress | None) -> E
     from intone.server.engines.indextts.engine import IndexTTSEngine
 
     told = None if progress is None else partial(progress, "indextts")
+    dtype = config.precisions()["indextts"]
     if config.random_weights:
         engine = IndexTTSEngine.random(
-            config.indextts, threads=threads, progress=told, drop_encoders=config.drop_encoders
+            config.indextts, dtype=dtype, threads=threads, progress=told, drop_encoders=config.drop_encoders
         )
     else:
         folder = Path(config.indextts).expanduser()
-        engine = IndexTTSEngine.load(folder, threads=threads, progress=told, drop_encoders=config.drop_encoders)
+        engine = IndexTTSEngine.load(
+            folder, dtype=dtype, threads=threads, progress=told, drop_encoders=config.drop_encoders
+        )
     if config.starter:  # the voice of whoever names none, so that it stays the same when the route changes
         engine.adopt_voice(_starter_recording(threads))
     return engine

@@ -1,6 +1,7 @@
 """Settings: flags, file, environment, and what the command says of those that cannot be used."""
 
 import dataclasses
+import os
 import socket
 import subprocess
 import sys
@@ -95,6 +96,39 @@ def test_settings_that_do_not_go_together(arguments, words):
         config.load(arguments)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "voxcpm", "indextts"),
+    [
+        ("auto", "auto", "auto"),
+        ("int8", "int8", "int8"),
+        ("indextts=bf16", "auto", "bf16"),
+        ("voxcpm=int8, indextts=fp32", "int8", "fp32"),
+    ],
+)
+def test_precision_of_each_engine(dtype, voxcpm, indextts):
+    assert config.load(["--dtype", dtype]).precisions() == {"voxcpm": voxcpm, "indextts": indextts}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        ("", "dtype is ''; it must be one of auto, int8, bf16, fp32, or "),
+        ("fp16", "dtype is 'fp16'; it must be one of auto, int8, bf16, fp32, or "),
+        ("int8,bf16", "dtype is 'int8,bf16'; it must be one of auto, int8, bf16, fp32, or "),
+        ("voxcpm=int4", "dtype gives voxcpm 'int4'; it must be one of auto, int8, bf16, fp32"),
+        ("voxcpm=", "dtype gives voxcpm ''; it must be one of auto, int8, bf16, fp32"),
+        ("starter=int8", "dtype names the engine 'starter'; those with one are voxcpm, indextts"),
+        ("voxcpm=int8,fp32", "dtype names the engine 'fp32'; those with one are voxcpm, indextts"),
+        ("voxcpm=int8,", "dtype names the engine ''; those with one are voxcpm, indextts"),
+        ("voxcpm=int8,voxcpm=fp32", "dtype names voxcpm twice, with int8 and with fp32"),
+    ],
+)
+def test_precision_that_cannot_be_used(dtype, words):
+    with pytest.raises(ConfigError) as raised:
+        config.load(["--dtype", dtype])
+    assert words in str(raised.value)
+
+
 def test_token(tmp_path, monkeypatch):
     file = tmp_path / "token"
     file.write_text(" from-file \n")
@@ -185,3 +219,21 @@ def test_settings_that_only_show_when_it_starts(run, setting, words):
                 raise AssertionError("it serves")
 
     run(main())
+
+
+def test_waiting_threads_sleep_unless_told_otherwise(monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that both are put back afterwards
+        monkeypatch.delenv(name)
+    config.let_waiting_threads_sleep()
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    config.let_waiting_threads_sleep()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    config.let_waiting_threads_sleep()
+    assert "GOMP_SPINCOUNT" not in os.environ
+    # The variable is read when torch is loaded, so nothing may do that before the settings are known.
+    asked = "import sys, intone.server.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0

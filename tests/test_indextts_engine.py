@@ -35,16 +35,6 @@ STAGES = {"gpt_gen_time", "s2mel_time", "bigvgan_time"}
 ANGRY = Emotion(tuple(float(name == "angry") for name in EMOTIONS), 1.0)
 
 
-@pytest.fixture(scope="module", params=["nano", "nano-2"])
-def subject(request: pytest.FixtureRequest) -> Subject:
-    return Subject.build(request.param)
-
-
-@pytest.fixture(scope="module")
-def newer() -> Subject:
-    return Subject.build("nano")
-
-
 # ---- chunks ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """The language model of IndexTTS against the official package, and against itself in pieces."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,15 +25,11 @@ from intone.server.engines.indextts.gpt import GPT
 from intone.server.engines.indextts.layers import Linear
 from intone.server.engines.indextts.sampling import GREEDY, Settings, cut
 
+pytestmark = pytest.mark.usefixtures("no_gradients")
+
 EMOTION = ConformerConfig(1024, 64, 128, 4, 2), PerceiverConfig(1024, 64, 1, 4)
 OFFICIAL = GPTConfig(64, 3, 4, 300, 130, 60, 80, 0, 1, 128, 129, EMOTION, None)
 CLOSE = 1e-5
-
-
-@pytest.fixture(autouse=True)
-def no_gradients() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
 
 
 @pytest.fixture(scope="module")

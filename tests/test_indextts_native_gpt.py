@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -233,23 +232,11 @@ def test_the_same_on_any_number_of_threads() -> None:
     assert found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1])
 
 
-def test_the_interpreter_goes_on_meanwhile() -> None:
+def test_the_interpreter_goes_on_meanwhile(turns_while: Callable[..., int]) -> None:
     wide = dataclasses.replace(OFFICIAL, dim=512, heads=8, layers=2)
     python, native = both(wide)
     unit = native.begin(prefix_of(python, range(40)), 80, SAMPLINGS[1], 4)
-    done = threading.Event()
-
-    def work() -> None:
-        native.generate([unit], 80)
-        done.set()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    turns = 0
-    while not done.is_set():
-        turns += 1
-    thread.join()
-    assert turns > 100 and unit.made == 80
+    assert turns_while(lambda: native.generate([unit], 80)) > 100 and unit.made == 80
 
 
 BAD = {

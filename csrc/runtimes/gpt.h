@@ -1,8 +1,9 @@
 // The language model of IndexTTS with its sampling loop: GPT-2 blocks, two norms at the end, a head over semantic
-// codes. Owns packed weights. Any number of units share it, each with its own settings and memory. float32 on the CPU.
+// codes. Owns packed weights. Any number of units share it, each with its own settings and memory. CPU, activations
+// float, weights int8, bfloat16 or float.
 //
-// D is the width, V the number of codes. What a unit is given does not depend on its company: every sum is taken in the
-// same order for one row as for many.
+// D is the width, V the number of codes. What a unit is given does not depend on its company, nor on the number of
+// threads.
 
 #pragma once
 
@@ -13,9 +14,9 @@
 #include <string>
 #include <vector>
 
+#include "cpu/linear.h"
 #include "runtimes/code_sampler.h"
 #include "runtimes/kv_blocks.h"
-#include "runtimes/packed_linear.h"
 
 namespace intone {
 
@@ -39,8 +40,9 @@ struct GptUnit {
 
 class Gpt {
  public:
-  // `tensors` by published name, matrices of the blocks [in, out]; all float32. They are copied.
-  Gpt(const GptSizes& sizes, const std::map<std::string, at::Tensor>& tensors);
+  // `tensors` by published name, matrices of the blocks [in, out]; all float32. They are copied, those of the
+  // linear layers as `type`.
+  Gpt(const GptSizes& sizes, const std::map<std::string, at::Tensor>& tensors, WeightType type);
 
   // Reads what stands before the codes, prefix [S, D], and the start code.
   std::shared_ptr<GptUnit> begin(const at::Tensor& prefix, int64_t most_codes, const SamplingSettings& settings,
@@ -59,13 +61,13 @@ class Gpt {
  private:
   struct Norm {
     at::Tensor weight, bias;  // [D]
-    void apply(const float* x, float* y, int64_t rows) const;
+    void apply(const float* x, float* y) const;
   };
   struct Block {
     Norm norm_1;
-    PackedLinear qkv, out;
+    Linear qkv, out;
     Norm norm_2;
-    PackedLinear up, down;
+    Linear up, down;
   };
   // One position of one unit.
   struct Row {
@@ -82,7 +84,7 @@ class Gpt {
   };
 
   void read(const std::vector<Row>& rows, std::vector<float>& x) const;
-  void attend(int64_t layer, const std::vector<Row>& rows, const float* qkv, float* mixed) const;
+  void attend(Team& team, int64_t layer, const std::vector<Row>& rows, const float* qkv, float* mixed) const;
   void write_next(const std::vector<Draft*>& drafts) const;
   void read_last_codes(const std::vector<Draft*>& drafts) const;
   void embed(int64_t code, int64_t position, float* x) const;
@@ -92,7 +94,7 @@ class Gpt {
   at::Tensor codes_, positions_;  // embeddings, [V, D] and [P, D]
   std::vector<Block> blocks_;
   std::vector<Norm> end_norms_;
-  PackedLinear head_;
+  Linear head_;
   int64_t width_;
 };
 

@@ -27,11 +27,11 @@ void bind_gpt(pybind11::module_& m) {
       .def_readonly("ended", &Gpt::Written::ended);
   py::class_<Gpt>(m, "Gpt")
       .def(py::init([](int64_t layers, int64_t heads, int64_t start_code, int64_t stop_code, int64_t skipped_positions,
-                       const std::map<std::string, at::Tensor>& tensors) {
-             return Gpt({layers, heads, start_code, stop_code, skipped_positions}, tensors);
+                       const std::map<std::string, at::Tensor>& tensors, const std::string& type) {
+             return Gpt({layers, heads, start_code, stop_code, skipped_positions}, tensors, weight_type_named(type));
            }),
            py::kw_only(), py::arg("layers"), py::arg("heads"), py::arg("start_code"), py::arg("stop_code"),
-           py::arg("skipped_positions"), py::arg("tensors"))
+           py::arg("skipped_positions"), py::arg("tensors"), py::arg("type"))
       .def("begin", &Gpt::begin, py::arg("prefix"), py::arg("most_codes"), py::arg("settings"), py::arg("seen"),
            py::arg("least_codes") = 0, Unlocked())
       .def("generate", &Gpt::generate, py::arg("units"), py::arg("count"), py::arg("uniforms"), Unlocked());

@@ -117,12 +117,12 @@ class AcousticModel:
         features_per_code: content rows of a code.
     """
 
-    def __init__(self, config: IndexTTSConfig, s2mel: Weights, codec: Weights) -> None:
-        """`s2mel` as `tensor_shapes` here, `codec` as `codec.tensor_shapes` describes."""
+    def __init__(self, config: IndexTTSConfig, s2mel: Weights, codec: Weights, packed: str = "fp32") -> None:
+        """`s2mel` as `tensor_shapes` here, `codec` as `codec.tensor_shapes` describes; `packed` as in `dit.DiT`."""
         self.features_per_code = config.features_per_code
         self.regulator = LengthRegulator(config.regulator, s2mel.scope(REGULATOR))
         self.source = content_source(config, self.regulator, codec, s2mel.scope(LATENT))
-        self._dit = DiT(config.dit, config.wavenet, s2mel.scope(FLOW))
+        self._dit = DiT(config.dit, config.wavenet, s2mel.scope(FLOW), packed)
 
     @property
     def bands(self) -> int:

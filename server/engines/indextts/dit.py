@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from intone.server.engines.indextts.config import ENGINE, DiTConfig, WaveNetConfig
 from intone.server.engines.indextts.folding import chained, weight_normed
-from intone.server.engines.indextts.layers import Linear
+from intone.server.engines.indextts.layers import Gated, Linear, Projection, projection
 from intone.server.engines.indextts.wavenet import WaveNet
 from intone.server.engines.weights import Weights
 from intone.server.errors import CheckpointError
@@ -29,13 +29,14 @@ LAST_NORM_EPS = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Weights of one layer. D = hidden, F = feed_forward; `skip` only in the second half."""
+    """Projections of one layer. D = hidden, F = feed_forward; `skip` only in the second half."""
 
-    qkv: Tensor  # [3D, D], the rows of queries and keys in the order `_halved` gives them
-    out: Tensor  # [D, D]
-    gate_up: Tensor  # [2F, D]
-    down: Tensor  # [D, F]
-    skip: Linear | None  # 2D → D
+    queries: Projection  # D → D, in the order `_halved` gives them, as are the keys
+    keys_values: Projection  # D → 2D
+    out: Projection  # D → D
+    gate_up: Projection  # D → F
+    down: Projection  # F → D
+    skip: Projection | None  # 2D → D
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,15 @@ class DiT:
         mel_bands: numbers in a mel frame.
     """
 
-    def __init__(self, config: DiTConfig, wavenet: WaveNetConfig, weights: Weights) -> None:
+    def __init__(self, config: DiTConfig, wavenet: WaveNetConfig, weights: Weights, packed: str = "fp32") -> None:
+        """`weights` as `dit_shapes.tensor_shapes` describes; `packed` is for the transformer's `layers.projection`."""
         if wavenet.hidden != config.hidden:
             found = f"found {wavenet.hidden}, expected {config.hidden} as in s2mel.DiT.hidden_dim"
             raise CheckpointError(ENGINE, f"s2mel.wavenet.hidden_dim: {found}")
         self.mel_bands = config.mel_bands
         self._head_dim = config.hidden // config.heads
         self._wavenet = WaveNet(wavenet, weights.scope("wavenet"))
-        self._layers = tuple(_layer(weights, index, config) for index in range(config.depth))
+        self._layers = tuple(_layer(weights, index, config, packed) for index in range(config.depth))
         self._norm_in, self._gains = _norms(weights.scope("transformer"), config.depth)
         self._last_norm_in = Linear.read(weights, "final_layer.adaLN_modulation.1")
         self._times = tuple(TimeEmbedding.read(weights.scope(name)) for name in ("t_embedder", "t_embedder2"))
@@ -149,14 +151,12 @@ class DiT:
     def _apply(self, layer: Layer, h: Tensor, first: int, rope: RopeTable, norms: Tensor) -> Tensor:
         """One layer on all rows; the result has those from `first` on."""
         normed = _modulated(h, norms[0])
-        width = h.shape[2]
-        keys_values = functional.linear(normed, layer.qkv[width:]).unflatten(2, (2, -1, self._head_dim))
-        queries = functional.linear(normed[:, first:], layer.qkv[:width]).unflatten(2, (-1, self._head_dim))
+        keys_values = layer.keys_values(normed).unflatten(2, (2, -1, self._head_dim))
+        queries = layer.queries(normed[:, first:]).unflatten(2, (-1, self._head_dim))
         queries = rope.at(first, h.shape[1]).rotate(queries)
         mixed = attend(queries, rope.rotate(keys_values[:, :, 0]), keys_values[:, :, 1], causal=False)
-        h = h[:, first:] + functional.linear(mixed, layer.out)
-        gate, up = functional.linear(_modulated(h, norms[1]), layer.gate_up).chunk(2, dim=2)
-        return h + functional.linear(functional.silu(gate) * up, layer.down)
+        h = h[:, first:] + layer.out(mixed)
+        return h + layer.down(layer.gate_up(_modulated(h, norms[1])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,15 +194,19 @@ def _modulated(h: Tensor, norm: Tensor) -> Tensor:
     return torch.addcmul(norm[1], functional.rms_norm(h, h.shape[2:], None, NORM_EPS), norm[0])
 
 
-def _layer(weights: Weights, index: int, config: DiTConfig) -> Layer:
+def _layer(weights: Weights, index: int, config: DiTConfig, packed: str) -> Layer:
+    def plain(weight: Tensor) -> Projection:
+        return projection(Linear(weight), packed)
+
     inner = weights.scope(f"transformer.layers.{index}")
     queries, keys, values = inner["attention.wqkv.weight"].chunk(3)
     return Layer(
-        qkv=torch.cat((_halved(queries, config.heads), _halved(keys, config.heads), values)),
-        out=inner["attention.wo.weight"],
-        gate_up=inner.fused("feed_forward.w1.weight", "feed_forward.w3.weight"),
-        down=inner["feed_forward.w2.weight"],
-        skip=Linear.read(inner, "skip_in_linear") if index > config.depth // 2 else None,
+        queries=plain(_halved(queries, config.heads)),
+        keys_values=plain(torch.cat((_halved(keys, config.heads), values))),
+        out=plain(inner["attention.wo.weight"]),
+        gate_up=projection(Gated(inner.fused("feed_forward.w1.weight", "feed_forward.w3.weight")), packed),
+        down=plain(inner["feed_forward.w2.weight"]),
+        skip=projection(Linear.read(inner, "skip_in_linear"), packed) if index > config.depth // 2 else None,
     )
 
 

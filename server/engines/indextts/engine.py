@@ -5,7 +5,7 @@ for, after those of the recording and those already spoken, and the vocoder goes
 """
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,6 @@ from intone.server.domain import EngineInfo, Options, PreparedVoice, Recording, 
 from intone.server.engines.indextts import sizes, streaming
 from intone.server.engines.indextts.acoustic import DEFAULT_GUIDANCE, DEFAULT_STEPS, AcousticModel, AcousticSettings
 from intone.server.engines.indextts.bigvgan import BigVGAN
-from intone.server.engines.indextts.cfm import TimeTable
 from intone.server.engines.indextts.clips import Clips
 from intone.server.engines.indextts.config import ENGINE, Variant
 from intone.server.engines.indextts.emotion import balanced, blended, merged
@@ -30,15 +29,13 @@ from intone.server.engines.indextts.streaming import ChunkPlan
 from intone.server.engines.indextts.text import LANGUAGES, FrontEnd
 from intone.server.engines.indextts.voice import prepare, speaker_of
 from intone.server.engines.indextts.weights import Checkpoint, read_checkpoint
+from intone.server.engines.precision import precision_on
 from intone.server.engines.weights import Progress, Weights
 from intone.server.errors import CallerError, CheckpointError, Fault
 from intone.server.nn.stage_clock import StageClock
 
 CODES_PER_STEP = 8
 """The most that one step writes: it keeps a step, and so a cancellation, short."""
-
-WHOLE = ChunkPlan(first_features=1 << 30, max_features=1 << 30, lookahead_frames=0, prompt_frames=None)
-"""Waits for the last code, then makes the unit as the official pipeline does."""
 
 
 class IndexTTSEngine:
@@ -52,9 +49,11 @@ class IndexTTSEngine:
         plan: ChunkPlan,
         progress: Progress | None,
         again: Read | None = None,
+        dtype: str = "auto",
     ) -> None:
-        """`again` as `Encoders` has it."""
+        """`again` as `Encoders` has it, `dtype` as `load`."""
         cpu = torch.device("cpu")
+        packed = precision_on(cpu, dtype, "fp32", ENGINE).name
 
         def part(tensors: dict[str, Tensor], told: Progress | None = None) -> Weights:
             return Weights(tensors, torch.float32, cpu, told)
@@ -64,13 +63,13 @@ class IndexTTSEngine:
         self._fingerprint = checkpoint.fingerprint
         with torch.inference_mode():
             gpt = part(checkpoint.gpt, progress)
-            self._prefixes, self._writer = Prefixes(config, gpt), NativeGPT(config, gpt)
-            self._acoustic = AcousticModel(config, part(checkpoint.s2mel), part(checkpoint.codec))
+            self._prefixes, self._writer = Prefixes(config, gpt), NativeGPT(config, gpt, packed=packed)
+            self._acoustic = AcousticModel(config, part(checkpoint.s2mel), part(checkpoint.codec), packed)
             self._vocoder = BigVGAN(config.vocoder, part(checkpoint.vocoder))
         self._encoder = Encoders(checkpoint, again)
         self._clips = Clips(self._encoder)
         self._pace = Pace(config, self._writer.most_codes())
-        self._tables: dict[int, TimeTable] = {}
+        self._times = cache(self._acoustic.time_table)
         self._own_voice: PreparedVoice | None = None
         self._info = EngineInfo(
             name=ENGINE,
@@ -80,7 +79,7 @@ class IndexTTSEngine:
             trained=config.trained,
             clones_voices=True,
             voices_emotion=True,
-            device=f"cpu, {torch.get_num_threads()} threads",
+            device=f"cpu, {torch.get_num_threads()} threads, {packed}",
             changes_speed=True,
         )
         if progress:
@@ -88,11 +87,19 @@ class IndexTTSEngine:
 
     @classmethod
     def load(
-        cls, folder: Path, *, threads: int | None = None, progress: Progress | None = None, drop_encoders: bool = False
+        cls,
+        folder: Path,
+        *,
+        dtype: str = "auto",
+        threads: int | None = None,
+        progress: Progress | None = None,
+        drop_encoders: bool = False,
     ) -> "IndexTTSEngine":
         """Load a folder in the published layout, on the thread that will use the engine.
 
-        With `drop_encoders` what only recordings need is not kept in memory, but read again for each of them.
+        `dtype`, one of `PRECISIONS`, is what the linear layers of language model and flow compute in; all else is
+        float32. "auto" is fp32: what less does to trained speech nobody has heard. With `drop_encoders` what only
+        recordings need is not kept in memory, but read again for each of them.
 
         Raises:
             CheckpointError: something in the folder is not as it must be.
@@ -102,7 +109,7 @@ class IndexTTSEngine:
         front_end = FrontEnd.load(folder, checkpoint.config)
         name = f"IndexTTS {checkpoint.config.variant.value}"
         again = partial(read_checkpoint, folder) if drop_encoders else None
-        return cls(checkpoint, front_end, name, ChunkPlan(), progress, again)._warmed_up()
+        return cls(checkpoint, front_end, name, ChunkPlan(), progress, again, dtype)._warmed_up()
 
     @classmethod
     def random(
@@ -110,11 +117,12 @@ class IndexTTSEngine:
         size: str,
         *,
         seed: int = 0,
+        dtype: str = "auto",
         threads: int | None = None,
         progress: Progress | None = None,
         drop_encoders: bool = False,
     ) -> "IndexTTSEngine":
-        """An untrained model of one of `sizes.size_names`, for tests and benchmarks; `drop_encoders` as in `load`.
+        """An untrained model of one of `sizes.size_names`, for tests and benchmarks; the rest as in `load`.
 
         Raises:
             CheckpointError: there is no such size.
@@ -125,7 +133,7 @@ class IndexTTSEngine:
         checkpoint = sizes.in_memory(size, seed)
         front_end = FrontEnd.of_bytes(checkpoint.config)
         again = partial(sizes.in_memory, size, seed) if drop_encoders else None
-        return cls(checkpoint, front_end, f"{size}, random weights", ChunkPlan(), progress, again)._warmed_up()
+        return cls(checkpoint, front_end, f"{size}, random weights", ChunkPlan(), progress, again, dtype)._warmed_up()
 
     @property
     def info(self) -> EngineInfo:
@@ -174,7 +182,7 @@ class IndexTTSEngine:
             reading=reading,
             speaker=speaker_of(voice, self._acoustic.device),
             clip=self._clips.read(request.emotion.clip) if request.emotion.clip else None,
-            plan=WHOLE if request.whole else self._plan,
+            plan=streaming.WHOLE if request.whole else self._plan,
             settings=settings,
             least_codes=self._pace.least_codes(options, settings.duration_factor),
             most_codes=self._pace.most_codes(len(reading.ids), options, settings.duration_factor),
@@ -208,7 +216,7 @@ class IndexTTSEngine:
         ]
 
     def _ready(self, state: IndexTTSState) -> bool:
-        """Whether there is enough for a chunk, or nothing will come any more."""
+        """Whether there is enough for a chunk, or nothing will follow."""
         return state.ended or state.pending >= self._plan_codes(state)
 
     def _next_speaker(self, states: Sequence[IndexTTSState]) -> IndexTTSState | None:
@@ -285,11 +293,6 @@ class IndexTTSEngine:
                 provisional = self._vocoder.peek(right, state.vocoder)[0].numpy()
         sound = state.joint.join(final[0].numpy(), provisional, state.ended)
         return sound if len(sound) else None
-
-    def _times(self, steps: int) -> TimeTable:
-        if steps not in self._tables:
-            self._tables[steps] = self._acoustic.time_table(steps)
-        return self._tables[steps]
 
 
 def _use_threads(threads: int | None) -> None:

@@ -1,6 +1,7 @@
-"""Linear layers, layer norms and sinusoidal positions as values. Knows nothing of models."""
+"""Linear layers, by torch and packed, layer norms and sinusoidal positions as values. Knows nothing of models."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.engines.weights import Weights
+from intone.server.ops import ensure_built
 
 NORM_EPS = 1e-5
 
@@ -27,6 +29,36 @@ class Linear:
     def __call__(self, x: Tensor) -> Tensor:
         """`[..., in]` → `[..., out]`."""
         return functional.linear(x, self.weight, self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """`SiLU(x @ gateᵀ) · (x @ upᵀ)`; weight `[2 · out, in]`, gate first."""
+
+    weight: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`[..., in]` → `[..., out]`."""
+        gate, up = functional.linear(x, self.weight).chunk(2, dim=-1)
+        return functional.silu(gate) * up
+
+
+Projection = Callable[[Tensor], Tensor]
+"""`[..., in]` → `[..., out]`."""
+
+
+def projection(layer: Linear | Gated, packed: str) -> Projection:
+    """The layer itself for "fp32", where torch is as fast; for "int8" and "bf16" its native form, on the CPU."""
+    if packed == "fp32":
+        return layer
+    bias = layer.bias if isinstance(layer, Linear) else None
+    native = ensure_built().Linear(layer.weight, bias, type=packed, gated=isinstance(layer, Gated))
+
+    def project(x: Tensor) -> Tensor:
+        y: Tensor = native(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+        return y
+
+    return project
 
 
 @dataclass(frozen=True, slots=True)

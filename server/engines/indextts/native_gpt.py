@@ -1,6 +1,6 @@
 """The language model of IndexTTS and its sampling loop, native: prefixes in, codes out. Knows no audio.
 
-The same codes as `gpt.py` with `sampling.py` for the same seed, many at a call. float32 on the CPU.
+With float32 weights the same codes as `gpt.py` with `sampling.py` for the same seed, many at a call. On the CPU.
 """
 
 from collections.abc import Sequence
@@ -59,8 +59,14 @@ class NativeGPT:
     a unit; the interpreter's lock is not held.
     """
 
-    def __init__(self, config: IndexTTSConfig, weights: Weights, upstream_positions: bool = False) -> None:
-        """`weights` as `gpt.tensor_shapes` describes; `upstream_positions` as in `gpt.GPT`."""
+    def __init__(
+        self, config: IndexTTSConfig, weights: Weights, upstream_positions: bool = False, *, packed: str = "fp32"
+    ) -> None:
+        """`weights` as `gpt.tensor_shapes` describes; `upstream_positions` as in `gpt.GPT`.
+
+        `packed`, "int8", "bf16" or "fp32", is what weights and inputs of the linear layers are rounded to; int8 with a
+        scale for each output and for each row of inputs.
+        """
         self.config, self._skipped = config.gpt, int(upstream_positions)
         self._native = ensure_built()
         self._gpt = self._native.Gpt(
@@ -70,6 +76,7 @@ class NativeGPT:
             stop_code=config.gpt.stop_code,
             skipped_positions=self._skipped,
             tensors={name: weights[name].float().cpu() for name in _names(config.gpt)},
+            type=packed,
         )
 
     def most_codes(self) -> int:

@@ -40,6 +40,10 @@ class ChunkPlan:
         return max(1, round(features / features_per_code))
 
 
+WHOLE = ChunkPlan(first_features=1 << 30, max_features=1 << 30, lookahead_frames=0, prompt_frames=None)
+"""Waits for the last code, then makes the unit as the official pipeline does."""
+
+
 @dataclass(frozen=True, slots=True)
 class AcousticState:
     """A unit between two chunks. A value: `extend` gives a new one.
