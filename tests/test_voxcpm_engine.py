@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from voxcpm_tiny import finish, joined, patch_samples, recording, tiny_engine
+from voxcpm_tiny import finish, finish_together, joined, patch_samples, recording, tiny_engine
 
-from intone.server.domain import Options, Samples, SpeakRequest, Step
+from intone.server.domain import Options, Samples, SpeakRequest
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.audio_vae import AudioVAE, DecoderState, random_tensors
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
@@ -57,18 +57,7 @@ def test_units_in_a_batch_sound_as_they_do_alone(engine: VoxCPMEngine) -> None:
         SpeakRequest("A short one.", seed=5, options=Options(steps=4)),
     ]
     alone = [finish(engine, engine.start(request)) for request in requests]
-    states = [engine.start(request) for request in requests]
-    together: list[list[Step]] = [[] for _ in requests]
-    turn = 0
-    while any(not state.done for state in states):
-        # They join one after the other and come in changing order.
-        live = [row for row in range(min(len(requests), 1 + turn // 2)) if not states[row].done]
-        live = live[::-1] if turn % 2 else live
-        if live:
-            for row, step in zip(live, engine.step([states[row] for row in live]), strict=True):
-                together[row].append(step)
-        turn += 1
-    for one, other in zip(alone, together, strict=True):
+    for one, other in zip(alone, finish_together(engine, requests), strict=True):
         assert [(len(s.pcm), s.done, s.cut) for s in one] == [(len(s.pcm), s.done, s.cut) for s in other]
         assert np.abs(joined(one) - joined(other)).max() <= CLOSE
 

@@ -22,6 +22,8 @@ from intone.server.engines.voxcpm.prompt import Clip, Prompt, build_prompt
 from intone.server.engines.voxcpm.state import VoxCPMState
 from intone.server.engines.voxcpm.voice import warm_decoder
 
+pytestmark = pytest.mark.usefixtures("no_gradients")
+
 CLOSE = 1e-5
 """Relative to the largest value; float32 sums in another order differ by a few 1e-7."""
 
@@ -55,12 +57,6 @@ class Pair:
 @pytest.fixture(scope="module", params=[1, 2], ids=["v1", "v2"])
 def pair(request: pytest.FixtureRequest, package: types.SimpleNamespace) -> Pair:
     return Pair(package, request.param)
-
-
-@pytest.fixture(autouse=True)
-def no_gradients() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
 
 
 def assert_close(ours: Tensor, theirs: Tensor, limit: float = CLOSE) -> None:

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
-from voxcpm_tiny import finish, joined, recording, tiny_checkpoint
+from voxcpm_tiny import finish, finish_together, joined, recording, tiny_checkpoint
 
-from intone.server.domain import Options, SpeakRequest, Step
+from intone.server.domain import Options, SpeakRequest
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import StackConfig, VoxCPMConfig
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
@@ -222,16 +222,7 @@ def test_units_sound_the_same_alone_and_in_a_batch_to_the_bit(version: int, pack
         SpeakRequest("你好", seed=4, options=Options(guidance=3.0, min_audio_ms=2000), voice=voice),
     ]
     alone = [joined(finish(engine, engine.start(request))) for request in requests]
-    states = [engine.start(request) for request in requests]
-    together: list[list[Step]] = [[] for _ in requests]
-    turn = 0
-    while any(not state.done for state in states):
-        live = [row for row in range(min(len(requests), 1 + turn // 2)) if not states[row].done]
-        live = live[::-1] if turn % 2 else live
-        for row, step in zip(live, engine.step([states[row] for row in live]) if live else [], strict=True):
-            together[row].append(step)
-        turn += 1
-    for one, steps in zip(alone, together, strict=True):
+    for one, steps in zip(alone, finish_together(engine, requests), strict=True):
         assert one.tobytes() == joined(steps).tobytes()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from intone.server.domain import Recording, Samples, Step
+from intone.server.domain import Recording, Samples, SpeakRequest, Step
 from intone.server.engines.voxcpm import audio_vae, sizes
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
@@ -95,6 +95,20 @@ def finish(engine: VoxCPMEngine, state: VoxCPMState) -> list[Step]:
     while not steps or not steps[-1].done:
         steps += engine.step([state])
     return steps
+
+
+def finish_together(engine: VoxCPMEngine, requests: Sequence[SpeakRequest]) -> list[list[Step]]:
+    """All steps of several units that join one after the other and come in changing order."""
+    states = [engine.start(request) for request in requests]
+    together: list[list[Step]] = [[] for _ in requests]
+    turn = 0
+    while any(not state.done for state in states):
+        live = [row for row in range(min(len(requests), 1 + turn // 2)) if not states[row].done]
+        live = live[::-1] if turn % 2 else live
+        for row, step in zip(live, engine.step([states[row] for row in live]) if live else [], strict=True):
+            together[row].append(step)
+        turn += 1
+    return together
 
 
 def joined(steps: Sequence[Step]) -> Samples:

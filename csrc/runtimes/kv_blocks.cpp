@@ -11,32 +11,95 @@ namespace {
 
 constexpr int64_t kPositions = 64;  // in a block
 
-// Keys lie with their positions side by side, so that scores of a block are sums of whole vectors.
-INTONE_CLONES void score_block(const float* keys, const float* query, int64_t head_dim, float scale, float* scores) {
-  for (int64_t p = 0; p < kPositions; ++p) scores[p] = 0.0f;
-  for (int64_t d = 0; d < head_dim; ++d) {
-    for (int64_t p = 0; p < kPositions; ++p) scores[p] += query[d] * keys[d * kPositions + p];
+// a [rows, steps] times b [steps, columns], added to c [rows, columns]; rows of a and c are `a_stride` and `c_stride`
+// apart.
+struct Product {
+  const float* a;
+  int64_t rows, a_stride, steps;
+  const float* b;
+  int64_t columns;
+  float* c;
+  int64_t c_stride;
+};
+
+template <int Rows>
+INTONE_INLINE void multiply_rows(const Product& p) {
+  int64_t column = 0;
+  for (; column + kLanes <= p.columns; column += kLanes) {
+    Lanes sums[Rows], right;
+    for (int row = 0; row < Rows; ++row) load_lanes(p.c + row * p.c_stride + column, sums[row]);
+    for (int64_t step = 0; step < p.steps; ++step) {
+      load_lanes(p.b + step * p.columns + column, right);
+      for (int row = 0; row < Rows; ++row) sums[row] += p.a[row * p.a_stride + step] * right;
+    }
+    for (int row = 0; row < Rows; ++row) store_lanes(sums[row], p.c + row * p.c_stride + column);
   }
-  for (int64_t p = 0; p < kPositions; ++p) scores[p] *= scale;
+  for (; column < p.columns; ++column) {
+    for (int row = 0; row < Rows; ++row) {
+      float sum = p.c[row * p.c_stride + column];
+      for (int64_t step = 0; step < p.steps; ++step) {
+        sum += p.a[row * p.a_stride + step] * p.b[step * p.columns + column];
+      }
+      p.c[row * p.c_stride + column] = sum;
+    }
+  }
 }
 
-INTONE_CLONES void to_powers(float* shares, int64_t count, float top) {
-  for (int64_t p = 0; p < count; ++p) shares[p] = exponential(shares[p] - top);
-}
-
-INTONE_CLONES void mix_block(const float* values, const float* shares, int64_t count, int64_t head_dim, float* mixed) {
-  for (int64_t p = 0; p < count; ++p) {
-    for (int64_t d = 0; d < head_dim; ++d) mixed[d] += shares[p] * values[p * head_dim + d];
+INTONE_CLONES void multiply(const Product& product) {
+  switch (product.rows) {
+    case 1:
+      return multiply_rows<1>(product);
+    case 2:
+      return multiply_rows<2>(product);
+    case 3:
+      return multiply_rows<3>(product);
+    default:
+      return multiply_rows<KvBlocks::kQueries>(product);
   }
 }
+
+// Scores [count], a multiple of kLanes, times `scale`, to powers of e over the greatest; their sum.
+INTONE_CLONES float to_powers(float* scores, int64_t count, float scale) {
+  Lanes lanes, tops = {}, sums = {};
+  tops -= INFINITY;
+  for (int64_t p = 0; p < count; p += kLanes) {
+    load_lanes(scores + p, lanes);
+    lanes *= scale;
+    store_lanes(lanes, scores + p);
+    tops = lanes > tops ? lanes : tops;
+  }
+  float each[kLanes], top = -INFINITY;
+  store_lanes(tops, each);
+  for (int64_t i = 0; i < kLanes; ++i) top = each[i] > top ? each[i] : top;
+  for (int64_t p = 0; p < count; ++p) scores[p] = exponential(scores[p] - top);
+  for (int64_t p = 0; p < count; p += kLanes) {
+    load_lanes(scores + p, lanes);
+    sums += lanes;
+  }
+  return sum_of(sums);
+}
+
+int64_t blocks_of(int64_t length) { return (length + kPositions - 1) / kPositions; }
 
 }  // namespace
 
+int64_t KvBlocks::block_numbers() const { return layers_ * heads_ * 2 * kPositions * head_dim_; }
+
+KvBlocks KvBlocks::fork(int64_t length) const {
+  KvBlocks other(layers_, heads_, head_dim_);
+  const int64_t full = length / kPositions;
+  other.blocks_.assign(blocks_.begin(), blocks_.begin() + full);
+  if (length % kPositions > 0) {
+    other.reserve(length);
+    std::copy_n(blocks_[full].get(), block_numbers(), other.blocks_[full].get());
+  }
+  return other;
+}
+
 void KvBlocks::reserve(int64_t length) {
-  const int64_t needed = (length + kPositions - 1) / kPositions;
-  while (static_cast<int64_t>(blocks_.size()) < needed) {
+  while (static_cast<int64_t>(blocks_.size()) < blocks_of(length)) {
     // Zeros: a block is scored whole, and what is in it must be numbers.
-    blocks_.push_back(std::make_unique<float[]>(layers_ * heads_ * 2 * kPositions * head_dim_));
+    blocks_.emplace_back(new float[block_numbers()]());
   }
 }
 
@@ -54,25 +117,32 @@ void KvBlocks::write(int64_t layer, int64_t position, const float* key, const fl
   }
 }
 
-void KvBlocks::attend(int64_t layer, int64_t head, int64_t length, const float* query, float* mixed) const {
-  const int64_t blocks = (length + kPositions - 1) / kPositions;
-  std::vector<float> shares(blocks * kPositions);
+void KvBlocks::attend(int64_t layer, int64_t head, int64_t length, const float* queries, float* mixed,
+                      int64_t count) const {
+  const int64_t blocks = blocks_of(length), room = blocks * kPositions;
+  std::vector<float> shares(count * room);
+  for (int64_t block = 0; block < blocks; ++block) {
+    // Keys lie with their positions side by side, so that scores of a block are sums of whole vectors.
+    multiply({queries, count, head_dim_, head_dim_, of(block, layer, head), kPositions,
+              shares.data() + block * kPositions, room});
+  }
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim_));
-  for (int64_t block = 0; block < blocks; ++block) {
-    score_block(of(block, layer, head), query, head_dim_, scale, shares.data() + block * kPositions);
+  const int64_t scored = (length + kLanes - 1) / kLanes * kLanes;
+  float inverses[kQueries];
+  for (int64_t query = 0; query < count; ++query) {
+    float* scores = shares.data() + query * room;
+    std::fill(scores + length, scores + scored, -INFINITY);  // power 0
+    inverses[query] = 1.0f / to_powers(scores, scored, scale);
   }
-  const float top = *std::max_element(shares.begin(), shares.begin() + length);
-  double total = 0.0;
-  to_powers(shares.data(), length, top);
-  for (int64_t p = 0; p < length; ++p) total += shares[p];
-  std::fill_n(mixed, head_dim_, 0.0f);
+  std::fill_n(mixed, count * head_dim_, 0.0f);
   for (int64_t block = 0; block < blocks; ++block) {
-    const float* values = of(block, layer, head) + kPositions * head_dim_;
-    mix_block(values, shares.data() + block * kPositions, std::min(kPositions, length - block * kPositions), head_dim_,
-              mixed);
+    const int64_t begin = block * kPositions;
+    multiply({shares.data() + begin, count, room, std::min(kPositions, length - begin),
+              of(block, layer, head) + kPositions * head_dim_, head_dim_, mixed, head_dim_});
   }
-  const float inverse = static_cast<float>(1.0 / total);
-  for (int64_t d = 0; d < head_dim_; ++d) mixed[d] *= inverse;
+  for (int64_t query = 0; query < count; ++query, mixed += head_dim_) {
+    for (int64_t d = 0; d < head_dim_; ++d) mixed[d] *= inverses[query];
+  }
 }
 
 }  // namespace intone

@@ -207,13 +207,15 @@ void Transformer::attend_before(Team& team, Workspace& work, const std::vector<R
       rows[row].cache->blocks.write(layer, rows[row].position, of_row + queries, of_row + queries + keys);
     }
   });
-  const int64_t tasks = (count - first) * sizes_.heads;
+  const int64_t groups = (sharing + KvBlocks::kQueries - 1) / KvBlocks::kQueries, of_a_row = sizes_.kv_heads * groups;
+  const int64_t tasks = (count - first) * of_a_row;
   team.split(tasks, grain_of(tasks), [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t row = first + task / sizes_.heads, head = task % sizes_.heads;
-      rows[row].cache->blocks.attend(layer, head / sharing, rows[row].position + 1,
-                                     work.qkv.data() + row * stride + head * head_dim,
-                                     work.mixed.data() + (row - first) * queries + head * head_dim);
+      const int64_t row = first + task / of_a_row, kv_head = task % of_a_row / groups;
+      const int64_t group = task % groups * KvBlocks::kQueries, head = kv_head * sharing + group;
+      rows[row].cache->blocks.attend(
+          layer, kv_head, rows[row].position + 1, work.qkv.data() + row * stride + head * head_dim,
+          work.mixed.data() + (row - first) * queries + head * head_dim, std::min(KvBlocks::kQueries, sharing - group));
     }
   });
 }

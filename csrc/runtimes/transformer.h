@@ -37,6 +37,10 @@ struct TransformerCache {
   KvBlocks blocks;
   int64_t limit;       // positions that it may ever hold
   int64_t length = 0;  // positions in every layer
+
+  // A cache of its own, for at most `most` positions, that begins with the first `count` of this one. It may be used
+  // while this one is.
+  std::shared_ptr<TransformerCache> fork(int64_t count, int64_t most) const;
 };
 
 class Transformer {

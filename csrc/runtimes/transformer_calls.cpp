@@ -14,6 +14,12 @@ constexpr int64_t kTogether = 96;  // positions of a prompt that are read at a t
 
 }  // namespace
 
+std::shared_ptr<TransformerCache> TransformerCache::fork(int64_t count, int64_t most) const {
+  TORCH_CHECK(0 <= count && count <= length && count <= most, count, " positions of ", length, " to a cache for ",
+              most);
+  return std::make_shared<TransformerCache>(TransformerCache{blocks.fork(count), most, count});
+}
+
 void Transformer::check_input(const at::Tensor& x, int64_t dim) const {
   TORCH_CHECK(x.dim() == dim && x.size(-1) == width() && x.scalar_type() == at::kFloat && x.device().is_cpu(),
               "a stack's input is ", x.sizes(), " ", x.scalar_type(), ", expected ", dim, " dimensions, the last of ",

@@ -3,6 +3,7 @@
 Grouped-query attention: arXiv 2305.13245.
 """
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -11,10 +12,19 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, *, causal: bool) -> Te
     """Attention over whole sequences.
 
     `queries` `[B, T, heads, D]`, `keys` and `values` `[B, S, kv_heads, D]`, result `[B, T, heads · D]`. Consecutive
-    query heads share a key head. With `causal`, S equals T and position t sees positions 0 to t.
+    query heads share a key head. With `causal`, the T positions are the last of the S; each sees those up to itself.
     """
+    count, before = queries.shape[1], keys.shape[1] - queries.shape[1]
+    seen = None
+    if causal and before > 0:
+        seen = torch.ones(count, before + count, dtype=torch.bool, device=queries.device).tril(before)
     mixed = functional.scaled_dot_product_attention(
-        queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), is_causal=causal, enable_gqa=True
+        queries.transpose(1, 2),
+        keys.transpose(1, 2),
+        values.transpose(1, 2),
+        attn_mask=seen,
+        is_causal=causal and seen is None,
+        enable_gqa=True,
     )
     return mixed.transpose(1, 2).flatten(2)
 

@@ -40,6 +40,16 @@ class KvCache:
             room = min(self.limit, -(-needed // GROWTH_POSITIONS) * GROWTH_POSITIONS)
             self._keys, self._values = self._grown(self._keys, room), self._grown(self._values, room)
 
+    def fork(self, count: int, limit: int) -> "KvCache":
+        """A cache of its own, for at most `limit` positions, that begins with the first `count` of this one."""
+        layers, heads, _, head_dim = self._keys.shape
+        other = KvCache(layers, heads, head_dim, limit, self._keys.dtype, self._keys.device)
+        other.reserve(count)
+        other._keys[:, :, :count] = self._keys[:, :, :count]
+        other._values[:, :, :count] = self._values[:, :, :count]
+        other.length = count
+        return other
+
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store `[heads, T, head_dim]` after the known positions; all so far, `[heads, length + T, head_dim]`."""
         stop = self.length + keys.shape[1]

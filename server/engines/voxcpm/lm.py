@@ -22,6 +22,15 @@ class Caches:
     base: Any
     residual: Any
 
+    @property
+    def length(self) -> int:
+        """Positions that both have read."""
+        return int(self.residual.length)
+
+    def fork(self, count: int, limit: int) -> "Caches":
+        """Caches of their own, for at most `limit` positions, that begin with the first `count` of these."""
+        return Caches(self.base.fork(count, limit), self.residual.fork(count, limit))
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -70,7 +79,7 @@ class LanguageModels:
         return Caches(self.base.new_cache(limit), self.residual.new_cache(limit))
 
     def prefill(self, tokens: Tensor, audio_at: Tensor, audio: Tensor, caches: Caches) -> Wish:
-        """Read a prompt of S positions into empty caches.
+        """Read S positions, the end of a prompt, after those that are in the caches.
 
         `tokens` `[S]`; `audio_at` `[A]` says which positions are audio, `audio` `[A, H]` what stands there.
         """

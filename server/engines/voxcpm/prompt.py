@@ -35,8 +35,8 @@ class Prompt:
     """One unit's prompt of S positions, A of them audio.
 
     Attributes:
-        tokens: `[S]`, int64; 0 where there is audio.
-        audio_at: `[A]`, int64, positions of the audio.
+        tokens: `[S]`, int64, on the host; 0 where there is audio.
+        audio_at: `[A]`, int64, on the host: positions of the audio, ascending.
         audio: `[A, H]`, embeddings there.
         before: `[P, D]`, float32, the patch before the first one to be made; zeros where text comes last.
     """
@@ -50,6 +50,11 @@ class Prompt:
         """Positions."""
         return self.tokens.shape[0]
 
+    def after(self, count: int) -> "Prompt":
+        """What follows the first `count` positions."""
+        heard = int((self.audio_at < count).sum())
+        return Prompt(self.tokens[count:], self.audio_at[heard:] - count, self.audio[heard:], self.before)
+
 
 def build_prompt(
     text: Sequence[int], silence: Clip, reference: Clip | None = None, continued: Clip | None = None
@@ -58,20 +63,26 @@ def build_prompt(
 
     `silence` is a clip of no patches: it brings sizes, dtype and device.
     """
-    tokens: list[int] = []
-    places: list[int] = []
-    if reference is not None:
-        places += range(1, len(reference) + 1)
-        tokens += [REFERENCE_START, *[0] * len(reference), REFERENCE_END]
-    tokens += [*text, AUDIO_START]
-    if continued is not None:
-        places += range(len(tokens), len(tokens) + len(continued))
-        tokens += [0] * len(continued)
-    clips = [clip for clip in (reference, continued) if clip is not None]
-    device = silence.latents.device
+    beginning = build_beginning(text, silence, reference)
+    tokens = torch.cat((beginning.tokens, torch.tensor([AUDIO_START])))
+    if continued is None:
+        return Prompt(tokens, beginning.audio_at, beginning.audio, beginning.before)
+    places = torch.arange(len(tokens), len(tokens) + len(continued))
     return Prompt(
-        tokens=torch.tensor(tokens, device=device),
-        audio_at=torch.tensor(places, dtype=torch.int64, device=device),
-        audio=torch.cat([silence.embeddings, *(clip.embeddings for clip in clips)]),
-        before=continued.latents[-1] if continued is not None else silence.latents.new_zeros(silence.latents.shape[1:]),
+        tokens=torch.cat((tokens, torch.zeros(len(continued), dtype=torch.int64))),
+        audio_at=torch.cat((beginning.audio_at, places)),
+        audio=torch.cat((beginning.audio, continued.embeddings)),
+        before=continued.latents[-1],
+    )
+
+
+def build_beginning(words: Sequence[int], silence: Clip, reference: Clip | None = None) -> Prompt:
+    """What prompts have in common that `build_prompt` makes of texts that begin with `words`."""
+    given = silence if reference is None else reference
+    marked = [] if reference is None else [REFERENCE_START, *[0] * len(given), REFERENCE_END]
+    return Prompt(
+        tokens=torch.tensor([*marked, *words], dtype=torch.int64),
+        audio_at=torch.arange(1, 1 + len(given)),
+        audio=given.embeddings,
+        before=silence.latents.new_zeros(silence.latents.shape[1:]),
     )

@@ -10,6 +10,19 @@ from intone.server.engines.voxcpm.lm import Caches, Wish
 from intone.server.engines.voxcpm.prompt import Prompt
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Positions with which many prompts begin.
+
+    Attributes:
+        prompt: these positions.
+        caches: what the models remember of them; empty until the first unit needs it, never changed again.
+    """
+
+    prompt: Prompt
+    caches: Caches
+
+
 @dataclass(slots=True)
 class Progress:
     """The model's own memory of a unit; exists from the first step on.
@@ -33,6 +46,8 @@ class VoxCPMState:
 
     Attributes:
         prompt: to be read; None once it has been.
+        beginning: what other prompts begin with too; None if there is nothing.
+        shared: positions, from the first one on, that the prompt has in common with it.
         seed: 0 to 2**64 - 1.
         steps: of the flow's grid.
         guidance: weight of the wish; 1 is none.
@@ -53,6 +68,8 @@ class VoxCPMState:
     earliest_end: int
     max_patches: int
     decoder: DecoderState
+    beginning: Beginning | None = None
+    shared: int = 0
     progress: Progress | None = None
     made: int = 0
     undecoded: Tensor | None = None

@@ -82,15 +82,15 @@ class Stack:
         return self._normed(self._finish(layer, kept, attend(queries, keys, values, causal=False)))
 
     def prefill(self, x: Tensor, cache: KvCache, first: int = 0) -> Tensor:
-        """A whole sequence `[T, H]` into an empty cache; rows `first` and on of the result, `[T - first, H]`."""
+        """A sequence `[T, H]` after what `cache` holds; rows `first` and on of the result, `[T - first, H]`."""
         count = x.shape[0]
         cache.reserve(count)
         x = x.unsqueeze(0)
-        rope = self.rope.at(0, count) if self.rope else None
+        rope = self.rope.at(cache.length, cache.length + count) if self.rope else None
         for index, layer in enumerate(self.layers):
             queries, keys, values = self._project(layer, x, rope)
-            cache.write(index, keys[0].transpose(0, 1), values[0].transpose(0, 1))
-            mixed = attend(queries, keys, values, causal=True)
+            known = cache.write(index, keys[0].transpose(0, 1), values[0].transpose(0, 1))  # [kv_heads, S, D]
+            mixed = attend(queries, *(part.transpose(0, 1).unsqueeze(0) for part in known), causal=True)
             if index == len(self.layers) - 1:
                 x, mixed = x[:, first:], mixed[:, first:]
             x = self._finish(layer, x, mixed)

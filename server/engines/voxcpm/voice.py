@@ -5,7 +5,6 @@ the first sound joins the recording's last exactly as one decode of both would. 
 is a reference apart: padded at its end, decoder cold.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,10 +49,9 @@ def clip_of(voice: PreparedVoice, model: VoxCPM) -> Clip:
     return Clip(_tensor(voice.arrays["latents"], model.device), embeddings)
 
 
-def decoder_of(voice: PreparedVoice | None, model: VoxCPM) -> DecoderState:
-    """The decoder's state after the recording, or a cold one where there is no voice or it is a reference."""
-    arrays: Mapping[str, NDArray[Any]] = voice.arrays if voice else {}
-    parts = {name: array for name, array in arrays.items() if name.startswith(DECODER)}
+def decoder_of(voice: PreparedVoice, model: VoxCPM) -> DecoderState:
+    """The decoder's state after the recording, or a cold one where it is a reference."""
+    parts = {name: array for name, array in voice.arrays.items() if name.startswith(DECODER)}
     if not parts:
         return model.vae.initial_state()
     return DecoderState(tuple(_tensor(parts[f"{DECODER}{i}"], model.device) for i in range(len(parts))))
