@@ -64,6 +64,7 @@ EXTRAS = {
         "mypy==1.18.2",
         "clang-format==21.1.5",
         "buf-bin==1.75.0",
+        "hama==1.7.0",  # hears phonemes: 23 MB, needs numpy alone
         # What the official package `voxcpm` needs to be imported; it is itself installed without its dependencies, see
         # tests/oracle.txt.
         "einops>=0.8",
@@ -120,6 +121,7 @@ setup(
     package_data={
         "intone.v1": ["*.proto", "*.pyi", "py.typed"],
         "intone.server": ["py.typed"],
+        "intone.server.engines.voxcpm": ["nano/*"],  # a voice, once one is trained
         "intone.client": ["py.typed"],
     },
     install_requires=CLIENT,

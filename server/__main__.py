@@ -37,6 +37,7 @@ def main() -> None:
         settings = config.load()
         handler = RichHandler(console=console, show_path=False, rich_tracebacks=False, markup=False)
         logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], format="%(message)s")
+        config.let_waiting_threads_sleep()
         from intone.server import app  # after --help and bad settings: grpc takes a while to import
 
         asyncio.run(app.run(settings, LoadingBars(console)))

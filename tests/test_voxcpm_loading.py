@@ -159,6 +159,10 @@ def test_vae_is_checked_too(folder: Path) -> None:
         ("feat_dim", 32, "feat_dim: found 32, expected audio_vae_config.latent_dim = 64"),
         ("encoder_config", 3, "encoder_config: found 3, expected an object"),
         ("audio_vae_config.use_noise_block", True, "use_noise_block"),
+        ("languages", "en", "languages: found 'en', expected codes such as"),
+        ("languages", [], "languages: found [], expected codes"),
+        ("languages", ["en", 3], "languages: found ['en', 3], expected codes"),
+        ("languages", ["English"], "languages: found ['English'], expected codes"),
     ],
 )
 def test_config_that_is_not_understood(folder: Path, path: str, value: Any, expected: str) -> None:
@@ -174,6 +178,13 @@ def test_config_that_is_not_understood(folder: Path, path: str, value: Any, expe
     replace_json(folder / "config.json", change)
     message = refusal(folder)
     assert expected in message and str(folder / "config.json") in message
+
+
+@pytest.mark.parametrize("languages", [["en"], ["zh-Hans", "yue", "en-US"]])
+def test_a_checkpoint_may_name_its_languages(folder: Path, languages: list[str]) -> None:
+    assert VoxCPMEngine.load(folder).info.languages == ("zh", "en")
+    replace_json(folder / "config.json", lambda document: document.update(languages=languages))
+    assert VoxCPMEngine.load(folder).info.languages == tuple(languages)
 
 
 def test_config_defaults_and_harmless_keys() -> None:

@@ -4,8 +4,8 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/zeros.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -17,8 +17,8 @@
 
 namespace intone {
 
-// `count` words of zeros, int32.
-inline at::Tensor zeros_in_large_pages(int64_t count) {
+// `count` words, int32, of any content.
+inline at::Tensor words_in_large_pages(int64_t count) {
 #if defined(__linux__)
   constexpr size_t kPage = size_t{2} << 20;
   const size_t bytes = static_cast<size_t>(count) * sizeof(int32_t);
@@ -27,11 +27,24 @@ inline at::Tensor zeros_in_large_pages(int64_t count) {
     if (posix_memalign(&memory, kPage, bytes) != 0) throw std::bad_alloc();
     madvise(memory, bytes, MADV_HUGEPAGE);  // advice: without it there are small
                                             // pages, and nothing else changes
-    std::memset(memory, 0, bytes);
     return at::from_blob(memory, {count}, [](void* held) { std::free(held); }, at::TensorOptions(at::kInt));
   }
 #endif
-  return at::zeros({count}, at::kInt);
+  return at::empty({count}, at::kInt);
+}
+
+// `count` words of zeros, int32.
+inline at::Tensor zeros_in_large_pages(int64_t count) {
+  at::Tensor words = words_in_large_pages(count);
+  std::memset(words.mutable_data_ptr(), 0, words.nbytes());
+  return words;
+}
+
+// A copy of a contiguous tensor whose elements have 32 bits.
+inline at::Tensor copied_to_large_pages(const at::Tensor& tensor) {
+  at::Tensor words = words_in_large_pages(tensor.numel());
+  std::memcpy(words.mutable_data_ptr(), tensor.const_data_ptr(), words.nbytes());
+  return words.view(tensor.scalar_type()).view(tensor.sizes());
 }
 
 }  // namespace intone

@@ -136,29 +136,31 @@ void PackedRows::reserve(int64_t rows, int64_t row_words) {
 
 Linear::Linear(const at::Tensor& weight, const std::optional<at::Tensor>& bias, WeightType type, Isa isa, bool gated)
     : type_(type), kernel_(linear_kernel(type, isa)), gated_(gated) {
-  TORCH_CHECK(weight.dim() == 2 && weight.numel() > 0 && weight.scalar_type() == at::kFloat && weight.device().is_cpu(),
+  const bool narrow = weight.scalar_type() == at::kBFloat16;
+  TORCH_CHECK(weight.dim() == 2 && weight.numel() > 0 && (narrow || weight.scalar_type() == at::kFloat) &&
+                  weight.device().is_cpu(),
               "a linear layer's weight is ", weight.sizes(), " ", weight.scalar_type(), " on ", weight.device(),
-              ", expected [N, K] Float on cpu");
+              ", expected [N, K] Float or BFloat16 on cpu");
   in_ = weight.size(1);
   out_ = weight.size(0);
   TORCH_CHECK(!gated || (out_ % 2 == 0 && !bias), "a gated layer has an even number of columns and no bias");
   TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == out_ && bias->scalar_type() == at::kFloat),
               "a linear layer's bias is not Float [", out_, "]");
-  const int64_t each = inputs_of_a_word(type);
-  steps_ = (in_ + each - 1) / each;
-  const int64_t blocks = column_of(out_ - 1) / kBlockColumns + 1, columns = blocks * kBlockColumns;
-  weights_ = zeros_in_large_pages(columns * steps_).view({columns, steps_});
-  scales_ = at::zeros({columns}, at::kFloat);
-  bias_ = at::zeros({columns}, at::kFloat);
+  measure();
+  weights_ = zeros_in_large_pages(columns() * steps_).view({columns(), steps_});
+  scales_ = at::zeros({columns()}, at::kFloat);
+  bias_ = at::zeros({columns()}, at::kFloat);
   const at::Tensor from = weight.contiguous();
   const at::Tensor shift = bias ? bias->contiguous() : at::zeros({out_}, at::kFloat);
   const uint32_t flipped = kernel_.adds_128 ? 0x80808080u : 0u;  // adding 128 to a byte flips its first bit
   int32_t* to = weights_.mutable_data_ptr<int32_t>();
   at::parallel_for(0, out_, 64, [&](int64_t begin, int64_t end) {
     std::vector<uint32_t> words(steps_);
+    std::vector<float> wide(narrow ? in_ : 0);
     for (int64_t output = begin; output < end; ++output) {
       const int64_t column = column_of(output), panel = column / kPanel, lane = column % kPanel;
-      const float* x = from.const_data_ptr<float>() + output * in_;
+      if (narrow) std::copy_n(from.const_data_ptr<at::BFloat16>() + output * in_, in_, wide.data());
+      const float* x = narrow ? wide.data() : from.const_data_ptr<float>() + output * in_;
       scales_.mutable_data_ptr<float>()[column] = to_words(x, in_, type_, steps_, {words.data(), kTile}).scale;
       bias_.mutable_data_ptr<float>()[column] = shift.const_data_ptr<float>()[output];
       for (int64_t step = 0; step < steps_; ++step) to[(panel * steps_ + step) * kPanel + lane] = words[step] ^ flipped;
@@ -166,11 +168,9 @@ Linear::Linear(const at::Tensor& weight, const std::optional<at::Tensor>& bias, 
   });
 }
 
-// Where an output's weights lie. A gated layer has both columns that make one output in the same block.
-int64_t Linear::column_of(int64_t output) const {
-  if (!gated_) return output;
-  const int64_t half = out_ / 2, index = output % half;
-  return index / kHalf * kBlockColumns + output / half * kHalf + index % kHalf;
+void Linear::measure() {
+  const int64_t each = inputs_of_a_word(type_);
+  steps_ = (in_ + each - 1) / each;
 }
 
 void Linear::pack(const float* x, PackedRows& rows, int64_t row, int64_t count) const {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cpu/linear_block.h"
+#include "cpu/packed.h"
 #include "cpu/team.h"
 
 namespace intone {
@@ -39,8 +40,15 @@ enum class Ending {
 
 class Linear {
  public:
-  // `weight` [N, K] float, `bias` [N] or nothing; both are copied. `gated`: the only ending will be kGate; no bias.
+  // `weight` [N, K] float or bfloat16, `bias` [N] or nothing; both are copied. `gated`: the only ending will be kGate;
+  // no bias.
   Linear(const at::Tensor& weight, const std::optional<at::Tensor>& bias, WeightType type, Isa isa, bool gated = false);
+
+  // As one of this type, instruction set and kind was packed, from a copy of what its `packed` gave.
+  Linear(const Packed& packed, WeightType type, Isa isa, bool gated = false);
+
+  // Everything that packing made: "sizes" [2], inputs and outputs, "weights", "scales" and "bias" as below. Not copies.
+  Packed packed() const;
 
   int64_t in() const { return in_; }
   int64_t out() const { return gated_ ? out_ / 2 : out_; }  // columns of y
@@ -62,6 +70,8 @@ class Linear {
   at::Tensor operator()(const at::Tensor& x) const;
 
  private:
+  void measure();
+  int64_t columns() const;
   int64_t column_of(int64_t output) const;
   void end(const float* sums, int64_t block, int64_t first, int64_t count, float* y, Ending ending) const;
 
@@ -69,7 +79,7 @@ class Linear {
   WeightType type_;
   LinearKernel kernel_;
   bool gated_;
-  at::Tensor weights_;  // [blocks, kPanels, steps, kPanel] words, zeros beyond
+  at::Tensor weights_;  // [blocks * kBlockColumns, steps] words, in them [blocks, kPanels, steps, kPanel]; zeros beyond
                         // the last input or column
   at::Tensor scales_;   // [blocks * kBlockColumns]
   at::Tensor bias_;     // [blocks * kBlockColumns], zeros where there is none

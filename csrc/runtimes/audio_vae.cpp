@@ -22,19 +22,36 @@ struct Journey {
 ConvChain::ConvChain(const std::vector<StageWeights>& stages, const std::string& isa)
     : kernels_(conv_kernels(isa_named(isa))) {
   TORCH_CHECK(!stages.empty(), "a chain has at least one stage");
-  for (size_t i = 0; i < stages.size(); ++i) {
-    stages_.emplace_back(stages[i], i, stages.size());
-    const Stage& stage = stages_.back();
-    rows_in_ *= stage.stride;
-    rows_out_ *= stage.up;
-    if (i == 0) {
-      TORCH_CHECK(!stage.alpha.defined() && !stage.scale.defined() && !stage.residual,
-                  "nothing stands before the first stage");
-      continue;
-    }
-    const int64_t channels = stages_[i - 1].out_channels;
-    TORCH_CHECK(stage.channels == channels, "stage ", i, " takes ", stage.channels, " channels, expected ", channels);
+  for (size_t i = 0; i < stages.size(); ++i) add(Stage(stages[i], i, stages.size()));
+}
+
+ConvChain::ConvChain(const Packed& packed, const std::string& isa) : kernels_(conv_kernels(isa_named(isa))) {
+  std::vector<Packed> stages;
+  for (Packed stage = inner(packed, "0"); !stage.empty(); stage = inner(packed, std::to_string(stages.size()))) {
+    stages.push_back(stage);
   }
+  TORCH_CHECK(!stages.empty(), "a packed chain has at least one stage");
+  for (size_t i = 0; i < stages.size(); ++i) add(Stage(stages[i], i, stages.size()));
+}
+
+Packed ConvChain::packed() const {
+  Packed all;
+  for (size_t i = 0; i < stages_.size(); ++i) put(all, std::to_string(i), stages_[i].packed());
+  return all;
+}
+
+void ConvChain::add(const Stage& stage) {
+  if (stages_.empty()) {
+    TORCH_CHECK(!stage.alpha.defined() && !stage.scale.defined() && !stage.residual,
+                "nothing stands before the first stage");
+  } else {
+    const int64_t channels = stages_.back().out_channels;
+    TORCH_CHECK(stage.channels == channels, "stage ", stages_.size(), " takes ", stage.channels, " channels, expected ",
+                channels);
+  }
+  rows_in_ *= stage.stride;
+  rows_out_ *= stage.up;
+  stages_.push_back(stage);
 }
 
 std::vector<std::pair<int64_t, int64_t>> ConvChain::tail_shapes() const {

@@ -22,6 +22,12 @@ class ConvChain {
   // `isa` as `isa_named` has it.
   ConvChain(const std::vector<StageWeights>& stages, const std::string& isa);
 
+  // As another one was packed for this instruction set, from a copy of what its `packed` gave.
+  ConvChain(const Packed& packed, const std::string& isa);
+
+  // What its stages packed, each under its number. Not copies.
+  Packed packed() const;
+
   using Tails = std::vector<at::Tensor>;  // of each stage [1, tail_rows, Cin]
   struct Result {
     at::Tensor output;  // [T · rows_out / rows_in, Cout]
@@ -42,6 +48,7 @@ class ConvChain {
  private:
   std::vector<Result> run(const std::vector<at::Tensor>& inputs, const std::vector<Tails>& tails,
                           std::vector<double>* stage_ms) const;
+  void add(const Stage& stage);
   void check(const at::Tensor& input, const Tails& tails) const;
   Result empty_result(int64_t frames) const;
 

@@ -31,6 +31,10 @@ void bind_audio_vae(pybind11::module_& m) {
   py::class_<ConvChain>(m, "ConvChain")
       .def(py::init<const std::vector<StageWeights>&, const std::string&>(), py::kw_only(), py::arg("stages"),
            py::arg("isa"))
+      .def_static(
+          "of_packed", [](const Packed& packed, const std::string& isa) { return ConvChain(packed, isa); },
+          py::arg("packed"), py::kw_only(), py::arg("isa"))
+      .def("packed", &ConvChain::packed)
       .def("run", py::overload_cast<const Streams&, const States&>(&ConvChain::run, py::const_), py::arg("inputs"),
            py::arg("tails"), Unlocked())
       .def("stage_ms", &ConvChain::stage_ms, py::arg("inputs"), py::arg("tails"), Unlocked())

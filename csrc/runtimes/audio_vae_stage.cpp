@@ -11,6 +11,7 @@
 namespace intone {
 namespace {
 
+constexpr int64_t kSizes = 8;
 constexpr int64_t kSkew = kConvLanes;  // floats between rows: without them all rows would meet in one set of the cache
 
 int64_t padded(int64_t channels, int64_t multiple = kConvLanes) {
@@ -68,17 +69,7 @@ Stage::Stage(const StageWeights& weights, size_t index, size_t count)
               " · Cin]");
   channels = weights.weight.size(1) / window;
   out_channels = weights.weight.size(0) / up;
-  mono = index == 0 && channels == 1 && !weights.taps;
-  to_one = index + 1 == count && out_channels == 1 && !weights.taps && up == 1 && stride == 1;
-  width = mono ? 1 : padded(channels);
-  out_width = padded(out_channels);
-  depth = padded(window * width);
-  columns = up * out_width;
-  const int64_t needed = weights.taps ? (kConvTaps - 1) * dilation : window - stride;
-  TORCH_CHECK(weights.taps ? window == 1 && stride == 1 && tail_rows == needed : tail_rows >= needed, "stage ", index,
-              ": ", tail_rows, " rows of past do not fit its kernel");
-  TORCH_CHECK(!residual || (up == 1 && stride == 1 && channels == out_channels), "stage ", index,
-              ": its output does not fit its input, to which it is added");
+  measure(index, count, weights.taps.has_value());
 
   alpha = row_of(weights.alpha, width, channels, {index, "alpha"});
   inverse = inverse_of(alpha);
@@ -95,6 +86,72 @@ Stage::Stage(const StageWeights& weights, size_t index, size_t count)
   const at::Tensor row = checked(weights.bias, {up * out_channels}, {index, "bias"});
   panels = to_one ? filled_up(matrix.view({window, channels}), width) : in_panels(*this, matrix);
   bias = filled_up(row.view({up, out_channels}), out_width).flatten();
+}
+
+Stage::Stage(const Packed& packed, size_t index, size_t count) {
+  const at::Tensor sizes = part_of(packed, "sizes", at::kLong, {kSizes});
+  const int64_t* size = sizes.const_data_ptr<int64_t>();
+  channels = size[0];
+  out_channels = size[1];
+  window = size[2];
+  stride = size[3];
+  up = size[4];
+  tail_rows = size[5];
+  dilation = size[6];
+  residual = size[7] != 0;
+  TORCH_CHECK(*std::min_element(size, size + 5) > 0 && tail_rows >= 0 && dilation > 0, "packed stage ", index,
+              ": its sizes are not those of a stage");
+  measure(index, count, packed.count("taps") > 0);
+  const auto row = [&](const char* name) {
+    return packed.count(name) ? part_of(packed, name, at::kFloat, {width}).clone() : at::Tensor();
+  };
+  alpha = row("alpha");
+  inverse = row("inverse");
+  scale = row("scale");
+  shift = row("shift");
+  taps_bias = row("taps_bias");
+  taps_alpha = row("taps_alpha");
+  taps_inverse = row("taps_inverse");
+  TORCH_CHECK(alpha.defined() == inverse.defined() && scale.defined() == shift.defined() &&
+                  taps_alpha.defined() == taps_inverse.defined(),
+              "packed stage ", index, ": half of a pair is missing");
+  if (packed.count("taps")) {
+    taps = part_of(packed, "taps", at::kFloat, {kConvTaps, width}).clone();
+    TORCH_CHECK(taps_bias.defined(), "packed stage ", index, ": taps_bias is missing");
+  }
+  panels = copied_to_large_pages(
+      to_one ? part_of(packed, "panels", at::kFloat, {window, width})
+             : part_of(packed, "panels", at::kFloat, {padded(columns, kConvPanel) / kConvPanel, depth, kConvPanel}));
+  bias = part_of(packed, "bias", at::kFloat, {columns}).clone();
+}
+
+Packed Stage::packed() const {
+  Packed all{{"sizes", at::tensor({channels, out_channels, window, stride, up, tail_rows, dilation, int64_t{residual}},
+                                  at::kLong)}};
+  const std::pair<const char*, const at::Tensor*> parts[] = {
+      {"alpha", &alpha}, {"inverse", &inverse},     {"scale", &scale},           {"shift", &shift},
+      {"taps", &taps},   {"taps_bias", &taps_bias}, {"taps_alpha", &taps_alpha}, {"taps_inverse", &taps_inverse},
+      {"bias", &bias},   {"panels", &panels},
+  };
+  for (const auto& [name, tensor] : parts) {
+    if (tensor->defined()) all.emplace(name, *tensor);
+  }
+  return all;
+}
+
+// What follows from the real sizes, and whether they go together.
+void Stage::measure(size_t index, size_t count, bool has_taps) {
+  mono = index == 0 && channels == 1 && !has_taps;
+  to_one = index + 1 == count && out_channels == 1 && !has_taps && up == 1 && stride == 1;
+  width = mono ? 1 : padded(channels);
+  out_width = padded(out_channels);
+  depth = padded(window * width);
+  columns = up * out_width;
+  const int64_t needed = has_taps ? (kConvTaps - 1) * dilation : window - stride;
+  TORCH_CHECK(has_taps ? window == 1 && stride == 1 && tail_rows == needed : tail_rows >= needed, "stage ", index, ": ",
+              tail_rows, " rows of past do not fit its kernel");
+  TORCH_CHECK(!residual || (up == 1 && stride == 1 && channels == out_channels), "stage ", index,
+              ": its output does not fit its input, to which it is added");
 }
 
 int64_t Stage::seen_stride() const { return mono ? 1 : width + kSkew; }

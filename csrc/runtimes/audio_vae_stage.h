@@ -6,8 +6,12 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "cpu/conv_kernels.h"
+#include "cpu/packed.h"
 
 namespace intone {
 
@@ -39,10 +43,20 @@ struct Stage {
   bool mono;    // the input is samples: rows of one channel, not padded
   bool to_one;  // the output is samples; `panels` is then [window, width]
 
+  // Number `index` of `count`.
   Stage(const StageWeights& weights, size_t index, size_t count);
+
+  // As it was at the same place of another chain, from a copy of what its `packed` gave.
+  Stage(const Packed& packed, size_t index, size_t count);
+
+  // Everything above: what can be counted as "sizes", and the tensors that are there. Not copies.
+  Packed packed() const;
 
   // Floats between rows of the input.
   int64_t seen_stride() const;
+
+ private:
+  void measure(size_t index, size_t count, bool has_taps);
 };
 
 }  // namespace intone

@@ -29,6 +29,28 @@ std::shared_ptr<TransformerLayer> layer_of(const at::Tensor& attention_norm, con
                        linear_of(gate_up, std::nullopt, type, isa, true), plain(down)});
 }
 
+Packed packed_layer(const TransformerLayer& layer) {
+  Packed all{{"attention_norm", layer.attention_norm}, {"mlp_norm", layer.mlp_norm}};
+  put(all, "qkv", layer.qkv.packed());
+  put(all, "out", layer.out.packed());
+  put(all, "gate_up", layer.gate_up.packed());
+  put(all, "down", layer.down.packed());
+  return all;
+}
+
+std::shared_ptr<TransformerLayer> layer_of_packed(const Packed& packed, const std::string& type,
+                                                  const std::string& isa) {
+  const auto linear = [&](const char* name, bool gated) {
+    return Linear(inner(packed, name), weight_type_named(type), isa_named(isa), gated);
+  };
+  Linear qkv = linear("qkv", false), out = linear("out", false), gate_up = linear("gate_up", true),
+         down = linear("down", false);
+  const auto norm = [&](const char* name) { return part_of(packed, name, at::kFloat, {qkv.in()}).clone(); };
+  const at::Tensor attention_norm = norm("attention_norm"), mlp_norm = norm("mlp_norm");
+  return std::make_shared<TransformerLayer>(
+      TransformerLayer{attention_norm, std::move(qkv), std::move(out), mlp_norm, std::move(gate_up), std::move(down)});
+}
+
 }  // namespace
 
 void bind_transformer(py::module_& m) {
@@ -43,9 +65,13 @@ void bind_transformer(py::module_& m) {
       .def("__call__", &Linear::operator(), py::arg("x"), Unlocked());
   py::class_<TransformerLayer, std::shared_ptr<TransformerLayer>>(m, "TransformerLayer")
       .def(py::init(&layer_of), py::kw_only(), py::arg("attention_norm"), py::arg("qkv"), py::arg("out"),
-           py::arg("mlp_norm"), py::arg("gate_up"), py::arg("down"), py::arg("type"), py::arg("isa") = "best");
+           py::arg("mlp_norm"), py::arg("gate_up"), py::arg("down"), py::arg("type"), py::arg("isa") = "best")
+      .def_static("of_packed", &layer_of_packed, py::arg("packed"), py::kw_only(), py::arg("type"),
+                  py::arg("isa") = "best")
+      .def("packed", &packed_layer);
   py::class_<TransformerCache, std::shared_ptr<TransformerCache>>(m, "TransformerCache")
-      .def_readonly("length", &TransformerCache::length);
+      .def_readonly("length", &TransformerCache::length)
+      .def("fork", &TransformerCache::fork, py::arg("count"), py::arg("limit"), Unlocked());
   py::class_<Transformer, std::shared_ptr<Transformer>>(m, "Transformer")
       .def(py::init([](int64_t heads, int64_t kv_heads, int64_t head_dim, float norm_eps,
                        std::vector<std::shared_ptr<TransformerLayer>> layers, const at::Tensor& norm,

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from intone.server.engines.storage import unpacked
 from intone.server.errors import CheckpointError
 
 Progress = Callable[[float], None]
@@ -23,7 +24,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 SHOWN = 5
 """Faults that a message lists; the rest is counted."""
 
-TRIM_ELEMENTS = 16 << 20
+TRIM_ELEMENTS = 4 << 20
 """How often, while a model is packed, freed memory is given back to the system."""
 
 SAMPLED_BYTES = 4096
@@ -46,9 +47,10 @@ def read_tensors(path: Path, engine: str) -> dict[str, Tensor]:
     """All tensors of a `.safetensors` file or of a pickled state dict (bare or under "state_dict"), on the CPU.
 
     Memory-mapped where the format allows it: pages are read when a tensor is first used. Only tensors are unpickled.
+    What is stored as int8 comes in float32, in memory of its own (see `storage.py`).
 
     Raises:
-        CheckpointError: the file cannot be read.
+        CheckpointError: the file cannot be read, or its int8 tensors and their scales do not go together.
     """
     try:
         found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
@@ -57,7 +59,7 @@ def read_tensors(path: Path, engine: str) -> dict[str, Tensor]:
     for name, tensor in found.items():
         if not isinstance(tensor, Tensor):
             raise CheckpointError(engine, f"{path}: {name}: found {type(tensor).__name__}, expected a tensor")
-    return found
+    return unpacked(found, path, engine)
 
 
 def check_tensors(found: Mapping[str, Tensor], expected: Shapes, path: Path, engine: str) -> None:
@@ -109,7 +111,9 @@ class Weights:
     ) -> None:
         self._tensors, self._dtype, self._device, self._prefix = tensors, dtype, device, ""
         self._files = _mapped_files() if mapped else []
+        self._narrow = False
         self._meter = _Meter(sum(tensor.numel() for tensor in tensors.values()), progress)
+        self.let_go()  # opening a file reads the beginning of every tensor
 
     def scope(self, prefix: str) -> "Weights":
         """The tensors whose names begin with `prefix` and a dot."""
@@ -117,21 +121,39 @@ class Weights:
         inner._prefix = f"{self._prefix}{prefix}."
         return inner
 
+    def narrow(self) -> "Weights":
+        """These, but bfloat16 stays as it is: no copy is made, so `let_go` is for whoever asked."""
+        inner = copy.copy(self)
+        inner._narrow = True
+        return inner
+
+    @property
+    def prefix(self) -> str:
+        """What names begin with here: empty, or with a dot at its end."""
+        return self._prefix
+
     def __getitem__(self, name: str) -> Tensor:
         tensor = self._tensors[self._prefix + name]
         self._meter.add(tensor.numel())
-        given = tensor.to(device=self._device, dtype=self._dtype if tensor.is_floating_point() else tensor.dtype)
+        as_is = not tensor.is_floating_point() or (self._narrow and tensor.dtype == torch.bfloat16)
+        given = tensor.to(device=self._device, dtype=tensor.dtype if as_is else self._dtype)
         if self._files and given.data_ptr() != tensor.data_ptr():
             _let_go(tensor, self._files)
             if self._meter.passed(TRIM_ELEMENTS):
                 _trim()
         return given
 
+    def all(self) -> dict[str, Tensor]:
+        """Every tensor under the prefix, by the rest of its name, as `stored` gives it."""
+        names = [name for name in self._tensors if name.startswith(self._prefix)]
+        return {name.removeprefix(self._prefix): self.stored(name.removeprefix(self._prefix)) for name in names}
+
     def let_go(self) -> None:
-        """Every tensor has been copied or packed: give the memory of mapped files back."""
+        """Every tensor under the prefix has been copied or packed: give the memory of mapped files back."""
         if self._files:
-            for tensor in self._tensors.values():
-                _let_go(tensor, self._files)
+            for name, tensor in self._tensors.items():
+                if name.startswith(self._prefix):
+                    _let_go(tensor, self._files)
             _trim()
 
     def stored(self, name: str) -> Tensor:
@@ -178,13 +200,13 @@ def _mapped_files() -> list[tuple[int, int]]:
 
 
 def _let_go(tensor: Tensor, files: Sequence[tuple[int, int]]) -> None:
-    """Give back the pages of a mapped file that lie wholly in a tensor; on next use they are read from the file again.
+    """Give back the pages of a mapped file that a tensor lies in; on next use they are read from the file again.
 
     Without it a model counts twice while it is loaded: once as packed, once as the pages of its file. Memory that is no
     file's would become zeros by this.
     """
-    first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-    end = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    first = tensor.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
+    end = -(-(tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE) * mmap.PAGESIZE
     if end > first and any(start <= first and end <= stop for start, stop in files):
         libc = ctypes.CDLL(None)
         libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_DONTNEED)

@@ -128,11 +128,11 @@ class AudioVAE:
 
     def __init__(self, config: AudioVAEConfig, tensors: Mapping[str, Tensor]) -> None:
         """`tensors` as `tensor_shapes` describes them, on the device that shall compute."""
-        read = _Reader(config, tensors)
+        read = StageReader(config, tensors)
         self.config = config
         self.hop_in_samples = prod(config.encoder_rates)
         self.hop_out_samples = prod(config.decoder_rates)
-        self.receptive_frames = _receptive_frames(config)
+        self.receptive_frames = receptive_frames(config)
         self.encoder = read.encoder()
         self.decoder = read.decoder()
 
@@ -182,8 +182,11 @@ class AudioVAE:
         return tuple(s.conv.bias.new_zeros(batch, s.conv.tail_rows, s.conv.channels) for s in stages)
 
 
-def _receptive_frames(config: AudioVAEConfig) -> int:
-    """Counts backwards from a sample: rows of past at the output, then at each stage's input; then its own frame."""
+def receptive_frames(config: AudioVAEConfig) -> int:
+    """See `AudioVAE`.
+
+    Counts backwards from a sample: rows of past at the output, then at each stage's input; then its own frame.
+    """
     past = KERNEL - 1
     for rate in reversed(config.decoder_rates):
         past += (KERNEL - 1) * sum(DILATIONS)
@@ -191,7 +194,7 @@ def _receptive_frames(config: AudioVAEConfig) -> int:
     return past + KERNEL
 
 
-class _Reader:
+class StageReader:
     """Builds the stages from published tensors: folds weight norm, in float32."""
 
     def __init__(self, config: AudioVAEConfig, tensors: Mapping[str, Tensor]) -> None:

@@ -5,6 +5,7 @@ refused in words.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,17 @@ from intone.server.engines.voxcpm.audio_vae import AudioVAEConfig
 from intone.server.errors import CheckpointError
 
 ENGINE = "voxcpm"
+
+LANGUAGES = {
+    1: ("zh", "en"),
+    2: (
+        *("zh", "en", "ar", "my", "da", "nl", "fi", "fr", "de", "el", "he", "hi", "id", "it", "ja"),
+        *("km", "ko", "lo", "ms", "no", "pl", "pt", "ru", "es", "sw", "sv", "tl", "th", "tr", "vi"),
+    ),
+}
+"""By version of the architecture, as the published models state them; a checkpoint may name its own."""
+
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,7 @@ class VoxCPMConfig:
         latent_dim: numbers in a latent frame.
         max_length: positions that the language models may see, prompt included.
         mean_mode: whether the diffusion transformer is told the length of each step.
+        languages: BCP 47 codes of what it speaks.
         trained: False in the checkpoints that `sizes.py` writes.
     """
 
@@ -67,6 +80,7 @@ class VoxCPMConfig:
     max_length: int
     mean_mode: bool
     vae: AudioVAEConfig
+    languages: tuple[str, ...]
     trained: bool = True
 
     @classmethod
@@ -116,10 +130,24 @@ class VoxCPMConfig:
             # The key moved between the versions; a key of the other version is not read by the official package either.
             mean_mode=dit.flag("dit_mean_mode", False) if version == 2 else root.flag("dit_mean_mode", False),
             vae=AudioVAEConfig.from_json(architecture, document.get("audio_vae_config")),
+            languages=_languages(root, version),
             trained=root.flag("trained", True),
         )
         _check(config)
         return config
+
+
+def _languages(root: Section, version: int) -> tuple[str, ...]:
+    found = root.raw("languages")
+    if found is None:
+        return LANGUAGES[version]
+    if not isinstance(found, list) or not found or not all(map(_is_language, found)):
+        raise CheckpointError(ENGINE, f'languages: found {repr(found)[:60]}, expected codes such as ["en"]')
+    return tuple(found)
+
+
+def _is_language(code: object) -> bool:
+    return isinstance(code, str) and _LANGUAGE.fullmatch(code) is not None
 
 
 def _language_stack(lm: Section) -> StackConfig:

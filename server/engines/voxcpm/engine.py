@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,29 +11,23 @@ import torch
 from torch import Tensor
 
 from intone.server.domain import EngineInfo, Options, PreparedVoice, Recording, SpeakRequest, Step
+from intone.server.engines.precision import Precision
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
+from intone.server.engines.voxcpm.known_voices import KnownVoices
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
-from intone.server.engines.voxcpm.precision import Precision, precision
-from intone.server.engines.voxcpm.prompt import Prompt, build_prompt
+from intone.server.engines.voxcpm.packed_cache import PackedCache, through_cache
+from intone.server.engines.voxcpm.precision import precision
+from intone.server.engines.voxcpm.prompt import build_prompt
 from intone.server.engines.voxcpm.state import VoxCPMState
 from intone.server.engines.voxcpm.text import TextTokenizer
-from intone.server.engines.voxcpm.voice import clip_of, decoder_of, prepare_voice
+from intone.server.engines.voxcpm.voice import prepare_voice
 from intone.server.engines.voxcpm.weights import read_checkpoint
 from intone.server.engines.weights import Progress
 from intone.server.errors import CallerError, CheckpointError, Fault
 from intone.server.nn.stage_clock import StageClock
 from intone.server.nn.transfer import send
-
-LANGUAGES = {
-    1: ("zh", "en"),
-    2: (
-        *("zh", "en", "ar", "my", "da", "nl", "fi", "fr", "de", "el", "he", "hi", "id", "it", "ja"),
-        *("km", "ko", "lo", "ms", "no", "pl", "pt", "ru", "es", "sw", "sv", "tl", "th", "tr", "vi"),
-    ),
-}
-"""By version of the architecture, as the published models state them."""
 
 STEPS = 10
 GUIDANCE = 2.0
@@ -54,12 +49,13 @@ class VoxCPMEngine:
     def __init__(self, model: VoxCPM, tokenizer: TextTokenizer, name: str, fingerprint: str) -> None:
         config = model.config
         self._model, self._tokenizer, self._fingerprint = model, tokenizer, fingerprint
+        self._voices = KnownVoices(model, tokenizer)
         self._patch_ms = 1000 * config.patch_frames * model.vae.hop_out_samples / config.vae.out_sample_rate_hz
         self._info = EngineInfo(
             name=ENGINE,
             model=name,
             sample_rate_hz=config.vae.out_sample_rate_hz,
-            languages=LANGUAGES[config.version],
+            languages=config.languages,
             trained=config.trained,
             clones_voices=True,
             voices_emotion=False,
@@ -75,15 +71,17 @@ class VoxCPMEngine:
         device: str = "cpu",
         threads: int | None = None,
         lora: Path | None = None,
+        pack_cache: Path | None = None,
         progress: Progress | None = None,
     ) -> "VoxCPMEngine":
         """Load a folder in the published layout, on the thread that will use the engine.
 
         Args:
             folder: config.json, model.safetensors or pytorch_model.bin, audiovae.pth or .safetensors, tokenizer.json.
-            dtype: one of `precision.NAMES`, for all but the VAE.
+            dtype: one of `PRECISIONS`, for all but the VAE.
             threads: that torch may compute with; None leaves its own choice.
             lora: folder of a fine-tuning, merged into the weights.
+            pack_cache: folder that keeps packed weights for the next start; None packs them at each.
 
         Raises:
             CheckpointError: something in the folder, or in the LoRA folder, is not as it must be.
@@ -92,7 +90,12 @@ class VoxCPMEngine:
         checkpoint = read_checkpoint(folder, lora)
         tokenizer = TextTokenizer.load(folder, checkpoint.config.vocabulary)
         chosen = precision(dtype, checkpoint.config, torch.device(device))
-        model = VoxCPM(checkpoint, chosen.dtype, torch.device(device), progress, chosen.packed)
+        build = partial(VoxCPM, checkpoint, chosen.dtype, torch.device(device), packed=chosen.packed)
+        if chosen.packed is None:
+            model = build(progress=progress)
+        else:
+            cache = PackedCache.of(pack_cache, checkpoint, chosen.packed) if pack_cache else None
+            model = through_cache(build, cache, progress)
         name = _model_name(checkpoint.config, folder, lora)
         return cls(model, tokenizer, name, checkpoint.fingerprint)._warmed_up()
 
@@ -143,8 +146,11 @@ class VoxCPMEngine:
         return self._model
 
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
-        """See `voice.prepare_voice`."""
-        return prepare_voice(self._model, recording, self._fingerprint)
+        """See `voice.prepare_voice`. What prompts with the voice begin with has then been read."""
+        voice = prepare_voice(self._model, recording, self._fingerprint)
+        with torch.inference_mode():
+            self._model.begun(self._voices.know(voice).beginning)
+        return voice
 
     def start(self, request: SpeakRequest) -> VoxCPMState:
         """Begin a unit; no model work yet.
@@ -156,7 +162,10 @@ class VoxCPMEngine:
         target = self._tokenizer.ids(text) if text.strip() else []
         if not target:
             raise CallerError("text", "there is nothing in it to speak")
-        prompt = self._prompt(text, target, request.voice)
+        voice, silence = request.voice, self._model.silence
+        assert voice is None or voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
+        known = self._voices.know(voice) if voice else None
+        prompt, shared = known.prompt(text, target, self._tokenizer) if known else (build_prompt(target, silence), 0)
         room = self._model.config.max_length - len(prompt) + 1  # the last patch is made, not read
         if room < max(1, ROOM_PATCHES_PER_TOKEN * len(target)):
             raise CallerError(
@@ -174,7 +183,9 @@ class VoxCPMEngine:
             guidance=GUIDANCE if options.guidance is None else options.guidance,
             earliest_end=earliest_end,
             max_patches=min(max_patches, room),
-            decoder=decoder_of(request.voice, self._model),
+            decoder=known.decoder if known else self._model.vae.initial_state(),
+            beginning=known.beginning if known and shared else None,
+            shared=shared,
         )
 
     @torch.inference_mode()
@@ -208,17 +219,6 @@ class VoxCPMEngine:
             self.step([unit])
         return self
 
-    def _prompt(self, text: str, target: list[int], voice: PreparedVoice | None) -> Prompt:
-        silence = self._model.silence
-        if voice is None:
-            return build_prompt(target, silence)
-        assert voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
-        clip = clip_of(voice, self._model)
-        if not voice.text:
-            return build_prompt(target, silence, reference=clip)
-        # One text: the official loop joins them before it makes tokens, and so was the model trained.
-        return build_prompt(self._tokenizer.ids(voice.text + text), silence, continued=clip)
-
     def _limits(self, options: Options, tokens: int) -> tuple[int, int]:
         """First patch, from 0, that may be the last by the model's own wish; most patches."""
         if self._info.trained:
@@ -242,7 +242,7 @@ class VoxCPMEngine:
                 for state in fresh:
                     assert state.prompt is not None, "a unit has its prompt until it is read"
                     positions = len(state.prompt) + state.max_patches - 1
-                    state.progress = model.read(state.prompt, positions, state.steps)
+                    state.progress = model.read(state.prompt, positions, state.steps, state.beginning, state.shared)
                     state.prompt = None
         if going:
             with clock.stage("lm"):

@@ -13,13 +13,14 @@ from torch import Tensor
 from intone.server.engines.voxcpm.audio_vae import AudioVAE
 from intone.server.engines.voxcpm.flow import solve, time_table
 from intone.server.engines.voxcpm.kit import TORCH
-from intone.server.engines.voxcpm.lm import LanguageModels, Wish
+from intone.server.engines.voxcpm.lm import Caches, LanguageModels, Wish
 from intone.server.engines.voxcpm.local_dit import LocalDiT
 from intone.server.engines.voxcpm.local_encoder import LocalEncoder
 from intone.server.engines.voxcpm.native_stack import NativeFlow, native_kit
 from intone.server.engines.voxcpm.native_vae import NativeAudioVAE
+from intone.server.engines.voxcpm.packed_cache import PackedLayers
 from intone.server.engines.voxcpm.prompt import Clip, Prompt
-from intone.server.engines.voxcpm.state import Progress
+from intone.server.engines.voxcpm.state import Beginning, Progress
 from intone.server.engines.voxcpm.weights import Checkpoint
 from intone.server.engines.weights import Progress as LoadProgress
 from intone.server.engines.weights import Weights
@@ -33,6 +34,7 @@ class VoxCPM:
         dtype: of what torch computes.
         packed: weights of the native stacks, "int8", "bf16" or "fp32", which want the CPU and float32 for `dtype`; None
             leaves the stacks to torch.
+        layers: where what is packed comes from; None packs it.
     """
 
     def __init__(
@@ -42,18 +44,21 @@ class VoxCPM:
         device: torch.device,
         progress: LoadProgress | None = None,
         packed: str | None = None,
+        layers: PackedLayers | None = None,
     ) -> None:
         assert packed is None or (device.type == "cpu" and dtype == torch.float32), "see `packed`"
         self.config, self.device, self.dtype, self.packed = checkpoint.config, device, dtype, packed
         with torch.inference_mode():
             # First the VAE, which takes three times its size while it is packed: the peak of memory is lowest so.
             vae = Weights(checkpoint.vae, torch.float32, device, mapped=checkpoint.mapped)
-            kind = NativeAudioVAE if device.type == "cpu" else AudioVAE
-            self.vae = kind(self.config.vae, {name: vae[name] for name in checkpoint.vae})
-            if kind is NativeAudioVAE:
+            tensors = {name: vae[name] for name in checkpoint.vae}
+            if device.type == "cpu":
+                self.vae: AudioVAE | NativeAudioVAE = NativeAudioVAE(self.config.vae, tensors, layers=layers)
                 vae.let_go()
+            else:
+                self.vae = AudioVAE(self.config.vae, tensors)
             weights = Weights(checkpoint.model, dtype, device, progress, mapped=checkpoint.mapped)
-            kit = TORCH if packed is None else native_kit(packed)
+            kit = TORCH if packed is None else native_kit(packed, layers)
             self.lm = LanguageModels(self.config, weights, kit)
             self.encoder = LocalEncoder(self.config, weights, kit)
             self.dit = LocalDiT(self.config, weights, kit)
@@ -75,11 +80,22 @@ class VoxCPM:
         latents = frames.reshape(-1, self.config.patch_frames, self.config.latent_dim)
         return Clip(latents, self.encoder(latents))
 
-    def read(self, prompt: Prompt, positions: int, steps: int) -> Progress:
-        """Prefill. `positions` is the most that prompt and speech will need, `steps` those of the flow."""
-        caches = self.lm.new_caches(positions)
-        wish = self.lm.prefill(prompt.tokens, prompt.audio_at, prompt.audio, caches)
+    def read(
+        self, prompt: Prompt, positions: int, steps: int, beginning: Beginning | None = None, shared: int = 0
+    ) -> Progress:
+        """Prefill. `positions` is the most that prompt and speech will need, `steps` those of the flow.
+
+        The first `shared` positions of the prompt, fewer than all, are those of `beginning` and not computed again.
+        """
+        caches = self.begun(beginning).fork(shared, positions) if beginning else self.lm.new_caches(positions)
+        wish = self._prefill(prompt.after(shared), caches)
         return Progress(caches, wish, prompt.before, self._table(steps))
+
+    def begun(self, beginning: Beginning) -> Caches:
+        """The caches of a beginning, which is read if it has not been yet."""
+        if beginning.caches.length < len(beginning.prompt):
+            self._prefill(beginning.prompt, beginning.caches)
+        return beginning.caches
 
     def advance(self, units: Sequence[Progress]) -> None:
         """From the patch made last to the wish for the next one, for every unit."""
@@ -108,3 +124,7 @@ class VoxCPM:
             start = noise if len(rows) == len(units) else noise[rows]
             for unit, patch in zip(members, self.solve(start, condition, weights, members[0].times), strict=True):
                 unit.patch = patch
+
+    def _prefill(self, prompt: Prompt, caches: Caches) -> Wish:
+        tokens, audio_at = (send(part, self.device) for part in (prompt.tokens, prompt.audio_at))
+        return self.lm.prefill(tokens, audio_at, prompt.audio, caches)

@@ -14,6 +14,7 @@ from intone.server.engines.voxcpm.config import StackConfig
 from intone.server.engines.voxcpm.flow import TimeTable
 from intone.server.engines.voxcpm.kit import Kit
 from intone.server.engines.voxcpm.local_dit import Condition, LocalDiT
+from intone.server.engines.voxcpm.packed_cache import PackedLayers
 from intone.server.engines.voxcpm.transformer import layer_of, rope_of
 from intone.server.engines.weights import Weights
 from intone.server.ops import ensure_built
@@ -26,27 +27,39 @@ class NativeStack:
     """
 
     def __init__(
-        self, config: StackConfig, weights: Weights, positions: int, *, packed: str, isa: str = "best"
+        self,
+        config: StackConfig,
+        weights: Weights,
+        positions: int,
+        *,
+        packed: str,
+        isa: str = "best",
+        layers: PackedLayers | None = None,
     ) -> None:
         """As `transformer.Stack`; `weights` are float32.
 
         Args:
             packed: "int8", "bf16" or "fp32". For int8, inputs of the layers are rounded too, row by row.
             isa: names an instruction set, which only tests do.
+            layers: where the packed layers come from; None packs them.
 
         Raises:
             RuntimeError: this processor does not have it.
         """
         native = ensure_built()
+        layers = layers or PackedLayers()
         rope = rope_of(config, positions, torch.device("cpu"))
-        layers = [_packed(native, config, weights, index, packed, isa) for index in range(config.layers)]
+        taken = partial(native.TransformerLayer.of_packed, type=packed, isa=isa)
         self.config = config
         self.native = native.Transformer(
             heads=config.heads,
             kv_heads=config.kv_heads,
             head_dim=config.head_dim,
             norm_eps=config.norm_eps,
-            layers=layers,
+            layers=[
+                layers.part(f"{weights.prefix}layers.{i}", taken, partial(_packed, native, weights, i, packed, isa))
+                for i in range(config.layers)
+            ],
             norm=weights["norm.weight"],
             cos=rope.cos.squeeze(1) if rope else None,
             sin=rope.sin.squeeze(1) if rope else None,
@@ -81,9 +94,9 @@ class NativeLinear:
         return self._linear(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], self._out)  # type: ignore[no-any-return]
 
 
-def native_kit(packed: str) -> Kit:
-    """Native stacks with weights of this type. The few layers around them stay in float32."""
-    return Kit(partial(NativeStack, packed=packed), NativeLinear)
+def native_kit(packed: str, layers: PackedLayers | None = None) -> Kit:
+    """Native stacks with weights of this type, from `layers`. The few layers around them stay in float32."""
+    return Kit(partial(NativeStack, packed=packed, layers=layers), NativeLinear)
 
 
 class NativeFlow:
@@ -106,16 +119,19 @@ class NativeFlow:
         )
 
 
-def _packed(native: Any, config: StackConfig, weights: Weights, index: int, packed: str, isa: str) -> Any:
-    """One layer. What is unpacked is let go before the next one."""
-    layer = layer_of(weights.scope(f"layers.{index}"))
-    return native.TransformerLayer(
-        attention_norm=layer.attention_norm,
+def _packed(native: Any, weights: Weights, index: int, packed: str, isa: str) -> Any:
+    """One layer. What it was packed from is let go before the next one."""
+    stored = weights.scope(f"layers.{index}").narrow()
+    layer = layer_of(stored)
+    made = native.TransformerLayer(
+        attention_norm=layer.attention_norm.float(),
         qkv=layer.qkv,
         out=layer.out,
-        mlp_norm=layer.mlp_norm,
+        mlp_norm=layer.mlp_norm.float(),
         gate_up=layer.gate_up,
         down=layer.down,
         type=packed,
         isa=isa,
     )
+    stored.let_go()
+    return made

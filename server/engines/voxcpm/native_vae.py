@@ -1,12 +1,22 @@
 """The audio VAE of VoxCPM, native: the same numbers as `audio_vae.py`, on the CPU. Knows only tensors."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from intone.server.engines.voxcpm.audio_vae import AudioVAE, AudioVAEConfig, DecoderState, Layer, Stage
+from intone.server.engines.voxcpm.audio_vae import (
+    AudioVAEConfig,
+    DecoderState,
+    Layer,
+    Stage,
+    StageReader,
+    receptive_frames,
+)
+from intone.server.engines.voxcpm.packed_cache import PackedLayers
 from intone.server.nn.causal_conv import CausalConv, CausalConvToOne, CausalConvTranspose, CausalDepthwiseConv
 from intone.server.ops import ensure_built
 
@@ -18,18 +28,30 @@ class NativeAudioVAE:
     threads as torch is set to, without the interpreter's lock.
     """
 
-    def __init__(self, config: AudioVAEConfig, tensors: Mapping[str, Tensor], isa: str = "best") -> None:
+    def __init__(
+        self,
+        config: AudioVAEConfig,
+        tensors: Mapping[str, Tensor],
+        isa: str = "best",
+        layers: PackedLayers | None = None,
+    ) -> None:
         """`tensors` as `tensor_shapes` describes them; `isa` names an instruction set, which only tests do.
+
+        Packed layers come from `layers`, which then are all that is looked at; None packs them.
 
         Raises:
             RuntimeError: this processor does not have it.
         """
-        reference = AudioVAE(config, tensors)
+        layers = layers or PackedLayers()
+        read = StageReader(config, tensors)
+        taken = partial(ensure_built().ConvChain.of_packed, isa=isa)
         self.config = config
-        self.hop_in_samples = reference.hop_in_samples
-        self.hop_out_samples = reference.hop_out_samples
-        self.receptive_frames = reference.receptive_frames
-        self.encoder, self.decoder = _chain(reference.encoder, isa), _chain(reference.decoder, isa)
+        self.hop_in_samples = prod(config.encoder_rates)
+        self.hop_out_samples = prod(config.decoder_rates)
+        self.receptive_frames = receptive_frames(config)
+        # One after the other: what is folded takes as much memory again until it is packed.
+        self.encoder = layers.part("vae.encoder", taken, lambda: _chain(read.encoder(), isa))
+        self.decoder = layers.part("vae.decoder", taken, lambda: _chain(read.decoder(), isa))
 
     def encode(self, audio: Tensor) -> Tensor:
         """As `AudioVAE.encode`."""

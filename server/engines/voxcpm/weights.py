@@ -27,6 +27,7 @@ class Checkpoint:
         vae: the audio VAE's, by published name.
         fingerprint: of the weights.
         mapped: the tensors are views of the files.
+        files: that it was read from; none for one that was made in memory.
     """
 
     config: VoxCPMConfig
@@ -34,6 +35,7 @@ class Checkpoint:
     vae: dict[str, Tensor]
     fingerprint: str
     mapped: bool = False
+    files: tuple[Path, ...] = ()
 
 
 def tensor_shapes(config: VoxCPMConfig) -> Shapes:
@@ -53,8 +55,8 @@ def read_checkpoint(folder: Path, lora: Path | None = None) -> Checkpoint:
     model, vae = read_tensors(model_path, ENGINE), read_tensors(vae_path, ENGINE)
     check_tensors(model, tensor_shapes(config), model_path, ENGINE)
     check_tensors(vae, audio_vae.tensor_shapes(config.vae), vae_path, ENGINE)
-    identity: list[Path | bytes] = [config_path, model_path, vae_path]
+    files = [config_path, model_path, vae_path]
     if lora is not None:
         model = merge_lora(model, lora)
-        identity += sorted(path for path in lora.iterdir() if path.is_file())
-    return Checkpoint(config, model, vae, fingerprint(identity), mapped=lora is None)
+        files += sorted(path for path in lora.iterdir() if path.is_file())
+    return Checkpoint(config, model, vae, fingerprint(files), mapped=lora is None, files=tuple(files))

@@ -1,0 +1,53 @@
+"""The voice that comes with the package, where one does: its folder, and whether it is good enough to speak unasked.
+
+Knows nothing of tensors, and needs no torch: a server that does without this voice does without both.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from intone.server.errors import CheckpointError
+
+FOLDER = Path(__file__).parent / "nano"
+"""A checkpoint in the published layout, with its card."""
+
+CARD_FILE = "card.json"
+"""What was measured of the checkpoint beside it: `wer` as a part of 1, `mos` from 1 to 5, and more for people."""
+
+WER_LIMIT, LEAST_MOS = 0.10, 3.5
+
+
+def folder(name: str = "") -> Path | None:
+    """Where the voice of this name is, or the only one there is; None where the package has none."""
+    return FOLDER if name in ("", FOLDER.name) and FOLDER.is_dir() else None
+
+
+def good_enough(checkpoint: Path) -> bool:
+    """Whether its card says that it can be understood and listened to.
+
+    Raises:
+        CheckpointError: the card cannot be read, or lacks a figure.
+    """
+    card = read_card(checkpoint)
+    return bool(card["wer"] < WER_LIMIT and card["mos"] > LEAST_MOS)
+
+
+def read_card(checkpoint: Path) -> dict[str, Any]:
+    """All that the card says; `wer` and `mos` are numbers.
+
+    Raises:
+        CheckpointError: the card cannot be read, or lacks a figure.
+    """
+    path = checkpoint / CARD_FILE
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError("voxcpm", f"cannot read {path}: {error}") from error
+    if not isinstance(card, dict):
+        raise CheckpointError("voxcpm", f"{path}: found {type(card).__name__}, expected an object")
+    for name in ("wer", "mos"):
+        value = card.get(name)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
+            raise CheckpointError("voxcpm", f"{path}: {name}: found {value!r}, expected a number of at least 0")
+    return card
