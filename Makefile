@@ -76,8 +76,8 @@ $(TRAIN_STAGES:%=train-%): train-%: $(VENV)/.installed-for-training
 train-judges: ## Install the judges of speech for `train-measure` in build/judges (2 GB)
 	@$(PYTHON) -m venv build/judges
 	@build/judges/bin/python -m pip install -qq '$(TORCH)' $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	@build/judges/bin/python -m pip install -qq hama==1.7.0 jiwer==4.0.0 ctranslate2==4.8.5 faster-whisper==1.2.1 \
-	  soundfile soxr librosa webrtcvad-wheels
+	@build/judges/bin/python -m pip install -qq hama==1.7.0 ctranslate2==4.8.5 faster-whisper==1.2.1 \
+	  onnxruntime requests soundfile soxr librosa webrtcvad-wheels
 	@build/judges/bin/python -m pip install -qq --no-deps -r training/judges.txt
 
 clean: ## Remove what was built; .venv stays

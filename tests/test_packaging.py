@@ -21,6 +21,8 @@ FOLDERS = {
     "proto": "intone/proto",
 }
 
+VOICE = "server/engines/voxcpm/nano"
+
 # Everything but the compiler is real. The extension was compiled when this environment was made; it is copied here.
 BUILD = """
 import shutil, sys
@@ -76,6 +78,8 @@ def sdist(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / name, tree / name, ignore=skip)
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "README.md"):
         shutil.copy(ROOT / name, tree / name)
+    (tree / VOICE).mkdir(exist_ok=True)
+    (tree / VOICE / "anything").touch()  # as if a voice were trained, or another file of it
     archive = build("build_sdist", tree, folder / "out")
     with tarfile.open(archive) as packed:
         packed.extractall(folder / "unpacked", filter="data")
@@ -123,7 +127,9 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     typed = {"intone/v1/py.typed", "intone/client/py.typed", "intone/server/py.typed"}
     (native,) = (name for name in found if re.fullmatch(r"intone/server/ops/_C\.[\w.-]+\.so", name))
     (about,) = {name.partition("/")[0] for name in found if ".dist-info/" in name}
-    package = set(modules().values()) | schema | stubs | typed | {native}
+    voice = {"anything", *(below(ROOT / VOICE) if (ROOT / VOICE).is_dir() else ())}
+    voice = {f"intone/{VOICE}/{name}" for name in voice}
+    package = set(modules().values()) | schema | stubs | typed | voice | {native}
     assert package - found == set()
     assert {name for name in found - package if not name.startswith(about + "/")} == set()
     assert f"{about}/licenses/LICENSE" in found

@@ -6,20 +6,17 @@ import signal
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
 from intone.server.domain import Options, SpeakRequest
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
-from intone.server.errors import CheckpointError
-from training import export, model_sizes
+from training import model_sizes
 from training.__main__ import main
 from training.latents import VAE_FILE, Latents, encode_all, read_latents
 from training.loop import Budget, draw_log, load_state, read_log, train
 from training.objective import Objective
 from training.shards import LABEL_SAMPLES, Spoken, read_speech, write_shard
-from training.storage import KINDS
 from training.train_lm import LmRecipe, LmTrainee, model_tensors
 from training.train_vae import VaeRecipe, VaeTrainee, start_of_refinement
 
@@ -89,7 +86,7 @@ def test_a_run_that_was_stopped_is_the_run_that_was_not(out, tmp_path, kind):
 
 
 def test_the_vae_learns(out, tmp_path):
-    trainee = vae_trainee(out, rate=5e-3, adversary_from=1000, steps=40)
+    trainee = vae_trainee(out, early_rate=5e-3, adversary_from=1000, steps=40)
     before = trainee.examine(0)["held_out_spectra"]
     train(trainee, tmp_path / "run", Budget(40, log_steps=5, examine_steps=40), "vae")
     lines = read_log(tmp_path / "run")
@@ -184,12 +181,12 @@ def test_refinement_leaves_the_latents_alone(trained):
     assert moved and all(name.startswith("decoder.") for name in moved)
 
 
-@pytest.mark.parametrize("storage", ["float32", "float16"])
-def test_the_server_speaks_with_what_was_trained(trained, storage):
+@pytest.mark.parametrize(("storage", "error"), [("float32", 0), ("float16", 2e-3), ("int8", 2e-2)])
+def test_the_server_speaks_with_what_was_trained(trained, storage, error):
     folder = trained / storage
     assert main(["export", "--out", str(trained), "--size", "tiny", "--storage", storage, "--folder", str(folder)]) == 0
     engine = VoxCPMEngine.load(folder, threads=1)
-    assert engine.info.trained and engine.info.sample_rate_hz == 16_000
+    assert engine.info.trained and engine.info.sample_rate_hz == 16_000 and engine.info.languages == ("en",)
     unit = engine.start(SpeakRequest(text="He came.", seed=1, options=Options(steps=2, max_audio_ms=640)))
     pcm = []
     while not unit.done:
@@ -198,30 +195,7 @@ def test_the_server_speaks_with_what_was_trained(trained, storage):
     assert len(audio) == 640 * 16 and np.isfinite(audio).all() and np.abs(audio).max() > 0
     averaged = model_tensors(load_state(trained / "lm")["trainee"])
     worst = max(float((engine.model.lm.embedding - averaged["base_lm.embed_tokens.weight"]).abs().max()), 0)
-    assert worst <= (0 if storage == "float32" else 2e-3)
-
-
-def test_measuring_names_the_judges_that_are_missing(trained):
-    folder, report = trained / "measured", trained / "report"
-    assert main(["export", "--out", str(trained), "--size", "tiny", "--folder", str(folder)]) == 0
-    arguments = ["--folder", str(folder), "--report", str(report), "--sentences", "1", "--steps", "2", "3"]
-    assert main(["measure", "--out", str(trained), *arguments, "--random", "1"]) == 0
-    results = json.loads((report / "report.json").read_text())["results"]
-    assert [result["name"] for result in results] == ["2-steps-guidance-2-auto", "3-steps-guidance-2-auto"]
-    for result in results:
-        audio, rate_hz = soundfile.read(report / result["name"] / "00000.wav")
-        assert rate_hz == 16_000 and abs(len(audio) / rate_hz - result["seconds"]) < 1e-6
-        assert abs(result["length_ratio_most"] - result["seconds"] / 0.9) < 0.05
-        assert result["random_at_cap"] in (0, 1) and result["rtf"] > 0 and result["rms_db"] < 0
-        figures = {"whisper": "wer", "hama": "per", "distillmos": "mos", "resemblyzer": "likeness"}
-        assert {name for name, figure in figures.items() if figure not in result} == set(result["missing"])
-
-
-def test_int8_is_a_quarter_and_refused_until_a_loader_knows_it(trained):
-    sizes = {kind: export.run(trained, "tiny", kind, trained / kind) for kind in KINDS}
-    assert sizes["float16"] < 0.6 * sizes["float32"] and sizes["int8"] < sizes["float16"]
-    with pytest.raises(CheckpointError, match="_scale"):
-        VoxCPMEngine.load(trained / "int8", threads=1)
+    assert worst <= error
 
 
 def test_a_slim_checkpoint_goes_on(trained, tmp_path):

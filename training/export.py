@@ -1,25 +1,29 @@
-"""Sixth stage: the checkpoint, in the published layout, as `VoxCPMEngine.load` reads it. Knows no training."""
+"""The checkpoint, in the published layout, as `VoxCPMEngine.load` reads it. Knows no training."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from intone.server.engines.voxcpm.weights import CONFIG_FILE, MODEL_FILES, VAE_FILES
-from training import model_sizes, tokens
+from training import card, model_sizes, tokens
 from training.latents import VAE_FILE
 from training.loop import CHECKPOINT, load_state
 from training.storage import packed
 from training.train_lm import model_tensors
 
 
-def run(out: Path, size: str, storage: str, folder: Path) -> int:
-    """Write `folder` from the newest checkpoints under `out`; returns its bytes.
+def run(out: Path, size: str, storage: str, folder: Path, report: Path | None = None) -> int:
+    """Write `folder` from the newest checkpoints under `out`, with a card where a report is given; returns its bytes.
 
     The VAE is that of the stage `refine` if it has run, else the one that the latents were made with.
 
     Raises:
         FileNotFoundError: a stage before this one has not run.
+        ValueError: the report is one of another checkpoint, or lacks what a card must say.
     """
     model = model_tensors(load_state(out / "lm")["trainee"])
     refined = out / "refined" / CHECKPOINT
@@ -27,9 +31,18 @@ def run(out: Path, size: str, storage: str, folder: Path) -> int:
     if not vae_path.exists():
         raise FileNotFoundError(f"{vae_path}: run the stage `latents` first")
     vae = load_state(refined.parent)["trainee"]["average"] if refined.exists() else load_file(vae_path)
+    write_checkpoint(folder, model_sizes.document(size), model, vae, storage)
+    if report is not None:
+        card.write(folder, report)
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def write_checkpoint(
+    folder: Path, document: Mapping[str, Any], model: Mapping[str, Tensor], vae: Mapping[str, Tensor], storage: str
+) -> None:
+    """All files of a model: its `config.json`, its tensors kept as `storage` says, its tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG_FILE).write_text(json.dumps(model_sizes.document(size), indent=1), encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
     save_file(packed(model, storage), folder / MODEL_FILES[0])
     save_file(packed(vae, storage), folder / VAE_FILES[0])
     tokens.save(folder)
-    return sum(path.stat().st_size for path in folder.iterdir())

@@ -4,8 +4,8 @@
 
 FOLDER holds WAVs and `texts.tsv`; the figures go to `judged.json` there. So that any environment can run it, this file
 imports nothing of ours, and what a judge needs only where the judge is called: a judge that is not installed is named.
-Whisper base counts word and letter errors, hama phoneme errors, distillmos predicts the opinion score, Resemblyzer
-compares with REFERENCE's voice (0.76 divides voices).
+Whisper base counts word and letter errors, hama phoneme errors, distillmos predicts the opinion score, DNSMOS how clean
+it sounds, Resemblyzer compares with REFERENCE's voice (0.76 divides voices).
 """
 
 import json
@@ -38,6 +38,7 @@ def main() -> int:
         ("whisper", lambda: words(clips, rows)),
         ("hama", lambda: phonemes(clips, rows)),
         ("distillmos", lambda: opinion(clips, rows)),
+        ("speechmos", lambda: cleanness(clips, rows)),
         ("resemblyzer", lambda: likeness(clips, others, rows)),
     ]
     for name, judge in judges:
@@ -46,7 +47,7 @@ def main() -> int:
         except ImportError as error:
             sys.stderr.write(f"judge {name} is missing: {error}\n")
             totals["missing"].append(name)
-    for key in ("f0_median_hz", "f0_range_semitones", "rms_db", "characters_per_s"):
+    for key in ("f0_median_hz", "f0_range_semitones", "rms_db", "level_range_db", "characters_per_s"):
         found = [row[key] for row in rows if row[key] is not None]
         totals[key] = float(np.mean(found)) if found else None
     (folder / RESULT).write_text(json.dumps({"totals": totals, "rows": rows}, indent=1), encoding="utf-8")
@@ -55,8 +56,6 @@ def main() -> int:
 
 def words(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]:
     """Word and letter error rates of what Whisper base hears."""
-    from jiwer import cer, wer
-
     model = _whisper()
     said, heard = [], []
     for (_, text, audio), row in zip(clips, rows, strict=True):
@@ -65,21 +64,21 @@ def words(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]
         row["heard"] = " ".join(segment.text.strip() for segment in segments)
         said.append(bare(text))
         heard.append(bare(row["heard"]))
-        row["wer"] = wer(said[-1], heard[-1])
-    return {"wer": wer(said, heard), "cer": cer(said, heard)}
+        row["wer"] = error_rate([said[-1].split()], [heard[-1].split()])
+    words_said, words_heard = ([text.split() for text in texts] for texts in (said, heard))
+    return {"wer": error_rate(words_said, words_heard), "cer": error_rate(said, heard)}
 
 
 def phonemes(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]:
     """Phoneme error rate of what hama hears, against its own reading of the text."""
     from hama import ASRModel, G2PModel
-    from jiwer import cer
 
     ears, eyes = ASRModel(), G2PModel()
     said = [_joined(eyes.predict(bare(text)).ipa) for _, text, _ in clips]
     heard = [_joined(ears.transcribe_waveform(audio, sample_rate=RATE_HZ).phoneme_text) for _, _, audio in clips]
     for row, one, other in zip(rows, said, heard, strict=True):
-        row["per"] = cer(one, other)
-    return {"per": cer(said, heard)}
+        row["per"] = error_rate([one], [other])
+    return {"per": error_rate(said, heard)}
 
 
 def opinion(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -103,6 +102,15 @@ def opinion(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, floa
     return {"mos": float(np.mean([row["mos"] for row in rows]))}
 
 
+def cleanness(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]:
+    """What DNSMOS P.835 predicts overall, 1 to 5."""
+    from speechmos import dnsmos
+
+    for (_, _, audio), row in zip(clips, rows, strict=True):
+        row["dnsmos"] = float(dnsmos.run(np.clip(audio, -1, 1), sr=RATE_HZ)["ovrl_mos"])
+    return {"dnsmos": float(np.mean([row["dnsmos"] for row in rows]))}
+
+
 def likeness(clips: Sequence[Clip], others: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]:
     """Cosine between each clip's voice and the mean voice of the others."""
     from resemblyzer import VoiceEncoder, preprocess_wav
@@ -113,6 +121,12 @@ def likeness(clips: Sequence[Clip], others: Sequence[Clip], rows: list[dict[str,
     for (_, _, audio), row in zip(clips, rows, strict=True):
         row["likeness"] = float(encoder.embed_utterance(preprocess_wav(audio, RATE_HZ)) @ anchor)
     return {"likeness": float(np.mean([row["likeness"] for row in rows]))}
+
+
+def error_rate(said: Sequence[Sequence[str]], heard: Sequence[Sequence[str]]) -> float:
+    """Edits that turn what was heard into what was said (Levenshtein), in parts of what was said; of all pairs."""
+    edits = sum(_edits(one, other) for one, other in zip(said, heard, strict=True))
+    return edits / sum(map(len, said))
 
 
 def bare(text: str) -> str:
@@ -132,6 +146,23 @@ def pitch(audio: Any) -> Any:
     return RATE_HZ / lags[strong]
 
 
+def level_range_db(audio: Any) -> float:
+    """Between the 10th and 90th percentile of 20 ms levels; those 40 dB below the loudest are no speech."""
+    frames = audio[: len(audio) // 320 * 320].reshape(-1, 320)
+    levels = 20 * np.log10(frames.std(1) + 1e-9)
+    low, high = np.percentile(levels[levels > levels.max() - 40], (10, 90))
+    return float(high - low)
+
+
+def _edits(said: Sequence[str], heard: Sequence[str]) -> int:
+    row = list(range(len(heard) + 1))
+    for i, one in enumerate(said, 1):
+        before, row = row, [i]
+        for j, other in enumerate(heard, 1):
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (one != other)))
+    return row[-1]
+
+
 def _plain(text: str, audio: Any) -> dict[str, float | None]:
     """What needs no judge."""
     found = pitch(audio)
@@ -142,6 +173,7 @@ def _plain(text: str, audio: Any) -> dict[str, float | None]:
         "f0_median_hz": float(np.median(found)) if len(found) else None,
         "f0_range_semitones": float(12 * np.log2(high / low)) if len(found) else None,
         "rms_db": float(20 * np.log10(audio.std() + 1e-9)),
+        "level_range_db": level_range_db(audio),
         "characters_per_s": len(text) / seconds,
     }
 

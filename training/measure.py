@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from intone.server.domain import Options, Samples, SpeakRequest
@@ -24,9 +26,13 @@ from training import judges as judges_file
 from training.corpus import MOST_WORDS, Corpus
 from training.report import Rendered, write_report
 from training.shards import RATE_HZ, read_speech
+from training.teacher import Hibari
 
 LENGTHS = (0.6, 1.6)
 """Of a sentence's length by the teacher, what is neither an early stop nor a runaway."""
+
+DECODED_WHOLE = 20
+"""Sentences whose chunks are compared with one decode of the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,8 @@ class Wanted:
 
     Attributes:
         sentences: of the held-out list, at most.
-        random_sentences: random strings of its words, 1 to 40 of them, of which only the length is judged.
+        random_sentences: random strings of its words, 1 to 40 of them, of which only the length is judged: beside the
+            teacher's, who reads them too.
         teacher: whether the teacher's own speech is judged as well.
         judges: Python of an environment that has the judges; this one if None.
     """
@@ -77,47 +84,63 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
     results: list[dict[str, Any]] = []
     if wanted.teacher:
         results.append({"name": "teacher", **_judged(reference, reference, wanted.judges)})
+    stress = _random_texts(corpus.held_out, wanted.random_sentences)
     for setting in wanted.settings:
         engine = VoxCPMEngine.load(checkpoint, dtype=setting.dtype, threads=1)
         rendered = render(engine, texts, setting)
         folder = _save(report / setting.name, texts, rendered.audio, engine.info.sample_rate_hz)
-        facts = {"name": setting.name, **asdict(setting), **rendered.figures()}
-        facts |= _lengths([len(own) / engine.info.sample_rate_hz for own in rendered.audio], spoken)
-        if wanted.random_sentences:
-            facts |= _stress(engine, setting, corpus.held_out, wanted.random_sentences)
+        facts = {"name": setting.name, **asdict(setting), "engine": engine.info.device, "sentences": len(texts)}
+        facts |= rendered.figures()
+        facts |= _lengths(rendered.lengths_s, [len(other) / RATE_HZ for other in spoken])
+        if stress:
+            random_ones = render(engine, list(stress), setting)
+            lengths = _lengths(random_ones.lengths_s, list(stress.values()))
+            facts |= {f"random_{name}": value for name, value in {**lengths, "cut": sum(random_ones.cut)}.items()}
         results.append({**facts, **_judged(folder, reference, wanted.judges)})
-    return write_report(report, results, {"checkpoint": str(checkpoint), "engine": engine.info.device})
+    about = {"checkpoint": str(checkpoint), "fingerprint": engine.fingerprint}
+    return write_report(report, results, about)
 
 
 def render(engine: VoxCPMEngine, texts: Sequence[str], setting: Setting) -> Rendered:
     """Speak every text, in streamed steps, one unit at a time; seeds are their numbers."""
     normalize = Normalizer()
-    audio: list[Samples] = []
-    cut: list[bool] = []
-    first_ms: list[float] = []
-    elapsed_s = 0.0
+    normalize.load()  # as a server does before it serves
+    rendered = Rendered(engine.info.sample_rate_hz)
     for seed, text in enumerate(tqdm(texts, desc=setting.name, unit="sentence")):
         options = Options(steps=setting.steps, guidance=setting.guidance)
         began_s = time.perf_counter()
         unit = engine.start(SpeakRequest(text=normalize(text), seed=seed, options=options))
         parts: list[Samples] = []
-        done = was_cut = False
-        while not done:
+        latents: list[Tensor] = []
+        was_cut = False
+        while not unit.done:
             (step,) = engine.step([unit])
             if step.pcm is not None:
                 parts.append(step.pcm)
-            if len(parts) == 1 and len(first_ms) == len(audio):
-                first_ms.append(1000 * (time.perf_counter() - began_s))
-            done, was_cut = step.done, was_cut or step.cut
-        elapsed_s += time.perf_counter() - began_s
-        audio.append(np.concatenate(parts))
-        cut.append(was_cut)
-    return Rendered(audio, cut, first_ms, elapsed_s, engine.info.sample_rate_hz)
+            if len(parts) == 1 and len(rendered.first_ms) == len(rendered.audio):
+                rendered.first_ms.append(1000 * (time.perf_counter() - began_s))
+            if unit.progress is not None and len(latents) < unit.made:
+                latents.append(unit.progress.patch)
+            was_cut = was_cut or step.cut
+        rendered.elapsed_s.append(time.perf_counter() - began_s)
+        rendered.audio.append(np.concatenate(parts))
+        rendered.cut.append(was_cut)
+        if seed < DECODED_WHOLE:
+            rendered.off_whole.append(_off_whole(engine, rendered.audio[-1], latents))
+    return rendered
 
 
-def _lengths(ours_s: Sequence[float], teachers: Sequence[Samples]) -> dict[str, Any]:
+@torch.inference_mode()
+def _off_whole(engine: VoxCPMEngine, streamed: Samples, latents: Sequence[Tensor]) -> float:
+    """How far chunks are, at most, from the sound of all their patches (`[P, D]` each) decoded at once."""
+    vae = engine.model.vae
+    whole, _ = vae.decode(torch.cat(list(latents)).T.unsqueeze(0), vae.initial_state())
+    return float(np.abs(streamed - whole[0].float().cpu().numpy()).max())
+
+
+def _lengths(ours_s: Sequence[float], teachers_s: Sequence[float]) -> dict[str, Any]:
     """How long we speak in parts of how long the teacher does."""
-    ratios = [own / (len(other) / RATE_HZ) for own, other in zip(ours_s, teachers, strict=True)]
+    ratios = [own / other for own, other in zip(ours_s, teachers_s, strict=True)]
     return {
         "length_ratio_least": min(ratios),
         "length_ratio_most": max(ratios),
@@ -126,12 +149,18 @@ def _lengths(ours_s: Sequence[float], teachers: Sequence[Samples]) -> dict[str, 
     }
 
 
-def _stress(engine: VoxCPMEngine, setting: Setting, sentences: Sequence[str], count: int) -> dict[str, Any]:
-    """Random words in random numbers: does it always come to an end?"""
+def _random_texts(sentences: Sequence[str], count: int) -> dict[str, float]:
+    """Random words in random numbers, and for how many seconds the teacher speaks them."""
     rng = random.Random(0)
     words = [word.strip(".,;:!?\"'") for sentence in sentences for word in sentence.split()]
-    texts = [" ".join(rng.choices(words, k=rng.randint(1, MOST_WORDS))) + "." for _ in range(count)]
-    return {"random_sentences": count, "random_at_cap": sum(render(engine, texts, setting).cut)}
+    teacher = Hibari() if count else None
+    found: dict[str, float] = {}
+    while teacher is not None and len(found) < count:
+        text = " ".join(rng.choices(words, k=rng.randint(1, MOST_WORDS))) + "."
+        spoken = teacher(text, len(found))  # None of what it would read in two
+        if spoken is not None:
+            found[text] = len(spoken.audio) / RATE_HZ
+    return found
 
 
 def _save(folder: Path, texts: Sequence[str], audio: Sequence[Samples], rate_hz: int) -> Path:

@@ -31,12 +31,14 @@ def patch_samples(config: VoxCPMConfig) -> int:
 
 
 def _nano() -> dict[str, Any]:
-    """The served size with a wider decoder; its vocabulary is letters."""
+    """The served size with a wider decoder, half the latent numbers (one voice), and letters for a vocabulary."""
     nano = sizes.document("nano")
     return {
         **nano,
         "lm_config": {**nano["lm_config"], "vocab_size": 256},
-        "audio_vae_config": {**nano["audio_vae_config"], "decoder_dim": 384},
+        "feat_dim": 32,
+        "audio_vae_config": {**nano["audio_vae_config"], "latent_dim": 32, "decoder_dim": 384},
+        "languages": ["en"],
         "trained": True,
     }
 

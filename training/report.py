@@ -3,56 +3,73 @@
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from intone.server.domain import Samples
+
+REPORT_FILE = "report.json"
 
 SHOWN = {
     "wer": "WER %",
     "cer": "CER %",
     "per": "PER %",
     "mos": "MOS",
+    "dnsmos": "DNSMOS",
     "likeness": "likeness",
     "f0_median_hz": "F0 Hz",
+    "f0_range_semitones": "F0 range st",
     "rms_db": "level dB",
+    "level_range_db": "level range dB",
     "characters_per_s": "letters/s",
     "length_ratio_least": "shortest",
     "length_ratio_most": "longest",
     "cut": "at cap",
+    "random_early_stops": "random: early stops",
+    "random_runaways": "runaways",
     "rtf": "RTF",
     "first_ms": "TTFA ms",
+    "off_whole": "streamed - whole",
 }
 PERCENT = ("wer", "cer", "per")
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What an engine made of some texts.
+    """What an engine made of some texts, each with an entry in every list.
 
     Attributes:
-        audio: of each text.
+        audio: all of it.
         cut: whether the length guard ended it.
         first_ms: from its start to its first audio.
-        elapsed_s: for all of them.
+        elapsed_s: from its start to its end.
+        off_whole: how far the streamed sound is, at most, from one decode of the whole; of the first texts only.
     """
 
-    audio: list[Samples]
-    cut: list[bool]
-    first_ms: list[float]
-    elapsed_s: float
     rate_hz: int
+    audio: list[Samples] = field(default_factory=list)
+    cut: list[bool] = field(default_factory=list)
+    first_ms: list[float] = field(default_factory=list)
+    elapsed_s: list[float] = field(default_factory=list)
+    off_whole: list[float] = field(default_factory=list)
+
+    @property
+    def lengths_s(self) -> list[float]:
+        """Of the audio of each."""
+        return [len(samples) / self.rate_hz for samples in self.audio]
 
     def figures(self) -> dict[str, float]:
-        """Of speed and length."""
-        seconds = sum(len(samples) for samples in self.audio) / self.rate_hz
+        """Of speed and length; TTFA is the median."""
+        seconds = sum(self.lengths_s)
         first_ms = sorted(self.first_ms)
         return {
             "seconds": seconds,
-            "rtf": self.elapsed_s / seconds,
+            "rtf": sum(self.elapsed_s) / seconds,
             "first_ms": first_ms[len(first_ms) // 2],
+            "first_ms_most": first_ms[-1],
             "cut": sum(self.cut),
+            "off_whole": max(self.off_whole),
         }
 
 
@@ -60,7 +77,7 @@ def write_report(folder: Path, results: Sequence[Mapping[str, Any]], facts: Mapp
     """`report.json`, `report.md` and, where there is matplotlib and something to compare, `report.png`."""
     folder.mkdir(parents=True, exist_ok=True)
     about = {**facts, "commit": _commit()}
-    (folder / "report.json").write_text(json.dumps({**about, "results": list(results)}, indent=1), encoding="utf-8")
+    (folder / REPORT_FILE).write_text(json.dumps({**about, "results": list(results)}, indent=1), encoding="utf-8")
     text = table(results)
     missing = sorted({name for result in results for name in result.get("missing", ())})
     if missing:
@@ -100,7 +117,8 @@ def _draw(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
         from matplotlib.figure import Figure  # optional
     except ImportError:
         return
-    names = [name for name in ("wer", "per", "mos", "rtf") if any(result.get(name) is not None for result in results)]
+    drawn = ("wer", "per", "mos", "rtf", "first_ms")
+    names = [name for name in drawn if any(result.get(name) is not None for result in results)]
     if len(results) < 2:
         return
     figure = Figure(figsize=(4 * len(names), 3.4), layout="constrained")

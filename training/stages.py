@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from training import corpus as corpus_stage
 from training import export as export_stage
 from training import latents as latents_stage
-from training import model_sizes, tokens, train_lm, train_vae
+from training import model_sizes, native, tokens, train_lm, train_vae
 from training import slim as slim_stage
 from training import teacher as teacher_stage
 from training.corpus import Corpus
@@ -49,6 +49,7 @@ def refine(options: argparse.Namespace) -> str:
 
 def latents(options: argparse.Namespace) -> str:
     """See `latents.encode_all`."""
+    _compile(options)
     latents_stage.encode_all(options.out, model_sizes.config_of(options.size), torch.device(options.device))
     made = read_latents(options.out / "latents" / "train")
     return f"{len(made)} sentences, {len(made.patches)} patches: {options.out / 'latents'}"
@@ -79,7 +80,7 @@ def lm(options: argparse.Namespace) -> str:
 def export(options: argparse.Namespace) -> str:
     """See `export.run`."""
     folder = options.folder or options.out / "checkpoint"
-    size_bytes = export_stage.run(options.out, options.size, options.storage, folder)
+    size_bytes = export_stage.run(options.out, options.size, options.storage, folder, options.report)
     return f"{size_bytes / 1e6:.1f} MB: {folder}"
 
 
@@ -113,6 +114,7 @@ def measure(options: argparse.Namespace) -> str:
 
 def _train_vae(options: argparse.Namespace, name: str, start: dict[str, Any] | None) -> str:
     device = torch.device(options.device)
+    _compile(options)
     given = {"steps": options.steps, "batch": options.batch, "rate": options.rate, "seed": options.seed}
     from_step = 0 if start is not None else options.adversary_from
     recipe = train_vae.recipe_for(device, adversary_from=from_step, jury_width=options.jury_width, **given)
@@ -120,6 +122,12 @@ def _train_vae(options: argparse.Namespace, name: str, start: dict[str, Any] | N
     config = model_sizes.config_of(options.size).vae
     trainee = train_vae.VaeTrainee(config, recipe, speech, held_out, device, start, start is not None)
     return _train(trainee, options.out / name, options, recipe.steps)
+
+
+def _compile(options: argparse.Namespace) -> None:
+    """The VAE's units, where they are worth it."""
+    if options.device == "cpu" and options.size != "tiny":
+        native.load()
 
 
 def _train(trainee: Trainee, folder: Path, options: argparse.Namespace, steps: int) -> str:

@@ -13,7 +13,7 @@ from training.latents import Latents
 from training.loop import generator
 from training.model import VoxCPM
 from training.objective import Lesson, Objective, total
-from training.optimizing import Average, adam, rate_at, set_rate
+from training.optimizing import Average, adam, multiplies_bfloat16, rate_at, set_rate
 
 LOUDEST_GRADIENT = 1.0
 EXAMINED_SENTENCES = 64
@@ -109,7 +109,7 @@ class LmTrainee:
         self.updates = state.get("updates", 0)
 
     def _losses(self, lesson: Lesson, batch: Batch, drawn: torch.Generator) -> dict[str, Tensor]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=multiplies_bfloat16(self.device)):
             return lesson.losses(batch, self.recipe.objective, drawn)
 
 

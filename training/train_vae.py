@@ -19,7 +19,7 @@ from training.shards import Speech
 from training.spectra import SpectralDistance
 from training.vae import AudioVAE
 
-EXAMINED_SENTENCES = 16
+EXAMINED_EXAMPLES = 16
 EXAMINED_SAMPLES = 48_000
 LOUDEST_GRADIENT = 10.0
 
@@ -30,7 +30,9 @@ class VaeRecipe:
 
     Attributes:
         segment_frames: latent frames in each example.
+        rate, early_rate: learning rate, and what it is until the jury sits: spectra alone bear more.
         adversary_from: step from which the jury sits.
+        jury_frames: of each example, what the jury hears: half a second is enough for it, and it costs the most.
         latent_noise: with a frozen encoder, deviation of what is added to the latents, in place of a speaker's errors.
     """
 
@@ -38,8 +40,10 @@ class VaeRecipe:
     batch: int
     segment_frames: int = 32
     rate: float = 4e-4
+    early_rate: float = 4e-4
     adversary_from: int = 2_000
     jury_width: int = 32
+    jury_frames: int = 16
     jury_rate: float = 2e-4
     spectra_weight: float = 15.0
     divergence_weight: float = 5e-3
@@ -96,7 +100,7 @@ class VaeTrainee:
         recipe, drawn = self.recipe, generator(self.recipe.seed, number, self.device)
         rate = rate_at(number, recipe.steps, self.updates)
         self.updates += 1
-        set_rate(self.optimizer, recipe.rate * rate)
+        set_rate(self.optimizer, rate * (recipe.rate if number >= recipe.adversary_from else recipe.early_rate))
         set_rate(self.jury_optimizer, recipe.jury_rate * rate)
         recorded = self._segments(drawn)
         with self._mixed():
@@ -105,10 +109,11 @@ class VaeTrainee:
         loss = recipe.spectra_weight * distance + recipe.divergence_weight * divergence
         figures = {"spectra": distance, "divergence": divergence}
         if number >= recipe.adversary_from:
-            judged = self._jury_step(recorded, made.detach())
+            heard = self._heard(number)
+            judged = self._jury_step(recorded[:, heard], made[:, heard].detach())
             self.jury.requires_grad_(False)
             with self._mixed():
-                fooled, features = fooling_loss(self.jury(recorded), self.jury(made))
+                fooled, features = fooling_loss(self.jury(recorded[:, heard]), self.jury(made[:, heard]))
             self.jury.requires_grad_(True)
             loss = loss + recipe.fooling_weight * fooled + recipe.feature_weight * features
             figures |= {"jury": judged, "fooled": fooled, "features": features}
@@ -164,6 +169,12 @@ class VaeTrainee:
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         return self.vae.decoder(mean + (0.5 * log_variance).exp() * noise), divergence
 
+    def _heard(self, number: int) -> slice:
+        """The part of each example that the jury hears in a step: anywhere, without asking the device where."""
+        count = min(self.samples, self.recipe.jury_frames * hop_of(self.vae.config))
+        start = number * 7_919 % (self.samples - count + 1)
+        return slice(start, start + count)
+
     def _jury_step(self, recorded: Tensor, made: Tensor) -> Tensor:
         with self._mixed():
             loss = jury_loss(self.jury(recorded), self.jury(made))
@@ -187,7 +198,8 @@ def hop_of(config: AudioVAEConfig) -> int:
 
 def recipe_for(device: torch.device, **given: Any) -> VaeRecipe:
     """The recipe for a device, with what is given in its place; None gives nothing."""
-    on_cuda, on_cpu = {"steps": 10_000, "batch": 32}, {"steps": 40_000, "batch": 4, "jury_width": 8}
+    on_cuda = {"steps": 10_000, "batch": 32}
+    on_cpu = {"steps": 80_000, "batch": 2, "early_rate": 2e-3, "adversary_from": 12_000, "jury_width": 8}
     usual = on_cuda if device.type == "cuda" else on_cpu
     return VaeRecipe(**{**usual, **{name: value for name, value in given.items() if value is not None}})
 
@@ -198,10 +210,7 @@ def start_of_refinement(scaled_vae: Mapping[str, Tensor], vae_state: Mapping[str
 
 
 def _example(speech: Speech, hop: int) -> Tensor:
-    """Some held-out sentences `[n, T]`, cut or padded to one length."""
-    sounds = torch.zeros(min(len(speech), EXAMINED_SENTENCES), EXAMINED_SAMPLES // hop * hop)
-    for row, sound in enumerate(sounds):
-        audio, _ = speech.sentence(row)
-        count = min(len(audio), len(sound))
-        sound[:count] = audio[:count]
-    return sounds
+    """Some held-out speech `[n, T]`, sentence after sentence: what pads a single one would be most of its distance."""
+    length = min(EXAMINED_SAMPLES, len(speech.audio)) // hop * hop
+    count = min(EXAMINED_EXAMPLES, len(speech.audio) // length)
+    return speech.audio[: count * length].view(count, length).float() / 32768

@@ -48,8 +48,24 @@ class Attention(nn.Module):
         queries, keys, values = (part(x).unflatten(2, (-1, self.head_dim)) for part in projections)
         if rope is not None:
             queries, keys = rope.rotate(queries), rope.rotate(keys)
-        result: Tensor = self.o_proj(attend(queries, keys, values, causal=causal))
+        attended = attend if x.is_cuda else attend_small
+        result: Tensor = self.o_proj(attended(queries, keys, values, causal=causal))
         return result
+
+
+def attend_small(queries: Tensor, keys: Tensor, values: Tensor, *, causal: bool) -> Tensor:
+    """What `attend` computes, with all weights at once: on a CPU several times as fast for a patch's few positions."""
+    batch, length, heads, size = queries.shape
+    shared = keys.shape[2]
+    # Heads that share a key head stand one after the other, as if they were positions: [B · shared, G · T, D].
+    stacked = queries.unflatten(2, (shared, -1)).permute(0, 2, 3, 1, 4).reshape(batch * shared, -1, size)
+    keys, values = (part.transpose(1, 2).flatten(0, 1) for part in (keys, values))  # [B · shared, T, D]
+    scores = torch.bmm(stacked * size**-0.5, keys.mT)
+    if causal:
+        unseen = torch.ones(length, length, dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(unseen.repeat(heads // shared, 1), -torch.inf)
+    mixed = torch.bmm(scores.softmax(2), values).view(batch, shared, -1, length, size)
+    return mixed.permute(0, 3, 1, 2, 4).reshape(batch, length, -1)
 
 
 class FeedForward(nn.Module):

@@ -1,7 +1,7 @@
 """The audio VAE of VoxCPM with gradients, under the published names. Knows no loss and no streams.
 
 The same arithmetic as `intone.server.engines.voxcpm.audio_vae`, version 1, on whole recordings: what is trained here is
-exported as it is.
+exported as it is. Inside, channels come last: then all convolutions but the depthwise are products of matrices.
 """
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from intone.server.engines.voxcpm.audio_vae_config import DILATIONS, KERNEL, AudioVAEConfig, random_tensors
+from training import native
 
 LARGEST_LOG_VARIANCE = 10.0
 
@@ -21,8 +22,9 @@ class Snake(nn.Module):
         self.alpha = nn.Parameter(torch.ones(1, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, C, T]` → the same."""
-        return x + torch.sin(self.alpha * x).square() / (self.alpha + 1e-9)
+        """`[B, T, C]` → the same."""
+        alpha = self.alpha.flatten()
+        return native.snake(x, alpha) if native.serves(x) else x + torch.sin(alpha * x).square() / (alpha + 1e-9)
 
 
 class Normed(nn.Module):
@@ -43,28 +45,48 @@ class Normed(nn.Module):
 
 
 class Conv(Normed):
-    """Causal: zeros stand before the first sample. `[B, Cin, T]` → `[B, Cout, T / stride]`.
+    """Causal: zeros stand before the first sample. `[B, T, Cin]` → `[B, T / stride, Cout]`.
+
+    A kernel spans whole strides. So each stride of samples is one row, and the convolution a product of matrices: of
+    a row with all that it is multiplied by, the products added up where they belong; or, where they would be larger
+    than what comes in, of the rows that a kernel spans, laid side by side.
 
     Args:
-        past: zeros; `kernel - stride` or more, and what exceeds it delays the kernel.
-        groups: 1, or `cin` for a convolution of each channel with its own kernel.
+        delay: zeros before the first sample beyond those that the kernel needs.
     """
 
-    def __init__(
-        self, cin: int, cout: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1, past: int = -1
-    ) -> None:
-        super().__init__(cout, cout, cin // groups, kernel)
-        self.stride, self.dilation, self.groups = stride, dilation, groups
-        self.past = (kernel - 1) * dilation + 1 - stride if past < 0 else past
+    def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1, delay: int = 0) -> None:
+        super().__init__(cout, cout, cin, kernel)
+        assert kernel % stride == 0
+        self.rows, self.stride, self.delay = kernel // stride, stride, delay
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        x = functional.pad(x, (self.past, 0))
-        return functional.conv1d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        rows = later(x, self.delay).unflatten(1, (-1, self.stride)).flatten(2)  # [B, N, stride · Cin]
+        # [Cout, Cin, rows · stride] → the kernel's rows, the latest first, of the layout of `rows`.
+        parts = self.weight.unflatten(2, (self.rows, self.stride)).permute(2, 3, 1, 0).flip(0).flatten(1, 2)
+        if rows.shape[2] < self.bias.shape[0]:
+            return functional.linear(side_by_side(rows, self.rows), parts.flatten(0, 1).t(), self.bias)
+        products = torch.matmul(rows, parts.transpose(0, 1).flatten(1)).unflatten(2, (self.rows, -1))
+        return sum((later(products[:, :, row], row) for row in range(self.rows)), self.bias)
+
+
+class Depthwise(Normed):
+    """Causal, each channel with a kernel of its own. `[B, T, C]` → the same."""
+
+    def __init__(self, channels: int, dilation: int = 1) -> None:
+        super().__init__(channels, channels, 1, KERNEL)
+        self.dilation = dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        x = functional.pad(x.transpose(1, 2), ((KERNEL - 1) * self.dilation, 0))
+        x = functional.conv1d(x, self.weight, self.bias, dilation=self.dilation, groups=x.shape[1])
+        return x.transpose(1, 2)
 
 
 class ConvTranspose(Normed):
-    """Upsampling, the kernel of two strides, the overhanging end cut. `[B, Cin, T]` → `[B, Cout, T·stride]`."""
+    """Upsampling, the kernel of two strides, the overhanging end cut. `[B, T, Cin]` → `[B, T·stride, Cout]`."""
 
     def __init__(self, cin: int, cout: int, stride: int) -> None:
         super().__init__(cout, cin, cout, 2 * stride)
@@ -72,7 +94,10 @@ class ConvTranspose(Normed):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        return functional.conv_transpose1d(x, self.weight, self.bias, self.stride)[..., : -self.stride]
+        parts = self.weight.unflatten(2, (2, self.stride)).permute(2, 0, 3, 1).flatten(2).flatten(0, 1)
+        x = torch.matmul(side_by_side(x, 2), parts)  # [B, T, stride · Cout]
+        sound: Tensor = x.unflatten(2, (self.stride, -1)).flatten(1, 2) + self.bias
+        return sound
 
 
 class Unit(nn.Module):
@@ -80,13 +105,19 @@ class Unit(nn.Module):
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
-        across = Conv(channels, channels, KERNEL, dilation=dilation, groups=channels)
+        across = Depthwise(channels, dilation)
         self.block = nn.Sequential(Snake(channels), across, Snake(channels), Conv(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, C, T]` → the same."""
-        added: Tensor = x + self.block(x)
-        return added
+        """`[B, T, C]` → the same."""
+        if not native.serves(x):
+            added: Tensor = x + self.block(x)
+            return added
+        first, across, second, last = self.block
+        assert isinstance(first, Snake) and isinstance(second, Snake)
+        assert isinstance(across, Depthwise) and isinstance(last, Conv)
+        alphas = first.alpha.flatten(), second.alpha.flatten()
+        return native.unit(x, *alphas, across.weight, across.bias, last.weight[:, :, 0], last.bias, across.dilation)
 
 
 class Block(nn.Module):
@@ -102,6 +133,16 @@ class Block(nn.Module):
         return result
 
 
+def later(x: Tensor, steps: int) -> Tensor:
+    """`[B, T, C]` delayed, zeros before it and its end cut."""
+    return functional.pad(x, (0, 0, steps, -steps)) if steps else x
+
+
+def side_by_side(x: Tensor, rows: int) -> Tensor:
+    """Each row of `[B, N, C]` and those before it, the latest first: `[B, N, rows · C]`."""
+    return torch.cat([later(x, row) for row in range(rows)], 2) if rows > 1 else x
+
+
 class Encoder(nn.Module):
     """Sound to the distribution of each latent frame."""
 
@@ -111,7 +152,7 @@ class Encoder(nn.Module):
         layers: list[nn.Module] = [Conv(1, wide[0], KERNEL)]
         for i, rate in enumerate(config.encoder_rates):
             units = [Unit(wide[i], dilation) for dilation in DILATIONS]
-            down = Conv(wide[i], wide[i + 1], 2 * rate, stride=rate, past=rate + rate % 2)
+            down = Conv(wide[i], wide[i + 1], 2 * rate, stride=rate, delay=rate % 2)
             layers.append(Block(*units, Snake(wide[i]), down))
         self.block = nn.ModuleList(layers)
         self.fc_mu = Conv(wide[-1], config.latent_dim, 3)
@@ -119,10 +160,10 @@ class Encoder(nn.Module):
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """`[B, T]` → mean and logarithm of the variance, `[B, D, T / hop]` each."""
-        x = audio.unsqueeze(1)
+        x = audio.unsqueeze(2)
         for layer in self.block:
             x = layer(x)
-        return self.fc_mu(x), self.fc_logvar(x).clamp(-30, LARGEST_LOG_VARIANCE)
+        return self.fc_mu(x).mT, self.fc_logvar(x).clamp(-30, LARGEST_LOG_VARIANCE).mT
 
 
 class Decoder(nn.Module):
@@ -131,7 +172,7 @@ class Decoder(nn.Module):
     def __init__(self, config: AudioVAEConfig) -> None:
         super().__init__()
         wide = config.decoder_channels
-        stem = Conv(config.latent_dim, config.latent_dim, KERNEL, groups=config.latent_dim)
+        stem = Depthwise(config.latent_dim)
         layers: list[nn.Module] = [stem, Conv(config.latent_dim, wide[0], 1)]
         for i, rate in enumerate(config.decoder_rates):
             units = [Unit(wide[i + 1], dilation) for dilation in DILATIONS]
@@ -140,10 +181,10 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """`[B, D, N]` → `[B, N·hop]` in [-1, 1]."""
-        x = latents
+        x = latents.mT
         for layer in self.model:
             x = layer(x)
-        return torch.tanh(x[:, 0].float())
+        return torch.tanh(x[:, :, 0].float())
 
 
 class AudioVAE(nn.Module):
@@ -164,7 +205,7 @@ class AudioVAE(nn.Module):
         """Multiply what the encoder gives by `factor` `[D]`, and take it back in the decoder, exactly."""
         with torch.no_grad():
             mean, stem = self.encoder.fc_mu, self.decoder.model[0]
-            assert isinstance(stem, Conv)
+            assert isinstance(stem, Depthwise)
             mean.weight_g.mul_(factor.view(-1, 1, 1))
             mean.bias.mul_(factor)
             self.encoder.fc_logvar.bias.add_(2 * factor.log())

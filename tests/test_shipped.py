@@ -1,0 +1,126 @@
+"""The voice that comes with the package: who speaks unasked when it is good, when it is not, and when there is none."""
+
+import importlib.util
+
+import grpc
+import numpy as np
+import pytest
+from live_server import Live, chunks, samples
+from trained_voice import BAD, GOOD, write_voice
+
+from intone.proto import speech_pb2
+from intone.server.app import serving
+from intone.server.config import Config, ConfigError
+from intone.server.engines.voxcpm import shipped
+from intone.server.engines.voxcpm.weights import read_checkpoint
+from intone.server.errors import CheckpointError
+from intone.server.loading import loaders
+
+LARGEST_BYTES = 20e6
+
+
+@pytest.fixture
+def voice(monkeypatch, tmp_path):
+    """`voice(card)`: the package has a voice with this card, and where it is."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "nano")
+    return lambda card=None: write_voice(tmp_path / "nano", card=card)
+
+
+def loaded(**settings):
+    return list(loaders(Config(**settings)))
+
+
+def test_without_one_everything_is_as_it_was(voice):
+    assert shipped.folder() is None and loaded() == ["starter"]
+    with pytest.raises(ConfigError, match="no engine to load"):
+        loaders(Config(starter=False))
+    with pytest.raises(CheckpointError, match="nano: found no config.json"):
+        loaders(Config(voxcpm="nano"))["voxcpm"]()
+
+
+def test_a_good_one_is_loaded_unasked(voice):
+    voice(GOOD)
+    assert loaded() == loaded(default_engine="voxcpm") == ["voxcpm", "starter"]
+    assert loaded(starter=False) == ["voxcpm"]
+    assert loaded(indextts="folder") == ["voxcpm", "indextts", "starter"]
+    assert loaded(default_engine="starter") == ["starter"]
+    assert loaded(indextts="nano", random_weights=True) == ["indextts", "starter"]
+
+
+def test_another_is_loaded_when_it_is_named(voice):
+    voice(BAD)
+    assert loaded() == loaded(default_engine="voxcpm") == ["starter"]
+    assert loaded(voxcpm="nano") == ["voxcpm", "starter"]
+    engine = loaders(Config(voxcpm="nano", threads=1))["voxcpm"]()
+    assert engine.info.trained and engine.info.languages == ("en",)
+    untrained = loaders(Config(voxcpm="nano", random_weights=True, threads=1))["voxcpm"]()
+    assert untrained.info.model == "nano, random weights"
+
+
+@pytest.mark.parametrize(
+    ("card", "good"),
+    [
+        (GOOD, True),
+        ({**GOOD, "wer": 0}, True),
+        ({**GOOD, "wer": 0.1}, False),
+        ({**GOOD, "mos": 3.5}, False),
+        ({**GOOD, "mos": 3.51, "wer": 0.0999}, True),
+    ],
+)
+def test_the_bar(voice, card, good):
+    assert shipped.good_enough(voice(card)) is good
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        (None, "cannot read .*card.json"),
+        ([], "card.json: found list, expected an object"),
+        ({"wer": 0.1}, "card.json: mos: found None, expected a number"),
+        ({**GOOD, "wer": "0.1"}, "card.json: wer: found '0.1', expected a number"),
+        ({**GOOD, "wer": True}, "wer: found True"),
+        ({**GOOD, "wer": -0.1}, "wer: found -0.1"),
+        ({**GOOD, "mos": float("nan")}, "mos: found nan"),
+    ],
+)
+def test_a_card_that_says_nothing(voice, card, words):
+    voice(card)
+    with pytest.raises(CheckpointError, match=words):
+        loaders(Config())
+
+
+def test_a_fresh_machine_speaks_with_it(voice, run, require):
+    require("starter", importlib.util.find_spec("hibari"), "hibari-tts is not installed: pip install 'intone[starter]'")
+    voice(GOOD)
+
+    async def main():
+        config = Config(port=0, threads=1, fillers=False, match_loudness=False)
+        async with serving(config) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+            live = Live(app, channel, None)
+            info = await live.speech.GetServerInfo(speech_pb2.GetServerInfoRequest())
+            talk = await live.talk()
+            said = []
+            for name, text in (("u1", "He came."), ("u2", "你好。")):
+                await talk.say(name, text, options={"max_audio_ms": 320, "steps": 2})
+                said.append(await talk.until("done"))
+            return info, said
+
+    info, (english, chinese) = run(main(), timeout_s=120.0)
+    assert [(engine.name, list(engine.languages)) for engine in info.engines] == [
+        ("voxcpm", ["en"]),
+        ("starter", ["en"]),
+    ]
+    assert {chunk.engine for chunk in chunks(english)} == {"voxcpm"}
+    assert np.abs(samples(english)).max() > 0
+    assert [one.code for kind, one in english if kind == "warning"] == [speech_pb2.WARNING_CODE_AUDIO_CUT]
+    words = " ".join(one.message for kind, one in chinese if kind == "warning")
+    assert "does not speak 'zh'" in words
+
+
+def test_what_ships_is_small_and_measured(require):
+    folder = require("nano", shipped.folder(), "no voice comes with this package yet")
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= LARGEST_BYTES
+    card = shipped.read_card(folder)
+    assert 0 <= card["per"] <= 1
+    assert card["fingerprint"] == read_checkpoint(folder).fingerprint
+    assert f"{100 * card['wer']:.1f}" in (folder / "README.md").read_text("utf8")

@@ -1,0 +1,78 @@
+"""The card of a checkpoint: what was measured of it, JSON for the server, a page for people. Judges nothing."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from intone.server.engines.voxcpm.engine import GUIDANCE, STEPS
+from intone.server.engines.voxcpm.shipped import CARD_FILE
+from intone.server.engines.voxcpm.weights import read_checkpoint
+from training.report import REPORT_FILE, table
+
+PAGE_FILE = "README.md"
+NEEDED = ("wer", "per", "mos")
+
+PAGE = """# A nano voice
+
+One English speaker in the architecture of VoxCPM: {millions:.1f} M parameters, {rate_hz} Hz, {megabytes:.1f} MB.
+`intone-server` loads this folder like any published checkpoint.
+
+## How it speaks
+
+{sentences} sentences that training never saw, streamed in {steps} steps at guidance {guidance:g}
+({engine}; commit {commit}):
+
+{table}
+WER and CER are what Whisper base mishears, PER what hama 1.7.0 does. MOS is what distillmos predicts: nobody listened.
+RTF is wall time over audio time, TTFA a median; one thread.
+
+## What it is for, and what not
+
+Short units of plain English talk, in the one voice it knows. It reads no other language and voices no emotion.
+
+## Where it comes from
+
+It learnt from speech of hibari-tts 0.2.1 (Apache-2.0) alone, which is itself a student of Kokoro-82M (Apache-2.0),
+whose author states that its training mix is mostly synthetic, made by commercial services among others. The texts are
+novels of Jane Austen (public domain) and examples from WordNet 3.0. It was trained from random weights by the recipe in
+`training/` of intone's sources; no weights of VoxCPM are in it. Licence: Apache-2.0.
+"""
+
+
+def write(folder: Path, report: Path) -> None:
+    """`card.json` and `README.md` beside the checkpoint in `folder`, from the report that `measure` made of it.
+
+    Raises:
+        FileNotFoundError: there is no report.
+        ValueError: the report is one of another checkpoint, or lacks what a card must say.
+    """
+    checkpoint = read_checkpoint(folder)
+    about = json.loads((report / REPORT_FILE).read_text(encoding="utf-8"))
+    if about["fingerprint"] != checkpoint.fingerprint:
+        raise ValueError(f"{report / REPORT_FILE} is of another checkpoint: run the stage `measure` on {folder} first")
+    figures = _as_served(about["results"], report)
+    known = {name: about[name] for name in ("fingerprint", "commit")}
+    found = {**known, **{name: value for name, value in figures.items() if name not in ("name", "missing")}}
+    (folder / CARD_FILE).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    tensors = [*checkpoint.model.values(), *checkpoint.vae.values()]
+    page = PAGE.format(
+        **found,
+        millions=sum(tensor.numel() for tensor in tensors) / 1e6,
+        megabytes=sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6,
+        rate_hz=checkpoint.config.vae.out_sample_rate_hz,
+        table=table([{**found, "name": "this voice"}]),
+    )
+    (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+
+
+def _as_served(results: list[Mapping[str, Any]], report: Path) -> Mapping[str, Any]:
+    """The row of what a caller gets who asks for nothing."""
+    wanted = {"steps": STEPS, "guidance": GUIDANCE, "dtype": "auto"}
+    for row in results:
+        if wanted.items() <= row.items():
+            lacking = [name for name in NEEDED if row.get(name) is None]
+            if lacking:
+                raise ValueError(f"{report}: no {', '.join(lacking)}; were all judges installed?")
+            return row
+    raise ValueError(f"{report}: no figures at {STEPS} steps, guidance {GUIDANCE:g}, dtype auto")
