@@ -9,30 +9,23 @@ of a large product in PyTorch and one of ours that never leaves the cache. Refus
 """
 
 import argparse
-import importlib.util
-import os
-import platform
-import shlex
-import subprocess
-import sys
-import time
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
+from conditions import command_line, conditions, module_of_tests, refuse_if_busy
+from timing import least_ms
 from torch import Tensor
 
 from intone.server.engines.voxcpm import sizes
-from intone.server.engines.voxcpm.audio_vae import AudioVAE, AudioVAEConfig, random_tensors
+from intone.server.engines.voxcpm.audio_vae import AudioVAE, AudioVAEConfig, Stage, random_tensors
 from intone.server.engines.voxcpm.native_vae import NativeAudioVAE
 from intone.server.ops import ensure_built
 
-BUSY_LOAD = 0.5  # processes running on average over the last minute, besides this one
 FRAMES = 4  # of 40 ms: 160 ms
 PROMPT_S = 5  # encoded for a voice
 PATCHES_DECODED_AGAIN = 3  # by the package's version 1, for each patch that it streams
@@ -57,32 +50,11 @@ class Arms:
     official: Any
 
 
-def least_ms(call: Callable[[], object], runs: int) -> float:
-    """The least time of a call."""
-    call()
-    best = float("inf")
-    for _ in range(runs):
-        began = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - began)
-    return 1000 * best
-
-
-def _load(name: str) -> types.ModuleType:
-    """A module beside the tests, by its path: tests are no package, and this is a script."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # they import each other by these names
-    spec.loader.exec_module(module)
-    return module
-
-
 @contextmanager
 def official_classes() -> Iterator[types.SimpleNamespace | None]:
     """The package's modules; None where it is not installed."""
-    _load("voxcpm_tiny")
-    oracle = _load("voxcpm_oracle")
+    module_of_tests("voxcpm_tiny")
+    oracle = module_of_tests("voxcpm_oracle")
     if not oracle.installed():
         yield None
         return
@@ -126,7 +98,7 @@ def whole_row(size: str, threads: int, runs: int, found: Arms) -> str:
     python = least_ms(lambda: found.python.decode(patch, state), few)
     package = official_ms(found, patch, few)
     encoded = [least_ms(lambda vae=vae: vae.encode(voice), few) for vae in (found.native, found.python)]
-    speed = work(found, FRAMES) / native[0] / 1e6
+    speed = work(found.python.decoder, FRAMES) / native[0] / 1e6
     return (
         f"| {size} | {threads} | {native[0]:.2f} | {native[1]:.2f} | {speed:.0f} | {python:.1f} | {package[0]:.1f} "
         f"| {package[1]:.1f} | {encoded[0]:.0f} | {encoded[1]:.0f} |"
@@ -146,19 +118,23 @@ def official_ms(found: Arms, patch: Tensor, runs: int) -> tuple[float, float]:
         return alone, least_ms(lambda: decoder.decode_chunk(patch), runs)
 
 
-def work(found: Arms, frames: int) -> float:
-    """Floating-point operations of the matrices, for so many frames."""
-    return sum(2.0 * macs for _, macs in stages(found, frames))
+def work(chain: Sequence[Stage], rows: int) -> float:
+    """Floating-point operations of a chain's matrices, for so many rows at its start."""
+    return sum(2.0 * macs for _, macs in stages(chain, rows))
 
 
-def stages(found: Arms, frames: int) -> Iterator[tuple[str, float]]:
-    """What each stage of the decoder is, and its multiplications."""
-    rows = frames
-    for stage in found.python.decoder:
-        matrix = stage.then[0] if stage.then is not None else stage.conv.weight  # type: ignore[attr-defined]
-        kind = type(stage.conv).__name__.removeprefix("Causal")
+def stages(chain: Sequence[Stage], rows: int) -> Iterator[tuple[str, float]]:
+    """What each stage of a chain is, and its multiplications."""
+    for stage in chain:
+        matrix, kind = matrix_of(stage), type(stage.conv).__name__.removeprefix("Causal")
+        rows //= stage.conv.stride if kind == "Conv" else 1  # type: ignore[attr-defined]
         yield f"{kind} {rows} x {list(matrix.shape)}", float(rows * matrix.numel())
         rows *= stage.conv.stride if kind == "ConvTranspose" else 1  # type: ignore[attr-defined]
+
+
+def matrix_of(stage: Stage) -> Tensor:
+    """The weights that a stage multiplies most with."""
+    return stage.then[0] if stage.then is not None else stage.conv.weight  # type: ignore[attr-defined,no-any-return]
 
 
 def layer_rows(threads: int, runs: int, found: Arms, peak: float) -> Iterator[str]:
@@ -170,7 +146,7 @@ def layer_rows(threads: int, runs: int, found: Arms, peak: float) -> Iterator[st
     for _ in range(2 * runs):
         times = found.native.decoder.stage_ms(stream, tails)
         least = [min(pair) for pair in zip(least, times, strict=True)]
-    for (what, macs), took_ms in zip(stages(found, FRAMES), least, strict=True):
+    for (what, macs), took_ms in zip(stages(found.python.decoder, FRAMES), least, strict=True):
         speed = 2 * macs / took_ms / 1e6
         yield f"| {what} | {took_ms:.3f} | {speed:.0f} | {speed / peak:.0%} |"
 
@@ -197,22 +173,6 @@ def _prompt_samples(found: Arms) -> int:
     return frames * found.native.hop_in_samples
 
 
-def _device_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []  # Linux only
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} CPUs"
-
-
-def _commit() -> str:
-    try:
-        command = ["git", "describe", "--always", "--dirty"]
-        folder = Path(__file__).parent
-        return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
 def measure(arguments: argparse.Namespace) -> None:
     """Prints the tables as they come."""
     threads = [int(number) for number in arguments.threads.split(",")]
@@ -233,23 +193,16 @@ def measure(arguments: argparse.Namespace) -> None:
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = command_line(__doc__)
     parser.add_argument("--sizes", default=",".join(sizes.size_names()))
     parser.add_argument("--threads", default="1,2", help="of torch, and so of ours")
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--layers", action="store_true", help="every stage of ours too")
-    parser.add_argument("--anyway", action="store_true", help="measure although the machine is busy")
     arguments = parser.parse_args()
-    load = os.getloadavg()[0]
-    if load > BUSY_LOAD and not arguments.anyway:
-        print(f"The machine is busy (load {load:.2f} > {BUSY_LOAD}): wait, or say --anyway.", file=sys.stderr)
-        return 1
+    load = refuse_if_busy(arguments.anyway)
     with torch.inference_mode():
         measure(arguments)
-    busy = " (BUSY)" if load > BUSY_LOAD else ""
-    print(f"Device: {_device_name()}; float32, random weights; least of {arguments.runs} runs;")
-    print(f"torch {torch.__version__}; commit {_commit()}; load {load:.2f}{busy}; {time.strftime('%Y-%m-%d')}")
-    print(f"Command: {shlex.join(['python', *sys.argv])}")
+    print(f"float32, random weights; least of {arguments.runs} runs. {conditions(load)}")
     return 0
 
 

@@ -10,11 +10,9 @@ see tests/oracle_indextts.txt.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -23,20 +21,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import soundfile
 import torch
+from conditions import BUSY_LOAD, ROOT, command, command_line, commit, module_of_tests, processor, refuse_if_busy
 from indextts_stages import CODE_S, RATE_HZ, Cell, Forecast, Found, Run, draw, lines
 
 from intone.server.domain import Options, PreparedVoice, Recording, SpeakRequest
 from intone.server.engines.indextts.engine import IndexTTSEngine
 
-ROOT = Path(__file__).resolve().parents[2]
 ORACLE = ROOT / "build" / "oracle-indextts"
-BUSY_LOAD = 0.5  # processes running on average over the last minute, besides this one
 TEXTS = {2: "你好", 10: "今天的天气真的很不错", 20: "我没有想到今天会在这里遇见你们真是太高兴"}
 CODES = {2: 26, 10: 70, 20: 120}
 OFFICIAL = "official"
@@ -144,19 +140,15 @@ def measure(folder: Path, asked: argparse.Namespace, kept: Callable[[Found], Non
     return found
 
 
-def conditions(asked: argparse.Namespace, load: float) -> dict[str, Any]:
+def described(asked: argparse.Namespace, load: float) -> dict[str, Any]:
     """What figures must be read with."""
-    with Path("/proc/cpuinfo").open() as info:
-        models = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
-    command = ["git", "describe", "--always", "--dirty"]
-    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     return {
-        "device": f"{models[0] if models else platform.machine()}, {os.cpu_count()} CPUs",
+        "device": processor(),
         "threads": asked.threads,
         "load before": round(load, 2),
         "busy": load > BUSY_LOAD,
-        "software": f"Python {platform.python_version()}, torch {torch.__version__}, commit {commit or 'unknown'}",
-        "command": shlex.join(["python", *sys.argv]),
+        "software": f"Python {platform.python_version()}, torch {torch.__version__}, commit {commit()}",
+        "command": command(),
         "weights": f"random, size {asked.size}, float32 in all",
         "texts": ", ".join(f"{TEXTS[length]} ({CODES[length]} codes)" for length in asked.lengths),
         "voice": f"{asked.prompt_s:g} s, prepared before",
@@ -170,19 +162,10 @@ def prepare(folder: Path, asked: argparse.Namespace) -> None:
     """The models, unless they are there, and the voice's recording."""
     if not (folder / "config.yaml").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        models = _load_tests("indextts_official")
+        models = module_of_tests("indextts_official")
         models.write(folder, models.small_documents() if asked.size == "small" else models.published_documents())
     noise = np.random.default_rng(0).standard_normal(int(asked.prompt_s * RATE_HZ)).astype(np.float32)
     soundfile.write(folder / "voice.wav", 0.1 * noise, RATE_HZ, subtype="FLOAT")
-
-
-def _load_tests(name: str) -> ModuleType:
-    """A module of `tests/`, by its path: tests are no package, and this is a script."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _numbers(low: int, high: int) -> Callable[[str], list[int]]:
@@ -197,7 +180,7 @@ def _numbers(low: int, high: int) -> Callable[[str], list[int]]:
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="the stages of IndexTTS-2.5, ours and the official package's")
+    parser = command_line(__doc__)
     parser.add_argument("--size", choices=("small", "2.5"), default="small", help="2.5: 6 GB of disk, 16 of memory")
     parser.add_argument("--folder", type=Path, help="keep the models here, or take them from here")
     parser.add_argument("--lengths", type=_numbers(2, 20), default=[*TEXTS], help="characters, of 2,10,20; default all")
@@ -207,7 +190,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--beams", type=int, default=1, help="of the official package; ours has none")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench", help="folder for JSON, Markdown and PNG")
-    parser.add_argument("--anyway", action="store_true", help="measure on a busy machine too")
     asked = parser.parse_args()
     if set(asked.lengths) - set(TEXTS):
         parser.error(f"--lengths: there are texts of {', '.join(map(str, TEXTS))} characters")
@@ -217,14 +199,12 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure and report."""
     asked = arguments()
-    load = os.getloadavg()[0]
-    if load > BUSY_LOAD and not asked.anyway:
-        sys.exit(f"the machine is busy (load {load:.2f} > {BUSY_LOAD}): wait, or give --anyway")
+    load = refuse_if_busy(asked.anyway)
     if not (ORACLE / "indextts25").is_dir():
         sys.exit(f"there is no official package under {ORACLE}: see tests/oracle_indextts.txt")
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / f"indextts-{asked.size}.json"
-    told = conditions(asked, load)
+    told = described(asked, load)
 
     def keep(found: Found) -> None:
         rows = [

@@ -12,6 +12,8 @@ import numpy as np
 from indextts_borders import USUAL, Borders
 from numpy.typing import NDArray
 
+from intone.client.drawing import new_figure
+
 SECOND_FRAMES = 22050 / 256
 ALONE = "norms alone"  # the default plan, with norms that never heard the recording
 ANEW = "vocoder anew"  # the default plan, each chunk's sound made from its frames alone
@@ -73,9 +75,7 @@ LEGEND = f"""\
 
 def draw(scores: dict[str, Score], path: Path) -> None:
     """Mel: difference over time for some plans, and the mean of all. Sound: flux and jumps at borders."""
-    from matplotlib.figure import Figure  # only for people
-
-    figure = Figure(figsize=(11, 8.5), layout="constrained")
+    figure = new_figure(11, 8.5)
     (over_time, shares), (changes, jumps) = figure.subplots(2, 2, width_ratios=(3, 2))
     for name in ("default", "lookahead 0", "context 0", ALONE):
         if name in scores:
@@ -98,4 +98,4 @@ def draw(scores: dict[str, Score], path: Path) -> None:
     jumps.set(xlabel="largest jump, of whole units = 1", title="sound")
     for axes in (shares, changes, jumps):
         axes.invert_yaxis()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path)

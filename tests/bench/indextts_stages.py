@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from intone.client.drawing import new_figure
+
 RATE_HZ, HOP_SAMPLES = 22050, 256
 CODE_S = 3.44 * HOP_SAMPLES / RATE_HZ
 STAGES = ("gpt_gen_time", "gpt_forward_time", "s2mel_time", "bigvgan_time")
@@ -125,11 +127,9 @@ def _stage(runs: Sequence[Run], name: str, total_s: float) -> str:
 
 def draw(found: Mapping[Cell, Mapping[str, Sequence[Run]]], title: str, path: Path) -> None:
     """A panel for each text, a bar for each run of it: stages side by side, and when the first sound comes."""
-    from matplotlib.figure import Figure  # only for people
-
     texts = sorted({(cell.characters, cell.codes) for cell in found})
     longest = max(sum(len(by_who) for cell, by_who in found.items() if cell.characters == text) for text, _ in texts)
-    figure = Figure(figsize=(4.2 * len(texts) + 2.5, 0.34 * longest + 1.9), layout="constrained")
+    figure = new_figure(4.2 * len(texts) + 2.5, 0.34 * longest + 1.9)
     columns = figure.subplots(1, len(texts), squeeze=False)[0]
     for axes, (characters, codes) in zip(columns, texts, strict=True):
         bars = [(c.steps, who, runs) for c, by in found.items() if c.codes == codes for who, runs in by.items()]
@@ -158,4 +158,4 @@ def draw(found: Mapping[Cell, Mapping[str, Sequence[Run]]], title: str, path: Pa
                 handles.append(handle)
     figure.legend(handles, list(names), loc="outside lower center", ncols=len(names), fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path)

@@ -10,17 +10,14 @@ each chunk.
 import argparse
 import itertools
 import math
-import platform
-import shlex
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from conditions import FIGURES, conditions, refuse_if_busy
 from indextts_borders import NEAR_SAMPLES, Sound, compare
 from indextts_scores import ALONE, ANEW, LEGEND, SECOND_FRAMES, Score, draw, lines
 from torch import Tensor
@@ -33,7 +30,6 @@ from intone.server.engines.indextts.joint import FADE_SAMPLES, Joint
 from intone.server.engines.indextts.streaming import AcousticState, ChunkPlan
 from intone.server.engines.weights import Weights
 
-ROOT = Path(__file__).resolve().parents[2]
 CEPSTRA = 13
 PLAN = ChunkPlan()
 PLANS = {
@@ -206,15 +202,11 @@ def score(bench: Bench, name: str, units: Sequence[Unit]) -> Score:
     return Score(*figures, torch.stack(by_frame).mean(0).double().numpy(), met)
 
 
-def conditions(asked: argparse.Namespace) -> str:
+def described(asked: argparse.Namespace, load: float) -> str:
     """What figures must be read with."""
-    command = ["git", "describe", "--always", "--dirty"]
-    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     return (
         f"{asked.units} units of {asked.codes} codes ({asked.codes * 3.44 / SECOND_FRAMES:.1f} s), {asked.steps} "
-        f"steps, prompt {asked.prompt_s:g} s, random weights, size {asked.size}, float32; {platform.machine()}, "
-        f"torch {torch.__version__}, commit {commit or 'unknown'}, {time.strftime('%Y-%m-%d')}. "
-        f"`{shlex.join(['python', *sys.argv])}`"
+        f"steps, prompt {asked.prompt_s:g} s, random weights, size {asked.size}, float32; {conditions(load)}"
     )
 
 
@@ -226,8 +218,9 @@ def main() -> None:
     parser.add_argument("--codes", type=int, default=150, help="of a unit; 25 to a second")
     parser.add_argument("--units", type=int, default=4)
     parser.add_argument("--prompt-s", type=float, default=6.0)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures", help="folder")
+    parser.add_argument("--out", type=Path, default=FIGURES, help="folder")
     asked = parser.parse_args()
+    load = refuse_if_busy(anyway=True)  # nothing here is timed
     scores: dict[str, Score] = {}
     with torch.inference_mode():
         bench = build(asked.size, asked.steps, asked.prompt_s)
@@ -238,7 +231,8 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "indextts_streaming.md"
     table = "\n".join(lines(scores))
-    path.write_text(f"# Streamed IndexTTS against whole units\n\n{table}\n\n{LEGEND}\n\n{conditions(asked)}\n", "utf8")
+    told = described(asked, load)
+    path.write_text(f"# Streamed IndexTTS against whole units\n\n{table}\n\n{LEGEND}\n\n{told}\n", "utf8")
     draw(scores, path.with_suffix(".png"))
     print(f"{table}\n\n{path}\n{path.with_suffix('.png')}")
 

@@ -7,7 +7,6 @@ moments over loopback gRPC. Every step of the engines is timed; model work may g
 was running. Prints a Markdown table and whether that held. Run it on an idle machine.
 """
 
-import argparse
 import asyncio
 import io
 import random
@@ -19,6 +18,7 @@ from typing import Any
 import grpc
 import numpy as np
 import soundfile
+from conditions import command_line, conditions, refuse_if_busy
 from rich.progress import track
 
 from intone.proto import emotion_pb2, speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
@@ -151,14 +151,16 @@ def _both(values: Sequence[float]) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--turns", type=int, default=60)
     parser.add_argument("--steps", type=int, default=10)
     given = parser.parse_args()
+    load = refuse_if_busy(given.anyway)
     cuts = asyncio.run(measure(given.turns, given.steps))
     print(table(cuts))
     held = all(cut.idle_ms <= cut.step_ms + 1 and cut.begun_after == 0 for cut in cuts)
     print(f"\nmodel work ended within the step that was running: {'always' if held else 'NOT always'}")
+    print(f"\n{conditions(load)}")
 
 
 if __name__ == "__main__":

@@ -5,35 +5,17 @@
 Prints a Markdown table and what is needed to compare it with another. Refuses on a busy machine.
 """
 
-import argparse
-import importlib.util
-import os
-import platform
-import shlex
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import torch
+from conditions import command_line, conditions, module_of_tests, refuse_if_busy
 
-BUSY_LOAD = 0.5  # processes running on average over the last minute, besides this one
 WARM_UPS = 10
 RUNS = 30
 RUN_S = 5e-3  # each run repeats the call for about this long
-
-
-def _load_cases() -> ModuleType:
-    """`tests/op_cases.py`, by its path: tests are no package, and this is a script."""
-    spec = importlib.util.spec_from_file_location("op_cases", Path(__file__).parents[1] / "op_cases.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def seconds(call: Callable[[], object], synchronize: Callable[[], object]) -> float:
@@ -82,46 +64,22 @@ def rows(cases: ModuleType, device: str, dtype: torch.dtype) -> list[str]:
     return lines
 
 
-def _device_name(device: str) -> str:
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []  # Linux only
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} CPUs"
-
-
-def _commit() -> str:
-    try:
-        command = ["git", "describe", "--always", "--dirty"]
-        folder = Path(__file__).parent
-        return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = command_line(__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--threads", type=int, default=1, help="of torch; default 1")
-    parser.add_argument("--anyway", action="store_true", help="measure although the machine is busy")
     arguments = parser.parse_args()
-    load = os.getloadavg()[0]
-    if load > BUSY_LOAD and not arguments.anyway:
-        print(f"The machine is busy (load {load:.2f} > {BUSY_LOAD}): wait, or say --anyway.", file=sys.stderr)
-        return 1
+    load = refuse_if_busy(arguments.anyway)
     torch.set_num_threads(arguments.threads)
     with torch.inference_mode():
-        lines = rows(_load_cases(), arguments.device, getattr(torch, arguments.dtype))
+        lines = rows(module_of_tests("op_cases"), arguments.device, getattr(torch, arguments.dtype))
     print("| op | shape | what | µs | vs reference | GB/s | of copy |")
     print("|---|---|---|---:|---:|---:|---:|")
     print("\n".join(lines))
-    busy = " (BUSY)" if load > BUSY_LOAD else ""
-    print(f"\nDevice: {_device_name(arguments.device)}; threads: {arguments.threads}; dtype: {arguments.dtype};")
-    print(f"torch {torch.__version__}; commit {_commit()}; load {load:.2f}{busy}; {time.strftime('%Y-%m-%d')}")
-    print(f"Command: {shlex.join(['python', *sys.argv])}")
+    device = torch.cuda.get_device_name() if arguments.device == "cuda" else ""
+    print(f"\n{arguments.dtype}, {arguments.threads} thread(s). {conditions(load, device)}")
     return 0
 
 

@@ -10,8 +10,6 @@ import argparse
 import asyncio
 import json
 import math
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -21,6 +19,7 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+from conditions import command_line, conditions, refuse_if_busy
 
 from intone.proto import speech_pb2, speech_pb2_grpc
 from intone.server.app import serving
@@ -35,7 +34,6 @@ WARM_UP_S = 2.0
 TARGET_P99_MS = 5.0
 PHASES = 8
 SPREAD, BURST, FLOOR = "streams at their own phases", "all streams at one tick", "the same burst, bare gRPC"
-BUSY = 0.1  # share of all cores that others may take
 
 
 # ---- the server's side ----------------------------------------------------------------------------------------------
@@ -189,26 +187,6 @@ async def client(port: int, streams: int, seconds: float, normalize: bool) -> No
 # ---- the command line -----------------------------------------------------------------------------------------------
 
 
-def busy_share() -> float:
-    """Share of all cores that was in use during the last second."""
-
-    def ticks() -> tuple[int, int]:
-        values = [int(value) for value in Path("/proc/stat").read_text("ascii").split("\n", 1)[0].split()[1:]]
-        return sum(values), values[3] + values[4]
-
-    before = ticks()
-    time.sleep(1.0)
-    after = ticks()
-    return 1.0 - (after[1] - before[1]) / max(1, after[0] - before[0])
-
-
-def commit() -> str:
-    """Which source was measured."""
-    command = ["git", "describe", "--always", "--dirty"]
-    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "no git"
-
-
 def percentiles(pairs: list[list[float]]) -> tuple[float, float, float]:
     """50, 95 and 99, in milliseconds, without the warm-up."""
     first_s = min(when for when, _ in pairs)
@@ -217,10 +195,9 @@ def percentiles(pairs: list[list[float]]) -> tuple[float, float, float]:
     return float(p50), float(p95), float(p99)
 
 
-def report(runs: dict[str, list[list[float]]], busy: float, options: argparse.Namespace) -> None:
+def report(runs: dict[str, list[list[float]]], load: float, options: argparse.Namespace) -> None:
     """Print conditions and percentiles."""
-    print(f"machine   {os.cpu_count()} cores, {100 * busy:.0f} % busy before; {platform.platform()}")
-    print(f"software  Python {platform.python_version()}, grpcio {grpc.__version__}, commit {commit()}")
+    print(f"software  grpcio {grpc.__version__}; {conditions(load)}")
     print(f"load      {options.streams} streams, {options.seconds:g} s, chunks of {CHUNK_MS} ms at {RATE_HZ} Hz,")
     print(f"          pcm_s16le, normalization {'on' if options.normalize else 'off'}")
     for name, pairs in runs.items():
@@ -232,25 +209,22 @@ def report(runs: dict[str, list[list[float]]], busy: float, options: argparse.Na
 
 def main() -> None:
     """Measure and report."""
-    parser = argparse.ArgumentParser(description="added latency of the service, engine to client")
+    parser = command_line(__doc__)
     parser.add_argument("--streams", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--normalize", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--anyway", action="store_true", help="measure on a busy machine too")
     parser.add_argument("--client", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.client:
         asyncio.run(client(options.client, options.streams, options.seconds, options.normalize))
         return
-    busy = busy_share()
-    if busy > BUSY and not options.anyway:
-        sys.exit(f"the machine is {100 * busy:.0f} % busy: the figures would say nothing. Wait, or give --anyway")
+    load = refuse_if_busy(options.anyway)
     runs = {
         SPREAD: asyncio.run(measure(options, phases=PHASES)),
         BURST: asyncio.run(measure(options, phases=1)),
         FLOOR: asyncio.run(measure_floor(options)),
     }
-    report(runs, busy, options)
+    report(runs, load, options)
 
 
 if __name__ == "__main__":

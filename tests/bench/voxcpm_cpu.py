@@ -11,7 +11,6 @@ and a picture to docs/figures. Refuses on a busy machine.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,15 +24,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from conditions import FIGURES, ROOT, command_line, conditions, refuse_if_busy
+from timing import multiply_gop_s, peak_gb, read_gb_s
 
-ROOT = Path(__file__).resolve().parents[2]
+from intone.client.drawing import dress, new_figure
+
 TEXT = "The ferry leaves at nine from pier four."  # 40 bytes, 40 tokens of the random tokenizer
 PROMPT_S = 5.0
 PROMPT_TEXT = "These are the words that the recording says, more or less."
 STEPS, GUIDANCE = 10, 2.0
 OFFICIAL = ("official-bf16", "official-fp32")
 OURS = ("int8", "bf16", "fp32")
-BUSY_LOAD = 0.5
 
 
 @dataclass(frozen=True)
@@ -124,18 +125,12 @@ def run_arm(name: str, folder: Path, size: str, patches: int, runs: int, threads
     load_s = time.perf_counter() - began_s
     timed(first, rate_hz)
     figures = [timed(next(streams), rate_hz) for _ in range(runs)]
-    peak_gb = _peak_gb()
+    peak_memory_gb = peak_gb()
     if name not in OFFICIAL:
         stages = [stage["vae"] for stage in our_pieces.stages if "vae" in stage]  # type: ignore[attr-defined]
         extra = {"vae_ms": statistics.median(stages), **with_voice(engine, runs)}
     ttfa_ms, patch_ms, rtf = (statistics.median(column) for column in zip(*figures, strict=True))
-    return Arm(name, ttfa_ms, patch_ms, rtf, peak_gb, load_s, **extra)
-
-
-def _peak_gb() -> float:
-    """The most memory that this process has had; `ru_maxrss` would count that of the one that started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e9
+    return Arm(name, ttfa_ms, patch_ms, rtf, peak_memory_gb, load_s, **extra)
 
 
 def with_voice(engine: Any, runs: int) -> dict[str, float | None]:
@@ -154,16 +149,10 @@ def with_voice(engine: Any, runs: int) -> dict[str, float | None]:
 def roofline(size: str, threads: int) -> dict[str, float]:
     """What a patch would take at best: weights read once at the speed of a plain read, or the operations of the CFM at
     that of the packed linear in cache, whichever stack is bound by which."""
-    from intone.server import ops
     from intone.server.engines.voxcpm.sizes import config_of
 
     torch.set_num_threads(threads)
-    native, config = ops.ensure_built(), config_of(size)
-    words = torch.zeros(64 << 20, dtype=torch.int32)
-    read_gb_s = words.numel() * 4 / _fastest(words.amax) / 1e9
-    linear = native.Linear(torch.randn(8192, 1024), type="int8")
-    rows = torch.randn(18, 1024)
-    gop_s = 2 * 18 * 8192 * 1024 / _fastest(lambda: linear(rows)) / 1e9
+    config, bandwidth, gop_s = config_of(size), read_gb_s(), multiply_gop_s("int8")
 
     def weights(stack: Any) -> float:
         heads = stack.heads * stack.head_dim + 2 * stack.kv_heads * stack.head_dim
@@ -171,32 +160,22 @@ def roofline(size: str, threads: int) -> dict[str, float]:
             stack.hidden * heads + stack.heads * stack.head_dim * stack.hidden + 3 * stack.hidden * stack.feed_forward
         )
 
-    lm_ms = (weights(config.base) + weights(config.residual)) / read_gb_s / 1e6
+    lm_ms = (weights(config.base) + weights(config.residual)) / bandwidth / 1e6
     tokens = config.patch_frames + 1
     encoder_ms = (
-        max(weights(config.local_encoder) / read_gb_s, 2 * tokens * weights(config.local_encoder) / gop_s) / 1e6
+        max(weights(config.local_encoder) / bandwidth, 2 * tokens * weights(config.local_encoder) / gop_s) / 1e6
     )
     evaluations = STEPS - 1
     flow = weights(config.local_dit)
-    flow_ms = evaluations * max(flow / read_gb_s, 2 * 2 * (2 * config.patch_frames + 1) * flow / gop_s) / 1e6
-    return {"read_gb_s": read_gb_s, "int8_gop_s": gop_s, "floor_ms": lm_ms + encoder_ms + flow_ms}
+    flow_ms = evaluations * max(flow / bandwidth, 2 * 2 * (2 * config.patch_frames + 1) * flow / gop_s) / 1e6
+    return {"read_gb_s": bandwidth, "int8_gop_s": gop_s, "floor_ms": lm_ms + encoder_ms + flow_ms}
 
 
-def _fastest(call: Any) -> float:
-    call()
-    times = []
-    for _ in range(30):
-        began_s = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began_s)
-    return min(times)
-
-
-def report(arms: list[Arm], floor: dict[str, float], conditions: str) -> str:
+def report(arms: list[Arm], floor: dict[str, float], told: str) -> str:
     """Everything as Markdown."""
     base = next((arm for arm in arms if arm.name in OFFICIAL), None)
     lines = [
-        conditions,
+        told,
         "",
         "| arm | first sound, ms | patch, ms | RTF | × official | peak memory, GB | load, s | VAE, ms a patch |",
     ]
@@ -220,12 +199,9 @@ def report(arms: list[Arm], floor: dict[str, float], conditions: str) -> str:
 
 def draw(arms: list[Arm], path: Path, title: str) -> None:
     """Milliseconds a patch by arm, with the line of real time."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 0.6 * len(arms) + 1.6), layout="constrained")
+    figure = new_figure(8, 0.6 * len(arms) + 1.6)
+    axes = figure.add_subplot()
+    dress(axes, title, "")
     names = [arm.name for arm in arms][::-1]
     bars = axes.barh(
         names, [arm.patch_ms for arm in arms][::-1], color=["#b8c0cc" if n in OFFICIAL else "#2f6fde" for n in names]
@@ -234,32 +210,28 @@ def draw(arms: list[Arm], path: Path, title: str) -> None:
     axes.axvline(160, color="#d62f2f", linewidth=1)
     axes.annotate(" real time", (160, len(arms) - 0.55), color="#d62f2f")
     axes.set_xlabel("milliseconds for a patch of 160 ms")
-    axes.set_title(title, fontsize=10)
     axes.margins(x=0.12)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path)
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--size", default="1.5", choices=("nano", "0.5b", "1.5"))
     parser.add_argument("--arms", default="official-bf16,official-fp32,int8,bf16,fp32")
     parser.add_argument("--patches", type=int, default=24)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--folder", type=Path, help="keep the checkpoint here, or take it from here")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures")
-    parser.add_argument("--anyway", action="store_true", help="measure on a busy machine too")
+    parser.add_argument("--out", type=Path, default=FIGURES)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
         arm = run_arm(given.one, given.folder, given.size, given.patches, given.runs, given.threads)
         print(json.dumps(asdict(arm)))
         return 0
-    if os.getloadavg()[0] > BUSY_LOAD and not given.anyway:
-        print(f"the machine is busy (load {os.getloadavg()[0]:.1f}): wait, or give --anyway", file=sys.stderr)
-        return 1
+    load = refuse_if_busy(given.anyway)
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.folder or Path(scratch) / "checkpoint"
         if not (folder / "config.json").exists():
@@ -269,16 +241,14 @@ def main() -> int:
             random_checkpoint(given.size, folder, dtype=torch.bfloat16)
         arms = [_apart(name, folder, given) for name in given.arms.split(",")]
     floor = roofline(given.size, given.threads)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    conditions = (
+    told = (
         f"VoxCPM {given.size}, random weights, {STEPS} steps, guidance {GUIDANCE:g}, 40 tokens, "
-        f"{given.patches} patches, median of {given.runs}, {given.threads} threads, {platform.machine()}, "
-        f"torch {torch.__version__}, commit {commit.strip()}"
+        f"{given.patches} patches, median of {given.runs}, {given.threads} threads; {conditions(load)}"
     )
-    print(report(arms, floor, conditions))
+    print(report(arms, floor, told))
     name = f"voxcpm_{given.size.replace('.', '_')}"
     draw(arms, given.out / f"{name}.png", f"VoxCPM {given.size} on {given.threads} CPU threads, random weights")
-    found = {"conditions": conditions, "floor": floor, "arms": [asdict(arm) for arm in arms]}
+    found = {"conditions": told, "floor": floor, "arms": [asdict(arm) for arm in arms]}
     (given.out / f"{name}.json").write_text(json.dumps(found, indent=1))
     return 0
 
