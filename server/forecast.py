@@ -31,15 +31,18 @@ class Forecast:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[str, deque[_Seen]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
+        self._seen: dict[tuple[str, bool], deque[_Seen]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
 
-    def learn(self, engine: str, characters: int, load: int, ttfa_ms: float) -> None:
-        """A unit of `characters`, submitted while `load` others were being spoken, took `ttfa_ms` to sound."""
-        self._seen[engine].append(_Seen(characters, load, ttfa_ms))
+    def learn(self, engine: str, characters: int, load: int, ttfa_ms: float, whole: bool = False) -> None:
+        """A unit of `characters`, submitted while `load` others were being spoken, took `ttfa_ms` to sound.
 
-    def ttfa_ms(self, engine: str, characters: int, load: int) -> float | None:
+        A unit that is spoken `whole`, for a client that wants no stream, has times of its own.
+        """
+        self._seen[engine, whole].append(_Seen(characters, load, ttfa_ms))
+
+    def ttfa_ms(self, engine: str, characters: int, load: int, whole: bool = False) -> float | None:
         """What such a unit would take now; None for an engine that nothing was learnt of."""
-        seen = self._seen.get(engine)
+        seen = self._seen.get((engine, whole))
         if not seen:
             return None
         rows = np.array([_features(one.characters, one.load) for one in seen])  # [n, 3]

@@ -138,8 +138,8 @@ class Speaker:
         return route
 
     def _candidate(self, worker: Worker, tried: set[str]) -> Candidate:
-        name = worker.info.name
-        expected_ms = self._stage.services.forecast.ttfa_ms(name, TYPICAL_CHARACTERS, worker.load)
+        name, whole = worker.info.name, self._stage.settings.buffered
+        expected_ms = self._stage.services.forecast.ttfa_ms(name, TYPICAL_CHARACTERS, worker.load, whole)
         return Candidate(worker.info, worker.failing, worker.load, expected_ms, ruled_out=name in tried)
 
     def _announce(self, unit: Unit, route: Route, feeling: Feeling) -> None:

@@ -62,7 +62,7 @@ class Voicing:
             async for pcm, stage_ms in self._pieces(job, worker, unit):
                 if len(pcm) and not cover.over:
                     took_ms = 1000 * (services.clock() - submitted_s)
-                    services.forecast.learn(self._forecast_name(worker), len(spoken), load, took_ms)
+                    services.forecast.learn(worker.info.name, len(spoken), load, took_ms, request.whole)
                     self._join(cover, unit)
                 await self._sender.speech(pcm, unit, engine, stage_ms)
             cover.end()
@@ -84,15 +84,11 @@ class Voicing:
 
     def _expected_ms(self, worker: Worker, spoken: str) -> float | None:
         """How long the first sound will take; for the first unit that is noted for the report, too."""
-        account = self._utterance.account
-        expected_ms = self._stage.services.forecast.ttfa_ms(self._forecast_name(worker), len(spoken), worker.load)
+        account, whole = self._utterance.account, self._stage.settings.buffered
+        expected_ms = self._stage.services.forecast.ttfa_ms(worker.info.name, len(spoken), worker.load, whole)
         if account.units == 0:
             account.predicted_ttfa_ms = expected_ms
         return expected_ms
-
-    def _forecast_name(self, worker: Worker) -> str:
-        """Whole units take their own time to the first sound."""
-        return f"{worker.info.name}, whole" if self._stage.settings.buffered else worker.info.name
 
     async def _wait(self, cover: Cover, expected_ms: float | None) -> None:
         """Cover the wait for speech, where that is wanted."""

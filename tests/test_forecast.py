@@ -49,3 +49,12 @@ def test_it_is_never_negative():
     for characters, ttfa_ms in [(200, 10), (5, 500), (100, 20)]:
         known.learn("one", characters, 0, ttfa_ms)
     assert known.ttfa_ms("one", 10_000, 50) >= 0
+
+
+def test_whole_units_have_times_of_their_own():
+    known = Forecast()
+    known.learn("one", 40, 0, 100)
+    assert known.ttfa_ms("one", 40, 0, whole=True) is None
+    known.learn("one", 40, 0, 2000, whole=True)
+    assert known.ttfa_ms("one", 40, 0, whole=True) == pytest.approx(2000, rel=0.01)
+    assert known.ttfa_ms("one", 40, 0) == pytest.approx(100, rel=0.01)
