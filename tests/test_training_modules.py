@@ -1,5 +1,6 @@
 """What is trained is what is served: the same weights give the same latents, sound, wishes and patches."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,8 +15,10 @@ from training import model_sizes
 from training.batches import Plan, collate
 from training.latents import Latents
 from training.model import VoxCPM, Wishes
-from training.objective import Objective, flow_times
-from training.tokens import CHARACTERS, letters, text_tokenizer
+from training.objective import Objective, flow_times, unseen
+from training.script import Script, places
+from training.shards import SILENCE
+from training.tokens import FIRST_SOUND
 from training.vae import AudioVAE
 
 CONFIG = model_sizes.config_of("tiny")
@@ -59,6 +62,15 @@ def latents_of(*counts):
     starts = torch.tensor([0, *counts]).cumsum(0)
     labels = torch.arange(total * 8).view(total, 8).remainder(178).to(torch.uint8)
     return Latents(patches_of(total).half(), labels, starts, torch.arange(len(counts)))
+
+
+def script_of_tokens(tokens, latents, last=False):
+    """All of a sentence says its first token, or its last."""
+    lengths = latents.starts.diff().tolist()
+    places = [
+        torch.full((length, 8), len(text) - 1 if last else 0) for text, length in zip(tokens, lengths, strict=True)
+    ]
+    return Script(tokens, torch.cat(places))
 
 
 def worst(a, b):
@@ -121,7 +133,7 @@ def test_scaled_latents_sound_the_same():
 def test_wishes_are_the_served_ones(model, served, patches):
     """Read at once, as in training, and patch by patch, as in talk; two sequences of different lengths in one batch."""
     latents = latents_of(patches, 3)
-    batch = collate([[0], [1]], [TEXT, [8] * 9], latents)
+    batch = collate([[0], [1]], script_of_tokens([TEXT, [8] * 9], latents), latents)
     with torch.no_grad():
         wishes = model.wishes(batch.tokens, batch.at, batch.patches)
         condition = model.condition(wishes)
@@ -151,7 +163,7 @@ def test_flow_is_the_served_one(model, served, guidance):
     x, even = noise, torch.linspace(1, 0, 7)
     grid = (2 * even - 1 + torch.cos(torch.pi / 2 * even)).tolist()  # the first step stands still
     with torch.no_grad():
-        wish = model.condition(Wishes(base, residual))
+        wish = model.condition(Wishes(base, residual, torch.zeros(3, 2, 1)))
         for time, after in zip(grid[1:], grid[2:], strict=False):
             times = torch.full((3,), time)
             velocity = model.velocity(x, times, wish, before)
@@ -165,7 +177,8 @@ def test_flow_is_the_served_one(model, served, guidance):
 
 def test_no_gradient_is_lost(model):
     """All tensors learn, the variance of the VAE and unused positions aside."""
-    batch = collate([[0, 1]], [TEXT, TEXT], latents_of(3, 2))
+    latents = latents_of(3, 2)
+    batch = collate([[0, 1]], script_of_tokens([TEXT, TEXT], latents), latents)
     wishes = model.wishes(batch.tokens, batch.at, batch.patches)
     velocity = model.velocity(batch.patches, torch.full((5,), 0.5), model.condition(wishes), batch.patches)
     (velocity.square().mean() + model.stop_logits(wishes).square().mean()).backward()
@@ -177,8 +190,8 @@ def test_no_gradient_is_lost(model):
 def test_what_is_padded_or_later_is_not_seen(model):
     """The wish for a patch depends on the text and on the patches before it only, in any company."""
     latents = latents_of(4, 6)
-    both = collate([[0], [1]], [TEXT, TEXT * 3], latents)
-    alone = collate([[0]], [TEXT], latents)
+    both = collate([[0], [1]], script_of_tokens([TEXT, TEXT * 3], latents), latents)
+    alone = collate([[0]], script_of_tokens([TEXT], latents), latents)
     changed = both.patches.clone()
     changed[2:4] += 1.0
     with torch.no_grad():
@@ -191,11 +204,12 @@ def test_what_is_padded_or_later_is_not_seen(model):
 
 def test_joined_sentences_are_one_sequence():
     latents = latents_of(2, 3)
-    batch = collate([[0, 1]], [[5, 6], [7]], latents)
+    batch = collate([[0, 1]], script_of_tokens([[5, 6], [7]], latents, last=True), latents)
     assert batch.tokens.tolist() == [[5, 6, 7, 101, 0, 0, 0, 0, 0]]
     assert batch.at.tolist() == [4, 5, 6, 7, 8]
     assert batch.first.tolist() == [True, False, False, False, False]
     assert batch.last.tolist() == [False, False, False, False, True]
+    assert batch.places[:, 0].tolist() == [1, 1, 2, 2, 2]
     assert worst(batch.patches, latents.patches.float()) == 0
 
 
@@ -217,14 +231,39 @@ def test_times_cover_the_solvers_grid():
 
 
 def test_the_second_teacher_fades():
-    objective = Objective(sounds_weight=2.0, sounds_floor=0.25, sounds_steps=100)
-    assert [objective.sounds_weight_at(step) for step in (0, 50, 100, 900)] == [2.0, 1.25, 0.5, 0.5]
+    objective = Objective(floor=0.25, teacher_steps=100)
+    assert [objective.teacher_weight_at(step) for step in (0, 50, 100, 900)] == [1.0, 0.625, 0.25, 0.25]
 
 
-def test_every_letter_is_a_token_and_no_reserved_one():
+def test_places_follow_the_order_of_the_text():
+    """Equal sounds are told apart by what was said before; silence belongs to the last one; one may be missing."""
+    tokens = [FIRST_SOUND + sound for sound in (7, 8, 7, 9, 7, 5)]
+    labels = np.array([SILENCE, 7, 7, 8, SILENCE, 7, 7, 7, 9, 5, 5, SILENCE], np.uint8)
+    assert places(tokens, labels).tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 3, 5, 5, 5]
+
+
+def test_the_teacher_has_two_heads_look_where_the_speech_is(model):
+    """What no head looks at costs; what all look at costs nothing."""
+    latents = latents_of(2)
+    batch = collate([[0]], script_of_tokens([TEXT], latents), latents)
+    with torch.no_grad():
+        looks = model.wishes(batch.tokens, batch.at, batch.patches).looks
+    assert looks.shape == (2, 2, len(TEXT) + 1 + 2)
+    assert worst(looks.sum(2), torch.ones(2, 2)) < EXACT and float(looks[0, :, -2:].max()) == 0
+    assert float(unseen(torch.eye(8)[:2].unsqueeze(1), torch.tensor([[0, 0], [1, 1]]))) == 0
+    assert float(unseen(torch.eye(8)[:2].unsqueeze(1), torch.tensor([[3, 4], [5, 5]]))) > 10
+
+
+def test_every_sound_is_a_token_and_no_reserved_one():
+    """The tokens of a text are the sounds that the teacher would say, numbered as its labels are."""
+    hibari = pytest.importorskip("hibari")
+    from training.tokens import sounds, text_tokenizer
+
+    voice = hibari.Hibari()
     tokenizer = text_tokenizer()
-    ids = tokenizer.ids(CHARACTERS)
-    assert len(set(ids)) == len(CHARACTERS) and not set(ids) & {0, 1, 2, 101, 102, 103, 104}
-    assert max(letters().get_vocab().values()) < CONFIG.vocabulary
-    assert tokenizer.ids("“Hé – Oh’s") == tokenizer.ids("\"he - oh's")
-    assert tokenizer.ids("a中") == [*tokenizer.ids("a"), 0]
+    for text in ("He said it, twice: “No.”", "The cat sat."):
+        (line,) = voice.phonemize(text)
+        assert tokenizer.ids(text) == [FIRST_SOUND + sound for sound in voice.ids(line)[1:-1]]
+    assert tokenizer.ids("你好") == [] == tokenizer.ids("…")
+    ids = sounds().get_vocab().values()
+    assert FIRST_SOUND > 104 and FIRST_SOUND + max(voice.vocab.values()) == max(ids) < CONFIG.vocabulary

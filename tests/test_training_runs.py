@@ -13,12 +13,14 @@ from intone.server.domain import Options, SpeakRequest
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from training import model_sizes
 from training.__main__ import main
-from training.latents import VAE_FILE, Latents, encode_all, read_latents
+from training.latents import VAE_FILE, Latents, deviations, encode_all, encoded, read_latents
 from training.loop import Budget, draw_log, load_state, read_log, train
 from training.objective import Objective
+from training.script import Script
 from training.shards import LABEL_SAMPLES, Spoken, read_speech, write_shard
 from training.train_lm import LmRecipe, LmTrainee, model_tensors
 from training.train_vae import VaeRecipe, VaeTrainee, start_of_refinement
+from training.vae import AudioVAE
 
 CONFIG = model_sizes.config_of("tiny")
 CPU = torch.device("cpu")
@@ -56,9 +58,10 @@ def lm_trainee(**given):
     patches = torch.randn(shape, generator=torch.Generator().manual_seed(0)).half()
     labels = torch.arange(14 * 8).view(14, 8).div(3, rounding_mode="floor").to(torch.uint8)
     latents = Latents(patches, labels, torch.tensor([0, 6, 14]), torch.arange(2))
-    texts = [[5, 9, 12], [7, 30, 8, 6]]
-    recipe = LmRecipe(**{"steps": 20, "batch": 2, "objective": Objective(sounds_steps=1000), **given})
-    return LmTrainee(CONFIG, recipe, latents, texts, latents, texts, CPU)
+    places = torch.arange(14).view(14, 1).expand(14, 8).div(6, rounding_mode="floor")
+    script = Script([[5, 9, 12], [7, 30, 8, 6]], places)
+    recipe = LmRecipe(**{"steps": 20, "batch": 2, "objective": Objective(2, teacher_steps=1000), **given})
+    return LmTrainee(CONFIG, recipe, latents, script, latents, script, CPU)
 
 
 BRIEF = ("--size", "tiny", "--steps", "2", "--batch", "1", "--jury-width", "2")
@@ -105,7 +108,7 @@ def test_the_jury_learns_and_teaches(out):
 
 
 def test_the_language_models_learn(tmp_path):
-    trainee = lm_trainee(steps=250, rate=5e-3, joined_share=0.0, objective=Objective(2, 0.0, 0.0, sounds_steps=10_000))
+    trainee = lm_trainee(steps=250, rate=5e-3, joined_share=0.0, objective=Objective(2, 0.0, 0.0, teacher_steps=10_000))
     train(trainee, tmp_path, Budget(250, log_steps=10, examine_steps=250), "lm")
     lines = read_log(tmp_path)
     assert lines[-1]["flow"] < 0.7 * lines[0]["flow"]
@@ -164,8 +167,13 @@ def test_latents_have_deviation_one_and_sound_as_before(trained):
     latents = read_latents(trained / "latents" / "train")
     assert latents.patches.shape == (6 + 9, CONFIG.patch_frames, CONFIG.latent_dim)
     assert latents.starts.tolist() == [0, 6, 15]
-    spread = latents.patches.float().flatten(0, 1).square().mean(0).sqrt()
-    assert float((spread - 1).abs().max()) < 5e-3
+    vae = AudioVAE(CONFIG.vae)
+    vae.load_state_dict(load_file(trained / "latents" / VAE_FILE))
+    speech = read_speech(trained / "speech" / "train")
+    spread = deviations(vae, speech, model_sizes.patch_samples(CONFIG))
+    assert float((spread - 1).abs().max()) < 1e-4
+    ((_, means, _), *_) = encoded(vae, speech, range(1), model_sizes.patch_samples(CONFIG))
+    assert float((latents.patches[:6].flatten(0, 1) - means).abs().max()) < 2e-3  # kept in float16
     assert latents.labels[0].tolist() == [1, 1, 1, 1, 1, 2, 2, 2]
     assert latents.labels[5, -3:].tolist() == [0, 0, 0]  # after the sentence's end
     before = {path: path.read_bytes() for path in (trained / "latents").rglob("*.safetensors")}

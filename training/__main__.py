@@ -91,9 +91,9 @@ def _training(parser: argparse.ArgumentParser, name: str) -> None:
     if name == "vae":
         parser.add_argument("--adversary-from", type=int, default=None, help="step from which the jury sits")
     if name == "lm":
-        parser.add_argument("--flow-samples", type=int, default=2, help="noisy versions of each patch (default: 2)")
+        parser.add_argument("--flow-samples", type=int, default=1, help="noisy versions of each patch (default: 1)")
         parser.add_argument("--sounds-weight", type=float, default=1.0, help="of the second teacher (default: 1)")
-        parser.add_argument("--sounds-steps", type=int, default=6000, help="until it is a tenth (default: 6000)")
+        parser.add_argument("--teacher-steps", type=int, default=6000, help="until it is a tenth (default: 6000)")
         parser.add_argument("--joined-share", type=float, default=0.2, help="of steps that join sentences in pairs")
 
 

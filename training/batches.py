@@ -12,6 +12,7 @@ from torch import Tensor
 
 from intone.server.engines.voxcpm.text import AUDIO_START
 from training.latents import Latents
+from training.script import Script
 
 POOL_BATCHES = 32
 """Batches whose sentences are sorted by length together: long enough to waste little, short enough to stay random."""
@@ -27,6 +28,7 @@ class Batch:
         row: `[N]`, whose sequence it is.
         patches: `[N, P, D]`, float32.
         labels: `[N, slots]`, int64.
+        places: `[N, slots]`, int64, which token of its row each label is the sound of.
         first, last: `[N]`, bool, whether it begins or ends its sequence.
     """
 
@@ -35,6 +37,7 @@ class Batch:
     row: Tensor
     patches: Tensor
     labels: Tensor
+    places: Tensor
     first: Tensor
     last: Tensor
 
@@ -81,8 +84,9 @@ class Plan:
         return [whole[at] for at in torch.randperm(len(whole), generator=drawn).tolist()]
 
 
-def collate(groups: Sequence[Sequence[int]], texts: Sequence[Sequence[int]], latents: Latents) -> Batch:
-    """One batch of the sentences in `groups`; `texts` holds the tokens of each sentence of `latents`."""
+def collate(groups: Sequence[Sequence[int]], script: Script, latents: Latents) -> Batch:
+    """One batch of the sentences in `groups`; `script` is that of `latents`."""
+    texts = script.tokens
     starts = latents.starts.numpy()
     rows = [[*(token for sentence in group for token in texts[sentence]), AUDIO_START] for group in groups]
     counts = np.array([sum(starts[i + 1] - starts[i] for i in group) for group in groups])
@@ -96,6 +100,9 @@ def collate(groups: Sequence[Sequence[int]], texts: Sequence[Sequence[int]], lat
     at = row_of * size + np.array([len(row) for row in rows])[row_of] + within
     order = [sentence for group in groups for sentence in group]
     found = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in order])
+    # Tokens that stand before those of a patch's sentence: of the other sentence of a pair.
+    before = np.concatenate([np.cumsum([0, *(len(texts[i]) for i in group[:-1])]) for group in groups])
+    before = np.repeat(before, [int(starts[i + 1] - starts[i]) for i in order])
     device = latents.patches.device
     where, last = torch.from_numpy(found).to(device), torch.from_numpy(within == counts[row_of] - 1)
     return Batch(
@@ -104,6 +111,7 @@ def collate(groups: Sequence[Sequence[int]], texts: Sequence[Sequence[int]], lat
         row=torch.from_numpy(row_of).to(device),
         patches=latents.patches[where].float(),
         labels=latents.labels[where].long(),
+        places=(script.places[found] + torch.from_numpy(before).unsqueeze(1)).to(device),
         first=torch.from_numpy(within == 0).to(device),
         last=last.to(device),
     )

@@ -57,16 +57,17 @@ class BySpectrum(nn.Module):
 
 
 class Jury(nn.Module):
-    """All of them."""
+    """All of them. Those who look at spectra cost the most, and sit in turn."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         judges = [*(ByPeriod(p, width) for p in PERIODS), *(BySpectrum(w, width) for w in WINDOWS)]
         self.judges = nn.ModuleList(judges)
 
-    def forward(self, sound: Tensor) -> list[Opinion]:
-        """`[B, T]` → the opinion of each."""
-        return [judge(sound) for judge in self.judges]
+    def forward(self, sound: Tensor, turn: int) -> list[Opinion]:
+        """`[B, T]` → the opinion of each judge by period, and of the judge by spectrum whose turn it is."""
+        sitting = [*self.judges[: len(PERIODS)], self.judges[len(PERIODS) + turn % len(WINDOWS)]]
+        return [judge(sound) for judge in sitting]
 
 
 def jury_loss(recorded: list[Opinion], made: list[Opinion]) -> Tensor:

@@ -1,7 +1,8 @@
 """Fourth stage: all speech as latent patches, once, for the language models to learn from. Knows nothing of text.
 
-The encoder is scaled so that each latent number has deviation 1, which is what the flow starts from; the decoder takes
-it back. From here on the encoder stays as it is.
+The encoder is scaled so that each latent number, its own noise included, has deviation 1, which is what the flow starts
+from: a number that says nothing stays near 0, and costs the flow nothing. The decoder takes the scale back. From here
+on the encoder stays as it is.
 """
 
 from collections.abc import Iterator
@@ -96,15 +97,15 @@ def read_latents(folder: Path) -> Latents:
 
 @torch.no_grad()
 def deviations(vae: AudioVAE, speech: Speech, patch: int) -> Tensor:
-    """Root mean square `[D]` of each latent number over some sentences, on the VAE's device."""
+    """Root mean square `[D]` of each latent number over some sentences, drawn and not its mean, on the VAE's device."""
     count = min(len(speech), MEASURED_SENTENCES)
-    frames = [means for _, means in encoded(vae, speech, range(count), patch)]
-    return torch.cat(frames).square().mean(0).sqrt().clamp_min(1e-3)
+    squares = [means.square() + variances for _, means, variances in encoded(vae, speech, range(count), patch)]
+    return torch.cat(squares).mean(0).sqrt()
 
 
 @torch.no_grad()
-def encoded(vae: AudioVAE, speech: Speech, indices: range, patch: int) -> Iterator[tuple[int, Tensor]]:
-    """Sentence and its latent means `[frames, D]`, whole patches, the longest sentences first.
+def encoded(vae: AudioVAE, speech: Speech, indices: range, patch: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Sentence, means and variances of its latents `[frames, D]`, whole patches, the longest sentences first.
 
     The encoder sees no future, so shorter sentences of a batch are padded and cut without harm.
     """
@@ -118,14 +119,16 @@ def encoded(vae: AudioVAE, speech: Speech, indices: range, patch: int) -> Iterat
         audio = torch.zeros(len(rows), max(counts) * patch)
         for at, row in enumerate(rows):
             audio[at, : int(lengths[row])] = speech.sentence(row)[0]
-        means = vae.encoder(audio.to(device))[0].transpose(1, 2)  # [B, frames, D]
+        means, log_variances = (part.mT for part in vae.encoder(audio.to(device)))  # [B, frames, D]
         hop = audio.shape[1] // means.shape[1]
-        yield from ((row, means[at, : counts[at] * patch // hop]) for at, row in enumerate(rows))
+        for at, row in enumerate(rows):
+            frames = counts[at] * patch // hop
+            yield row, means[at, :frames], log_variances[at, :frames].exp()
 
 
 def _write_shard(path: Path, vae: AudioVAE, speech: Speech, indices: range, config: VoxCPMConfig) -> None:
     patch = patch_samples(config)
-    found = dict(encoded(vae, speech, indices, patch))
+    found = {index: means for index, means, _ in encoded(vae, speech, indices, patch)}
     shape = (-1, config.patch_frames, config.latent_dim)
     patches = [found[index].reshape(shape).half().cpu() for index in indices]
     labels = [_labels(speech.sentence(index)[1], len(patches[at]), patch) for at, index in enumerate(indices)]

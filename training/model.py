@@ -19,10 +19,16 @@ from training.transformer import Stack
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the language models want each of N patches to say: `[N, H]` each."""
+    """What the language models want each of N patches to say.
+
+    Attributes:
+        base, residual: `[N, H]`.
+        looks: `[N, 2, S]`, how much of two heads' attention each of S positions of the sequence has for it.
+    """
 
     base: Tensor
     residual: Tensor
+    looks: Tensor
 
 
 class LocalEncoder(nn.Module):
@@ -140,11 +146,13 @@ class VoxCPM(nn.Module):
         heard = self.enc_to_lm_proj(self.feat_encoder(patches)).float()  # [N, H]
         words = self.base_lm.embed_tokens(tokens)  # [B, S, H]
         x = words.flatten(0, 1).index_copy(0, at, heard).view_as(words)
-        coarse = self.base_lm(x, causal=True).float().flatten(0, 1)
+        seen: list[Tensor] = []
+        coarse = self.base_lm(x, causal=True, seen=seen).float().flatten(0, 1)
         coarse = coarse.index_copy(0, at, self.fsq_layer(coarse[at]).float())
         joined = coarse.index_add(0, at, heard)
         fine = self.residual_lm(joined.view_as(words), causal=True).flatten(0, 1)
-        return Wishes(coarse[at - 1], fine[at - 1])
+        looks = torch.stack([weights.flatten(0, 1)[at - 1] for weights in seen], 1)
+        return Wishes(coarse[at - 1], fine[at - 1], looks)
 
     def condition(self, wishes: Wishes) -> Tensor:
         """The wishes as the flow is told them: `[N, H of the flow]`."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import VoxCPMConfig
+from intone.server.engines.voxcpm.phonemes import HIBARI
 
 
 def names() -> tuple[str, ...]:
@@ -31,14 +32,15 @@ def patch_samples(config: VoxCPMConfig) -> int:
 
 
 def _nano() -> dict[str, Any]:
-    """The served size with a wider decoder, half the latent numbers (one voice), and letters for a vocabulary."""
+    """The served size with a wider decoder, half the latent numbers (one voice), and sounds for a vocabulary."""
     nano = sizes.document("nano")
     return {
         **nano,
-        "lm_config": {**nano["lm_config"], "vocab_size": 256},
+        "lm_config": {**nano["lm_config"], "vocab_size": 288},
         "feat_dim": 32,
         "audio_vae_config": {**nano["audio_vae_config"], "latent_dim": 32, "decoder_dim": 384},
         "languages": ["en"],
+        "phonemes": HIBARI,
         "trained": True,
     }
 

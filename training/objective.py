@@ -1,8 +1,9 @@
 """What the language models and the flow learn by. Knows no optimizer and no file.
 
-Conditional flow matching (arXiv 2210.02747) on each patch, given all before it; the stop head; and a second teacher:
-from what the flow is told about a patch, a linear head that is dropped at export must read the sounds of that patch.
-Without it the hidden states learn where they are in the text, and not what to say there.
+Conditional flow matching (arXiv 2210.02747) on each patch, given all before it; the stop head; and a second teacher,
+who knows what is said when. It has two heads of the base model look at the sounds that come next, so that hidden states
+know where in the text they are; and from what the flow is told about a patch, a linear head that is dropped at export
+must read the sounds of that patch, so that they know what to say there.
 """
 
 from collections.abc import Mapping
@@ -27,21 +28,22 @@ class Objective:
         flow_samples: noisy versions of each patch; more of them cost the flow alone.
         unguided_share: of the patches, those whose flow is not told the wish, for guidance.
         history_noise: most that is added to the patches heard so far, which at inference have errors too.
-        sounds_weight: of the second teacher at first; falls to `sounds_floor` of it until `sounds_steps`.
+        looks_weight, sounds_weight: of the second teacher at first; fall to `floor` of it until `teacher_steps`.
     """
 
-    flow_samples: int = 2
+    flow_samples: int = 1
     unguided_share: float = 0.12
     history_noise: float = 0.25
     stop_weight: float = 0.5
+    looks_weight: float = 0.5
     sounds_weight: float = 1.0
-    sounds_floor: float = 0.1
-    sounds_steps: int = 6_000
+    floor: float = 0.1
+    teacher_steps: int = 6_000
 
-    def sounds_weight_at(self, step: int) -> float:
-        """Falls in a straight line."""
-        part = min(1.0, step / self.sounds_steps) if self.sounds_steps else 1.0
-        return self.sounds_weight * (1 - part * (1 - self.sounds_floor))
+    def teacher_weight_at(self, step: int) -> float:
+        """What the second teacher's weights are multiplied by: falls in a straight line."""
+        part = min(1.0, step / self.teacher_steps) if self.teacher_steps else 1.0
+        return 1 - part * (1 - self.floor)
 
 
 class Lesson(nn.Module):
@@ -54,7 +56,7 @@ class Lesson(nn.Module):
         self.sounds = nn.Linear(model.config.local_dit.hidden, slots * SOUNDS)
 
     def losses(self, batch: Batch, objective: Objective, drawn: torch.Generator) -> dict[str, Tensor]:
-        """`flow`, `stop`, `sounds`, as numbers, and the two shares `sounds_right` and `stops_right`."""
+        """`flow`, `stop`, `looks`, `sounds`, as numbers, and the two shares `sounds_right` and `stops_right`."""
         model = self.model
         heard = self._noisy_history(batch, objective.history_noise, drawn)
         wishes = model.wishes(batch.tokens, batch.at, heard)
@@ -65,6 +67,7 @@ class Lesson(nn.Module):
         return {
             "flow": self._flow_loss(batch.patches, wish, before, objective, drawn),
             "stop": functional.cross_entropy(ending, batch.last.long()),
+            "looks": unseen(wishes.looks, batch.places),
             "sounds": functional.cross_entropy(logits.transpose(1, 2), batch.labels),
             "sounds_right": (logits.argmax(2) == batch.labels).float().mean(),
             "stops_right": (ending.argmax(1) * batch.last).sum() / batch.last.sum(),
@@ -93,7 +96,14 @@ class Lesson(nn.Module):
 
 def total(losses: Mapping[str, Tensor], objective: Objective, step: int) -> Tensor:
     """What is minimised."""
-    return losses["flow"] + objective.stop_weight * losses["stop"] + objective.sounds_weight_at(step) * losses["sounds"]
+    taught = objective.looks_weight * losses["looks"] + objective.sounds_weight * losses["sounds"]
+    return losses["flow"] + objective.stop_weight * losses["stop"] + objective.teacher_weight_at(step) * taught
+
+
+def unseen(looks: Tensor, places: Tensor) -> Tensor:
+    """Minus the logarithm of the attention that the sounds of a patch have together, mean over patches and heads."""
+    said = torch.zeros_like(looks[:, 0]).scatter_(1, places, 1.0)  # [N, S]
+    return -(looks * said.unsqueeze(1)).sum(2).clamp_min(1e-6).log().mean()
 
 
 def flow_times(count: int, drawn: torch.Generator, device: torch.device) -> Tensor:

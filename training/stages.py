@@ -10,13 +10,14 @@ from safetensors.torch import load_file
 from training import corpus as corpus_stage
 from training import export as export_stage
 from training import latents as latents_stage
-from training import model_sizes, native, tokens, train_lm, train_vae
+from training import model_sizes, native, train_lm, train_vae
 from training import slim as slim_stage
 from training import teacher as teacher_stage
 from training.corpus import Corpus
-from training.latents import VAE_FILE, Latents, read_latents
+from training.latents import VAE_FILE, read_latents
 from training.loop import CHECKPOINT, Budget, Trainee, draw_log, load_state, train
 from training.objective import Objective
+from training.script import script_of
 from training.shards import read_speech
 
 
@@ -61,7 +62,7 @@ def lm(options: argparse.Namespace) -> str:
     texts = Corpus.load(options.out / "corpus")
     heard = {name: read_latents(options.out / "latents" / name) for name in ("train", "held_out")}
     objective = Objective(
-        flow_samples=options.flow_samples, sounds_weight=options.sounds_weight, sounds_steps=options.sounds_steps
+        flow_samples=options.flow_samples, sounds_weight=options.sounds_weight, teacher_steps=options.teacher_steps
     )
     given = {"steps": options.steps, "batch": options.batch, "rate": options.rate, "seed": options.seed}
     recipe = train_lm.recipe_for(device, objective, joined_share=options.joined_share, **given)
@@ -69,9 +70,9 @@ def lm(options: argparse.Namespace) -> str:
         model_sizes.config_of(options.size),
         recipe,
         heard["train"],
-        _tokens(texts.train, heard["train"]),
+        script_of(texts.train, heard["train"]),
         heard["held_out"],
-        _tokens(texts.held_out, heard["held_out"]),
+        script_of(texts.held_out, heard["held_out"]),
         device,
     )
     return _train(trainee, options.out / "lm", options, recipe.steps)
@@ -142,8 +143,3 @@ def _scaled_vae(out: Path) -> dict[str, torch.Tensor]:
     if not path.exists():
         raise FileNotFoundError(f"{path}: run the stage `latents` first")
     return load_file(path)
-
-
-def _tokens(sentences: tuple[str, ...], heard: Latents) -> list[list[int]]:
-    tokenizer = tokens.text_tokenizer()
-    return [tokenizer.ids(sentences[number]) for number in heard.numbers.tolist()]

@@ -1,6 +1,6 @@
 """Fifth stage: the language models and the flow learn to say text in the latents. Knows nothing of sound."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from training.loop import generator
 from training.model import VoxCPM
 from training.objective import Lesson, Objective, total
 from training.optimizing import Average, adam, multiplies_bfloat16, rate_at, set_rate
+from training.script import Script
 
 LOUDEST_GRADIENT = 1.0
 EXAMINED_SENTENCES = 64
@@ -43,8 +44,8 @@ class LmTrainee:
     """The model, as `loop.train` wants it.
 
     Args:
-        latents, texts: sentences to learn from and the tokens of each.
-        held_out, held_out_texts: to examine with.
+        latents, script: what to learn from, and what is said in it.
+        held_out, held_out_script: to examine with.
     """
 
     def __init__(
@@ -52,12 +53,12 @@ class LmTrainee:
         config: VoxCPMConfig,
         recipe: LmRecipe,
         latents: Latents,
-        texts: Sequence[Sequence[int]],
+        script: Script,
         held_out: Latents,
-        held_out_texts: Sequence[Sequence[int]],
+        held_out_script: Script,
         device: torch.device,
     ) -> None:
-        self.recipe, self.device, self.texts = recipe, device, texts
+        self.recipe, self.device, self.script = recipe, device, script
         torch.manual_seed(recipe.seed)
         self.lesson = Lesson(VoxCPM(config, recipe.seed), latents.labels.shape[1]).to(device)
         self.average = Average.of(self.lesson, recipe.average_decay)
@@ -67,14 +68,14 @@ class LmTrainee:
         lengths = tuple(latents.starts.diff().tolist())
         self.plan = Plan(lengths, min(recipe.batch, len(lengths)), recipe.joined_share, recipe.seed)
         some = [[sentence] for sentence in range(min(EXAMINED_SENTENCES, len(held_out)))]
-        self.examined = collate(some, held_out_texts, held_out.to(device))
+        self.examined = collate(some, held_out_script, held_out.to(device))
 
     def step(self, number: int) -> Mapping[str, Tensor]:
         """Learn from one batch."""
         recipe = self.recipe
         set_rate(self.optimizer, recipe.rate * rate_at(number, recipe.steps, self.updates))
         self.updates += 1
-        batch = collate(self.plan.groups(number), self.texts, self.latents)
+        batch = collate(self.plan.groups(number), self.script, self.latents)
         losses = self._losses(self.lesson, batch, generator(recipe.seed, number, self.device))
         self.optimizer.zero_grad(set_to_none=True)
         total(losses, recipe.objective, number).backward()

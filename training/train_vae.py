@@ -110,10 +110,10 @@ class VaeTrainee:
         figures = {"spectra": distance, "divergence": divergence}
         if number >= recipe.adversary_from:
             heard = self._heard(number)
-            judged = self._jury_step(recorded[:, heard], made[:, heard].detach())
+            judged = self._jury_step(recorded[:, heard], made[:, heard].detach(), number)
             self.jury.requires_grad_(False)
             with self._mixed():
-                fooled, features = fooling_loss(self.jury(recorded[:, heard]), self.jury(made[:, heard]))
+                fooled, features = fooling_loss(*(self.jury(sound[:, heard], number) for sound in (recorded, made)))
             self.jury.requires_grad_(True)
             loss = loss + recipe.fooling_weight * fooled + recipe.feature_weight * features
             figures |= {"jury": judged, "fooled": fooled, "features": features}
@@ -175,9 +175,9 @@ class VaeTrainee:
         start = number * 7_919 % (self.samples - count + 1)
         return slice(start, start + count)
 
-    def _jury_step(self, recorded: Tensor, made: Tensor) -> Tensor:
+    def _jury_step(self, recorded: Tensor, made: Tensor, turn: int) -> Tensor:
         with self._mixed():
-            loss = jury_loss(self.jury(recorded), self.jury(made))
+            loss = jury_loss(self.jury(recorded, turn), self.jury(made, turn))
         self.jury_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.jury.parameters(), LOUDEST_GRADIENT)

@@ -42,19 +42,27 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.hidden, keys, bias=False)
         self.o_proj = nn.Linear(queries, config.hidden, bias=False)
 
-    def forward(self, x: Tensor, rope: RopeTable | None, causal: bool) -> Tensor:
-        """`[B, T, H]` → the same."""
+    def forward(self, x: Tensor, rope: RopeTable | None, causal: bool, seen: list[Tensor] | None = None) -> Tensor:
+        """`[B, T, H]` → the same. To `seen` the weights of the first head are added, `[B, T, T]`."""
         projections = (self.q_proj, self.k_proj, self.v_proj)
         queries, keys, values = (part(x).unflatten(2, (-1, self.head_dim)) for part in projections)
         if rope is not None:
             queries, keys = rope.rotate(queries), rope.rotate(keys)
-        attended = attend if x.is_cuda else attend_small
-        result: Tensor = self.o_proj(attended(queries, keys, values, causal=causal))
+        if x.is_cuda and seen is None:
+            attended = attend(queries, keys, values, causal=causal)
+        else:
+            attended = attend_small(queries, keys, values, causal=causal, seen=seen)
+        result: Tensor = self.o_proj(attended)
         return result
 
 
-def attend_small(queries: Tensor, keys: Tensor, values: Tensor, *, causal: bool) -> Tensor:
-    """What `attend` computes, with all weights at once: on a CPU several times as fast for a patch's few positions."""
+def attend_small(
+    queries: Tensor, keys: Tensor, values: Tensor, *, causal: bool, seen: list[Tensor] | None = None
+) -> Tensor:
+    """What `attend` computes, with all weights at once: on a CPU several times as fast for a patch's few positions.
+
+    To `seen` the weights of the first head are added, `[B, T, T]`.
+    """
     batch, length, heads, size = queries.shape
     shared = keys.shape[2]
     # Heads that share a key head stand one after the other, as if they were positions: [B · shared, G · T, D].
@@ -64,7 +72,10 @@ def attend_small(queries: Tensor, keys: Tensor, values: Tensor, *, causal: bool)
     if causal:
         unseen = torch.ones(length, length, dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(unseen.repeat(heads // shared, 1), -torch.inf)
-    mixed = torch.bmm(scores.softmax(2), values).view(batch, shared, -1, length, size)
+    weights = scores.softmax(2)
+    if seen is not None:
+        seen.append(weights.view(batch, shared, -1, length, length)[:, 0, 0])
+    mixed = torch.bmm(weights, values).view(batch, shared, -1, length, size)
     return mixed.permute(0, 3, 1, 2, 4).reshape(batch, length, -1)
 
 
@@ -93,9 +104,9 @@ class Layer(nn.Module):
         self.post_attention_layernorm = Norm(config.hidden, config.norm_eps)
         self.mlp = FeedForward(config)
 
-    def forward(self, x: Tensor, rope: RopeTable | None, causal: bool) -> Tensor:
-        """`[B, T, H]` → the same."""
-        x = x + self.self_attn(self.input_layernorm(x), rope, causal)
+    def forward(self, x: Tensor, rope: RopeTable | None, causal: bool, seen: list[Tensor] | None = None) -> Tensor:
+        """`[B, T, H]` → the same; `seen` as in `Attention`."""
+        x = x + self.self_attn(self.input_layernorm(x), rope, causal, seen)
         added: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return added
 
@@ -115,13 +126,18 @@ class Stack(nn.Module):
         self.register_buffer("cos", rope.cos if rope else None, persistent=False)
         self.register_buffer("sin", rope.sin if rope else None, persistent=False)
 
-    def forward(self, x: Tensor, causal: bool) -> Tensor:
-        """`[B, T, H]` → the same. With `causal` no position sees a later one, so what pads the end is not seen."""
+    def forward(self, x: Tensor, causal: bool, seen: list[Tensor] | None = None) -> Tensor:
+        """`[B, T, H]` → the same. With `causal` no position sees a later one, so what pads the end is not seen.
+
+        To `seen` the weights of the first head of the two layers in the middle are added, `[B, T, T]` each.
+        """
         if x.shape[0] > MOST_ROWS:
+            assert seen is None, "who looks at the weights has no such batch"
             return torch.cat([self(part, causal) for part in x.split(MOST_ROWS)])
         cos, sin = self.cos, self.sin
         rope = RopeTable(cos, sin).at(0, x.shape[1]) if isinstance(cos, Tensor) and isinstance(sin, Tensor) else None
-        for layer in self.layers:
-            x = layer(x, rope, causal)
+        middle = len(self.layers) // 2
+        for number, layer in enumerate(self.layers):
+            x = layer(x, rope, causal, seen if number in (middle - 1, middle) else None)
         result: Tensor = self.norm(x)
         return result

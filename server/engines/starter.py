@@ -2,7 +2,6 @@
 
 import re
 import time
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +10,9 @@ import numpy as np
 
 from intone.server.audio import AUDIBLE, fade
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
+from intone.server.english_text import plain_numbers, readable
 from intone.server.errors import CallerError, CheckpointError, Fault
 
-_LONG_NUMBER = re.compile(r"\d[\d,]{14,}\d")  # read digit by digit: the lexicon's numbers end at 10**36
 _CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
 _PIECE_PHONEMES = 100  # about 7 s of speech: what one step makes when a sentence has clauses to cut it at
 _MAX_PIECE_PHONEMES = 300  # one clause longer than this is cut between words: the model reads 400 well
@@ -99,14 +98,14 @@ class StarterEngine:
         Raises:
             CallerError: no Latin letter and no digit in the text.
         """
-        if not any(_readable(character) for character in request.text):
+        if not any(readable(character) for character in request.text):
             raise CallerError(
                 "text", "the starter engine reads English; there is no Latin letter or digit in this text"
             )
         limit_ms = request.options.max_audio_ms
         max_samples = None if limit_ms is None else limit_ms * _RATE_HZ // 1000
         return StarterState(
-            self._model.split_sentences(_plain_numbers(request.text)),
+            self._model.split_sentences(plain_numbers(request.text)),
             request.seed,
             max_samples,
             request.options.speed or 1.0,
@@ -136,23 +135,7 @@ class StarterEngine:
 
 def unspeakable(text: str) -> bool:
     """Whether `text` has a letter that the starter engine cannot read: one of another script than Latin."""
-    return any(character.isalpha() and not _readable(character) for character in text)
-
-
-def _readable(character: str) -> bool:
-    """Whether the engine reads this character out: a Latin letter or an ASCII digit."""
-    if character.isascii():
-        return character.isalnum()
-    return character.isalpha() and "LATIN" in unicodedata.name(character, "")
-
-
-def _plain_numbers(text: str) -> str:
-    """`text` with numbers that the lexicon can read: no raised or circled digits, none of endless length."""
-    plain = "".join(
-        unicodedata.normalize("NFKC", character) if character.isdigit() and not character.isdecimal() else character
-        for character in text
-    )
-    return _LONG_NUMBER.sub(lambda found: " ".join(found[0].replace(",", "")), plain)
+    return any(character.isalpha() and not readable(character) for character in text)
 
 
 def _pieces(phonemes: str) -> list[str]:

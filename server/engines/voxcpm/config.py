@@ -65,6 +65,7 @@ class VoxCPMConfig:
         mean_mode: whether the diffusion transformer is told the length of each step.
         languages: BCP 47 codes of what it speaks.
         trained: False in the checkpoints that `sizes.py` writes.
+        phonemes: who finds the sounds of a text, see `phonemes.py`; None where the model reads spelling.
     """
 
     version: int
@@ -82,6 +83,7 @@ class VoxCPMConfig:
     vae: AudioVAEConfig
     languages: tuple[str, ...]
     trained: bool = True
+    phonemes: str | None = None
 
     @classmethod
     def load(cls, path: Path) -> "VoxCPMConfig":
@@ -132,6 +134,7 @@ class VoxCPMConfig:
             vae=AudioVAEConfig.from_json(architecture, document.get("audio_vae_config")),
             languages=_languages(root, version),
             trained=root.flag("trained", True),
+            phonemes=root.text("phonemes", "") or None,
         )
         _check(config)
         return config

@@ -88,7 +88,7 @@ class VoxCPMEngine:
         """
         _use_threads(threads)
         checkpoint = read_checkpoint(folder, lora)
-        tokenizer = TextTokenizer.load(folder, checkpoint.config.vocabulary)
+        tokenizer = TextTokenizer.load(folder, checkpoint.config.vocabulary, checkpoint.config.phonemes)
         chosen = precision(dtype, checkpoint.config, torch.device(device))
         build = partial(VoxCPM, checkpoint, chosen.dtype, torch.device(device), packed=chosen.packed)
         if chosen.packed is None:

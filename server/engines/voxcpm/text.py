@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intone.server.engines.voxcpm.config import ENGINE
+from intone.server.engines.voxcpm.phonemes import Reading, reading
 from intone.server.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -22,20 +23,29 @@ class TextTokenizer:
 
     The model reads one character at a time, so a token that, without word-start marks, is a vocabulary entry of two or
     more characters of U+4E00 to U+9FFF becomes those characters; a character that has no entry becomes `unknown`.
+
+    Args:
+        unknown: the id of what has none.
+        read: for a checkpoint whose tokens are sounds: what the tokenizer is given in the text's place.
     """
 
-    def __init__(self, tokenizer: "Tokenizer", unknown: int) -> None:
+    def __init__(self, tokenizer: "Tokenizer", unknown: int, read: Reading = str) -> None:
+        self._read = read
         self._tokenizer = tokenizer
         self._vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
         self._unknown = unknown
         self._chinese = {token for token in self._vocabulary if len(token) >= 2 and all(map(_is_chinese, token))}
 
     @classmethod
-    def load(cls, folder: Path, vocabulary: int) -> "TextTokenizer":
+    def load(cls, folder: Path, vocabulary: int, phonemes: str | None = None) -> "TextTokenizer":
         """Read `tokenizer.json`, and the unknown token from it or from `tokenizer_config.json`.
 
+        Args:
+            vocabulary: ids that the model has.
+            phonemes: see `phonemes.reading`; None where tokens are spelling.
+
         Raises:
-            CheckpointError: a file cannot be read, or has more tokens than `vocabulary`.
+            CheckpointError: a file cannot be read, has more tokens than `vocabulary`, or needs sounds nobody can find.
         """
         from tokenizers import Tokenizer  # heavy, and only for checkpoints
 
@@ -52,11 +62,11 @@ class TextTokenizer:
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values())
         if largest >= vocabulary:
             raise CheckpointError(ENGINE, f"{path}: found token id {largest}, expected below vocab_size = {vocabulary}")
-        return cls(tokenizer, unknown)
+        return cls(tokenizer, unknown, reading(phonemes) if phonemes else str)
 
     def ids(self, text: str) -> list[int]:
         """Token ids; empty for empty text."""
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        encoding = self._tokenizer.encode(self._read(text), add_special_tokens=False)
         result: list[int] = []
         for token, token_id in zip(encoding.tokens, encoding.ids, strict=True):
             bare = token.replace(WORD_START, "")
