@@ -66,7 +66,7 @@ bench-ops: $(VENV)/.installed-for-tests ## Time the native operations against th
 
 # The recipe of the nano voice, stage by stage: `make train-corpus`, `make train-lm TRAIN='--minutes 60'`; training/README.md.
 TRAIN ?=
-TRAIN_STAGES := corpus teacher vae latents refine lm export slim measure
+TRAIN_STAGES := corpus teacher latents vae lm export slim measure
 
 .PHONY: $(TRAIN_STAGES:%=train-%) train-judges
 $(TRAIN_STAGES:%=train-%): train-%: $(VENV)/.installed-for-training

@@ -3,24 +3,25 @@
 import json
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from intone.server.domain import Options, SpeakRequest
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from training import model_sizes
 from training.__main__ import main
-from training.latents import VAE_FILE, Latents, deviations, encode_all, encoded, read_latents
+from training.analysis import Basis, latents_of
+from training.latents import BASIS_FILE, Latents, read_latents
 from training.loop import Budget, draw_log, load_state, read_log, train
 from training.objective import Objective
 from training.script import Script
-from training.shards import LABEL_SAMPLES, Spoken, read_speech, write_shard
+from training.shards import LABEL_SAMPLES, POINT_SAMPLES, UNIT_SAMPLES, Spoken, read_speech, write_shard
 from training.train_lm import LmRecipe, LmTrainee, model_tensors
-from training.train_vae import VaeRecipe, VaeTrainee, start_of_refinement
-from training.vae import AudioVAE
+from training.train_vae import VaeRecipe, VaeTrainee
 
 CONFIG = model_sizes.config_of("tiny")
 CPU = torch.device("cpu")
@@ -29,28 +30,33 @@ TEXTS = ("He came.", "She left at once.")
 
 def tone(number, seconds):
     """A hum that stands for speech: pitch and labels differ from sentence to sentence."""
-    time = np.arange(int(seconds * 16_000 / LABEL_SAMPLES) * LABEL_SAMPLES) / 16_000
-    audio = sum(np.sin(2 * np.pi * (120 + 30 * number) * h * time) / h for h in (1, 2, 3)) * 0.15
+    time = np.arange(-(-int(seconds * 16_000) // UNIT_SAMPLES) * UNIT_SAMPLES) / 16_000
+    pitch_hz = 120 + 30 * number
+    audio = sum(np.sin(2 * np.pi * pitch_hz * h * time) / h for h in (1, 2, 3)) * 0.15
     labels = (np.arange(len(time) // LABEL_SAMPLES) // 5 + 10 * number + 1).astype(np.uint8)
-    return Spoken(number, audio.astype(np.float32), labels)
+    points = time[POINT_SAMPLES // 2 :: POINT_SAMPLES]
+    pitch = np.stack([np.full(len(points), pitch_hz), pitch_hz * points % 1], 1)
+    return Spoken(number, audio.astype(np.float32), labels, pitch.astype(np.float32))
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    """A folder as the first two stages leave it."""
+    """A folder as the first three stages leave it."""
     tmp_path = tmp_path_factory.mktemp("training")
     for name in ("train", "held_out"):
         (tmp_path / "speech" / name).mkdir(parents=True)
         write_shard(tmp_path / "speech" / name / "00000.safetensors", [tone(0, 0.9), tone(1, 1.3)])
         (tmp_path / "corpus").mkdir(exist_ok=True)
         (tmp_path / "corpus" / f"{name}.txt").write_text("\n".join(TEXTS) + "\n")
+    assert main(["latents", "--out", str(tmp_path), "--size", "tiny"]) == 0
     return tmp_path
 
 
 def vae_trainee(out, **given):
     recipe = VaeRecipe(**{"steps": 30, "batch": 2, "segment_frames": 8, "jury_width": 2, **given})
     speech = read_speech(out / "speech" / "train")
-    return VaeTrainee(CONFIG.vae, recipe, speech, speech, CPU)
+    latents = read_latents(out / "latents" / "train")
+    return VaeTrainee(CONFIG.vae, recipe, (speech, latents), (speech, latents), CPU)
 
 
 def lm_trainee(**given):
@@ -101,9 +107,9 @@ def test_the_vae_learns(out, tmp_path):
 def test_the_jury_learns_and_teaches(out):
     trainee = vae_trainee(out, adversary_from=0)
     first = trainee.step(0)
-    for number in range(1, 8):
+    for number in range(1, 19):  # the last one with the judges of the first
         last = trainee.step(number)
-    assert set(last) == {"spectra", "divergence", "jury", "fooled", "features"}
+    assert set(last) == {"spectra", "waves", "jury", "fooled", "features"}
     assert last["jury"].detach() < first["jury"].detach()
 
 
@@ -151,42 +157,37 @@ def test_a_run_ends_with_its_minutes(tmp_path, out):
 
 @pytest.fixture(scope="module")
 def trained(out):
-    """All stages but the first two, a few steps each."""
+    """Both models, a few steps each."""
     common = ["--out", str(out), "--size", "tiny"]
     brief = [*common, "--steps", "2", "--batch", "1"]
     for arguments in (
         ["vae", *brief, "--jury-width", "2", "--adversary-from", "1"],
-        ["latents", *common],
         ["lm", *brief, "--flow-samples", "1"],
     ):
         assert main(arguments) == 0
     return out
 
 
-def test_latents_have_deviation_one_and_sound_as_before(trained):
-    latents = read_latents(trained / "latents" / "train")
+def test_latents_are_those_of_the_speech_and_stay(trained):
+    latents, speech = (
+        read(trained / name / "train") for read, name in ((read_latents, "latents"), (read_speech, "speech"))
+    )
     assert latents.patches.shape == (6 + 9, CONFIG.patch_frames, CONFIG.latent_dim)
-    assert latents.starts.tolist() == [0, 6, 15]
-    vae = AudioVAE(CONFIG.vae)
-    vae.load_state_dict(load_file(trained / "latents" / VAE_FILE))
-    speech = read_speech(trained / "speech" / "train")
-    spread = deviations(vae, speech, model_sizes.patch_samples(CONFIG))
-    assert float((spread - 1).abs().max()) < 1e-4
-    ((_, means, _), *_) = encoded(vae, speech, range(1), model_sizes.patch_samples(CONFIG))
-    assert float((latents.patches[:6].flatten(0, 1) - means).abs().max()) < 2e-3  # kept in float16
+    assert latents.starts.tolist() == [0, 6, 15] == (speech.starts // UNIT_SAMPLES).tolist()
+    content = load_file(trained / "latents" / BASIS_FILE)
+    found = latents_of(*speech.sentence(0)[:1], speech.pitch[: 6 * 16], Basis(content["mean"], content["directions"]))
+    assert float((latents.patches[:6].flatten(0, 1) - found).abs().max()) < 5e-3  # kept in float16
     assert latents.labels[0].tolist() == [1, 1, 1, 1, 1, 2, 2, 2]
-    assert latents.labels[5, -3:].tolist() == [0, 0, 0]  # after the sentence's end
     before = {path: path.read_bytes() for path in (trained / "latents").rglob("*.safetensors")}
-    encode_all(trained, CONFIG, CPU)
+    assert main(["latents", "--out", str(trained), "--size", "tiny"]) == 0
     assert before == {path: path.read_bytes() for path in (trained / "latents").rglob("*.safetensors")}
 
 
-def test_refinement_leaves_the_latents_alone(trained):
-    assert main(["refine", "--out", str(trained), *BRIEF]) == 0
-    start = start_of_refinement(load_file(trained / "latents" / VAE_FILE), None)["average"]
-    refined = load_state(trained / "refined")["trainee"]["average"]
-    moved = {name for name in start if not torch.allclose(start[name], refined[name], atol=1e-7)}
-    assert moved and all(name.startswith("decoder.") for name in moved)
+def test_latents_of_other_speech_are_refused(trained):
+    speech, latents = read_speech(trained / "speech" / "train"), read_latents(trained / "latents" / "train")
+    other = replace(latents, patches=latents.patches[1:])
+    with pytest.raises(ValueError, match="latents are of other speech"):
+        VaeTrainee(CONFIG.vae, VaeRecipe(steps=1, batch=1), (speech, other), (speech, latents), CPU)
 
 
 @pytest.mark.parametrize(("storage", "error"), [("float32", 0), ("float16", 2e-3), ("int8", 2e-2)])
@@ -217,17 +218,15 @@ def test_a_slim_checkpoint_goes_on(trained, tmp_path):
     assert main(["latents", *common]) == 0
     made, again = (read_latents(folder / "latents" / "train").patches for folder in (trained, tmp_path))
     assert torch.equal(made, again)
-    for name, folder, *more in (("refine", "refined", "--jury-width", "2"), ("lm", "lm")):
+    for name, folder, *more in (("vae", "vae", "--jury-width", "2"), ("lm", "lm")):
         before = len(read_log(tmp_path / folder))
         assert main([name, *common, "--steps", "3", "--batch", "1", *more]) == 0
         assert [line["step"] for line in read_log(tmp_path / folder)][before:] == [3]
 
 
 def test_a_stage_without_the_one_before_says_so(tmp_path, capsys):
-    for stage, wanted in (("vae", "run the stage `teacher`"), ("latents", "run the stage `teacher`")):
+    for stage in ("vae", "latents"):
         assert main([stage, "--out", str(tmp_path), "--size", "tiny"]) == 1
-        assert wanted in capsys.readouterr().err
-    (tmp_path / "latents").mkdir()
-    save_file({"x": torch.zeros(1)}, tmp_path / "latents" / VAE_FILE)
+        assert "run the stage `teacher`" in capsys.readouterr().err
     assert main(["export", "--out", str(tmp_path), "--size", "tiny"]) == 1
     assert "run the stage that makes it first" in capsys.readouterr().err

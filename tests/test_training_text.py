@@ -8,7 +8,7 @@ import pytest
 
 from training import corpus, text_sources
 from training.corpus import Corpus, build_corpus
-from training.shards import LABEL_SAMPLES, RATE_HZ, read_speech, write_shard
+from training.shards import LABEL_SAMPLES, POINT_SAMPLES, RATE_HZ, UNIT_SAMPLES, read_speech, write_shard
 from training.teacher import LEAD_MS, TAIL_MS, portions, trimmed
 
 
@@ -93,19 +93,27 @@ def test_silence_is_trimmed_and_labels_stay_where_they_are(tmp_path):
     audio = np.zeros(2 * RATE_HZ, np.float32)
     audio[RATE_HZ // 2 : RATE_HZ] = 0.5
     placed = np.array([7 if 20 <= frame < 40 else 3 for frame in range(60)])
-    spoken = trimmed(4, audio, placed)
+    pitch_hz = np.where((np.arange(120) >= 40) & (np.arange(120) < 80), 200.0, 0.0)  # each 12.5 ms
+    spoken = trimmed(4, audio, placed, pitch_hz)
     lead = LEAD_MS * RATE_HZ // 1000
     assert np.flatnonzero(spoken.audio)[[0, -1]].tolist() == [lead, lead + RATE_HZ // 2 - 1]
-    assert len(spoken.audio) == len(spoken.labels) * LABEL_SAMPLES
-    assert 0 <= len(spoken.audio) - (lead + RATE_HZ // 2 + TAIL_MS * RATE_HZ // 1000) < LABEL_SAMPLES
-    assert spoken.labels.tolist() == [3, 3, *[7] * 25, *[3] * 8]
+    assert len(spoken.audio) == len(spoken.labels) * LABEL_SAMPLES == len(spoken.pitch) * POINT_SAMPLES
+    assert len(spoken.audio) % UNIT_SAMPLES == 0
+    assert 0 <= len(spoken.audio) - (lead + RATE_HZ // 2 + TAIL_MS * RATE_HZ // 1000) < UNIT_SAMPLES
+    assert spoken.labels.tolist() == [3, 3, *[7] * 25, *[3] * 13]
+    voiced = np.flatnonzero(spoken.pitch[:, 0])
+    assert voiced[0] == 4 and voiced[-1] == 53  # 40 ms before the sound, and 50 points of it
+    steps = np.diff(spoken.pitch[10:50, 1]) % 1
+    assert np.abs(spoken.pitch[10:50, 0] - 200).max() == 0
+    assert np.minimum(steps, 1 - steps).max() < 1e-3  # two cycles in 10 ms
     write_shard(tmp_path / "0.safetensors", [spoken, spoken])
     read = read_speech(tmp_path)
     assert len(read) == 2 and read.numbers.tolist() == [4, 4]
     kept, labels = read.sentence(1)
     assert np.abs(kept.numpy() - spoken.audio).max() <= 1 / 32767
     assert labels.tolist() == spoken.labels.tolist()
-    assert trimmed(0, np.zeros(RATE_HZ, np.float32), placed) is None
+    assert np.abs(read.pitch[: len(spoken.pitch)].numpy() - spoken.pitch).max() < 0.1
+    assert trimmed(0, np.zeros(RATE_HZ, np.float32), placed, pitch_hz) is None
 
 
 def test_the_teacher_says_what_is_where():

@@ -33,14 +33,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="STAGE")
     _corpus(_stage(commands, "corpus", stages.corpus, "sentences to train on, and others to examine with"))
     _teacher(_stage(commands, "teacher", stages.teacher, "a teacher reads them aloud"))
+    _stage(commands, "latents", stages.latents, "all speech as latents, once")
     for name, stage, text in (
         ("vae", stages.vae, "the audio VAE, encoder and decoder"),
-        ("refine", stages.refine, "its decoder only; latents stay as they are, so it can run beside or after `lm`"),
-        ("lm", stages.lm, "the language models and the flow"),
+        ("lm", stages.lm, "the language models and the flow; beside `vae`, neither needs the other"),
     ):
         _training(_stage(commands, name, stage, text), name)
-    latents = _stage(commands, "latents", stages.latents, "all speech as latents, once")
-    _device(latents)
     export = _stage(commands, "export", stages.export, "a checkpoint that the server loads")
     export.add_argument("--storage", choices=storage.KINDS, default="float16", help="of the weights (default: float16)")
     export.add_argument("--folder", type=Path, default=None, help="where to (default: OUT/checkpoint)")
@@ -84,11 +82,10 @@ def _training(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--batch", type=int, default=None, help="examples to a step")
     parser.add_argument("--rate", type=float, default=None, help="learning rate")
     parser.add_argument("--seed", type=int, default=0, help="of weights, batches and noise")
-    if name in ("vae", "refine"):
+    if name == "vae":
         parser.add_argument(
             "--jury-width", type=int, default=None, help="channels of the discriminators (CUDA 32, CPU 8)"
         )
-    if name == "vae":
         parser.add_argument("--adversary-from", type=int, default=None, help="step from which the jury sits")
     if name == "lm":
         parser.add_argument("--flow-samples", type=int, default=1, help="noisy versions of each patch (default: 1)")

@@ -17,6 +17,9 @@ from training.script import Script
 POOL_BATCHES = 32
 """Batches whose sentences are sorted by length together: long enough to waste little, short enough to stay random."""
 
+ROUND_POSITIONS = 16
+"""Sequences are filled up to a multiple of it, so that there are few sizes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -90,7 +93,8 @@ def collate(groups: Sequence[Sequence[int]], script: Script, latents: Latents) -
     starts = latents.starts.numpy()
     rows = [[*(token for sentence in group for token in texts[sentence]), AUDIO_START] for group in groups]
     counts = np.array([sum(starts[i + 1] - starts[i] for i in group) for group in groups])
-    size = max(len(row) + int(count) for row, count in zip(rows, counts, strict=True))
+    longest = max(len(row) + int(count) for row, count in zip(rows, counts, strict=True))
+    size = -(-longest // ROUND_POSITIONS) * ROUND_POSITIONS
     tokens = np.zeros((len(rows), size), np.int64)
     for filled, row in zip(tokens, rows, strict=True):
         filled[: len(row)] = row

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from intone.server.engines.voxcpm.weights import CONFIG_FILE, MODEL_FILES, VAE_FILES
 from training import card, model_sizes, tokens
-from training.latents import VAE_FILE
-from training.loop import CHECKPOINT, load_state
+from training.loop import load_state
 from training.storage import packed
 from training.train_lm import model_tensors
 
@@ -19,18 +18,12 @@ from training.train_lm import model_tensors
 def run(out: Path, size: str, storage: str, folder: Path, report: Path | None = None) -> int:
     """Write `folder` from the newest checkpoints under `out`, with a card where a report is given; returns its bytes.
 
-    The VAE is that of the stage `refine` if it has run, else the one that the latents were made with.
-
     Raises:
         FileNotFoundError: a stage before this one has not run.
         ValueError: the report is one of another checkpoint, or lacks what a card must say.
     """
     model = model_tensors(load_state(out / "lm")["trainee"])
-    refined = out / "refined" / CHECKPOINT
-    vae_path = out / "latents" / VAE_FILE
-    if not vae_path.exists():
-        raise FileNotFoundError(f"{vae_path}: run the stage `latents` first")
-    vae = load_state(refined.parent)["trainee"]["average"] if refined.exists() else load_file(vae_path)
+    vae = load_state(out / "vae")["trainee"]["average"]
     write_checkpoint(folder, model_sizes.document(size), model, vae, storage)
     if report is not None:
         card.write(folder, report)

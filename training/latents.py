@@ -1,11 +1,5 @@
-"""Fourth stage: all speech as latent patches, once, for the language models to learn from. Knows nothing of text.
+"""Third stage: all speech as latent patches, for the VAE and the language models to learn from. Knows no model."""
 
-The encoder is scaled so that each latent number, its own noise included, has deviation 1, which is what the flow starts
-from: a number that says nothing stays near 0, and costs the flow nothing. The decoder takes the scale back. From here
-on the encoder stays as it is.
-"""
-
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +9,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from training.loop import load_state
+from training.analysis import PITCH_NUMBERS, Basis, latents_of, spectra
 from training.model_sizes import patch_samples
-from training.shards import LABEL_SAMPLES, SILENCE, Speech, read_speech
-from training.vae import AudioVAE
+from training.shards import LABEL_SAMPLES, POINT_SAMPLES, UNIT_SAMPLES, Speech, read_speech
 
-VAE_FILE = "vae.safetensors"
-MEASURED_SENTENCES = 512
-BATCH = {"cpu": 2, "cuda": 32}
-"""Sentences encoded together: few enough on a CPU that its cache holds what passes between layers."""
+BASIS_FILE = "basis.safetensors"
+MEASURED_SENTENCES = 1024
 SHARD_SENTENCES = 1024
 
 
@@ -52,28 +43,22 @@ class Latents:
         return Latents(self.patches.to(device), self.labels.to(device), self.starts, self.numbers)
 
 
-def encode_all(out: Path, config: VoxCPMConfig, device: torch.device) -> None:
-    """Write `out/latents`: the scaled VAE, then shards of both lists; what exists is kept.
+def write_all(out: Path, config: VoxCPMConfig) -> None:
+    """Write `out/latents`: the basis of spectra, then shards of both lists; what exists is kept.
 
     Raises:
-        FileNotFoundError: a stage before this one has not run.
+        FileNotFoundError: the stage before this one has not run.
     """
+    assert patch_samples(config) == UNIT_SAMPLES, "sentences are whole patches"
     folder = out / "latents"
-    vae = AudioVAE(config.vae).to(device)
     speech = {name: read_speech(out / "speech" / name) for name in ("held_out", "train")}
-    if (folder / VAE_FILE).exists():
-        vae.load_state_dict(load_file(folder / VAE_FILE))
-    else:
-        vae.load_state_dict(load_state(out / "vae")["trainee"]["average"])
-        vae.scale_latents(1 / deviations(vae, speech["train"], patch_samples(config)))
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in vae.state_dict().items()}, folder / VAE_FILE)
+    basis = _basis(folder / BASIS_FILE, speech["train"], config.latent_dim - PITCH_NUMBERS)
     for name, sentences in speech.items():
         (folder / name).mkdir(exist_ok=True)
         for start in tqdm(range(0, len(sentences), SHARD_SENTENCES), desc=f"latents, {name}", unit="shard"):
             path = folder / name / f"{start // SHARD_SENTENCES:03d}.safetensors"
             if not path.exists():
-                _write_shard(path, vae, sentences, range(start, min(start + SHARD_SENTENCES, len(sentences))), config)
+                _write_shard(path, sentences, range(start, min(start + SHARD_SENTENCES, len(sentences))), basis, config)
 
 
 def read_latents(folder: Path) -> Latents:
@@ -95,57 +80,33 @@ def read_latents(folder: Path) -> Latents:
     )
 
 
-@torch.no_grad()
-def deviations(vae: AudioVAE, speech: Speech, patch: int) -> Tensor:
-    """Root mean square `[D]` of each latent number over some sentences, drawn and not its mean, on the VAE's device."""
-    count = min(len(speech), MEASURED_SENTENCES)
-    squares = [means.square() + variances for _, means, variances in encoded(vae, speech, range(count), patch)]
-    return torch.cat(squares).mean(0).sqrt()
+def _basis(path: Path, speech: Speech, numbers: int) -> Basis:
+    if not path.exists():
+        count = min(len(speech), MEASURED_SENTENCES)
+        found = torch.cat([spectra(speech.sentence(index)[0]) for index in tqdm(range(count), desc="spectra")])
+        basis = Basis.of(found, numbers)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"mean": basis.mean, "directions": basis.directions.contiguous()}, path)
+    content = load_file(path)
+    return Basis(content["mean"], content["directions"])
 
 
-@torch.no_grad()
-def encoded(vae: AudioVAE, speech: Speech, indices: range, patch: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Sentence, means and variances of its latents `[frames, D]`, whole patches, the longest sentences first.
-
-    The encoder sees no future, so shorter sentences of a batch are padded and cut without harm.
-    """
-    device = next(vae.parameters()).device
-    lengths = speech.starts.diff()
-    order = sorted(indices, key=lambda index: -int(lengths[index]))
-    batch = BATCH[device.type]
-    for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
-        counts = [-(-int(lengths[row]) // patch) for row in rows]
-        audio = torch.zeros(len(rows), max(counts) * patch)
-        for at, row in enumerate(rows):
-            audio[at, : int(lengths[row])] = speech.sentence(row)[0]
-        means, log_variances = (part.mT for part in vae.encoder(audio.to(device)))  # [B, frames, D]
-        hop = audio.shape[1] // means.shape[1]
-        for at, row in enumerate(rows):
-            frames = counts[at] * patch // hop
-            yield row, means[at, :frames], log_variances[at, :frames].exp()
-
-
-def _write_shard(path: Path, vae: AudioVAE, speech: Speech, indices: range, config: VoxCPMConfig) -> None:
-    patch = patch_samples(config)
-    found = {index: means for index, means, _ in encoded(vae, speech, indices, patch)}
-    shape = (-1, config.patch_frames, config.latent_dim)
-    patches = [found[index].reshape(shape).half().cpu() for index in indices]
-    labels = [_labels(speech.sentence(index)[1], len(patches[at]), patch) for at, index in enumerate(indices)]
+def _write_shard(path: Path, speech: Speech, indices: range, basis: Basis, config: VoxCPMConfig) -> None:
+    starts = [*speech.starts[indices.start : indices.stop].tolist(), int(speech.starts[indices.stop])]
+    first, last = starts[0], starts[-1]
+    patches = [
+        latents_of(
+            speech.audio[start:end].float() / 32768, speech.pitch[start // POINT_SAMPLES : end // POINT_SAMPLES], basis
+        )
+        for start, end in zip(starts, starts[1:], strict=False)
+    ]
+    labels = speech.labels[first // LABEL_SAMPLES : last // LABEL_SAMPLES]
     content = {
-        "patches": torch.cat(patches),
-        "labels": torch.cat(labels),
-        "counts": torch.tensor([len(one) for one in patches]),
+        "patches": torch.cat(patches).view(-1, config.patch_frames, config.latent_dim).half(),
+        "labels": labels.view(-1, UNIT_SAMPLES // LABEL_SAMPLES).clone(),
+        "counts": torch.tensor(starts).diff() // UNIT_SAMPLES,
         "numbers": speech.numbers[indices.start : indices.stop].clone(),
     }
     partial = path.with_suffix(".partial")
     save_file(content, partial)
     partial.rename(path)
-
-
-def _labels(labels: Tensor, patches: int, patch: int) -> Tensor:
-    """Labels of one sentence `[patches, slots]`, silence after its end."""
-    slots = patch // LABEL_SAMPLES
-    padded = torch.full((patches * slots,), SILENCE, dtype=torch.uint8)
-    padded[: len(labels)] = labels
-    return padded.view(patches, slots)

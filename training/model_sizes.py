@@ -32,14 +32,15 @@ def patch_samples(config: VoxCPMConfig) -> int:
 
 
 def _nano() -> dict[str, Any]:
-    """The served size with a wider decoder, half the latent numbers (one voice), and sounds for a vocabulary."""
+    """The served size with a wider decoder, fewer latent numbers (one voice), and sounds for a vocabulary."""
     nano = sizes.document("nano")
     return {
         **nano,
         "lm_config": {**nano["lm_config"], "vocab_size": 288},
-        "feat_dim": 32,
-        "audio_vae_config": {**nano["audio_vae_config"], "latent_dim": 32, "decoder_dim": 384},
+        "feat_dim": 48,
+        "audio_vae_config": {**nano["audio_vae_config"], "latent_dim": 48, "decoder_dim": 384},
         "languages": ["en"],
+        "clones_voices": False,
         "phonemes": HIBARI,
         "trained": True,
     }
@@ -55,7 +56,7 @@ def _tiny() -> dict[str, Any]:
     return {
         **nano,
         "lm_config": {**nano["lm_config"], **stack, "rope_scaling": rope},
-        "feat_dim": 8,
+        "feat_dim": 16,
         "residual_lm_num_layers": 1,
         "scalar_quantization_latent_dim": 16,
         "encoder_config": dict(local),
@@ -63,7 +64,7 @@ def _tiny() -> dict[str, Any]:
         "audio_vae_config": {
             **nano["audio_vae_config"],
             "encoder_dim": 4,
-            "latent_dim": 8,
+            "latent_dim": 16,
             "decoder_dim": 32,
         },
         "max_length": 1024,

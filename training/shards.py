@@ -1,7 +1,8 @@
 """A teacher's speech on disk, with what was said where. Knows no teacher and no model.
 
-A shard is one safetensors file: `audio` int16, all its sentences one after the other; `labels` uint8, the sound in each
-20 ms of it; `sentences` `[n, 2]` int64, the number of each in the corpus and its samples.
+A shard is one safetensors file: `audio` int16, all its sentences one after the other; `labels` uint8, the sound in
+each 20 ms of it; `pitch` float16, fundamental and its phase each 10 ms; `sentences` `[n, 2]` int64, the number of each
+in the corpus and its samples.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,12 @@ RATE_HZ = 16_000
 LABEL_SAMPLES = 320
 """20 ms."""
 
+POINT_SAMPLES = 160
+"""10 ms, in whose middle the pitch is told."""
+
+UNIT_SAMPLES = 2560
+"""160 ms: sentences are whole patches, silence at their end."""
+
 SILENCE = 0
 """Label of what is no sound of speech."""
 
@@ -31,13 +38,15 @@ class Spoken:
 
     Attributes:
         number: of the sentence in its list.
-        audio: `[T]`, -1 to 1 at `RATE_HZ`, T a multiple of `LABEL_SAMPLES`.
+        audio: `[T]`, -1 to 1 at `RATE_HZ`, T a multiple of `UNIT_SAMPLES`.
         labels: `[T / LABEL_SAMPLES]`.
+        pitch: `[T / POINT_SAMPLES, 2]`, Hz, 0 where there is none, and cycles since some moment, 0 to 1.
     """
 
     number: int
     audio: Audio
     labels: Labels
+    pitch: Audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +56,14 @@ class Speech:
     Attributes:
         audio: `[total]`, int16.
         labels: `[total / LABEL_SAMPLES]`, uint8.
+        pitch: `[total / POINT_SAMPLES, 2]`, float16, see `Spoken`.
         starts: `[n + 1]`, int64, in samples: sentence i is `audio[starts[i] : starts[i + 1]]`.
         numbers: `[n]`, int64, which sentence of its list each is.
     """
 
     audio: Tensor
     labels: Tensor
+    pitch: Tensor
     starts: Tensor
     numbers: Tensor
 
@@ -77,6 +88,7 @@ def write_shard(path: Path, spoken: Sequence[Spoken]) -> None:
     content = {
         "audio": (np.clip(audio, -1, 1) * 32767).round().astype(np.int16),
         "labels": np.concatenate([np.zeros(0, np.uint8), *(one.labels for one in spoken)]),
+        "pitch": np.concatenate([np.zeros((0, 2), np.float16), *(one.pitch.astype(np.float16) for one in spoken)]),
         "sentences": np.array([(one.number, len(one.audio)) for one in spoken], np.int64).reshape(-1, 2),
     }
     partial = path.with_suffix(".partial")
@@ -98,6 +110,7 @@ def read_speech(folder: Path) -> Speech:
     return Speech(
         audio=torch.from_numpy(np.concatenate([part["audio"] for part in parts])),
         labels=torch.from_numpy(np.concatenate([part["labels"] for part in parts])),
+        pitch=torch.from_numpy(np.concatenate([part["pitch"] for part in parts])),
         starts=torch.from_numpy(np.concatenate([[0], sentences[:, 1].cumsum()])),
         numbers=torch.from_numpy(sentences[:, 0].copy()),
     )

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from training.latents import VAE_FILE
+from training.latents import BASIS_FILE
 from training.loop import CHECKPOINT, LOG, load_state
 
-RUNS = {"vae": "vae", "refined": "vae", "lm": "lesson"}
+RUNS = {"vae": "vae", "lm": "lesson"}
 """Folder → what its state calls the weights that learn."""
 
 
@@ -23,8 +23,6 @@ def run(out: Path) -> int:
         FileNotFoundError: there is no run.
     """
     found = [name for name in RUNS if (out / name / CHECKPOINT).exists()]
-    if "refined" in found and "vae" in found:
-        found.remove("vae")  # nothing goes on from it any more
     if not found:
         raise FileNotFoundError(f"{out}: no checkpoint of any of {', '.join(RUNS)}")
     slim = out / "slim"
@@ -35,9 +33,9 @@ def run(out: Path) -> int:
             {"steps": state["steps"], "trainee": slimmed(state["trainee"], RUNS[name])}, slim / name / CHECKPOINT
         )
         shutil.copy(out / name / LOG, slim / name / LOG)
-    if (out / "latents" / VAE_FILE).exists():
+    if (out / "latents" / BASIS_FILE).exists():
         (slim / "latents").mkdir(exist_ok=True)
-        shutil.copy(out / "latents" / VAE_FILE, slim / "latents" / VAE_FILE)  # exact: latents are made with it again
+        shutil.copy(out / "latents" / BASIS_FILE, slim / "latents" / BASIS_FILE)  # latents are made with it again
     return sum(path.stat().st_size for path in slim.rglob("*") if path.is_file())
 
 

@@ -2,10 +2,8 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from training import corpus as corpus_stage
 from training import export as export_stage
@@ -14,8 +12,8 @@ from training import model_sizes, native, train_lm, train_vae
 from training import slim as slim_stage
 from training import teacher as teacher_stage
 from training.corpus import Corpus
-from training.latents import VAE_FILE, read_latents
-from training.loop import CHECKPOINT, Budget, Trainee, draw_log, load_state, train
+from training.latents import read_latents
+from training.loop import Budget, Trainee, draw_log, train
 from training.objective import Objective
 from training.script import script_of
 from training.shards import read_speech
@@ -36,24 +34,28 @@ def teacher(options: argparse.Namespace) -> str:
     return f"{len(speech)} sentences, {speech.hours:.1f} hours: {options.out / 'speech'}"
 
 
-def vae(options: argparse.Namespace) -> str:
-    """Train the VAE."""
-    return _train_vae(options, "vae", None)
-
-
-def refine(options: argparse.Namespace) -> str:
-    """Train its decoder further."""
-    known = (options.out / "vae" / CHECKPOINT).exists()
-    vae_state = load_state(options.out / "vae")["trainee"] if known else None
-    return _train_vae(options, "refined", train_vae.start_of_refinement(_scaled_vae(options.out), vae_state))
-
-
 def latents(options: argparse.Namespace) -> str:
-    """See `latents.encode_all`."""
-    _compile(options)
-    latents_stage.encode_all(options.out, model_sizes.config_of(options.size), torch.device(options.device))
+    """See `latents.write_all`."""
+    latents_stage.write_all(options.out, model_sizes.config_of(options.size))
     made = read_latents(options.out / "latents" / "train")
     return f"{len(made)} sentences, {len(made.patches)} patches: {options.out / 'latents'}"
+
+
+def vae(options: argparse.Namespace) -> str:
+    """Train the VAE."""
+    device = torch.device(options.device)
+    if options.device == "cpu" and options.size != "tiny":  # its units, where they are worth it
+        native.load()
+    given = {
+        name: getattr(options, name) for name in ("steps", "batch", "rate", "seed", "adversary_from", "jury_width")
+    }
+    recipe = train_vae.recipe_for(device, **given)
+    spoken, held_out = (
+        (read_speech(options.out / "speech" / name), read_latents(options.out / "latents" / name))
+        for name in ("train", "held_out")
+    )
+    trainee = train_vae.VaeTrainee(model_sizes.config_of(options.size).vae, recipe, spoken, held_out, device)
+    return _train(trainee, options.out / "vae", options, recipe.steps)
 
 
 def lm(options: argparse.Namespace) -> str:
@@ -113,33 +115,8 @@ def measure(options: argparse.Namespace) -> str:
     )
 
 
-def _train_vae(options: argparse.Namespace, name: str, start: dict[str, Any] | None) -> str:
-    device = torch.device(options.device)
-    _compile(options)
-    given = {"steps": options.steps, "batch": options.batch, "rate": options.rate, "seed": options.seed}
-    from_step = 0 if start is not None else options.adversary_from
-    recipe = train_vae.recipe_for(device, adversary_from=from_step, jury_width=options.jury_width, **given)
-    speech, held_out = (read_speech(options.out / "speech" / part) for part in ("train", "held_out"))
-    config = model_sizes.config_of(options.size).vae
-    trainee = train_vae.VaeTrainee(config, recipe, speech, held_out, device, start, start is not None)
-    return _train(trainee, options.out / name, options, recipe.steps)
-
-
-def _compile(options: argparse.Namespace) -> None:
-    """The VAE's units, where they are worth it."""
-    if options.device == "cpu" and options.size != "tiny":
-        native.load()
-
-
 def _train(trainee: Trainee, folder: Path, options: argparse.Namespace, steps: int) -> str:
     budget = Budget(steps, options.minutes, options.save_minutes)
     done = train(trainee, folder, budget, folder.name)
     drawn = draw_log(folder, folder.name)
     return f"{done} of {steps} steps: {folder}" + (f", {drawn.name}" if drawn else "")
-
-
-def _scaled_vae(out: Path) -> dict[str, torch.Tensor]:
-    path = out / "latents" / VAE_FILE
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: run the stage `latents` first")
-    return load_file(path)

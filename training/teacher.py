@@ -1,7 +1,7 @@
 """Second stage: the small packaged voice `hibari-tts` reads the corpus. Knows nothing of what learns from it.
 
-Its network places each sound in time on the way to the spectrum. That placement is asked for as one more output, so
-the audio comes with the truth about what is said where, at no cost.
+Its network places each sound in time on the way to the spectrum. That placement is asked for as one more output, and
+its pitch is one already. So the audio comes with the truth about what is said where and how high, at no cost.
 """
 
 import multiprocessing
@@ -15,12 +15,26 @@ import numpy as np
 from tqdm import tqdm
 
 from training.corpus import Corpus
-from training.shards import LABEL_SAMPLES, RATE_HZ, SILENCE, Audio, Labels, Spoken, write_shard
+from training.shards import (
+    LABEL_SAMPLES,
+    POINT_SAMPLES,
+    RATE_HZ,
+    SILENCE,
+    UNIT_SAMPLES,
+    Audio,
+    Labels,
+    Spoken,
+    write_shard,
+)
 
 TEACHER_HZ = 24_000
 PLACEMENT = "/ReduceSum_1_output_0"
 """Of hibari-tts 0.2.1: which of the phonemes each 25 ms belong to."""
 PLACEMENT_SAMPLES = 600
+PITCH_SAMPLES = 300
+LOWEST_HZ = 40.0
+"""Of a voiced sound: below, the teacher makes no pulses."""
+
 SHARD_SENTENCES = 256
 LEAD_MS = 40  # of silence kept before the first sound: it is the first thing a listener waits for
 TAIL_MS = 160  # after the last one: the model must hear that it is over
@@ -52,7 +66,7 @@ class Hibari:
         ids = np.array([self._voice.ids(sounds[0])], np.int64)
         *spectrum, placement = self._session.run(None, {"ids": ids, "speed": np.ones(1, np.float32)})
         audio = self._synthesize(*(part[0] for part in spectrum), np.random.default_rng(number))
-        return trimmed(number, resampled(audio), ids[0][placement.ravel()])
+        return trimmed(number, resampled(audio), ids[0][placement.ravel()], spectrum[-1].ravel())
 
 
 def with_output(model: bytes, name: str) -> bytes:
@@ -76,25 +90,43 @@ def resampled(audio: Audio) -> Audio:
     return samples
 
 
-def trimmed(number: int, audio: Audio, placed: Any) -> Spoken | None:
-    """A sentence with little silence at its ends, a whole number of labels long; None if it is all silence.
+def trimmed(number: int, audio: Audio, placed: Any, pitch_hz: Any) -> Spoken | None:
+    """A sentence with little silence at its ends, a whole number of patches long; None if it is all silence.
 
-    `placed` holds the label of every `PLACEMENT_SAMPLES` of the teacher's audio.
+    `placed` holds the label of every `PLACEMENT_SAMPLES` of the teacher's audio, `pitch_hz` the fundamental of every
+    `PITCH_SAMPLES`.
     """
     loud = np.flatnonzero(np.abs(audio) > AUDIBLE)
     if len(loud) == 0:
         return None
     first = max(0, int(loud[0]) - LEAD_MS * RATE_HZ // 1000)
     last = min(len(audio), int(loud[-1]) + 1 + TAIL_MS * RATE_HZ // 1000)
-    count = -(-(last - first) // LABEL_SAMPLES)
+    length = -(-(last - first) // UNIT_SAMPLES) * UNIT_SAMPLES
+    count = length // LABEL_SAMPLES
     middles = first + LABEL_SAMPLES * np.arange(count) + LABEL_SAMPLES // 2
     frames = middles * TEACHER_HZ // RATE_HZ // PLACEMENT_SAMPLES
     labels: Labels = np.where(frames < len(placed), placed[np.minimum(frames, len(placed) - 1)], SILENCE).astype(
         np.uint8
     )
-    padded = np.zeros(count * LABEL_SAMPLES, np.float32)
+    padded = np.zeros(length, np.float32)
     padded[: last - first] = audio[first:last]
-    return Spoken(number, padded, labels)
+    points = first + POINT_SAMPLES * np.arange(length // POINT_SAMPLES) + POINT_SAMPLES // 2
+    return Spoken(number, padded, labels, pitch_at(pitch_hz, points * TEACHER_HZ // RATE_HZ))
+
+
+def pitch_at(pitch_hz: Any, samples: Any) -> Audio:
+    """Fundamental in Hz and phase in cycles `[n, 2]` at some samples of the teacher's audio; zeros after its end.
+
+    The teacher joins its values by straight lines and adds the cycles up from the sentence's beginning.
+    """
+    total = len(pitch_hz) * PITCH_SAMPLES
+    frames = (np.arange(total) + 0.5) / PITCH_SAMPLES - 0.5
+    each_hz = np.interp(frames, np.arange(len(pitch_hz)), pitch_hz)
+    cycles = np.cumsum(np.maximum(each_hz, LOWEST_HZ)) / TEACHER_HZ % 1
+    known = np.minimum(samples, total - 1)
+    voiced = (each_hz[known] > LOWEST_HZ) & (samples < total)
+    found: Audio = np.stack([each_hz[known], cycles[known]], 1).astype(np.float32) * voiced[:, None]
+    return found
 
 
 @dataclass(frozen=True, slots=True)

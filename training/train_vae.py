@@ -1,7 +1,8 @@
-"""Third stage: the audio VAE learns to pass the teacher's voice through few numbers. Knows nothing of text.
+"""Fourth stage: the audio VAE learns to make the teacher's voice of latents, and to find them in it. Knows no text.
 
-First spectra alone, then, from `adversary_from` on, a jury as well. `frozen_encoder` goes on with the decoder only: the
-latents, and whatever learns from them, stay as they are.
+Which latents a frame has is given (`analysis.py`). So both halves learn by themselves: the decoder by what its sound is
+worth, spectra and waves alone at first, then, from `adversary_from` on, before a jury; the encoder by how far its
+latents are from the given ones.
 """
 
 from collections.abc import Mapping
@@ -12,15 +13,21 @@ import torch
 from torch import Tensor
 
 from intone.server.engines.voxcpm.audio_vae_config import AudioVAEConfig
+from training import source
+from training.analysis import FRAME_SAMPLES
 from training.discriminators import Jury, fooling_loss, jury_loss
+from training.latents import Latents
 from training.loop import generator
 from training.optimizing import Average, adam, rate_at, set_rate
 from training.shards import Speech
-from training.spectra import SpectralDistance
+from training.spectra import SoundDistance
 from training.vae import AudioVAE
 
+Paired = tuple[Speech, Latents]
+"""The same sentences."""
+
 EXAMINED_EXAMPLES = 16
-EXAMINED_SAMPLES = 48_000
+EXAMINED_FRAMES = 75
 LOUDEST_GRADIENT = 10.0
 
 
@@ -33,7 +40,8 @@ class VaeRecipe:
         rate, early_rate: learning rate, and what it is until the jury sits: spectra alone bear more.
         adversary_from: step from which the jury sits.
         jury_frames: of each example, what the jury hears: half a second is enough for it, and it costs the most.
-        latent_noise: with a frozen encoder, deviation of what is added to the latents, in place of a speaker's errors.
+        latent_noise: most that is added to the latents, in place of a speaker's errors.
+        encoder_every: the encoder learns in every so many-th step: it has the easier half.
     """
 
     steps: int
@@ -46,11 +54,12 @@ class VaeRecipe:
     jury_frames: int = 16
     jury_rate: float = 2e-4
     spectra_weight: float = 15.0
-    divergence_weight: float = 5e-3
+    waves_weight: float = 10.0
     fooling_weight: float = 1.0
     feature_weight: float = 2.0
     average_decay: float = 0.999
-    latent_noise: float = 0.1
+    latent_noise: float = 0.2
+    encoder_every: int = 4
     seed: int = 0
 
 
@@ -58,42 +67,40 @@ class VaeTrainee:
     """The VAE and its jury, as `loop.train` wants them.
 
     Args:
-        speech: to learn from; kept on `device`.
+        spoken: speech to learn from, and its latents; kept on `device`.
         held_out: to examine with.
-        start: state of an earlier run, of which the averaged VAE and the jury are taken; its own first weights if None.
-        frozen_encoder: train the decoder only.
+
+    Raises:
+        ValueError: the latents are of other speech, or there is too little.
     """
 
     def __init__(
         self,
         config: AudioVAEConfig,
         recipe: VaeRecipe,
-        speech: Speech,
-        held_out: Speech,
+        spoken: Paired,
+        held_out: Paired,
         device: torch.device,
-        start: Mapping[str, Any] | None = None,
-        frozen_encoder: bool = False,
     ) -> None:
-        self.recipe, self.device, self.frozen_encoder = recipe, device, frozen_encoder
+        self.recipe, self.device = recipe, device
         torch.manual_seed(recipe.seed)
         self.vae, self.jury = AudioVAE(config, recipe.seed), Jury(recipe.jury_width)
-        if start is not None:
-            self.vae.load_state_dict(start["average"])
-            if "jury" in start:
-                self.jury.load_state_dict(start["jury"])
+        source.lay(self.vae)
         self.vae.to(device)
         self.jury.to(device)
-        self.vae.encoder.requires_grad_(not frozen_encoder)
         self.average = Average.of(self.vae, recipe.average_decay)
-        self.distance = SpectralDistance(config.sample_rate_hz).to(device)
+        self.distance = SoundDistance(config.sample_rate_hz).to(device)
         self.optimizer = adam(self.vae.parameters(), recipe.rate, (0.8, 0.99), 0.0)
         self.jury_optimizer = adam(self.jury.parameters(), recipe.jury_rate, (0.8, 0.99), 0.0)
         self.updates = 0
-        self.audio = speech.audio.to(device)
-        self.samples = recipe.segment_frames * hop_of(config)
-        if len(self.audio) <= self.samples:
-            raise ValueError(f"{len(self.audio)} samples of speech are too few for examples of {self.samples}")
-        self.examined = _example(held_out, hop_of(config)).to(device)
+        self.audio, self.frames = (part.to(device) for part in _aligned(*spoken))
+        if len(self.frames) <= recipe.segment_frames:
+            raise ValueError(f"{len(self.frames)} frames of speech are too few for examples of {recipe.segment_frames}")
+        audio, frames = _aligned(*held_out)
+        length = min(EXAMINED_FRAMES, len(frames))
+        count = min(EXAMINED_EXAMPLES, len(frames) // length)  # all on end: what pads a sentence would be most of it
+        self.examined = audio[: count * length].view(count, -1).float().to(device) / 32768
+        self.examined_latents = frames[: count * length].view(count, length, -1).mT.float().to(device)
 
     def step(self, number: int) -> Mapping[str, Tensor]:
         """Both learn from one batch."""
@@ -102,12 +109,16 @@ class VaeTrainee:
         self.updates += 1
         set_rate(self.optimizer, rate * (recipe.rate if number >= recipe.adversary_from else recipe.early_rate))
         set_rate(self.jury_optimizer, recipe.jury_rate * rate)
-        recorded = self._segments(drawn)
+        recorded, latents = self._examples(drawn)
         with self._mixed():
-            made, divergence = self._passed_through(recorded, drawn)
-        distance = self.distance(made, recorded)
-        loss = recipe.spectra_weight * distance + recipe.divergence_weight * divergence
-        figures = {"spectra": distance, "divergence": divergence}
+            made = self.vae.decoder(self._disturbed(latents, drawn))
+        spectra, waves = self.distance(made, recorded)
+        loss = recipe.spectra_weight * spectra + recipe.waves_weight * waves
+        figures = {"spectra": spectra, "waves": waves}
+        if number % recipe.encoder_every == 0:
+            with self._mixed():
+                mean, log_variance = self.vae.encoder(recorded)
+            loss = loss + surprise(mean.float(), log_variance.float(), latents)
         if number >= recipe.adversary_from:
             heard = self._heard(number)
             judged = self._jury_step(recorded[:, heard], made[:, heard].detach(), number)
@@ -125,13 +136,17 @@ class VaeTrainee:
         return figures
 
     def examine(self, number: int) -> Mapping[str, float]:
-        """The averaged VAE on held-out speech: spectral distance, and the spread of its latents."""
+        """The averaged VAE on held-out speech: how far its sound is from it, and its latents from the given ones."""
         vae = AudioVAE(self.vae.config).to(self.device)
         vae.load_state_dict(self.average.tensors)
         with torch.no_grad():
-            mean, _ = vae.encoder(self.examined)
-            distance = self.distance(vae.decoder(mean), self.examined)
-        return {"held_out_spectra": float(distance), "latent_deviation": float(mean.std())}
+            spectra, waves = self.distance(vae.decoder(self.examined_latents), self.examined)
+            missed = vae.encoder(self.examined)[0] - self.examined_latents
+        return {
+            "held_out_spectra": float(spectra),
+            "held_out_waves": float(waves),
+            "held_out_latents_missed": float(missed.square().mean().sqrt()),
+        }
 
     def state(self) -> dict[str, Any]:
         """See `loop.Trainee`."""
@@ -153,26 +168,24 @@ class VaeTrainee:
                 optimizer.load_state_dict(own)
         self.updates = state.get("updates", 0)
 
-    def _segments(self, drawn: torch.Generator) -> Tensor:
-        """A batch `[B, T]` from anywhere in the speech."""
-        last = len(self.audio) - self.samples
-        starts = torch.randint(last, (self.recipe.batch, 1), generator=drawn, device=self.device)
-        return self.audio[starts + torch.arange(self.samples, device=self.device)].float() / 32768
+    def _examples(self, drawn: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A batch from anywhere in the speech: `[B, T]` and its latents `[B, D, frames]`."""
+        recipe, device = self.recipe, self.device
+        last = len(self.frames) - recipe.segment_frames
+        starts = torch.randint(last, (recipe.batch, 1), generator=drawn, device=device)
+        frames = starts + torch.arange(recipe.segment_frames, device=device)
+        return self.audio[frames].flatten(1).float() / 32768, self.frames[frames].float().mT
 
-    def _passed_through(self, recorded: Tensor, drawn: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The same speech after the VAE, and what its latents cost."""
-        with torch.set_grad_enabled(not self.frozen_encoder):
-            mean, log_variance = (part.float() for part in self.vae.encoder(recorded))
-        noise = torch.randn(mean.shape, generator=drawn, device=self.device)
-        if self.frozen_encoder:
-            return self.vae.decoder(mean + self.recipe.latent_noise * noise), mean.new_zeros(())
-        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        return self.vae.decoder(mean + (0.5 * log_variance).exp() * noise), divergence
+    def _disturbed(self, latents: Tensor, drawn: torch.Generator) -> Tensor:
+        """Each example with noise of its own strength."""
+        strength = self.recipe.latent_noise * torch.rand(len(latents), 1, 1, generator=drawn, device=self.device)
+        return latents + strength * torch.randn(latents.shape, generator=drawn, device=self.device)
 
     def _heard(self, number: int) -> slice:
         """The part of each example that the jury hears in a step: anywhere, without asking the device where."""
-        count = min(self.samples, self.recipe.jury_frames * hop_of(self.vae.config))
-        start = number * 7_919 % (self.samples - count + 1)
+        samples, count = self.recipe.segment_frames * FRAME_SAMPLES, self.recipe.jury_frames * FRAME_SAMPLES
+        count = min(samples, count)
+        start = number * 7_919 % (samples - count + 1)
         return slice(start, start + count)
 
     def _jury_step(self, recorded: Tensor, made: Tensor, turn: int) -> Tensor:
@@ -188,29 +201,22 @@ class VaeTrainee:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
 
-def hop_of(config: AudioVAEConfig) -> int:
-    """Samples to a latent frame."""
-    hop = 1
-    for rate in config.encoder_rates:
-        hop *= rate
-    return hop
+def surprise(mean: Tensor, log_variance: Tensor, latents: Tensor) -> Tensor:
+    """How unlikely the given latents are in what the encoder says, per number, constants left out."""
+    return 0.5 * ((latents - mean).square() * (-log_variance).exp() + log_variance).mean()
 
 
 def recipe_for(device: torch.device, **given: Any) -> VaeRecipe:
     """The recipe for a device, with what is given in its place; None gives nothing."""
     on_cuda = {"steps": 10_000, "batch": 32}
-    on_cpu = {"steps": 80_000, "batch": 2, "early_rate": 2e-3, "adversary_from": 12_000, "jury_width": 8}
+    on_cpu = {"steps": 60_000, "batch": 2, "early_rate": 1e-3, "adversary_from": 6_000, "jury_width": 8}
     usual = on_cuda if device.type == "cuda" else on_cpu
     return VaeRecipe(**{**usual, **{name: value for name, value in given.items() if value is not None}})
 
 
-def start_of_refinement(scaled_vae: Mapping[str, Tensor], vae_state: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a run with a frozen encoder begins with: the VAE as the latents were made with it, and the jury if known."""
-    return {"average": dict(scaled_vae), **({"jury": vae_state["jury"]} if vae_state else {})}
-
-
-def _example(speech: Speech, hop: int) -> Tensor:
-    """Some held-out speech `[n, T]`, sentence after sentence: what pads a single one would be most of its distance."""
-    length = min(EXAMINED_SAMPLES, len(speech.audio)) // hop * hop
-    count = min(EXAMINED_EXAMPLES, len(speech.audio) // length)
-    return speech.audio[: count * length].view(count, length).float() / 32768
+def _aligned(speech: Speech, latents: Latents) -> tuple[Tensor, Tensor]:
+    """The same sentences as frames of sound `[F, FRAME_SAMPLES]` and of latents `[F, D]`."""
+    sound, frames = speech.audio.view(-1, FRAME_SAMPLES), latents.patches.flatten(0, 1)
+    if len(sound) != len(frames) or not torch.equal(speech.numbers, latents.numbers):
+        raise ValueError("the latents are of other speech: remove their folder, and run the stage `latents` again")
+    return sound, frames

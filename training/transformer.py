@@ -16,6 +16,9 @@ from intone.server.nn.rope import RopeTable
 MOST_ROWS = 16_000
 """Rows that attention takes at once: some of CUDA's kernels count rows times heads, and end at 65,535."""
 
+ROUND_ROWS = 32
+"""Patches are filled up to a multiple: a CPU's kernels are made for each size, which takes as long as using them."""
+
 
 class Norm(nn.Module):
     """Root mean square norm."""
@@ -131,6 +134,10 @@ class Stack(nn.Module):
 
         To `seen` the weights of the first head of the two layers in the middle are added, `[B, T, T]` each.
         """
+        count = x.shape[0]
+        if not causal and count % ROUND_ROWS:
+            filled: Tensor = self(functional.pad(x, (0, 0, 0, 0, 0, -count % ROUND_ROWS)), causal, seen)
+            return filled[:count]
         if x.shape[0] > MOST_ROWS:
             assert seen is None, "who looks at the weights has no such batch"
             return torch.cat([self(part, causal) for part in x.split(MOST_ROWS)])

@@ -200,13 +200,3 @@ class AudioVAE(nn.Module):
         self.config = config
         self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.load_state_dict(random_tensors(config, torch.Generator().manual_seed(seed)))
-
-    def scale_latents(self, factor: Tensor) -> None:
-        """Multiply what the encoder gives by `factor` `[D]`, and take it back in the decoder, exactly."""
-        with torch.no_grad():
-            mean, stem = self.encoder.fc_mu, self.decoder.model[0]
-            assert isinstance(stem, Depthwise)
-            mean.weight_g.mul_(factor.view(-1, 1, 1))
-            mean.bias.mul_(factor)
-            self.encoder.fc_logvar.bias.add_(2 * factor.log())
-            stem.weight_g.div_(factor.view(-1, 1, 1))

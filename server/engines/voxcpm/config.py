@@ -65,6 +65,7 @@ class VoxCPMConfig:
         mean_mode: whether the diffusion transformer is told the length of each step.
         languages: BCP 47 codes of what it speaks.
         trained: False in the checkpoints that `sizes.py` writes.
+        clones_voices: False where it was trained with one voice, and speaks with no other.
         phonemes: who finds the sounds of a text, see `phonemes.py`; None where the model reads spelling.
     """
 
@@ -83,6 +84,7 @@ class VoxCPMConfig:
     vae: AudioVAEConfig
     languages: tuple[str, ...]
     trained: bool = True
+    clones_voices: bool = True
     phonemes: str | None = None
 
     @classmethod
@@ -134,6 +136,7 @@ class VoxCPMConfig:
             vae=AudioVAEConfig.from_json(architecture, document.get("audio_vae_config")),
             languages=_languages(root, version),
             trained=root.flag("trained", True),
+            clones_voices=root.flag("clones_voices", True),
             phonemes=root.text("phonemes", "") or None,
         )
         _check(config)

@@ -57,7 +57,7 @@ class VoxCPMEngine:
             sample_rate_hz=config.vae.out_sample_rate_hz,
             languages=config.languages,
             trained=config.trained,
-            clones_voices=True,
+            clones_voices=config.clones_voices,
             voices_emotion=False,
             device=_device_of(model),
         )
@@ -146,7 +146,13 @@ class VoxCPMEngine:
         return self._model
 
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
-        """See `voice.prepare_voice`. What prompts with the voice begin with has then been read."""
+        """See `voice.prepare_voice`. What prompts with the voice begin with has then been read.
+
+        Raises:
+            CallerError: the checkpoint has one voice of its own, or the recording cannot be used (field `audio`).
+        """
+        if not self._info.clones_voices:
+            raise CallerError("audio", f"{self._info.model} has one voice and cannot clone another", Fault.PRECONDITION)
         voice = prepare_voice(self._model, recording, self._fingerprint)
         with torch.inference_mode():
             self._model.begun(self._voices.know(voice).beginning)
@@ -161,7 +167,7 @@ class VoxCPMEngine:
         text = re.sub(r"\s+", " ", request.text)
         target = self._tokenizer.ids(text) if text.strip() else []
         if not target:
-            raise CallerError("text", "there is nothing in it to speak")
+            raise CallerError("text", f"there is nothing in it to speak in {' or '.join(self._info.languages)}")
         voice, silence = request.voice, self._model.silence
         assert voice is None or voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
         known = self._voices.know(voice) if voice else None

@@ -1,0 +1,89 @@
+"""Latents say where a voice is in its cycle, how high it is, and what its spectrum is."""
+
+import numpy as np
+import pytest
+import torch
+
+from training import model_sizes, source
+from training.analysis import BANDS, PITCH_NUMBERS, POINTER, POINTS, Basis, latents_of, pitch_numbers, spectra
+from training.shards import POINT_SAMPLES, RATE_HZ
+from training.spectra import SoundDistance
+from training.teacher import PITCH_SAMPLES, TEACHER_HZ, pitch_at
+from training.vae import AudioVAE
+
+
+def tone(pitch_hz, points, phase=0.0):
+    time = (torch.arange(points * POINT_SAMPLES)) / RATE_HZ
+    middles = time[POINT_SAMPLES // 2 :: POINT_SAMPLES].double()
+    pitch = torch.stack((torch.full_like(middles, pitch_hz), (pitch_hz * middles + phase) % 1), 1)
+    return 0.2 * torch.cos(2 * torch.pi * (pitch_hz * time + phase)), pitch.float()
+
+
+def test_the_pointer_turns_with_the_wave():
+    """At each point its first coordinate is the wave there; the pitch is said twice a frame; silence is all zeros."""
+    audio, pitch = tone(230.0, 40, phase=0.3)
+    numbers = pitch_numbers(pitch)
+    assert numbers.shape == (10, PITCH_NUMBERS)
+    pointers = numbers[:, : 2 * POINTS].reshape(-1, 2)
+    assert (pointers.norm(dim=1) - POINTER).abs().max() < 1e-5
+    wave = audio[POINT_SAMPLES // 2 :: POINT_SAMPLES] / 0.2
+    assert (pointers[:, 0] / POINTER - wave).abs().max() < 1e-3
+    assert (numbers[:, 2 * POINTS :] - np.log(230 / 200) / 0.25).abs().max() < 1e-4
+    assert pitch_numbers(torch.zeros(8, 2)).abs().max() == 0
+
+
+def test_the_teachers_pitch_is_followed():
+    """Half a second that rises from 150 to 250 Hz, and silence: cycles are the integral of the pitch."""
+    rising = np.linspace(150, 250, 40)
+    pitch_hz = np.concatenate([rising, np.zeros(10)])
+    found = pitch_at(pitch_hz, np.array([0, 3000, 6000, 13_000, 99_999]))
+    each = np.interp((np.arange(15_000) + 0.5) / PITCH_SAMPLES - 0.5, np.arange(50), pitch_hz)
+    for row, sample in zip(found[:3], (0, 3000, 6000), strict=True):
+        assert abs(row[0] - each[sample]) < 0.01
+        assert abs(row[1] - each[: sample + 1].sum() / TEACHER_HZ % 1) < 1e-4
+    assert np.abs(found[3:]).max() == 0
+
+
+def test_components_keep_what_matters_most():
+    drawn = torch.Generator().manual_seed(0)
+    audio = torch.cat([tone(hz, 16)[0] * level for hz, level in ((120, 1), (250, 0.1), (500, 0.5), (900, 0.02))])
+    audio += 0.01 * torch.randn(audio.shape, generator=drawn)
+    found = spectra(audio)
+    assert found.shape == (16, POINTS * BANDS)
+    basis = Basis.of(found, 6)
+    numbers = latents_of(audio, torch.zeros(64, 2), basis)[:, PITCH_NUMBERS:]
+    assert (numbers.mean(0)).abs().max() < 1e-3
+    deviations = numbers.square().mean(0).sqrt()
+    assert (deviations.diff() <= 1e-4).all() and deviations[0] < 3
+    scale = basis.directions.square().sum(0)
+    back = numbers @ (basis.directions / scale).T + basis.mean
+    assert (back - found).square().mean() < 0.1 * (found - found.mean(0)).square().mean()
+
+
+def test_waves_tell_a_phase_that_spectra_do_not():
+    distance = SoundDistance(RATE_HZ)
+    one, same, turned, other = (
+        tone(hz, 100, phase)[0][None] for hz, phase in ((200, 0), (200, 0), (200, 0.5), (300, 0))
+    )
+    assert max(float(part) for part in distance(one, same)) < 1e-4
+    spectra_of_turned, waves_of_turned = distance(one, turned)
+    spectra_of_other, _ = distance(one, other)
+    assert spectra_of_turned < 0.3 * spectra_of_other
+    assert waves_of_turned > 20 * float(distance(one, same)[1])
+
+
+@pytest.mark.parametrize("pitch_hz", [180.0, 200.0, 230.0])
+def test_a_decoder_begins_with_the_fundamental(pitch_hz):
+    """Before any training its sound turns with the pointer, in every frame, and is silent where there is no voice."""
+    vae = AudioVAE(model_sizes.config_of("nano").vae, seed=1)
+    source.lay(vae)
+    audio, pitch = tone(pitch_hz, 80)
+    latents = torch.zeros(1, 48, 40)
+    latents[0, :PITCH_NUMBERS, :20] = pitch_numbers(pitch).T
+    with torch.no_grad():
+        sound = vae.decoder(latents)[0]
+    voiced, silent = sound[: len(audio)].unflatten(0, (-1, 640))[2:], sound[len(audio) + 1280 :]
+    turning = torch.exp(-2j * torch.pi * pitch_hz * torch.arange(len(audio)) / RATE_HZ).unflatten(0, (-1, 640))[2:]
+    parts = 2 * (voiced * turning).mean(1)  # of each frame: level and phase against the tone
+    assert (parts.abs() > 0.03).all() and silent.std() < 0.2 * voiced.std()
+    assert (parts / parts.abs()).mean().abs() > 0.97
