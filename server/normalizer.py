@@ -39,6 +39,9 @@ _BEFORE_THOUSAND = re.compile(
     "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|"
     "(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred"
 )
+# "$1,234 million" is one dollar and 234 million to them.
+_GROUPED_MILLIONS = re.compile(r"([$€£])?\b(\d{1,3}(?:,\d{3})+) ((?:m|b|tr)illion)\b")
+_CURRENCIES = {"$": " dollars", "€": " euros", "£": " pounds", None: ""}
 # To the Chinese rules "$1,234" is one dollar, and then a number.
 _GROUPED_PRICE = re.compile(r"(?<=[$€£¥￥])\d{1,3}(?:,\d{3})+(?![\d,]\d)")
 _STOP_BEFORE_COMMA = re.compile(r"(?<=\w)\.(?=,)")
@@ -85,8 +88,10 @@ class Normalizer:
             return self._apply("zh", _HYPHEN_IN_NAME.sub(" ", text))
         for pattern, replacement in _REWRITES:
             text = pattern.sub(replacement, text)
+        of_thousands = "thousand" in text.lower()
+        text = _GROUPED_MILLIONS.sub(self._read_millions, text)
         spoken = "".join(self._read_english(piece) for piece in _PLAIN_NO.split(text))
-        if "thousand" not in text.lower():
+        if not of_thousands:
             spoken = _THOUSAND.sub(_with_one, spoken)
         return _STOP_BEFORE_COMMA.sub("", spoken)
 
@@ -102,6 +107,9 @@ class Normalizer:
             except AssertionError:  # a digit right after most marks, as in "#1", has no reading
                 continue
         return head + " ".join(self._read_word(word) for word in apart.split()) + tail
+
+    def _read_millions(self, found: re.Match[str]) -> str:
+        return f"{self._apply('en', found[2])} {found[3]}{_CURRENCIES[found[1]]}"
 
     def _read_word(self, word: str) -> str:
         bare = word.lstrip("\"'(-")

@@ -33,6 +33,8 @@ def normalize():
             "It is fifteen dollars per month, twenty four seven, and/or ten kilometers per hour.",
         ),
         ("It has 1,234 pages.", "It has one thousand two hundred and thirty four pages."),
+        ("It cost $1,234 million.", "It cost one thousand two hundred and thirty four million dollars."),
+        ("12,345 billion stars", "twelve thousand three hundred and forty five billion stars"),
         (
             "$1,234.56 or 1,000",
             "one thousand two hundred and thirty four point five six dollars or one thousand",
