@@ -44,8 +44,7 @@ def latents(options: argparse.Namespace) -> str:
 def vae(options: argparse.Namespace) -> str:
     """Train the VAE."""
     device = torch.device(options.device)
-    if options.device == "cpu" and options.size != "tiny":  # its units, where they are worth it
-        native.load()
+    _has_compiler(options)
     given = {
         name: getattr(options, name) for name in ("steps", "batch", "rate", "seed", "adversary_from", "jury_width")
     }
@@ -77,6 +76,8 @@ def lm(options: argparse.Namespace) -> str:
         script_of(texts.held_out, heard["held_out"]),
         device,
     )
+    if _has_compiler(options):
+        trainee.compile()
     return _train(trainee, options.out / "lm", options, recipe.steps)
 
 
@@ -113,6 +114,11 @@ def measure(options: argparse.Namespace) -> str:
             judges=options.judges,
         ),
     )
+
+
+def _has_compiler(options: argparse.Namespace) -> bool:
+    """Whether a CPU's part in this is worth compiling, and could be: then `native` is there."""
+    return options.device == "cpu" and options.size != "tiny" and native.load()
 
 
 def _train(trainee: Trainee, folder: Path, options: argparse.Namespace, steps: int) -> str:
