@@ -12,10 +12,10 @@ from training import judges
 from training.__main__ import main
 from training.card import PAGE_FILE, write
 from training.report import REPORT_FILE, table
-from training.shards import LABEL_SAMPLES, Spoken, write_shard
+from training.shards import LABEL_SAMPLES, POINT_SAMPLES, Spoken, write_shard
 
 TEXTS = ("He came.", "She left at once.")
-SECONDS = 0.9
+SECONDS = 0.96  # whole patches
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,10 @@ def out(tmp_path_factory):
     (folder / "speech" / "held_out").mkdir(parents=True)
     labels = np.ones(int(SECONDS * 16_000) // LABEL_SAMPLES, np.uint8)
     audio = 0.1 * hum(120, SECONDS).astype(np.float32)
-    write_shard(folder / "speech" / "held_out" / "00000.safetensors", [Spoken(n, audio, labels) for n in range(2)])
+    pitch = np.zeros((len(audio) // POINT_SAMPLES, 2), np.float32)
+    write_shard(
+        folder / "speech" / "held_out" / "00000.safetensors", [Spoken(n, audio, labels, pitch) for n in range(2)]
+    )
     write_voice(folder / "checkpoint")
     return folder
 

@@ -29,7 +29,9 @@ RTF is wall time over audio time, TTFA a median; one thread.
 
 ## What it is for, and what not
 
-Short units of plain English talk, in the one voice it knows. It reads no other language and voices no emotion.
+Short units of plain English talk, in the one voice it knows. It reads no other language, clones no voice and voices no
+emotion. What it reads are sounds: the dictionary of hibari-tts finds them, so that package has to be there
+(`pip install 'intone[starter]'`).
 
 ## Where it comes from
 
