@@ -35,6 +35,7 @@ LAYERS = [
     (1, "intone.server.engines.storage"),
     (1, "intone.server.engines.config_section"),
     (1, "intone.server.engines.precision"),
+    (1, "intone.server.engines.english_text"),
     (1, "intone.server.audio"),
     (1, "intone.server.recordings"),
     (1, "intone.server.nn"),

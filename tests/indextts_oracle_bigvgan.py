@@ -27,6 +27,7 @@ def vocoder(channels: int, rates: dict[str, list[int]], kernels: list[int], dila
         **{"use_tanh_at_final": False, "use_bias_at_final": False, "num_mels": BANDS, "hop_size": 256},
         **{"n_fft": 1024, "win_size": 1024, "sampling_rate": 22050, "fmin": 0, "fmax": None},
     }
+    torch.manual_seed(channels)  # of the biases, which the package draws and nothing below sets
     model = BigVGAN(AttrDict({**settings, **rates}))
     generator = torch.Generator().manual_seed(channels)
     for name, parameter in model.named_parameters():

@@ -10,7 +10,7 @@ import numpy as np
 
 from intone.server.audio import AUDIBLE, fade
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
-from intone.server.english_text import plain_numbers, readable
+from intone.server.engines.english_text import plain_numbers, readable
 from intone.server.errors import CallerError, CheckpointError, Fault
 
 _CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")

@@ -6,8 +6,8 @@ looked up, as in all small voices, and what is left to learn is how it sounds.
 
 from collections.abc import Callable
 
+from intone.server.engines.english_text import plain_numbers, readable
 from intone.server.engines.voxcpm.config import ENGINE
-from intone.server.english_text import plain_numbers, readable
 from intone.server.errors import CheckpointError
 
 Reading = Callable[[str], str]
