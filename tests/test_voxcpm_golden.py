@@ -4,6 +4,8 @@ import itertools
 import math
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -212,6 +214,17 @@ def test_whole_generation(package: types.SimpleNamespace, version: int, layout: 
         heard_before = len(continued) * pair.config.patch_frames * pair.ours.vae.hop_out_samples
         assert_close(audio, sound[heard_before:], CLOSE_END_TO_END)
     assert ends == {True, False}, "the seeds must show both an end by the stop head and one by the limit"
+
+
+def test_temperature(package: types.SimpleNamespace) -> None:
+    pair = Pair(package, 1)
+    prompt, heard, continued = prompts(pair)["zero-shot"]
+    usual, *_ = speak(pair, prompt, continued, max_patches=6)
+    pair.ours.config = replace(pair.config, temperature=0.6)
+    pair.theirs.feat_decoder.forward = partial(pair.theirs.feat_decoder.forward, temperature=0.6)
+    latents, *_ = speak(pair, prompts(pair)["zero-shot"][0], continued, max_patches=6)
+    assert_close(latents, official_latents(pair, prompt, heard, 0, max_patches=6).squeeze(0), CLOSE_END_TO_END)
+    assert not torch.equal(latents[0], usual[0])
 
 
 def test_recordings_become_the_same_latents(pair: Pair) -> None:

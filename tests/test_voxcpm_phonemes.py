@@ -59,7 +59,10 @@ def test_one_voice_clones_no_other(engine):
     assert (caught.value.field, caught.value.fault) == ("audio", Fault.PRECONDITION)
 
 
-@pytest.mark.parametrize(("key", "value"), [("phonemes", 3), ("clones_voices", "no")])
+WRONG = [("phonemes", 3), ("clones_voices", "no"), ("temperature", 0), ("temperature", 1.1)]
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG)
 def test_the_keys_are_checked(key, value):
     with pytest.raises(CheckpointError, match=key):
         VoxCPMConfig.from_json({**sizes.document("nano"), key: value})

@@ -67,6 +67,8 @@ class VoxCPMConfig:
         trained: False in the checkpoints that `sizes.py` writes.
         clones_voices: False where it was trained with one voice, and speaks with no other.
         phonemes: who finds the sounds of a text, see `phonemes.py`; None where the model reads spelling.
+        temperature: what the noise that a patch begins with is multiplied by, over 0 and at most 1; the official
+            package's argument of that name, 1 there and where a checkpoint says nothing.
     """
 
     version: int
@@ -86,6 +88,7 @@ class VoxCPMConfig:
     trained: bool = True
     clones_voices: bool = True
     phonemes: str | None = None
+    temperature: float = 1.0
 
     @classmethod
     def load(cls, path: Path) -> "VoxCPMConfig":
@@ -138,6 +141,7 @@ class VoxCPMConfig:
             trained=root.flag("trained", True),
             clones_voices=root.flag("clones_voices", True),
             phonemes=root.text("phonemes", "") or None,
+            temperature=root.number("temperature", 1.0),
         )
         _check(config)
         return config
@@ -236,6 +240,8 @@ def _check(config: VoxCPMConfig) -> None:
             ENGINE,
             f"feat_dim: found {config.latent_dim}, expected audio_vae_config.latent_dim = {config.vae.latent_dim}",
         )
+    if config.temperature > 1:
+        raise CheckpointError(ENGINE, f"temperature: found {config.temperature:g}, expected over 0 and at most 1")
     if config.local_dit.hidden % 2:
         found = config.local_dit.hidden
         raise CheckpointError(ENGINE, f"dit_config.hidden_dim: found {found}, expected an even number")

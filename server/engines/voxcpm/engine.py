@@ -257,7 +257,7 @@ class VoxCPMEngine:
         with clock.stage("diffusion"):
             shape = (model.config.patch_frames, model.config.latent_dim)
             noise = np.stack([patch_noise(state.seed, state.made, math.prod(shape)) for state in states])
-            start = send(torch.from_numpy(noise).view(-1, *shape), model.device)
+            start = send(torch.from_numpy(model.config.temperature * noise).view(-1, *shape), model.device)
             model.make_patches(units, start, [state.guidance for state in states])
             stops = model.wants_to_stop(units)
         for state, unit in zip(states, units, strict=True):
