@@ -84,7 +84,7 @@ def _training(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of weights, batches and noise")
     if name == "vae":
         parser.add_argument(
-            "--jury-width", type=int, default=None, help="channels of the discriminators (CUDA 32, CPU 8)"
+            "--jury-width", type=int, default=None, help="channels of the discriminators (CUDA 32, CPU 16)"
         )
         parser.add_argument("--adversary-from", type=int, default=None, help="step from which the jury sits")
     if name == "lm":
@@ -101,6 +101,9 @@ def _measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[10], help="of the flow; several make a comparison")
     parser.add_argument("--guidance", type=float, nargs="+", default=[2.0], help="likewise")
     parser.add_argument("--dtype", nargs="+", default=["auto"], help="auto, int8, bf16 or fp32; likewise")
+    parser.add_argument(
+        "--temperature", type=float, nargs="+", default=[None], help="of the noise; likewise (default: the model's)"
+    )
     parser.add_argument("--judges", type=Path, default=None, help="Python of another environment that has the judges")
     parser.add_argument("--random", type=int, default=0, help="further random sentences whose length alone is judged")
     parser.add_argument("--teacher", action="store_true", help="judge the teacher's own speech as well")

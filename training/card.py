@@ -70,7 +70,7 @@ def write(folder: Path, report: Path) -> None:
 
 def _as_served(results: list[Mapping[str, Any]], report: Path) -> Mapping[str, Any]:
     """The row of what a caller gets who asks for nothing."""
-    wanted = {"steps": STEPS, "guidance": GUIDANCE, "dtype": "auto"}
+    wanted = {"steps": STEPS, "guidance": GUIDANCE, "dtype": "auto", "temperature": None}
     for row in results:
         if wanted.items() <= row.items():
             lacking = [name for name in NEEDED if row.get(name) is None]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,18 @@ DECODED_WHOLE = 20
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How the engine speaks."""
+    """How the engine speaks; `temperature` is the checkpoint's where it is None."""
 
     steps: int
     guidance: float
     dtype: str
+    temperature: float | None = None
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"{self.steps}-steps-guidance-{self.guidance:g}-{self.dtype}"
+        name = f"{self.steps}-steps-guidance-{self.guidance:g}-{self.dtype}"
+        return name if self.temperature is None else f"{name}-temperature-{self.temperature:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
     stress = _random_texts(corpus.held_out, wanted.random_sentences)
     for setting in wanted.settings:
         engine = VoxCPMEngine.load(checkpoint, dtype=setting.dtype, threads=1)
+        if setting.temperature is not None:
+            engine.model.config = replace(engine.model.config, temperature=setting.temperature)
         rendered = render(engine, texts, setting)
         folder = _save(report / setting.name, texts, rendered.audio, engine.info.sample_rate_hz)
         facts = {"name": setting.name, **asdict(setting), "engine": engine.info.device, "sentences": len(texts)}

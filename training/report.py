@@ -112,7 +112,7 @@ def _commit() -> str:
 
 
 def _draw(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
-    """Error, MOS and speed over the steps of the flow, a line for each guidance and dtype."""
+    """Error, MOS and speed over the steps of the flow, a line for each guidance, dtype and temperature."""
     try:
         from matplotlib.figure import Figure  # optional
     except ImportError:
@@ -122,18 +122,21 @@ def _draw(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
     if len(results) < 2:
         return
     figure = Figure(figsize=(4 * len(names), 3.4), layout="constrained")
-    groups = sorted({(result["guidance"], result["dtype"]) for result in results})
+    groups = sorted({_group(result) for result in results})
     for at, name in enumerate(names):
         axes = figure.add_subplot(1, len(names), at + 1)
-        for guidance, dtype in groups:
-            points = sorted(
-                (r["steps"], r[name])
-                for r in results
-                if (r["guidance"], r["dtype"]) == (guidance, dtype) and r.get(name) is not None
-            )
-            axes.plot(*zip(*points, strict=True), marker="o", label=f"guidance {guidance:g}, {dtype}")
+        for group in groups:
+            points = sorted((r["steps"], r[name]) for r in results if _group(r) == group and r.get(name) is not None)
+            axes.plot(*zip(*points, strict=True), marker="o", label=group)
         axes.set_title(SHOWN[name].removesuffix(" %"))
         axes.set_xlabel("steps of the flow")
         axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(path, dpi=120)
+
+
+def _group(result: Mapping[str, Any]) -> str:
+    """Whose line it is on."""
+    name = f"guidance {result['guidance']:g}, {result['dtype']}"
+    temperature = result.get("temperature")
+    return name if temperature is None else f"{name}, temperature {temperature:g}"

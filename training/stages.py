@@ -1,6 +1,7 @@
 """What each command does: reads its options, runs its stage, says in a sentence what came of it."""
 
 import argparse
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -105,10 +106,8 @@ def measure(options: argparse.Namespace) -> str:
             sentences=options.sentences,
             random_sentences=options.random,
             settings=tuple(
-                measure_stage.Setting(steps, guidance, dtype)
-                for dtype in options.dtype
-                for steps in options.steps
-                for guidance in options.guidance
+                measure_stage.Setting(*chosen)
+                for chosen in product(options.steps, options.guidance, options.dtype, options.temperature)
             ),
             teacher=options.teacher,
             judges=options.judges,
