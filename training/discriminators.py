@@ -11,6 +11,11 @@ from torch.nn.utils.parametrizations import weight_norm
 PERIODS = (2, 3, 5, 7, 11)
 WINDOWS = (1024, 512, 256)
 SLOPE = 0.1
+LOUDNESS = 10.0
+"""Speech times this has a variance of about 1, and so have then, from the first weights on, the features."""
+
+COMPRESSION, COMPRESSION_FLOOR = 0.3, 1e-4
+"""Power to which magnitudes of spectra are raised, so that weak overtones count; the least of their squares."""
 
 Opinion = tuple[Tensor, list[Tensor]]
 """How real each part sounds, and the features on the way there."""
@@ -25,12 +30,12 @@ class ByPeriod(nn.Module):
         sizes = [1, width, 4 * width, 8 * width, 8 * width]
         pairs = zip(sizes, sizes[1:], strict=False)
         convs = [nn.Conv2d(cin, cout, (5, 1), (3, 1), padding=(2, 0)) for cin, cout in pairs]
-        self.layers = nn.ModuleList(weight_norm(conv) for conv in convs)
-        self.last = weight_norm(nn.Conv2d(sizes[-1], 1, (3, 1), padding=(1, 0)))
+        self.layers = nn.ModuleList(_layer(conv) for conv in convs)
+        self.last = _layer(nn.Conv2d(sizes[-1], 1, (3, 1), padding=(1, 0)))
 
     def forward(self, sound: Tensor) -> Opinion:
         """`[B, T]`."""
-        sound = functional.pad(sound, (0, -sound.shape[1] % self.period))
+        sound = LOUDNESS * functional.pad(sound, (0, -sound.shape[1] % self.period))
         return _judged(self, sound.unflatten(1, (-1, self.period)).unsqueeze(1))
 
 
@@ -43,8 +48,8 @@ class BySpectrum(nn.Module):
         sizes, strides = [2, width, width, width, width], ((1, 1), (2, 1), (2, 1), (2, 1))
         pairs = zip(sizes, sizes[1:], strides, strict=False)
         convs = [nn.Conv2d(cin, cout, (9, 3), stride, padding=(4, 1)) for cin, cout, stride in pairs]
-        self.layers = nn.ModuleList(weight_norm(conv) for conv in convs)
-        self.last = weight_norm(nn.Conv2d(width, 1, (3, 3), padding=(1, 1)))
+        self.layers = nn.ModuleList(_layer(conv) for conv in convs)
+        self.last = _layer(nn.Conv2d(width, 1, (3, 3), padding=(1, 1)))
 
     def forward(self, sound: Tensor) -> Opinion:
         """`[B, T]`."""
@@ -52,8 +57,12 @@ class BySpectrum(nn.Module):
         assert isinstance(window, Tensor)
         size = window.shape[0]
         with torch.autocast(sound.device.type, enabled=False):  # no Fourier transform in half precision
-            spectrum = torch.stft(sound.float(), size, size // 4, window=window, normalized=True, return_complex=True)
-        return _judged(self, torch.view_as_real(spectrum).permute(0, 3, 1, 2))  # [B, 2, bins, frames]
+            loud = LOUDNESS * sound.float()
+            spectrum = torch.stft(loud, size, size // 4, window=window, normalized=True, return_complex=True)
+            parts = torch.view_as_real(spectrum).permute(0, 3, 1, 2)  # [B, 2, bins, frames]
+            power = parts.square().sum(1, keepdim=True) + COMPRESSION_FLOOR
+            parts = parts * power.pow((COMPRESSION - 1) / 2)
+        return _judged(self, parts)
 
 
 class Jury(nn.Module):
@@ -87,6 +96,12 @@ def fooling_loss(recorded: list[Opinion], made: list[Opinion]) -> tuple[Tensor, 
         for theirs, ours in zip(r[1], m[1], strict=True)
     ]
     return fooled, torch.stack(distances).mean()
+
+
+def _layer(conv: nn.Conv2d) -> nn.Module:
+    """With weights that keep the size of what goes through (arXiv 1502.01852): a judge who begins deaf stays so."""
+    nn.init.kaiming_normal_(conv.weight, SLOPE)
+    return weight_norm(conv)
 
 
 def _judged(judge: nn.Module, x: Tensor) -> Opinion:

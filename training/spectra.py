@@ -7,7 +7,8 @@ from torch.nn import functional
 SCALES = ((2048, 120), (1024, 80), (512, 40), (256, 20), (128, 10))
 """Window in samples and mel bands; the hop is a quarter of the window."""
 
-FLOOR = 1e-5
+FLOOR = 1e-2
+"""Of a magnitude: what is quieter, 60 dB below speech, is silence. A lower one gives silence all the say."""
 
 WAVES_WINDOW, WAVES_TOP_HZ = 512, 3000
 """Where phases are compared: higher ones are not worth their trouble to an ear."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from intone.server.engines.voxcpm.audio_vae_config import AudioVAEConfig
 from training import source
 from training.analysis import FRAME_SAMPLES
+from training.balance import Balance
 from training.discriminators import Jury, fooling_loss, jury_loss
 from training.latents import Latents
 from training.loop import generator
@@ -28,7 +29,7 @@ Paired = tuple[Speech, Latents]
 
 EXAMINED_EXAMPLES = 16
 EXAMINED_FRAMES = 75
-LOUDEST_GRADIENT = 10.0
+LOUDEST_GRADIENT, LOUDEST_JURY_GRADIENT = 100.0, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,10 @@ class VaeRecipe:
     adversary_from: int = 2_000
     jury_width: int = 32
     jury_frames: int = 16
-    jury_rate: float = 2e-4
-    spectra_weight: float = 15.0
-    waves_weight: float = 10.0
-    fooling_weight: float = 1.0
+    jury_rate: float = 5e-4
+    spectra_share: float = 1.0
+    waves_share: float = 0.5
+    jury_share: float = 1.0
     feature_weight: float = 2.0
     average_decay: float = 0.999
     latent_noise: float = 0.2
@@ -92,6 +93,9 @@ class VaeTrainee:
         self.distance = SoundDistance(config.sample_rate_hz).to(device)
         self.optimizer = adam(self.vae.parameters(), recipe.rate, (0.8, 0.99), 0.0)
         self.jury_optimizer = adam(self.jury.parameters(), recipe.jury_rate, (0.8, 0.99), 0.0)
+        self.balance = Balance(
+            {"spectra": recipe.spectra_share, "waves": recipe.waves_share, "jury": recipe.jury_share}
+        )
         self.updates = 0
         self.audio, self.frames = (part.to(device) for part in _aligned(*spoken))
         if len(self.frames) <= recipe.segment_frames:
@@ -113,12 +117,8 @@ class VaeTrainee:
         with self._mixed():
             made = self.vae.decoder(self._disturbed(latents, drawn))
         spectra, waves = self.distance(made, recorded)
-        loss = recipe.spectra_weight * spectra + recipe.waves_weight * waves
-        figures = {"spectra": spectra, "waves": waves}
-        if number % recipe.encoder_every == 0:
-            with self._mixed():
-                mean, log_variance = self.vae.encoder(recorded)
-            loss = loss + surprise(mean.float(), log_variance.float(), latents)
+        losses = {"spectra": spectra, "waves": waves}
+        figures = dict(losses)
         if number >= recipe.adversary_from:
             heard = self._heard(number)
             judged = self._jury_step(recorded[:, heard], made[:, heard].detach(), number)
@@ -126,10 +126,14 @@ class VaeTrainee:
             with self._mixed():
                 fooled, features = fooling_loss(*(self.jury(sound[:, heard], number) for sound in (recorded, made)))
             self.jury.requires_grad_(True)
-            loss = loss + recipe.fooling_weight * fooled + recipe.feature_weight * features
+            losses["jury"] = fooled + recipe.feature_weight * features
             figures |= {"jury": judged, "fooled": fooled, "features": features}
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        made.backward(self.balance.gradient(made, losses))
+        if number % recipe.encoder_every == 0:
+            with self._mixed():
+                mean, log_variance = self.vae.encoder(recorded)
+            surprise(mean.float(), log_variance.float(), latents).backward()
         torch.nn.utils.clip_grad_norm_(self.vae.parameters(), LOUDEST_GRADIENT)
         self.optimizer.step()
         self.average.add(self.vae, number)
@@ -155,6 +159,7 @@ class VaeTrainee:
             "average": self.average.tensors,
             "jury": self.jury.state_dict(),
             "optimizers": [self.optimizer.state_dict(), self.jury_optimizer.state_dict()],
+            "pulls": self.balance.sizes,
             "updates": self.updates,
         }
 
@@ -166,6 +171,7 @@ class VaeTrainee:
         if "optimizers" in state:  # a slim checkpoint has none
             for optimizer, own in zip((self.optimizer, self.jury_optimizer), state["optimizers"], strict=True):
                 optimizer.load_state_dict(own)
+        self.balance.sizes = dict(state.get("pulls", {}))
         self.updates = state.get("updates", 0)
 
     def _examples(self, drawn: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -193,7 +199,7 @@ class VaeTrainee:
             loss = jury_loss(self.jury(recorded, turn), self.jury(made, turn))
         self.jury_optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.jury.parameters(), LOUDEST_GRADIENT)
+        torch.nn.utils.clip_grad_norm_(self.jury.parameters(), LOUDEST_JURY_GRADIENT)
         self.jury_optimizer.step()
         return loss
 
@@ -209,7 +215,7 @@ def surprise(mean: Tensor, log_variance: Tensor, latents: Tensor) -> Tensor:
 def recipe_for(device: torch.device, **given: Any) -> VaeRecipe:
     """The recipe for a device, with what is given in its place; None gives nothing."""
     on_cuda = {"steps": 10_000, "batch": 32}
-    on_cpu = {"steps": 60_000, "batch": 2, "early_rate": 1e-3, "adversary_from": 6_000, "jury_width": 8}
+    on_cpu = {"steps": 60_000, "batch": 2, "rate": 6e-4, "early_rate": 1e-3, "adversary_from": 5_000, "jury_width": 16}
     usual = on_cuda if device.type == "cuda" else on_cpu
     return VaeRecipe(**{**usual, **{name: value for name, value in given.items() if value is not None}})
 
