@@ -101,7 +101,8 @@ def fooling_loss(recorded: list[Opinion], made: list[Opinion]) -> tuple[Tensor, 
 def _layer(conv: nn.Conv2d) -> nn.Module:
     """With weights that keep the size of what goes through (arXiv 1502.01852): a judge who begins deaf stays so."""
     nn.init.kaiming_normal_(conv.weight, SLOPE)
-    return weight_norm(conv)
+    layer: nn.Module = weight_norm(conv)
+    return layer
 
 
 def _judged(judge: nn.Module, x: Tensor) -> Opinion:
