@@ -44,7 +44,7 @@ def _speaks_unasked(config: Config) -> bool:
     if config.random_weights or config.default_engine not in ("auto", "voxcpm"):
         return False
     own = shipped.folder()
-    return own is not None and shipped.good_enough(own)
+    return own is not None and shipped.good_enough(own) and shipped.can_read()
 
 
 def _load_voxcpm(config: Config, threads: int, progress: Progress | None) -> Engine:

@@ -47,6 +47,14 @@ def test_a_good_one_is_loaded_unasked(voice):
     assert loaded(indextts="nano", random_weights=True) == ["indextts", "starter"]
 
 
+def test_it_stays_silent_where_nothing_finds_its_sounds(voice, monkeypatch):
+    """A server of IndexTTS without the extra `starter` starts as it did before there was a voice in the package."""
+    voice(GOOD)
+    monkeypatch.setattr(shipped, "find_spec", lambda name: None)
+    assert loaded() == ["starter"] and loaded(indextts="folder", starter=False) == ["indextts"]
+    assert loaded(voxcpm="nano") == ["voxcpm", "starter"]  # named, so it is missed in words
+
+
 def test_another_is_loaded_when_it_is_named(voice):
     voice(BAD)
     assert loaded() == loaded(default_engine="voxcpm") == ["starter"]

@@ -4,6 +4,7 @@ Knows nothing of tensors, and needs no torch: a server that does without this vo
 """
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ WER_LIMIT, LEAST_MOS = 0.10, 3.5
 def folder(name: str = "") -> Path | None:
     """Where the voice of this name is, or the only one there is; None where the package has none."""
     return FOLDER if name in ("", FOLDER.name) and FOLDER.is_dir() else None
+
+
+def can_read() -> bool:
+    """Whether what finds the sounds of a text for this voice is installed: it is an extra, as the starter voice is."""
+    return find_spec("hibari") is not None
 
 
 def good_enough(checkpoint: Path) -> bool:
