@@ -20,7 +20,7 @@ One English speaker in the architecture of VoxCPM: {millions:.1f} M parameters, 
 
 ## How it speaks
 
-{sentences} sentences that training never saw, streamed in {steps} steps at guidance {guidance:g}
+{sentences} sentences that training never saw, streamed in {steps} steps at guidance {guidance:g}, temperature {noise:g}
 ({engine}; commit {commit}):
 
 {table}
@@ -29,8 +29,8 @@ RTF is wall time over audio time, TTFA a median; one thread.
 
 ## What it is for, and what not
 
-Short units of plain English talk, in the one voice it knows. It reads no other language, clones no voice and voices no
-emotion. What it reads are sounds: the dictionary of hibari-tts finds them, so that package has to be there
+Short units of plain English talk, in the one voice it knows. It reads no other language, clones no voice (the encoder in
+its VAE learnt little, and is not used) and voices no emotion. What it reads are sounds: the dictionary of hibari-tts finds them, so that package has to be there
 (`pip install 'intone[starter]'`).
 
 ## Where it comes from
@@ -63,6 +63,7 @@ def write(folder: Path, report: Path) -> None:
         millions=sum(tensor.numel() for tensor in tensors) / 1e6,
         megabytes=sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6,
         rate_hz=checkpoint.config.vae.out_sample_rate_hz,
+        noise=checkpoint.config.temperature,
         table=table([{**found, "name": "this voice"}]),
     )
     (folder / PAGE_FILE).write_text(page, encoding="utf-8")

@@ -42,6 +42,7 @@ def _nano() -> dict[str, Any]:
         "languages": ["en"],
         "clones_voices": False,
         "phonemes": HIBARI,
+        "temperature": 0.6,
         "trained": True,
     }
 
