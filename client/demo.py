@@ -33,7 +33,7 @@ _POLL_S = 0.1
 _WORD_S = 0.05
 """Pace of the text: twenty words a second, a quick language model."""
 
-_ENGINES = ("--voxcpm", "nano", "--indextts", "nano", "--random-weights")
+_ENGINES = ("--indextts", "nano", "--random-weights")
 _SERVER = (*_ENGINES, "--busy-ms", "0", "--no-fillers", "--no-match-loudness")
 """Strong emotion goes to IndexTTS even where that is slow: a wait is shown, covered by fillers of our own. Noise need
 not be matched in loudness, nor render fillers, while the figures are taken."""
@@ -64,12 +64,7 @@ class Scene:
 SCENES = (
     Scene("1-hello", "Hello! This sentence was still being written when you heard its first words."),
     Scene("2-live", "Text goes in word by word, and speech comes out before the last word is there."),
-    Scene(
-        "3-voxcpm-untrained",
-        "This engine has random weights: you hear noise, but it streams.",
-        engine="voxcpm",
-        options=_SHORT,
-    ),
+    Scene("3-starter", "Here the starter voice says a sentence, for you to compare.", engine="starter"),
     Scene(
         "4-angry-indextts-untrained",
         "How dare you say that this is noise!",

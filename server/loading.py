@@ -41,7 +41,7 @@ def loaders(config: Config, progress: Progress | None = None) -> dict[str, Calla
 
 def _speaks_unasked(config: Config) -> bool:
     """Whether the voice of the package is who speaks plain talk, with no VoxCPM named."""
-    if config.random_weights or config.default_engine not in ("auto", "voxcpm"):
+    if config.default_engine not in ("auto", "voxcpm"):
         return False
     own = shipped.folder()
     return own is not None and shipped.good_enough(own) and shipped.can_read()
@@ -55,7 +55,7 @@ def _load_voxcpm(config: Config, threads: int, progress: Progress | None) -> Eng
     ops.ensure_built()  # now, not in the first sentence
     told = None if progress is None else partial(progress, "voxcpm")
     dtype = config.precisions()["voxcpm"]
-    if config.random_weights:
+    if config.random_weights and config.voxcpm:  # our own voice has weights, beside whatever has none
         return VoxCPMEngine.random(config.voxcpm, dtype=dtype, threads=threads, progress=told)
     own = shipped.folder(config.voxcpm)
     lora = Path(config.voxcpm_lora).expanduser()

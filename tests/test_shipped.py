@@ -44,7 +44,9 @@ def test_a_good_one_is_loaded_unasked(voice):
     assert loaded(starter=False) == ["voxcpm"]
     assert loaded(indextts="folder") == ["voxcpm", "indextts", "starter"]
     assert loaded(default_engine="starter") == ["starter"]
-    assert loaded(indextts="nano", random_weights=True) == ["indextts", "starter"]
+    beside_noise = Config(indextts="nano", random_weights=True, threads=1)
+    assert list(loaders(beside_noise)) == ["voxcpm", "indextts", "starter"]
+    assert loaders(beside_noise)["voxcpm"]().info.trained
 
 
 def test_it_stays_silent_where_nothing_finds_its_sounds(voice, monkeypatch):
