@@ -53,6 +53,7 @@ EXTRAS = {
         "tomli>=2; python_version < '3.11'",
     ],
     "starter": ["hibari-tts[fast]==0.2.1"],  # one author, one file format: pinned so that the voice stays the same
+    "mandarin": ["misaki[zh]==0.9.4"],  # the sounds of Chinese text, for checkpoints that read sounds
     "qwen": ["transformers>=4.57", "jinja2>=3.1"],  # the IndexTTS emotion model, and its chat template
     "play": ["miniaudio>=1.61"],
     "plot": ["matplotlib>=3.9"],

@@ -9,7 +9,7 @@ from intone.server.domain import Recording, SpeakRequest
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
-from intone.server.engines.voxcpm.phonemes import reading
+from intone.server.engines.voxcpm.phonemes import reading, runs
 from intone.server.engines.voxcpm.text import TextTokenizer
 from intone.server.errors import CallerError, CheckpointError, Fault
 
@@ -18,7 +18,7 @@ pytest.importorskip("hibari")
 
 @pytest.fixture(scope="module")
 def read():
-    return reading("hibari")
+    return reading("hibari", ("en",))
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,8 @@ def engine(tmp_path_factory):
     """Random weights that read sounds, byte by byte, and speak with one voice."""
     folder = sizes.random_checkpoint("nano", tmp_path_factory.mktemp("sounds"))
     document = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**document, "phonemes": "hibari", "clones_voices": False}))
+    one_voice = {"phonemes": "hibari", "clones_voices": False, "languages": ["en"]}
+    (folder / "config.json").write_text(json.dumps({**document, **one_voice}))
     return VoxCPMEngine.load(folder, dtype="fp32", threads=1)
 
 
@@ -37,16 +38,43 @@ def test_words_become_sounds(read):
     assert read("") == read("你好") == read("…") == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("你好，world。再见", [("zh", "你好，"), ("en", "world。"), ("zh", "再见")]),
+        ("2026年", [("zh", "2026年")]),
+        ("3 apples", [("en", "3 apples")]),
+        ("…", [("en", "…")]),
+        ("Привет, мир", [("en", "Привет, мир")]),
+        ("", []),
+    ],
+)
+def test_text_comes_apart_by_script(text, pieces):
+    assert list(runs(text, {"en": 0, "zh": 0})) == pieces
+
+
+def test_mandarin_becomes_sounds_with_tones():
+    pytest.importorskip("misaki")
+    chinese, both = reading("hibari", ("zh",)), reading("hibari", ("en", "zh"))
+    assert chinese("你好。") == both("你好。") == "ni↓xau↓."
+    assert both("你好，world。走吧！") == "ni↓xau↓, wˈɜɹld. ʦou↓ pa!"
+    assert both("Hello there.") == "həlˈO ðˈɛɹ."
+    assert chinese("３") == "sa→n" and both("两个") != ""
+    assert chinese("…") == chinese("Hello") == chinese("") == both("……") == ""
+
+
 def test_the_tokenizer_is_given_the_sounds(tmp_path, read):
     sizes.random_checkpoint("nano", tmp_path)
-    spelling, sounds = (TextTokenizer.load(tmp_path, 512, name) for name in (None, "hibari"))
+    spelling, sounds = (TextTokenizer.load(tmp_path, 512, name, ("en",)) for name in (None, "hibari"))
     assert sounds.ids("Hello there.") == spelling.ids("həlˈO ðˈɛɹ.") != spelling.ids("Hello there.")
     with pytest.raises(CheckpointError, match="phonemes: found 'espeak', expected 'hibari'"):
-        TextTokenizer.load(tmp_path, 512, "espeak")
+        TextTokenizer.load(tmp_path, 512, "espeak", ("en",))
+    with pytest.raises(CheckpointError, match="languages: found de, which 'hibari' does not read; it reads en and zh"):
+        TextTokenizer.load(tmp_path, 512, "hibari", ("en", "de"))
 
 
 def test_what_cannot_be_read_is_refused_by_field(engine):
-    with pytest.raises(CallerError, match="nothing in it to speak in zh or en") as caught:
+    with pytest.raises(CallerError, match="nothing in it to speak in en") as caught:
         engine.start(SpeakRequest(text="你好", seed=1))
     assert caught.value.field == "text"
     assert engine.start(SpeakRequest(text="Well, hello.", seed=1)).prompt

@@ -88,15 +88,16 @@ class VoxCPMEngine:
         """
         _use_threads(threads)
         checkpoint = read_checkpoint(folder, lora)
-        tokenizer = TextTokenizer.load(folder, checkpoint.config.vocabulary, checkpoint.config.phonemes)
-        chosen = precision(dtype, checkpoint.config, torch.device(device))
+        config = checkpoint.config
+        tokenizer = TextTokenizer.load(folder, config.vocabulary, config.phonemes, config.languages)
+        chosen = precision(dtype, config, torch.device(device))
         build = partial(VoxCPM, checkpoint, chosen.dtype, torch.device(device), packed=chosen.packed)
         if chosen.packed is None:
             model = build(progress=progress)
         else:
             cache = PackedCache.of(pack_cache, checkpoint, chosen.packed) if pack_cache else None
             model = through_cache(build, cache, progress)
-        name = _model_name(checkpoint.config, folder, lora)
+        name = _model_name(config, folder, lora)
         return cls(model, tokenizer, name, checkpoint.fingerprint)._warmed_up()
 
     @classmethod

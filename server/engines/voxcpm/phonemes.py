@@ -4,7 +4,11 @@ A small model learns to speak from sounds in a fraction of the steps that it nee
 looked up, as in all small voices, and what is left to learn is how it sounds.
 """
 
-from collections.abc import Callable
+import logging
+import tempfile
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from intone.server.engines.english_text import plain_numbers, readable
 from intone.server.engines.voxcpm.config import ENGINE
@@ -15,25 +19,71 @@ Reading = Callable[[str], str]
 
 HIBARI = "hibari"
 
+_MARKS = {ord("。"): ". ", ord("、"): ", "}  # all others of their kind have a Latin form of the same meaning
 
-def reading(name: str) -> Reading:
-    """The one that a checkpoint's `phonemes` names.
 
-    `hibari` is American English in the alphabet of misaki and Kokoro-82M: stress before vowels, punctuation kept.
+def reading(name: str, languages: Sequence[str]) -> Reading:
+    """The one that a checkpoint's `phonemes` names, for the languages that the checkpoint speaks.
+
+    `hibari` is the alphabet of misaki and Kokoro-82M, in which punctuation is kept: American English with stress before
+    vowels, Mandarin with an arrow after each syllable for its tone. What is in another script is passed over.
 
     Raises:
-        CheckpointError: the name is unknown, or its package is not installed.
+        CheckpointError: the name is unknown, a language has no such reading, or its package is not installed.
     """
     if name != HIBARI:
         raise CheckpointError(ENGINE, f"phonemes: found {name!r}, expected {HIBARI!r} or no such key")
+    known = {"en": _english, "zh": _chinese}
+    foreign = sorted(set(languages) - set(known))
+    if foreign:
+        found = ", ".join(foreign)
+        raise CheckpointError(ENGINE, f"languages: found {found}, which {HIBARI!r} does not read; it reads en and zh")
+    readers = {language: known[language]() for language in languages}
+    if len(readers) == 1:
+        return next(iter(readers.values()))
+
+    def read(text: str) -> str:
+        plain = unicodedata.normalize("NFKC", text).translate(_MARKS)
+        return " ".join(filter(None, (readers[language](part) for language, part in runs(plain, readers))))
+
+    return read
+
+
+def runs(text: str, languages: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """`text` in pieces of one script, each with its language of `languages`.
+
+    What belongs to no script, as blanks, digits and marks, stays with the letters before it, at the beginning with
+    those after it, and where there are none with the first language.
+    """
+    current, start = "", 0
+    for at, character in enumerate(text):
+        language = _language(character)
+        if language in languages and language != current:
+            if current:
+                yield current, text[start:at]
+                start = at
+            current = language
+    if text:
+        yield current or next(iter(languages)), text[start:]
+
+
+def _language(character: str) -> str:
+    """Whose script it is; empty for none that is read here."""
+    if _is_han(character):
+        return "zh"
+    return "en" if character.isalpha() and readable(character) else ""
+
+
+def _is_han(character: str) -> bool:
+    return "\u4e00" <= character <= "\u9fff"
+
+
+def _english() -> Reading:
     try:
         from hibari import Hibari  # optional, and it brings a dictionary
         from hibari.g2p import G2P
     except ImportError as error:
-        raise CheckpointError(
-            ENGINE,
-            "this checkpoint reads sounds, and hibari-tts, which finds them, is missing: pip install 'intone[starter]'",
-        ) from error
+        raise _missing("hibari-tts", "starter") from error
     sounds_of = G2P(british=False)
 
     def read(text: str) -> str:
@@ -42,3 +92,34 @@ def reading(name: str) -> Reading:
         return " ".join(filter(None, map(sounds_of, Hibari.split_sentences(plain_numbers(text)))))
 
     return read
+
+
+def _chinese() -> Reading:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old habits of jieba's
+            import jieba  # optional as well: words, and how each of their characters is said
+            from misaki.zh import ZHG2P
+    except ImportError as error:
+        raise _missing("misaki", "mandarin") from error
+    jieba.setLogLevel(logging.WARNING)
+    # Its cache would lie in the open under /tmp, and be believed whoever wrote it.
+    with tempfile.TemporaryDirectory() as folder:
+        jieba.dt.tmp_dir = folder
+        jieba.initialize()
+    sounds_of = ZHG2P()
+
+    def read(text: str) -> str:
+        plain = unicodedata.normalize("NFKC", text).strip()
+        if not any(_is_han(character) or character.isdecimal() for character in plain):
+            return ""
+        return " ".join(sounds_of(plain)[0].split())
+
+    return read
+
+
+def _missing(package: str, extra: str) -> CheckpointError:
+    return CheckpointError(
+        ENGINE,
+        f"this checkpoint reads sounds, and {package}, which finds them, is missing: pip install 'intone[{extra}]'",
+    )

@@ -1,6 +1,7 @@
 """Text to token ids, as VoxCPM was trained: no begin or end token, Chinese one character at a time. Knows no audio."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,12 +38,14 @@ class TextTokenizer:
         self._chinese = {token for token in self._vocabulary if len(token) >= 2 and all(map(_is_chinese, token))}
 
     @classmethod
-    def load(cls, folder: Path, vocabulary: int, phonemes: str | None = None) -> "TextTokenizer":
+    def load(
+        cls, folder: Path, vocabulary: int, phonemes: str | None = None, languages: Sequence[str] = ()
+    ) -> "TextTokenizer":
         """Read `tokenizer.json`, and the unknown token from it or from `tokenizer_config.json`.
 
         Args:
             vocabulary: ids that the model has.
-            phonemes: see `phonemes.reading`; None where tokens are spelling.
+            phonemes, languages: see `phonemes.reading`; None where tokens are spelling.
 
         Raises:
             CheckpointError: a file cannot be read, has more tokens than `vocabulary`, or needs sounds nobody can find.
@@ -62,7 +65,7 @@ class TextTokenizer:
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values())
         if largest >= vocabulary:
             raise CheckpointError(ENGINE, f"{path}: found token id {largest}, expected below vocab_size = {vocabulary}")
-        return cls(tokenizer, unknown, reading(phonemes) if phonemes else str)
+        return cls(tokenizer, unknown, reading(phonemes, languages) if phonemes else str)
 
     def ids(self, text: str) -> list[int]:
         """Token ids; empty for empty text."""
