@@ -80,7 +80,7 @@ train-judges: ## Install the judges of speech for `train-measure` in build/judge
 	@$(PYTHON) -m venv build/judges
 	@build/judges/bin/python -m pip install -qq '$(TORCH)' $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	@build/judges/bin/python -m pip install -qq hama==1.7.0 ctranslate2==4.8.5 faster-whisper==1.2.1 \
-	  onnxruntime requests soundfile soxr librosa webrtcvad-wheels
+	  onnxruntime requests soundfile soxr librosa webrtcvad-wheels opencc-python-reimplemented==0.1.7 pypinyin
 	@build/judges/bin/python -m pip install -qq --no-deps -r training/judges.txt
 
 clean: ## Remove what was built; .venv stays
@@ -107,12 +107,13 @@ $(VENV)/.installed: $(VENV)/.ready $(BUILT_FROM)
 
 $(VENV)/.installed-for-tests: $(VENV)/.ready $(BUILT_FROM) tests/oracle.txt
 	@echo "== [3/3] intone with its dependencies and the tools of the tests; compiles the C++ extension (minutes)"
-	@$(PIP) --no-build-isolation -e '.[server,starter,play,plot,test]'
+	@$(PIP) --no-build-isolation -e '.[server,starter,mandarin,play,plot,test]'
 	@$(PIP) --no-deps -r tests/oracle.txt
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-for-training: $(VENV)/.ready $(BUILT_FROM)
-	@$(PIP) --no-build-isolation -e '.[server,starter,plot,training]'
+	@$(PIP) --no-build-isolation -e '.[server,starter,mandarin,plot,training]'
+	@$(PIP) --no-deps -r training/mandarin.txt
 	@touch $@
 
 # Old versions of common packages, in a folder that only the tests of IndexTTS look into. Where they cannot be had, those

@@ -246,7 +246,7 @@ def test_every_sound_is_a_token_and_no_reserved_one():
     from training.tokens import sounds, text_tokenizer
 
     voice = hibari.Hibari()
-    tokenizer = text_tokenizer()
+    tokenizer = text_tokenizer("en")
     for text in ("He said it, twice: “No.”", "The cat sat."):
         (line,) = voice.phonemize(text)
         assert tokenizer.ids(text) == [FIRST_SOUND + sound for sound in voice.ids(line)[1:-1]]

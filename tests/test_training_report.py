@@ -22,15 +22,15 @@ SECONDS = 0.96  # whole patches
 def out(tmp_path_factory):
     """A run whose teacher hummed two sentences, and a checkpoint that never learnt anything."""
     folder = tmp_path_factory.mktemp("run")
-    (folder / "corpus").mkdir()
+    (folder / "en" / "corpus").mkdir(parents=True)
     for name in ("train", "held_out"):
-        (folder / "corpus" / f"{name}.txt").write_text("\n".join(TEXTS) + "\n")
-    (folder / "speech" / "held_out").mkdir(parents=True)
+        (folder / "en" / "corpus" / f"{name}.txt").write_text("\n".join(TEXTS) + "\n")
+    (folder / "en" / "speech" / "held_out").mkdir(parents=True)
     labels = np.ones(int(SECONDS * 16_000) // LABEL_SAMPLES, np.uint8)
     audio = 0.1 * hum(120, SECONDS).astype(np.float32)
     pitch = np.zeros((len(audio) // POINT_SAMPLES, 2), np.float32)
     write_shard(
-        folder / "speech" / "held_out" / "00000.safetensors", [Spoken(n, audio, labels, pitch) for n in range(2)]
+        folder / "en" / "speech" / "held_out" / "00000.safetensors", [Spoken(n, audio, labels, pitch) for n in range(2)]
     )
     write_voice(folder / "checkpoint")
     return folder
@@ -41,7 +41,7 @@ def measured(out):
     pytest.importorskip("hibari", reason="the teacher reads the random sentences; it is an extra")
     options = ["--sentences", "2", "--steps", "2", "10", "--random", "2"]
     assert main(["measure", "--out", str(out), *options]) == 0
-    return out / "report"
+    return out / "en" / "report"
 
 
 def hum(pitch_hz, seconds):

@@ -44,18 +44,18 @@ def out(tmp_path_factory):
     """A folder as the first three stages leave it."""
     tmp_path = tmp_path_factory.mktemp("training")
     for name in ("train", "held_out"):
-        (tmp_path / "speech" / name).mkdir(parents=True)
-        write_shard(tmp_path / "speech" / name / "00000.safetensors", [tone(0, 0.9), tone(1, 1.3)])
-        (tmp_path / "corpus").mkdir(exist_ok=True)
-        (tmp_path / "corpus" / f"{name}.txt").write_text("\n".join(TEXTS) + "\n")
+        (tmp_path / "en" / "speech" / name).mkdir(parents=True)
+        write_shard(tmp_path / "en" / "speech" / name / "00000.safetensors", [tone(0, 0.9), tone(1, 1.3)])
+        (tmp_path / "en" / "corpus").mkdir(exist_ok=True)
+        (tmp_path / "en" / "corpus" / f"{name}.txt").write_text("\n".join(TEXTS) + "\n")
     assert main(["latents", "--out", str(tmp_path), "--size", "tiny"]) == 0
     return tmp_path
 
 
 def vae_trainee(out, **given):
     recipe = VaeRecipe(**{"steps": 30, "batch": 2, "segment_frames": 8, "jury_width": 2, **given})
-    speech = read_speech(out / "speech" / "train")
-    latents = read_latents(out / "latents" / "train")
+    speech = read_speech(out / "en" / "speech" / "train")
+    latents = read_latents(out / "en" / "latents" / "train")
     return VaeTrainee(CONFIG.vae, recipe, (speech, latents), (speech, latents), CPU)
 
 
@@ -170,21 +170,24 @@ def trained(out):
 
 def test_latents_are_those_of_the_speech_and_stay(trained):
     latents, speech = (
-        read(trained / name / "train") for read, name in ((read_latents, "latents"), (read_speech, "speech"))
+        read(trained / "en" / name / "train") for read, name in ((read_latents, "latents"), (read_speech, "speech"))
     )
     assert latents.patches.shape == (6 + 9, CONFIG.patch_frames, CONFIG.latent_dim)
     assert latents.starts.tolist() == [0, 6, 15] == (speech.starts // UNIT_SAMPLES).tolist()
-    content = load_file(trained / "latents" / BASIS_FILE)
+    content = load_file(trained / BASIS_FILE)
     found = latents_of(*speech.sentence(0)[:1], speech.pitch[: 6 * 16], Basis(content["mean"], content["directions"]))
     assert float((latents.patches[:6].flatten(0, 1) - found).abs().max()) < 5e-3  # kept in float16
     assert latents.labels[0].tolist() == [1, 1, 1, 1, 1, 2, 2, 2]
-    before = {path: path.read_bytes() for path in (trained / "latents").rglob("*.safetensors")}
+    before = {path: path.read_bytes() for path in (trained / "en" / "latents").rglob("*.safetensors")}
     assert main(["latents", "--out", str(trained), "--size", "tiny"]) == 0
-    assert before == {path: path.read_bytes() for path in (trained / "latents").rglob("*.safetensors")}
+    assert before == {path: path.read_bytes() for path in (trained / "en" / "latents").rglob("*.safetensors")}
 
 
 def test_latents_of_other_speech_are_refused(trained):
-    speech, latents = read_speech(trained / "speech" / "train"), read_latents(trained / "latents" / "train")
+    speech, latents = (
+        read_speech(trained / "en" / "speech" / "train"),
+        read_latents(trained / "en" / "latents" / "train"),
+    )
     other = replace(latents, patches=latents.patches[1:])
     with pytest.raises(ValueError, match="latents are of other speech"):
         VaeTrainee(CONFIG.vae, VaeRecipe(steps=1, batch=1), (speech, other), (speech, latents), CPU)
@@ -212,11 +215,11 @@ def test_a_slim_checkpoint_goes_on(trained, tmp_path):
     assert main(["slim", "--out", str(trained)]) == 0
     whole, slim = (folder / "lm" / "state.pt" for folder in (trained, trained / "slim"))
     assert slim.stat().st_size < 0.25 * whole.stat().st_size
-    for folder in ("corpus", "speech", "slim"):
+    for folder in ("en/corpus", "en/speech", "slim"):
         shutil.copytree(trained / folder, tmp_path / (folder if folder != "slim" else "."), dirs_exist_ok=True)
     common = ["--out", str(tmp_path), "--size", "tiny"]
     assert main(["latents", *common]) == 0
-    made, again = (read_latents(folder / "latents" / "train").patches for folder in (trained, tmp_path))
+    made, again = (read_latents(folder / "en" / "latents" / "train").patches for folder in (trained, tmp_path))
     assert torch.equal(made, again)
     for name, folder, *more in (("vae", "vae", "--jury-width", "2"), ("lm", "lm")):
         before = len(read_log(tmp_path / folder))
@@ -225,8 +228,8 @@ def test_a_slim_checkpoint_goes_on(trained, tmp_path):
 
 
 def test_a_stage_without_the_one_before_says_so(tmp_path, capsys):
-    for stage in ("vae", "latents"):
+    for stage, before in (("vae", "latents"), ("lm", "latents"), ("latents", "teacher")):
         assert main([stage, "--out", str(tmp_path), "--size", "tiny"]) == 1
-        assert "run the stage `teacher`" in capsys.readouterr().err
+        assert f"run the stage `{before}`" in capsys.readouterr().err
     assert main(["export", "--out", str(tmp_path), "--size", "tiny"]) == 1
     assert "run the stage that makes it first" in capsys.readouterr().err

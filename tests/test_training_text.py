@@ -9,7 +9,7 @@ import pytest
 from training import corpus, text_sources
 from training.corpus import Corpus, build_corpus
 from training.shards import LABEL_SAMPLES, POINT_SAMPLES, RATE_HZ, UNIT_SAMPLES, read_speech, write_shard
-from training.teacher import LEAD_MS, TAIL_MS, portions, trimmed
+from training.teacher import LEAD_MS, SECONDS, TAIL_MS, portions, trimmed
 
 
 def r_database(*vectors):
@@ -76,13 +76,13 @@ def test_too_little_text_is_refused():
 
 def test_a_corpus_from_own_files(tmp_path):
     (tmp_path / "own.txt").write_text("\n".join(texts_of(30)), encoding="utf-8")
-    made = corpus.run(tmp_path, 5, None, 0, [tmp_path / "own.txt"])
+    made = corpus.run(tmp_path, "en", 5, None, 0, [tmp_path / "own.txt"])
     assert Corpus.load(tmp_path / "corpus") == made
 
 
 def test_hours_choose_how_much_is_read(tmp_path):
     sentences = ["One two three four five six seven eight nine ten."] * 1000
-    some, everything = portions(sentences, tmp_path, hours=0.5), portions(sentences, tmp_path)
+    some, everything = (portions(sentences, tmp_path, SECONDS["en"], hours) for hours in (0.5, None))
     assert sum(len(portion.sentences) for portion in everything) == 1000
     assert 500 < sum(len(portion.sentences) for portion in some) < 600
     assert [portion.sentences for portion in some[:2]] == [portion.sentences for portion in everything[:2]]

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from training import model_sizes, stages, storage
+from training.languages import LANGUAGES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _stage(commands: argparse._SubParsersAction, name: str, stage: object, text: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    if name in ("corpus", "teacher", "latents", "measure"):
+        parser.add_argument(
+            "--language", choices=LANGUAGES, default="en", help="whose files: OUT/LANGUAGE (default: en)"
+        )
     parser.set_defaults(stage=stage, name=name)
     parser.add_argument("--out", type=Path, default=Path("build/training"), help="all files of a run are below this")
     parser.add_argument("--size", choices=model_sizes.names(), default="nano", help="of the model (default: nano)")
@@ -96,7 +101,7 @@ def _training(parser: argparse.ArgumentParser, name: str) -> None:
 
 def _measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, default=None, help="the checkpoint (default: OUT/checkpoint)")
-    parser.add_argument("--report", type=Path, default=None, help="where the figures go (default: OUT/report)")
+    parser.add_argument("--report", type=Path, default=None, help="where the figures go (default: OUT/LANGUAGE/report)")
     parser.add_argument("--sentences", type=int, default=200, help="of the held-out list (default: 200)")
     parser.add_argument("--steps", type=int, nargs="+", default=[10], help="of the flow; several make a comparison")
     parser.add_argument("--guidance", type=float, nargs="+", default=[2.0], help="likewise")

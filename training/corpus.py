@@ -70,16 +70,19 @@ def english(folder: Path) -> Iterator[str]:
         yield from text_sources.usage_examples(path.read_text(encoding="latin-1"))
 
 
-def run(out: Path, held_out: int, limit: int | None, seed: int, files: Iterable[Path] = ()) -> Corpus:
-    """Write `out/corpus`: from `files`, one sentence a line, or where none is given from both sources."""
-    given = list(files)
-    texts: Iterable[str] = english(out / "sources")
-    if given:
-        texts = [line for path in given for line in path.read_text(encoding="utf-8").splitlines()]
-    corpus = build_corpus(texts, held_out, limit, seed)
+def run(out: Path, language: str, held_out: int, limit: int | None, seed: int, files: Iterable[Path] = ()) -> Corpus:
+    """Write `out/corpus`: from `files`, one sentence a line, or where none is given from the language's sources."""
+    given = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    if language == "zh":
+        from training import chinese_corpus as chinese  # knows what is here
+
+        words = {} if given else chinese.common_words()
+        corpus = chinese.build(given or chinese.graded_sentences(), words, held_out, limit, seed)
+    else:
+        corpus = build_corpus(given or english(out / "sources"), held_out, limit, seed)
     corpus.save(out / "corpus")
-    words = [len(sentence.split()) for sentence in corpus.train]
-    facts = {"train": len(words), "held_out": held_out, "words": sum(words), "longest": max(words, default=0)}
+    lengths = [len(sentence if language == "zh" else sentence.split()) for sentence in corpus.train]
+    facts = {"train": len(lengths), "held_out": held_out, "words": sum(lengths), "longest": max(lengths, default=0)}
     (out / "corpus" / "corpus.json").write_text(json.dumps({**facts, "seed": seed}, indent=1), encoding="utf-8")
     return corpus
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from intone.server.engines.voxcpm.weights import CONFIG_FILE, MODEL_FILES, VAE_FILES
 from training import card, model_sizes, tokens
+from training.languages import languages_of
 from training.loop import load_state
 from training.storage import packed
 from training.train_lm import model_tensors
@@ -24,7 +25,8 @@ def run(out: Path, size: str, storage: str, folder: Path, report: Path | None = 
     """
     model = model_tensors(load_state(out / "lm")["trainee"])
     vae = load_state(out / "vae")["trainee"]["average"]
-    write_checkpoint(folder, model_sizes.document(size), model, vae, storage)
+    document = {**model_sizes.document(size), "languages": list(languages_of(out))}
+    write_checkpoint(folder, document, model, vae, storage)
     if report is not None:
         card.write(folder, report)
     return sum(path.stat().st_size for path in folder.iterdir())

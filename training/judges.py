@@ -1,11 +1,12 @@
 """Listens to a folder of speech and says how it is. Run by `measure`, often in an environment of its own.
 
-    python -I training/judges.py FOLDER REFERENCE
+    python -I training/judges.py FOLDER REFERENCE [en|zh]
 
 FOLDER holds WAVs and `texts.tsv`; the figures go to `judged.json` there. So that any environment can run it, this file
 imports nothing of ours, and what a judge needs only where the judge is called: a judge that is not installed is named.
-Whisper base counts word and letter errors, hama phoneme errors, distillmos predicts the opinion score, DNSMOS how clean
-it sounds, Resemblyzer compares with REFERENCE's voice (0.76 divides voices).
+Whisper base counts word and letter errors, hama phoneme errors; of Mandarin the first counts characters, and what it
+heard is compared by its syllables too. distillmos predicts the opinion score, DNSMOS how clean it sounds, Resemblyzer
+compares with REFERENCE's voice (0.76 divides voices).
 """
 
 import json
@@ -24,19 +25,25 @@ REFERENCE_CLIPS = 20
 LOWEST_HZ, HIGHEST_HZ = 65, 400
 VOICED = 0.45
 
+SIMPLIFIED = "以下是普通话的句子。"
+"""Said to Whisper first, so that it writes the characters of the mainland, and marks."""
+
 Clip = tuple[str, str, Any]
 """Name, text, audio at `RATE_HZ`."""
 
 
 def main() -> int:
     """Judge the folder that the command line names."""
-    folder, reference = Path(sys.argv[1]), Path(sys.argv[2])
+    folder, reference, language = Path(sys.argv[1]), Path(sys.argv[2]), (*sys.argv[3:], "en")[0]
     clips, others = list(_clips(folder)), list(_clips(reference))[:REFERENCE_CLIPS]
     rows: list[dict[str, Any]] = [{"file": name, "text": text, **_plain(text, audio)} for name, text, audio in clips]
     totals: dict[str, Any] = {"missing": []}
     judges: list[tuple[str, Callable[[], dict[str, float]]]] = [
-        ("whisper", lambda: words(clips, rows)),
-        ("hama", lambda: phonemes(clips, rows)),
+        *(
+            [("whisper", lambda: characters(clips, rows)), ("pypinyin", lambda: syllables(rows))]
+            if language == "zh"
+            else [("whisper", lambda: words(clips, rows)), ("hama", lambda: phonemes(clips, rows))]
+        ),
         ("distillmos", lambda: opinion(clips, rows)),
         ("speechmos", lambda: cleanness(clips, rows)),
         ("resemblyzer", lambda: likeness(clips, others, rows)),
@@ -56,17 +63,31 @@ def main() -> int:
 
 def words(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]:
     """Word and letter error rates of what Whisper base hears."""
-    model = _whisper()
     said, heard = [], []
-    for (_, text, audio), row in zip(clips, rows, strict=True):
-        options = {"language": "en", "beam_size": 5, "temperature": 0.0, "condition_on_previous_text": False}
-        segments, _ = model.transcribe(audio, without_timestamps=True, **options)
-        row["heard"] = " ".join(segment.text.strip() for segment in segments)
+    _listen(clips, rows, language="en")
+    for (_, text, _), row in zip(clips, rows, strict=True):
         said.append(bare(text))
         heard.append(bare(row["heard"]))
         row["wer"] = error_rate([said[-1].split()], [heard[-1].split()])
     words_said, words_heard = ([text.split() for text in texts] for texts in (said, heard))
     return {"wer": error_rate(words_said, words_heard), "cer": error_rate(said, heard)}
+
+
+def characters(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Character error rate of what Whisper base hears of Mandarin."""
+    _listen(clips, rows, language="zh", initial_prompt=SIMPLIFIED)
+    said, heard = [bare_chinese(text) for _, text, _ in clips], [bare_chinese(row["heard"]) for row in rows]
+    for row, one, other in zip(rows, said, heard, strict=True):
+        row["cer"] = error_rate([one], [other])
+    return {"cer": error_rate(said, heard)}
+
+
+def syllables(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """What is left of it when homophones and tones do not count: whether syllables were understood."""
+    from pypinyin import lazy_pinyin
+
+    said, heard = ([lazy_pinyin(bare_chinese(row[name])) for row in rows] for name in ("text", "heard"))
+    return {"per": error_rate(said, heard)}
 
 
 def phonemes(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -134,6 +155,14 @@ def bare(text: str) -> str:
     return " ".join(re.sub(r"[^a-z' ]", " ", text.lower()).split())
 
 
+def bare_chinese(text: str) -> str:
+    """Han characters only, simplified; digits as the characters that they are read as."""
+    from opencc import OpenCC
+
+    digits = str.maketrans("0123456789", "零一二三四五六七八九")
+    return re.sub(r"[^\u4e00-\u9fff]", "", OpenCC("t2s").convert(text.translate(digits)))
+
+
 def pitch(audio: Any) -> Any:
     """Fundamental frequency of the voiced frames, in Hz: the strongest lag of the autocorrelation, every 10 ms."""
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(audio, 512), 1024)[::160]
@@ -186,6 +215,15 @@ def _clips(folder: Path) -> Iterator[Clip]:
         name, text = line.split("\t")
         audio, rate_hz = soundfile.read(folder / name, dtype="float32")
         yield name, text, soxr.resample(audio, rate_hz, RATE_HZ).astype(np.float32)
+
+
+def _listen(clips: Sequence[Clip], rows: list[dict[str, Any]], **how: Any) -> None:
+    """Into each row what Whisper base heard."""
+    model = _whisper()
+    options = {"beam_size": 5, "temperature": 0.0, "condition_on_previous_text": False, "without_timestamps": True}
+    for (_, _, audio), row in zip(clips, rows, strict=True):
+        segments, _ = model.transcribe(audio, **options, **how)
+        row["heard"] = " ".join(segment.text.strip() for segment in segments)
 
 
 def _joined(sounds: str) -> str:

@@ -1,5 +1,6 @@
 """Third stage: all speech as latent patches, for the VAE and the language models to learn from. Knows no model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +44,8 @@ class Latents:
         return Latents(self.patches.to(device), self.labels.to(device), self.starts, self.numbers)
 
 
-def write_all(out: Path, config: VoxCPMConfig) -> None:
-    """Write `out/latents`: the basis of spectra, then shards of both lists; what exists is kept.
+def write_all(out: Path, basis_file: Path, config: VoxCPMConfig) -> None:
+    """Write `out/latents`: shards of both lists; what exists is kept, and so is the basis of spectra, if it exists.
 
     Raises:
         FileNotFoundError: the stage before this one has not run.
@@ -52,9 +53,9 @@ def write_all(out: Path, config: VoxCPMConfig) -> None:
     assert patch_samples(config) == UNIT_SAMPLES, "sentences are whole patches"
     folder = out / "latents"
     speech = {name: read_speech(out / "speech" / name) for name in ("held_out", "train")}
-    basis = _basis(folder / BASIS_FILE, speech["train"], config.latent_dim - PITCH_NUMBERS)
+    basis = _basis(basis_file, speech["train"], config.latent_dim - PITCH_NUMBERS)
     for name, sentences in speech.items():
-        (folder / name).mkdir(exist_ok=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
         for start in tqdm(range(0, len(sentences), SHARD_SENTENCES), desc=f"latents, {name}", unit="shard"):
             path = folder / name / f"{start // SHARD_SENTENCES:03d}.safetensors"
             if not path.exists():
@@ -77,6 +78,17 @@ def read_latents(folder: Path) -> Latents:
         labels=torch.cat([part["labels"] for part in parts]),
         starts=torch.cat((torch.zeros(1, dtype=torch.int64), counts.cumsum(0))),
         numbers=torch.cat([part["numbers"] for part in parts]),
+    )
+
+
+def joined(parts: Sequence[Latents]) -> Latents:
+    """Those of several languages in one; `numbers` are then no longer of one list."""
+    counts = torch.cat([part.starts.diff() for part in parts])
+    return Latents(
+        patches=torch.cat([part.patches for part in parts]),
+        labels=torch.cat([part.labels for part in parts]),
+        starts=torch.cat((torch.zeros(1, dtype=torch.int64), counts.cumsum(0))),
+        numbers=torch.cat([part.numbers for part in parts]),
     )
 
 

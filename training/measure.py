@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from training import judges as judges_file
 from training.corpus import MOST_WORDS, Corpus
 from training.report import Rendered, write_report
 from training.shards import RATE_HZ, read_speech
-from training.teacher import Hibari
+from training.teacher import teacher_of
 
 LENGTHS = (0.6, 1.6)
 """Of a sentence's length by the teacher, what is neither an early stop nor a runaway."""
@@ -56,6 +57,7 @@ class Wanted:
     """What is to be measured.
 
     Attributes:
+        language: of the sentences.
         sentences: of the held-out list, at most.
         random_sentences: random strings of its words, 1 to 40 of them, of which only the length is judged: beside the
             teacher's, who reads them too.
@@ -63,6 +65,7 @@ class Wanted:
         judges: Python of an environment that has the judges; this one if None.
     """
 
+    language: str
     sentences: int
     random_sentences: int
     settings: Sequence[Setting]
@@ -72,6 +75,8 @@ class Wanted:
 
 def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
     """Render, judge, and write table, JSON and plot into `report`; returns the table.
+
+    `out` is the folder of the language.
 
     Raises:
         FileNotFoundError: there is no corpus, or no speech of the teacher to compare with.
@@ -83,10 +88,11 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
     texts = [corpus.held_out[number] for number in chosen]
     spoken = [speech.sentence(row)[0].numpy() for row in chosen.values()]
     reference = _save(report / "teacher", texts, spoken, RATE_HZ)
+    judged = partial(_judged, reference=reference, language=wanted.language, python=wanted.judges)
     results: list[dict[str, Any]] = []
     if wanted.teacher:
-        results.append({"name": "teacher", **_judged(reference, reference, wanted.judges)})
-    stress = _random_texts(corpus.held_out, wanted.random_sentences)
+        results.append({"name": "teacher", **judged(reference)})
+    stress = _random_texts(corpus.held_out, wanted, out)
     for setting in wanted.settings:
         engine = VoxCPMEngine.load(checkpoint, dtype=setting.dtype, threads=1)
         if setting.temperature is not None:
@@ -100,8 +106,8 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
             random_ones = render(engine, list(stress), setting)
             lengths = _lengths(random_ones.lengths_s, list(stress.values()))
             facts |= {f"random_{name}": value for name, value in {**lengths, "cut": sum(random_ones.cut)}.items()}
-        results.append({**facts, **_judged(folder, reference, wanted.judges)})
-    about = {"checkpoint": str(checkpoint), "fingerprint": engine.fingerprint}
+        results.append({**facts, **judged(folder)})
+    about = {"language": wanted.language, "checkpoint": str(checkpoint), "fingerprint": engine.fingerprint}
     return write_report(report, results, about)
 
 
@@ -153,14 +159,16 @@ def _lengths(ours_s: Sequence[float], teachers_s: Sequence[float]) -> dict[str, 
     }
 
 
-def _random_texts(sentences: Sequence[str], count: int) -> dict[str, float]:
-    """Random words in random numbers, and for how many seconds the teacher speaks them."""
+def _random_texts(sentences: Sequence[str], wanted: Wanted, out: Path) -> dict[str, float]:
+    """Random words in random numbers, and for how many seconds the teacher speaks them; of Chinese, characters."""
     rng = random.Random(0)
-    words = [word.strip(".,;:!?\"'") for sentence in sentences for word in sentence.split()]
-    teacher = Hibari() if count else None
+    blank, end = ("", "。") if wanted.language == "zh" else (" ", ".")
+    parts = (part for sentence in sentences for part in (sentence if blank == "" else sentence.split()))
+    words = [word for word in (part.strip(".,;:!?\"'，。？！、：；") for part in parts) if word]
+    teacher = teacher_of(wanted.language, out) if wanted.random_sentences else None
     found: dict[str, float] = {}
-    while teacher is not None and len(found) < count:
-        text = " ".join(rng.choices(words, k=rng.randint(1, MOST_WORDS))) + "."
+    while teacher is not None and len(found) < wanted.random_sentences:
+        text = blank.join(rng.choices(words, k=rng.randint(1, MOST_WORDS))) + end
         spoken = teacher(text, len(found))  # None of what it would read in two
         if spoken is not None:
             found[text] = len(spoken.audio) / RATE_HZ
@@ -177,10 +185,10 @@ def _save(folder: Path, texts: Sequence[str], audio: Sequence[Samples], rate_hz:
     return folder
 
 
-def _judged(folder: Path, reference: Path, python: Path | None) -> dict[str, Any]:
+def _judged(folder: Path, reference: Path, language: str, python: Path | None) -> dict[str, Any]:
     """What the judges say, in an environment of their own where one is named: they want other versions than we do."""
     # Isolated: the folder of this file has names that a judge's packages might want.
-    command = [str(python or sys.executable), "-I", judges_file.__file__, str(folder), str(reference)]
+    command = [str(python or sys.executable), "-I", judges_file.__file__, str(folder), str(reference), language]
     subprocess.run(command, check=True)
     totals: dict[str, Any] = json.loads((folder / judges_file.RESULT).read_text(encoding="utf-8"))["totals"]
     return totals

@@ -30,15 +30,20 @@ class Script:
     places: Tensor
 
 
-def script_of(sentences: Sequence[str], spoken: Latents) -> Script:
+def script_of(sentences: Sequence[str], spoken: Latents, language: str) -> Script:
     """The script of `spoken`, whose sentences are numbers in the list `sentences`."""
-    tokenizer = text_tokenizer()
+    tokenizer = text_tokenizer(language)
     numbers = tqdm(spoken.numbers.tolist(), desc="sounds of the text", unit="sentence", leave=False)
     tokens = [tokenizer.ids(sentences[number]) for number in numbers]
     labels, starts = spoken.labels.cpu().numpy(), spoken.starts.tolist()
     bounds = zip(tokens, starts, starts[1:], strict=False)
     found = [places(text, labels[start:end].ravel()) for text, start, end in bounds]
     return Script(tokens, torch.from_numpy(np.concatenate(found)).view(labels.shape))
+
+
+def joined(parts: Sequence[Script]) -> Script:
+    """Those of several languages in one, in the order of their latents."""
+    return Script([tokens for part in parts for tokens in part.tokens], torch.cat([part.places for part in parts]))
 
 
 def places(tokens: Sequence[int], labels: Labels) -> np.ndarray:

@@ -33,9 +33,8 @@ def run(out: Path) -> int:
             {"steps": state["steps"], "trainee": slimmed(state["trainee"], RUNS[name])}, slim / name / CHECKPOINT
         )
         shutil.copy(out / name / LOG, slim / name / LOG)
-    if (out / "latents" / BASIS_FILE).exists():
-        (slim / "latents").mkdir(exist_ok=True)
-        shutil.copy(out / "latents" / BASIS_FILE, slim / "latents" / BASIS_FILE)  # latents are made with it again
+    if (out / BASIS_FILE).exists():
+        shutil.copy(out / BASIS_FILE, slim / BASIS_FILE)  # latents are made with it again
     return sum(path.stat().st_size for path in slim.rglob("*") if path.is_file())
 
 

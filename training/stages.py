@@ -9,49 +9,57 @@ import torch
 from training import corpus as corpus_stage
 from training import export as export_stage
 from training import latents as latents_stage
-from training import model_sizes, native, train_lm, train_vae
+from training import model_sizes, native, script, shards, train_lm, train_vae
 from training import slim as slim_stage
 from training import teacher as teacher_stage
 from training.corpus import Corpus
-from training.latents import read_latents
+from training.languages import languages_of
+from training.latents import Latents, read_latents
 from training.loop import Budget, Trainee, draw_log, train
 from training.objective import Objective
-from training.script import script_of
+from training.script import Script
 from training.shards import read_speech
 
 
 def corpus(options: argparse.Namespace) -> str:
     """See `corpus.run`."""
-    made = corpus_stage.run(options.out, options.held_out, options.limit, options.seed, options.text)
-    return f"{len(made.train)} sentences to train on, {len(made.held_out)} held out: {options.out / 'corpus'}"
+    folder = _language_folder(options)
+    made = corpus_stage.run(folder, options.language, options.held_out, options.limit, options.seed, options.text)
+    return f"{len(made.train)} sentences to train on, {len(made.held_out)} held out: {folder / 'corpus'}"
 
 
 def teacher(options: argparse.Namespace) -> str:
     """See `teacher.run`."""
-    missing = teacher_stage.run(options.out, options.hours, options.jobs, options.minutes)
+    folder = _language_folder(options)
+    missing = teacher_stage.run(folder, options.language, options.hours, options.jobs, options.minutes)
     if missing:
         return f"{missing} shards are still missing: run the same command again to go on"
-    speech = read_speech(options.out / "speech" / "train")
-    return f"{len(speech)} sentences, {speech.hours:.1f} hours: {options.out / 'speech'}"
+    speech = read_speech(folder / "speech" / "train")
+    return f"{len(speech)} sentences, {speech.hours:.1f} hours: {folder / 'speech'}"
 
 
 def latents(options: argparse.Namespace) -> str:
     """See `latents.write_all`."""
-    latents_stage.write_all(options.out, model_sizes.config_of(options.size))
-    made = read_latents(options.out / "latents" / "train")
-    return f"{len(made)} sentences, {len(made.patches)} patches: {options.out / 'latents'}"
+    folder = _language_folder(options)
+    latents_stage.write_all(folder, options.out / latents_stage.BASIS_FILE, model_sizes.config_of(options.size))
+    made = read_latents(folder / "latents" / "train")
+    return f"{len(made)} sentences, {len(made.patches)} patches: {folder / 'latents'}"
 
 
 def vae(options: argparse.Namespace) -> str:
-    """Train the VAE."""
+    """Train the VAE on all languages that there are."""
     device = torch.device(options.device)
     _has_compiler(options)
     given = {
         name: getattr(options, name) for name in ("steps", "batch", "rate", "seed", "adversary_from", "jury_width")
     }
     recipe = train_vae.recipe_for(device, **given)
+    folders = [options.out / language for language in languages_of(options.out)]
     spoken, held_out = (
-        (read_speech(options.out / "speech" / name), read_latents(options.out / "latents" / name))
+        (
+            shards.joined([read_speech(folder / "speech" / name) for folder in folders]),
+            latents_stage.joined([read_latents(folder / "latents" / name) for folder in folders]),
+        )
         for name in ("train", "held_out")
     )
     trainee = train_vae.VaeTrainee(model_sizes.config_of(options.size).vae, recipe, spoken, held_out, device)
@@ -59,22 +67,22 @@ def vae(options: argparse.Namespace) -> str:
 
 
 def lm(options: argparse.Namespace) -> str:
-    """Train the language models."""
+    """Train the language models on all languages that there are."""
     device = torch.device(options.device)
-    texts = Corpus.load(options.out / "corpus")
-    heard = {name: read_latents(options.out / "latents" / name) for name in ("train", "held_out")}
     objective = Objective(
         flow_samples=options.flow_samples, sounds_weight=options.sounds_weight, teacher_steps=options.teacher_steps
     )
     given = {"steps": options.steps, "batch": options.batch, "rate": options.rate, "seed": options.seed}
     recipe = train_lm.recipe_for(device, objective, joined_share=options.joined_share, **given)
+    known = [_lessons(options.out, language) for language in languages_of(options.out)]
+    (heard, scripts), (held_out, held_out_scripts) = (zip(*part, strict=True) for part in zip(*known, strict=True))
     trainee = train_lm.LmTrainee(
         model_sizes.config_of(options.size),
         recipe,
-        heard["train"],
-        script_of(texts.train, heard["train"]),
-        heard["held_out"],
-        script_of(texts.held_out, heard["held_out"]),
+        latents_stage.joined(heard),
+        script.joined(scripts),
+        latents_stage.joined(held_out),
+        script.joined(held_out_scripts),
         device,
     )
     if _has_compiler(options):
@@ -99,10 +107,11 @@ def measure(options: argparse.Namespace) -> str:
     from training import measure as measure_stage  # brings the whole engine and soundfile, which training does without
 
     return measure_stage.run(
-        options.out,
+        _language_folder(options),
         options.folder or options.out / "checkpoint",
-        options.report or options.out / "report",
+        options.report or _language_folder(options) / "report",
         measure_stage.Wanted(
+            language=options.language,
             sentences=options.sentences,
             random_sentences=options.random,
             settings=tuple(
@@ -113,6 +122,20 @@ def measure(options: argparse.Namespace) -> str:
             judges=options.judges,
         ),
     )
+
+
+def _lessons(out: Path, language: str) -> list[tuple[Latents, Script]]:
+    """Latents and what is said in them: to train on, and held out."""
+    texts = Corpus.load(out / language / "corpus")
+    both = (("train", texts.train), ("held_out", texts.held_out))
+    heard = [(read_latents(out / language / "latents" / name), sentences) for name, sentences in both]
+    return [(found, script.script_of(sentences, found, language)) for found, sentences in heard]
+
+
+def _language_folder(options: argparse.Namespace) -> Path:
+    """Of all that is one language's: its texts, its speech, its latents."""
+    folder: Path = options.out / options.language
+    return folder
 
 
 def _has_compiler(options: argparse.Namespace) -> bool:

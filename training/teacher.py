@@ -6,7 +6,7 @@ its pitch is one already. So the audio comes with the truth about what is said w
 
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,14 @@ SHARD_SENTENCES = 256
 LEAD_MS = 40  # of silence kept before the first sound: it is the first thing a listener waits for
 TAIL_MS = 160  # after the last one: the model must hear that it is over
 AUDIBLE = 0.003
-SECONDS_PER_WORD = 0.32
-"""About; to choose as many sentences as make some hours."""
+SECONDS: dict[str, Callable[[str], float]] = {
+    "en": lambda text: 0.32 * len(text.split()),
+    "zh": lambda text: 0.27 * len(text),
+}
+"""How long a sentence takes, about: to choose as many as make some hours."""
+
+Teacher = Callable[[str, int], Spoken | None]
+"""Reads a sentence, given its number, aloud; None where it would read it in two or finds nothing to read."""
 
 
 class Hibari:
@@ -90,11 +96,13 @@ def resampled(audio: Audio) -> Audio:
     return samples
 
 
-def trimmed(number: int, audio: Audio, placed: Any, pitch_hz: Any) -> Spoken | None:
+def trimmed(
+    number: int, audio: Audio, placed: Any, pitch_hz: Any, pitch_of: Callable[[Any, Any], Audio] | None = None
+) -> Spoken | None:
     """A sentence with little silence at its ends, a whole number of patches long; None if it is all silence.
 
     `placed` holds the label of every `PLACEMENT_SAMPLES` of the teacher's audio, `pitch_hz` the fundamental of every
-    `PITCH_SAMPLES`.
+    `PITCH_SAMPLES`; `pitch_of` is `pitch_at`, or what does the same for a teacher of other habits.
     """
     loud = np.flatnonzero(np.abs(audio) > AUDIBLE)
     if len(loud) == 0:
@@ -111,7 +119,8 @@ def trimmed(number: int, audio: Audio, placed: Any, pitch_hz: Any) -> Spoken | N
     padded = np.zeros(length, np.float32)
     padded[: last - first] = audio[first:last]
     points = first + POINT_SAMPLES * np.arange(length // POINT_SAMPLES) + POINT_SAMPLES // 2
-    return Spoken(number, padded, labels, pitch_at(pitch_hz, points * TEACHER_HZ // RATE_HZ))
+    pitch = (pitch_of or pitch_at)(pitch_hz, points * TEACHER_HZ // RATE_HZ)
+    return Spoken(number, padded, labels, pitch)
 
 
 def pitch_at(pitch_hz: Any, samples: Any) -> Audio:
@@ -137,15 +146,17 @@ class Portion:
     sentences: Sequence[tuple[int, str]]
 
 
-def portions(sentences: Sequence[str], folder: Path, hours: float | None = None) -> list[Portion]:
-    """The first sentences, as many as make about `hours` of speech, in shards."""
+def portions(
+    sentences: Sequence[str], folder: Path, seconds: Callable[[str], float], hours: float | None = None
+) -> list[Portion]:
+    """The first sentences, as many as make about `hours` of speech, in shards; `seconds` is how long one takes."""
     chosen: list[tuple[int, str]] = []
     left_s = float("inf") if hours is None else 3600 * hours
     for pair in enumerate(sentences):
         if left_s <= 0:
             break
         chosen.append(pair)
-        left_s -= SECONDS_PER_WORD * len(pair[1].split())
+        left_s -= seconds(pair[1])
     starts = range(0, len(chosen), SHARD_SENTENCES)
     return [
         Portion(folder / f"{start // SHARD_SENTENCES:05d}.safetensors", chosen[start : start + SHARD_SENTENCES])
@@ -153,21 +164,30 @@ def portions(sentences: Sequence[str], folder: Path, hours: float | None = None)
     ]
 
 
-def read_aloud(portion: Portion, teacher: Hibari) -> int:
+def read_aloud(portion: Portion, teacher: Teacher) -> int:
     """Make one shard; returns its sentences."""
     spoken = [one for number, text in portion.sentences if (one := teacher(text, number)) is not None]
     write_shard(portion.path, spoken)
     return len(spoken)
 
 
-def _work(todo: Sequence[Portion], done: Any) -> None:
+def teacher_of(language: str, out: Path) -> Teacher:
+    """Who reads a language aloud; what it needs is kept in `out/sources`."""
+    if language == "zh":
+        from training.kokoro import Kokoro  # knows what is here
+
+        return Kokoro(out / "sources")
+    return Hibari()
+
+
+def _work(language: str, out: Path, todo: Sequence[Portion], done: Any) -> None:
     """A process: its share of the shards, one after the other."""
-    teacher = Hibari()
+    teacher = teacher_of(language, out)
     for portion in todo:
         done.put(read_aloud(portion, teacher))
 
 
-def run(out: Path, hours: float | None, jobs: int, minutes: float | None) -> int:
+def run(out: Path, language: str, hours: float | None, jobs: int, minutes: float | None) -> int:
     """Write `out/speech/{train,held_out}`; what exists is kept. Returns the shards that are still missing.
 
     Raises:
@@ -178,10 +198,13 @@ def run(out: Path, hours: float | None, jobs: int, minutes: float | None) -> int
     for name, sentences, share in (("held_out", corpus.held_out, None), ("train", corpus.train, hours)):
         folder = out / "speech" / name
         folder.mkdir(parents=True, exist_ok=True)
-        todo += [portion for portion in portions(sentences, folder, share) if not portion.path.exists()]
+        chosen = portions(sentences, folder, SECONDS[language], share)
+        todo += [portion for portion in chosen if not portion.path.exists()]
     context = multiprocessing.get_context("spawn")  # a forked onnxruntime hangs
     done = context.Queue()
-    workers = [context.Process(target=_work, args=(todo[job::jobs], done), daemon=True) for job in range(jobs)]
+    workers = [
+        context.Process(target=_work, args=(language, out, todo[job::jobs], done), daemon=True) for job in range(jobs)
+    ]
     for worker in workers:
         worker.start()
     try:

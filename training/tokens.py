@@ -29,9 +29,9 @@ def sounds() -> Tokenizer:
     return tokenizer
 
 
-def text_tokenizer() -> TextTokenizer:
+def text_tokenizer(language: str) -> TextTokenizer:
     """The same as the server will see it: from a text, by its sounds, to tokens."""
-    return TextTokenizer(sounds(), 0, reading(HIBARI))
+    return TextTokenizer(sounds(), 0, reading(HIBARI, (language,)))
 
 
 def save(folder: Path) -> None:

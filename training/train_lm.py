@@ -68,7 +68,8 @@ class LmTrainee:
         self.latents = latents.to(device)
         lengths = tuple(latents.starts.diff().tolist())
         self.plan = Plan(lengths, min(recipe.batch, len(lengths)), recipe.joined_share, recipe.seed)
-        some = [[sentence] for sentence in range(min(EXAMINED_SENTENCES, len(held_out)))]
+        apart = max(1, len(held_out) // EXAMINED_SENTENCES)  # of every language, where there are several
+        some = [[sentence] for sentence in range(0, len(held_out), apart)][:EXAMINED_SENTENCES]
         self.examined = collate(some, held_out_script, held_out.to(device))
 
     def compile(self) -> None:

@@ -103,8 +103,12 @@ class VaeTrainee:
         audio, frames = _aligned(*held_out)
         length = min(EXAMINED_FRAMES, len(frames))
         count = min(EXAMINED_EXAMPLES, len(frames) // length)  # all on end: what pads a sentence would be most of it
-        self.examined = audio[: count * length].view(count, -1).float().to(device) / 32768
-        self.examined_latents = frames[: count * length].view(count, length, -1).mT.float().to(device)
+        apart = len(frames) // (count * length)  # of every language, where there are several
+        audio, frames = (
+            part[: apart * count * length].view(count, apart, length, -1)[:, 0] for part in (audio, frames)
+        )
+        self.examined = audio.flatten(1).float().to(device) / 32768
+        self.examined_latents = frames.mT.float().to(device)
 
     def step(self, number: int) -> Mapping[str, Tensor]:
         """Both learn from one batch."""

