@@ -15,9 +15,10 @@ from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from training import model_sizes
 from training.__main__ import main
 from training.analysis import Basis, latents_of
-from training.latents import BASIS_FILE, Latents, read_latents
+from training.latents import BASIS_FILE, SAID_FILE, Latents, read_latents, read_said
 from training.loop import Budget, draw_log, load_state, read_log, train
 from training.objective import Objective
+from training.say import latents_of as latents_of_text
 from training.script import Script
 from training.shards import LABEL_SAMPLES, POINT_SAMPLES, UNIT_SAMPLES, Spoken, read_speech, write_shard
 from training.train_lm import LmRecipe, LmTrainee, model_tensors
@@ -111,6 +112,23 @@ def test_the_jury_learns_and_teaches(out):
         last = trainee.step(number)
     assert set(last) == {"spectra", "waves", "jury", "fooled", "features"}
     assert last["jury"].detach() < first["jury"].detach()
+
+
+def test_what_the_language_models_said_is_for_the_jury_alone(out):
+    """With it the jury hears more, and what has a recording is compared with it as before."""
+    speech, latents = read_speech(out / "en" / "speech" / "train"), read_latents(out / "en" / "latents" / "train")
+    recipe = VaeRecipe(steps=30, batch=2, segment_frames=8, jury_width=2, adversary_from=1)
+    said = 0.5 * torch.randn(40, CONFIG.latent_dim, generator=torch.Generator().manual_seed(0)).half()
+    plain, other = (
+        VaeTrainee(CONFIG.vae, recipe, (speech, latents), (speech, latents), CPU, known) for known in (None, said)
+    )
+    first, same = plain.step(0), other.step(0)
+    assert all(torch.equal(first[name], same[name]) for name in first)  # before the jury sits
+    second, more = plain.step(1), other.step(1)
+    assert torch.equal(second["spectra"], more["spectra"]) and torch.equal(second["waves"], more["waves"])
+    assert not torch.equal(second["jury"], more["jury"]) and not torch.equal(second["fooled"], more["fooled"])
+    with pytest.raises(ValueError, match="5 frames of speech are too few"):
+        VaeTrainee(CONFIG.vae, recipe, (speech, latents), (speech, latents), CPU, said[:5])
 
 
 def test_the_language_models_learn(tmp_path):
@@ -208,6 +226,20 @@ def test_the_server_speaks_with_what_was_trained(trained, storage, error):
     averaged = model_tensors(load_state(trained / "lm")["trainee"])
     worst = max(float((engine.model.lm.embedding - averaged["base_lm.embed_tokens.weight"]).abs().max()), 0)
     assert worst <= error
+
+
+def test_the_language_models_say_the_corpus_for_the_decoder(trained, tmp_path):
+    folder = tmp_path / "checkpoint"
+    common = ["--out", str(trained), "--size", "tiny"]
+    assert main(["export", *common, "--folder", str(folder)]) == 0
+    assert main(["say", *common, "--folder", str(folder), "--sentences", "1"]) == 0
+    said = read_said(trained)
+    engine = VoxCPMEngine.load(folder, threads=1)
+    patches = latents_of_text(engine, TEXTS[0], 0)
+    assert torch.equal(said, patches.flatten(0, 1).half()) and said.shape[1] == CONFIG.latent_dim
+    assert float((said[:4].float() - latents_of_text(engine, TEXTS[0], 1)[0]).abs().max()) > 1e-3  # of its own seed
+    (trained / SAID_FILE).unlink()
+    assert read_said(trained) is None
 
 
 def test_a_slim_checkpoint_goes_on(trained, tmp_path):

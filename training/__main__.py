@@ -40,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         ("lm", stages.lm, "the language models and the flow; beside `vae`, neither needs the other"),
     ):
         _training(_stage(commands, name, stage, text), name)
+    say = _stage(commands, "say", stages.say, "the language models speak, for the decoder to hear in more of `vae`")
+    say.add_argument("--folder", type=Path, default=None, help="the checkpoint (default: OUT/checkpoint)")
+    say.add_argument("--sentences", type=int, default=600, help="of each language's corpus (default: 600)")
     export = _stage(commands, "export", stages.export, "a checkpoint that the server loads")
     export.add_argument("--storage", choices=storage.KINDS, default="float16", help="of the weights (default: float16)")
     export.add_argument("--folder", type=Path, default=None, help="where to (default: OUT/checkpoint)")

@@ -29,9 +29,9 @@ RTF is wall time over audio time, TTFA a median; one thread.
 
 ## What it is for, and what not
 
-Short units of plain English talk, in the one voice it knows. It reads no other language, clones no voice (the encoder in
-its VAE learnt little, and is not used) and voices no emotion. What it reads are sounds: the dictionary of hibari-tts finds them, so that package has to be there
-(`pip install 'intone[starter]'`).
+Short units of plain English talk, in the one voice it knows. It reads no other language, voices no emotion and clones no
+voice (the encoder in its VAE has learnt little, and is not used). What it reads are sounds: the dictionary of
+hibari-tts finds them, so that package has to be there (`pip install 'intone[starter]'`).
 
 ## Where it comes from
 

@@ -88,14 +88,22 @@ def jury_loss(recorded: list[Opinion], made: list[Opinion]) -> Tensor:
 
 
 def fooling_loss(recorded: list[Opinion], made: list[Opinion]) -> tuple[Tensor, Tensor]:
-    """What the maker of the sound learns by: to be taken for recorded, and to cause the same features."""
+    """What the maker of the sound learns by: to be taken for recorded, and to cause the same features.
+
+    What was made may be more sounds than were recorded: the first of them are compared.
+    """
     fooled = torch.stack([(1 - m[0].float()).square().mean() for m in made]).mean()
     distances = [
-        functional.l1_loss(ours.float(), theirs.float().detach()) / theirs.float().detach().abs().mean().clamp_min(1e-3)
+        _distance(ours[: len(theirs)].float(), theirs.float().detach())
         for r, m in zip(recorded, made, strict=True)
         for theirs, ours in zip(r[1], m[1], strict=True)
     ]
     return fooled, torch.stack(distances).mean()
+
+
+def _distance(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Of two features, in parts of their size."""
+    return functional.l1_loss(ours, theirs) / theirs.abs().mean().clamp_min(1e-3)
 
 
 def _layer(conv: nn.Conv2d) -> nn.Module:

@@ -15,6 +15,7 @@ from training.model_sizes import patch_samples
 from training.shards import LABEL_SAMPLES, POINT_SAMPLES, UNIT_SAMPLES, Speech, read_speech
 
 BASIS_FILE = "basis.safetensors"
+SAID_FILE = "said.safetensors"
 MEASURED_SENTENCES = 1024
 SHARD_SENTENCES = 1024
 
@@ -79,6 +80,12 @@ def read_latents(folder: Path) -> Latents:
         starts=torch.cat((torch.zeros(1, dtype=torch.int64), counts.cumsum(0))),
         numbers=torch.cat([part["numbers"] for part in parts]),
     )
+
+
+def read_said(out: Path) -> Tensor | None:
+    """All frames `[F, D]`, float16, of the stage `say`; None where nothing was said yet."""
+    path = out / SAID_FILE
+    return load_file(path)["frames"] if path.exists() else None
 
 
 def joined(parts: Sequence[Latents]) -> Latents:

@@ -12,13 +12,14 @@ from training import latents as latents_stage
 from training import model_sizes, native, script, shards, train_lm, train_vae
 from training import slim as slim_stage
 from training import teacher as teacher_stage
+from training.analysis import FRAME_SAMPLES
 from training.corpus import Corpus
 from training.languages import languages_of
-from training.latents import Latents, read_latents
+from training.latents import SAID_FILE, Latents, read_latents, read_said
 from training.loop import Budget, Trainee, draw_log, train
 from training.objective import Objective
 from training.script import Script
-from training.shards import read_speech
+from training.shards import RATE_HZ, read_speech
 
 
 def corpus(options: argparse.Namespace) -> str:
@@ -62,7 +63,8 @@ def vae(options: argparse.Namespace) -> str:
         )
         for name in ("train", "held_out")
     )
-    trainee = train_vae.VaeTrainee(model_sizes.config_of(options.size).vae, recipe, spoken, held_out, device)
+    config = model_sizes.config_of(options.size).vae
+    trainee = train_vae.VaeTrainee(config, recipe, spoken, held_out, device, read_said(options.out))
     return _train(trainee, options.out / "vae", options, recipe.steps)
 
 
@@ -88,6 +90,14 @@ def lm(options: argparse.Namespace) -> str:
     if _has_compiler(options):
         trainee.compile()
     return _train(trainee, options.out / "lm", options, recipe.steps)
+
+
+def say(options: argparse.Namespace) -> str:
+    """See `say.run`."""
+    from training import say as say_stage  # brings the whole engine, which training does without
+
+    frames = say_stage.run(options.out, options.folder or options.out / "checkpoint", options.sentences)
+    return f"{frames * FRAME_SAMPLES / RATE_HZ / 60:.0f} minutes: {options.out / SAID_FILE}"
 
 
 def export(options: argparse.Namespace) -> str:

@@ -42,6 +42,7 @@ class VaeRecipe:
         adversary_from: step from which the jury sits.
         jury_frames: of each example, what the jury hears: half a second is enough for it, and it costs the most.
         latent_noise: most that is added to the latents, in place of a speaker's errors.
+        said_examples: of what the language models said (`say.py`), in each batch, once there is a jury.
         encoder_every: the encoder learns in every so many-th step: it has the easier half.
     """
 
@@ -60,6 +61,7 @@ class VaeRecipe:
     feature_weight: float = 2.0
     average_decay: float = 0.999
     latent_noise: float = 0.2
+    said_examples: int = 1
     encoder_every: int = 4
     seed: int = 0
 
@@ -70,6 +72,7 @@ class VaeTrainee:
     Args:
         spoken: speech to learn from, and its latents; kept on `device`.
         held_out: to examine with.
+        said: frames `[F, D]` without a recording, see `say.py`.
 
     Raises:
         ValueError: the latents are of other speech, or there is too little.
@@ -82,8 +85,10 @@ class VaeTrainee:
         spoken: Paired,
         held_out: Paired,
         device: torch.device,
+        said: Tensor | None = None,
     ) -> None:
         self.recipe, self.device = recipe, device
+        self.said = None if said is None else said.to(device)
         torch.manual_seed(recipe.seed)
         self.vae, self.jury = AudioVAE(config, recipe.seed), Jury(recipe.jury_width)
         source.lay(self.vae)
@@ -98,8 +103,9 @@ class VaeTrainee:
         )
         self.updates = 0
         self.audio, self.frames = (part.to(device) for part in _aligned(*spoken))
-        if len(self.frames) <= recipe.segment_frames:
-            raise ValueError(f"{len(self.frames)} frames of speech are too few for examples of {recipe.segment_frames}")
+        for frames in (self.frames, *([] if self.said is None else [self.said])):
+            if len(frames) <= recipe.segment_frames:
+                raise ValueError(f"{len(frames)} frames of speech are too few for examples of {recipe.segment_frames}")
         audio, frames = _aligned(*held_out)
         length = min(EXAMINED_FRAMES, len(frames))
         count = min(EXAMINED_EXAMPLES, len(frames) // length)  # all on end: what pads a sentence would be most of it
@@ -118,9 +124,12 @@ class VaeTrainee:
         set_rate(self.optimizer, rate * (recipe.rate if number >= recipe.adversary_from else recipe.early_rate))
         set_rate(self.jury_optimizer, recipe.jury_rate * rate)
         recorded, latents = self._examples(drawn)
+        given = self._disturbed(latents, drawn)
+        if self.said is not None and number >= recipe.adversary_from:
+            given = torch.cat((given, self._said(self.said, drawn)))
         with self._mixed():
-            made = self.vae.decoder(self._disturbed(latents, drawn))
-        spectra, waves = self.distance(made, recorded)
+            made = self.vae.decoder(given)
+        spectra, waves = self.distance(made[: len(recorded)], recorded)
         losses = {"spectra": spectra, "waves": waves}
         figures = dict(losses)
         if number >= recipe.adversary_from:
@@ -185,6 +194,13 @@ class VaeTrainee:
         starts = torch.randint(last, (recipe.batch, 1), generator=drawn, device=device)
         frames = starts + torch.arange(recipe.segment_frames, device=device)
         return self.audio[frames].flatten(1).float() / 32768, self.frames[frames].float().mT
+
+    def _said(self, frames: Tensor, drawn: torch.Generator) -> Tensor:
+        """Examples of what the language models said: `[said_examples, D, frames]`."""
+        recipe, device = self.recipe, self.device
+        shape = (recipe.said_examples, 1)
+        starts = torch.randint(len(frames) - recipe.segment_frames, shape, generator=drawn, device=device)
+        return frames[starts + torch.arange(recipe.segment_frames, device=device)].float().mT
 
     def _disturbed(self, latents: Tensor, drawn: torch.Generator) -> Tensor:
         """Each example with noise of its own strength."""
