@@ -29,8 +29,8 @@ RTF is wall time over audio time, TTFA a median; one thread.
 
 ## What it is for, and what not
 
-Short units of plain English talk, in the one voice it knows. It reads no other language, voices no emotion and clones no
-voice (the encoder in its VAE has learnt little, and is not used). What it reads are sounds: the dictionary of
+Short units of plain English talk, in the one voice it knows. It reads no other language, voices no emotion and clones
+no voice (the encoder in its VAE has learnt little, and is not used). What it reads are sounds: the dictionary of
 hibari-tts finds them, so that package has to be there (`pip install 'intone[starter]'`).
 
 ## Where it comes from
