@@ -113,7 +113,10 @@ def test_strong_emotion_goes_to_indextts_and_back_with_the_same_voice(run: Any) 
 def test_buffered_indextts_is_the_whole_unit_and_cancelling_leaves_nothing(run: Any) -> None:
     async def main() -> None:
         async with (
-            serving(Config(port=0), engines={"indextts": lambda: IndexTTSEngine.random("nano")}) as app,
+            serving(
+                Config(port=0, fillers=False, match_loudness=False),
+                engines={"indextts": lambda: IndexTTSEngine.random("nano")},
+            ) as app,
             grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
         ):
             server = Live(app, channel, None)  # type: ignore[arg-type]
