@@ -201,6 +201,18 @@ def test_latents_are_those_of_the_speech_and_stay(trained):
     assert before == {path: path.read_bytes() for path in (trained / "en" / "latents").rglob("*.safetensors")}
 
 
+def test_latents_of_speech_that_grew_are_those_of_all_of_it(out, tmp_path):
+    shutil.copytree(out, tmp_path / "run")
+    language = tmp_path / "run" / "en"
+    kept = (language / "latents" / "held_out" / "000.safetensors").stat().st_mtime_ns
+    write_shard(language / "speech" / "train" / "00001.safetensors", [tone(2, 0.6)])
+    assert main(["latents", "--out", str(tmp_path / "run"), "--size", "tiny"]) == 0
+    latents = read_latents(language / "latents" / "train")
+    assert latents.numbers.tolist() == [0, 1, 2] and latents.starts.tolist() == [0, 6, 15, 19]
+    assert (language / "latents" / "held_out" / "000.safetensors").stat().st_mtime_ns == kept
+    assert vae_trainee(tmp_path / "run") is not None  # takes speech and latents for the same
+
+
 def test_latents_of_other_speech_are_refused(trained):
     speech, latents = (
         read_speech(trained / "en" / "speech" / "train"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -48,6 +49,8 @@ class Latents:
 def write_all(out: Path, basis_file: Path, config: VoxCPMConfig) -> None:
     """Write `out/latents`: shards of both lists; what exists is kept, and so is the basis of spectra, if it exists.
 
+    A shard that was the last when there was less speech is written again.
+
     Raises:
         FileNotFoundError: the stage before this one has not run.
     """
@@ -59,8 +62,9 @@ def write_all(out: Path, basis_file: Path, config: VoxCPMConfig) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
         for start in tqdm(range(0, len(sentences), SHARD_SENTENCES), desc=f"latents, {name}", unit="shard"):
             path = folder / name / f"{start // SHARD_SENTENCES:03d}.safetensors"
-            if not path.exists():
-                _write_shard(path, sentences, range(start, min(start + SHARD_SENTENCES, len(sentences))), basis, config)
+            indices = range(start, min(start + SHARD_SENTENCES, len(sentences)))
+            if not _holds(path, sentences.numbers[indices.start : indices.stop]):
+                _write_shard(path, sentences, indices, basis, config)
 
 
 def read_latents(folder: Path) -> Latents:
@@ -108,6 +112,14 @@ def _basis(path: Path, speech: Speech, numbers: int) -> Basis:
         save_file({"mean": basis.mean, "directions": basis.directions.contiguous()}, path)
     content = load_file(path)
     return Basis(content["mean"], content["directions"])
+
+
+def _holds(path: Path, numbers: Tensor) -> bool:
+    """Whether there is a shard, of these sentences."""
+    if not path.exists():
+        return False
+    with safe_open(path, "pt") as shard:
+        return torch.equal(shard.get_tensor("numbers"), numbers)
 
 
 def _write_shard(path: Path, speech: Speech, indices: range, basis: Basis, config: VoxCPMConfig) -> None:
