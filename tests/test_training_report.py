@@ -11,6 +11,7 @@ from intone.server.engines.voxcpm import shipped
 from training import judges
 from training.__main__ import main
 from training.card import PAGE_FILE, write
+from training.measure import settings
 from training.report import REPORT_FILE, table
 from training.shards import LABEL_SAMPLES, POINT_SAMPLES, Spoken, write_shard
 
@@ -54,7 +55,7 @@ def test_every_figure_of_a_measurement(measured):
     assert [row["name"] for row in about["results"]] == ["2-steps-guidance-2-auto", "10-steps-guidance-2-auto"]
     assert len(about["fingerprint"]) == 32
     for row in about["results"]:
-        assert row["engine"] == "cpu, 1 threads, fp32"
+        assert row["engine"] == "cpu, 1 threads, fp32" and row["as_served"] == (row["steps"] == 10)
         lengths = []
         for number in range(2):
             audio, rate_hz = soundfile.read(measured / row["name"] / f"{number:05d}.wav")
@@ -81,6 +82,16 @@ def test_every_figure_of_a_measurement(measured):
     assert "left out: " in page and "| 2-steps-guidance-2-auto |" in page and "fingerprint" in page
 
 
+def test_one_thing_at_a_time():
+    assert [setting.name for setting in settings([2, 10], [2.0, 1.0], ["auto"], [None, 0.8], one_at_a_time=True)] == [
+        "10-steps-guidance-2-auto",
+        "2-steps-guidance-2-auto",
+        "10-steps-guidance-1-auto",
+        "10-steps-guidance-2-auto-temperature-0.8",
+    ]
+    assert len(settings([2, 10], [2.0, 1.0], ["auto"], [None, 0.8])) == 8
+
+
 def test_a_plot_where_there_is_something_to_compare(measured):
     pytest.importorskip("matplotlib", reason="an extra")
     assert (measured / "report.png").stat().st_size > 5000
@@ -90,6 +101,7 @@ def with_figures(measured, tmp_path, **changes):
     """The report as it would be with all judges at hand."""
     about = json.loads((measured / REPORT_FILE).read_text())
     about["results"] = [{**row, "wer": 0.042, "mos": 3.91, "per": 0.05, **changes} for row in about["results"]]
+    about["results"].append({"name": "teacher", "wer": 0.023, "mos": 4.5})
     (tmp_path / REPORT_FILE).write_text(json.dumps(about))
     return tmp_path
 
@@ -101,6 +113,7 @@ def test_a_card_for_the_server_and_a_page_for_people(out, measured, tmp_path):
     assert (card["wer"], card["mos"], card["per"], card["steps"], card["sentences"]) == (0.042, 3.91, 0.05, 10, 2)
     assert shipped.good_enough(folder)
     page = (folder / PAGE_FILE).read_text()
+    assert "| teacher | 2.3 |" in page
     assert "| this voice | 4.2 |" in page and "Kokoro-82M" in page and "16000 Hz" in page and "{" not in page
 
 
@@ -115,7 +128,7 @@ def test_no_card_from_the_figures_of_another_checkpoint(out, measured, tmp_path)
     ("changes", "words"),
     [
         ({"wer": None, "per": None}, "no wer, per; were all judges installed"),
-        ({"steps": 4}, "no figures at 10 steps, guidance 2, dtype auto"),
+        ({"as_served": False}, "no figures of the voice as it is served"),
     ],
 )
 def test_no_card_without_its_figures(out, measured, tmp_path, changes, words):

@@ -112,6 +112,11 @@ def _measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--temperature", type=float, nargs="+", default=[None], help="of the noise; likewise (default: the model's)"
     )
+    parser.add_argument(
+        "--one-at-a-time",
+        action="store_true",
+        help="what is served, and what differs in one of these only",
+    )
     parser.add_argument("--judges", type=Path, default=None, help="Python of another environment that has the judges")
     parser.add_argument("--random", type=int, default=0, help="further random sentences whose length alone is judged")
     parser.add_argument("--teacher", action="store_true", help="judge the teacher's own speech as well")

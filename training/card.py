@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from intone.server.engines.voxcpm.engine import GUIDANCE, STEPS
 from intone.server.engines.voxcpm.shipped import CARD_FILE
 from intone.server.engines.voxcpm.weights import read_checkpoint
 from training.report import REPORT_FILE, table
@@ -53,7 +52,7 @@ def write(folder: Path, report: Path) -> None:
     about = json.loads((report / REPORT_FILE).read_text(encoding="utf-8"))
     if about["fingerprint"] != checkpoint.fingerprint:
         raise ValueError(f"{report / REPORT_FILE} is of another checkpoint: run the stage `measure` on {folder} first")
-    figures = _as_served(about["results"], report)
+    figures, others = _as_served(about["results"], report)
     known = {name: about[name] for name in ("fingerprint", "commit")}
     found = {**known, **{name: value for name, value in figures.items() if name not in ("name", "missing")}}
     (folder / CARD_FILE).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -64,18 +63,17 @@ def write(folder: Path, report: Path) -> None:
         megabytes=sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6,
         rate_hz=checkpoint.config.vae.out_sample_rate_hz,
         noise=checkpoint.config.temperature,
-        table=table([{**found, "name": "this voice"}]),
+        table=table([{**found, "name": "this voice"}, *others]),
     )
     (folder / PAGE_FILE).write_text(page, encoding="utf-8")
 
 
-def _as_served(results: list[Mapping[str, Any]], report: Path) -> Mapping[str, Any]:
-    """The row of what a caller gets who asks for nothing."""
-    wanted = {"steps": STEPS, "guidance": GUIDANCE, "dtype": "auto", "temperature": None}
-    for row in results:
-        if wanted.items() <= row.items():
-            lacking = [name for name in NEEDED if row.get(name) is None]
-            if lacking:
-                raise ValueError(f"{report}: no {', '.join(lacking)}; were all judges installed?")
-            return row
-    raise ValueError(f"{report}: no figures at {STEPS} steps, guidance {GUIDANCE:g}, dtype auto")
+def _as_served(results: list[Mapping[str, Any]], report: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    """The row of what a caller gets who asks for nothing, and that of the teacher, if it was judged."""
+    found = next((row for row in results if row.get("as_served")), None)
+    if found is None:
+        raise ValueError(f"{report}: no figures of the voice as it is served; leave out `measure`'s options for it")
+    lacking = [name for name in NEEDED if found.get(name) is None]
+    if lacking:
+        raise ValueError(f"{report}: no {', '.join(lacking)}; were all judges installed?")
+    return found, [row for row in results if row["name"] == "teacher"]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from intone.server.domain import Options, Samples, SpeakRequest
-from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.engines.voxcpm.engine import GUIDANCE, STEPS, VoxCPMEngine
 from intone.server.normalizer import Normalizer
 from training import judges as judges_file
 from training.corpus import MOST_WORDS, Corpus
@@ -52,6 +53,10 @@ class Setting:
         return name if self.temperature is None else f"{name}-temperature-{self.temperature:g}"
 
 
+AS_SERVED = Setting(STEPS, GUIDANCE, "auto")
+"""What a caller gets who asks for nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is to be measured.
@@ -71,6 +76,26 @@ class Wanted:
     settings: Sequence[Setting]
     teacher: bool = False
     judges: Path | None = None
+
+
+def settings(
+    steps: Sequence[int],
+    guidance: Sequence[float],
+    dtypes: Sequence[str],
+    temperatures: Sequence[float | None],
+    one_at_a_time: bool = False,
+) -> tuple[Setting, ...]:
+    """All combinations; with `one_at_a_time` what is served, and what differs from that in a single thing."""
+    if not one_at_a_time:
+        return tuple(Setting(*chosen) for chosen in product(steps, guidance, dtypes, temperatures))
+    varied: dict[str, Sequence[Any]] = {
+        "steps": steps,
+        "guidance": guidance,
+        "dtype": dtypes,
+        "temperature": temperatures,
+    }
+    others = [replace(AS_SERVED, **{name: value}) for name, values in varied.items() for value in values]
+    return tuple(dict.fromkeys((AS_SERVED, *others)))
 
 
 def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
@@ -99,7 +124,8 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
             engine.model.config = replace(engine.model.config, temperature=setting.temperature)
         rendered = render(engine, texts, setting)
         folder = _save(report / setting.name, texts, rendered.audio, engine.info.sample_rate_hz)
-        facts = {"name": setting.name, **asdict(setting), "engine": engine.info.device, "sentences": len(texts)}
+        facts = {"name": setting.name, **asdict(setting), "as_served": setting == AS_SERVED}
+        facts |= {"engine": engine.info.device, "sentences": len(texts)}
         facts |= rendered.figures()
         facts |= _lengths(rendered.lengths_s, [len(other) / RATE_HZ for other in spoken])
         if stress:

@@ -1,4 +1,4 @@
-"""Figures of one measurement as a table, JSON and a plot. Knows neither the judges nor the engine."""
+"""Figures of one measurement as a table and JSON. Knows neither the judges nor the engine."""
 
 import json
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from intone.server.domain import Samples
+from training import plot
 
 REPORT_FILE = "report.json"
 
@@ -84,7 +85,7 @@ def write_report(folder: Path, results: Sequence[Mapping[str, Any]], facts: Mapp
         text += f"\nJudges that are missing here, whose figures are left out: {', '.join(missing)}.\n"
     conditions = "".join(f"- {name}: {value}\n" for name, value in about.items())
     (folder / "report.md").write_text(f"{text}\n{conditions}", encoding="utf-8")
-    _draw(folder / "report.png", [result for result in results if "steps" in result])
+    plot.draw(folder / "report.png", results)
     return text
 
 
@@ -109,34 +110,3 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return found.stdout.strip()
-
-
-def _draw(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
-    """Error, MOS and speed over the steps of the flow, a line for each guidance, dtype and temperature."""
-    try:
-        from matplotlib.figure import Figure  # optional
-    except ImportError:
-        return
-    drawn = ("wer", "per", "mos", "rtf", "first_ms")
-    names = [name for name in drawn if any(result.get(name) is not None for result in results)]
-    if len(results) < 2:
-        return
-    figure = Figure(figsize=(4 * len(names), 3.4), layout="constrained")
-    groups = sorted({_group(result) for result in results})
-    for at, name in enumerate(names):
-        axes = figure.add_subplot(1, len(names), at + 1)
-        for group in groups:
-            points = sorted((r["steps"], r[name]) for r in results if _group(r) == group and r.get(name) is not None)
-            axes.plot(*zip(*points, strict=True), marker="o", label=group)
-        axes.set_title(SHOWN[name].removesuffix(" %"))
-        axes.set_xlabel("steps of the flow")
-        axes.grid(alpha=0.3)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    figure.savefig(path, dpi=120)
-
-
-def _group(result: Mapping[str, Any]) -> str:
-    """Whose line it is on."""
-    name = f"guidance {result['guidance']:g}, {result['dtype']}"
-    temperature = result.get("temperature")
-    return name if temperature is None else f"{name}, temperature {temperature:g}"

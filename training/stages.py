@@ -1,7 +1,6 @@
 """What each command does: reads its options, runs its stage, says in a sentence what came of it."""
 
 import argparse
-from itertools import product
 from pathlib import Path
 
 import torch
@@ -124,9 +123,8 @@ def measure(options: argparse.Namespace) -> str:
             language=options.language,
             sentences=options.sentences,
             random_sentences=options.random,
-            settings=tuple(
-                measure_stage.Setting(*chosen)
-                for chosen in product(options.steps, options.guidance, options.dtype, options.temperature)
+            settings=measure_stage.settings(
+                options.steps, options.guidance, options.dtype, options.temperature, options.one_at_a_time
             ),
             teacher=options.teacher,
             judges=options.judges,
