@@ -67,14 +67,20 @@ def test_another_is_loaded_when_it_is_named(voice):
     assert untrained.info.model == "nano, random weights"
 
 
+def spoken(**languages):
+    return {"languages": languages}
+
+
 @pytest.mark.parametrize(
     ("card", "good"),
     [
         (GOOD, True),
-        ({**GOOD, "wer": 0}, True),
-        ({**GOOD, "wer": 0.1}, False),
-        ({**GOOD, "mos": 3.5}, False),
-        ({**GOOD, "mos": 3.51, "wer": 0.0999}, True),
+        (spoken(en={"wer": 0, "mos": 5}), True),
+        (spoken(en={"wer": 0.1, "mos": 5}), False),
+        (spoken(en={"wer": 0, "mos": 3.5}), False),
+        (spoken(en={"wer": 0.0999, "mos": 3.51}), True),
+        (spoken(en={"wer": 0, "mos": 5}, zh={"cer": 0.0999, "mos": 3.51}), True),
+        (spoken(en={"wer": 0, "mos": 5}, zh={"cer": 0.1, "mos": 5}), False),
     ],
 )
 def test_the_bar(voice, card, good):
@@ -86,11 +92,15 @@ def test_the_bar(voice, card, good):
     [
         (None, "cannot read .*card.json"),
         ([], "card.json: found list, expected an object"),
-        ({"wer": 0.1}, "card.json: mos: found None, expected a number"),
-        ({**GOOD, "wer": "0.1"}, "card.json: wer: found '0.1', expected a number"),
-        ({**GOOD, "wer": True}, "wer: found True"),
-        ({**GOOD, "wer": -0.1}, "wer: found -0.1"),
-        ({**GOOD, "mos": float("nan")}, "mos: found nan"),
+        ({"wer": 0.1, "mos": 4}, "card.json: languages: found None, expected an object"),
+        (spoken(), "card.json: languages: found {}, expected an object of one or more"),
+        (spoken(en=0.1), r"languages\.en\.wer: found None, expected a number"),
+        (spoken(en={"wer": 0.1}), r"languages\.en\.mos: found None, expected a number"),
+        (spoken(zh={"wer": 0.1, "mos": 4}), r"languages\.zh\.cer: found None, expected a number"),
+        (spoken(en={"wer": "0.1", "mos": 4}), "wer: found '0.1', expected a number"),
+        (spoken(en={"wer": True, "mos": 4}), "wer: found True"),
+        (spoken(en={"wer": -0.1, "mos": 4}), "wer: found -0.1"),
+        (spoken(en={"wer": 0.1, "mos": float("nan")}), "mos: found nan"),
     ],
 )
 def test_a_card_that_says_nothing(voice, card, words):
@@ -130,7 +140,13 @@ def test_a_fresh_machine_speaks_with_it(voice, run, require):
 def test_what_ships_is_small_and_measured(require):
     folder = require("nano", shipped.folder(), "no voice comes with this package yet")
     assert sum(path.stat().st_size for path in folder.iterdir()) <= LARGEST_BYTES
-    card = shipped.read_card(folder)
-    assert 0 <= card["per"] <= 1
-    assert card["fingerprint"] == read_checkpoint(folder).fingerprint
-    assert f"{100 * card['wer']:.1f}" in (folder / "README.md").read_text("utf8")
+    card, checkpoint, page = (
+        shipped.read_card(folder),
+        read_checkpoint(folder),
+        (folder / "README.md").read_text("utf8"),
+    )
+    assert card["fingerprint"] == checkpoint.fingerprint
+    assert tuple(card["languages"]) == checkpoint.config.languages
+    for language, figures in card["languages"].items():
+        assert 0 <= figures["per"] <= 1
+        assert f"{100 * figures[shipped.error_of(language)]:.1f}" in page

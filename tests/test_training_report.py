@@ -8,6 +8,7 @@ import soundfile
 from trained_voice import write_voice
 
 from intone.server.engines.voxcpm import shipped
+from intone.server.engines.voxcpm.weights import CONFIG_FILE, read_checkpoint
 from training import judges
 from training.__main__ import main
 from training.card import PAGE_FILE, write
@@ -102,25 +103,45 @@ def with_figures(measured, tmp_path, **changes):
     about = json.loads((measured / REPORT_FILE).read_text())
     about["results"] = [{**row, "wer": 0.042, "mos": 3.91, "per": 0.05, **changes} for row in about["results"]]
     about["results"].append({"name": "teacher", "wer": 0.023, "mos": 4.5})
+    tmp_path.mkdir(exist_ok=True)
     (tmp_path / REPORT_FILE).write_text(json.dumps(about))
     return tmp_path
 
 
 def test_a_card_for_the_server_and_a_page_for_people(out, measured, tmp_path):
     folder = write_voice(tmp_path / "voice")
-    write(folder, with_figures(measured, tmp_path))
-    card = shipped.read_card(folder)
+    write(folder, [with_figures(measured, tmp_path)])
+    card = shipped.read_card(folder)["languages"]["en"]
     assert (card["wer"], card["mos"], card["per"], card["steps"], card["sentences"]) == (0.042, 3.91, 0.05, 10, 2)
     assert shipped.good_enough(folder)
     page = (folder / PAGE_FILE).read_text()
-    assert "| teacher | 2.3 |" in page
-    assert "| this voice | 4.2 |" in page and "Kokoro-82M" in page and "16000 Hz" in page and "{" not in page
+    assert "| English, 2 sentences | 4.2 |" in page and "| teacher | 2.3 |" in page
+    assert "One English speaker in" in page and "Kokoro-82M" in page and "16000 Hz" in page and "{" not in page
+
+
+def test_a_card_of_two_languages_has_a_report_of_each(measured, tmp_path):
+    folder = write_voice(tmp_path / "voice")
+    document = json.loads((folder / CONFIG_FILE).read_text())
+    (folder / CONFIG_FILE).write_text(json.dumps({**document, "languages": ["en", "zh"]}))
+    fingerprint = read_checkpoint(folder).fingerprint
+    english, mandarin = with_figures(measured, tmp_path / "en"), with_figures(measured, tmp_path / "zh", cer=0.07)
+    for report, language in ((english, "en"), (mandarin, "zh")):
+        about = {**json.loads((report / REPORT_FILE).read_text()), "language": language, "fingerprint": fingerprint}
+        (report / REPORT_FILE).write_text(json.dumps(about))
+    with pytest.raises(ValueError, match="speaks zh too, of which there is no report"):
+        write(folder, [english])
+    assert not (folder / shipped.CARD_FILE).exists()
+    write(folder, [english, mandarin])
+    spoken = shipped.read_card(folder)["languages"]
+    assert (spoken["en"]["wer"], spoken["zh"]["cer"]) == (0.042, 0.07) and shipped.good_enough(folder)
+    page = (folder / PAGE_FILE).read_text()
+    assert "One English and one Mandarin speaker in" in page and "| Mandarin, 2 sentences | 4.2 | 7.0 |" in page
 
 
 def test_no_card_from_the_figures_of_another_checkpoint(out, measured, tmp_path):
     folder = write_voice(tmp_path / "voice", storage="float16")
     with pytest.raises(ValueError, match="is of another checkpoint: run the stage `measure`"):
-        write(folder, with_figures(measured, tmp_path))
+        write(folder, [with_figures(measured, tmp_path)])
     assert not (folder / shipped.CARD_FILE).exists()
 
 
@@ -133,7 +154,7 @@ def test_no_card_from_the_figures_of_another_checkpoint(out, measured, tmp_path)
 )
 def test_no_card_without_its_figures(out, measured, tmp_path, changes, words):
     with pytest.raises(ValueError, match=words):
-        write(out / "checkpoint", with_figures(measured, tmp_path, **changes))
+        write(out / "checkpoint", [with_figures(measured, tmp_path, **changes)])
     assert not (out / "checkpoint" / shipped.CARD_FILE).exists()
 
 

@@ -46,7 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     export = _stage(commands, "export", stages.export, "a checkpoint that the server loads")
     export.add_argument("--storage", choices=storage.KINDS, default="float16", help="of the weights (default: float16)")
     export.add_argument("--folder", type=Path, default=None, help="where to (default: OUT/checkpoint)")
-    export.add_argument("--report", type=Path, default=None, help="what `measure` wrote of it: adds card and page")
+    export.add_argument(
+        "--report",
+        type=Path,
+        nargs="+",
+        default=(),
+        help="what `measure` wrote of it in each language: adds card and page",
+    )
     _stage(commands, "slim", stages.slim, "checkpoints that can travel: OUT/slim, to be copied over OUT elsewhere")
     _measure(_stage(commands, "measure", stages.measure, "render held-out sentences and judge them"))
     return parser

@@ -1,7 +1,7 @@
 """The checkpoint, in the published layout, as `VoxCPMEngine.load` reads it. Knows no training."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,19 @@ from training.storage import packed
 from training.train_lm import model_tensors
 
 
-def run(out: Path, size: str, storage: str, folder: Path, report: Path | None = None) -> int:
-    """Write `folder` from the newest checkpoints under `out`, with a card where a report is given; returns its bytes.
+def run(out: Path, size: str, storage: str, folder: Path, reports: Sequence[Path] = ()) -> int:
+    """Write `folder` from the newest checkpoints under `out`, with a card where reports are given; returns its bytes.
 
     Raises:
         FileNotFoundError: a stage before this one has not run.
-        ValueError: the report is one of another checkpoint, or lacks what a card must say.
+        ValueError: a report is one of another checkpoint, or lacks what a card must say; or a language has none.
     """
     model = model_tensors(load_state(out / "lm")["trainee"])
     vae = load_state(out / "vae")["trainee"]["average"]
     document = {**model_sizes.document(size), "languages": list(languages_of(out))}
     write_checkpoint(folder, document, model, vae, storage)
-    if report is not None:
-        card.write(folder, report)
+    if reports:
+        card.write(folder, reports)
     return sum(path.stat().st_size for path in folder.iterdir())
 
 

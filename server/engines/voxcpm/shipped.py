@@ -14,9 +14,10 @@ FOLDER = Path(__file__).parent / "nano"
 """A checkpoint in the published layout, with its card."""
 
 CARD_FILE = "card.json"
-"""What was measured of the checkpoint beside it: `wer` as a part of 1, `mos` from 1 to 5, and more for people."""
+"""What was measured of the checkpoint beside it, in `languages`: of each one `wer` as a part of 1 (of Chinese, which is
+written without words, `cer`), `mos` from 1 to 5, and more for people."""
 
-WER_LIMIT, LEAST_MOS = 0.10, 3.5
+ERROR_LIMIT, LEAST_MOS = 0.10, 3.5
 
 
 def folder(name: str = "") -> Path | None:
@@ -30,17 +31,22 @@ def can_read() -> bool:
 
 
 def good_enough(checkpoint: Path) -> bool:
-    """Whether its card says that it can be understood and listened to.
+    """Whether its card says that it can be understood and listened to, in every language it speaks.
 
     Raises:
         CheckpointError: the card cannot be read, or lacks a figure.
     """
-    card = read_card(checkpoint)
-    return bool(card["wer"] < WER_LIMIT and card["mos"] > LEAST_MOS)
+    spoken = read_card(checkpoint)["languages"].items()
+    return all(one[error_of(name)] < ERROR_LIMIT and one["mos"] > LEAST_MOS for name, one in spoken)
+
+
+def error_of(language: str) -> str:
+    """Name of the error rate by which a language is judged."""
+    return "cer" if language == "zh" else "wer"
 
 
 def read_card(checkpoint: Path) -> dict[str, Any]:
-    """All that the card says; `wer` and `mos` are numbers.
+    """All that the card says; error rate and `mos` of each of its `languages` are numbers.
 
     Raises:
         CheckpointError: the card cannot be read, or lacks a figure.
@@ -52,8 +58,13 @@ def read_card(checkpoint: Path) -> dict[str, Any]:
         raise CheckpointError("voxcpm", f"cannot read {path}: {error}") from error
     if not isinstance(card, dict):
         raise CheckpointError("voxcpm", f"{path}: found {type(card).__name__}, expected an object")
-    for name in ("wer", "mos"):
-        value = card.get(name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
-            raise CheckpointError("voxcpm", f"{path}: {name}: found {value!r}, expected a number of at least 0")
+    spoken = card.get("languages")
+    if not isinstance(spoken, dict) or not spoken:
+        raise CheckpointError("voxcpm", f"{path}: languages: found {spoken!r}, expected an object of one or more")
+    for language, figures in spoken.items():
+        for name in (error_of(language), "mos"):
+            value = figures.get(name) if isinstance(figures, dict) else None
+            if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
+                where = f"{path}: languages.{language}.{name}"
+                raise CheckpointError("voxcpm", f"{where}: found {value!r}, expected a number of at least 0")
     return card
