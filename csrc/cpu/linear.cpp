@@ -14,7 +14,6 @@
 namespace intone {
 namespace {
 
-constexpr int64_t kHalf = kBlockColumns / 2;
 constexpr float kMostInt8 = 127.0f;  // -128 is left out: the range is the same on both sides
 
 int64_t inputs_of_a_word(WeightType type) { return type == WeightType::kInt8 ? 4 : type == WeightType::kBf16 ? 2 : 1; }
@@ -108,8 +107,8 @@ INTONE_CLONES void add(const float* sums, const float* bias, int64_t count, floa
 }
 
 INTONE_CLONES void gate(const float* sums, int64_t count, float* y) {
-  float gated[kHalf];
-  for (int64_t j = 0; j < kHalf; ++j) gated[j] = sums[j] / (1.0f + exponential(-sums[j])) * sums[kHalf + j];
+  float gated[kHalfBlock];
+  for (int64_t j = 0; j < kHalfBlock; ++j) gated[j] = sums[j] / (1.0f + exponential(-sums[j])) * sums[kHalfBlock + j];
   std::copy_n(gated, count, y);
 }
 
@@ -208,7 +207,7 @@ void Linear::apply(Team& team, const PackedRows& rows, int64_t count, float* y, 
 
 // What follows the sums [count, kBlockColumns] of one block of columns, for rows `first` and on.
 void Linear::end(const float* sums, int64_t block, int64_t first, int64_t count, float* y, Ending ending) const {
-  const int64_t width = ending == Ending::kGate ? kHalf : kBlockColumns, column = block * width;
+  const int64_t width = ending == Ending::kGate ? kHalfBlock : kBlockColumns, column = block * width;
   const int64_t columns = std::min(width, out() - column);
   const float* bias = bias_.const_data_ptr<float>() + block * kBlockColumns;
   for (int64_t row = 0; row < count; ++row, sums += kBlockColumns) {

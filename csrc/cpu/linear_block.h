@@ -21,6 +21,7 @@ enum class WeightType {
 constexpr int kPanel = 16;                       // columns of a register
 constexpr int kPanels = 4;                       // of a block
 constexpr int kBlockColumns = kPanel * kPanels;  // 64
+constexpr int kHalfBlock = kBlockColumns / 2;    // of a gated layer: outputs, each the product of two columns
 constexpr int kBlockRows = 24;                   // at most: their sums fill three quarters of the registers
 constexpr int kTile = 16;                        // words of a row that lie side by side: a line of the cache
 

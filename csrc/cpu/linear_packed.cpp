@@ -30,9 +30,8 @@ int64_t Linear::columns() const { return (column_of(out_ - 1) / kBlockColumns + 
 // Where an output's weights lie. A gated layer has both columns that make one output in the same block.
 int64_t Linear::column_of(int64_t output) const {
   if (!gated_) return output;
-  constexpr int64_t kHalf = kBlockColumns / 2;
   const int64_t half = out_ / 2, index = output % half;
-  return index / kHalf * kBlockColumns + output / half * kHalf + index % kHalf;
+  return index / kHalfBlock * kBlockColumns + output / half * kHalfBlock + index % kHalfBlock;
 }
 
 }  // namespace intone
