@@ -70,7 +70,7 @@ class Config:
     dtype: str = _setting(
         "auto",
         "precision of the engines: int8, bf16, fp32 or auto, or each its own: voxcpm=int8,indextts=bf16. auto is int8 "
-        "for published sizes of VoxCPM on a CPU, and fp32 for IndexTTS; the starter voice has none to choose",
+        "for VoxCPM on a CPU, and fp32 for IndexTTS; the starter voice has none to choose",
     )
     pack_cache: str = _setting(
         "",

@@ -12,7 +12,7 @@ from intone.server.engines.voxcpm.weights import CONFIG_FILE, read_checkpoint
 from training import judges
 from training.__main__ import main
 from training.card import PAGE_FILE, write
-from training.measure import settings
+from training.measure import Setting, settings
 from training.report import REPORT_FILE, table
 from training.shards import LABEL_SAMPLES, POINT_SAMPLES, Spoken, write_shard
 
@@ -41,7 +41,7 @@ def out(tmp_path_factory):
 @pytest.fixture(scope="module")
 def measured(out):
     pytest.importorskip("hibari", reason="the teacher reads the random sentences; it is an extra")
-    options = ["--sentences", "2", "--steps", "2", "10", "--random", "2"]
+    options = ["--sentences", "2", "--steps", "2", "20", "--random", "2"]
     assert main(["measure", "--out", str(out), *options]) == 0
     return out / "en" / "report"
 
@@ -53,10 +53,12 @@ def hum(pitch_hz, seconds):
 
 def test_every_figure_of_a_measurement(measured):
     about = json.loads((measured / REPORT_FILE).read_text())
-    assert [row["name"] for row in about["results"]] == ["2-steps-guidance-2-auto", "10-steps-guidance-2-auto"]
+    assert [row["name"] for row in about["results"]] == [
+        f"{steps}-steps-guidance-2-temperature-0.6-int8" for steps in (2, 20)
+    ]
     assert len(about["fingerprint"]) == 32
     for row in about["results"]:
-        assert row["engine"] == "cpu, 1 threads, fp32" and row["as_served"] == (row["steps"] == 10)
+        assert row["engine"] == "cpu, 1 threads, int8" and row["as_served"] == (row["steps"] == 20)
         lengths = []
         for number in range(2):
             audio, rate_hz = soundfile.read(measured / row["name"] / f"{number:05d}.wav")
@@ -80,17 +82,22 @@ def test_every_figure_of_a_measurement(measured):
         }
         assert {judge for judge, figure in figures.items() if figure not in row} == set(row["missing"])
     page = (measured / "report.md").read_text()
-    assert "left out: " in page and "| 2-steps-guidance-2-auto |" in page and "fingerprint" in page
+    assert "left out: " in page and "| 2-steps-guidance-2-temperature-0.6-int8 |" in page and "fingerprint" in page
 
 
 def test_one_thing_at_a_time():
-    assert [setting.name for setting in settings([2, 10], [2.0, 1.0], ["auto"], [None, 0.8], one_at_a_time=True)] == [
-        "10-steps-guidance-2-auto",
-        "2-steps-guidance-2-auto",
-        "10-steps-guidance-1-auto",
-        "10-steps-guidance-2-auto-temperature-0.8",
+    served = Setting(10, 2.0, "int8", 0.6)
+    asked = {"steps": [2, 10], "guidance": [2.0, 1.0], "dtype": [], "temperature": [0.8]}
+    assert settings(served, asked, one_at_a_time=True) == (
+        served,
+        Setting(2, 2.0, "int8", 0.6),
+        Setting(10, 1.0, "int8", 0.6),
+        Setting(10, 2.0, "int8", 0.8),
+    )
+    assert [setting.name for setting in settings(served, asked)] == [
+        f"{steps}-steps-guidance-{guidance}-temperature-0.8-int8" for steps in (2, 10) for guidance in (2, 1)
     ]
-    assert len(settings([2, 10], [2.0, 1.0], ["auto"], [None, 0.8])) == 8
+    assert settings(served, {}) == settings(served, {}, one_at_a_time=True) == (served,)
 
 
 def test_a_plot_where_there_is_something_to_compare(measured):
@@ -112,7 +119,7 @@ def test_a_card_for_the_server_and_a_page_for_people(out, measured, tmp_path):
     folder = write_voice(tmp_path / "voice")
     write(folder, [with_figures(measured, tmp_path)])
     card = shipped.read_card(folder)["languages"]["en"]
-    assert (card["wer"], card["mos"], card["per"], card["steps"], card["sentences"]) == (0.042, 3.91, 0.05, 10, 2)
+    assert (card["wer"], card["mos"], card["per"], card["steps"], card["sentences"]) == (0.042, 3.91, 0.05, 20, 2)
     assert shipped.good_enough(folder)
     page = (folder / PAGE_FILE).read_text()
     assert "| English, 2 sentences | 4.2 |" in page and "| teacher | 2.3 |" in page

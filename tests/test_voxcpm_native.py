@@ -4,6 +4,7 @@ import dataclasses
 import math
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,13 +14,13 @@ from torch.nn import functional
 from voxcpm_tiny import finish, finish_together, joined, recording, tiny_checkpoint
 
 from intone.server.domain import Options, SpeakRequest
+from intone.server.engines.precision import precision_on
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import StackConfig, VoxCPMConfig
-from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.engines.voxcpm.engine import CPU_PRECISION, VoxCPMEngine
 from intone.server.engines.voxcpm.flow import solve, time_table
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.native_stack import NativeStack
-from intone.server.engines.voxcpm.precision import precision
 from intone.server.engines.voxcpm.transformer import Stack, stack_shapes
 from intone.server.engines.weights import Weights
 from intone.server.errors import CheckpointError
@@ -245,14 +246,14 @@ def test_two_engines_speak_at_once(packed: str) -> None:
     assert found == [expected.tobytes()] * 6
 
 
-def test_auto_is_int8_for_wide_models_on_a_cpu() -> None:
-    nano, wide = (VoxCPMConfig.from_json(sizes.document(name)) for name in ("nano", "1.5"))
-    assert precision("auto", nano, CPU).name == "fp32" and precision("auto", wide, CPU).name == "int8"
-    assert precision("auto", wide, torch.device("cuda")).dtype == torch.bfloat16
-    assert precision("fp32", wide, torch.device("cuda")).name == "fp32"
-    assert all(precision(name, wide, CPU).packed == name for name in TYPES)
+def test_auto_is_int8_on_a_cpu() -> None:
+    on = partial(precision_on, unasked=CPU_PRECISION, engine="voxcpm")
+    assert on(CPU, "auto").name == "int8"
+    assert on(torch.device("cuda"), "auto").dtype == torch.bfloat16
+    assert on(torch.device("cuda"), "fp32").name == "fp32"
+    assert all(on(CPU, name).packed == name for name in TYPES)
     with pytest.raises(CheckpointError, match="found int8 on cuda"):
-        precision("int8", wide, torch.device("cuda"))
+        on(torch.device("cuda"), "int8")
 
 
 def test_the_embedding_stays_as_it_is_stored() -> None:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from intone.server.domain import Recording, SpeakRequest
+from intone.server.domain import Options, Recording, SpeakRequest
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
@@ -26,7 +26,7 @@ def engine(tmp_path_factory):
     """Random weights that read sounds, byte by byte, and speak with one voice."""
     folder = sizes.random_checkpoint("nano", tmp_path_factory.mktemp("sounds"))
     document = json.loads((folder / "config.json").read_text())
-    one_voice = {"phonemes": "hibari", "clones_voices": False, "languages": ["en"]}
+    one_voice = {"phonemes": "hibari", "clones_voices": False, "languages": ["en"], "inference_timesteps": 7}
     (folder / "config.json").write_text(json.dumps({**document, **one_voice}))
     return VoxCPMEngine.load(folder, dtype="fp32", threads=1)
 
@@ -87,7 +87,13 @@ def test_one_voice_clones_no_other(engine):
     assert (caught.value.field, caught.value.fault) == ("audio", Fault.PRECONDITION)
 
 
-WRONG = [("phonemes", 3), ("clones_voices", "no"), ("temperature", 0), ("temperature", 1.1)]
+def test_steps_of_a_checkpoint_are_those_of_whoever_asks_for_none(engine):
+    assert engine.start(SpeakRequest(text="Hello.", seed=1)).steps == 7
+    assert engine.start(SpeakRequest(text="Hello.", seed=1, options=Options(steps=3))).steps == 3
+    assert VoxCPMConfig.from_json(sizes.document("nano")).steps == 10
+
+
+WRONG = [("phonemes", 3), ("clones_voices", "no"), ("temperature", 0), ("temperature", 1.1), ("inference_timesteps", 0)]
 
 
 @pytest.mark.parametrize(("key", "value"), WRONG)

@@ -112,12 +112,12 @@ def _measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, default=None, help="the checkpoint (default: OUT/checkpoint)")
     parser.add_argument("--report", type=Path, default=None, help="where the figures go (default: OUT/LANGUAGE/report)")
     parser.add_argument("--sentences", type=int, default=200, help="of the held-out list (default: 200)")
-    parser.add_argument("--steps", type=int, nargs="+", default=[10], help="of the flow; several make a comparison")
-    parser.add_argument("--guidance", type=float, nargs="+", default=[2.0], help="likewise")
-    parser.add_argument("--dtype", nargs="+", default=["auto"], help="auto, int8, bf16 or fp32; likewise")
     parser.add_argument(
-        "--temperature", type=float, nargs="+", default=[None], help="of the noise; likewise (default: the model's)"
+        "--steps", type=int, nargs="*", default=[], help="of the flow; several make a comparison (default: as served)"
     )
+    parser.add_argument("--guidance", type=float, nargs="*", default=[], help="likewise")
+    parser.add_argument("--dtype", nargs="*", default=[], help="int8, bf16 or fp32; likewise")
+    parser.add_argument("--temperature", type=float, nargs="*", default=[], help="of the noise; likewise")
     parser.add_argument(
         "--one-at-a-time",
         action="store_true",

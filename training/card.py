@@ -22,8 +22,8 @@ One {speakers} speaker in the architecture of VoxCPM: {millions:.1f} M parameter
 
 ## How it speaks
 
-Sentences that training never saw, streamed in {steps} steps at guidance {guidance:g}, temperature {noise:g} ({engine};
-commit {commit}):
+Sentences that training never saw, streamed in {steps} steps at guidance {guidance:g}, temperature {temperature:g}
+({engine}; commit {commit}):
 
 {tables}
 {judges}
@@ -125,7 +125,6 @@ def _page(
         millions=sum(tensor.numel() for tensor in tensors) / 1e6,
         megabytes=sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6,
         rate_hz=checkpoint.config.vae.out_sample_rate_hz,
-        noise=checkpoint.config.temperature,
         tables="\n".join(tables),
         judges=_paragraph(*(one.judges for one in about_them), JUDGED),
         use=_paragraph(use, *(one.reader for one in about_them)),

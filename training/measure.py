@@ -8,8 +8,8 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -22,7 +22,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from intone.server.domain import Options, Samples, SpeakRequest
-from intone.server.engines.voxcpm.engine import GUIDANCE, STEPS, VoxCPMEngine
+from intone.server.engines.voxcpm.config import VoxCPMConfig
+from intone.server.engines.voxcpm.engine import CPU_PRECISION, GUIDANCE, VoxCPMEngine
 from intone.server.normalizer import Normalizer
 from training import judges as judges_file
 from training.corpus import MOST_WORDS, Corpus
@@ -39,22 +40,22 @@ DECODED_WHOLE = 20
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How the engine speaks; `temperature` is the checkpoint's where it is None."""
+    """How the engine speaks."""
 
     steps: int
     guidance: float
     dtype: str
-    temperature: float | None = None
+    temperature: float
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        name = f"{self.steps}-steps-guidance-{self.guidance:g}-{self.dtype}"
-        return name if self.temperature is None else f"{name}-temperature-{self.temperature:g}"
+        return f"{self.steps}-steps-guidance-{self.guidance:g}-temperature-{self.temperature:g}-{self.dtype}"
 
 
-AS_SERVED = Setting(STEPS, GUIDANCE, "auto")
-"""What a caller gets who asks for nothing."""
+def as_served(config: VoxCPMConfig) -> Setting:
+    """What a caller gets who asks for nothing."""
+    return Setting(config.steps, GUIDANCE, CPU_PRECISION, config.temperature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +79,17 @@ class Wanted:
     judges: Path | None = None
 
 
-def settings(
-    steps: Sequence[int],
-    guidance: Sequence[float],
-    dtypes: Sequence[str],
-    temperatures: Sequence[float | None],
-    one_at_a_time: bool = False,
-) -> tuple[Setting, ...]:
-    """All combinations; with `one_at_a_time` what is served, and what differs from that in a single thing."""
-    if not one_at_a_time:
-        return tuple(Setting(*chosen) for chosen in product(steps, guidance, dtypes, temperatures))
-    varied: dict[str, Sequence[Any]] = {
-        "steps": steps,
-        "guidance": guidance,
-        "dtype": dtypes,
-        "temperature": temperatures,
-    }
-    others = [replace(AS_SERVED, **{name: value}) for name, values in varied.items() for value in values]
-    return tuple(dict.fromkeys((AS_SERVED, *others)))
+def settings(served: Setting, asked: Mapping[str, Sequence[Any]], one_at_a_time: bool = False) -> tuple[Setting, ...]:
+    """All combinations; with `one_at_a_time` what is served, and what differs from that in a single thing.
+
+    Args:
+        asked: values to compare, by the name in `Setting`; as served where there are none.
+    """
+    if one_at_a_time:
+        others = [replace(served, **{name: value}) for name, values in asked.items() for value in values]
+        return tuple(dict.fromkeys((served, *others)))
+    columns = [asked.get(field.name) or [getattr(served, field.name)] for field in fields(Setting)]
+    return tuple(Setting(*chosen) for chosen in product(*columns))
 
 
 def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
@@ -120,11 +114,11 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
     stress = _random_texts(corpus.held_out, wanted, out)
     for setting in wanted.settings:
         engine = VoxCPMEngine.load(checkpoint, dtype=setting.dtype, threads=1)
-        if setting.temperature is not None:
-            engine.model.config = replace(engine.model.config, temperature=setting.temperature)
+        served = setting == as_served(engine.model.config)
+        engine.model.config = replace(engine.model.config, temperature=setting.temperature)
         rendered = render(engine, texts, setting)
         folder = _save(report / setting.name, texts, rendered.audio, engine.info.sample_rate_hz)
-        facts = {"name": setting.name, **asdict(setting), "as_served": setting == AS_SERVED}
+        facts = {"name": setting.name, **asdict(setting), "as_served": served}
         facts |= {"engine": engine.info.device, "sentences": len(texts)}
         facts |= rendered.figures()
         facts |= _lengths(rendered.lengths_s, [len(other) / RATE_HZ for other in spoken])

@@ -42,6 +42,7 @@ def _nano() -> dict[str, Any]:
         "languages": ["en"],
         "clones_voices": False,
         "phonemes": HIBARI,
+        "inference_timesteps": 20,
         "temperature": 0.6,
         "trained": True,
     }

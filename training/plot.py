@@ -44,7 +44,7 @@ def _lines(results: Sequence[Result], name: str) -> dict[str, list[Result]]:
     lines: dict[str, list[Result]] = {}
     for result in results:
         if "steps" in result:  # the teacher has no settings
-            rest = [f"{other} {result[other]}" for other in VARIED if other != name and result.get(other) is not None]
+            rest = [f"{other} {result[other]}" for other in VARIED if other != name]
             lines.setdefault(", ".join(rest), []).append(result)
     return {rest: points for rest, points in lines.items() if len(points) > 1}
 
@@ -52,8 +52,8 @@ def _lines(results: Sequence[Result], name: str) -> dict[str, list[Result]]:
 def _panel(axes: Any, lines: Mapping[str, Sequence[Result]], name: str, shown: str) -> None:
     for rest, line in lines.items():
         points = [(result[name], _value(result, shown), result["as_served"]) for result in line if shown in result]
-        ordered = sorted(points, key=lambda point: (point[0] is not None, point[0]))
-        places = ["own" if place is None else place for place, _, _ in ordered]
+        ordered = sorted(points, key=lambda point: point[0])
+        places = [place for place, _, _ in ordered]
         axes.plot(places, [value for _, value, _ in ordered], marker="o", label=rest)
         served = [(place, value) for place, (_, value, is_served) in zip(places, ordered, strict=True) if is_served]
         if served:

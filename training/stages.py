@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from intone.server.engines.voxcpm.config import VoxCPMConfig
 from training import corpus as corpus_stage
 from training import export as export_stage
 from training import latents as latents_stage
@@ -115,17 +116,18 @@ def measure(options: argparse.Namespace) -> str:
     """See `measure.run`."""
     from training import measure as measure_stage  # brings the whole engine and soundfile, which training does without
 
+    folder = options.folder or options.out / "checkpoint"
+    served = measure_stage.as_served(VoxCPMConfig.load(folder / "config.json"))
+    asked = {name: getattr(options, name) for name in ("steps", "guidance", "dtype", "temperature")}
     return measure_stage.run(
         _language_folder(options),
-        options.folder or options.out / "checkpoint",
+        folder,
         options.report or _language_folder(options) / "report",
         measure_stage.Wanted(
             language=options.language,
             sentences=options.sentences,
             random_sentences=options.random,
-            settings=measure_stage.settings(
-                options.steps, options.guidance, options.dtype, options.temperature, options.one_at_a_time
-            ),
+            settings=measure_stage.settings(served, asked, options.one_at_a_time),
             teacher=options.teacher,
             judges=options.judges,
         ),

@@ -67,6 +67,8 @@ class VoxCPMConfig:
         trained: False in the checkpoints that `sizes.py` writes.
         clones_voices: False where it was trained with one voice, and speaks with no other.
         phonemes: who finds the sounds of a text, see `phonemes.py`; None where the model reads spelling.
+        steps: of the flow where a request names none; the official package's `inference_timesteps`, 10 there and where
+            a checkpoint says nothing.
         temperature: what the noise that a patch begins with is multiplied by, over 0 and at most 1; the official
             package's argument of that name, 1 there and where a checkpoint says nothing.
     """
@@ -88,6 +90,7 @@ class VoxCPMConfig:
     trained: bool = True
     clones_voices: bool = True
     phonemes: str | None = None
+    steps: int = 10
     temperature: float = 1.0
 
     @classmethod
@@ -141,6 +144,7 @@ class VoxCPMConfig:
             trained=root.flag("trained", True),
             clones_voices=root.flag("clones_voices", True),
             phonemes=root.text("phonemes", "") or None,
+            steps=root.count("inference_timesteps", 10),
             temperature=root.number("temperature", 1.0),
         )
         _check(config)
