@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from training import chinese_corpus, judges, latents, script, shards
+from training import chinese_corpus, judges, latents, script
 from training.kokoro import PITCH_SAMPLES, Kokoro, pulses
 from training.languages import languages_of
 from training.latents import Latents
 from training.script import Script
-from training.shards import LABEL_SAMPLES, RATE_HZ, Speech
+from training.shards import LABEL_SAMPLES, RATE_HZ
 from training.teacher import TEACHER_HZ
 
 SENTENCES = [f"我在{place}{number}号等你。" for place in "东南西北" for number in "一二三四五六七八九"]
@@ -55,9 +55,6 @@ def test_languages_are_joined_in_one_order():
     assert both.patches.flatten().tolist() == [0, 1, 2, 10, 11, 12, 13, 14]
     text = script.joined([Script([[1], [2]], torch.zeros(3, 8)), Script([[3], [4]], torch.ones(5, 8))])
     assert text.tokens == [[1], [2], [3], [4]] and text.places[:, 0].tolist() == [0] * 3 + [1] * 5
-    one = Speech(torch.ones(640), torch.ones(2), torch.ones(4, 2), torch.tensor([0, 640]), torch.zeros(1))
-    two = shards.joined([one, one])
-    assert two.starts.tolist() == [0, 640, 1280] and len(two.pitch) == 8 and len(two) == 2
 
 
 def test_a_language_counts_once_it_has_latents(tmp_path):

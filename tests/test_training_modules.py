@@ -1,5 +1,7 @@
 """What is trained is what is served: the same weights give the same latents, sound, wishes and patches."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -201,13 +203,20 @@ def test_joined_sentences_are_one_sequence():
 
 def test_a_plan_shows_every_sentence_once_in_batches_of_like_length():
     lengths = tuple(torch.randint(4, 90, (200,), generator=torch.Generator().manual_seed(0)).tolist())
-    plan = Plan(lengths, batch=8, joined_share=0.5, seed=1)
+    plan = Plan((lengths,), batch=8, joined_share=0.5, seed=1)
     seen = [sentence for step in range(25) for group in plan.groups(step) for sentence in group]
     assert sorted(seen) == list(range(200))
     spread = [max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in plan.epoch(0)]
     assert max(spread) < 20
-    assert plan.groups(3) == Plan(lengths, 8, 0.5, 1).groups(3) != plan.groups(28)
+    assert plan.groups(3) == Plan((lengths,), 8, 0.5, 1).groups(3) != plan.groups(28)
     assert {len(group) for step in range(25) for group in plan.groups(step)} == {1, 2}
+
+
+def test_languages_have_equal_parts_in_a_plan():
+    plan = Plan(((9,) * 60, (7,) * 20), batch=8, joined_share=0.0, seed=0)
+    assert plan.steps_per_epoch == 15
+    seen = Counter(sentence for step in range(15) for (sentence,) in plan.groups(step))
+    assert seen == {**dict.fromkeys(range(60), 1), **dict.fromkeys(range(60, 80), 3)}
 
 
 def test_times_cover_the_solvers_grid():

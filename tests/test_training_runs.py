@@ -57,7 +57,7 @@ def vae_trainee(out, **given):
     recipe = VaeRecipe(**{"steps": 30, "batch": 2, "segment_frames": 8, "jury_width": 2, **given})
     speech = read_speech(out / "en" / "speech" / "train")
     latents = read_latents(out / "en" / "latents" / "train")
-    return VaeTrainee(CONFIG.vae, recipe, (speech, latents), (speech, latents), CPU)
+    return VaeTrainee(CONFIG.vae, recipe, {"en": (speech, latents)}, {"en": (speech, latents)}, CPU)
 
 
 def lm_trainee(**given):
@@ -68,7 +68,7 @@ def lm_trainee(**given):
     places = torch.arange(14).view(14, 1).expand(14, 8).div(6, rounding_mode="floor")
     script = Script([[5, 9, 12], [7, 30, 8, 6]], places)
     recipe = LmRecipe(**{"steps": 20, "batch": 2, "objective": Objective(2, teacher_steps=1000), **given})
-    return LmTrainee(CONFIG, recipe, latents, script, latents, script, CPU)
+    return LmTrainee(CONFIG, recipe, {"en": (latents, script)}, {"en": (latents, script)}, CPU)
 
 
 BRIEF = ("--size", "tiny", "--steps", "2", "--batch", "1", "--jury-width", "2")
@@ -97,10 +97,10 @@ def test_a_run_that_was_stopped_is_the_run_that_was_not(out, tmp_path, kind):
 
 def test_the_vae_learns(out, tmp_path):
     trainee = vae_trainee(out, early_rate=5e-3, adversary_from=1000, steps=40)
-    before = trainee.examine(0)["held_out_spectra"]
+    before = trainee.examine(0)["held_out_spectra_en"]
     train(trainee, tmp_path / "run", Budget(40, log_steps=5, examine_steps=40), "vae")
     lines = read_log(tmp_path / "run")
-    assert lines[-1]["held_out_spectra"] < 0.75 * before
+    assert lines[-1]["held_out_spectra_en"] < 0.75 * before
     assert lines[-1]["spectra"] < 0.75 * lines[0]["spectra"]
     assert (draw_log(tmp_path / "run", "vae") is None) or (tmp_path / "run" / "curves.png").stat().st_size > 1000
 
@@ -120,7 +120,8 @@ def test_what_the_language_models_said_is_for_the_jury_alone(out):
     recipe = VaeRecipe(steps=30, batch=2, segment_frames=8, jury_width=2, adversary_from=1)
     said = 0.5 * torch.randn(40, CONFIG.latent_dim, generator=torch.Generator().manual_seed(0)).half()
     plain, other = (
-        VaeTrainee(CONFIG.vae, recipe, (speech, latents), (speech, latents), CPU, known) for known in (None, said)
+        VaeTrainee(CONFIG.vae, recipe, {"en": (speech, latents)}, {"en": (speech, latents)}, CPU, known)
+        for known in (None, said)
     )
     first, same = plain.step(0), other.step(0)
     assert all(torch.equal(first[name], same[name]) for name in first)  # before the jury sits
@@ -128,7 +129,7 @@ def test_what_the_language_models_said_is_for_the_jury_alone(out):
     assert torch.equal(second["spectra"], more["spectra"]) and torch.equal(second["waves"], more["waves"])
     assert not torch.equal(second["jury"], more["jury"]) and not torch.equal(second["fooled"], more["fooled"])
     with pytest.raises(ValueError, match="5 frames of speech are too few"):
-        VaeTrainee(CONFIG.vae, recipe, (speech, latents), (speech, latents), CPU, said[:5])
+        VaeTrainee(CONFIG.vae, recipe, {"en": (speech, latents)}, {"en": (speech, latents)}, CPU, said[:5])
 
 
 def test_the_language_models_learn(tmp_path):
@@ -220,7 +221,7 @@ def test_latents_of_other_speech_are_refused(trained):
     )
     other = replace(latents, patches=latents.patches[1:])
     with pytest.raises(ValueError, match="latents are of other speech"):
-        VaeTrainee(CONFIG.vae, VaeRecipe(steps=1, batch=1), (speech, other), (speech, latents), CPU)
+        VaeTrainee(CONFIG.vae, VaeRecipe(steps=1, batch=1), {"en": (speech, other)}, {"en": (speech, latents)}, CPU)
 
 
 @pytest.mark.parametrize(("storage", "error"), [("float32", 0), ("float16", 2e-3), ("int8", 2e-2)])

@@ -5,6 +5,7 @@ The plan follows from the seed alone, so a run that goes on needs no memory of i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
 import numpy as np
 import torch
@@ -50,24 +51,24 @@ class Plan:
     """What each step learns from.
 
     Attributes:
-        lengths: patches of each sentence.
+        lengths: patches of each sentence, by language. Of every language as many are shown as the one with most has.
         batch: sentences to a step.
         joined_share: of the steps, those whose sentences are joined in pairs. The first of a pair then stands where a
             prompt stands when a voice is continued, and units get longer than the longest sentence.
     """
 
-    lengths: tuple[int, ...]
+    lengths: tuple[tuple[int, ...], ...]
     batch: int
     joined_share: float
     seed: int
 
     @property
     def steps_per_epoch(self) -> int:
-        """All sentences once, but for a rest smaller than a batch."""
-        return max(1, len(self.lengths) // self.batch)
+        """All sentences of the language with most once, but for a rest smaller than a batch."""
+        return max(1, len(self.lengths) * max(map(len, self.lengths)) // self.batch)
 
     def groups(self, step: int) -> list[list[int]]:
-        """The sentences of a step; those in one list are spoken one after the other."""
+        """The sentences of a step, numbered through all languages; those in one list are spoken one after the other."""
         epoch, at = divmod(step, self.steps_per_epoch)
         chosen = self.epoch(epoch)[at]
         drawn = torch.Generator().manual_seed(self.seed * 7_919 + step)
@@ -78,10 +79,18 @@ class Plan:
     def epoch(self, number: int) -> list[list[int]]:
         """All batches of an epoch, in order; each holds sentences of about one length."""
         drawn = torch.Generator().manual_seed(self.seed * 104_729 + number)
-        order = torch.randperm(len(self.lengths), generator=drawn).tolist()
+        most = max(map(len, self.lengths))
+        before = accumulate(map(len, self.lengths), initial=0)
+        shown = [
+            first + number % len(own)
+            for own, first in zip(self.lengths, before, strict=False)
+            for number in range(most)
+        ]
+        lengths = list(chain.from_iterable(self.lengths))
+        order = [shown[at] for at in torch.randperm(len(shown), generator=drawn).tolist()]
         batches: list[list[int]] = []
         for start in range(0, len(order), POOL_BATCHES * self.batch):
-            pool = sorted(order[start : start + POOL_BATCHES * self.batch], key=self.lengths.__getitem__)
+            pool = sorted(order[start : start + POOL_BATCHES * self.batch], key=lengths.__getitem__)
             batches += [pool[at : at + self.batch] for at in range(0, len(pool), self.batch)]
         whole = [batch for batch in batches if len(batch) == self.batch] or batches
         return [whole[at] for at in torch.randperm(len(whole), generator=drawn).tolist()]

@@ -82,18 +82,6 @@ class Speech:
         return self.audio[start:end].float() / 32768, self.labels[start // LABEL_SAMPLES : end // LABEL_SAMPLES]
 
 
-def joined(parts: Sequence[Speech]) -> Speech:
-    """That of several languages in one; `numbers` are then no longer of one list."""
-    lengths = torch.cat([part.starts.diff() for part in parts])
-    return Speech(
-        audio=torch.cat([part.audio for part in parts]),
-        labels=torch.cat([part.labels for part in parts]),
-        pitch=torch.cat([part.pitch for part in parts]),
-        starts=torch.cat((torch.zeros(1, dtype=torch.int64), lengths.cumsum(0))),
-        numbers=torch.cat([part.numbers for part in parts]),
-    )
-
-
 def write_shard(path: Path, spoken: Sequence[Spoken]) -> None:
     """Write all of a shard at once: a file that exists is complete."""
     audio = np.concatenate([np.zeros(0, np.float32), *(one.audio for one in spoken)])

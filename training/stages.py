@@ -9,7 +9,7 @@ from intone.server.engines.voxcpm.config import VoxCPMConfig
 from training import corpus as corpus_stage
 from training import export as export_stage
 from training import latents as latents_stage
-from training import model_sizes, native, script, shards, train_lm, train_vae
+from training import model_sizes, native, script, train_lm, train_vae
 from training import slim as slim_stage
 from training import teacher as teacher_stage
 from training.analysis import FRAME_SAMPLES
@@ -19,7 +19,7 @@ from training.latents import SAID_FILE, Latents, read_latents, read_said
 from training.loop import Budget, Trainee, draw_log, train
 from training.objective import Objective
 from training.script import Script
-from training.shards import RATE_HZ, read_speech
+from training.shards import RATE_HZ, Speech, read_speech
 
 
 def corpus(options: argparse.Namespace) -> str:
@@ -55,12 +55,8 @@ def vae(options: argparse.Namespace) -> str:
         name: getattr(options, name) for name in ("steps", "batch", "rate", "seed", "adversary_from", "jury_width")
     }
     recipe = train_vae.recipe_for(device, **given)
-    folders = [options.out / language for language in languages_of(options.out)]
     spoken, held_out = (
-        (
-            shards.joined([read_speech(folder / "speech" / name) for folder in folders]),
-            latents_stage.joined([read_latents(folder / "latents" / name) for folder in folders]),
-        )
+        {language: _spoken(options.out / language, name) for language in languages_of(options.out)}
         for name in ("train", "held_out")
     )
     config = model_sizes.config_of(options.size).vae
@@ -76,17 +72,11 @@ def lm(options: argparse.Namespace) -> str:
     )
     given = {"steps": options.steps, "batch": options.batch, "rate": options.rate, "seed": options.seed}
     recipe = train_lm.recipe_for(device, objective, joined_share=options.joined_share, **given)
-    known = [_lessons(options.out, language) for language in languages_of(options.out)]
-    (heard, scripts), (held_out, held_out_scripts) = (zip(*part, strict=True) for part in zip(*known, strict=True))
-    trainee = train_lm.LmTrainee(
-        model_sizes.config_of(options.size),
-        recipe,
-        latents_stage.joined(heard),
-        script.joined(scripts),
-        latents_stage.joined(held_out),
-        script.joined(held_out_scripts),
-        device,
+    heard, held_out = (
+        {language: _lessons(options.out / language, name) for language in languages_of(options.out)}
+        for name in ("train", "held_out")
     )
+    trainee = train_lm.LmTrainee(model_sizes.config_of(options.size), recipe, heard, held_out, device)
     if _has_compiler(options):
         trainee.compile()
     return _train(trainee, options.out / "lm", options, recipe.steps)
@@ -134,12 +124,16 @@ def measure(options: argparse.Namespace) -> str:
     )
 
 
-def _lessons(out: Path, language: str) -> list[tuple[Latents, Script]]:
-    """Latents and what is said in them: to train on, and held out."""
-    texts = Corpus.load(out / language / "corpus")
-    both = (("train", texts.train), ("held_out", texts.held_out))
-    heard = [(read_latents(out / language / "latents" / name), sentences) for name, sentences in both]
-    return [(found, script.script_of(sentences, found, language)) for found, sentences in heard]
+def _spoken(folder: Path, name: str) -> tuple[Speech, Latents]:
+    """One list of a language: speech, and the latents of the same."""
+    return read_speech(folder / "speech" / name), read_latents(folder / "latents" / name)
+
+
+def _lessons(folder: Path, name: str) -> tuple[Latents, Script]:
+    """One list of a language: speech, and what is said in it."""
+    texts = Corpus.load(folder / "corpus")
+    heard = read_latents(folder / "latents" / name)
+    return heard, script.script_of(getattr(texts, name), heard, folder.name)
 
 
 def _language_folder(options: argparse.Namespace) -> Path:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from intone.server.engines.voxcpm.config import VoxCPMConfig
+from training import latents as latents_stage
+from training import script
 from training.batches import Batch, Plan, collate
 from training.latents import Latents
 from training.loop import generator
@@ -16,6 +18,9 @@ from training.objective import Lesson, Objective, total
 from training.optimizing import Average, adam, multiplies_bfloat16, rate_at, set_rate
 from training.script import Script
 from training.transformer import Layer
+
+Material = Mapping[str, tuple[Latents, Script]]
+"""By language: speech, and what is said in it."""
 
 LOUDEST_GRADIENT = 1.0
 EXAMINED_SENTENCES = 64
@@ -45,32 +50,29 @@ class LmTrainee:
     """The model, as `loop.train` wants it.
 
     Args:
-        latents, script: what to learn from, and what is said in it.
-        held_out, held_out_script: to examine with.
+        heard: what to learn from, by language.
+        held_out: to examine with, each language by itself.
     """
 
     def __init__(
         self,
         config: VoxCPMConfig,
         recipe: LmRecipe,
-        latents: Latents,
-        script: Script,
-        held_out: Latents,
-        held_out_script: Script,
+        heard: Material,
+        held_out: Material,
         device: torch.device,
     ) -> None:
-        self.recipe, self.device, self.script = recipe, device, script
+        self.recipe, self.device = recipe, device
+        latents = latents_stage.joined([latents for latents, _ in heard.values()])
+        self.latents, self.script = latents.to(device), script.joined([script for _, script in heard.values()])
         torch.manual_seed(recipe.seed)
         self.lesson = Lesson(VoxCPM(config, recipe.seed), latents.labels.shape[1]).to(device)
         self.average = Average.of(self.lesson, recipe.average_decay)
         self.optimizer = adam(self.lesson.parameters(), recipe.rate, (0.9, 0.98), recipe.decay)
         self.updates = 0
-        self.latents = latents.to(device)
-        lengths = tuple(latents.starts.diff().tolist())
-        self.plan = Plan(lengths, min(recipe.batch, len(lengths)), recipe.joined_share, recipe.seed)
-        apart = max(1, len(held_out) // EXAMINED_SENTENCES)  # of every language, where there are several
-        some = [[sentence] for sentence in range(0, len(held_out), apart)][:EXAMINED_SENTENCES]
-        self.examined = collate(some, held_out_script, held_out.to(device))
+        lengths = tuple(tuple(own.starts.diff().tolist()) for own, _ in heard.values())
+        self.plan = Plan(lengths, min(recipe.batch, len(latents)), recipe.joined_share, recipe.seed)
+        self.examined = {name: _some(own.to(device), said) for name, (own, said) in held_out.items()}
 
     def compile(self) -> None:
         """Fuse what is computed between the products of matrices: minutes at first, a fifth off each step after."""
@@ -100,8 +102,11 @@ class LmTrainee:
         """The averaged model on held-out speech."""
         lesson = Lesson(VoxCPM(self.lesson.model.config), self.lesson.slots).to(self.device)
         lesson.load_state_dict(self.average.tensors)
-        losses = self._losses(lesson, self.examined, generator(self.recipe.seed, EXAMINED_STEP, self.device))
-        return {f"held_out_{name}": float(value) for name, value in losses.items()}
+        found: dict[str, float] = {}
+        for language, batch in self.examined.items():
+            losses = self._losses(lesson, batch, generator(self.recipe.seed, EXAMINED_STEP, self.device))
+            found |= {f"held_out_{name}_{language}": float(value) for name, value in losses.items()}
+        return found
 
     def state(self) -> dict[str, Any]:
         """See `loop.Trainee`."""
@@ -123,6 +128,11 @@ class LmTrainee:
     def _losses(self, lesson: Lesson, batch: Batch, drawn: torch.Generator) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=multiplies_bfloat16(self.device)):
             return lesson.losses(batch, self.recipe.objective, drawn)
+
+
+def _some(latents: Latents, said: Script) -> Batch:
+    apart = max(1, len(latents) // EXAMINED_SENTENCES)
+    return collate([[sentence] for sentence in range(0, len(latents), apart)][:EXAMINED_SENTENCES], said, latents)
 
 
 def recipe_for(device: torch.device, objective: Objective, **given: Any) -> LmRecipe:

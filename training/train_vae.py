@@ -24,8 +24,8 @@ from training.shards import Speech
 from training.spectra import SoundDistance
 from training.vae import AudioVAE
 
-Paired = tuple[Speech, Latents]
-"""The same sentences."""
+Material = Mapping[str, tuple[Speech, Latents]]
+"""By language: the same sentences as sound and as latents."""
 
 EXAMINED_EXAMPLES = 16
 EXAMINED_FRAMES = 75
@@ -70,8 +70,8 @@ class VaeTrainee:
     """The VAE and its jury, as `loop.train` wants them.
 
     Args:
-        spoken: speech to learn from, and its latents; kept on `device`.
-        held_out: to examine with.
+        spoken: what to learn from, by language; kept on `device`.
+        held_out: to examine with, each language by itself.
         said: frames `[F, D]` without a recording, see `say.py`.
 
     Raises:
@@ -82,8 +82,8 @@ class VaeTrainee:
         self,
         config: AudioVAEConfig,
         recipe: VaeRecipe,
-        spoken: Paired,
-        held_out: Paired,
+        spoken: Material,
+        held_out: Material,
         device: torch.device,
         said: Tensor | None = None,
     ) -> None:
@@ -102,19 +102,11 @@ class VaeTrainee:
             {"spectra": recipe.spectra_share, "waves": recipe.waves_share, "jury": recipe.jury_share}
         )
         self.updates = 0
-        self.audio, self.frames = (part.to(device) for part in _aligned(*spoken))
-        for frames in (self.frames, *([] if self.said is None else [self.said])):
+        self.spoken = [tuple(part.to(device) for part in _aligned(*pair)) for pair in spoken.values()]
+        for frames in (*(own for _, own in self.spoken), *([] if self.said is None else [self.said])):
             if len(frames) <= recipe.segment_frames:
                 raise ValueError(f"{len(frames)} frames of speech are too few for examples of {recipe.segment_frames}")
-        audio, frames = _aligned(*held_out)
-        length = min(EXAMINED_FRAMES, len(frames))
-        count = min(EXAMINED_EXAMPLES, len(frames) // length)  # all on end: what pads a sentence would be most of it
-        apart = len(frames) // (count * length)  # of every language, where there are several
-        audio, frames = (
-            part[: apart * count * length].view(count, apart, length, -1)[:, 0] for part in (audio, frames)
-        )
-        self.examined = audio.flatten(1).float().to(device) / 32768
-        self.examined_latents = frames.mT.float().to(device)
+        self.examined = {name: _some(*_aligned(*pair), device) for name, pair in held_out.items()}
 
     def step(self, number: int) -> Mapping[str, Tensor]:
         """Both learn from one batch."""
@@ -123,7 +115,7 @@ class VaeTrainee:
         self.updates += 1
         set_rate(self.optimizer, rate * (recipe.rate if number >= recipe.adversary_from else recipe.early_rate))
         set_rate(self.jury_optimizer, recipe.jury_rate * rate)
-        recorded, latents = self._examples(drawn)
+        recorded, latents = self._examples(number, drawn)
         given = self._disturbed(latents, drawn)
         if self.said is not None and number >= recipe.adversary_from:
             given = torch.cat((given, self._said(self.said, drawn)))
@@ -156,14 +148,14 @@ class VaeTrainee:
         """The averaged VAE on held-out speech: how far its sound is from it, and its latents from the given ones."""
         vae = AudioVAE(self.vae.config).to(self.device)
         vae.load_state_dict(self.average.tensors)
-        with torch.no_grad():
-            spectra, waves = self.distance(vae.decoder(self.examined_latents), self.examined)
-            missed = vae.encoder(self.examined)[0] - self.examined_latents
-        return {
-            "held_out_spectra": float(spectra),
-            "held_out_waves": float(waves),
-            "held_out_latents_missed": float(missed.square().mean().sqrt()),
-        }
+        found: dict[str, float] = {}
+        for language, (audio, latents) in self.examined.items():
+            with torch.no_grad():
+                spectra, waves = self.distance(vae.decoder(latents), audio)
+                missed = (vae.encoder(audio)[0] - latents).square().mean().sqrt()
+            figures = {"spectra": spectra, "waves": waves, "latents_missed": missed}
+            found |= {f"held_out_{name}_{language}": float(value) for name, value in figures.items()}
+        return found
 
     def state(self) -> dict[str, Any]:
         """See `loop.Trainee`."""
@@ -187,13 +179,17 @@ class VaeTrainee:
         self.balance.sizes = dict(state.get("pulls", {}))
         self.updates = state.get("updates", 0)
 
-    def _examples(self, drawn: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A batch from anywhere in the speech: `[B, T]` and its latents `[B, D, frames]`."""
+    def _examples(self, number: int, drawn: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A batch from anywhere in the speech, of the languages in turn: `[B, T]` and its latents `[B, D, frames]`."""
         recipe, device = self.recipe, self.device
-        last = len(self.frames) - recipe.segment_frames
-        starts = torch.randint(last, (recipe.batch, 1), generator=drawn, device=device)
-        frames = starts + torch.arange(recipe.segment_frames, device=device)
-        return self.audio[frames].flatten(1).float() / 32768, self.frames[frames].float().mT
+        found: list[tuple[Tensor, Tensor]] = []
+        for place in range(recipe.batch):
+            audio, latents = self.spoken[(number * recipe.batch + place) % len(self.spoken)]
+            start = torch.randint(len(latents) - recipe.segment_frames, (1,), generator=drawn, device=device)
+            frames = start + torch.arange(recipe.segment_frames, device=device)
+            found.append((audio[frames].flatten().float() / 32768, latents[frames].float().mT))
+        recorded, latents = (torch.stack(part) for part in zip(*found, strict=True))
+        return recorded, latents
 
     def _said(self, frames: Tensor, drawn: torch.Generator) -> Tensor:
         """Examples of what the language models said: `[said_examples, D, frames]`."""
@@ -238,6 +234,14 @@ def recipe_for(device: torch.device, **given: Any) -> VaeRecipe:
     on_cpu = {"steps": 60_000, "batch": 2, "rate": 6e-4, "early_rate": 1e-3, "adversary_from": 5_000, "jury_width": 16}
     usual = on_cuda if device.type == "cuda" else on_cpu
     return VaeRecipe(**{**usual, **{name: value for name, value in given.items() if value is not None}})
+
+
+def _some(audio: Tensor, frames: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Examples `[n, T]` and their latents `[n, D, frames]`, all on end: what pads a sentence would be most of it."""
+    length = min(EXAMINED_FRAMES, len(frames))
+    count = min(EXAMINED_EXAMPLES, len(frames) // length)
+    audio, frames = (part[: count * length].view(count, length, -1) for part in (audio, frames))
+    return audio.flatten(1).float().to(device) / 32768, frames.mT.float().to(device)
 
 
 def _aligned(speech: Speech, latents: Latents) -> tuple[Tensor, Tensor]:
