@@ -38,6 +38,13 @@ def test_words_become_sounds(read):
     assert read("") == read("你好") == read("…") == ""
 
 
+@pytest.mark.parametrize("said", ["If so", "If so,", "If so;", "If so -", "If so: ", "If so,”"])
+def test_what_is_sent_ends_as_sentences_end(read, said):
+    assert read(said) == read("If so.") == "ˌɪf sˌO."
+    assert read("If so?")[-1] == "?" and read("If so!")[-1] == "!" and read("Wait...") == "wˈAt..."
+    assert reading("hibari", ("en", "zh"))(said) == read(said)
+
+
 @pytest.mark.parametrize(
     ("text", "pieces"),
     [
@@ -59,7 +66,7 @@ def test_mandarin_becomes_sounds_with_tones():
     assert chinese("你好。") == both("你好。") == "ni↓xau↓."
     assert both("你好，world。走吧！") == "ni↓xau↓, wˈɜɹld. ʦou↓ pa!"
     assert both("Hello there.") == "həlˈO ðˈɛɹ."
-    assert chinese("３") == "sa→n" and both("两个") != ""
+    assert chinese("３") == "sa→n." and both("两个") != ""
     assert chinese("…") == chinese("Hello") == chinese("") == both("……") == ""
 
 

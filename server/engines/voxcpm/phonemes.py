@@ -18,6 +18,8 @@ Reading = Callable[[str], str]
 """Text to a line of sounds; empty where there is nothing in it that it can read."""
 
 HIBARI = "hibari"
+ENDS, HALTS = ".?!", " ,;:—…-"
+"""Marks of its alphabet after which speech is over, and those that announce more."""
 
 _MARKS = {ord("。"): ". ", ord("、"): ", "}  # all others of their kind have a Latin form of the same meaning
 
@@ -39,14 +41,22 @@ def reading(name: str, languages: Sequence[str]) -> Reading:
         found = ", ".join(foreign)
         raise CheckpointError(ENGINE, f"languages: found {found}, which {HIBARI!r} does not read; it reads en and zh")
     readers = {language: known[language]() for language in languages}
-    if len(readers) == 1:
-        return next(iter(readers.values()))
 
     def read(text: str) -> str:
+        if len(readers) == 1:
+            return _ended(readers[languages[0]](text))
         plain = unicodedata.normalize("NFKC", text).translate(_MARKS)
-        return " ".join(filter(None, (readers[language](part) for language, part in runs(plain, readers))))
+        return _ended(" ".join(filter(None, (readers[language](part) for language, part in runs(plain, readers)))))
 
     return read
+
+
+def _ended(sounds: str) -> str:
+    """With a mark that ends a sentence: what ends in none, or in a comma, as a clause sent early does, is nothing that
+    these voices have learnt to end. They would go on for up to a second."""
+    if not sounds or sounds[-1] in ENDS:
+        return sounds
+    return sounds.rstrip(HALTS) + "."
 
 
 def runs(text: str, languages: Mapping[str, object]) -> Iterator[tuple[str, str]]:
