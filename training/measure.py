@@ -180,15 +180,18 @@ def _lengths(ours_s: Sequence[float], teachers_s: Sequence[float]) -> dict[str, 
 
 
 def _random_texts(sentences: Sequence[str], wanted: Wanted, out: Path) -> dict[str, float]:
-    """Random words in random numbers, and for how many seconds the teacher speaks them; of Chinese, characters."""
+    """Random words in random numbers, and for how many seconds the teacher speaks them; of Chinese, characters.
+
+    They end as units do: sentences and clauses, and some in no mark.
+    """
     rng = random.Random(0)
-    blank, end = ("", "。") if wanted.language == "zh" else (" ", ".")
+    blank, ends = ("", ("。", "？", "，", "")) if wanted.language == "zh" else (" ", (".", "?", ",", ""))
     parts = (part for sentence in sentences for part in (sentence if blank == "" else sentence.split()))
     words = [word for word in (part.strip(".,;:!?\"'，。？！、：；") for part in parts) if word]
     teacher = teacher_of(wanted.language, out) if wanted.random_sentences else None
     found: dict[str, float] = {}
     while teacher is not None and len(found) < wanted.random_sentences:
-        text = blank.join(rng.choices(words, k=rng.randint(1, MOST_WORDS))) + end
+        text = blank.join(rng.choices(words, k=rng.randint(1, MOST_WORDS))) + rng.choice(ends)
         spoken = teacher(text, len(found))  # None of what it would read in two
         if spoken is not None:
             found[text] = len(spoken.audio) / RATE_HZ
