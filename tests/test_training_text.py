@@ -69,6 +69,13 @@ def test_what_can_be_read_aloud_is_kept(text, kept):
     assert {*found.train, *found.held_out} - {"Another one here.", "And a third."} == ({kept} if kept else set())
 
 
+def test_some_clauses_go_on_after_a_comma():
+    sentences = {text + "." for text in texts_of(300)}
+    clauses = {text for text in build_corpus(texts_of(300), 1, None, seed=0).train if text not in sentences}
+    assert {text[-1] for text in clauses} == {".", ","}
+    assert all(any(text[:-1].lower() in whole.lower() for whole in sentences) for text in clauses)
+
+
 def test_too_little_text_is_refused():
     with pytest.raises(ValueError, match="too few"):
         build_corpus(["One."], 5, None, seed=0)
