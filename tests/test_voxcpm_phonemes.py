@@ -45,6 +45,11 @@ def test_what_is_sent_ends_as_sentences_end(read, said):
     assert reading("hibari", ("en", "zh"))(said) == read(said)
 
 
+def test_a_checkpoint_says_with_what_its_texts_may_end():
+    read = reading("hibari", ("en",), ends=".?!,")
+    assert [read(f"If so{mark}")[-1] for mark in (".", ",", "?", ";", "")] == [".", ",", "?", ".", "."]
+
+
 @pytest.mark.parametrize(
     ("text", "pieces"),
     [

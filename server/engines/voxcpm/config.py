@@ -16,6 +16,7 @@ from intone.server.engines.voxcpm.audio_vae import AudioVAEConfig
 from intone.server.errors import CheckpointError
 
 ENGINE = "voxcpm"
+SENTENCE_ENDS = ".?!"
 
 LANGUAGES = {
     1: ("zh", "en"),
@@ -67,6 +68,7 @@ class VoxCPMConfig:
         trained: False in the checkpoints that `sizes.py` writes.
         clones_voices: False where it was trained with one voice, and speaks with no other.
         phonemes: who finds the sounds of a text, see `phonemes.py`; None where the model reads spelling.
+        text_ends: marks of which one ends every text that it has learnt from; for checkpoints with `phonemes`.
         steps: of the flow where a request names none; the official package's `inference_timesteps`, 10 there and where
             a checkpoint says nothing.
         temperature: what the noise that a patch begins with is multiplied by, over 0 and at most 1; the official
@@ -90,6 +92,7 @@ class VoxCPMConfig:
     trained: bool = True
     clones_voices: bool = True
     phonemes: str | None = None
+    text_ends: str = SENTENCE_ENDS
     steps: int = 10
     temperature: float = 1.0
 
@@ -144,6 +147,7 @@ class VoxCPMConfig:
             trained=root.flag("trained", True),
             clones_voices=root.flag("clones_voices", True),
             phonemes=root.text("phonemes", "") or None,
+            text_ends=root.text("text_ends", SENTENCE_ENDS),
             steps=root.count("inference_timesteps", 10),
             temperature=root.number("temperature", 1.0),
         )

@@ -84,7 +84,7 @@ class VoxCPMEngine:
         _use_threads(threads)
         checkpoint = read_checkpoint(folder, lora)
         config = checkpoint.config
-        tokenizer = TextTokenizer.load(folder, config.vocabulary, config.phonemes, config.languages)
+        tokenizer = TextTokenizer.load(folder, config.vocabulary, config.phonemes, config.languages, config.text_ends)
         chosen = _precision(dtype, device)
         build = partial(VoxCPM, checkpoint, chosen.dtype, torch.device(device), packed=chosen.packed)
         if chosen.packed is None:

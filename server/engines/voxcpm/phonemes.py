@@ -11,21 +11,23 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from intone.server.engines.english_text import plain_numbers, readable
-from intone.server.engines.voxcpm.config import ENGINE
+from intone.server.engines.voxcpm.config import ENGINE, SENTENCE_ENDS
 from intone.server.errors import CheckpointError
 
 Reading = Callable[[str], str]
 """Text to a line of sounds; empty where there is nothing in it that it can read."""
 
 HIBARI = "hibari"
-ENDS, HALTS = ".?!", " ,;:—…-"
-"""Marks of its alphabet after which speech is over, and those that announce more."""
+HALTS = " ,;:—…-"
+"""Marks that announce more."""
 
 _MARKS = {ord("。"): ". ", ord("、"): ", "}  # all others of their kind have a Latin form of the same meaning
 
 
-def reading(name: str, languages: Sequence[str]) -> Reading:
+def reading(name: str, languages: Sequence[str], ends: str = SENTENCE_ENDS) -> Reading:
     """The one that a checkpoint's `phonemes` names, for the languages that the checkpoint speaks.
+
+    A text that ends in none of the marks `ends` is given a full stop: without one a voice does not know where to end.
 
     `hibari` is the alphabet of misaki and Kokoro-82M, in which punctuation is kept: American English with stress before
     vowels, Mandarin with an arrow after each syllable for its tone. What is in another script is passed over.
@@ -44,19 +46,17 @@ def reading(name: str, languages: Sequence[str]) -> Reading:
 
     def read(text: str) -> str:
         if len(readers) == 1:
-            return _ended(readers[languages[0]](text))
+            return _ended(readers[languages[0]](text), ends)
         plain = unicodedata.normalize("NFKC", text).translate(_MARKS)
-        return _ended(" ".join(filter(None, (readers[language](part) for language, part in runs(plain, readers)))))
+        parts = (readers[language](part) for language, part in runs(plain, readers))
+        return _ended(" ".join(filter(None, parts)), ends)
 
     return read
 
 
-def _ended(sounds: str) -> str:
-    """With a mark that ends a sentence: what ends in none, or in a comma, as a clause sent early does, is nothing that
-    these voices have learnt to end. They would go on for up to a second."""
-    if not sounds or sounds[-1] in ENDS:
-        return sounds
-    return sounds.rstrip(HALTS) + "."
+def _ended(sounds: str, ends: str) -> str:
+    """See `reading`; marks that announce more make way."""
+    return sounds if not sounds or sounds[-1] in ends else sounds.rstrip(HALTS) + "."
 
 
 def runs(text: str, languages: Mapping[str, object]) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intone.server.engines.voxcpm.config import ENGINE
+from intone.server.engines.voxcpm.config import ENGINE, SENTENCE_ENDS
 from intone.server.engines.voxcpm.phonemes import Reading, reading
 from intone.server.errors import CheckpointError
 
@@ -39,13 +39,18 @@ class TextTokenizer:
 
     @classmethod
     def load(
-        cls, folder: Path, vocabulary: int, phonemes: str | None = None, languages: Sequence[str] = ()
+        cls,
+        folder: Path,
+        vocabulary: int,
+        phonemes: str | None = None,
+        languages: Sequence[str] = (),
+        ends: str = SENTENCE_ENDS,
     ) -> "TextTokenizer":
         """Read `tokenizer.json`, and the unknown token from it or from `tokenizer_config.json`.
 
         Args:
             vocabulary: ids that the model has.
-            phonemes, languages: see `phonemes.reading`; None where tokens are spelling.
+            phonemes, languages, ends: see `phonemes.reading`; None where tokens are spelling.
 
         Raises:
             CheckpointError: a file cannot be read, has more tokens than `vocabulary`, or needs sounds nobody can find.
@@ -65,7 +70,7 @@ class TextTokenizer:
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values())
         if largest >= vocabulary:
             raise CheckpointError(ENGINE, f"{path}: found token id {largest}, expected below vocab_size = {vocabulary}")
-        return cls(tokenizer, unknown, reading(phonemes, languages) if phonemes else str)
+        return cls(tokenizer, unknown, reading(phonemes, languages, ends) if phonemes else str)
 
     def ids(self, text: str) -> list[int]:
         """Token ids; empty for empty text."""
