@@ -35,7 +35,10 @@ def common_words() -> dict[str, int]:
 
 
 def build(sentences: Sequence[str], words: dict[str, int], held_out: int, limit: int | None, seed: int) -> Corpus:
-    """The same corpus for the same arguments; held-out sentences stand in no pair. `limit` counts those to train on.
+    """The same corpus for the same arguments; `limit` counts the sentences to train on.
+
+    What is held out stands in none of these. It comes in pairs too, each sentence first in one and last in another: of
+    two seconds of Mandarin by themselves Whisper base mistakes every tenth character, whoever speaks.
 
     Raises:
         ValueError: there are too few sentences.
@@ -51,7 +54,8 @@ def build(sentences: Sequence[str], words: dict[str, int], held_out: int, limit:
     lists = [_listed(rng.choices(names, counts, k=rng.randint(2, 5))) for _ in range(LISTS)] if words else []
     train = list(dict.fromkeys([*single, *pairs, *lists]))
     rng.shuffle(train)
-    return Corpus(tuple(train[:limit]), tuple(kept[:held_out]))
+    apart = kept[:held_out]
+    return Corpus(tuple(train[:limit]), tuple(map(_joined, apart, [*apart[1:], *apart[:1]])))
 
 
 def _joined(one: str, other: str) -> str:
