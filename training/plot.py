@@ -54,7 +54,8 @@ def _panel(axes: Any, lines: Mapping[str, Sequence[Result]], name: str, shown: s
         points = [(result[name], _value(result, shown), result["as_served"]) for result in line if shown in result]
         ordered = sorted(points, key=lambda point: point[0])
         places = [place for place, _, _ in ordered]
-        axes.plot(places, [value for _, value, _ in ordered], marker="o", label=rest)
+        style = "" if isinstance(places[0], str) else "-"  # nothing lies between names
+        axes.plot(places, [value for _, value, _ in ordered], style, marker="o", label=rest)
         served = [(place, value) for place, (_, value, is_served) in zip(places, ordered, strict=True) if is_served]
         if served:
             axes.plot(*zip(*served, strict=True), "o", markersize=13, fillstyle="none", color="black")
