@@ -66,7 +66,7 @@ bench-ops: $(VENV)/.installed-for-tests ## Time the native operations against th
 
 # The recipe of the nano voice, stage by stage: `make train-corpus`, `make train-lm TRAIN='--minutes 60'`; training/README.md.
 TRAIN ?=
-TRAIN_STAGES := corpus teacher latents vae lm export say slim measure
+TRAIN_STAGES := corpus teacher latents begin vae lm export say slim measure
 
 # Batches of ever other sizes cut glibc's heap to pieces: a step of `lm` takes 1.3 s with it, 0.74 with tcmalloc.
 TRAIN_MALLOC := $(firstword $(wildcard /usr/lib/*/libtcmalloc_minimal.so.4))

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from intone.server.domain import Options, SpeakRequest
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.engines.voxcpm.weights import read_checkpoint
 from training import model_sizes
 from training.__main__ import main
 from training.analysis import Basis, latents_of
@@ -54,7 +55,7 @@ def out(tmp_path_factory):
 
 
 def vae_trainee(out, **given):
-    recipe = VaeRecipe(**{"steps": 30, "batch": 2, "segment_frames": 8, "jury_width": 2, **given})
+    recipe = VaeRecipe(**{"steps": 30, "batch": 2, "segment_frames": 8, "jury_width": 2, "jury_silence": 0, **given})
     speech = read_speech(out / "en" / "speech" / "train")
     latents = read_latents(out / "en" / "latents" / "train")
     return VaeTrainee(CONFIG.vae, recipe, {"en": (speech, latents)}, {"en": (speech, latents)}, CPU)
@@ -114,10 +115,26 @@ def test_the_jury_learns_and_teaches(out):
     assert last["jury"].detach() < first["jury"].detach()
 
 
+def test_a_jury_that_has_learnt_nothing_is_not_heard(out):
+    """In its first steps it learns, and the decoder goes on as if there were none."""
+    alone, silent = (
+        vae_trainee(out, adversary_from=9),
+        vae_trainee(out, adversary_from=1, jury_silence=1, early_rate=4e-4),
+    )
+    before = {name: tensor.clone() for name, tensor in silent.jury.state_dict().items()}
+    for number in (0, 1):
+        figures, expected = silent.step(number), alone.step(number)
+    assert "jury" in figures and "fooled" not in figures and torch.equal(figures["spectra"], expected["spectra"])
+    ours, others = silent.vae.state_dict(), alone.vae.state_dict()
+    assert all(torch.equal(ours[name], others[name]) for name in ours)
+    assert any(not torch.equal(before[name], tensor) for name, tensor in silent.jury.state_dict().items())
+    assert "fooled" in silent.step(2)
+
+
 def test_what_the_language_models_said_is_for_the_jury_alone(out):
     """With it the jury hears more, and what has a recording is compared with it as before."""
     speech, latents = read_speech(out / "en" / "speech" / "train"), read_latents(out / "en" / "latents" / "train")
-    recipe = VaeRecipe(steps=30, batch=2, segment_frames=8, jury_width=2, adversary_from=1)
+    recipe = VaeRecipe(steps=30, batch=2, segment_frames=8, jury_width=2, adversary_from=1, jury_silence=0)
     said = 0.5 * torch.randn(40, CONFIG.latent_dim, generator=torch.Generator().manual_seed(0)).half()
     plain, other = (
         VaeTrainee(CONFIG.vae, recipe, {"en": (speech, latents)}, {"en": (speech, latents)}, CPU, known)
@@ -270,6 +287,39 @@ def test_a_slim_checkpoint_goes_on(trained, tmp_path):
         before = len(read_log(tmp_path / folder))
         assert main([name, *common, "--steps", "3", "--batch", "1", *more]) == 0
         assert [line["step"] for line in read_log(tmp_path / folder)][before:] == [3]
+
+
+def test_a_run_begins_where_an_exported_checkpoint_stands(trained, tmp_path, capsys):
+    """Its own files are gone: what is left are the corpus, the teacher, and what was shipped."""
+    common = ["--out", str(tmp_path), "--size", "tiny"]
+    exported = tmp_path / "exported"
+    assert (
+        main(["export", "--out", str(trained), "--size", "tiny", "--storage", "int8", "--folder", str(exported)]) == 0
+    )
+    for folder in ("en/corpus", "en/speech"):
+        shutil.copytree(trained / folder, tmp_path / folder)
+    assert main(["begin", *common, "--folder", str(exported)]) == 0
+    assert main(["latents", *common]) == 0
+    made, again = (read_latents(folder / "en" / "latents" / "train").patches for folder in (trained, tmp_path))
+    assert torch.equal(made, again)
+    kept = read_checkpoint(exported)
+    for name, tensors, prefix in (("lm", kept.model, "model."), ("vae", kept.vae, "")):
+        average = load_state(tmp_path / name)["trainee"]["average"]
+        assert all(torch.equal(average[prefix + key], tensor.float()) for key, tensor in tensors.items())
+        more = ["--jury-width", "2"] if name == "vae" else []
+        assert main([name, *common, "--steps", "1", "--batch", "1", *more]) == 0
+        assert [line["step"] for line in read_log(tmp_path / name)] == [1]
+    capsys.readouterr()
+    for fault, damage in (
+        ("has a run already", lambda: None),
+        ("its latents are other ones", lambda: save_file({"mean": torch.zeros(1)}, tmp_path / BASIS_FILE)),
+        (f"no {BASIS_FILE}", (exported / BASIS_FILE).unlink),
+    ):
+        damage()
+        assert main(["begin", *common, "--folder", str(exported)]) == 1
+        assert fault in capsys.readouterr().err
+    assert main(["begin", "--out", str(tmp_path), "--size", "nano", "--folder", str(exported)]) == 1
+    assert "the language models are not of size nano" in capsys.readouterr().err
 
 
 def test_a_stage_without_the_one_before_says_so(tmp_path, capsys):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from intone.server.domain import Options, Recording, SpeakRequest
-from intone.server.engines.voxcpm import sizes
+from intone.server.engines.voxcpm import phonemes, sizes
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.engines.voxcpm.phonemes import reading, runs
@@ -24,11 +24,21 @@ def read():
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
     """Random weights that read sounds, byte by byte, and speak with one voice."""
-    folder = sizes.random_checkpoint("nano", tmp_path_factory.mktemp("sounds"))
+    return VoxCPMEngine.load(sounding(tmp_path_factory.mktemp("sounds")), dtype="fp32", threads=1)
+
+
+@pytest.fixture
+def engine_folder(tmp_path):
+    return sounding(tmp_path)
+
+
+def sounding(folder):
+    """A checkpoint as that of `engine`, on disk."""
+    sizes.random_checkpoint("nano", folder)
     document = json.loads((folder / "config.json").read_text())
     one_voice = {"phonemes": "hibari", "clones_voices": False, "languages": ["en"], "inference_timesteps": 7}
     (folder / "config.json").write_text(json.dumps({**document, **one_voice}))
-    return VoxCPMEngine.load(folder, dtype="fp32", threads=1)
+    return folder
 
 
 def test_words_become_sounds(read):
@@ -73,6 +83,18 @@ def test_mandarin_becomes_sounds_with_tones():
     assert both("Hello there.") == "həlˈO ðˈɛɹ."
     assert chinese("３") == "sa→n." and both("两个") != ""
     assert chinese("…") == chinese("Hello") == chinese("") == both("……") == ""
+
+
+def test_a_language_that_nothing_can_read_here_is_left_out(engine_folder, monkeypatch, caplog):
+    """What finds the sounds of each is an extra; one that is missing costs a warning and not the voice."""
+    document = json.loads((engine_folder / "config.json").read_text())
+    (engine_folder / "config.json").write_text(json.dumps({**document, "languages": ["en", "zh"]}))
+    found = phonemes.find_spec
+    monkeypatch.setattr(phonemes, "find_spec", lambda name: None if name == "misaki" else found(name))
+    assert VoxCPMEngine.load(engine_folder, dtype="fp32", threads=1).info.languages == ("en",)
+    assert "zh is left out of what VoxCPM speaks: pip install 'intone[mandarin]'" in caplog.text
+    monkeypatch.setattr(phonemes, "find_spec", lambda name: None)
+    assert phonemes.at_hand(("en", "zh")) == ("en", "zh") and phonemes.at_hand(("zh",)) == ("zh",)
 
 
 def test_the_tokenizer_is_given_the_sounds(tmp_path, read):

@@ -35,6 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     _corpus(_stage(commands, "corpus", stages.corpus, "sentences to train on, and others to examine with"))
     _teacher(_stage(commands, "teacher", stages.teacher, "a teacher reads them aloud"))
     _stage(commands, "latents", stages.latents, "all speech as latents, once")
+    begin = _stage(commands, "begin", stages.begin, "go on from a checkpoint, where the runs it came from are gone")
+    begin.add_argument("--folder", type=Path, required=True, help="the checkpoint, with the basis of its latents")
     for name, stage, text in (
         ("vae", stages.vae, "the audio VAE, encoder and decoder"),
         ("lm", stages.lm, "the language models and the flow; beside `vae`, neither needs the other"),

@@ -1,6 +1,7 @@
 """The checkpoint, in the published layout, as `VoxCPMEngine.load` reads it. Knows no training."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 from intone.server.engines.voxcpm.weights import CONFIG_FILE, MODEL_FILES, VAE_FILES
 from training import card, model_sizes, tokens
 from training.languages import languages_of
+from training.latents import BASIS_FILE
 from training.loop import load_state
 from training.storage import packed
 from training.train_lm import model_tensors
@@ -27,6 +29,7 @@ def run(out: Path, size: str, storage: str, folder: Path, reports: Sequence[Path
     vae = load_state(out / "vae")["trainee"]["average"]
     document = {**model_sizes.document(size), "languages": list(languages_of(out))}
     write_checkpoint(folder, document, model, vae, storage)
+    shutil.copy(out / BASIS_FILE, folder / BASIS_FILE)
     if reports:
         card.write(folder, reports)
     return sum(path.stat().st_size for path in folder.iterdir())

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from intone.server.engines.voxcpm.config import VoxCPMConfig
+from training import begin as begin_stage
 from training import corpus as corpus_stage
 from training import export as export_stage
 from training import latents as latents_stage
@@ -45,6 +46,12 @@ def latents(options: argparse.Namespace) -> str:
     latents_stage.write_all(folder, options.out / latents_stage.BASIS_FILE, model_sizes.config_of(options.size))
     made = read_latents(folder / "latents" / "train")
     return f"{len(made)} sentences, {len(made.patches)} patches: {folder / 'latents'}"
+
+
+def begin(options: argparse.Namespace) -> str:
+    """See `begin.run`."""
+    begin_stage.run(options.out, options.size, options.folder)
+    return f"both runs go on from {options.folder}: {options.out}"
 
 
 def vae(options: argparse.Namespace) -> str:

@@ -19,7 +19,7 @@ from training.balance import Balance
 from training.discriminators import Jury, fooling_loss, jury_loss
 from training.latents import Latents
 from training.loop import generator
-from training.optimizing import Average, adam, rate_at, set_rate
+from training.optimizing import Average, adam, multiplies_bfloat16, rate_at, set_rate
 from training.shards import Speech
 from training.spectra import SoundDistance
 from training.vae import AudioVAE
@@ -40,6 +40,7 @@ class VaeRecipe:
         segment_frames: latent frames in each example.
         rate, early_rate: learning rate, and what it is until the jury sits: spectra alone bear more.
         adversary_from: step from which the jury sits.
+        jury_silence: steps in which it only listens first: what judges say who have learnt nothing is noise.
         jury_frames: of each example, what the jury hears: half a second is enough for it, and it costs the most.
         latent_noise: most that is added to the latents, in place of a speaker's errors.
         said_examples: of what the language models said (`say.py`), in each batch, once there is a jury.
@@ -52,6 +53,7 @@ class VaeRecipe:
     rate: float = 4e-4
     early_rate: float = 4e-4
     adversary_from: int = 2_000
+    jury_silence: int = 500
     jury_width: int = 32
     jury_frames: int = 16
     jury_rate: float = 5e-4
@@ -126,13 +128,11 @@ class VaeTrainee:
         figures = dict(losses)
         if number >= recipe.adversary_from:
             heard = self._heard(number)
-            judged = self._jury_step(recorded[:, heard], made[:, heard].detach(), number)
-            self.jury.requires_grad_(False)
-            with self._mixed():
-                fooled, features = fooling_loss(*(self.jury(sound[:, heard], number) for sound in (recorded, made)))
-            self.jury.requires_grad_(True)
-            losses["jury"] = fooled + recipe.feature_weight * features
-            figures |= {"jury": judged, "fooled": fooled, "features": features}
+            figures["jury"] = self._jury_step(recorded[:, heard], made[:, heard].detach(), number)
+            if number >= recipe.adversary_from + recipe.jury_silence:
+                fooled, features = self._judged(recorded[:, heard], made[:, heard], number)
+                losses["jury"] = fooled + recipe.feature_weight * features
+                figures |= {"fooled": fooled, "features": features}
         self.optimizer.zero_grad(set_to_none=True)
         made.backward(self.balance.gradient(made, losses))
         if number % recipe.encoder_every == 0:
@@ -172,7 +172,8 @@ class VaeTrainee:
         """See `loop.Trainee`."""
         self.vae.load_state_dict(state["vae"])
         self.average.load(state["average"])
-        self.jury.load_state_dict(state["jury"])
+        if "jury" in state:  # an exported checkpoint has none
+            self.jury.load_state_dict(state["jury"])
         if "optimizers" in state:  # a slim checkpoint has none
             for optimizer, own in zip((self.optimizer, self.jury_optimizer), state["optimizers"], strict=True):
                 optimizer.load_state_dict(own)
@@ -211,13 +212,24 @@ class VaeTrainee:
         return slice(start, start + count)
 
     def _jury_step(self, recorded: Tensor, made: Tensor, turn: int) -> Tensor:
-        with self._mixed():
+        with self._mixed_jury():
             loss = jury_loss(self.jury(recorded, turn), self.jury(made, turn))
         self.jury_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.jury.parameters(), LOUDEST_JURY_GRADIENT)
         self.jury_optimizer.step()
         return loss
+
+    def _judged(self, recorded: Tensor, made: Tensor, turn: int) -> tuple[Tensor, Tensor]:
+        self.jury.requires_grad_(False)
+        with self._mixed_jury():
+            losses = fooling_loss(self.jury(recorded, turn), self.jury(made, turn))
+        self.jury.requires_grad_(True)
+        return losses
+
+    def _mixed_jury(self) -> torch.autocast:
+        """Its convolutions are better off in bfloat16 on a CPU too; those of the VAE are our own there."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=multiplies_bfloat16(self.device))
 
     def _mixed(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from intone.server.engines.voxcpm.length_limits import limits
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
 from intone.server.engines.voxcpm.packed_cache import PackedCache, through_cache
+from intone.server.engines.voxcpm.phonemes import at_hand
 from intone.server.engines.voxcpm.prompt import build_prompt
 from intone.server.engines.voxcpm.state import VoxCPMState
 from intone.server.engines.voxcpm.text import TextTokenizer
@@ -84,6 +86,9 @@ class VoxCPMEngine:
         _use_threads(threads)
         checkpoint = read_checkpoint(folder, lora)
         config = checkpoint.config
+        if config.phonemes:
+            config = replace(config, languages=at_hand(config.languages))
+            checkpoint = replace(checkpoint, config=config)
         tokenizer = TextTokenizer.load(folder, config.vocabulary, config.phonemes, config.languages, config.text_ends)
         chosen = _precision(dtype, device)
         build = partial(VoxCPM, checkpoint, chosen.dtype, torch.device(device), packed=chosen.packed)

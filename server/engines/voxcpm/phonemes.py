@@ -9,6 +9,7 @@ import tempfile
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 
 from intone.server.engines.english_text import plain_numbers, readable
 from intone.server.engines.voxcpm.config import ENGINE, SENTENCE_ENDS
@@ -21,7 +22,25 @@ HIBARI = "hibari"
 HALTS = " ,;:—…-"
 """Marks that announce more."""
 
+_EXTRAS = {"en": ("hibari", "starter"), "zh": ("misaki", "mandarin")}
+"""Of each language that is read, what finds its sounds, and the extra of ours that brings it."""
+
+logger = logging.getLogger(__name__)
+
 _MARKS = {ord("。"): ". ", ord("、"): ", "}  # all others of their kind have a Latin form of the same meaning
+
+
+def at_hand(languages: Sequence[str]) -> tuple[str, ...]:
+    """Of a checkpoint's languages those that can be read here, for a log that names what others need.
+
+    All of them where that is none, or where one is unknown: `reading` says what is wrong then.
+    """
+    missing = [name for name in languages if name in _EXTRAS and find_spec(_EXTRAS[name][0]) is None]
+    if not missing or len(missing) == len(languages):
+        return tuple(languages)
+    for name in missing:
+        logger.warning("%s is left out of what VoxCPM speaks: pip install 'intone[%s]'", name, _EXTRAS[name][1])
+    return tuple(name for name in languages if name not in missing)
 
 
 def reading(name: str, languages: Sequence[str], ends: str = SENTENCE_ENDS) -> Reading:
@@ -93,7 +112,7 @@ def _english() -> Reading:
         from hibari import Hibari  # optional, and it brings a dictionary
         from hibari.g2p import G2P
     except ImportError as error:
-        raise _missing("hibari-tts", "starter") from error
+        raise _missing("en") from error
     sounds_of = G2P(british=False)
 
     def read(text: str) -> str:
@@ -111,7 +130,7 @@ def _chinese() -> Reading:
             import jieba  # optional as well: words, and how each of their characters is said
             from misaki.zh import ZHG2P
     except ImportError as error:
-        raise _missing("misaki", "mandarin") from error
+        raise _missing("zh") from error
     jieba.setLogLevel(logging.WARNING)
     # Its cache would lie in the open under /tmp, and be believed whoever wrote it.
     with tempfile.TemporaryDirectory() as folder:
@@ -128,7 +147,8 @@ def _chinese() -> Reading:
     return read
 
 
-def _missing(package: str, extra: str) -> CheckpointError:
+def _missing(language: str) -> CheckpointError:
+    package, extra = _EXTRAS[language]
     return CheckpointError(
         ENGINE,
         f"this checkpoint reads sounds, and {package}, which finds them, is missing: pip install 'intone[{extra}]'",
