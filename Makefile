@@ -102,7 +102,7 @@ $(VENV)/.ready:
 
 $(VENV)/.installed: $(VENV)/.ready $(BUILT_FROM)
 	@echo "== [3/3] intone with its dependencies; compiles the C++ extension (a minute or two)"
-	@$(PIP) --no-build-isolation -e '.[server,starter,plot]'
+	@$(PIP) --no-build-isolation -e '.[server,starter,mandarin,plot]'
 	@touch $@
 
 $(VENV)/.installed-for-tests: $(VENV)/.ready $(BUILT_FROM) tests/oracle.txt

@@ -64,9 +64,10 @@ class Scene:
 SCENES = (
     Scene("1-hello", "Hello! This sentence was still being written when you heard its first words."),
     Scene("2-live", "Text goes in word by word, and speech comes out before the last word is there."),
-    Scene("3-starter", "Here the starter voice says a sentence, for you to compare.", engine="starter"),
+    Scene("3-mandarin", "你好！这句话还没有写完，你就已经听到它的开头了。"),
+    Scene("4-starter", "Here the starter voice says a sentence, for you to compare.", engine="starter"),
     Scene(
-        "4-angry-indextts-untrained",
+        "5-angry-indextts-untrained",
         "How dare you say that this is noise!",
         emotion="angry:0.9",
         options=_SHORT,
@@ -129,8 +130,8 @@ async def _perform(target: str, folder: Path, console: Console) -> None:
         console.print()
         chat = await perform(client, CONVERSATION, Settings())
         tell_turns(chat)
-        save_heard(chat, folder / "5-conversation.wav")
-        draw_conversation(chat, folder / "5-conversation.png", title=CONVERSATION.title)
+        save_heard(chat, folder / "6-conversation.wav")
+        draw_conversation(chat, folder / "6-conversation.png", title=CONVERSATION.title)
 
 
 async def _wait_for_health(client: SpeechClient) -> None:

@@ -79,8 +79,9 @@ def spoken(**languages):
         (spoken(en={"wer": 0.1, "mos": 5}), False),
         (spoken(en={"wer": 0, "mos": 3.5}), False),
         (spoken(en={"wer": 0.0999, "mos": 3.51}), True),
-        (spoken(en={"wer": 0, "mos": 5}, zh={"cer": 0.0999, "mos": 3.51}), True),
-        (spoken(en={"wer": 0, "mos": 5}, zh={"cer": 0.1, "mos": 5}), False),
+        (spoken(en={"wer": 0, "mos": 5}, zh={"cer": 0.5, "mos": 2}), True),  # of whom nobody speaks better
+        (spoken(en={"wer": 0.1, "mos": 5}, zh={"cer": 0, "mos": 5}), False),
+        (spoken(zh={"cer": 0, "mos": 5}), False),
     ],
 )
 def test_the_bar(voice, card, good):

@@ -29,6 +29,7 @@ def test_a_corpus_of_sentences_pairs_and_lists():
     assert not any(one.rstrip("。") in held_out or one in made.held_out for one in made.train)
     assert {"、" in one or "和" in one for one in made.train} == {True, False}
     assert any(one.count("等你") == 2 for one in made.train)
+    assert any(one.endswith("等你，") for one in made.train)
     assert len(chinese_corpus.build(SENTENCES, WORDS, 6, 20, seed=1).train) == 20
     with pytest.raises(ValueError, match="too few"):
         chinese_corpus.build(SENTENCES[:5], WORDS, 5, None, seed=1)
@@ -69,6 +70,12 @@ def test_a_language_counts_once_it_has_latents(tmp_path):
 def test_characters_are_compared_as_they_are_said():
     pytest.importorskip("opencc", reason="of the judges' environment")
     assert judges.bare_chinese("他說：3 次！ok") == "他说三次"
+
+
+def test_tones_count_by_themselves():
+    pytest.importorskip("opencc", reason="of the judges' environment")
+    rows = [{"text": "他买书。", "heard": "它卖书"}, {"text": "好吗", "heard": "好吗"}]
+    assert judges.syllables(rows) == {"ser": 1 / 5, "per": 0}
 
 
 def test_integers_become_what_they_stand_for(tmp_path):

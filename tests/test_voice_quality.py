@@ -5,6 +5,7 @@ errors, an old robot's voice to 20 %, speech of other words to over 60 %.
 """
 
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,13 @@ STARTER_LIMIT, WRONG_TEXT = 0.08, 0.6
 NANO_SLACK = 0.02
 """Beyond what the card says: other sentences, and ten of them only."""
 
+MANDARIN = [
+    line.split("\t") for line in (Path(__file__).parent / "data" / "mandarin_heard.tsv").read_text("utf8").splitlines()
+]
+"""Sentences, and what hama writes down when their teacher says them (Kokoro-82M, zf_xiaoxiao)."""
+SAME_WORDS, OTHER_WORDS = 0.7, 0.8
+"""How much of it is heard otherwise: on the average at most, from who says the same; at least, from who does not."""
+
 NANO = shipped.folder()
 VOICES = {"starter": (), **({"nano": (), "nano in int8": ("--dtype", "int8")} if NANO else {})}
 """With the flags of their servers; nano is the voice that comes with the package, where one does."""
@@ -47,8 +55,8 @@ def errors(require):
     return rate
 
 
-def spoken(run, address, engine):
-    """The sentences, sent word by word as a language model writes them, at the rate that the listener wants."""
+def spoken(run, address, engine, sentences=SENTENCES):
+    """Each sentence, sent word by word as a language model writes them, at the rate that the listener wants."""
 
     async def main():
         async with SpeechClient(address) as client:
@@ -60,7 +68,7 @@ def spoken(run, address, engine):
                     sample_rate_hz=judges.RATE_HZ,
                     filler="off",
                 )
-                for sentence in SENTENCES
+                for sentence in sentences
             ]
         assert [(one.started.engine, len(one.warnings)) for one in said] == [(engine, 0)] * len(said)
         return [one.samples for one in said]
@@ -89,3 +97,22 @@ def test_every_word_is_understood(run, errors, address, voice):
     noise = [0.05 * np.random.default_rng(0).standard_normal(len(one)).astype(np.float32) for one in few]
     assert errors(SENTENCES[:3], noise) > WRONG_TEXT
     assert errors(SENTENCES[:3], [np.zeros_like(one) for one in few]) == 1.0
+
+
+@pytest.mark.skipif(
+    "zh" not in (shipped.read_card(NANO)["languages"] if NANO else ()), reason="nano speaks no Mandarin"
+)
+def test_mandarin_is_what_its_teacher_says(run, require, tmp_path):
+    """No small ear knows Mandarin. One that does not hears the same sounds from both, and others from other words."""
+    require("hama", importlib.util.find_spec("hama"), "hama is not installed: pip install hama==1.7.0")
+    from hama import ASRModel
+
+    sentences, heard = zip(*MANDARIN, strict=True)
+    with real_server.serving(tmp_path, "--voxcpm", "nano", "--no-starter", "--no-fillers") as address:
+        audio = spoken(run, address, "voxcpm", sentences)
+    ears = ASRModel()
+    ours = [ears.transcribe_waveform(one, sample_rate=judges.RATE_HZ).phoneme_text.split() for one in audio]
+    errors = np.array([[judges.error_rate([theirs.split()], [own]) for own in ours] for theirs in heard])
+    same = np.eye(len(ours), dtype=bool)
+    assert errors[same].mean() < SAME_WORDS < OTHER_WORDS < errors[~same].mean(), errors.round(2)
+    assert (errors.argmin(0) == np.arange(len(ours))).all(), errors.round(2)

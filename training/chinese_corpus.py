@@ -2,7 +2,7 @@
 
 The sentences are those of hsk-sentences-audio 1.0.0 (CC BY-SA 4.0, for learners of the language), short and everyday;
 the words those of jieba's dictionary (MIT), by how common they are. Pairs make long units, lists the syllables that
-4,000 short sentences lack.
+4,000 short sentences lack, and clauses end as a conversation's first unit often does.
 """
 
 import json
@@ -13,9 +13,11 @@ from importlib import resources
 
 from training.corpus import Corpus
 
-PAIRS, LISTS = 3_000, 3_000
+PAIRS, LISTS, CLAUSES = 3_000, 3_000, 1_000
 LEAST_COUNT = 200
 """Of a word in the dictionary."""
+
+ENDS = "。？！"
 
 _PLAIN = re.compile(r"[\u4e00-\u9fff，。？！、：；]+")
 _WORD = re.compile(r"[\u4e00-\u9fff]{2,4}")
@@ -52,7 +54,8 @@ def build(sentences: Sequence[str], words: dict[str, int], held_out: int, limit:
     pairs = [_joined(*rng.sample(single, 2)) for _ in range(PAIRS)] if len(single) > 1 else []
     names, counts = list(words), [count**0.5 for count in words.values()]  # by its root: rare syllables are the point
     lists = [_listed(rng.choices(names, counts, k=rng.randint(2, 5))) for _ in range(LISTS)] if words else []
-    train = list(dict.fromkeys([*single, *pairs, *lists]))
+    clauses = [f"{one.rstrip(ENDS)}，" for one in rng.sample(single, min(CLAUSES, len(single)))]
+    train = list(dict.fromkeys([*single, *pairs, *lists, *clauses]))
     rng.shuffle(train)
     apart = kept[:held_out]
     return Corpus(tuple(train[:limit]), tuple(map(_joined, apart, [*apart[1:], *apart[:1]])))
@@ -60,7 +63,7 @@ def build(sentences: Sequence[str], words: dict[str, int], held_out: int, limit:
 
 def _joined(one: str, other: str) -> str:
     """Two sentences in one."""
-    return f"{one.rstrip('。？！')}，{other}"
+    return f"{one.rstrip(ENDS)}，{other}"
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -83,11 +83,17 @@ def characters(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, f
 
 
 def syllables(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """What is left of it when homophones and tones do not count: whether syllables were understood."""
-    from pypinyin import lazy_pinyin
+    """What is left of it when homophones do not count: syllables with their tones, and without.
 
-    said, heard = ([lazy_pinyin(bare_chinese(row[name])) for row in rows] for name in ("text", "heard"))
-    return {"per": error_rate(said, heard)}
+    Whisper base writes one of several characters that sound the same, whoever speaks; 他, 她 and 它 among them.
+    """
+    from pypinyin import Style, lazy_pinyin
+
+    found: dict[str, float] = {}
+    for figure, style in (("ser", Style.TONE3), ("per", Style.NORMAL)):
+        said, heard = ([lazy_pinyin(bare_chinese(row[name]), style) for row in rows] for name in ("text", "heard"))
+        found[figure] = error_rate(said, heard)
+    return found
 
 
 def phonemes(clips: Sequence[Clip], rows: list[dict[str, Any]]) -> dict[str, float]:

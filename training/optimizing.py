@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 WARM_UP_STEPS = 200
-FALL_SHARE = 0.25
-"""Of a run, its end, in which the rate falls to `LOWEST`."""
+FALL_SHARE = 0.6
+"""Of a run, its end, in which the rate falls to `LOWEST`: of few steps the most should be small (arXiv 2502.15938)."""
 LOWEST = 0.02
 
 

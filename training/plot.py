@@ -6,7 +6,7 @@ from typing import Any
 
 Result = Mapping[str, Any]
 
-DRAWN = {"wer": "WER %", "cer": "CER %", "per": "PER %", "mos": "predicted MOS", "rtf": "RTF"}
+DRAWN = {"wer": "WER %", "cer": "CER %", "ser": "SER %", "per": "PER %", "mos": "predicted MOS", "rtf": "RTF"}
 """The rows."""
 VARIED = {"steps": "steps of the flow", "guidance": "guidance", "dtype": "computed in", "temperature": "temperature"}
 """The columns."""

@@ -15,6 +15,7 @@ REPORT_FILE = "report.json"
 SHOWN = {
     "wer": "WER %",
     "cer": "CER %",
+    "ser": "SER %",
     "per": "PER %",
     "mos": "MOS",
     "dnsmos": "DNSMOS",
@@ -33,7 +34,7 @@ SHOWN = {
     "first_ms": "TTFA ms",
     "off_whole": "streamed - whole",
 }
-PERCENT = ("wer", "cer", "per")
+PERCENT = ("wer", "cer", "ser", "per")
 
 
 @dataclass(frozen=True, slots=True)
