@@ -39,6 +39,7 @@ SAME_WORDS, OTHER_WORDS = 0.7, 0.8
 """How much of it is heard otherwise: on the average at most, from who says the same; at least, from who does not."""
 
 NANO = shipped.folder()
+SPOKEN = shipped.read_card(NANO)["languages"] if NANO else {}
 VOICES = {"starter": (), **({"nano": (), "nano in int8": ("--dtype", "int8")} if NANO else {})}
 """With the flags of their servers; nano is the voice that comes with the package, where one does."""
 
@@ -88,7 +89,7 @@ def address(request, voice, tmp_path):
 @pytest.mark.parametrize("voice", VOICES)
 def test_every_word_is_understood(run, errors, address, voice):
     audio = spoken(run, address, "starter" if voice == "starter" else "voxcpm")
-    limit = STARTER_LIMIT if voice == "starter" else shipped.read_card(NANO)["languages"]["en"]["per"] + NANO_SLACK
+    limit = STARTER_LIMIT if voice == "starter" else SPOKEN["en"]["per"] + NANO_SLACK
     found = errors(SENTENCES, audio)
     assert found < limit, f"{100 * found:.1f} % of phonemes are wrong"
     # The measure itself: it hears other words, and noise or silence in place of words.
@@ -99,9 +100,7 @@ def test_every_word_is_understood(run, errors, address, voice):
     assert errors(SENTENCES[:3], [np.zeros_like(one) for one in few]) == 1.0
 
 
-@pytest.mark.skipif(
-    "zh" not in (shipped.read_card(NANO)["languages"] if NANO else ()), reason="nano speaks no Mandarin"
-)
+@pytest.mark.skipif("zh" not in SPOKEN, reason="the voice in the package speaks no Mandarin")
 def test_mandarin_is_what_its_teacher_says(run, require, tmp_path):
     """No small ear knows Mandarin. One that does not hears the same sounds from both, and others from other words."""
     require("hama", importlib.util.find_spec("hama"), "hama is not installed: pip install hama==1.7.0")

@@ -73,8 +73,8 @@ services among others. The texts are novels of Jane Austen (public domain) and e
     ),
     "zh": Provenance(
         name="Mandarin",
-        judges="""Of Mandarin, CER are the characters that Whisper base mishears, those that sound the same among them, SER
-the syllables with their tones, PER without. Its texts are the held-out sentences two by two.""",
+        judges="""Of Mandarin, CER are the characters that Whisper base mishears, those that sound the same among
+them, SER the syllables with their tones, PER without. Its texts are the held-out sentences two by two.""",
         reader="misaki finds those of Mandarin (`pip install 'intone[mandarin]'`).",
         source="""Mandarin was learnt from speech of Kokoro-82M (Apache-2.0), voice zf_xiaoxiao. The texts are
 graded sentences of `hsk-sentences-audio` (CC BY-SA 4.0) and lists of common words.""",
