@@ -102,6 +102,9 @@ def _training(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument(
             "--jury-width", type=int, default=None, help="channels of the discriminators (CUDA 32, CPU 16)"
         )
+        parser.add_argument(
+            "--more", nargs="*", choices=LANGUAGES, default=[], help="languages that lag behind: one more turn each"
+        )
         parser.add_argument("--adversary-from", type=int, default=None, help="step from which the jury sits")
     if name == "lm":
         parser.add_argument("--flow-samples", type=int, default=1, help="noisy versions of each patch (default: 1)")

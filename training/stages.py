@@ -61,7 +61,7 @@ def vae(options: argparse.Namespace) -> str:
     given = {
         name: getattr(options, name) for name in ("steps", "batch", "rate", "seed", "adversary_from", "jury_width")
     }
-    recipe = train_vae.recipe_for(device, **given)
+    recipe = train_vae.recipe_for(device, **given, more=tuple(options.more))
     spoken, held_out = (
         {language: _spoken(options.out / language, name) for language in languages_of(options.out)}
         for name in ("train", "held_out")

@@ -44,6 +44,7 @@ class VaeRecipe:
         jury_frames: of each example, what the jury hears: half a second is enough for it, and it costs the most.
         latent_noise: most that is added to the latents, in place of a speaker's errors.
         said_examples: of what the language models said (`say.py`), in each batch, once there is a jury.
+        more: languages that have one more turn than the others, each time they are named: those that lag behind.
         encoder_every: the encoder learns in every so many-th step: it has the easier half.
     """
 
@@ -64,6 +65,7 @@ class VaeRecipe:
     average_decay: float = 0.999
     latent_noise: float = 0.2
     said_examples: int = 1
+    more: tuple[str, ...] = ()
     encoder_every: int = 4
     seed: int = 0
 
@@ -104,8 +106,9 @@ class VaeTrainee:
             {"spectra": recipe.spectra_share, "waves": recipe.waves_share, "jury": recipe.jury_share}
         )
         self.updates = 0
-        self.spoken = [tuple(part.to(device) for part in _aligned(*pair)) for pair in spoken.values()]
-        for frames in (*(own for _, own in self.spoken), *([] if self.said is None else [self.said])):
+        self.spoken = {name: [part.to(device) for part in _aligned(*pair)] for name, pair in spoken.items()}
+        self.turns = [*spoken, *(name for name in recipe.more if name in spoken)]
+        for frames in (*(own for _, own in self.spoken.values()), *([] if self.said is None else [self.said])):
             if len(frames) <= recipe.segment_frames:
                 raise ValueError(f"{len(frames)} frames of speech are too few for examples of {recipe.segment_frames}")
         self.examined = {name: _some(*_aligned(*pair), device) for name, pair in held_out.items()}
@@ -185,7 +188,7 @@ class VaeTrainee:
         recipe, device = self.recipe, self.device
         found: list[tuple[Tensor, Tensor]] = []
         for place in range(recipe.batch):
-            audio, latents = self.spoken[(number * recipe.batch + place) % len(self.spoken)]
+            audio, latents = self.spoken[self.turns[(number * recipe.batch + place) % len(self.turns)]]
             start = torch.randint(len(latents) - recipe.segment_frames, (1,), generator=drawn, device=device)
             frames = start + torch.arange(recipe.segment_frames, device=device)
             found.append((audio[frames].flatten().float() / 32768, latents[frames].float().mT))
