@@ -32,8 +32,8 @@ LONGEST_TOKENS = 509
 LOWEST_HZ = 10.0
 """Of a voiced sound: below, it makes no pulses."""
 LAG = 0.2776
-"""By which its fundamental runs behind the English teacher's for the same phase, in cycles. Without it a frame's pointer
-meant one thing in one voice and another in the other, and a decoder of both had to guess whose it was."""
+"""By which its fundamental runs behind the English teacher's for the same phase, in cycles. Without it a pointer meant
+one thing in one voice and another in the other, and a decoder of both had to guess whose it was."""
 GAIN = 0.3
 """It speaks 10 dB louder than the English teacher, over full scale at times; one voice in both languages must not."""
 
