@@ -123,7 +123,9 @@ def test_a_card_for_the_server_and_a_page_for_people(out, measured, tmp_path):
     assert shipped.good_enough(folder)
     page = (folder / PAGE_FILE).read_text()
     assert "| English, 2 sentences | 4.2 |" in page and "| teacher | 2.3 |" in page
-    assert "One English speaker in" in page and "Kokoro-82M" in page and "16000 Hz" in page and "{" not in page
+    assert (
+        "One voice that speaks English, in" in page and "Kokoro-82M" in page and "16000 Hz" in page and "{" not in page
+    )
 
 
 def test_a_card_of_two_languages_has_a_report_of_each(measured, tmp_path):
@@ -142,7 +144,7 @@ def test_a_card_of_two_languages_has_a_report_of_each(measured, tmp_path):
     spoken = shipped.read_card(folder)["languages"]
     assert (spoken["en"]["wer"], spoken["zh"]["cer"]) == (0.042, 0.07) and shipped.good_enough(folder)
     page = (folder / PAGE_FILE).read_text()
-    assert "One English and one Mandarin speaker in" in page and "| Mandarin, 2 sentences | 4.2 | 7.0 |" in page
+    assert "One voice that speaks English and Mandarin, in" in page and "| Mandarin, 2 sentences | 4.2 | 7.0 |" in page
 
 
 def test_no_card_from_the_figures_of_another_checkpoint(out, measured, tmp_path):

