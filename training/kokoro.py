@@ -36,9 +36,9 @@ LONGEST_TOKENS = 509
 
 LOWEST_HZ = 10.0
 """Of a voiced sound: below, it makes no pulses."""
-LAG = 0.235
-"""By which its fundamental runs behind the English teacher's for the same phase, in cycles. Without it a pointer meant
-one thing in one voice and another in the other, and a decoder of both had to guess whose it was."""
+DELAY_SAMPLES = 24
+"""By which its fundamental comes later than the English teacher's for the same phase: 1 ms, measured. Without it a pointer
+meant one thing in one voice and another in the other, and a decoder of both had to guess whose it was."""
 GAIN = 0.3
 """It speaks 10 dB louder than the English teacher, over full scale at times; one voice in both languages must not."""
 
@@ -117,13 +117,14 @@ def _fast(model: bytes) -> Part:
 def pulses(pitch_hz: Any, samples: Any) -> Audio:
     """See `teacher.pitch_at`: this one adds up cycles frame by frame, and joins the sums by straight lines.
 
-    Phases are told as the English teacher would: `LAG` later.
+    Phases are told as the English teacher would: `DELAY_SAMPLES` later.
     """
     middles = (np.arange(len(pitch_hz)) + 0.5) * PITCH_SAMPLES - 0.5
     sums = np.cumsum(pitch_hz) * PITCH_SAMPLES / TEACHER_HZ
     frames = np.minimum(samples // PITCH_SAMPLES, len(pitch_hz) - 1)
     voiced = (pitch_hz[frames] > LOWEST_HZ) & (samples < len(pitch_hz) * PITCH_SAMPLES)
-    found: Audio = np.stack([pitch_hz[frames], (np.interp(samples, middles, sums) - LAG) % 1], 1).astype(np.float32)
+    cycles = np.interp(samples - DELAY_SAMPLES, middles, sums) % 1
+    found: Audio = np.stack([pitch_hz[frames], cycles], 1).astype(np.float32)
     found *= voiced[:, None]
     return found
 
