@@ -1,6 +1,7 @@
 """The command line of the recipe: one command for each stage, in the order they are run."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -135,4 +136,5 @@ def _measure(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a teacher's processes end with it
     sys.exit(main())

@@ -37,8 +37,8 @@ LONGEST_TOKENS = 509
 LOWEST_HZ = 10.0
 """Of a voiced sound: below, it makes no pulses."""
 DELAY_SAMPLES = 24
-"""By which its fundamental comes later than the English teacher's for the same phase: 1 ms, measured. Without it a pointer
-meant one thing in one voice and another in the other, and a decoder of both had to guess whose it was."""
+"""By which its fundamental comes later than the English teacher's for the same phase: 1 ms, measured. Without it a
+pointer meant one thing in one voice and another in the other, and a decoder of both had to guess whose it was."""
 GAIN = 0.3
 """It speaks 10 dB louder than the English teacher, over full scale at times; one voice in both languages must not."""
 

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -107,26 +106,27 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
     texts = [corpus.held_out[number] for number in chosen]
     spoken = [speech.sentence(row)[0].numpy() for row in chosen.values()]
     reference = _save(report / "teacher", texts, spoken, RATE_HZ)
-    judged = partial(_judged, reference=reference, language=wanted.language, python=wanted.judges)
-    results: list[dict[str, Any]] = []
-    if wanted.teacher:
-        results.append({"name": "teacher", **judged(reference)})
+    spoken_s = [len(other) / RATE_HZ for other in spoken]
     stress = _random_texts(corpus.held_out, wanted, out)
-    for setting in wanted.settings:
+    results: list[dict[str, Any]] = [{"name": "teacher"}] if wanted.teacher else []
+    folders = [reference] if wanted.teacher else []
+    for setting in wanted.settings:  # all before any judge: this part is timed
         engine = VoxCPMEngine.load(checkpoint, dtype=setting.dtype, threads=1)
         served = setting == as_served(engine.model.config)
         engine.model.config = replace(engine.model.config, temperature=setting.temperature)
         rendered = render(engine, texts, setting)
-        folder = _save(report / setting.name, texts, rendered.audio, engine.info.sample_rate_hz)
+        folders.append(_save(report / setting.name, texts, rendered.audio, engine.info.sample_rate_hz))
         facts = {"name": setting.name, **asdict(setting), "as_served": served}
         facts |= {"engine": engine.info.device, "sentences": len(texts)}
         facts |= rendered.figures()
-        facts |= _lengths(rendered.lengths_s, [len(other) / RATE_HZ for other in spoken])
+        facts |= _lengths(rendered.lengths_s, spoken_s)
         if stress:
             random_ones = render(engine, list(stress), setting)
             lengths = _lengths(random_ones.lengths_s, list(stress.values()))
             facts |= {f"random_{name}": value for name, value in {**lengths, "cut": sum(random_ones.cut)}.items()}
-        results.append({**facts, **judged(folder)})
+        results.append(facts)
+    for facts, folder in zip(results, tqdm(folders, desc="judges", unit="folder"), strict=True):
+        facts |= _judged(folder, reference, wanted.language, wanted.judges)
     about = {"language": wanted.language, "checkpoint": str(checkpoint), "fingerprint": engine.fingerprint}
     return write_report(report, results, about)
 
