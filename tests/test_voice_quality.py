@@ -35,7 +35,7 @@ MANDARIN = [
     line.split("\t") for line in (Path(__file__).parent / "data" / "mandarin_heard.tsv").read_text("utf8").splitlines()
 ]
 """Sentences, and what hama writes down when their teacher says them (training/kokoro.py)."""
-SAME_WORDS, OTHER_WORDS = 0.7, 0.8
+SAME_WORDS, OTHER_WORDS = 0.6, 0.8
 """How much of it is heard otherwise: on the average at most, from who says the same; at least, from who does not."""
 
 NANO = shipped.folder()
