@@ -68,12 +68,12 @@ bench-ops: $(VENV)/.installed-for-tests ## Time the native operations against th
 TRAIN ?=
 TRAIN_STAGES := corpus teacher latents begin vae lm export say slim measure
 
-# Batches of ever other sizes cut glibc's heap to pieces: a step of `lm` takes 1.3 s with it, 0.74 with tcmalloc. Not for all
-# stages: openvino, which the teacher of Mandarin uses, dies under it.
-TRAIN_MALLOC := $(firstword $(wildcard /usr/lib/*/libtcmalloc_minimal.so.4))
+# Batches of ever other sizes cut glibc's heap to pieces: a step of `lm` takes 1.3 s with it, 0.74 with tcmalloc. `vae` takes as
+# long with either, and openvino, which the teacher of Mandarin uses, dies under tcmalloc.
+train-lm: TRAIN_MALLOC := $(addprefix LD_PRELOAD=,$(firstword $(wildcard /usr/lib/*/libtcmalloc_minimal.so.4)))
 .PHONY: $(TRAIN_STAGES:%=train-%) train-judges
 $(TRAIN_STAGES:%=train-%): train-%: $(VENV)/.installed-for-training
-	@$(if $(filter lm,$*),$(if $(TRAIN_MALLOC),LD_PRELOAD=$(TRAIN_MALLOC))) ONEDNN_PRIMITIVE_CACHE_CAPACITY=16384 OMP_NUM_THREADS=1 \
+	@$(TRAIN_MALLOC) ONEDNN_PRIMITIVE_CACHE_CAPACITY=16384 OMP_NUM_THREADS=1 \
 	  nice -n 10 $(BIN)/python -m training $* $(TRAIN)
 
 # An environment of their own: they want other versions of common packages than we do.

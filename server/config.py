@@ -212,7 +212,7 @@ def parser() -> argparse.ArgumentParser:
         prog="intone-server",
         description="Speak: a gRPC text-to-speech server for live conversation.",
         epilog="examples:\n"
-        "  intone-server                                     the starter voice: English, no download\n"
+        "  intone-server                                     the packaged voice: English and Mandarin, no download\n"
         "  intone-server --voxcpm ~/models/VoxCPM1.5         VoxCPM from its published folder\n"
         "  intone-server --voxcpm DIR --indextts DIR         plain talk and strong emotion, each by its engine\n"
         "  intone-server --voxcpm nano --random-weights      an untrained VoxCPM, to try and to measure\n"
