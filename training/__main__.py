@@ -82,6 +82,7 @@ def _corpus(parser: argparse.ArgumentParser) -> None:
 
 def _teacher(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hours", type=float, default=None, help="about so much speech (default: the whole corpus)")
+    parser.add_argument("--skip-hours", type=float, default=0.0, help="leave out about so much speech at the beginning")
     parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each (default: 2)")
     parser.add_argument("--minutes", type=float, default=None, help="stop after so long; a second call goes on")
 

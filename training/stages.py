@@ -33,7 +33,9 @@ def corpus(options: argparse.Namespace) -> str:
 def teacher(options: argparse.Namespace) -> str:
     """See `teacher.run`."""
     folder = _language_folder(options)
-    missing = teacher_stage.run(folder, options.language, options.hours, options.jobs, options.minutes)
+    missing = teacher_stage.run(
+        folder, options.language, options.hours, options.jobs, options.minutes, options.skip_hours
+    )
     if missing:
         return f"{missing} shards are still missing: run the same command again to go on"
     speech = read_speech(folder / "speech" / "train")

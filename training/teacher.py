@@ -147,21 +147,27 @@ class Portion:
 
 
 def portions(
-    sentences: Sequence[str], folder: Path, seconds: Callable[[str], float], hours: float | None = None
+    sentences: Sequence[str],
+    folder: Path,
+    seconds: Callable[[str], float],
+    hours: float | None = None,
+    skip_hours: float = 0.0,
 ) -> list[Portion]:
-    """The first sentences, as many as make about `hours` of speech, in shards; `seconds` is how long one takes."""
-    chosen: list[tuple[int, str]] = []
-    left_s = float("inf") if hours is None else 3600 * hours
-    for pair in enumerate(sentences):
-        if left_s <= 0:
-            break
-        chosen.append(pair)
-        left_s -= seconds(pair[1])
-    starts = range(0, len(chosen), SHARD_SENTENCES)
-    return [
-        Portion(folder / f"{start // SHARD_SENTENCES:05d}.safetensors", chosen[start : start + SHARD_SENTENCES])
-        for start in starts
-    ]
+    """Sentences that make about `hours` of speech after the first `skip_hours`, in the shards that the whole list has.
+
+    `seconds` is how long a sentence takes.
+    """
+    begins_s, found, passed_s = 3600 * skip_hours, list[Portion](), 0.0
+    ends_s = float("inf") if hours is None else begins_s + 3600 * hours
+    for start in range(0, len(sentences), SHARD_SENTENCES):
+        chosen: list[tuple[int, str]] = []
+        for number in range(start, min(start + SHARD_SENTENCES, len(sentences))):
+            if passed_s < ends_s:
+                chosen.append((number, sentences[number]))
+            passed_s += seconds(sentences[number])
+        if chosen and passed_s > begins_s:
+            found.append(Portion(folder / f"{start // SHARD_SENTENCES:05d}.safetensors", chosen))
+    return found
 
 
 def read_aloud(portion: Portion, teacher: Teacher) -> int:
@@ -181,13 +187,15 @@ def teacher_of(language: str, out: Path) -> Teacher:
 
 
 def _work(language: str, out: Path, todo: Sequence[Portion], done: Any) -> None:
-    """A process: its share of the shards, one after the other."""
+    """A process: its share of the shards, one after the other; those that another call has made meanwhile are kept."""
     teacher = teacher_of(language, out)
     for portion in todo:
-        done.put(read_aloud(portion, teacher))
+        done.put(0 if portion.path.exists() else read_aloud(portion, teacher))
 
 
-def run(out: Path, language: str, hours: float | None, jobs: int, minutes: float | None) -> int:
+def run(
+    out: Path, language: str, hours: float | None, jobs: int, minutes: float | None, skip_hours: float = 0.0
+) -> int:
     """Write `out/speech/{train,held_out}`; what exists is kept. Returns the shards that are still missing.
 
     Raises:
@@ -195,10 +203,13 @@ def run(out: Path, language: str, hours: float | None, jobs: int, minutes: float
     """
     corpus = Corpus.load(out / "corpus")
     todo: list[Portion] = []
-    for name, sentences, share in (("held_out", corpus.held_out, None), ("train", corpus.train, hours)):
+    for name, sentences, share in (
+        ("held_out", corpus.held_out, (None, 0.0)),
+        ("train", corpus.train, (hours, skip_hours)),
+    ):
         folder = out / "speech" / name
         folder.mkdir(parents=True, exist_ok=True)
-        chosen = portions(sentences, folder, SECONDS[language], share)
+        chosen = portions(sentences, folder, SECONDS[language], *share)
         todo += [portion for portion in chosen if not portion.path.exists()]
     context = multiprocessing.get_context("spawn")  # a forked onnxruntime hangs
     done = context.Queue()
