@@ -149,6 +149,27 @@ def test_stop_head_decides_and_the_limit_cuts() -> None:
     assert ends == {True, False}
 
 
+@pytest.mark.parametrize(("least_ms", "made"), [(None, 3 + 7), (2400, 15)])
+def test_a_model_that_misses_its_end_is_ended_by_its_silence(
+    monkeypatch: pytest.MonkeyPatch, least_ms: int | None, made: int
+) -> None:
+    """A silent patch, two of sound, then silence: a second of it is 7 patches. That at the beginning does not count."""
+    engine = tiny_engine(1)
+    decode, heard = engine.model.vae.decode_each, 0
+
+    def quiet_but_for_two_patches(pieces: Any, states: Any) -> Any:
+        nonlocal heard
+        frames, heard = range(heard, heard + pieces[0].shape[1]), heard + pieces[0].shape[1]
+        loud = all(4 <= frame < 12 for frame in frames)
+        return [(torch.full_like(pcm, 0.1 if loud else 0.0005), after) for pcm, after in decode(pieces, states)]
+
+    monkeypatch.setattr(engine.model.vae, "decode_each", quiet_but_for_two_patches)
+    monkeypatch.setattr(engine.model, "wants_to_stop", lambda units: torch.zeros(len(units)))
+    state = engine.start(SpeakRequest("abc", seed=1, options=Options(min_audio_ms=least_ms)))
+    assert not finish(engine, state)[-1].cut
+    assert state.made == made
+
+
 def test_an_untrained_model_is_cut_at_the_length_of_its_words(nano: VoxCPMEngine) -> None:
     text = "This is thirty letters of text"
     steps = finish(nano, nano.start(SpeakRequest(text, seed=1)))

@@ -209,6 +209,8 @@ class VoxCPMEngine:
             result = torch.cat([*audio, stops])
         host = result.cpu().numpy()  # the one copy to the host
         *sound, wanted = np.split(host, np.cumsum([len(samples) for samples in audio]))
+        for state, pcm in zip(states, sound, strict=True):
+            state.silence.hear(pcm)
         for state, stop in zip(making, wanted, strict=True):
             self._settle(state, bool(stop))
         stage_ms = clock.stage_ms()
@@ -264,7 +266,8 @@ class VoxCPMEngine:
     def _settle(self, state: VoxCPMState, wants_to_stop: bool) -> None:
         """Decide whether the patch just made was the last one."""
         last = state.made - 1
-        stopped = wants_to_stop and last >= state.earliest_end
+        silent = self._info.trained and state.silence.is_end(self._info.sample_rate_hz)
+        stopped = (wants_to_stop or silent) and last >= state.earliest_end
         state.cut = not stopped and state.made >= state.max_patches
         state.ended = stopped or state.cut
 

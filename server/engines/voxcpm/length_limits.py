@@ -1,8 +1,11 @@
-"""How short and how long VoxCPM's speech may be. Knows nothing of the model."""
+"""How short and how long VoxCPM's speech may be, and how long it may be silent. Knows nothing of the model."""
 
 import math
+from dataclasses import dataclass
 
-from intone.server.domain import Options
+import numpy as np
+
+from intone.server.domain import Options, Samples
 
 SHORTEST_PATCHES = 4
 """Where a request names no minimum: the official loop never ends earlier."""
@@ -11,6 +14,35 @@ GUARD_PATCHES_PER_TOKEN = 6.0
 GUARD_EXTRA_PATCHES = 10
 UNTRAINED_MS_PER_TOKEN = 80
 """An untrained model never stops by itself and its tokens are bytes: it is cut after about the words' length."""
+
+INAUDIBLE = 0.001
+"""-60 dB of full scale, as a peak."""
+
+LONGEST_SILENCE_MS = 1000
+"""A model that does not notice its own end (nano once in 1,000 strings of random words) goes on in silence, for many
+seconds. Units are sentences: none pauses for so long."""
+
+
+@dataclass(slots=True)
+class Silence:
+    """What a unit has been silent for since its last sound.
+
+    Attributes:
+        samples: None before its first sound, which may come late.
+    """
+
+    samples: int | None = None
+
+    def hear(self, pcm: Samples) -> None:
+        """Go on with `[T]`, float32, -1 to 1."""
+        if np.abs(pcm).max(initial=0) > INAUDIBLE:
+            self.samples = 0
+        elif self.samples is not None:
+            self.samples += len(pcm)
+
+    def is_end(self, rate_hz: int) -> bool:
+        """Whether nothing more is to be expected, at so many samples a second."""
+        return self.samples is not None and 1000 * self.samples >= LONGEST_SILENCE_MS * rate_hz
 
 
 def limits(options: Options, tokens: int, patch_ms: float, trained: bool) -> tuple[int, int]:

@@ -1,11 +1,12 @@
 """What the engine remembers of one unit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from intone.server.engines.voxcpm.audio_vae import DecoderState
 from intone.server.engines.voxcpm.flow import TimeTable
+from intone.server.engines.voxcpm.length_limits import Silence
 from intone.server.engines.voxcpm.lm import Caches, Wish
 from intone.server.engines.voxcpm.prompt import Prompt
 
@@ -57,6 +58,7 @@ class VoxCPMState:
         progress: None before the first step.
         made: patches made.
         undecoded: `[D, N]`, frames made but not yet heard; None if there are none.
+        silence: since the last sound heard; enough of it ends the unit as the model's own wish does.
         ended: the last patch has been made; nothing follows but `undecoded`.
         cut: it was the last because of `max_patches`.
     """
@@ -73,6 +75,7 @@ class VoxCPMState:
     progress: Progress | None = None
     made: int = 0
     undecoded: Tensor | None = None
+    silence: Silence = field(default_factory=Silence)
     ended: bool = False
     cut: bool = False
 
