@@ -149,11 +149,11 @@ def test_stop_head_decides_and_the_limit_cuts() -> None:
     assert ends == {True, False}
 
 
-@pytest.mark.parametrize(("least_ms", "made"), [(None, 3 + 7), (2400, 15)])
+@pytest.mark.parametrize(("least_ms", "made"), [(None, 3 + 13), (3200, 20)])
 def test_a_model_that_misses_its_end_is_ended_by_its_silence(
     monkeypatch: pytest.MonkeyPatch, least_ms: int | None, made: int
 ) -> None:
-    """A silent patch, two of sound, then silence: a second of it is 7 patches. That at the beginning does not count."""
+    """A silent patch, two of sound, then silence: two seconds of it are 13. That at the beginning does not count."""
     engine = tiny_engine(1)
     decode, heard = engine.model.vae.decode_each, 0
 

@@ -18,9 +18,9 @@ UNTRAINED_MS_PER_TOKEN = 80
 INAUDIBLE = 0.001
 """-60 dB of full scale, as a peak."""
 
-LONGEST_SILENCE_MS = 1000
+LONGEST_SILENCE_MS = 2000
 """A model that does not notice its own end (nano once in 1,000 strings of random words) goes on in silence, for many
-seconds. Units are sentences: none pauses for so long."""
+seconds. Within a unit nobody pauses for so long, so that no word is lost."""
 
 
 @dataclass(slots=True)
