@@ -99,10 +99,11 @@ def test_hours_left_out_are_whole_shards_of_the_same_list(tmp_path):
     """So what is read later lies beside what was read before, and one run learns from both."""
     sentences = ["One two three four five six seven eight nine ten."] * 1000
     everything = portions(sentences, tmp_path, SECONDS["en"])
-    later = portions(sentences, tmp_path, SECONDS["en"], hours=0.2, skip_hours=0.25)  # sentences 281 to 506
-    assert later[0] == everything[1]
-    assert [portion.path for portion in later] == [everything[1].path]
-    assert portions(sentences, tmp_path, SECONDS["en"], skip_hours=0.25) == everything[1:]
+    assert portions(sentences, tmp_path, SECONDS["en"], skip_hours=0.25) == everything[1:]  # from sentence 281 on
+    (later,) = portions(sentences, tmp_path, SECONDS["en"], hours=0.2, skip_hours=0.25)  # to 506
+    assert later.path == everything[1].path
+    assert 245 < len(later.sentences) < 256
+    assert later.sentences == everything[1].sentences[: len(later.sentences)]
 
 
 def test_silence_is_trimmed_and_labels_stay_where_they_are(tmp_path):
