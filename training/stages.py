@@ -34,7 +34,7 @@ def teacher(options: argparse.Namespace) -> str:
     """See `teacher.run`."""
     folder = _language_folder(options)
     missing = teacher_stage.run(
-        folder, options.language, options.hours, options.jobs, options.minutes, options.skip_hours
+        folder, options.language, options.hours, options.skip_hours, options.jobs, options.minutes
     )
     if missing:
         return f"{missing} shards are still missing: run the same command again to go on"

@@ -6,8 +6,10 @@ its pitch is one already. So the audio comes with the truth about what is said w
 
 import multiprocessing
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -157,17 +159,14 @@ def portions(
 
     `seconds` is how long a sentence takes.
     """
-    begins_s, found, passed_s = 3600 * skip_hours, list[Portion](), 0.0
-    ends_s = float("inf") if hours is None else begins_s + 3600 * hours
-    for start in range(0, len(sentences), SHARD_SENTENCES):
-        chosen: list[tuple[int, str]] = []
-        for number in range(start, min(start + SHARD_SENTENCES, len(sentences))):
-            if passed_s < ends_s:
-                chosen.append((number, sentences[number]))
-            passed_s += seconds(sentences[number])
-        if chosen and passed_s > begins_s:
-            found.append(Portion(folder / f"{start // SHARD_SENTENCES:05d}.safetensors", chosen))
-    return found
+    starts_s = list(accumulate(map(seconds, sentences), initial=0.0))  # of each sentence, and the end of the last
+    ends_s = float("inf") if hours is None else 3600 * (skip_hours + hours)
+    chosen = list(enumerate(sentences))[: bisect_left(starts_s, ends_s, hi=len(sentences))]
+    return [
+        Portion(folder / f"{start // SHARD_SENTENCES:05d}.safetensors", chosen[start : start + SHARD_SENTENCES])
+        for start in range(0, len(chosen), SHARD_SENTENCES)
+        if starts_s[min(start + SHARD_SENTENCES, len(sentences))] > 3600 * skip_hours
+    ]
 
 
 def read_aloud(portion: Portion, teacher: Teacher) -> int:
@@ -193,24 +192,18 @@ def _work(language: str, out: Path, todo: Sequence[Portion], done: Any) -> None:
         done.put(0 if portion.path.exists() else read_aloud(portion, teacher))
 
 
-def run(
-    out: Path, language: str, hours: float | None, jobs: int, minutes: float | None, skip_hours: float = 0.0
-) -> int:
+def run(out: Path, language: str, hours: float | None, skip_hours: float, jobs: int, minutes: float | None) -> int:
     """Write `out/speech/{train,held_out}`; what exists is kept. Returns the shards that are still missing.
 
     Raises:
         RuntimeError: a process died; what it had finished is kept.
     """
-    corpus = Corpus.load(out / "corpus")
-    todo: list[Portion] = []
-    for name, sentences, share in (
-        ("held_out", corpus.held_out, (None, 0.0)),
-        ("train", corpus.train, (hours, skip_hours)),
-    ):
-        folder = out / "speech" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        chosen = portions(sentences, folder, SECONDS[language], *share)
-        todo += [portion for portion in chosen if not portion.path.exists()]
+    corpus, speech, seconds = Corpus.load(out / "corpus"), out / "speech", SECONDS[language]
+    held_out = portions(corpus.held_out, speech / "held_out", seconds)
+    train = portions(corpus.train, speech / "train", seconds, hours, skip_hours)
+    todo = [portion for portion in (*held_out, *train) if not portion.path.exists()]
+    for portion in todo:
+        portion.path.parent.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")  # a forked onnxruntime hangs
     done = context.Queue()
     workers = [

@@ -3,8 +3,7 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
+from intone.server.audio import is_audible
 from intone.server.domain import Options, Samples
 
 SHORTEST_PATCHES = 4
@@ -14,9 +13,6 @@ GUARD_PATCHES_PER_TOKEN = 6.0
 GUARD_EXTRA_PATCHES = 10
 UNTRAINED_MS_PER_TOKEN = 80
 """An untrained model never stops by itself and its tokens are bytes: it is cut after about the words' length."""
-
-INAUDIBLE = 0.001
-"""-60 dB of full scale, as a peak."""
 
 LONGEST_SILENCE_MS = 2000
 """A model that does not notice its own end (nano once in 1,000 strings of random words) goes on in silence, for many
@@ -35,7 +31,7 @@ class Silence:
 
     def hear(self, pcm: Samples) -> None:
         """Go on with `[T]`, float32, -1 to 1."""
-        if np.abs(pcm).max(initial=0) > INAUDIBLE:
+        if is_audible(pcm):
             self.samples = 0
         elif self.samples is not None:
             self.samples += len(pcm)
