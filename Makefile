@@ -26,7 +26,7 @@ help: ## What can be made (this list)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.installed ## Install, start a server, speak into demo/*.wav and draw where the time went
-	@$(BIN)/python -m intone.client.demo
+	@$(BIN)/python -m intone.client.tools.demo
 
 # One thread: beside another busy process OpenMP code on two takes ten times as long, and CI machines are busy.
 test: lint build/oracle-indextts/.installed ## Install, check style and types, run every test
@@ -106,10 +106,10 @@ $(VENV)/.installed: $(VENV)/.ready $(BUILT_FROM)
 	@$(PIP) --no-build-isolation -e '.[server,starter,mandarin,plot]'
 	@touch $@
 
-$(VENV)/.installed-for-tests: $(VENV)/.ready $(BUILT_FROM) tests/oracle.txt
+$(VENV)/.installed-for-tests: $(VENV)/.ready $(BUILT_FROM) tests/oracles/voxcpm.txt
 	@echo "== [3/3] intone with its dependencies and the tools of the tests; compiles the C++ extension (minutes)"
 	@$(PIP) --no-build-isolation -e '.[server,starter,mandarin,play,plot,test]'
-	@$(PIP) --no-deps -r tests/oracle.txt
+	@$(PIP) --no-deps -r tests/oracles/voxcpm.txt
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-for-training: $(VENV)/.ready $(BUILT_FROM)
@@ -119,7 +119,7 @@ $(VENV)/.installed-for-training: $(VENV)/.ready $(BUILT_FROM)
 
 # Old versions of common packages, in a folder that only the tests of IndexTTS look into. Where they cannot be had, those
 # tests are skipped and say so.
-build/oracle-indextts/.installed: tests/oracle_indextts.txt $(VENV)/.ready
+build/oracle-indextts/.installed: tests/oracles/indextts.txt $(VENV)/.ready
 	@echo "== the oracle of the IndexTTS tests, in build/oracle-indextts"
 	@rm -rf $(@D)
 	@if $(PIP) --no-deps --target $(@D) -r $<; then touch $@; else echo "== it cannot be installed here"; fi

@@ -68,7 +68,7 @@ EXTRAS = {
         "onnx>=1.17",  # of training's teacher
         "hama==1.7.0",  # hears phonemes: 23 MB, needs numpy alone
         # What the official package `voxcpm` needs to be imported; it is itself installed without its dependencies, see
-        # tests/oracle.txt.
+        # tests/oracles/voxcpm.txt.
         "einops>=0.8",
         "pydantic>=2.10",
         "tqdm>=4.66",

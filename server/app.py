@@ -18,23 +18,23 @@ from grpc_reflection.v1alpha import reflection
 
 from intone.proto import speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
 from intone.server.config import Config, ConfigError
-from intone.server.emotion_readers import emotion_readers
+from intone.server.conversation.context import FillerSettings, ServerContext
+from intone.server.emotion.analyzers import emotion_analyzers
 from intone.server.engines.base import Engine
 from intone.server.errors import CallerError, EngineError
-from intone.server.forecast import Forecast
-from intone.server.health import Health
-from intone.server.interceptors import BearerToken, Decoding
-from intone.server.loading import Progress, loaders
-from intone.server.metrics import Metrics
-from intone.server.normalizer import Normalizer
-from intone.server.outfitting import Outfitter
-from intone.server.router import Router
-from intone.server.segmenter import Segmenter
-from intone.server.service import SpeechService
-from intone.server.services import CoverSettings, Services
-from intone.server.voice_service import VoiceService, prepare
-from intone.server.voices import VoiceStore
-from intone.server.worker import Worker
+from intone.server.routing.router import Router
+from intone.server.routing.ttfa_forecast import TTFAForecast
+from intone.server.rpc.health import Health
+from intone.server.rpc.interceptors import BearerToken, Decoding
+from intone.server.rpc.metrics import Metrics
+from intone.server.rpc.speech_service import SpeechService
+from intone.server.rpc.voice_service import VoiceService, prepare
+from intone.server.runtime.loading import Progress, loaders
+from intone.server.runtime.worker import Worker
+from intone.server.text.normalizer import Normalizer
+from intone.server.text.segmenter import Segmenter
+from intone.server.voices.background import BackgroundRenderer
+from intone.server.voices.store import VoiceStore
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class App:
         metrics: Metrics,
         service: SpeechService,
         store: VoiceStore,
-        outfitter: Outfitter,
+        outfitter: BackgroundRenderer,
         drain_s: float,
     ) -> None:
         self.port, self.store, self.outfitter = port, store, outfitter
@@ -136,7 +136,7 @@ async def _start(server: Any, port: int, config: Config, workers: dict[str, Work
     metrics = Metrics()
     services = _services(config, workers, store)
     service = SpeechService(config, services, metrics)
-    outfitter = Outfitter(
+    outfitter = BackgroundRenderer(
         store,
         workers,
         services.plain_engine,
@@ -169,11 +169,11 @@ def _serve_metrics(metrics: Metrics, config: Config) -> None:
             raise ConfigError(words) from error
 
 
-def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> Services:
+def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> ServerContext:
     normalizers = {True: Normalizer(enabled=True), False: Normalizer(enabled=False)}
     normalizers[True].load()  # the grammars take half a second: not on the first sentence's time
     router = Router(config.default_engine, config.emotion_threshold, config.engines_by_emotion(), float(config.busy_ms))
-    return Services(
+    return ServerContext(
         workers=workers,
         router=router,
         plain_engine=router.plain_engine([worker.info for worker in workers.values()]),
@@ -191,9 +191,9 @@ def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> 
         max_utterance_characters=config.max_utterance_characters,
         wait_ms=config.wait_ms,
         chunk_ms=config.chunk_ms,
-        readers=emotion_readers(config.emotion_analyzer, config.emotion_model, float(config.emotion_wait_ms)),
-        forecast=Forecast(),
-        cover=CoverSettings(threshold_ms=float(config.filler_threshold_ms)),
+        readers=emotion_analyzers(config.emotion_analyzer, config.emotion_model, float(config.emotion_wait_ms)),
+        forecast=TTFAForecast(),
+        cover=FillerSettings(threshold_ms=float(config.filler_threshold_ms)),
         has_fillers=config.fillers,
         matches_loudness=config.match_loudness,
         pause_scale=config.pause_scale,

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from intone.server.domain import EMOTIONS
-from intone.server.engines.base import PRECISIONS
+from intone.server.domain import EMOTIONS, PRECISIONS
 from intone.server.errors import IntoneError
 
 if sys.version_info >= (3, 11):

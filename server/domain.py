@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+PRECISIONS = ("auto", "int8", "bf16", "fp32")
+"""What an engine may be told to compute in; "auto" leaves it the choice."""
+
 Samples = NDArray[np.float32]
 """Mono audio, float32 `[T]`, nominally in [-1, 1]."""
 
@@ -43,7 +46,7 @@ class Emotion:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class SynthesisOptions:
     """Settings of one utterance; `None` means the engine's default. Ranges are those of the wire."""
 
     steps: int | None = None
@@ -53,10 +56,12 @@ class Options:
     max_audio_ms: int | None = None
     speed: float | None = None
 
-    def over(self, base: "Options") -> "Options":
+    def with_defaults(self, base: "SynthesisOptions") -> "SynthesisOptions":
         """These options, with what is absent here taken from `base`."""
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Options(**{name: getattr(base, name) if value is None else value for name, value in chosen.items()})
+        return SynthesisOptions(
+            **{name: getattr(base, name) if value is None else value for name, value in chosen.items()}
+        )
 
 
 class Preference(Enum):
@@ -81,7 +86,7 @@ class EngineInfo:
         clones_voices: whether `prepare_voice` works.
         voices_emotion: whether it uses an emotion.
         device: where it runs, for people.
-        changes_speed: whether it uses `Options.speed`.
+        changes_speed: whether it uses `SynthesisOptions.speed`.
     """
 
     name: str
@@ -234,7 +239,7 @@ class SpeakRequest:
     seed: int
     voice: PreparedVoice | None = None
     emotion: Emotion = Emotion()
-    options: Options = Options()
+    options: SynthesisOptions = SynthesisOptions()
     whole: bool = False
 
 

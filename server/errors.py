@@ -1,4 +1,4 @@
-"""What can go wrong, in four families. `service.py` turns each into one gRPC status; nothing else knows statuses."""
+"""Exceptions of the server, in four families; `rpc/wire/status.py` maps each to a gRPC status."""
 
 from enum import Enum
 
@@ -26,17 +26,17 @@ class CallerError(IntoneError):
 
     Attributes:
         field: path of the field on the wire, such as `text.delta` or `config.format.sample_rate_hz`; may be empty.
-        words: what is wrong, without the field.
+        message: what is wrong, without the field.
         fault: which kind of fault.
     """
 
     def __init__(self, field: str, message: str, fault: Fault = Fault.INVALID) -> None:
         super().__init__(f"{field}: {message}" if field else message)
-        self.field, self.words, self.fault = field, message, fault
+        self.field, self.message, self.fault = field, message, fault
 
     def under(self, prefix: str) -> "CallerError":
         """The same fault seen from the message that holds the field: `prefix` is put before the field's path."""
-        return CallerError(f"{prefix}.{self.field}", self.words, self.fault)
+        return CallerError(f"{prefix}.{self.field}", self.message, self.fault)
 
 
 class OverloadError(IntoneError):

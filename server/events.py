@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from intone.server.domain import Emotion, Options, Preference
+from intone.server.domain import Emotion, Preference, SynthesisOptions
 from intone.server.errors import CallerError, IntoneError
 
 # ---- from the client
@@ -36,12 +36,12 @@ class StreamSettings:
     buffered: bool = False
     filler: FillerPolicy = FillerPolicy.AUTO
     lead_limit_ms: int | None = None
-    options: Options = Options()
+    options: SynthesisOptions = SynthesisOptions()
     normalize: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class TextPiece:
+class TextInput:
     """The next text of an utterance. `emotion`, `voice` and `options` are None where the message had none.
 
     `fault` is what was found wrong with the message; the rest is then not used.
@@ -52,7 +52,7 @@ class TextPiece:
     end: bool = False
     emotion: Emotion | None = None
     voice: str | None = None
-    options: Options | None = None
+    options: SynthesisOptions | None = None
     fault: CallerError | None = None
 
 
@@ -64,7 +64,7 @@ class Flush:
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
+class Interrupt:
     """Stop an utterance, or all of them when `utterance_id` is empty. `played_ms` is None where it was not said."""
 
     utterance_id: str
@@ -72,7 +72,7 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PlaybackProgress:
     """How much of the stream's audio has been played."""
 
     played_ms: int
@@ -85,7 +85,7 @@ class Refusal:
     error: CallerError
 
 
-ClientEvent = TextPiece | Flush | Cancel | Progress | Refusal
+ClientEvent = TextInput | Flush | Interrupt | PlaybackProgress | Refusal
 
 
 # ---- to the client
@@ -115,7 +115,7 @@ class EmotionSource(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Feeling:
+class ResolvedEmotion:
     """The emotion that was decided, where it comes from, and in words what in the text decided.
 
     `approximate`: it was asked for by a description, which was read by keywords only.
@@ -161,7 +161,7 @@ class DoneReason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class LatencyReport:
     """Where the time of an utterance went; the fields and units of `LatencyReport` on the wire."""
 
     ttfa_ms: float | None = None
@@ -189,7 +189,7 @@ class Started:
     explanation: str
     voice: str
     seed: int
-    feeling: Feeling = Feeling()
+    feeling: ResolvedEmotion = ResolvedEmotion()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +200,13 @@ class Rerouted:
     engine: str
     reason: RouteReason
     explanation: str
-    feeling: Feeling
+    feeling: ResolvedEmotion
     start: int
     end: int
 
 
 @dataclass(frozen=True, slots=True)
-class Audio:
+class AudioChunk:
     """A chunk. `start`, `end` are the characters of its unit; `audible` is whether it can be heard; `filler` is what an
     interjection says."""
 
@@ -239,7 +239,7 @@ class Interrupted:
     heard_text: str
     unheard_text: str
     heard_ms: int
-    report: Report
+    report: LatencyReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,7 @@ class Done:
 
     utterance_id: str
     reason: DoneReason
-    report: Report
+    report: LatencyReport
     error: IntoneError | None = None
 
 
@@ -262,11 +262,11 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RequestRefused:
     """A message of the client was refused."""
 
     error: CallerError
     utterance_id: str = ""
 
 
-ServerEvent = Started | Rerouted | Audio | Flushed | Interrupted | Done | Notice | Refused
+ServerEvent = Started | Rerouted | AudioChunk | Flushed | Interrupted | Done | Notice | RequestRefused

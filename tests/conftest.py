@@ -13,8 +13,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import pytest
-import real_server
-import virtual_time
+
+from tests.support import real_server, virtual_time
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ def run_virtual() -> Callable[..., Any]:
 @pytest.fixture(scope="module", params=["nano", "nano-2"])
 def subject(request: pytest.FixtureRequest) -> Any:
     """A whole IndexTTS with random weights and a voice, once of each generation; see `indextts_units.py`."""
-    from indextts_units import Subject  # brings torch and the engine
+    from tests.support.indextts_units import Subject  # brings torch and the engine
 
     return Subject.build(request.param)
 
@@ -88,7 +88,7 @@ def subject(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(scope="module")
 def newer() -> Any:
     """As `subject`, of the newer generation alone."""
-    from indextts_units import Subject  # as above
+    from tests.support.indextts_units import Subject  # as above
 
     return Subject.build("nano")
 
@@ -121,7 +121,7 @@ def turns_while() -> Callable[[Callable[[], object]], int]:
 @pytest.fixture
 def talk(run_virtual: Callable[..., Any]) -> Callable[..., None]:
     """`talk(body, *workers, **settings)`: run `body(Talk)` on virtual time, and close the session whatever happens."""
-    from talk import Talk  # brings the server: tests without it, of the client say, go without
+    from tests.support.talk import Talk  # brings the server: tests without it, of the client say, go without
 
     def start(body: Callable[[Any], Coroutine[Any, Any, None]], *workers: Any, **changes: Any) -> None:
         async def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from intone.server.engines.voxcpm.shipped import CARD_FILE, error_of
+from intone.server.engines.voxcpm.bundled_voice import CARD_FILE, error_of
 from intone.server.engines.voxcpm.weights import Checkpoint, read_checkpoint
 from training.report import REPORT_FILE, table
 

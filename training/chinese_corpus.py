@@ -14,7 +14,7 @@ from importlib import resources
 from training.corpus import Corpus
 
 PAIRS, LISTS, CLAUSES = 3_000, 3_000, 1_000
-LEAST_COUNT = 200
+MIN_COUNT = 200
 """Of a word in the dictionary."""
 
 ENDS = "。？！"
@@ -33,7 +33,7 @@ def common_words() -> dict[str, int]:
     """Words of two to four characters, and how often they were met."""
     path = resources.files("jieba") / "dict.txt"
     rows = (line.split(" ") for line in path.read_text(encoding="utf-8").splitlines())
-    return {word: int(count) for word, count, _ in rows if int(count) >= LEAST_COUNT and _WORD.fullmatch(word)}
+    return {word: int(count) for word, count, _ in rows if int(count) >= MIN_COUNT and _WORD.fullmatch(word)}
 
 
 def build(sentences: Sequence[str], words: dict[str, int], held_out: int, limit: int | None, seed: int) -> Corpus:

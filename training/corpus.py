@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from intone.server.normalizer import Normalizer, collapse
+from intone.server.text.normalizer import Normalizer, collapse
 from training import text_sources
 
-MOST_WORDS = 40
+MAX_WORDS = 40
 _PLAIN = re.compile(r"[A-Za-z ,.;:'!?-]+")
 _ABBREVIATED_END = re.compile(r"\b(?:Mr|Mrs|Dr|St|Col|Capt|Esq|No)\.$")
 _CLAUSE_END = re.compile(r"(?<=[,;:])\s+")
@@ -98,7 +98,7 @@ def _spoken(text: str, normalize: Normalizer) -> Iterator[str]:
     sentence = sentence if sentence[-1] in ".!?" else sentence + "."
     if _ODD.search(sentence):
         sentence = normalize(sentence)
-    if _PLAIN.fullmatch(sentence) and any(map(str.isalpha, sentence)) and len(sentence.split()) <= MOST_WORDS:
+    if _PLAIN.fullmatch(sentence) and any(map(str.isalpha, sentence)) and len(sentence.split()) <= MAX_WORDS:
         yield sentence
 
 

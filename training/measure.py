@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from intone.server.domain import Options, Samples, SpeakRequest
+from intone.server.domain import Samples, SpeakRequest, SynthesisOptions
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.engine import CPU_PRECISION, GUIDANCE, VoxCPMEngine
-from intone.server.normalizer import Normalizer
+from intone.server.text.normalizer import Normalizer
 from training import judges as judges_file
-from training.corpus import MOST_WORDS, Corpus
+from training.corpus import MAX_WORDS, Corpus
 from training.report import Rendered, write_report
 from training.shards import RATE_HZ, read_speech
 from training.teacher import teacher_of
@@ -137,7 +137,7 @@ def render(engine: VoxCPMEngine, texts: Sequence[str], setting: Setting) -> Rend
     normalize.load()  # as a server does before it serves
     rendered = Rendered(engine.info.sample_rate_hz)
     for seed, text in enumerate(tqdm(texts, desc=setting.name, unit="sentence")):
-        options = Options(steps=setting.steps, guidance=setting.guidance)
+        options = SynthesisOptions(steps=setting.steps, guidance=setting.guidance)
         began_s = time.perf_counter()
         unit = engine.start(SpeakRequest(text=normalize(text), seed=seed, options=options))
         parts: list[Samples] = []
@@ -191,7 +191,7 @@ def _random_texts(sentences: Sequence[str], wanted: Wanted, out: Path) -> dict[s
     teacher = teacher_of(wanted.language, out) if wanted.random_sentences else None
     found: dict[str, float] = {}
     while teacher is not None and len(found) < wanted.random_sentences:
-        text = blank.join(rng.choices(words, k=rng.randint(1, MOST_WORDS))) + rng.choice(ends)
+        text = blank.join(rng.choices(words, k=rng.randint(1, MAX_WORDS))) + rng.choice(ends)
         spoken = teacher(text, len(found))  # None of what it would read in two
         if spoken is not None:
             found[text] = len(spoken.audio) / RATE_HZ

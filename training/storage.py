@@ -1,8 +1,8 @@
 """Keeps the tensors of an exported checkpoint in fewer bytes. Knows no model.
 
 `float16`: as it is; every loader turns it into what it computes in. `int8`: a matrix becomes int8 with a scale for each
-of its rows, as `intone.server.engines.storage` reads it; rows are what is left of all dimensions but the first. Vectors
-and whatever is small stay float16.
+of its rows, as `intone.server.engines.int8_checkpoint` reads it; rows are what is left of all dimensions but the first.
+Vectors and whatever is small stay float16.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from intone.server.engines.storage import SUFFIX
+from intone.server.engines.int8_checkpoint import SUFFIX
 
 KINDS = ("float32", "float16", "int8")
-LEAST_ELEMENTS = 4096
+MIN_ELEMENTS = 4096
 
 
 def packed(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
@@ -23,7 +23,7 @@ def packed(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
         return {name: t.to(dtype).contiguous() if t.is_floating_point() else t for name, t in tensors.items()}
     result: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if tensor.numel() < LEAST_ELEMENTS or tensor.dim() < 2:
+        if tensor.numel() < MIN_ELEMENTS or tensor.dim() < 2:
             result[name] = tensor.half().contiguous()
             continue
         rows = tensor.float().flatten(1)

@@ -13,7 +13,7 @@ from intone.server.nn.attention import attend
 from intone.server.nn.norms import rms_norm
 from intone.server.nn.rope import RopeTable
 
-MOST_ROWS = 16_000
+MAX_ROWS = 16_000
 """Rows that attention takes at once: some of CUDA's kernels count rows times heads, and end at 65,535."""
 
 ROUND_ROWS = 32
@@ -138,9 +138,9 @@ class Stack(nn.Module):
         if not causal and count % ROUND_ROWS:
             filled: Tensor = self(functional.pad(x, (0, 0, 0, 0, 0, -count % ROUND_ROWS)), causal, seen)
             return filled[:count]
-        if x.shape[0] > MOST_ROWS:
+        if x.shape[0] > MAX_ROWS:
             assert seen is None, "who looks at the weights has no such batch"
-            return torch.cat([self(part, causal) for part in x.split(MOST_ROWS)])
+            return torch.cat([self(part, causal) for part in x.split(MAX_ROWS)])
         cos, sin = self.cos, self.sin
         rope = RopeTable(cos, sin).at(0, x.shape[1]) if isinstance(cos, Tensor) and isinstance(sin, Tensor) else None
         middle = len(self.layers) // 2

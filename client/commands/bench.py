@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from intone.client.bench import SENTENCES, Load, conditions, run_load
 from intone.client.commands.arguments import add_connection, add_speech, argument_type, client, settings
+from intone.client.tools.bench import SENTENCES, Load, conditions, run_load
 
 _EXAMPLES = """\
 Every stream is one conversation on a connection of its own that speaks its texts one after another, each sent whole.

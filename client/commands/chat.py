@@ -12,19 +12,19 @@ from rich.console import Console
 from rich.text import Text
 
 from intone.client.audio import Format
-from intone.client.chat import Chat, Performance, Performed
 from intone.client.commands.arguments import add_connection, add_json, add_speech, client, settings
 from intone.client.commands.narrator import Narrator, write_json
 from intone.client.events import Audio
-from intone.client.example_script import EXAMPLE_SCRIPT
-from intone.client.listener import Listener
 from intone.client.playback import Player
-from intone.client.script import Script, parse_script
 from intone.client.settings import Settings
 from intone.client.stream import SpeechClient
-from intone.client.timeline import draw_conversation
-from intone.client.turn_table import turns_table, turns_to_json
-from intone.client.turns import TurnMeasures, measure_turn
+from intone.client.tools.chat import Chat, Performance, Performed
+from intone.client.tools.example_script import EXAMPLE_SCRIPT
+from intone.client.tools.listener import Listener
+from intone.client.tools.script import Script, parse_script
+from intone.client.tools.timeline import draw_conversation
+from intone.client.tools.turn_table import turns_table, turns_to_json
+from intone.client.tools.turns import TurnMeasures, measure_turn
 from intone.client.wav import write_wav
 from intone.proto import speech_pb2
 

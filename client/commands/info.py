@@ -7,7 +7,7 @@ from rich.table import Table
 
 from intone.client.commands.arguments import add_connection, add_json, client
 from intone.client.commands.narrator import write_message
-from intone.client.report import milliseconds
+from intone.client.tools.report import milliseconds
 from intone.proto import speech_pb2
 
 

@@ -9,7 +9,6 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.text import Text
 
-from intone.client.emotions import emotion_words
 from intone.client.events import (
     Audio,
     Done,
@@ -24,8 +23,9 @@ from intone.client.events import (
     to_json,
 )
 from intone.client.latency import audible
-from intone.client.report import summary, summary_to_json
 from intone.client.speech import Speech
+from intone.client.tools.emotions import emotion_words
+from intone.client.tools.report import summary, summary_to_json
 
 Line = tuple[str, str, str]
 """Topic, words, style."""

@@ -18,10 +18,10 @@ from intone.client.commands.stdin import stdin_pieces
 from intone.client.conversation import Conversation
 from intone.client.errors import IntoneCallError
 from intone.client.events import Done, Interrupted
-from intone.client.picture import draw_timeline
 from intone.client.progress import playback_reports
 from intone.client.speaking import TextLike, speak
 from intone.client.speech import Trace
+from intone.client.tools.picture import draw_timeline
 
 _UTTERANCE = "say"
 

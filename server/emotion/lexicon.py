@@ -15,7 +15,7 @@ from intone.server.emotion.phrases import Kind, Table, Token
 from intone.server.emotion.reading import Reading, neutral, reading
 from intone.server.emotion.turns import SARCASM, TURNS
 
-MOST_CHARACTERS = 2000
+MAX_CHARACTERS = 2000
 LEAST = 0.3  # a sum of signs below this is noise
 _LATER_CLAUSE = 0.4  # what a clause keeps when "but" follows it
 _CONCEDED = 0.4
@@ -93,8 +93,8 @@ class Lexicon:
         self._mockery = re.compile("|".join(SARCASM))
 
     def read(self, text: str) -> Reading:
-        """The emotion of `text`, of its first `MOST_CHARACTERS`; neutral where nothing in it shows one."""
-        text = text[:MOST_CHARACTERS]
+        """The emotion of `text`, of its first `MAX_CHARACTERS`; neutral where nothing in it shows one."""
+        text = text[:MAX_CHARACTERS]
         tokens = self._table.tokens(text)
         signs: list[_Sign] = []
         sentence = _Sentence()

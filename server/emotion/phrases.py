@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
-from intone.server.text import CJK
+from intone.server.text.characters import CJK
 
 T = TypeVar("T")
 

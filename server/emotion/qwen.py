@@ -24,10 +24,10 @@ SYSTEM_PROMPT = "文本情感分类"
 KEYS = dict(zip(("高兴", "愤怒", "悲伤", "恐惧", "反感", "低落", "惊讶", "自然"), EMOTIONS, strict=True))
 """What it calls the emotions."""
 
-MOST_NEW_TOKENS = 160
+MAX_NEW_TOKENS = 160
 """Twice what its answer takes; an answer that has not ended by then is read as far as it goes."""
 
-MOST_CHARACTERS = 1000
+MAX_CHARACTERS = 1000
 """Of a text; what is longer is read from its beginning."""
 
 _MOST_SCORE = 1.2
@@ -97,7 +97,7 @@ class QwenEmotion:
         """What the model writes, without its thoughts: the same for the same text."""
         messages = [
             {"role": "system", "content": SYSTEM_PROMPT},
-            {"role": "user", "content": _CONTROL.sub(" ", text[:MOST_CHARACTERS])},
+            {"role": "user", "content": _CONTROL.sub(" ", text[:MAX_CHARACTERS])},
         ]
         prompt = self._tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
@@ -107,7 +107,7 @@ class QwenEmotion:
         written = self._model.generate(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
-            max_new_tokens=MOST_NEW_TOKENS,
+            max_new_tokens=MAX_NEW_TOKENS,
             do_sample=False,
             temperature=None,
             top_p=None,
@@ -120,7 +120,7 @@ class QwenEmotion:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
     def _names_melancholy(self, text: str) -> bool:
-        tokens = self._melancholic.tokens(text[:MOST_CHARACTERS])
+        tokens = self._melancholic.tokens(text[:MAX_CHARACTERS])
         return any(self._melancholic.longest(tokens, start) for start in range(len(tokens)))
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from intone.server.domain import EMOTIONS, Emotion
 
 NEUTRAL = "neutral"
-MOST_IN_ALL = 1.5
+MAX_IN_ALL = 1.5
 """Of the sum of the weights, as on the wire."""
 
 COMPANION_SHARE = 0.5
@@ -63,7 +63,7 @@ def reading(strengths: Mapping[str, float], explanation: str, companion_share: f
     kept = [min(strengths.get(name, 0.0), 1.0) for name in EMOTIONS]
     kept = [weight if weight >= companion_share * intensity else 0.0 for weight in kept]
     # Where the sum is too large the companions give way, not the first.
-    shrink = min(1.0, (MOST_IN_ALL - intensity) / max(sum(kept) - intensity, 1e-9))
+    shrink = min(1.0, (MAX_IN_ALL - intensity) / max(sum(kept) - intensity, 1e-9))
     index = EMOTIONS.index(label)
     weights = [_cut(weight if i == index else weight * shrink) for i, weight in enumerate(kept)]
     return Reading(Emotion(tuple(weights), weights[index]), label, explanation)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from intone.server.emotion.labels import describe, from_label
 from intone.server.emotion.reading import Reading
-from intone.server.text import CJK
+from intone.server.text.characters import CJK
 
 LABEL_CHARACTERS = 24
 """Most characters between brackets."""

@@ -8,9 +8,6 @@ from intone.server.domain import EngineInfo, PreparedVoice, Recording, SpeakRequ
 State = Any
 """What an engine remembers of one unit: its own dataclass, opaque to everyone else. Dropping it cancels the unit."""
 
-PRECISIONS = ("auto", "int8", "bf16", "fp32")
-"""What an engine may be told to compute in; "auto" leaves it the choice."""
-
 
 class Engine(Protocol):
     """A speech model, loaded. All methods run on one thread, that of its worker.

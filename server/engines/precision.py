@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from intone.server.engines.base import PRECISIONS
+from intone.server.domain import PRECISIONS
 from intone.server.errors import CheckpointError
 
 

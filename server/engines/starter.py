@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from intone.server.audio import AUDIBLE, fade
+from intone.server.audio.encoding import AUDIBLE, fade
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
 from intone.server.engines.english_text import plain_numbers, readable
 from intone.server.errors import CallerError, CheckpointError, Fault

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from intone.server.engines.storage import unpacked
+from intone.server.engines.int8_checkpoint import unpacked
 from intone.server.errors import CheckpointError
 
 Progress = Callable[[float], None]
@@ -47,7 +47,7 @@ def read_tensors(path: Path, engine: str) -> dict[str, Tensor]:
     """All tensors of a `.safetensors` file or of a pickled state dict (bare or under "state_dict"), on the CPU.
 
     Memory-mapped where the format allows it: pages are read when a tensor is first used. Only tensors are unpickled.
-    What is stored as int8 comes in float32, in memory of its own (see `storage.py`).
+    What is stored as int8 comes in float32, in memory of its own (see `int8_checkpoint.py`).
 
     Raises:
         CheckpointError: the file cannot be read, or its int8 tensors and their scales do not go together.

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from conditions import command_line, conditions, module_of_tests, refuse_if_busy
-from timing import least_ms
+from timing import min_ms
 from torch import Tensor
 
 from intone.server.engines.voxcpm import sizes
@@ -53,8 +53,7 @@ class Arms:
 @contextmanager
 def official_classes() -> Iterator[types.SimpleNamespace | None]:
     """The package's modules; None where it is not installed."""
-    module_of_tests("voxcpm_tiny")
-    oracle = module_of_tests("voxcpm_oracle")
+    oracle = module_of_tests("oracles.voxcpm_oracle")
     if not oracle.installed():
         yield None
         return
@@ -92,12 +91,12 @@ def whole_row(size: str, threads: int, runs: int, found: Arms) -> str:
     voice = 0.1 * torch.randn(1, _prompt_samples(found), generator=generator)
     state = found.native.initial_state()
     native = [
-        least_ms(lambda: found.native.decode_each([patch[0]], [state]), runs),
-        least_ms(lambda: found.native.decode_each([patch[0, :, :1]], [state]), runs),
+        min_ms(lambda: found.native.decode_each([patch[0]], [state]), runs),
+        min_ms(lambda: found.native.decode_each([patch[0, :, :1]], [state]), runs),
     ]
-    python = least_ms(lambda: found.python.decode(patch, state), few)
+    python = min_ms(lambda: found.python.decode(patch, state), few)
     package = official_ms(found, patch, few)
-    encoded = [least_ms(lambda vae=vae: vae.encode(voice), few) for vae in (found.native, found.python)]
+    encoded = [min_ms(lambda vae=vae: vae.encode(voice), few) for vae in (found.native, found.python)]
     speed = work(found.python.decoder, FRAMES) / native[0] / 1e6
     return (
         f"| {size} | {threads} | {native[0]:.2f} | {native[1]:.2f} | {speed:.0f} | {python:.1f} | {package[0]:.1f} "
@@ -110,12 +109,12 @@ def official_ms(found: Arms, patch: Tensor, runs: int) -> tuple[float, float]:
     vae = found.official
     if vae is None:
         return float("nan"), float("nan")
-    alone = least_ms(lambda: vae.decode(patch), runs)
+    alone = min_ms(lambda: vae.decode(patch), runs)
     if found.config.version == 1:
         window = patch.repeat(1, 1, PATCHES_DECODED_AGAIN)
-        return alone, least_ms(lambda: vae.decode(window), runs)
+        return alone, min_ms(lambda: vae.decode(window), runs)
     with vae.streaming_decode() as decoder:
-        return alone, least_ms(lambda: decoder.decode_chunk(patch), runs)
+        return alone, min_ms(lambda: decoder.decode_chunk(patch), runs)
 
 
 def work(chain: Sequence[Stage], rows: int) -> float:
@@ -156,7 +155,7 @@ def peak_gflops(threads: int, runs: int) -> float:
     torch.set_num_threads(threads)
     side = 1024
     a, b = torch.randn(side, side), torch.randn(side, side)
-    found = 2.0 * side**3 / least_ms(lambda: a @ b, runs) / 1e6
+    found = 2.0 * side**3 / min_ms(lambda: a @ b, runs) / 1e6
     native = ensure_built()
     depth, columns, rows = 512, 128, 16 * 96
     names = ("alpha", "scale", "shift", "taps", "taps_bias", "taps_alpha")

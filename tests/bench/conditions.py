@@ -1,7 +1,7 @@
 """What figures must be read with, and whether they can be taken now. For the scripts of this folder; times nothing."""
 
 import argparse
-import importlib.util
+import importlib
 import os
 import platform
 import shlex
@@ -66,10 +66,7 @@ def conditions(load: float, device: str = "") -> str:
 
 
 def module_of_tests(name: str) -> ModuleType:
-    """A module of `tests/`, by its path: tests are no package, and these are scripts."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # they import each other by these names, and dataclasses look there
-    spec.loader.exec_module(module)
-    return module
+    """A module of `tests/`, such as "support.fakes": scripts do not have the repository on their path."""
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+    return importlib.import_module(f"tests.{name}")

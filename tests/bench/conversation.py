@@ -26,13 +26,13 @@ import numpy as np
 from rich.console import Console
 
 from intone.client import IntoneCallError, Options, Settings, SpeechClient
-from intone.client.bench import conditions
-from intone.client.chat import Chat, Performance
-from intone.client.drawing import FIRST, GRID, INK, KIND_COLORS, MUTED, dress, new_figure
-from intone.client.listener import Listener
-from intone.client.local_server import LocalServerError, local_server
-from intone.client.script import Script, Turn
-from intone.client.turns import TurnMeasures, measure_turn
+from intone.client.tools.bench import conditions
+from intone.client.tools.chat import Chat, Performance
+from intone.client.tools.drawing import FIRST, GRID, INK, KIND_COLORS, MUTED, dress, new_figure
+from intone.client.tools.listener import Listener
+from intone.client.tools.local_server import LocalServerError, local_server
+from intone.client.tools.script import Script, Turn
+from intone.client.tools.turns import TurnMeasures, measure_turn
 
 FIGURE = Path(__file__).resolve().parents[2] / "docs" / "figures" / "strategy.png"
 NANO = ("--voxcpm", "nano", "--indextts", "nano", "--random-weights", "--busy-ms", "0")

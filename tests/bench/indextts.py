@@ -6,7 +6,7 @@ All three load the same folder of random weights and speak the same texts with t
 Random weights never stop by themselves, so every text has a number of codes that it is cut at: those of a report on
 how long such texts last. The package runs in a process of its own, which waits while ours works. Prints a Markdown
 table; writes it, JSON and a picture to `--out`. Refuses on a busy machine. The package is found as the tests find it,
-see tests/oracle_indextts.txt.
+see tests/oracles/indextts.txt.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import torch
 from conditions import BUSY_LOAD, ROOT, command, command_line, commit, module_of_tests, processor, refuse_if_busy
 from indextts_stages import CODE_S, RATE_HZ, Cell, Forecast, Found, Run, draw, lines
 
-from intone.server.domain import Options, PreparedVoice, Recording, SpeakRequest
+from intone.server.domain import PreparedVoice, Recording, SpeakRequest, SynthesisOptions
 from intone.server.engines.indextts.engine import IndexTTSEngine
 
 ORACLE = ROOT / "build" / "oracle-indextts"
@@ -43,7 +43,7 @@ Speak = Callable[[Cell], Run]
 
 def ours(engine: IndexTTSEngine, voice: PreparedVoice, cell: Cell, whole: bool) -> Run:
     """A unit from `start` to its last step."""
-    options = Options(max_audio_ms=round(1000 * (cell.codes + 0.5) * CODE_S), steps=cell.steps)
+    options = SynthesisOptions(max_audio_ms=round(1000 * (cell.codes + 0.5) * CODE_S), steps=cell.steps)
     request = SpeakRequest(TEXTS[cell.characters], seed=1, voice=voice, options=options, whole=whole)
     stages: dict[str, float] = {}
     arrivals: list[tuple[float, int]] = []
@@ -68,7 +68,7 @@ def ours(engine: IndexTTSEngine, voice: PreparedVoice, cell: Cell, whole: bool) 
 @contextmanager
 def official(folder: Path, threads: int, beams: int) -> Iterator[Speak]:
     """The package, loaded in a process of its own."""
-    script = ROOT / "tests" / "indextts_oracle_pipeline.py"
+    script = ROOT / "tests" / "oracles" / "indextts_oracle_pipeline.py"
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", str(script), "serve", str(folder), str(threads)],
         env=os.environ | {"PYTHONPATH": str(ORACLE), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(threads)},
@@ -82,7 +82,7 @@ def official(folder: Path, threads: int, beams: int) -> Iterator[Speak]:
     def answer() -> dict[str, Any]:
         line = process.stdout.readline() if process.stdout else ""
         if not line:
-            sys.exit("the official package ended: run tests/test_indextts_pipeline.py to see why")
+            sys.exit("the official package ended: run tests/engines/indextts/test_pipeline.py to see why")
         found: dict[str, Any] = json.loads(line)
         return found
 
@@ -162,7 +162,7 @@ def prepare(folder: Path, asked: argparse.Namespace) -> None:
     """The models, unless they are there, and the voice's recording."""
     if not (folder / "config.yaml").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        models = module_of_tests("indextts_official")
+        models = module_of_tests("oracles.indextts_official")
         models.write(folder, models.small_documents() if asked.size == "small" else models.published_documents())
     noise = np.random.default_rng(0).standard_normal(int(asked.prompt_s * RATE_HZ)).astype(np.float32)
     soundfile.write(folder / "voice.wav", 0.1 * noise, RATE_HZ, subtype="FLOAT")
@@ -201,7 +201,7 @@ def main() -> None:
     asked = arguments()
     load = refuse_if_busy(asked.anyway)
     if not (ORACLE / "indextts25").is_dir():
-        sys.exit(f"there is no official package under {ORACLE}: see tests/oracle_indextts.txt")
+        sys.exit(f"there is no official package under {ORACLE}: see tests/oracles/indextts.txt")
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / f"indextts-{asked.size}.json"
     told = described(asked, load)

@@ -12,7 +12,7 @@ import numpy as np
 from indextts_borders import USUAL, Borders
 from numpy.typing import NDArray
 
-from intone.client.drawing import new_figure
+from intone.client.tools.drawing import new_figure
 
 SECOND_FRAMES = 22050 / 256
 ALONE = "norms alone"  # the default plan, with norms that never heard the recording

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from intone.client.drawing import new_figure
+from intone.client.tools.drawing import new_figure
 
 RATE_HZ, HOP_SAMPLES = 22050, 256
 CODE_S = 3.44 * HOP_SAMPLES / RATE_HZ

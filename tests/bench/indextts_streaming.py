@@ -22,12 +22,13 @@ from indextts_borders import NEAR_SAMPLES, Sound, compare
 from indextts_scores import ALONE, ANEW, LEGEND, SECOND_FRAMES, Score, draw, lines
 from torch import Tensor
 
-from intone.server.engines.indextts import sizes, streaming
-from intone.server.engines.indextts.acoustic import AcousticModel, AcousticPrompt, AcousticSettings
-from intone.server.engines.indextts.bigvgan import BigVGAN
-from intone.server.engines.indextts.codec import BOOK, CodecDecoder
-from intone.server.engines.indextts.joint import FADE_SAMPLES, Joint
-from intone.server.engines.indextts.streaming import AcousticState, ChunkPlan
+from intone.server.engines.indextts.checkpoint import sizes
+from intone.server.engines.indextts.s2mel import streaming
+from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticPrompt, AcousticSettings
+from intone.server.engines.indextts.s2mel.codec import BOOK, CodecDecoder
+from intone.server.engines.indextts.s2mel.streaming import AcousticState, ChunkPlan
+from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
+from intone.server.engines.indextts.vocoder.crossfader import FADE_SAMPLES, Crossfader
 from intone.server.engines.weights import Weights
 
 CEPSTRA = 13
@@ -92,7 +93,7 @@ class Bench:
         """The chunks' sound, as the engine joins it or, `anew`, each by itself."""
         if anew:
             return [self._decoded(mel) for mel in chunks]
-        vocoder, joint, sounds = self.vocoder.initial_state(), Joint(), []
+        vocoder, joint, sounds = self.vocoder.initial_state(), Crossfader(), []
         for mel, state in zip(chunks, states, strict=True):
             final, vocoder = self.vocoder.decode(mel.unsqueeze(0), vocoder, last=state.done)
             provisional = np.zeros(0, np.float32)

@@ -8,7 +8,7 @@ Markdown table and what is needed to compare it with another. Refuses on a busy 
 
 import torch
 from conditions import command_line, conditions, refuse_if_busy
-from timing import least_ms, read_gb_s
+from timing import min_ms, read_gb_s
 from torch import Tensor
 
 from intone.server.ops import ensure_built
@@ -30,8 +30,8 @@ def row(kind: str, name: str, outputs: int, inputs: int, rows: int, read: float)
     def all_copies() -> list[Tensor]:
         return [layer(x) for layer in copies]
 
-    took_s = least_ms(all_copies, RUNS) / 1000 / len(copies)
-    hot_s = least_ms(lambda: [copies[0](x) for _ in range(20)], RUNS) / 1000 / 20
+    took_s = min_ms(all_copies, RUNS) / 1000 / len(copies)
+    hot_s = min_ms(lambda: [copies[0](x) for _ in range(20)], RUNS) / 1000 / 20
     gb_s, operations = copies[0].weight_bytes / took_s / 1e9, 2 * rows * outputs * inputs
     return (
         f"| {kind} | {name} {outputs}×{inputs} | {rows} | {took_s * 1e6:.0f} | {gb_s:.1f} | {gb_s / read:.0%} "

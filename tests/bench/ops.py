@@ -74,7 +74,7 @@ def main() -> int:
     load = refuse_if_busy(arguments.anyway)
     torch.set_num_threads(arguments.threads)
     with torch.inference_mode():
-        lines = rows(module_of_tests("op_cases"), arguments.device, getattr(torch, arguments.dtype))
+        lines = rows(module_of_tests("support.op_cases"), arguments.device, getattr(torch, arguments.dtype))
     print("| op | shape | what | µs | vs reference | GB/s | of copy |")
     print("|---|---|---|---:|---:|---:|---:|")
     print("\n".join(lines))

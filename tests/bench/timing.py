@@ -11,7 +11,7 @@ from intone.server.ops import ensure_built
 SWEEP_BYTES = 256 << 20  # several times the last cache
 
 
-def least_ms(call: Callable[[], object], runs: int) -> float:
+def min_ms(call: Callable[[], object], runs: int) -> float:
     """The least time of so many calls, after one for nothing: what others do on the machine only ever adds."""
     call()
     best_s = float("inf")
@@ -25,7 +25,7 @@ def least_ms(call: Callable[[], object], runs: int) -> float:
 def read_gb_s() -> float:
     """Bandwidth of a plain read of memory that no cache holds, on as many threads as torch has."""
     words = torch.zeros(SWEEP_BYTES // 4, dtype=torch.int32)
-    return SWEEP_BYTES / least_ms(words.amax, 30) / 1e6
+    return SWEEP_BYTES / min_ms(words.amax, 30) / 1e6
 
 
 def multiply_gop_s(kind: str) -> float:
@@ -34,7 +34,7 @@ def multiply_gop_s(kind: str) -> float:
     layer = ensure_built().Linear(torch.randn(side, side), type=kind)
     for rows in (24, 144):  # one block of rows, and many
         x = torch.randn(rows, side)
-        found.append(2 * rows * side * side / least_ms(lambda x=x: layer(x), 60) / 1e6)
+        found.append(2 * rows * side * side / min_ms(lambda x=x: layer(x), 60) / 1e6)
     return max(found)
 
 

@@ -23,10 +23,10 @@ from conditions import FIGURES, command_line, conditions, refuse_if_busy
 from rich.console import Console
 
 from intone.client import Options, Settings, SpeechClient
-from intone.client.bench import Load, Outcome, run_load
-from intone.client.drawing import INK, KIND_COLORS, SENT, dress, new_figure
-from intone.client.local_server import local_server
 from intone.client.settings import LEAD_LIMIT_MAX_MS
+from intone.client.tools.bench import Load, Outcome, run_load
+from intone.client.tools.drawing import INK, KIND_COLORS, SENT, dress, new_figure
+from intone.client.tools.local_server import local_server
 
 PLAIN = ("--random-weights", "--no-starter", "--no-fillers", "--no-match-loudness", "--busy-ms", "0")
 STEPS = 10

@@ -53,9 +53,8 @@ class Arm:
 
 def official_pieces(folder: Path, dtype: str, patches: int) -> Iterator[Any]:
     """A model of the official package; gives functions that stream one utterance."""
-    import voxcpm_oracle  # beside the tests; `_apart` names the folder
-
     from intone.server.engines.voxcpm.text import TextTokenizer
+    from tests.oracles import voxcpm_oracle
 
     vocabulary = json.loads((folder / "config.json").read_text())["lm_config"]["vocab_size"]
     tokenizer = TextTokenizer.load(folder, vocabulary)
@@ -74,10 +73,10 @@ def official_pieces(folder: Path, dtype: str, patches: int) -> Iterator[Any]:
 
 def our_pieces(engine: Any, patches: int, patch_ms: float, voice: Any = None) -> Iterator[Any]:
     """Functions that stream one utterance of ours."""
-    from intone.server.domain import Options, SpeakRequest
+    from intone.server.domain import SpeakRequest, SynthesisOptions
 
     def stream() -> Iterator[Any]:
-        options = Options(
+        options = SynthesisOptions(
             STEPS, GUIDANCE, max_audio_ms=round(patches * patch_ms), min_audio_ms=round(patches * patch_ms)
         )
         state = engine.start(SpeakRequest(TEXT, seed=1, voice=voice, options=options))
@@ -213,7 +212,7 @@ def report(arms: list[Arm], floor: dict[str, float], told: str) -> str:
 
 def draw(arms: list[Arm], path: Path, title: str) -> None:
     """Milliseconds a patch by arm, with the line of real time."""
-    from intone.client.drawing import dress, new_figure  # not in an arm's memory
+    from intone.client.tools.drawing import dress, new_figure  # not in an arm's memory
 
     figure = new_figure(8, 0.6 * len(arms) + 1.6)
     axes = figure.add_subplot()
@@ -274,7 +273,7 @@ def _apart(name: str, folder: Path, given: argparse.Namespace) -> Arm:
     print(f"measuring {name}", file=sys.stderr)
     flags = [f"--{key}={getattr(given, key)}" for key in ("size", "patches", "runs", "threads")]
     command = [sys.executable, __file__, "--one", name, "--folder", str(folder), *flags]
-    known = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    known = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=known)
     return Arm(**json.loads(done.stdout.splitlines()[-1]))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from intone.client.drawing import GRID, INK, MUTED, STAGE_COLORS, dress, new_figure
+from intone.client.tools.drawing import GRID, INK, MUTED, STAGE_COLORS, dress, new_figure
 
 MARKERS = {1: "o", 2: "v", 18: "s", 144: "D"}  # rows of a linear layer
 

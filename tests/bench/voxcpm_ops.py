@@ -15,7 +15,7 @@ import torch
 from audio_vae import PROMPT_S, matrix_of, peak_gflops, work
 from conditions import FIGURES, command_line, conditions, refuse_if_busy
 from linear import COPIES_BYTES, SHAPES
-from timing import least_ms, multiply_gop_s, read_gb_s
+from timing import min_ms, multiply_gop_s, read_gb_s
 from voxcpm_floors import Machine, Part, beside_the_best, draw, lines
 
 from intone.server.engines.voxcpm import sizes
@@ -58,7 +58,7 @@ def linears(kind: str, machine: Machine) -> Iterator[Part]:
             copies.append(make(weight, type=kind, gated=name == "gate_up"))
         for rows in ROWS:
             x = torch.randn(rows, inputs)
-            took_ms = least_ms(lambda x=x, own=copies: [layer(x) for layer in own], runs_of(rows)) / len(copies)
+            took_ms = min_ms(lambda x=x, own=copies: [layer(x) for layer in own], runs_of(rows)) / len(copies)
             work = (outputs * inputs * WEIGHT_BYTES[kind], 2 * rows * outputs * inputs)
             yield Part(f"{name} {outputs}×{inputs}", kind, rows, took_ms, *work, machine)
 
@@ -74,7 +74,7 @@ def language_models(kind: str, config: VoxCPMConfig, machine: Machine) -> Iterat
         if stack is not config.base:
             continue
         x = torch.randn(PROMPT, stack.hidden)
-        took_ms = least_ms(lambda own=native, x=x: own.prefill(x, own.new_cache(PROMPT)), runs_of(PROMPT))
+        took_ms = min_ms(lambda own=native, x=x: own.prefill(x, own.new_cache(PROMPT)), runs_of(PROMPT))
         yield Part(f"{name}, a prompt", kind, PROMPT, took_ms, weights, operations(stack, PROMPT, PROMPT), machine)
         read = 2 * (FAR - NEAR) * stack.layers * stack.kv_heads * stack.head_dim * CACHE_BYTES
         done = 4 * (FAR - NEAR) * stack.layers * stack.heads * stack.head_dim
@@ -88,7 +88,7 @@ def step_ms(native: NativeStack, rows: int, length: int) -> float:
     for cache in caches:
         native.prefill(torch.randn(length, native.config.hidden), cache, length - 1)
     x = torch.randn(rows, native.config.hidden)
-    return least_ms(lambda: native.step(x, caches), RUNS)
+    return min_ms(lambda: native.step(x, caches), RUNS)
 
 
 def local_parts(kind: str, config: VoxCPMConfig, machine: Machine) -> Iterator[Part]:
@@ -97,7 +97,7 @@ def local_parts(kind: str, config: VoxCPMConfig, machine: Machine) -> Iterator[P
     encoder = LocalEncoder(config, random_weights(encoder_shapes(config)), native_kit(kind))
     for patches in (1, round(PROMPT_S * 6.25)):
         rows, x = patches * (frames + 1), torch.randn(patches, frames, latent)
-        took_ms = least_ms(lambda x=x: encoder(x), runs_of(rows))
+        took_ms = min_ms(lambda x=x: encoder(x), runs_of(rows))
         work = (weights_bytes(stack, kind), operations(stack, rows, patches))
         yield Part(f"LocEnc, {patches} patch(es)", kind, rows, took_ms, *work, machine)
     dit, stack = LocalDiT(config, random_weights(dit_shapes(config)), native_kit(kind)), config.local_dit
@@ -107,7 +107,7 @@ def local_parts(kind: str, config: VoxCPMConfig, machine: Machine) -> Iterator[P
         condition = dit.condition(*torch.randn(2, units, config.base.hidden), torch.randn(units, frames, latent))
         given = (torch.randn(units, frames, latent), condition, torch.full((units,), GUIDANCE), table)
         rows = 2 * units * (condition.wish.shape[1] + int(dit.split_wish) + 2 * frames)
-        took_ms = least_ms(lambda given=given: flow.solve(*given), runs_of(rows))
+        took_ms = min_ms(lambda given=given: flow.solve(*given), runs_of(rows))
         work = (count * weights_bytes(stack, kind), count * operations(stack, rows, 2 * units * frames))
         yield Part(f"LocDiT, {count} evaluations", kind, rows, took_ms, *work, machine)
 
@@ -124,7 +124,7 @@ def audio_vae(config: VoxCPMConfig, machine: Machine) -> Iterator[Part]:
         (f"VAE encoder, {PROMPT_S} s", plain.encoder, samples, 4, lambda: native.encode(voice)),
     ):
         size = sum(matrix_of(stage).nbytes for stage in chain)
-        yield Part(name, VAE, rows, least_ms(call, runs), size, round(work(chain, rows)), machine)
+        yield Part(name, VAE, rows, min_ms(call, runs), size, round(work(chain, rows)), machine)
 
 
 def random_weights(shapes: Shapes) -> Weights:

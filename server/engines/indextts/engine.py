@@ -12,23 +12,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intone.server.domain import EngineInfo, Options, PreparedVoice, Recording, Samples, SpeakRequest, Step
-from intone.server.engines.indextts import sizes, streaming
-from intone.server.engines.indextts.acoustic import DEFAULT_GUIDANCE, DEFAULT_STEPS, AcousticModel, AcousticSettings
-from intone.server.engines.indextts.bigvgan import BigVGAN
-from intone.server.engines.indextts.clips import Clips
-from intone.server.engines.indextts.config import ENGINE, Variant
-from intone.server.engines.indextts.emotion import balanced, blended, merged
-from intone.server.engines.indextts.encoders import Encoders, Read
-from intone.server.engines.indextts.native_gpt import NativeGPT
-from intone.server.engines.indextts.pace import Pace
-from intone.server.engines.indextts.prefix import Prefixes
-from intone.server.engines.indextts.sampling import Sampling, repeats
+from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
+from intone.server.engines.indextts.checkpoint import sizes
+from intone.server.engines.indextts.checkpoint.config import ENGINE, Variant
+from intone.server.engines.indextts.checkpoint.weights import Checkpoint, read_checkpoint
+from intone.server.engines.indextts.gpt.code_budget import Pace
+from intone.server.engines.indextts.gpt.native_gpt import NativeGPT
+from intone.server.engines.indextts.gpt.prefix import Prefixes
+from intone.server.engines.indextts.gpt.sampling import Sampling, repeats
+from intone.server.engines.indextts.s2mel import streaming
+from intone.server.engines.indextts.s2mel.acoustic import (
+    DEFAULT_GUIDANCE,
+    DEFAULT_STEPS,
+    AcousticModel,
+    AcousticSettings,
+)
+from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
 from intone.server.engines.indextts.state import IndexTTSState
-from intone.server.engines.indextts.streaming import ChunkPlan
-from intone.server.engines.indextts.text import LANGUAGES, FrontEnd
-from intone.server.engines.indextts.voice import prepare, speaker_of
-from intone.server.engines.indextts.weights import Checkpoint, read_checkpoint
+from intone.server.engines.indextts.text.front_end import LANGUAGES, FrontEnd
+from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
+from intone.server.engines.indextts.voice.emotion import balanced, blended, merged
+from intone.server.engines.indextts.voice.emotion_clips import Clips
+from intone.server.engines.indextts.voice.encoders import Encoders, Read
+from intone.server.engines.indextts.voice.prepared_voice import prepare, speaker_of
 from intone.server.engines.precision import precision_on
 from intone.server.engines.weights import Progress, Weights
 from intone.server.errors import CallerError, CheckpointError, Fault
@@ -68,7 +74,7 @@ class IndexTTSEngine:
             self._vocoder = BigVGAN(config.vocoder, part(checkpoint.vocoder))
         self._encoder = Encoders(checkpoint, again)
         self._clips = Clips(self._encoder)
-        self._pace = Pace(config, self._writer.most_codes())
+        self._pace = Pace(config, self._writer.max_codes())
         self._times = cache(self._acoustic.time_table)
         self._own_voice: PreparedVoice | None = None
         self._info = EngineInfo(
@@ -184,8 +190,8 @@ class IndexTTSEngine:
             clip=self._clips.read(request.emotion.clip) if request.emotion.clip else None,
             plan=streaming.WHOLE if request.whole else self._plan,
             settings=settings,
-            least_codes=self._pace.least_codes(options, settings.duration_factor),
-            most_codes=self._pace.most_codes(len(reading.ids), options, settings.duration_factor),
+            min_codes=self._pace.min_codes(options, settings.duration_factor),
+            max_codes=self._pace.max_codes(len(reading.ids), options, settings.duration_factor),
             vocoder=self._vocoder.initial_state(),
         )
 
@@ -233,7 +239,7 @@ class IndexTTSEngine:
         """This, after a syllable for nobody: kernels are chosen and weights paged in before the first caller waits."""
         rate_hz = self._info.sample_rate_hz
         noise = 0.1 * np.random.default_rng(0).standard_normal(rate_hz).astype(np.float32)
-        options = Options(steps=1, max_audio_ms=200)
+        options = SynthesisOptions(steps=1, max_audio_ms=200)
         voice = self.prepare_voice(Recording(noise, rate_hz))
         unit = self.start(SpeakRequest("a", seed=0, voice=voice, options=options))
         while not unit.done:
@@ -245,7 +251,7 @@ class IndexTTSEngine:
     def _begin(self, state: IndexTTSState) -> None:
         reading, speaker = state.reading, state.speaker
         prefix = self._prefixes.prefix(reading.ids, speaker.rows, self._emotion(state), reading.language)
-        state.writer = self._writer.begin(prefix, state.most_codes, Sampling(), state.request.seed, state.least_codes)
+        state.writer = self._writer.begin(prefix, state.max_codes, Sampling(), state.request.seed, state.min_codes)
         state.acoustic = streaming.start(speaker.prompt, state.settings, state.plan)
 
     def _emotion(self, state: IndexTTSState) -> Tensor:
@@ -267,10 +273,10 @@ class IndexTTSEngine:
             state.codes.append(new.codes)
             state.hidden.append(new.hidden)
             state.written.extend(new.codes.tolist())
-            free = self._info.trained and unit.made >= state.least_codes
+            free = self._info.trained and unit.made >= state.min_codes
             looped = free and repeats(state.written, self._pace.codes_per_s())
             state.ended = unit.ended or looped
-            state.cut = looped or unit.made >= state.most_codes
+            state.cut = looped or unit.made >= state.max_codes
 
     def _plan_codes(self, state: IndexTTSState) -> int:
         assert state.acoustic is not None, "a unit writes after it has begun"

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from intone.server.domain import SpeakRequest
-from intone.server.engines.indextts.acoustic import AcousticSettings
-from intone.server.engines.indextts.bigvgan import BigVGANState
-from intone.server.engines.indextts.clips import Clip
-from intone.server.engines.indextts.joint import Joint
-from intone.server.engines.indextts.native_gpt import NativeUnit
-from intone.server.engines.indextts.streaming import AcousticState, ChunkPlan
-from intone.server.engines.indextts.text import Reading
-from intone.server.engines.indextts.voice import Speaker
+from intone.server.engines.indextts.gpt.native_gpt import NativeUnit
+from intone.server.engines.indextts.s2mel.acoustic import AcousticSettings
+from intone.server.engines.indextts.s2mel.streaming import AcousticState, ChunkPlan
+from intone.server.engines.indextts.text.front_end import Reading
+from intone.server.engines.indextts.vocoder.bigvgan import BigVGANState
+from intone.server.engines.indextts.vocoder.crossfader import Crossfader
+from intone.server.engines.indextts.voice.emotion_clips import Clip
+from intone.server.engines.indextts.voice.prepared_voice import Speaker
 
 
 @dataclass(slots=True)
@@ -22,8 +22,8 @@ class IndexTTSState:
 
     Attributes:
         clip: whose emotion is to be followed, None for that of the request's weights.
-        least_codes: before which neither the model nor the guard against repetition may end it.
-        most_codes: the length guard.
+        min_codes: before which neither the model nor the guard against repetition may end it.
+        max_codes: the length guard.
         acoustic: None before the first step, as is `writer`.
         codes, hidden: what the language model has written and the acoustic model has not taken.
         written: all codes, for the guard against repetition.
@@ -38,10 +38,10 @@ class IndexTTSState:
     clip: Clip | None
     plan: ChunkPlan
     settings: AcousticSettings
-    least_codes: int
-    most_codes: int
+    min_codes: int
+    max_codes: int
     vocoder: BigVGANState
-    joint: Joint = field(default_factory=Joint)
+    joint: Crossfader = field(default_factory=Crossfader)
     acoustic: AcousticState | None = None
     writer: NativeUnit | None = None
     codes: list[Tensor] = field(default_factory=list)

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intone.server.domain import EngineInfo, Options, PreparedVoice, Recording, SpeakRequest, Step
+from intone.server.domain import EngineInfo, PreparedVoice, Recording, SpeakRequest, Step, SynthesisOptions
 from intone.server.engines.precision import Precision, precision_on
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
-from intone.server.engines.voxcpm.known_voices import KnownVoices
 from intone.server.engines.voxcpm.length_limits import limits
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
@@ -25,6 +24,7 @@ from intone.server.engines.voxcpm.prompt import build_prompt
 from intone.server.engines.voxcpm.state import VoxCPMState
 from intone.server.engines.voxcpm.text import TextTokenizer
 from intone.server.engines.voxcpm.voice import prepare_voice
+from intone.server.engines.voxcpm.voice_prompt_cache import VoicePromptCache
 from intone.server.engines.voxcpm.weights import read_checkpoint
 from intone.server.engines.weights import Progress
 from intone.server.errors import CallerError, CheckpointError, Fault
@@ -46,7 +46,7 @@ class VoxCPMEngine:
     def __init__(self, model: VoxCPM, tokenizer: TextTokenizer, name: str, fingerprint: str) -> None:
         config = model.config
         self._model, self._tokenizer, self._fingerprint = model, tokenizer, fingerprint
-        self._voices = KnownVoices(model, tokenizer)
+        self._voices = VoicePromptCache(model, tokenizer)
         self._patch_ms = 1000 * config.patch_frames * model.vae.hop_out_samples / config.vae.out_sample_rate_hz
         self._info = EngineInfo(
             name=ENGINE,
@@ -223,7 +223,7 @@ class VoxCPMEngine:
     def _warmed_up(self) -> "VoxCPMEngine":
         """This, after two patches for nobody: kernels are chosen and weights paged in before the first caller waits."""
         patches_ms = math.ceil(2 * self._patch_ms)
-        unit = self.start(SpeakRequest(text="a", seed=0, options=Options(steps=2, max_audio_ms=patches_ms)))
+        unit = self.start(SpeakRequest(text="a", seed=0, options=SynthesisOptions(steps=2, max_audio_ms=patches_ms)))
         while not unit.done:
             self.step([unit])
         return self

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from intone.server.engines.voxcpm.backend import Backend, Linear
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from intone.server.engines.voxcpm.kit import Kit, Linear
 from intone.server.engines.weights import Shapes, Weights
 
 
@@ -38,6 +38,6 @@ def fsq_shapes(config: VoxCPMConfig) -> Shapes:
     }
 
 
-def build_fsq(config: VoxCPMConfig, weights: Weights, kit: Kit) -> ScalarQuantizer:
+def build_fsq(config: VoxCPMConfig, weights: Weights, kit: Backend) -> ScalarQuantizer:
     """From the tensors of `fsq_shapes`."""
     return ScalarQuantizer(kit.named(weights, "in_proj"), kit.named(weights, "out_proj"), config.fsq_scale)

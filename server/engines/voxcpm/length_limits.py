@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from intone.server.audio import is_audible
-from intone.server.domain import Options, Samples
+from intone.server.audio.encoding import is_audible
+from intone.server.domain import Samples, SynthesisOptions
 
 SHORTEST_PATCHES = 4
 """Where a request names no minimum: the official loop never ends earlier."""
@@ -41,7 +41,7 @@ class Silence:
         return self.samples is not None and 1000 * self.samples >= LONGEST_SILENCE_MS * rate_hz
 
 
-def limits(options: Options, tokens: int, patch_ms: float, trained: bool) -> tuple[int, int]:
+def limits(options: SynthesisOptions, tokens: int, patch_ms: float, trained: bool) -> tuple[int, int]:
     """First patch, from 0, that may be the last by the model's own wish; most patches."""
     if trained:
         most = int(GUARD_PATCHES_PER_TOKEN * tokens + GUARD_EXTRA_PATCHES)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from intone.server.engines.voxcpm.backend import TORCH_BACKEND, Backend
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.fsq import build_fsq, fsq_shapes
-from intone.server.engines.voxcpm.kit import TORCH, Kit
 from intone.server.engines.voxcpm.transformer import stack_shapes
 from intone.server.engines.weights import Shapes, Weights
 
@@ -65,7 +65,7 @@ def lm_shapes(config: VoxCPMConfig) -> Shapes:
 class LanguageModels:
     """Base and residual model with what stands between them; frozen once built."""
 
-    def __init__(self, config: VoxCPMConfig, weights: Weights, kit: Kit = TORCH) -> None:
+    def __init__(self, config: VoxCPMConfig, weights: Weights, kit: Backend = TORCH_BACKEND) -> None:
         self.embedding = weights.stored("base_lm.embed_tokens.weight")
         self.base = kit.stack(config.base, weights.scope("base_lm"), config.max_length)
         self.residual = kit.stack(config.residual, weights.scope("residual_lm"), config.max_length)

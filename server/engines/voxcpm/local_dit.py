@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from intone.server.engines.voxcpm.backend import TORCH_BACKEND, Backend, Linear
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from intone.server.engines.voxcpm.kit import TORCH, Kit, Linear
 from intone.server.engines.voxcpm.transformer import stack_shapes
 from intone.server.engines.weights import Shapes, Weights
 
@@ -63,7 +63,7 @@ class Condition:
 class LocalDiT:
     """The diffusion transformer and the projections into it; frozen once built."""
 
-    def __init__(self, config: VoxCPMConfig, weights: Weights, kit: Kit = TORCH) -> None:
+    def __init__(self, config: VoxCPMConfig, weights: Weights, kit: Backend = TORCH_BACKEND) -> None:
         inner = weights.scope(PREFIX)
         self.frames = config.patch_frames
         self.split_wish = config.version == 2

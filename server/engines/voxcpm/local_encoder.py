@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from intone.server.engines.voxcpm.backend import TORCH_BACKEND, Backend
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from intone.server.engines.voxcpm.kit import TORCH, Kit
 from intone.server.engines.voxcpm.transformer import stack_shapes
 from intone.server.engines.weights import Shapes, Weights
 
@@ -25,7 +25,7 @@ def encoder_shapes(config: VoxCPMConfig) -> Shapes:
 class LocalEncoder:
     """A learned token before the frames, bidirectional layers over all, of which the token's row is kept."""
 
-    def __init__(self, config: VoxCPMConfig, weights: Weights, kit: Kit = TORCH) -> None:
+    def __init__(self, config: VoxCPMConfig, weights: Weights, kit: Backend = TORCH_BACKEND) -> None:
         inner = weights.scope("feat_encoder")
         self.token = inner["special_token"].flatten()  # [H]
         self.frames_in = kit.named(inner, "in_proj")

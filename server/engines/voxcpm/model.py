@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from intone.server.engines.voxcpm.audio_vae import AudioVAE
+from intone.server.engines.voxcpm.backend import TORCH_BACKEND
 from intone.server.engines.voxcpm.flow import solve, time_table
-from intone.server.engines.voxcpm.kit import TORCH
 from intone.server.engines.voxcpm.lm import Caches, LanguageModels, Wish
 from intone.server.engines.voxcpm.local_dit import LocalDiT
 from intone.server.engines.voxcpm.local_encoder import LocalEncoder
@@ -58,7 +58,7 @@ class VoxCPM:
             else:
                 self.vae = AudioVAE(self.config.vae, tensors)
             weights = Weights(checkpoint.model, dtype, device, progress, mapped=checkpoint.mapped)
-            kit = TORCH if packed is None else native_kit(packed, layers)
+            kit = TORCH_BACKEND if packed is None else native_kit(packed, layers)
             self.lm = LanguageModels(self.config, weights, kit)
             self.encoder = LocalEncoder(self.config, weights, kit)
             self.dit = LocalDiT(self.config, weights, kit)

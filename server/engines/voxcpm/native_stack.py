@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from intone.server.engines.voxcpm.backend import Backend
 from intone.server.engines.voxcpm.config import StackConfig
 from intone.server.engines.voxcpm.flow import TimeTable
-from intone.server.engines.voxcpm.kit import Kit
 from intone.server.engines.voxcpm.local_dit import Condition, LocalDiT
 from intone.server.engines.voxcpm.packed_cache import PackedLayers
 from intone.server.engines.voxcpm.transformer import layer_of, rope_of
@@ -94,9 +94,9 @@ class NativeLinear:
         return self._linear(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], self._out)  # type: ignore[no-any-return]
 
 
-def native_kit(packed: str, layers: PackedLayers | None = None) -> Kit:
+def native_kit(packed: str, layers: PackedLayers | None = None) -> Backend:
     """Native stacks with weights of this type, from `layers`. The few layers around them stay in float32."""
-    return Kit(partial(NativeStack, packed=packed, layers=layers), NativeLinear)
+    return Backend(partial(NativeStack, packed=packed, layers=layers), NativeLinear)
 
 
 class NativeFlow:

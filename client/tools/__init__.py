@@ -1,0 +1,1 @@
+"""What the command line shows and measures: scripted conversations, load, reports, pictures."""

@@ -1,0 +1,1 @@
+"""One conversation: utterances, interruption, pacing, and audio on its way out."""

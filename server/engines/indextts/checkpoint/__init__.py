@@ -1,0 +1,1 @@
+"""Published checkpoints: configuration, files, tensors, sizes."""

@@ -1,0 +1,134 @@
+"""Where the files of an IndexTTS model are, and what stands in them. Knows nothing of which tensors there should be.
+
+Files have the published names, or those with the suffix `.safetensors`. Of a name in `config.yaml` only the last part
+counts: the first release had absolute paths of the machine it was made on.
+"""
+
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from intone.server.engines.indextts.checkpoint.config import ENGINE, Variant
+from intone.server.engines.indextts.checkpoint.config_files import read_yaml
+from intone.server.engines.weights import read_tensors
+from intone.server.errors import CheckpointError
+
+CONFIG_FILE = "config.yaml"
+W2V_BERT, MASK_GCT = "facebook/w2v-bert-2.0", "amphion/MaskGCT"
+CAMPPLUS, VOCODER = "funasr/campplus", "nvidia/bigvgan_v2_22khz_80band_256x"
+
+# Newer torch writes the two parts of a normalised weight under these names.
+NORM_PARTS = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
+
+
+class Files:
+    """Where everything is; raises CheckpointError for what is not there.
+
+    The four models that are published apart are looked for in a folder of the model's name, and where `huggingface_hub`
+    puts them, both in the model's folder and in its `hf_cache`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.config = self._find([folder], CONFIG_FILE)
+        self.document = read_yaml(self.config)
+        self.gpt = self._named("gpt_checkpoint", "gpt.pth")
+        self.s2mel = self._named("s2mel_checkpoint", "s2mel.pth")
+        self.statistics = self._named("w2v_stat", "wav2vec2bert_stats.pt")
+        self.speakers = self._named("spk_matrix", "feat1.pt")
+        self.emotions = self._named("emo_matrix", "feat2.pt")
+        self.w2v_config = self._part(W2V_BERT, "config.json")
+        self.w2v_bert = self._part(W2V_BERT, "model.safetensors")
+        self.campplus = self._part(CAMPPLUS, "campplus_cn_common.bin")
+        self.vocoder_config = self._part(VOCODER, "config.json")
+        self.vocoder = self._part(VOCODER, "bigvgan_generator.pt")
+
+    def codec(self, variant: Variant) -> Path:
+        """The codec's file, which is another model's in 2."""
+        if variant is Variant.V25:
+            return self._find([self._folder], "codec.pth")
+        places = [place / "semantic_codec" for place in self._places(MASK_GCT)]
+        return self._find([*places, self._folder / "semantic_codec"], "model.safetensors")
+
+    def all(self) -> list[Path]:
+        """Every file but the codec's."""
+        return [path for path in vars(self).values() if isinstance(path, Path) and path != self._folder]
+
+    def _named(self, key: str, default: str) -> Path:
+        name = self.document.get(key, default)
+        if not isinstance(name, str):
+            raise CheckpointError(ENGINE, f"{self.config}: {key}: found {name!r}, expected a file name")
+        return self._find([self._folder], PurePosixPath(name).name)
+
+    def _part(self, repository: str, name: str) -> Path:
+        return self._find(list(self._places(repository)), name)
+
+    def _places(self, repository: str) -> Iterator[Path]:
+        for root in (self._folder, self._folder / "hf_cache"):
+            yield root / repository.split("/")[1]
+            yield from sorted(root.glob(f"models--{repository.replace('/', '--')}/snapshots/*"))
+
+    def _find(self, places: Sequence[Path], name: str) -> Path:
+        names = [name, str(PurePosixPath(name).with_suffix(".safetensors"))]
+        for place in places:
+            for candidate in names:
+                if (place / candidate).is_file():
+                    return place / candidate
+        shown = ", ".join(str(place) for place in places)
+        raise CheckpointError(ENGINE, f"found no {' or '.join(dict.fromkeys(names))}, expected one in {shown}")
+
+
+def read_flat(path: Path, roots: Sequence[str] = ()) -> dict[str, Tensor]:
+    """All tensors of a file, or of what stands under the first of `roots` that is there; nested names with dots."""
+    if path.suffix == ".safetensors":
+        return dict(_renamed(read_tensors(path, ENGINE)))
+    content = _unpickled(path)
+    inner = next((content[root] for root in roots if isinstance(content, Mapping) and root in content), content)
+    if not isinstance(inner, Mapping):
+        raise CheckpointError(ENGINE, f"{path}: found {type(inner).__name__}, expected a state dict")
+    return dict(_renamed(dict(_flattened(inner, path))))
+
+
+def read_bare(path: Path) -> Tensor:
+    """The one tensor of a file."""
+    if path.suffix == ".safetensors":
+        tensors = list(read_tensors(path, ENGINE).values())
+        content: Any = tensors[0] if len(tensors) == 1 else tensors
+    else:
+        content = _unpickled(path)
+    if not isinstance(content, Tensor):
+        raise CheckpointError(ENGINE, f"{path}: found {type(content).__name__}, expected a tensor")
+    return content
+
+
+def _unpickled(path: Path) -> Any:
+    """Mapped, so that what is not used, like the optimizer's state beside a model, is never read."""
+    try:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError:  # files of before torch 1.6 cannot be mapped
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(ENGINE, f"cannot read {path}: {error}") from error
+
+
+def _flattened(content: Mapping[Any, Any], path: Path, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    for key, value in content.items():
+        name = f"{prefix}{str(key).removeprefix('module.')}"
+        if isinstance(value, Mapping):
+            yield from _flattened(value, path, f"{name}.")
+        elif isinstance(value, Tensor):
+            yield name, value
+        else:
+            raise CheckpointError(ENGINE, f"{path}: {name}: found {type(value).__name__}, expected a tensor")
+
+
+def _renamed(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in tensors.items():
+        for part, published in NORM_PARTS.items():
+            name = name.removesuffix(part) + published if name.endswith(part) else name
+        yield name, tensor

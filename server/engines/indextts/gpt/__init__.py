@@ -1,0 +1,1 @@
+"""The autoregressive language model: text to semantic codes."""

@@ -1,0 +1,1 @@
+"""Semantic codes to mel frames: codec, length regulator, flow matching."""

@@ -1,0 +1,1 @@
+"""Recordings to what the models are conditioned on: speaker, emotion, style."""

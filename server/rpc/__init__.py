@@ -1,0 +1,1 @@
+"""The gRPC services and what surrounds them: interceptors, health, metrics, protobuf conversion."""

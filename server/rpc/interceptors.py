@@ -1,0 +1,68 @@
+"""What happens to every call before a service sees it: decoding that explains itself, and the bearer token."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import grpc
+from grpc_status import rpc_status
+
+from intone.proto import speech_pb2, voice_pb2
+from intone.server.errors import CallerError, Fault
+from intone.server.rpc.wire.decoding import decode
+from intone.server.rpc.wire.status import to_status
+
+Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
+
+OPEN_SERVICES = ("/grpc.health.v1.Health/",)
+"""Answer without a token: probes carry none."""
+
+
+def _request_types() -> dict[str, Any]:
+    types = {}
+    for module in (speech_pb2, voice_pb2):
+        for service in module.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                types[f"/{service.full_name}/{method.name}"] = getattr(module, method.input_type.name)
+    return types
+
+
+class Decoding(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Gives our services `Undecodable` for bytes that are no message, where gRPC would end the call with INTERNAL."""
+
+    def __init__(self) -> None:
+        self._types = _request_types()
+
+    async def intercept_service(self, continuation: Continuation, handler_call_details: Any) -> Any:
+        """Replace the decoder of a method of ours."""
+        handler = await continuation(handler_call_details)
+        kind = self._types.get(handler_call_details.method)
+        if handler is None or kind is None:
+            return handler
+        return handler._replace(request_deserializer=partial(decode, kind))
+
+
+class BearerToken(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Refuses calls that do not carry `authorization: Bearer TOKEN`."""
+
+    def __init__(self, token: str) -> None:
+        self._expected = f"Bearer {token}".encode()
+        error = CallerError("", "a call needs the metadata `authorization: Bearer TOKEN`", Fault.UNAUTHENTICATED)
+        status = rpc_status.to_status(to_status(error))
+
+        async def refuse(_requests: Any, context: Any) -> None:
+            await context.abort_with_status(status)
+
+        # On the wire every method is a stream of messages each way, so one handler refuses them all.
+        self._refusal = grpc.stream_stream_rpc_method_handler(refuse)
+
+    async def intercept_service(self, continuation: Continuation, handler_call_details: Any) -> Any:
+        """Check the metadata of a call."""
+        if handler_call_details.method.startswith(OPEN_SERVICES):
+            return await continuation(handler_call_details)
+        given = dict(handler_call_details.invocation_metadata or ()).get("authorization", "")
+        given = given if isinstance(given, bytes) else given.encode()
+        if not hmac.compare_digest(given, self._expected):
+            return self._refusal
+        return await continuation(handler_call_details)

@@ -1,0 +1,1 @@
+"""Engines at work: loading, one thread per engine, batches."""

@@ -1,0 +1,239 @@
+"""Settings: flags, file, environment, and what the command says of those that cannot be used."""
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from intone.server import config
+from intone.server.app import serving
+from intone.server.config import Config, ConfigError
+from tests.support.fakes import ScriptedEngine
+
+
+@pytest.fixture(autouse=True)
+def no_token(monkeypatch):
+    monkeypatch.delenv("INTONE_TOKEN", raising=False)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """`settings(text)`: the arguments that read a file of this text."""
+
+    def write(text: str | bytes) -> list[str]:
+        path = tmp_path / "intone.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return ["--config", str(path)]
+
+    return write
+
+
+def test_defaults_and_flags():
+    assert config.load([]) == Config()
+    flags = "--port 0 --drain-s 2 --no-starter --voxcpm nano --random-weights --log-level debug"
+    given = config.load(flags.split())
+    assert given == Config(port=0, drain_s=2.0, starter=False, voxcpm="nano", random_weights=True, log_level="debug")
+
+
+def test_flags_win_over_the_file(settings):
+    arguments = settings('port = 7\ndrain_s = 5\nstarter = false\nhost = "::1"\nvoxcpm = "nano"\nrandom_weights = true')
+    assert config.load(arguments) == Config(
+        port=7, drain_s=5.0, starter=False, host="::1", voxcpm="nano", random_weights=True
+    )
+    won = config.load([*arguments, "--port", "8", "--starter", "--host", "127.0.0.1"])
+    assert (won.port, won.starter, won.host, won.drain_s) == (8, True, "127.0.0.1", 5.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("prot = 1", ["prot", "unknown key", "port"]),
+        ('token = "secret"', ["token", "unknown key"]),
+        ('port = "7"', ["port", "int"]),
+        ("port = 7.0", ["port", "int"]),
+        ("port = true", ["port", "int"]),
+        ("starter = 1", ["starter", "bool"]),
+        ("host = 1", ["host", "str"]),
+        ('drain_s = "5"', ["drain_s", "float"]),
+        ("[host]\nname = 1", ["host", "str"]),
+        ("port = 65536", ["port", "65536", "0 to 65535"]),
+        ("drain_s = nan", ["drain_s", "nan"]),
+        ("emotion_threshold = 1.5", ["emotion_threshold", "1.5"]),
+        ("idle_timeout_s = inf", ["idle_timeout_s", "inf"]),
+        ('log_level = "loud"', ["log_level", "loud", "warning"]),
+        ("port = ", ["intone.toml", "not TOML"]),
+        (b"host = '\xff'", ["intone.toml", "not TOML"]),
+    ],
+)
+def test_file_that_cannot_be_used(settings, text, words):
+    with pytest.raises(ConfigError) as raised:
+        config.load(settings(text))
+    assert [word for word in words if word not in str(raised.value)] == []
+
+
+def test_file_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read the settings file .*missing\.toml: No such file"):
+        config.load(["--config", str(tmp_path / "missing.toml")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--tls-certificate", "a.pem"], "tls_certificate and tls_key go together"),
+        (["--tls-key", "a.pem"], "tls_certificate and tls_key go together"),
+        (["--tls-client-ca", "a.pem"], "tls_client_ca needs"),
+        (["--random-weights"], "random_weights needs voxcpm"),
+        (["--first-unit-characters", "100", "--max-unit-characters", "100"], "first_unit_characters must be less"),
+        (["--default-engine", "nobody"], "default_engine is 'nobody'"),
+        (["--max-batch", "0"], "max_batch is 0"),
+    ],
+)
+def test_settings_that_do_not_go_together(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        config.load(arguments)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "voxcpm", "indextts"),
+    [
+        ("auto", "auto", "auto"),
+        ("int8", "int8", "int8"),
+        ("indextts=bf16", "auto", "bf16"),
+        ("voxcpm=int8, indextts=fp32", "int8", "fp32"),
+    ],
+)
+def test_precision_of_each_engine(dtype, voxcpm, indextts):
+    assert config.load(["--dtype", dtype]).precisions() == {"voxcpm": voxcpm, "indextts": indextts}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        ("", "dtype is ''; it must be one of auto, int8, bf16, fp32, or "),
+        ("fp16", "dtype is 'fp16'; it must be one of auto, int8, bf16, fp32, or "),
+        ("int8,bf16", "dtype is 'int8,bf16'; it must be one of auto, int8, bf16, fp32, or "),
+        ("voxcpm=int4", "dtype gives voxcpm 'int4'; it must be one of auto, int8, bf16, fp32"),
+        ("voxcpm=", "dtype gives voxcpm ''; it must be one of auto, int8, bf16, fp32"),
+        ("starter=int8", "dtype names the engine 'starter'; those with one are voxcpm, indextts"),
+        ("voxcpm=int8,fp32", "dtype names the engine 'fp32'; those with one are voxcpm, indextts"),
+        ("voxcpm=int8,", "dtype names the engine ''; those with one are voxcpm, indextts"),
+        ("voxcpm=int8,voxcpm=fp32", "dtype names voxcpm twice, with int8 and with fp32"),
+    ],
+)
+def test_precision_that_cannot_be_used(dtype, words):
+    with pytest.raises(ConfigError) as raised:
+        config.load(["--dtype", dtype])
+    assert words in str(raised.value)
+
+
+def test_token(tmp_path, monkeypatch):
+    file = tmp_path / "token"
+    file.write_text(" from-file \n")
+    monkeypatch.setenv("INTONE_TOKEN", "from-environment")
+    assert config.load([]).token == "from-environment"
+    assert config.load(["--token-file", str(file)]).token == "from-file"
+    assert "from-file" not in repr(config.load(["--token-file", str(file)]))
+    for content, words in ((b"\n", "is empty"), (b"\xff\xfe", "ASCII"), ("clé".encode(), "ASCII")):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match=words):
+            config.load(["--token-file", str(file)])
+    with pytest.raises(ConfigError, match="token_file: cannot read"):
+        config.load(["--token-file", str(tmp_path / "missing")])
+
+
+def test_help_shows_every_setting(capsys):
+    with pytest.raises(SystemExit) as ended:
+        config.load(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    public = [setting for setting in dataclasses.fields(Config) if setting.name != "token"]
+    assert len(public) > 30
+    for setting in public:
+        assert f"--{setting.name.replace('_', '-')}" in shown, setting.name
+        assert setting.metadata["help"].split()[0] in shown
+
+
+# ---- the command ----------------------------------------------------------------------------------------------------
+
+
+TINY = ("--no-starter", "--voxcpm", "nano", "--random-weights", "--threads", "1")
+
+
+def refused(*arguments: str) -> str:
+    """What `intone-server` says when it ends with status 2."""
+    command = [sys.executable, "-m", "intone.server", "--port", "0", *arguments]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def test_unknown_flag_and_bad_value():
+    assert "--prot" in refused("--prot", "1")
+    assert "invalid int value: 'x'" in refused("--max-batch", "x")
+    assert "max_batch is 0; it must be from 1 to 512" in refused("--max-batch", "0")
+
+
+def test_missing_checkpoint_folder(tmp_path):
+    folder = str(tmp_path / "a rather long [name] of a folder of checkpoints that is not there")
+    assert folder in refused("--no-starter", "--voxcpm", folder)
+
+
+@pytest.mark.parametrize("flags", [("--tls-certificate", "{}/c.pem", "--tls-key", "{}/k.pem")])
+def test_missing_tls_file(tmp_path, flags):
+    said = refused(*TINY, *(flag.format(tmp_path) for flag in flags))
+    assert f"tls_certificate: cannot read {tmp_path}/c.pem: No such file or directory" in said
+    for name in "ck":
+        (tmp_path / f"{name}.pem").write_text("not a certificate")
+    assert "no PEM certificate with its key" in refused(*TINY, *(flag.format(tmp_path) for flag in flags))
+
+
+def test_port_in_use():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        said = refused(*TINY, "--port", port)
+        assert f"cannot listen on 127.0.0.1:{port}" in said and "another server" in said
+
+
+def test_port_file_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    assert "port_file: cannot write" in refused(*TINY, "--port-file", str(tmp_path / "file" / "port"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"voices": __file__}, f"voices: cannot use the folder {__file__}"),
+        ({"default_voice": "nobody"}, "default_voice: .*nobody"),
+        ({"host": "no.such.host.invalid"}, "cannot listen on no.such.host.invalid:0"),
+    ],
+    ids=["voices", "default voice", "host"],
+)
+def test_settings_that_only_show_when_it_starts(run, setting, words):
+    async def main() -> None:
+        with pytest.raises(ConfigError, match=words):
+            async with serving(Config(port=0, **setting), {"starter": ScriptedEngine}):
+                raise AssertionError("it serves")
+
+    run(main())
+
+
+def test_waiting_threads_sleep_unless_told_otherwise(monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that both are put back afterwards
+        monkeypatch.delenv(name)
+    config.let_waiting_threads_sleep()
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    config.let_waiting_threads_sleep()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    config.let_waiting_threads_sleep()
+    assert "GOMP_SPINCOUNT" not in os.environ
+    # The variable is read when torch is loaded, so nothing may do that before the settings are known.
+    asked = "import sys, intone.server.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0

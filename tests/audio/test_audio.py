@@ -1,0 +1,247 @@
+"""Encodings, rates and slices; uploaded files → recordings."""
+
+import io
+import struct
+import warnings
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intone.server.audio.encoding import (
+    ENCODINGS,
+    SUPPORTED_RATES_HZ,
+    Encoder,
+    Resampler,
+    fade,
+    is_audible,
+    silence,
+    slices,
+    to_int16,
+)
+from intone.server.audio.recordings import read_recording
+from intone.server.errors import CallerError
+
+EVERY_INT16 = np.arange(-32768, 32768, dtype=np.int32).astype(np.float32) / 32768
+
+
+def tone(rate_hz, seconds=1.0, hz=440.0, level=0.5):
+    return (level * np.sin(2 * np.pi * hz * np.arange(round(rate_hz * seconds)) / rate_hz)).astype(np.float32)
+
+
+# ---- encodings
+
+
+def test_pcm_is_exact_for_every_16_bit_value():
+    encoded = np.frombuffer(Encoder("pcm_s16le").encode(EVERY_INT16), "<i2")
+    assert np.array_equal(encoded, np.arange(-32768, 32768))
+
+
+def test_pcm_rounds_and_clips():
+    samples = np.array([0.6 / 32768, -0.6 / 32768, 1.0, -1.0, 7.0, -7.0], np.float32)
+    assert np.frombuffer(Encoder("pcm_s16le").encode(samples), "<i2").tolist() == [1, -1, 32767, -32768, 32767, -32768]
+
+
+def test_float_passes_unchanged_and_unclipped():
+    samples = np.array([0.1, -3.5, 1e-30], np.float32)
+    assert Encoder("pcm_f32le").encode(samples) == struct.pack("<3f", *samples)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pairs"),
+    [
+        # ITU-T G.711, tables 1 and 2: codes at zero, at the ends, and round a segment's border.
+        ("mulaw", {0: 0xFF, -4: 0x7E, 32767: 0x80, -32768: 0x00, 120: 0xF0, 1000: 0xCE, -1000: 0x4E, 8031 * 4: 0x80}),
+        ("alaw", {0: 0xD5, -1: 0x55, 32767: 0xAA, -32768: 0x2A, 1000: 0xFA, -1000: 0x7A, 256: 0xC5, 255: 0xDA}),
+    ],
+)
+def test_g711_known_codes(encoding, pairs):
+    samples = np.array(list(pairs), np.float32) / 32768
+    assert list(Encoder(encoding).encode(samples)) == list(pairs.values())
+
+
+@pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
+def test_g711_equals_the_standard_library(encoding):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        audioop = pytest.importorskip("audioop", reason="left the standard library in Python 3.13")
+    convert = {"mulaw": audioop.lin2ulaw, "alaw": audioop.lin2alaw}[encoding]
+    assert Encoder(encoding).encode(EVERY_INT16) == convert(to_int16(EVERY_INT16).tobytes(), 2)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@given(data=st.data())
+@settings(deadline=None, max_examples=30)
+def test_encoded_pieces_join(encoding, data):
+    samples = np.array(data.draw(st.lists(st.floats(-2, 2, width=32), max_size=50)), np.float32)
+    cut = data.draw(st.integers(0, len(samples)))
+    encoder = Encoder(encoding)
+    whole = encoder.encode(samples)
+    assert encoder.encode(samples[:cut]) + encoder.encode(samples[cut:]) == whole
+    assert len(whole) == len(samples) * encoder.bytes_per_sample
+
+
+# ---- rates
+
+
+@pytest.mark.parametrize("to_hz", SUPPORTED_RATES_HZ)
+@pytest.mark.parametrize("from_hz", [16000, 22050, 24000, 44100, 48000])
+def test_resampled_pieces_equal_the_whole_and_keep_a_tone(from_hz, to_hz):
+    samples = tone(from_hz, seconds=0.5)
+    whole = Resampler(from_hz, to_hz).push(samples, last=True)
+    stream, pieces = Resampler(from_hz, to_hz), []
+    bounds = [0, 1, 8, 8, 700, 4000, 4001, len(samples)]
+    for start, end in zip(bounds, bounds[1:], strict=False):
+        pieces.append(stream.push(samples[start:end], last=end == len(samples)))
+    joined = np.concatenate(pieces)
+    assert len(joined) == len(whole) and abs(len(whole) - to_hz / 2) <= 1
+    assert np.abs(joined - whole).max() <= 1e-6
+    inside = slice(to_hz // 20, -to_hz // 20)  # away from the ends, where the tone begins and stops
+    assert np.abs(whole - tone(to_hz, seconds=0.5)[: len(whole)])[inside].max() < 2e-3
+
+
+def test_equal_rates_pass_bits_through():
+    samples = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    stream = Resampler(24000, 24000)
+    joined = np.concatenate(
+        [stream.push(samples[:333]), stream.push(samples[333:]), stream.push(samples[:0], last=True)]
+    )
+    assert np.array_equal(joined, samples)
+
+
+def test_last_may_be_empty():
+    stream = Resampler(24000, 48000)
+    pushed = [
+        stream.push(tone(24000)),
+        stream.push(np.zeros(0, np.float32)),
+        stream.push(np.zeros(0, np.float32), last=True),
+    ]
+    assert np.abs(np.concatenate(pushed) - Resampler(24000, 48000).push(tone(24000), last=True)).max() <= 1e-6
+    with pytest.raises(AssertionError):
+        stream.push(tone(24000))
+
+
+def test_resampling_down_does_not_alias():
+    assert np.abs(Resampler(48000, 8000).push(tone(48000, hz=6000), last=True)[400:-400]).max() < 1e-3
+
+
+# ---- pieces
+
+
+@given(st.integers(0, 50), st.integers(1, 60))
+def test_slices(length, size):
+    samples = np.arange(length, dtype=np.float32)
+    pieces = list(slices(samples, size))
+    assert np.array_equal(np.concatenate([samples[:0], *pieces]), samples)
+    assert all(0 < len(piece) <= size for piece in pieces)
+
+
+def test_fade_leaves_its_input_and_the_middle_alone():
+    samples = np.ones(100, np.float32)
+    faded = fade(samples, 10, 20)
+    assert samples.min() == 1 and faded[0] == 0 and faded[-1] == 0 and faded[10:80].min() == 1
+    assert (np.diff(faded[:10]) > 0).all() and (np.diff(faded[80:]) < 0).all()
+    assert np.array_equal(fade(samples), samples) and len(fade(samples[:3], 10, 10)) == 3
+
+
+def test_silence_and_audible():
+    assert len(silence(12.5, 24000)) == 300 and not is_audible(silence(10, 8000)) and not is_audible(silence(0, 8000))
+    assert is_audible(np.array([0, -0.001], np.float32)) and not is_audible(np.array([0.0009], np.float32))
+
+
+# ---- recordings
+
+
+def encoded(samples, rate_hz=24000, form="WAV", subtype="PCM_16"):
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, format=form, subtype=subtype)
+    return file.getvalue()
+
+
+def read(data, min_ms=500, max_ms=5000):
+    return read_recording(data, "words", min_ms=min_ms, max_ms=max_ms, field="upload")
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype", "error"),
+    [
+        ("WAV", "PCM_U8", 1 / 128),
+        ("WAV", "PCM_16", 1 / 32768),
+        ("WAV", "PCM_24", 1e-6),
+        ("WAV", "PCM_32", 1e-6),
+        ("WAV", "FLOAT", 0),
+        ("WAV", "DOUBLE", 0),
+        ("WAV", "ULAW", 0.03),
+        ("WAVEX", "PCM_16", 1 / 32768),
+        ("FLAC", "PCM_16", 1 / 32768),
+        ("FLAC", "PCM_24", 1e-6),
+        ("OGG", "VORBIS", 0.05),
+        ("OGG", "OPUS", 0.1),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_reads(form, subtype, error, channels):
+    samples = tone(24000)
+    sides = samples if channels == 1 else np.stack([samples * 1.5, samples * 0.5], axis=1)
+    recording = read(encoded(sides, form=form, subtype=subtype))
+    assert (recording.sample_rate_hz, recording.transcript, recording.samples.dtype) == (24000, "words", np.float32)
+    assert recording.samples.shape == samples.shape
+    assert np.abs(recording.samples - samples)[240:-240].max() <= error
+
+
+@pytest.mark.parametrize("form", ["WAV", "WAVEX", "FLAC", "OGG"])
+@pytest.mark.parametrize("keep", [0.99, 0.6, 0.1])
+def test_cut_off_files_are_refused(form, keep):
+    data = encoded(tone(24000, 3) + tone(24000, 3, 997), form=form, subtype="VORBIS" if form == "OGG" else "PCM_16")
+    with pytest.raises(CallerError, match="upload: (cut off|damaged)"):
+        read(data[: int(len(data) * keep)])
+
+
+def test_wav_of_unknown_length_is_read():
+    data = bytearray(encoded(tone(24000)))
+    data[4:8] = data[40:44] = b"\xff" * 4
+    assert data[36:40] == b"data" and len(read(bytes(data)).samples) == 24000
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "empty: 0 bytes"),
+        (b"ID3\x04 not really music", "neither a WAV"),
+        (b"RIFF\x04\0\0\0AVI ", "neither a WAV"),
+        (b"RIFF\x04\0\0\0WAVE", "damaged"),
+        (b"fLaC" + b"\0" * 100, "damaged"),
+        (b"OggS" + b"\0" * 10, "cut off"),
+        (encoded(np.zeros(0)), "header without samples"),
+        (encoded(tone(24000, 0.4)), "too short: 400 ms; at least 500 ms"),
+        (encoded(tone(24000, 5.1)), "too long: over 5000 ms"),
+        (encoded(tone(24000) * 1e-3), "silent"),
+        (encoded(np.array([0.5, np.nan] * 12000), subtype="FLOAT"), "sample 1 is not a finite"),
+        (encoded(np.array([0.5, np.inf] * 12000), subtype="FLOAT"), "sample 1 is not a finite"),
+        (encoded(tone(24000), rate_hz=7999), "7999 samples a second; 8000 to 192000"),
+        (encoded(tone(24000), rate_hz=200_000), "200000 samples a second"),
+        (encoded(np.ones((24000, 9)) * 0.1), "9 channels; at most 8"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refused_recordings(data, message):
+    with pytest.raises(CallerError, match=message) as caught:
+        read(data)
+    assert caught.value.field == "upload"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.sampled_from(["WAV", "FLAC", "OGG"]))
+def test_damaged_files_never_do_more_than_raise_a_caller_error(data, form):
+    broken = bytearray(SHORT[form])
+    for _ in range(data.draw(st.integers(1, 8))):
+        broken[data.draw(st.integers(0, min(len(broken) - 1, 300)))] = data.draw(st.integers(0, 255))
+    try:
+        assert 500 <= read(bytes(broken)).duration_ms <= 5000
+    except CallerError as error:
+        assert error.field == "upload"
+
+
+SHORT = {form: encoded(tone(8000, 0.6), rate_hz=8000, form=form, subtype=None) for form in ("WAV", "FLAC", "OGG")}

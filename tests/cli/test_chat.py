@@ -1,0 +1,121 @@
+"""`intone chat` against a scripted server over real gRPC: what is sent, said, written and drawn."""
+
+import functools
+import json
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from intone.client.__main__ import main
+from intone.client.commands import chat
+from intone.client.playback import Player
+from intone.client.tools.script import parse_script
+from tests.support.scripted_server import RATE_HZ, scripted_server, talking
+from tests.support.scripted_talks import lively
+
+SCRIPT = """
+title = "It costs $5 and $6"
+words_per_second = 50
+[[turn]]
+text = "Hello there."
+emotion = "happy:0.5"
+[[turn]]
+text = "One two three four five six seven eight nine."
+pause_ms = 50
+interrupt_after_ms = 150
+[[turn]]
+text = "二"
+language = "zh"
+[[turn]]
+text = "Fine, 好的."
+options = { steps = 3 }
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> str:
+    path = tmp_path / "script.toml"
+    path.write_text(SCRIPT, "utf8")
+    return str(path)
+
+
+def test_a_conversation_is_told_saved_and_drawn(script, tmp_path: Path, capsys):
+    image = pytest.importorskip("matplotlib.image")
+    files = ["--save", str(tmp_path / "a.wav"), "--picture", str(tmp_path / "a.png")]
+    with scripted_server() as server:
+        assert main(["chat", script, *files, "--server", server.target]) == 0
+    told = capsys.readouterr()
+    for words in ("Turn by turn", "plain", "✂ barge-in", "left out", "Fine", "3 turns in", "barge-ins: 1"):
+        assert words in told.out + told.err, words
+    requests = server.calls[0]
+    (cancel,) = (request.cancel for request in requests if request.HasField("cancel"))
+    assert cancel.utterance_id == "turn-2"
+    assert 350 <= cancel.played_ms <= 450  # the first turn's 200 ms, and what was heard of this one
+    after = requests[[request.HasField("cancel") for request in requests].index(True) + 1 :]
+    texts = [request.text for request in after if request.HasField("text")]
+    assert [text.delta for text in texts] == ["Fine,", " 好的.", ""]
+    assert (texts[0].utterance_id, texts[0].options.steps) == ("turn-4", 3)
+    first = requests[1].text
+    assert (first.delta, first.emotion.intensity) == ("Hello", 0.5)
+    with wave.open(str(tmp_path / "a.wav")) as file:
+        samples = np.frombuffer(file.readframes(10 * RATE_HZ), "<i2")
+    assert set(np.unique(samples)) == {0, int(0.5 * 32767)}
+    heard_ms = 1000 * (samples != 0).sum() / RATE_HZ
+    assert abs(heard_ms - (cancel.played_ms + 200)) <= 2
+    drawn = image.imread(str(tmp_path / "a.png"))
+    assert drawn.shape[1] == 1800 and 500 <= drawn.shape[0] <= 1200
+    assert np.ptp(drawn[:, :, :3].mean(axis=2), axis=1).max() > 0.5  # not blank
+
+
+def test_a_lively_utterance_is_measured(tmp_path: Path, capsys):
+    def lively_talk(requests, number, context):
+        next(requests)
+        for request in requests:
+            if request.text.end_of_utterance:
+                yield from lively(request.text.utterance_id)
+
+    (tmp_path / "one.toml").write_text("[[turn]]\ntext = 'Great!'\nwords_per_second = 0\n", "utf8")
+    command = ["chat", str(tmp_path / "one.toml"), "--filler", "eager", "--json"]
+    with scripted_server(lively_talk) as server:
+        assert main([*command, "--server", server.target]) == 0
+    assert server.calls[0][0].config.filler == 3
+    (turn,) = json.loads(capsys.readouterr().out.splitlines()[-1])["turns"]
+    assert (turn["engines"], turn["emotion"], turn["fillers"]) == (["starter", "indextts"], "happy 0.75", ["Hmm"])
+    assert turn["covered_ms"] == pytest.approx(100, abs=1e-6)
+    assert turn["first_word_ms"] - turn["first_sound_ms"] == pytest.approx(100, abs=1e-6)
+
+
+def test_it_plays_on_a_device(script, monkeypatch, capsys):
+    miniaudio = pytest.importorskip("miniaudio")
+    monkeypatch.setattr(chat, "Player", functools.partial(Player, backends=[miniaudio.Backend.NULL]))
+    with scripted_server() as server:
+        assert main(["chat", script, "--play", "--json", "--server", server.target]) == 0
+    played = [request.cancel.played_ms for request in server.calls[0] if request.HasField("cancel")]
+    assert len(played) == 1 and 200 < played[0] <= 550
+    outcomes = [turn["outcome"] for turn in json.loads(capsys.readouterr().out.splitlines()[-1])["turns"]]
+    assert outcomes == ["completed", "interrupted", "skipped", "completed"]
+
+
+def test_what_goes_wrong_is_said(script, tmp_path: Path, capsys):
+    (tmp_path / "bad.toml").write_text("[[turn]]\ntext = 'bad'\nwords_per_second = 0\n", "utf8")
+    (tmp_path / "wrong.toml").write_text("[[turn]]\nwords = 'bad'\n", "utf8")
+
+    def closes(requests, number, context):
+        yield from (response for response, _ in zip(talking(requests, number, context), range(3), strict=False))
+
+    with scripted_server() as server:
+        assert main(["chat", str(tmp_path / "bad.toml"), "--server", server.target]) == 1
+        assert "rejected: no good" in capsys.readouterr().out
+        assert main(["chat", str(tmp_path / "wrong.toml"), "--server", server.target]) == 2
+        assert "turn 1: 'words' is not one of" in capsys.readouterr().err
+        assert main(["chat", str(tmp_path / "none.toml"), "--server", server.target]) == 1
+    with scripted_server(closes) as server:
+        assert main(["chat", script, "--server", server.target]) == 3
+        assert "ended the conversation before its last turn" in capsys.readouterr().err
+
+
+def test_the_built_in_script_can_be_printed_and_read_again(capsys):
+    assert main(["chat", "--print-script"]) == 0
+    assert len(parse_script(capsys.readouterr().out).turns) >= 8

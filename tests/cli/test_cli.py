@@ -1,0 +1,258 @@
+"""The command `intone` against a scripted server: words, files, exit codes."""
+
+import functools
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.rpc import code_pb2
+
+from intone.client.__main__ import main
+from intone.client.commands import sinks
+from intone.client.playback import Player
+from tests.support.scripted_server import (
+    CHUNK_SAMPLES,
+    RATE_HZ,
+    abort,
+    audio,
+    done,
+    refusal,
+    scripted_server,
+    started,
+    talk,
+)
+from tests.support.scripted_talks import lively
+
+COMMANDS = [
+    [],
+    ["say"],
+    ["chat"],
+    ["voices"],
+    ["voices", "create"],
+    ["voices", "fillers"],
+    ["emotion"],
+    ["info"],
+    ["bench"],
+]
+
+
+def lines(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_say_writes_a_wav_file_and_tells_what_happened(capsys, tmp_path: Path):
+    path = tmp_path / "hello.wav"
+    with scripted_server() as server:
+        assert main(["say", "Hello", "there.", "--out", str(path), "--server", server.target]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    for words in ("started", "plain talk", "first speech from starter", "completed", "TTFA", "lm", "vae"):
+        assert words in captured.err
+    with wave.open(str(path)) as file:
+        assert (file.getframerate(), file.getnframes()) == (RATE_HZ, CHUNK_SAMPLES)
+    assert server.calls[0][1].text.delta == "Hello there."
+
+
+def test_say_shows_fillers_pauses_emotions_and_changes_of_route(capsys):
+    def script(requests, number, context):
+        next(requests)
+        yield from lively("say")
+
+    with scripted_server(script) as server:
+        assert main(["say", "Hello.", "--filler", "eager", "--server", server.target]) == 0
+    told = capsys.readouterr().err
+    order = [
+        "started",
+        "filler",
+        "“Hmm”",
+        "first speech",
+        "pause",
+        "200 ms",
+        "rerouted",
+        "from character 7 on indextts",
+    ]
+    order += ["happy 0.75, read from the text: “great”", "read by keywords [emotion_approximated]", "done"]
+    order += ["12 ms, 150 ms predicted, 100 ms covered", "first sound, predicted", "wait covered"]
+    places = [told.find(words) for words in order]
+    assert -1 not in places and places == sorted(places), list(zip(order, places, strict=True))
+    assert server.calls[0][0].config.filler == 3
+
+
+def test_say_json_is_events_then_report_and_nothing_else(capsys):
+    with scripted_server() as server:
+        assert main(["say", "Hello.", "--json", "--server", server.target]) == 0
+    captured = capsys.readouterr()
+    told = lines(captured.out)
+    assert [event["event"] for event in told] == ["started", "audio", "done", "report"]
+    assert (told[1]["bytes"], told[1]["encoding"], told[1]["text_span"]) == (2 * CHUNK_SAMPLES, "pcm_s16le", [0, 1])
+    assert told[3]["server"]["ttfa_ms"] == 12.5
+    assert told[3]["client"]["ttfa_ms"] > 0
+    assert captured.err == ""
+
+
+def test_say_sends_its_options(capsys):
+    options = "--voice ada --engine voxcpm --steps 4 --guidance 1.5 --seed 9 --rate 8000 --encoding mulaw --buffered"
+    with scripted_server() as server:
+        command = ["say", "x", *options.split(), "--no-filler", "--emotion", "1,0,0,0,0,0,0,0.5", "--json"]
+        assert main([*command, "--server", server.target]) == 0
+    config = server.calls[0][0].config
+    assert (config.voice, config.engine, config.delivery, config.filler) == ("ada", 2, 2, 2)
+    assert (config.options.steps, config.options.guidance, config.options.seed) == (4, 1.5, 9)
+    assert (config.format.sample_rate_hz, config.format.encoding) == (8000, 3)
+    assert list(config.emotion.vector.weights) == [1, 0, 0, 0, 0, 0, 0, 0.5]
+    assert config.lead_limit_ms == 600_000
+
+
+def test_say_raw_samples_on_standard_output(capfdbinary):
+    with scripted_server() as server:
+        assert main(["say", "Hello.", "--out", "-", "--server", server.target]) == 0
+    assert capfdbinary.readouterr().out == np.full(CHUNK_SAMPLES, 0.5 * 32767, "<i2").tobytes()
+
+
+def test_standard_input_is_spoken_while_it_is_written(capsys, monkeypatch):
+    first_received = threading.Event()
+
+    def script(requests, number, context):
+        def noted():
+            for request in requests:
+                yield request
+                if request.text.delta:
+                    first_received.set()
+
+        yield from talk(noted())
+
+    read_end, write_end = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(write_end, "wb", buffering=0) as pipe:
+            pipe.write("Häl".encode()[:2])  # in the middle of a character
+            assert first_received.wait(20)  # the rest is written only when the beginning has been received
+            pipe.write("Häl".encode()[2:] + b"lo.")
+
+    writer = threading.Thread(target=write)
+    with scripted_server(script) as server, os.fdopen(read_end, "r") as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        writer.start()
+        assert main(["say", "-", "--json", "--server", server.target]) == 0
+        writer.join()
+    assert [request.text.delta for request in server.calls[0][1:]] == ["H", "ällo.", ""]
+
+
+def test_play_reports_progress(capsys, monkeypatch):
+    miniaudio = pytest.importorskip("miniaudio")
+    monkeypatch.setattr(sinks, "Player", functools.partial(Player, backends=[miniaudio.Backend.NULL]))
+
+    def script(requests, number, context):
+        next(requests)
+        yield started("say")
+        for sequence in range(6):
+            yield audio("say", sequence)
+        if any(request.HasField("progress") for request in requests):
+            yield done("say")
+
+    with scripted_server(script) as server:
+        assert main(["say", "Hello.", "--play", "--server", server.target]) == 0
+    config = server.calls[0][0].config
+    assert not config.HasField("lead_limit_ms")
+    reports = [request.progress.played_ms for request in server.calls[0] if request.HasField("progress")]
+    assert reports and 0 < reports[0] <= 600
+
+
+def test_ctrl_c_cancels_the_utterance(capsys):
+    def script(requests, number, context):
+        def noted():
+            for request in requests:
+                yield request
+                if request.text.end_of_utterance:
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        for response in talk(noted()):
+            if not response.HasField("done"):
+                yield response
+
+    with scripted_server(script) as server:
+        assert main(["say", "A long story.", "--server", server.target]) == 130
+    assert server.calls[0][-1].cancel.utterance_id == "say"
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_the_program_while_it_waits_for_its_input():
+    told: queue.Queue[int] = queue.Queue()
+
+    def script(requests, number, context):
+        def noted():
+            for request in requests:
+                yield request
+                if request.text.delta:
+                    os.kill(told.get(timeout=20), signal.SIGINT)
+
+        yield from talk(noted())
+
+    with scripted_server(script) as server:
+        command = [sys.executable, "-m", "intone.client", "say", "-", "--server", server.target]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            process.stdin.write("This pipe stays open. ")
+            process.stdin.flush()
+            told.put(process.pid)
+            assert process.wait(20) == 130
+            assert "Fatal" not in process.stderr.read()
+
+
+def test_what_went_wrong_is_said_with_what_to_do(capsys):
+    def refuse(requests, number, context):
+        next(requests)
+        abort(context, refusal("config.options.steps", "1 to 100", code_pb2.INVALID_ARGUMENT, retry_s=2))
+        yield
+
+    with scripted_server(refuse) as server:
+        assert main(["say", "Hello.", "--steps", "0", "--server", server.target]) == 1
+        told = capsys.readouterr().err
+        assert "INVALID_ARGUMENT: no good" in told
+        assert "config.options.steps: 1 to 100" in told
+        assert "Try again in 2.0 s" in told
+    assert main(["info", "--server", server.target]) == 3
+    assert "intone-server" in capsys.readouterr().err
+    with scripted_server() as server:
+        assert main(["say", "bad", "--server", server.target]) == 1
+        assert "text.delta: cannot be spoken" in capsys.readouterr().err
+        assert main(["say", "x", "--out", "/nowhere/at/all.wav", "--server", server.target]) == 1
+        assert "/nowhere/at/all.wav" in capsys.readouterr().err
+        assert main(["say", "x", "--json", "--out", "-", "--server", server.target]) == 2
+    with pytest.raises(SystemExit) as wrong:
+        main(["say", "x", "--emotion", "cheerful"])
+    assert wrong.value.code == 2
+    assert "happy, angry, sad" in capsys.readouterr().err
+
+
+def test_token_and_server_from_the_environment(capsys, monkeypatch):
+    with scripted_server(token="secret") as server:
+        monkeypatch.setenv("INTONE_SERVER", server.target)
+        assert main(["info"]) == 1
+        assert "INTONE_TOKEN" in capsys.readouterr().err
+        monkeypatch.setenv("INTONE_TOKEN", "secret")
+        assert main(["info", "--json"]) == 0
+    assert lines(capsys.readouterr().out)[0]["version"] == "9.9"
+
+
+def test_info_for_people(capsys):
+    with scripted_server() as server:
+        assert main(["info", "--server", server.target]) == 0
+    told = capsys.readouterr().out
+    for words in ("9.9", "starter", "tones", f"{RATE_HZ} Hz", "untrained", "max_streams", "45 ms", "lexicon"):
+        assert words in told
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches(command: list[str], capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    assert "intone" in capsys.readouterr().out

@@ -1,0 +1,66 @@
+"""The commands about voices, their fillers, and emotions, against a scripted server."""
+
+import json
+from pathlib import Path
+
+from intone.client.__main__ import main
+from intone.proto import voice_pb2
+from tests.support.scripted_server import scripted_server
+
+
+def lines(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_voices(capsys, tmp_path: Path):
+    recording = tmp_path / "ada.wav"
+    recording.write_bytes(bytes(100_000))
+    with scripted_server() as server:
+        there = ["--server", server.target]
+        assert main(["voices", "create", "ada", str(recording), "--transcript", "my words", *there]) == 0
+        captured = capsys.readouterr()
+        assert "my words" in captured.out
+        assert "it was cut" in captured.err
+        assert main(["voices", "create", "ada", str(recording), *there]) == 1
+        assert "--replace" in capsys.readouterr().err
+        assert main(["voices", "list", *there]) == 0
+        assert "ada" in capsys.readouterr().out
+        assert main(["voices", "list", "--json", *there]) == 0
+        assert lines(capsys.readouterr().out)[0]["name"] == "ada"
+        assert main(["voices", "show", "ada", "--json", *there]) == 0
+        assert lines(capsys.readouterr().out)[0]["transcript"] == "my words"
+        assert main(["voices", "delete", "ada", *there]) == 0
+        assert main(["voices", "show", "ada", *there]) == 1
+        assert "intone voices list" in capsys.readouterr().err
+    assert sum(len(request.audio) for request in server.uploads[0]) == 100_000
+
+
+def test_fillers_of_a_voice(capsys, tmp_path: Path):
+    for name, size in (("a.wav", 400), ("b.wav", 500)):
+        (tmp_path / name).write_bytes(bytes(size))
+    command = ["voices", "fillers", "ada"]
+    adding = ["--add", str(tmp_path / "a.wav"), str(tmp_path / "b.wav"), "--emotion", "sad", "--language", "zh"]
+    with scripted_server() as server:
+        there = ["--server", server.target]
+        server.voices["ada"] = voice_pb2.Voice(name="ada")
+        assert main([*command, *there]) == 0
+        assert "no fillers" in capsys.readouterr().out
+        assert main([*command, *adding, "--text", "Oh", "Hmm", *there]) == 0
+        told = capsys.readouterr().out
+        assert "Hmm" in told and "sad" in told and "500 ms" in told
+        assert main([*command, *there, "--json"]) == 0
+        assert [filler["text"] for filler in lines(capsys.readouterr().out)] == ["Oh", "Hmm"]
+        assert main([*command, *adding, "--text", "Oh", *there]) == 2
+        assert "2 recordings and 1 texts" in capsys.readouterr().err
+    assert [filler.language for filler in server.voices["ada"].fillers] == ["zh", "zh"]
+
+
+def test_emotion_of_a_text(capsys):
+    with scripted_server() as server:
+        assert main(["emotion", "so", "great", "--server", server.target]) == 0
+        told = capsys.readouterr().out
+        assert "happy, intensity 0.75" in told and "8 characters of joy" in told and "█" in told
+        assert main(["emotion", "great", "--json", "--server", server.target]) == 0
+        assert lines(capsys.readouterr().out)[0]["label"] == "EMOTION_LABEL_HAPPY"
+        assert main(["emotion", "bad", "--server", server.target]) == 1
+        assert "reads no emotions" in capsys.readouterr().err

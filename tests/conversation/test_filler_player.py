@@ -1,0 +1,280 @@
+"""Fillers: when they play, how they stop, what they leave behind. On virtual time, with a scripted engine."""
+
+import asyncio
+import itertools
+
+import numpy as np
+import pytest
+
+from intone.server import events as e
+from intone.server.conversation.context import FillerSettings
+from intone.server.conversation.filler_player import FADE_MS, LEAD_MS, NEAR_MS, REST_MS, faded_out
+from intone.server.domain import Filler, Voice
+from intone.server.routing.ttfa_forecast import TTFAForecast
+from tests.support.fakes import RATE_HZ, Script, ScriptedWorker
+from tests.support.listener import heard, silence_s
+from tests.support.talk import Talk
+
+SETTINGS = FillerSettings()
+THRESHOLD_S = SETTINGS.threshold_ms / 1000
+
+
+def filler(text, duration_ms, cuts_ms=(), emotion="neutral", language="en", rate_hz=RATE_HZ):
+    samples = np.full(rate_hz * duration_ms // 1000, 0.25, np.float32)
+    return Filler(text, emotion, language, samples, rate_hz, (*cuts_ms, duration_ms))
+
+
+HMM, WELL = filler("Hmm.", 500), filler("Well…", 700, (300,))
+VOICE = Voice("default", fillers=(HMM, WELL))
+
+
+def forecast(ttfa_ms):
+    known = TTFAForecast()
+    if ttfa_ms is not None:
+        for _ in range(20):
+            known.learn("starter", 10, 0, ttfa_ms)
+    return known
+
+
+async def one_turn(ttfa_s, expected_ms=None, text="Good morning.", voice=VOICE, script=None, **changes):
+    """A turn with an engine that takes `ttfa_s` to its first sound, of which `expected_ms` is expected."""
+    worker = ScriptedWorker(script or Script(step_s=0.01, first_s=ttfa_s - 0.01))
+    talk = Talk(worker, voice=voice, services={"forecast": forecast(expected_ms)}, **changes)
+    talk.text("u", text, end=True)
+    await talk.finish()
+    await talk.close()
+    return talk
+
+
+def kinds(talk):
+    """Kinds of the chunks in order, runs of one kind as one."""
+    found = [chunk.kind.value for chunk in talk.of(e.AudioChunk)]
+    return [kind for i, kind in enumerate(found) if i == 0 or found[i - 1] != kind]
+
+
+def report(talk):
+    return talk.of(e.Done)[0].report
+
+
+def test_an_expected_wait_is_covered_at_once(run_virtual):
+    talk = run_virtual(one_turn(2.0, expected_ms=2000))
+    assert kinds(talk) == ["filler", "speech"]  # they were over half a second ago: no pause more
+    assert talk.when(e.AudioChunk) <= 0.010
+    assert talk.voiced("u") == "Good morning."  # speech is untouched
+    said = report(talk)
+    assert said.filler_ttfa_ms <= 10 and said.ttfa_ms == pytest.approx(2000, abs=1)
+    assert said.predicted_ttfa_ms == pytest.approx(2000, rel=0.1)
+    assert said.fillers == 2 and said.filler_ms == pytest.approx(1200)
+    assert said.covered_ms == pytest.approx(1200, abs=1)
+    assert said.audio_ms == pytest.approx(13 * 50)
+
+
+def test_only_sound_that_was_heard_puts_a_filler_off(run_virtual):
+    """On a clock that moves between any two looks, as real ones do: the speaker begins after the text came."""
+
+    async def main():
+        looks = itertools.count()
+        virtual_s = asyncio.get_running_loop().time
+        services = {"forecast": forecast(2000), "clock": lambda: virtual_s() + next(looks) * 1e-6}
+        talk = Talk(ScriptedWorker(Script(step_s=0.01, first_s=2.0)), voice=VOICE, services=services)
+        talk.text("u", "Good morning.", end=True)
+        await talk.finish()
+        await talk.close()
+        return talk
+
+    talk = run_virtual(main())
+    assert talk.when(e.AudioChunk) <= 0.020
+
+
+def test_a_wait_that_nobody_expected_is_covered_from_the_threshold_on(run_virtual):
+    for expected_ms in (None, 100):
+        talk = run_virtual(one_turn(1.5, expected_ms=expected_ms))
+        assert talk.when(e.AudioChunk) == pytest.approx(THRESHOLD_S, abs=1e-3)
+        assert talk.of(e.AudioChunk)[0].kind is e.AudioKind.FILLER
+
+
+def test_a_short_wait_stays_silent(run_virtual):
+    talk = run_virtual(one_turn(0.39, expected_ms=100))
+    assert kinds(talk) == ["speech"] and report(talk).fillers == 0
+    assert report(talk).filler_ttfa_ms is None and report(talk).covered_ms == 0
+
+
+def test_the_policy_turns_fillers_off(run_virtual):
+    talk = run_virtual(one_turn(2.0, expected_ms=2000, filler=e.FillerPolicy.OFF))
+    assert kinds(talk) == ["speech"]
+
+
+def test_a_filler_gives_way_to_speech(run_virtual):
+    """It stops at the cut that is near, or fades where none is; then comes the gap, then speech, all at once."""
+    voice = Voice("default", fillers=(filler("Well…", 2000, (300,)),))
+    talk = run_virtual(
+        one_turn(0.05, expected_ms=2000, voice=Voice("default", fillers=(filler("Well…", 2000, (220,)),)))
+    )
+    assert kinds(talk) == ["filler", "silence", "speech"]
+    assert report(talk).filler_ms == pytest.approx(220, abs=1), "the cut at 220 ms is in reach"
+    assert report(talk).ttfa_ms == pytest.approx(50, abs=1)
+    assert report(talk).pause_ms == pytest.approx(SETTINGS.gap_ms, abs=1)
+    talk = run_virtual(one_turn(0.4, expected_ms=2000, voice=voice))
+    sent_ms = 400 + LEAD_MS
+    assert sent_ms <= report(talk).filler_ms <= sent_ms + 20 + FADE_MS, "no cut is near: it fades out"
+    tail = np.frombuffer(talk.of(e.AudioChunk)[kinds_index(talk, "silence") - 1].data, np.float32)
+    assert abs(tail[-1]) < 1e-6 and np.abs(np.diff(tail)).max() < 0.01
+
+
+def kinds_index(talk, kind):
+    return next(i for i, chunk in enumerate(talk.of(e.AudioChunk)) if chunk.kind.value == kind)
+
+
+def test_a_filler_that_has_begun_is_heard_for_a_moment(run_virtual):
+    talk = run_virtual(one_turn(0.02, expected_ms=2000))
+    assert SETTINGS.min_ms <= report(talk).filler_ms <= SETTINGS.min_ms + NEAR_MS + FADE_MS
+
+
+def test_a_filler_alone_is_said_once_in_a_wait(run_virtual):
+    talk = run_virtual(one_turn(3.0, expected_ms=3000, voice=Voice("default", fillers=(HMM,))))
+    assert report(talk).fillers == 1 and report(talk).filler_ms == pytest.approx(500)
+    assert talk.of(e.Notice) == []
+
+
+def test_no_filler_follows_speech_and_none_repeats_at_once(run_virtual):
+    async def main():
+        worker = ScriptedWorker(Script(step_s=0.01, first_s=1.5))
+        talk = Talk(worker, voice=VOICE, services={"forecast": forecast(1500)})
+        for turn in range(4):
+            talk.text(f"u{turn}", "Good morning.", end=True)
+            await asyncio.sleep(6)
+        await talk.finish()
+        await talk.close()
+        return talk
+
+    talk = run_virtual(main())
+    spoken = [chunk.filler for chunk in talk.of(e.AudioChunk) if chunk.kind is e.AudioKind.FILLER]
+    runs = [text for i, text in enumerate(spoken) if i == 0 or spoken[i - 1] != text]
+    assert len(runs) >= 4 and all(one != other for one, other in zip(runs, runs[1:], strict=False))
+    for turn in range(4):
+        order = [chunk.kind for chunk in talk.of(e.AudioChunk, f"u{turn}")]
+        assert e.AudioKind.FILLER not in order[order.index(e.AudioKind.SPEECH) :]
+
+
+def test_inside_an_utterance_only_where_asked(run_virtual):
+    text = "This is the first sentence of two. And this is the second one."
+    script = Script(step_s=0.01, first_s=1.5, characters_per_step=100)
+    usual = run_virtual(one_turn(0, 1500, text, script=script))
+    assert kinds(usual)[-1] == "speech" and "filler" not in kinds(usual)[kinds(usual).index("speech") :]
+    eager = run_virtual(one_turn(0, 1500, text, script=script, filler=e.FillerPolicy.EAGER))
+    # 1.7 s of the first unit play while the second is made: there is nothing to cover
+    assert "filler" not in kinds(eager)[kinds(eager).index("speech") :]
+    late = Script(step_s=0.01, first_s=4.0, characters_per_step=100)
+    eager = run_virtual(one_turn(0, 4000, text, script=late, filler=e.FillerPolicy.EAGER))
+    assert "filler" in kinds(eager)[kinds(eager).index("speech") :]
+    assert eager.voiced("u") == text.replace(". ", ".")
+
+
+def test_the_wait_counts_from_when_the_listener_hears_nothing(run_virtual):
+    async def main():
+        worker = ScriptedWorker(Script(step_s=0.01, first_s=1.0, characters_per_step=100))
+        talk = Talk(worker, voice=VOICE, services={"forecast": forecast(1000)})
+        talk.text("long", "A sentence of speech that lasts for about three seconds.", end=True)
+        talk.text("next", "Good morning.", end=True)
+        await talk.finish()
+        await talk.close()
+        return talk
+
+    talk = run_virtual(main())
+    assert all(chunk.kind is e.AudioKind.SPEECH for chunk in talk.of(e.AudioChunk, "next"))
+    assert talk.of(e.Done)[1].report.covered_ms == pytest.approx(talk.of(e.Done)[1].report.ttfa_ms, abs=1)
+
+
+def test_a_listener_who_reports_hears_fillers_too(run_virtual):
+    """Reports come now and then; the last one is short of the end. Time passes all the same."""
+
+    async def main():
+        worker = ScriptedWorker(Script(step_s=0.01, first_s=1.0, characters_per_step=100))
+        talk = Talk(worker, voice=VOICE, services={"forecast": forecast(1000)}, filler=e.FillerPolicy.AUTO)
+        talk.text("u", "Good morning.", end=True)
+        await asyncio.sleep(2.5)
+        talk.session.receive(e.PlaybackProgress(400))
+        await asyncio.sleep(5)
+        talk.text("v", "Good morning.", end=True)
+        await talk.finish()
+        await talk.close()
+        return talk
+
+    talk = run_virtual(main())
+    assert talk.of(e.Done)[1].report.fillers and talk.of(e.Done)[1].report.filler_ttfa_ms <= 10
+
+
+def test_what_is_said_of_a_voice_without_fillers(run_virtual):
+    talk = run_virtual(one_turn(1.5, 1500, voice=Voice("default")))
+    (notice,) = talk.of(e.Notice)
+    assert notice.code is e.WarningCode.FILLER_UNAVAILABLE and "'en'" in notice.message
+    assert run_virtual(one_turn(0.1, 100, voice=Voice("default"))).of(e.Notice) == []
+
+
+def test_fillers_are_in_the_language_of_the_text(run_virtual):
+    voice = Voice("default", fillers=(HMM, filler("嗯。", 400, language="zh")))
+    talk = run_virtual(one_turn(1.0, 1000, "早上好。", voice=voice))
+    assert {chunk.filler for chunk in talk.of(e.AudioChunk) if chunk.kind is e.AudioKind.FILLER} == {"嗯。"}
+
+
+def test_an_interrupted_filler_was_no_text(run_virtual):
+    async def main():
+        talk = Talk(
+            ScriptedWorker(Script(step_s=0.01, first_s=2.0)), voice=VOICE, services={"forecast": forecast(2000)}
+        )
+        talk.text("u", "Good morning.", end=True)
+        await asyncio.sleep(0.3)
+        talk.session.receive(e.Interrupt("u"))
+        talk.text("v", "Yes.", end=True)
+        await talk.finish()
+        await talk.close()
+        return talk
+
+    talk = run_virtual(main())
+    (told,) = talk.of(e.Interrupted)
+    assert told.heard_text == "" and told.unheard_text == "Good morning."
+    assert told.heard_ms == pytest.approx(300, abs=5) and told.report.fillers == 1
+    at_s = next(at for at, event in talk.said if event is told)
+    assert not [event for at, event in talk.said if at > at_s and getattr(event, "utterance_id", "") == "u"]
+    assert talk.voiced("v") == "Yes."
+
+
+def test_an_engine_that_fails_behind_a_filler_gives_no_more_of_them(run_virtual):
+    async def main():
+        broken = ScriptedWorker(Script(step_s=0.01, first_s=2.5, fail_at_step=0), name="voxcpm")
+        whole = ScriptedWorker(Script(step_s=0.01, first_s=2.5), name="starter")
+        known = forecast(2500)
+        known.learn("voxcpm", 10, 0, 2500)
+        talk = Talk(broken, whole, voice=VOICE, services={"forecast": known})
+        talk.text("u", "Good morning.", end=True)
+        await talk.finish()
+        await talk.close()
+        return talk
+
+    talk = run_virtual(main())
+    assert talk.voiced("u") == "Good morning." and report(talk).fillers == SETTINGS.most
+    assert [event.engine for event in talk.of(e.Started)] == ["voxcpm"]
+    assert [event.engine for event in talk.of(e.Rerouted)] == ["starter"]
+
+
+def test_silence_is_bounded_while_fillers_last(run_virtual):
+    talk = run_virtual(one_turn(1.9, expected_ms=1900))
+    played = heard(talk.said)
+    assert silence_s(played, 0.0, 1.9) <= max(THRESHOLD_S, REST_MS / 1000) + 1e-3
+    assert all(one.end_s <= other.start_s + 1e-9 for one, other in zip(played, played[1:], strict=False))
+
+
+def test_fillers_are_resampled_and_faded():
+    ramp = faded_out(np.ones(1000, np.float32), 100)
+    assert np.all(ramp[:900] == 1) and abs(ramp[-1]) < 1e-6
+    rising = ramp[900:] ** 2 + (np.sin(0.5 * np.pi * np.arange(1, 101) / 100)) ** 2
+    np.testing.assert_allclose(rising, 1.0, atol=1e-6)  # equal power with what would rise the same way
+    assert len(faded_out(np.ones(5, np.float32), 100)) == 5 and len(faded_out(np.zeros(0, np.float32), 9)) == 0
+
+
+def test_fillers_of_another_rate(run_virtual):
+    voice = Voice("default", fillers=(filler("Hmm.", 500, rate_hz=24_000),))
+    talk = run_virtual(one_turn(1.0, 1000, voice=voice))
+    assert report(talk).filler_ms == pytest.approx(500, abs=2)
+    loud = [np.frombuffer(c.data, np.float32) for c in talk.of(e.AudioChunk) if c.kind is e.AudioKind.FILLER]
+    assert np.abs(np.median(np.concatenate(loud)) - 0.25) < 1e-3

@@ -1,0 +1,58 @@
+"""Ten thousand characters: spoken whole, in order, in memory that does not grow with them."""
+
+import asyncio
+import tracemalloc
+
+from intone.server import events as e
+from intone.server.conversation.outbox import QUEUE_MS
+from tests.support.fakes import MS_PER_CHARACTER, RATE_HZ, Script, ScriptedWorker
+from tests.support.talk import Talk
+
+SENTENCE = "This is sentence number %04d of a very long answer. "
+
+
+async def peak_bytes(sentences):
+    """Peak memory of a conversation of one utterance of so many sentences, and what it said."""
+    talk = Talk(
+        ScriptedWorker(Script(step_s=0.01)),
+        lead_limit_ms=2000,
+        services={"pause_scale": 1.0, "max_utterance_characters": 20_000},
+    )
+    kept = {"audio_ms": 0.0, "queued_ms": 0.0, "sequence": 0, "position": 0}
+    done = []
+
+    async def listen():
+        async for event in talk.session.events():
+            if isinstance(event, e.AudioChunk):
+                assert event.sequence == kept["sequence"]
+                kept["sequence"] += 1
+                if event.kind is e.AudioKind.SPEECH:
+                    assert event.start >= kept["position"], "said twice, or out of order"
+                    kept["position"] = event.start
+                kept["queued_ms"] = max(kept["queued_ms"], talk.session._outbox.queued_ms)
+            elif isinstance(event, e.Done):
+                done.append(event)
+
+    talk._reader.cancel()  # it keeps everything
+    tracemalloc.start()
+    listener = asyncio.create_task(listen())
+    for number in range(sentences):
+        talk.text("u", SENTENCE % number)
+    talk.text("u", "", end=True)
+    talk.session.half_close()
+    await listener
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    await talk.close()
+    return peak, done[0].report, kept["queued_ms"]
+
+
+def test_memory_does_not_grow_with_the_text(run_virtual):
+    short, _, _ = run_virtual(peak_bytes(20))
+    long, report, queued_ms = run_virtual(peak_bytes(200))
+    assert len(SENTENCE % 0) * 200 > 10_000
+    spoken = sum(len((SENTENCE % number).strip()) for number in range(200)) * MS_PER_CHARACTER
+    assert report.audio_ms == spoken and report.units >= 190
+    assert queued_ms <= QUEUE_MS + 400  # a chunk and a pause more
+    audio_bytes = report.audio_ms / 1000 * RATE_HZ * 4
+    assert long - short < audio_bytes / 20, f"{long - short} bytes more for {audio_bytes:.0f} bytes more of audio"

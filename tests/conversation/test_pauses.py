@@ -1,0 +1,109 @@
+"""Rests between units: by punctuation, less what the audio already has."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from intone.server import events as e
+from intone.server.conversation.pauses import CLAUSE_MS, LINE_MS, PARAGRAPH_MS, SENTENCE_MS, TRAILING_OFF_MS, pause_ms
+from tests.support.fakes import RATE_HZ, Script, ScriptedWorker
+from tests.support.talk import Talk
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_ms"),
+    [
+        ("Yes.", SENTENCE_MS),
+        ("Yes. ", SENTENCE_MS),
+        ('"Yes!" ', SENTENCE_MS),
+        ("真的吗？", SENTENCE_MS),
+        ("“走吧。”", SENTENCE_MS),
+        ("Well,", CLAUSE_MS),
+        ("好，", CLAUSE_MS),
+        ("I think…", TRAILING_OFF_MS),
+        ("I think... ", TRAILING_OFF_MS),
+        ("Title\n", LINE_MS),
+        ("The end.\n\n", PARAGRAPH_MS),
+        ("in the middle of", 0.0),
+        ("3.5", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_the_rest_after_a_text(text, expected_ms):
+    assert pause_ms(text) == expected_ms
+
+
+TEXT = "This is one sentence. This is another one."
+
+
+async def spoken(script, scale=1.0):
+    talk = Talk(ScriptedWorker(script), services={"pause_scale": scale}, filler=e.FillerPolicy.OFF)
+    talk.text("u", TEXT, end=True)
+    await talk.finish()
+    await talk.close()
+    return talk
+
+
+def test_a_pause_is_a_chunk_of_its_own_between_two_units(run_virtual):
+    talk = run_virtual(spoken(Script(step_s=0.001)))
+    chunks = talk.of(e.AudioChunk)
+    pauses = [i for i, chunk in enumerate(chunks) if chunk.kind is e.AudioKind.SILENCE]
+    assert pauses and pauses[0] > 0 and pauses[-1] < len(chunks) - 1
+    assert not any(np.frombuffer(chunks[i].data, np.float32).any() for i in pauses)
+    assert sum(chunks[i].duration_ms for i in pauses) == pytest.approx(SENTENCE_MS, abs=1)
+    report = talk.of(e.Done)[0].report
+    assert report.pause_ms == pytest.approx(SENTENCE_MS, abs=1)
+    assert report.audio_ms == pytest.approx(50 * len(TEXT.replace(". ", ".")))
+    samples = sum(len(chunk.data) // 4 for chunk in chunks)
+    assert samples == round(RATE_HZ * (report.audio_ms + report.pause_ms) / 1000)
+
+
+def test_a_slow_engine_gives_the_same_audio(run_virtual):
+    quick, slow = (run_virtual(spoken(Script(step_s=0.001, first_s=first_s))) for first_s in (0.0, 5.0))
+    audio = [b"".join(chunk.data for chunk in talk.of(e.AudioChunk)) for talk in (quick, slow)]
+    assert audio[0] == audio[1]
+
+
+def test_silence_that_the_engine_made_counts(run_virtual):
+    worker = ScriptedWorker(Script(step_s=0.001))
+
+    class Trailing:
+        """Ends every unit in 100 ms of silence."""
+
+        def __getattr__(self, name):
+            return getattr(worker, name)
+
+        def submit(self, request):
+            return Padded(worker.submit(request))
+
+    async def main():
+        talk = Talk(Trailing(), services={"pause_scale": 1.0}, filler=e.FillerPolicy.OFF)
+        talk.text("u", TEXT, end=True)
+        await talk.finish()
+        await talk.close()
+        return talk
+
+    assert run_virtual(main()).of(e.Done)[0].report.pause_ms == pytest.approx(SENTENCE_MS - 100, abs=1)
+
+
+class Padded:
+    """A job whose last step ends in 100 ms of silence."""
+
+    def __init__(self, job):
+        self._job = job
+
+    def __getattr__(self, name):
+        return getattr(self._job, name)
+
+    async def __aiter__(self):
+        async for step in self._job:
+            silence = np.zeros(RATE_HZ // 10 if step.done else 0, np.float32)
+            yield replace(step, pcm=np.concatenate([step.pcm, silence]))
+
+
+def test_pauses_can_be_scaled_and_turned_off(run_virtual):
+    assert run_virtual(spoken(Script(), scale=2.0)).of(e.Done)[0].report.pause_ms == pytest.approx(
+        2 * SENTENCE_MS, abs=1
+    )
+    assert run_virtual(spoken(Script(), scale=0.0)).of(e.Done)[0].report.pause_ms == 0

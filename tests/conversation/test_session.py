@@ -1,0 +1,222 @@
+"""The conversation on virtual time: order, lead, patience, limits."""
+
+import asyncio
+
+import pytest
+
+from intone.server import events as e
+from intone.server.domain import Emotion, SynthesisOptions
+from intone.server.errors import CallerError, Fault, OverloadError, ShutdownError
+from tests.support.fakes import MS_PER_CHARACTER, Script, ScriptedWorker
+from tests.support.talk import WAIT_MS, Talk
+
+
+def test_an_utterance_is_spoken_whole_and_reported(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("u", "Good morning, everyone. How are you today?", end=True)
+        await t.finish()
+        assert t.voiced("u").replace(" ", "") == "Goodmorning,everyone.Howareyoutoday?"
+        (started,), (done,) = t.of(e.Started), t.of(e.Done)
+        assert (started.engine, started.reason, started.seed) == ("starter", e.RouteReason.PLAIN, 7)
+        assert (done.reason, done.error) == (e.DoneReason.COMPLETED, None)
+        assert done.report.units == 2  # an early clause; "everyone." alone would be too short
+        assert done.report.ttfa_ms == pytest.approx(20, abs=0.1)
+        assert done.report.audio_ms == pytest.approx(MS_PER_CHARACTER * len(t.voiced("u")))
+        assert done.report.rtf == pytest.approx(done.report.synthesis_ms / done.report.audio_ms)
+
+    talk(body)
+
+
+def test_chunks_are_numbered_and_their_spans_tile_the_text(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("u", "Good morning, everyone. How are you today? Fine.", end=True)
+        await t.finish()
+        chunks = t.of(e.AudioChunk)
+        assert [chunk.sequence for chunk in chunks] == list(range(len(chunks)))
+        offset = 0
+        for chunk in chunks:
+            assert chunk.offset_samples == offset
+            offset += len(chunk.data) // 4
+        spans = sorted({(chunk.start, chunk.end) for chunk in chunks})
+        assert spans[0][0] == 0
+        assert spans[-1][1] == len("Good morning, everyone. How are you today? Fine.")
+        assert all(before[1] == after[0] for before, after in zip(spans, spans[1:], strict=False))
+
+    talk(body)
+
+
+def test_utterances_are_spoken_in_the_order_they_were_started(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("a", "First one. ")
+        t.text("b", "Second one.", end=True)
+        t.text("a", "Still the first.", end=True)
+        await t.finish()
+        order = [event.utterance_id for event in t.of(e.AudioChunk)]
+        assert order == sorted(order)
+        assert [done.utterance_id for done in t.of(e.Done)] == ["a", "b"]
+
+    talk(body)
+
+
+def test_speech_never_runs_past_the_lead_limit(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("u", "x" * 150 + ".", end=True)  # 7.5 s
+        await t.finish()
+        began = t.when(e.AudioChunk)
+        sent_ms = 0.0
+        for at, event in t.said:
+            if isinstance(event, e.AudioChunk):
+                sent_ms += event.duration_ms
+                assert sent_ms - 1000 * (at - began) <= 1000 + 1e-6
+        assert t.said[-1][0] > 6
+
+    talk(body, lead_limit_ms=1000)
+
+
+def test_with_progress_only_progress_releases(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("u", "x" * 100 + ".", end=True)
+        t.session.receive(e.PlaybackProgress(0))
+        await asyncio.sleep(60)
+        assert sum(chunk.duration_ms for chunk in t.of(e.AudioChunk)) == pytest.approx(1000)
+        t.session.receive(e.PlaybackProgress(500))
+        await asyncio.sleep(1)
+        assert sum(chunk.duration_ms for chunk in t.of(e.AudioChunk)) == pytest.approx(1500)
+
+    talk(body, lead_limit_ms=1000)
+
+
+def test_an_unfinished_piece_is_spoken_after_a_while(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("u", "no full stop here ")
+        await asyncio.sleep(WAIT_MS / 1000 - 0.01)
+        assert not t.of(e.AudioChunk)
+        await asyncio.sleep(0.2)
+        assert t.voiced("u") == "no full stop here"
+        t.text("u", "and the rest.", end=True)
+        await t.finish()
+        assert t.of(e.Done)[0].reason is e.DoneReason.COMPLETED
+
+    talk(body)
+
+
+def test_while_speech_runs_ahead_there_is_time_to_wait_for_the_sentence(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("u", "A first sentence that takes a good three seconds to be said aloud. Then half ")
+        await asyncio.sleep(2.0)  # far past the wait, but the listener is still busy
+        assert "Then" not in t.voiced("u")
+        t.text("u", "a sentence.", end=True)
+        await t.finish()
+        assert t.voiced("u").endswith("Then half a sentence.")
+
+    talk(body)
+
+
+def test_a_flush_is_answered_after_its_audio(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("u", "half a thought")
+        t.session.receive(e.Flush("f1"))
+        await asyncio.sleep(1)
+        assert t.voiced("u") == "half a thought"
+        assert isinstance(t.said[-1][1], e.Flushed)
+        t.session.receive(e.Flush("f2"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        assert [flushed.flush_id for flushed in t.of(e.Flushed)] == ["f1", "f2"]
+        t.text("u", "", end=True)
+        await t.finish()
+
+    talk(body)
+
+
+def test_text_without_anything_to_speak_is_rejected(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        for name, text in (("a", ""), ("b", "  \n "), ("c", "?!…")):
+            t.text(name, text, end=True)
+        await t.finish()
+        assert [done.reason for done in t.of(e.Done)] == [e.DoneReason.REJECTED] * 3
+        assert {done.error.field for done in t.of(e.Done)} == {"text.delta"}
+
+    talk(body)
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"emotion": Emotion()}, "text.emotion"),
+        ({"voice": "default"}, "text.voice"),
+        ({"options": SynthesisOptions()}, "text.options"),
+        ({"fault": CallerError("text.delta", "has U+0007")}, "text.delta"),
+    ],
+)
+def test_a_bad_piece_rejects_its_utterance_and_no_other(talk, more, field) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("a", "This was fine, ")
+        t.text("a", "but this is not.", **more)
+        t.text("a", "Too late.")
+        t.text("a", "Much too late.")
+        t.text("b", "Another one.", end=True)
+        await t.finish()
+        first, second = t.of(e.Done)
+        assert (first.utterance_id, first.reason, first.error.field) == ("a", e.DoneReason.REJECTED, field)
+        assert second.reason is e.DoneReason.COMPLETED
+        assert [notice.code for notice in t.of(e.Notice)] == [e.WarningCode.UTTERANCE_ENDED]
+
+    talk(body)
+
+
+def test_text_that_normalizes_to_nothing_is_rejected(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("u", "a", end=True)
+        await t.finish()
+        assert t.of(e.Done)[0].reason is e.DoneReason.REJECTED
+
+    talk(body, normalized={"a": " - "})
+
+
+def test_limits_reject_the_utterance(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("long", "x" * 2001)
+        for name in "abcde":
+            t.text(name, "Hello there.")
+        t.text("v", "Hello.", voice="nobody")
+        t.session.receive(e.Interrupt("never"))
+        await t.finish()
+        done = {event.utterance_id: event for event in t.of(e.Done)}
+        assert done["long"].error.fault is Fault.TOO_LARGE
+        assert isinstance(done["e"].error, OverloadError)
+        assert done["a"].reason is e.DoneReason.COMPLETED
+        assert t.of(e.RequestRefused)[0].error.fault is Fault.NOT_FOUND
+
+    talk(body)
+
+
+def test_draining_finishes_what_is_open_and_starts_nothing(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        t.text("a", "This one is open. ")
+        await asyncio.sleep(0.05)
+        t.session.drain()
+        t.text("a", "It may be finished.", end=True)
+        t.text("b", "This may not start.", end=True)
+        await t._reader
+        done = {event.utterance_id: event for event in t.of(e.Done)}
+        assert done["a"].reason is e.DoneReason.COMPLETED
+        assert isinstance(done["b"].error, ShutdownError)
+        assert isinstance(t.failure, ShutdownError)
+        assert t.of(e.Notice)[0].code is e.WarningCode.DRAINING
+
+    talk(body)
+
+
+def test_buffered_delivery_sends_whole_units(talk) -> None:  # type: ignore[no-untyped-def]
+    async def body(t: Talk) -> None:
+        text = "Forty characters of text, more or less."
+        t.text("u", text, end=True)
+        await t.finish()
+        first = min(at for at, event in t.said if isinstance(event, e.AudioChunk))
+        steps = -(-len("Forty characters of text,") // 4)  # the first unit, four characters a step
+        assert first == pytest.approx(t.when(e.Started) + 0.02 * steps)
+        assert t.voiced("u") == text.replace(", ", ",")
+
+    worker = ScriptedWorker(Script(step_s=0.02))
+    talk(body, worker, buffered=True)

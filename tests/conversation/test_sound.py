@@ -1,0 +1,113 @@
+"""How a conversation sounds on real engines: fillers joined to speech, and two engines as loud as each other."""
+
+import importlib.util
+import time
+from contextlib import asynccontextmanager
+
+import grpc
+import numpy as np
+import pytest
+
+from intone.proto import audio_pb2, emotion_pb2, speech_pb2, voice_pb2
+from intone.server.app import serving
+from intone.server.config import Config
+from intone.server.engines.indextts.engine import IndexTTSEngine
+from intone.server.engines.starter import StarterEngine
+from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.voices.loudness import loudness_db
+from tests.support.indextts_units import recording, sound_file
+from tests.support.live_server import Live, chunks, samples
+
+RATE_HZ = 24_000
+FORMAT = audio_pb2.AudioFormat(encoding=audio_pb2.AUDIO_ENCODING_PCM_F32LE, sample_rate_hz=RATE_HZ)
+SPEECH, FILLER = speech_pb2.AUDIO_KIND_SPEECH, speech_pb2.AUDIO_KIND_FILLER
+
+
+@asynccontextmanager
+async def server(engines, **settings):
+    """A server with real engines."""
+    config = Config(port=0, **settings)
+    async with (
+        serving(config, engines=engines) as app,
+        grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
+    ):
+        yield Live(app, channel, None)
+
+
+class SlowStarter:
+    """The starter voice, half a second late once it is told so: long enough for a filler, which is then cut off."""
+
+    def __init__(self):
+        self._engine = StarterEngine.load(threads=1)
+        self.late_s = 0.0
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def start(self, request):
+        time.sleep(self.late_s)
+        return self._engine.start(request)
+
+
+def jump(audio):
+    """The largest step from one sample to the next: a click is one that speech does not make."""
+    return float(np.abs(np.diff(audio)).max(initial=0.0))
+
+
+def test_a_filler_joins_speech_without_a_click(run, require):
+    require("starter", importlib.util.find_spec("hibari"), "hibari-tts is not installed: pip install 'intone[starter]'")
+
+    async def main():
+        async with server({"starter": SlowStarter}, filler_threshold_ms=100, match_loudness=False) as live:
+            await live.app.outfitter.settled()
+            live.app.service.workers["starter"].engine.late_s = 0.5
+            turns = []
+            text = "The train to the coast leaves at half past nine from the second platform."
+            for turn in range(6):
+                talk = await live.talk(format=FORMAT)  # of its own: while earlier speech plays, nobody waits
+                await talk.say(f"u{turn}", text, options={"seed": 0})
+                turns.append(await talk.until("done"))
+            plain = await live.talk(format=FORMAT, filler=speech_pb2.FILLER_POLICY_OFF)
+            await plain.say("u", text, options={"seed": 0})
+            return turns, samples(await plain.until("done"))
+
+    turns, plain = run(main(), timeout_s=120.0)
+    assert all(message.report.fillers for answers in turns for kind, message in answers if kind == "done")
+    for answers in turns:
+        pieces = [(chunk.kind, np.frombuffer(chunk.data, "<f4")) for chunk in chunks(answers)]
+        speech = np.concatenate([piece for kind, piece in pieces if kind == SPEECH])
+        np.testing.assert_array_equal(speech, plain)  # a filler leaves the speech as it is
+        whole = np.concatenate([piece for _, piece in pieces])
+        first_speech = sum(len(piece) for _, piece in pieces[: [kind for kind, _ in pieces].index(SPEECH)])
+        assert jump(whole[: first_speech + RATE_HZ // 100]) <= jump(plain), "a click where filler and speech meet"
+        filler = np.concatenate([piece for kind, piece in pieces if kind == FILLER])
+        assert abs(filler[-1]) < 2e-3 and np.abs(filler).max() > 0.02, "it ends in silence and can be heard"
+
+
+def test_a_switch_of_engines_does_not_change_the_loudness(run):
+    engines = {"voxcpm": lambda: VoxCPMEngine.random("nano"), "indextts": lambda: IndexTTSEngine.random("nano")}
+    happy = emotion_pb2.Emotion(label=emotion_pb2.EMOTION_LABEL_HAPPY, intensity=0.6)
+
+    async def upload():
+        yield voice_pb2.CreateVoiceRequest(config=voice_pb2.VoiceConfig(name="anna", transcript="Some words."))
+        yield voice_pb2.CreateVoiceRequest(audio=sound_file(recording(1.5)))
+
+    async def main():
+        async with server(engines, fillers=False, default_engine="voxcpm") as live:
+            await live.voices.CreateVoice(upload())
+            await live.app.outfitter.settled()
+            talk = await live.talk(voice="anna", format=FORMAT, options={"max_audio_ms": 3000, "steps": 10})
+            spoken = {"voxcpm": [], "indextts": []}
+            for turn, text in enumerate(["It is half past nine.", "The bus is late.", "We meet at the station."]):
+                for emotion in (None, happy):
+                    await talk.say(f"u{turn}{emotion is None}", text, emotion=emotion)
+                    answers = await talk.until("done")
+                    (engine,) = {chunk.engine for chunk in chunks(answers)}
+                    spoken[engine].append(samples(answers))
+            levels = live.app.store.get("anna").levels
+            return {name: loudness_db(np.concatenate(audio), RATE_HZ) for name, audio in spoken.items()}, levels
+
+    found_db, levels = run(main(), timeout_s=300.0)
+    apart_db = abs(levels["voxcpm"].loudness_db - levels["indextts"].loudness_db)
+    assert apart_db > 2, "these two would be as loud as each other without us"
+    assert found_db["voxcpm"] == pytest.approx(found_db["indextts"], abs=1.0)

@@ -1,0 +1,137 @@
+"""Codes to mel in IndexTTS, a whole unit: against the official package, and what the two variants do differently."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from intone.server.engines.indextts.checkpoint.config import Variant
+from intone.server.engines.indextts.s2mel import acoustic, codec
+from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticSettings
+from intone.server.engines.indextts.s2mel.codec import FeatureQuantizer, code_table
+from tests.oracles.indextts_golden import assert_close, golden, under
+from tests.support.indextts_tiny import (
+    BANDS,
+    CODES,
+    GPT_DIM,
+    HIDDEN,
+    STYLE,
+    Speaker,
+    published,
+    tiny_config,
+    tiny_prompt,
+    weights,
+)
+
+V2, V25 = tiny_config(Variant.V2), tiny_config(Variant.V25)
+
+
+@pytest.fixture(scope="module")
+def official(require: Callable[..., Any]) -> dict[str, Tensor]:
+    return golden(require, "acoustic", "indextts_oracle_acoustic.py")
+
+
+@pytest.fixture(scope="module")
+def speaker25() -> Speaker:
+    return Speaker.build(Variant.V25)
+
+
+# ---- against the official package -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def official_model(official: dict[str, Tensor]) -> AcousticModel:
+    s2mel = published(under(official, "s2mel.w"), acoustic.tensor_shapes(V25))
+    book = published(under(official, "codec.w"), codec.tensor_shapes(V25))
+    return AcousticModel(V25, weights(s2mel), weights(book))
+
+
+@pytest.mark.parametrize(
+    ("case", "factor", "steps", "guidance"), [("plain", 1.0, 25, 0.7), ("slow", 1.3, 6, 0.7), ("unguided", 1.0, 1, 0.0)]
+)
+def test_a_whole_unit_equals_the_official_one(
+    official: dict[str, Tensor], official_model: AcousticModel, case: str, factor: float, steps: int, guidance: float
+) -> None:
+    model, found = official_model, under(official, case)
+    prompt = model.prompt(official["in.given"][0], official["in.heard"][0], official["in.style"][0])
+    before = prompt.mel.shape[0]
+    assert_close(prompt.condition, found["out.content"][0, :before])
+    count = model.frames(20, factor)
+    assert count == found["out.mel"].shape[2] - before
+    condition, _ = model.regulator.whole(model.source.of_codes(official["in.codes"][0], None), count)
+    assert_close(condition, found["out.content"][0, before:])
+    settings = AcousticSettings(0, model.time_table(steps), guidance, factor)
+    mel = model.fill(prompt.given(), condition, found["in.noise"][0, :, before:].t().contiguous(), settings)
+    assert_close(mel.t(), found["out.mel"][0, :, before:], 2e-5)
+    assert float(found["out.mel"][0, :, :before].abs().max()) == 0  # the official result is cut where ours begins
+
+
+def test_dead_and_used_names_are_all_the_names_there_are(official: dict[str, Tensor]) -> None:
+    for prefix, dead, shapes in (
+        ("s2mel.w", acoustic.dead_keys(V25), acoustic.tensor_shapes(V25)),
+        ("codec.w", codec.dead_keys(V25), codec.tensor_shapes(V25)),
+    ):
+        names = set(under(official, prefix))
+        unused = {name for name in names if any(re.fullmatch(pattern, name) for pattern in dead)}
+        used = {re.sub(r"weight_[gv]$", "weight", name) for name in shapes}
+        assert names == used | unused and not used & unused
+    assert "cfm.estimator.transformer.layers.2.skip_in_linear.weight" in under(official, "s2mel.w")
+
+
+# ---- what a unit is made of -----------------------------------------------------------------------------------------
+
+
+def test_latents_of_version_2_are_those_of_the_published_layers_one_by_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    s2mel, book = acoustic.random_tensors(V2, generator), codec.random_tensors(V2, generator)
+    model = AcousticModel(V2, weights(s2mel), weights(book))
+    layers = nn.Sequential(nn.Linear(GPT_DIM, 256), nn.Linear(256, 128), nn.Linear(128, HIDDEN))
+    layers.load_state_dict(under(s2mel, "gpt_layer"))
+    codes, hidden = torch.randint(0, CODES, (11,), generator=generator), torch.randn(11, GPT_DIM, generator=generator)
+    with torch.inference_mode():
+        features = code_table(weights(book))[codes] + layers(hidden)
+        assert_close(model.source.of_codes(codes, hidden), model.regulator.content_in(features))
+
+
+@pytest.mark.parametrize(("config", "quantised"), [(V2, True), (V25, False)], ids=["v2", "v2.5"])
+def test_a_recording_is_quantised_in_version_2_and_raw_in_2_5(config: Any, quantised: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    s2mel, book = acoustic.random_tensors(config, generator), codec.random_tensors(config, generator)
+    model = AcousticModel(config, weights(s2mel), weights(book))
+    features = torch.randn(35, HIDDEN, generator=generator)
+    prompt = model.prompt(torch.randn(BANDS, 60), features, torch.randn(STYLE))
+    heard = FeatureQuantizer(config.codec, weights(book))(features.unsqueeze(0))[1][0] if quantised else features
+    expected, moments = model.regulator.whole(model.regulator.content_in(heard), 60)
+    assert_close(prompt.condition, expected)
+    assert_close(prompt.moments, moments.sums, 1e-9)
+    assert prompt.heard().frames == 60
+
+
+def test_hidden_states_must_come_with_the_codes_of_version_2() -> None:
+    speaker = Speaker.build(Variant.V2)
+    codes, hidden = speaker.codes(5)
+    for wrong, words in ((None, "found none"), (hidden[:4] if hidden is not None else None, "found 4")):
+        with pytest.raises(ValueError, match=words):
+            speaker.offline(codes, wrong)
+
+
+def test_an_empty_recording_is_refused(speaker25: Speaker) -> None:
+    with pytest.raises(ValueError, match="0 frames"):
+        speaker25.model.prompt(torch.zeros(BANDS, 0), torch.zeros(3, HIDDEN), torch.zeros(STYLE))
+
+
+@pytest.mark.parametrize("frames", [1, 3, 15, 16, 17])
+def test_a_recording_may_be_shorter_than_the_wavenet_s_context(speaker25: Speaker, frames: int) -> None:
+    """A given frame is one that the flow does not move: more of them in front, far away, must not change the rule."""
+    prompt = tiny_prompt(speaker25.model, frames)
+    mel = speaker25.model.solve_offline(prompt, *speaker25.codes(5), speaker25.settings)
+    assert mel.shape == (BANDS, 17) and bool(mel.isfinite().all())
+
+
+@pytest.mark.parametrize("config", [V2, V25], ids=["v2", "v2.5"])
+def test_untrained_tensors_have_the_published_shapes(config: Any) -> None:
+    tensors = acoustic.random_tensors(config, torch.Generator().manual_seed(0))
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == acoustic.tensor_shapes(config)

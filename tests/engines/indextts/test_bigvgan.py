@@ -1,0 +1,262 @@
+"""The vocoder against the official one, in one piece and in pieces: exact, as early as can be, and before that."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from intone.server import ops
+from intone.server.engines.indextts.checkpoint.config import BigVGANConfig
+from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN, BigVGANState, random_tensors, tensor_shapes
+from intone.server.errors import CheckpointError
+from tests.oracles.indextts_golden import assert_close, golden, under
+from tests.support.indextts_tiny import published, weights
+
+SCRIPT = "indextts_oracle_bigvgan.py"
+PUBLISHED = BigVGANConfig(
+    mel_bands=80,
+    channels=1536,
+    rates=(4, 4, 2, 2, 2, 2),
+    rate_kernels=(8, 8, 4, 4, 4, 4),
+    block_kernels=(3, 7, 11),
+    block_dilations=((1, 3, 5),) * 3,
+    sample_rate_hz=22050,
+)
+CONFIGS = {
+    "published": replace(PUBLISHED, channels=64),
+    "other": replace(
+        PUBLISHED,
+        channels=12,
+        rates=(2, 4),
+        rate_kernels=(4, 8),
+        block_kernels=(5, 3),
+        block_dilations=((1, 2, 4), (3, 1, 2)),
+    ),
+}
+TINY = replace(CONFIGS["other"], mel_bands=5)
+
+
+def built(config: BigVGANConfig, tensors: dict[str, Tensor]) -> BigVGAN:
+    return BigVGAN(config, weights(tensors))
+
+
+@cache
+def untrained(config: BigVGANConfig) -> BigVGAN:
+    return built(config, random_tensors(config, torch.Generator().manual_seed(3)))
+
+
+def noise(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def whole(vocoder: BigVGAN, mel: Tensor) -> Tensor:
+    return vocoder.decode(mel, vocoder.initial_state(mel.shape[0]), last=True)[0]
+
+
+def in_pieces(vocoder: BigVGAN, mel: Tensor, sizes: Sequence[int]) -> Tensor:
+    state, audio, start = vocoder.initial_state(mel.shape[0]), [], 0
+    for size in sizes:
+        piece, state = vocoder.decode(mel[:, :, start : start + size], state, last=False)
+        audio.append(piece)
+        start += size
+    return torch.cat([*audio, vocoder.decode(mel[:, :, start:], state, last=True)[0]], 1)
+
+
+@pytest.fixture(scope="module")
+def official(require: Callable[..., Any]) -> dict[str, Tensor]:
+    return golden(require, "bigvgan", SCRIPT)
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_whole_is_the_official_sound(case: str, official: dict[str, Tensor]) -> None:
+    folded = under(official, f"{case}.w")
+    vocoder = built(CONFIGS[case], published(folded, tensor_shapes(CONFIGS[case])))
+    assert {name.removesuffix("_g").removesuffix("_v") for name in tensor_shapes(CONFIGS[case])} == set(folded)
+    inputs = under(official, f"{case}.in")
+    assert len(inputs) >= 3
+    for frames, mel in inputs.items():
+        sound = official[f"{case}.out.{frames}"]
+        assert 0.02 < float(sound.abs().max()) < 1  # neither mute nor cut
+        assert_close(whole(vocoder, mel), sound)
+
+
+@pytest.mark.parametrize("sizes", [(1,) * 60, (7, 0, 40, 3), (90, 10), (100,), (5, 38, 39)])
+def test_pieces_are_the_official_sound(sizes: tuple[int, ...], official: dict[str, Tensor]) -> None:
+    config = CONFIGS["published"]
+    vocoder = built(config, published(under(official, "published.w"), tensor_shapes(config)))
+    assert_close(in_pieces(vocoder, official["published.in.100"], sizes), official["published.out.100"])
+
+
+def test_the_activation_is_the_official_one(require: Callable[..., Any]) -> None:
+    found = golden(require, "activation", SCRIPT)
+    alpha, beta = found["w.act.alpha"].exp(), found["w.act.beta"].exp()
+    for samples, x in under(found, "in").items():
+        assert_close(ops.snake_beta(x, alpha, beta), found[f"out.{samples}"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 12), max_size=12), st.integers(0, 20))
+def test_any_cut_gives_the_same_sound(sizes: list[int], rest: int) -> None:
+    vocoder = untrained(TINY)
+    mel = noise(1, 1, TINY.mel_bands, sum(sizes) + rest)
+    pieces = in_pieces(vocoder, mel, sizes)
+    assert pieces.shape[1] == mel.shape[2] * vocoder.hop_samples
+    if pieces.shape[1]:
+        assert_close(pieces, whole(vocoder, mel), 1e-5)
+
+
+def test_the_delay_of_the_published_vocoder() -> None:
+    vocoder = untrained(CONFIGS["published"])
+    assert (vocoder.hop_samples, vocoder.lag_samples, vocoder.lookahead_frames) == (256, 9501, 38)
+
+
+def test_streams_in_a_batch_are_as_alone() -> None:
+    vocoder = untrained(TINY)
+    frames = (vocoder.settled_frames, vocoder.settled_frames + 5, 3 * vocoder.settled_frames)
+    past = [noise(seed, 1, TINY.mel_bands, count) for seed, count in enumerate(frames)]
+    states = [vocoder.decode(mel, vocoder.initial_state(), last=False)[1] for mel in past]
+    following = noise(9, 3, TINY.mel_bands, 7)
+    audio, after = vocoder.decode(following, BigVGANState.stack(states), last=False)
+    rest = vocoder.decode(following, after, last=True)[0]
+    for row, (state, split) in enumerate(zip(states, after.split(), strict=True)):
+        alone, state = vocoder.decode(following[row : row + 1], state, last=False)
+        assert_close(audio[row], alone[0])
+        assert split.frames == state.frames == vocoder.settled_frames
+        assert_close(vocoder.decode(following[row : row + 1], split, last=True)[0], rest[row : row + 1])
+
+
+def test_states_are_alike_once_settled() -> None:
+    vocoder = untrained(CONFIGS["published"])
+    state, shapes = vocoder.initial_state(), []
+    for frame in range(vocoder.settled_frames + 3):
+        state = vocoder.decode(noise(frame, 1, 80, 1), state, last=False)[1]
+        shapes.append([tuple(tail.shape) for tail in state.tails])
+    assert shapes[-1] == shapes[-2] == shapes[-3] == shapes[-4] and shapes[-1] != shapes[4]
+    with pytest.raises(AssertionError, match="groups states"):
+        BigVGANState.stack([state, vocoder.initial_state()])
+
+
+def test_a_kept_state_can_be_gone_on_from_twice() -> None:
+    vocoder = untrained(TINY)
+    state = vocoder.decode(noise(1, 1, TINY.mel_bands, 20), vocoder.initial_state(), last=False)[1]
+    before = [tail.clone() for tail in state.tails]
+    mel = noise(2, 1, TINY.mel_bands, 9)
+    first, second = (vocoder.decode(mel, state, last=False)[0] for _ in range(2))
+    assert torch.equal(first, second)
+    assert all(torch.equal(tail, was) for tail, was in zip(state.tails, before, strict=True))
+
+
+@pytest.mark.parametrize("frames", [0, 1, 9, 40])
+def test_a_peek_at_the_true_future_is_exact(frames: int) -> None:
+    vocoder = untrained(TINY)
+    mel = noise(4, 2, TINY.mel_bands, frames + 60)
+    audio, state = vocoder.decode(mel[:, :, :frames], vocoder.initial_state(2), last=False)
+    before = [tail.clone() for tail in state.tails]
+    told = vocoder.peek(mel[:, :, frames : frames + vocoder.lookahead_frames], state)
+    assert told.shape[1] == vocoder.pending_samples(state) == frames * vocoder.hop_samples - audio.shape[1]
+    assert all(torch.equal(tail, was) for tail, was in zip(state.tails, before, strict=True))
+    exact = whole(vocoder, mel)[:, : frames * vocoder.hop_samples]
+    if frames:
+        assert_close(torch.cat((audio, told), 1), exact)
+        assert torch.equal(vocoder.peek(mel[:, :, frames:], state), told)  # what is further away is not looked at
+
+
+@pytest.mark.parametrize("frames", [0, 1, 30])
+def test_a_peek_at_known_frames_is_what_decoding_them_gives(frames: int) -> None:
+    vocoder = untrained(TINY)
+    mel = noise(6, 1, TINY.mel_bands, frames + 12 + 9)
+    _, state = vocoder.decode(mel[:, :, :frames], vocoder.initial_state(), last=False)
+    told = vocoder.peek(mel[:, :, frames:], state, known=12)
+    audio, after = vocoder.decode(mel[:, :, frames : frames + 12], state, last=False)
+    assert_close(told, torch.cat((audio, vocoder.peek(mel[:, :, frames + 12 :], after)), 1))
+
+
+def test_a_peek_is_the_truer_the_more_is_expected() -> None:
+    vocoder = untrained(CONFIGS["published"])
+    mel = noise(4, 1, 80, 100)
+    exact = whole(vocoder, mel)[:, : 50 * 256]
+    audio, state = vocoder.decode(mel[:, :, :50], vocoder.initial_state(), last=False)
+    errors = []
+    for expected in (0, 8, 16, 24, 38):
+        told = torch.cat((audio, vocoder.peek(mel[:, :, 50 : 50 + expected], state)), 1)
+        errors.append(float((told - exact).abs().max() / exact.abs().max()))
+    assert errors == sorted(errors, reverse=True) and errors[0] > 0.05 and errors[2] < 0.05 and errors[-1] < 1e-5
+
+
+def test_a_stream_that_ends_here_is_what_a_peek_at_nothing_gives() -> None:
+    vocoder = untrained(TINY)
+    _, state = vocoder.decode(noise(1, 1, TINY.mel_bands, 12), vocoder.initial_state(), last=False)
+    empty = torch.zeros(1, TINY.mel_bands, 0)
+    rest, ended = vocoder.decode(empty, state, last=True)
+    assert torch.equal(vocoder.peek(empty, state), rest)
+    assert ended.ended and vocoder.pending_samples(ended) == 0
+    with pytest.raises(AssertionError, match="nothing follows"):
+        vocoder.decode(empty, ended, last=True)
+
+
+def test_nothing_is_read_back_from_the_device() -> None:
+    """Fake tensors have no values, so whoever asks for one fails."""
+    vocoder = untrained(TINY)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        state = vocoder.initial_state(2)
+        for frames in (3, 40):
+            audio, state = vocoder.decode(torch.zeros(2, TINY.mel_bands, frames), state, last=False)
+        assert audio.shape == (2, 43 * vocoder.hop_samples - vocoder.lag_samples)
+        assert vocoder.peek(torch.zeros(2, TINY.mel_bands, 4), state).shape == (2, vocoder.lag_samples)
+
+
+def test_untrained_sound_is_neither_silent_nor_cut() -> None:
+    for config in (CONFIGS["published"], replace(PUBLISHED, channels=256)):
+        sound = whole(untrained(config), noise(5, 1, 80, 40))
+        assert 0.01 < float(sound.std()) < 0.4 and float(sound.abs().max()) < 1
+
+
+def test_sound_never_exceeds_full_scale() -> None:
+    sound = whole(untrained(TINY), 1e4 * noise(5, 1, TINY.mel_bands, 40))
+    assert float(sound.max()) == 1 and float(sound.min()) == -1
+
+
+def test_shapes_of_the_published_file() -> None:
+    shapes = tensor_shapes(PUBLISHED)
+    assert shapes["ups.0.0.weight_g"] == (1536, 1, 1) and shapes["ups.5.0.weight_v"] == (48, 24, 4)
+    assert shapes["resblocks.17.convs2.2.weight_v"] == (24, 24, 11)
+    assert "conv_post.bias" not in shapes and shapes["activation_post.act.alpha"] == (24,)
+    folded = [name for name in shapes if not name.endswith("weight_g")]
+    assert len(folded) == 667 and sum("filter" in name for name in folded) == 218
+
+
+def test_another_filter_is_refused() -> None:
+    tensors = random_tensors(TINY, torch.Generator().manual_seed(3))
+    name = "resblocks.1.activations.3.downsample.lowpass.filter"
+    tensors[name] = tensors[name] + 1e-3 * torch.arange(12.0)
+    with pytest.raises(CheckpointError, match=rf"{name}: differs by 1\.1e-02"):
+        built(TINY, tensors)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rate_kernels": (4, 7)}, "7 for a rate of 4"),
+        ({"rates": (3, 4), "rate_kernels": (6, 8)}, "6 for a rate of 3"),
+        ({"rate_kernels": (4,)}, "1 for 2 rates"),
+        ({"channels": 10}, "10 cannot be halved 2 times"),
+        ({"block_kernels": (5, 4)}, r"\(5, 4\), expected odd ones"),
+        ({"block_kernels": (5,)}, r"\(5,\), expected odd ones, each with its dilations"),
+    ],
+)
+def test_another_vocoder_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        tensor_shapes(replace(TINY, **changes))
+
+
+def test_mel_of_another_width_is_refused() -> None:
+    vocoder = untrained(TINY)
+    with pytest.raises(ValueError, match=r"mel is \(1, 4, 9\), expected \[B, 5, N\]"):
+        vocoder.decode(torch.zeros(1, 4, 9), vocoder.initial_state(), last=True)

@@ -1,0 +1,84 @@
+"""The semantic codec of IndexTTS: against the official package, and what streaming relies on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from intone.server.engines.indextts.checkpoint.config import Variant
+from intone.server.engines.indextts.s2mel import codec
+from intone.server.engines.indextts.s2mel.codec import CodecDecoder, FeatureQuantizer, Tower
+from tests.oracles.indextts_golden import assert_close, golden, under
+from tests.support.indextts_tiny import CODES, HIDDEN, published, tiny_config, weights
+
+V2, V25 = tiny_config(Variant.V2), tiny_config(Variant.V25)
+
+
+@pytest.fixture(scope="module")
+def official(require: Callable[..., Any]) -> dict[str, Tensor]:
+    return golden(require, "codec", "indextts_oracle_acoustic.py")
+
+
+@pytest.fixture(scope="module")
+def decoder() -> CodecDecoder:
+    return CodecDecoder(V25.codec, weights(codec.random_tensors(V25, torch.Generator().manual_seed(0))))
+
+
+@pytest.mark.parametrize("count", [1, 3, 60])
+def test_decoding_equals_the_official_codec(official: dict[str, Tensor], count: int) -> None:
+    tensors = published(under(official, "w"), codec.tensor_shapes(V25))
+    decoded = CodecDecoder(V25.codec, weights(tensors))(official[f"in.{count}"])
+    assert_close(decoded, official[f"out.{count}"])
+
+
+def test_a_tower_equals_the_official_one(official: dict[str, Tensor]) -> None:
+    """The encoder that IndexTTS-2 quantises with is built like the decoder, which alone the oracle has."""
+    tensors = published(under(official, "w"), codec.tensor_shapes(V25))
+    tower = Tower(weights(tensors).scope("decoder"), V25.codec.vocos_layers)
+    assert_close(tower(official["in.tower"]), official["out.tower"])
+
+
+def test_codes_depend_on_their_neighbours_as_far_as_said_and_no_further(decoder: CodecDecoder) -> None:
+    codes = torch.randint(0, CODES, (1, 60), generator=torch.Generator().manual_seed(1))
+    other = codes.clone()
+    other[0, 30] = (other[0, 30] + 1) % CODES
+    changed = (decoder(codes) != decoder(other)).any(dim=2)[0].nonzero()[:, 0]
+    reach = decoder.context_codes  # ±12 codes and one feature more
+    assert reach == 13
+    assert changed.min() == 2 * (30 - reach) + 1 and changed.max() == 2 * (30 + reach)
+
+
+def test_codes_cut_off_beyond_the_context_change_nothing(decoder: CodecDecoder) -> None:
+    codes = torch.randint(0, CODES, (1, 60), generator=torch.Generator().manual_seed(2))
+    whole = decoder(codes)
+    start = 60 - 20 - decoder.context_codes
+    assert_close(decoder(codes[:, start:])[:, 2 * decoder.context_codes :], whole[:, -40:], 1e-6)
+
+
+def test_quantising_takes_the_nearest_direction_and_the_code_s_own_length() -> None:
+    tensors = codec.random_tensors(V2, torch.Generator().manual_seed(3))
+    features = torch.randn(2, 25, HIDDEN, generator=torch.Generator().manual_seed(4))
+    codes, quantised = FeatureQuantizer(V2.codec, weights(tensors))(features)
+
+    def projected(name: str, x: Tensor) -> Tensor:
+        gain, direction = tensors[f"{name}.weight_g"], tensors[f"{name}.weight_v"]
+        weight = gain * direction / direction.flatten(1).norm(dim=1).view(-1, 1, 1)
+        return functional.conv1d(x.transpose(1, 2), weight, tensors[f"{name}.bias"]).transpose(1, 2)
+
+    book = tensors[f"{codec.BOOK}.codebook.weight"]
+    low = projected(f"{codec.BOOK}.in_project", Tower(weights(tensors).scope("encoder"), 3)(features))
+    distances = torch.cdist(functional.normalize(low, dim=2), functional.normalize(book, dim=1))
+    assert torch.equal(codes, distances.argmin(dim=2))
+    assert len(codes.unique()) > 10
+    assert_close(quantised, projected(f"{codec.BOOK}.out_project", book[codes]), 1e-6)
+
+
+@pytest.mark.parametrize("config", [V2, V25], ids=["v2", "v2.5"])
+def test_untrained_features_have_a_variance_near_1(config: Any) -> None:
+    tensors = codec.random_tensors(config, torch.Generator().manual_seed(0))
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == codec.tensor_shapes(config)
+    table = codec.code_table(weights(tensors))
+    assert 0.5 < float(table.std()) < 2

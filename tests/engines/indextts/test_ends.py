@@ -1,0 +1,166 @@
+"""Where units of IndexTTS begin and end: refused texts, every place to stop, folders. All with random weights."""
+
+import base64
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from intone.server.domain import SpeakRequest, SynthesisOptions
+from intone.server.engines.indextts.checkpoint import sizes
+from intone.server.engines.indextts.engine import IndexTTSEngine
+from intone.server.errors import CallerError, CheckpointError, Fault
+from tests.support.indextts_files import write_checkpoint
+from tests.support.indextts_units import (
+    FAST,
+    TEXT,
+    ScriptedWriter,
+    Spoken,
+    Subject,
+    engine_of,
+    features_per_code,
+    finish,
+    frames_of,
+    plan_codes,
+    recording,
+)
+
+HOP = 256
+
+
+@pytest.fixture(scope="module")
+def trained() -> Subject:
+    """It is not, but is taken for it: its guards are those of trained models."""
+    return Subject.build("nano", trained=True)
+
+
+def scripted(subject: Subject, codes: int, monkeypatch: pytest.MonkeyPatch, **changes: object) -> Spoken:
+    """A unit of so many codes, after which the model stops."""
+    script = np.random.default_rng(codes).integers(0, 1024, codes).tolist()
+    monkeypatch.setattr(subject.engine, "_writer", ScriptedWriter(script, width=256))
+    return subject.speak(**changes)
+
+
+# ---- ends -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", ["nano", "nano-2"])
+def test_a_model_that_says_nothing_ends_at_once(size: str) -> None:
+    checkpoint = sizes.in_memory(size)
+    checkpoint.gpt["mel_head.bias"][checkpoint.config.gpt.stop_code] = 1e4
+    engine = engine_of(checkpoint)
+    for whole in (False, True):
+        state = engine.start(
+            SpeakRequest(TEXT, seed=1, voice=engine.prepare_voice(recording()), options=FAST, whole=whole)
+        )
+        (step,) = engine.step([state])
+        assert (step.pcm, step.done, step.cut, state.written) == (None, True, False, [])
+
+
+@pytest.mark.parametrize("codes", [0, 1, 5, "first - 1", "first", "first + 1", "second", "third", "third + 1"])
+def test_a_unit_may_end_anywhere(subject: Subject, codes: int | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first chunk, right on a border and a code behind it: all of it is heard, and nothing is cut."""
+    if isinstance(codes, str):
+        chunk, _, more = codes.partition(" ")
+        number = {"first": 1, "second": 2, "third": 3}[chunk]
+        codes = sum(plan_codes(subject, index) for index in range(number)) + int(more.replace(" ", "") or 0)
+    spoken = scripted(subject, codes, monkeypatch, options=replace(FAST, max_audio_ms=600_000), text=10 * TEXT)
+    assert len(spoken.state.written) == codes and spoken.steps[-1].done and not spoken.steps[-1].cut
+    assert len(spoken.sound) == HOP * frames_of(codes, features_per_code(subject))
+    whole = scripted(
+        subject, codes, monkeypatch, options=replace(FAST, max_audio_ms=600_000), text=10 * TEXT, whole=True
+    )
+    assert whole.sound.shape == spoken.sound.shape and len(whole.chunks) == (codes > 0)
+    if codes <= 5:
+        assert np.array_equal(whole.sound, spoken.sound)
+
+
+def test_an_end_right_on_a_border_needs_no_other_solve(newer: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first solve took those codes for all: the rest of its frames are the end."""
+    first = plan_codes(newer, 0)
+    spoken = scripted(newer, first, monkeypatch)
+    whole = scripted(newer, first, monkeypatch, whole=True)
+    assert len(spoken.chunks) == 2 and spoken.state.acoustic is not None and spoken.state.acoustic.chunks == 1
+    assert len(spoken.sound) == len(whole.sound)
+
+
+def test_a_model_that_repeats_itself_is_stopped(trained: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = [*range(40), *[7, 8, 9] * 100]
+    monkeypatch.setattr(trained.engine, "_writer", ScriptedWriter(script, width=256))
+    spoken = trained.speak()
+    assert spoken.steps[-1].done and spoken.steps[-1].cut
+    assert 40 + 3 * 25 <= len(spoken.state.written) <= 40 + 3 * 25 + 8 + 1
+
+
+def test_a_model_that_never_ends_is_cut_by_the_guard_of_its_text(trained: Subject) -> None:
+    state = trained.engine.start(trained.request("Hi"))
+    tokens = len(state.reading.ids)
+    assert state.max_codes == int((0.8 * tokens + 2.0) * 22050 / 256 / 3.44)
+    assert trained.engine.start(trained.request("Hi", options=SynthesisOptions(speed=2.0))).max_codes == state.max_codes
+    assert trained.engine.start(trained.request(TEXT * 15)).max_codes == 1815 + 3 - 1
+
+
+@pytest.mark.parametrize("speed", [None, 0.7, 1.9])
+@pytest.mark.parametrize("min_audio_ms", [0, 1, 11, 500, 2000, 4321, 6000])
+def test_no_unit_is_shorter_than_asked_for(min_audio_ms: int, speed: float | None) -> None:
+    """And no longer than needs be, where the model would rather have stopped at once."""
+    checkpoint = sizes.in_memory("nano")
+    checkpoint.gpt["mel_head.bias"][checkpoint.config.gpt.stop_code] = 1e4
+    engine = engine_of(checkpoint, trained=True)
+    voice, options = engine.prepare_voice(recording()), replace(FAST, speed=speed, min_audio_ms=min_audio_ms)
+    state = engine.start(SpeakRequest("Hm", seed=1, voice=voice, options=options))
+    steps = finish(engine, state)
+    sound_ms = 1000 / 22050 * sum(len(step.pcm) for step in steps if step.pcm is not None)
+    assert min_audio_ms <= sound_ms < min_audio_ms + 1000 / 22050 * HOP * (3.44 / (speed or 1) + 1)
+    assert len(state.written) == state.min_codes and not steps[-1].cut
+
+
+def test_the_least_gives_way_to_the_most_and_to_what_the_model_can_count(trained: Subject) -> None:
+    request = trained.request("Hi", options=SynthesisOptions(min_audio_ms=2000, max_audio_ms=1000))
+    assert trained.engine.start(request).max_codes == int(22050 / 256 / 3.44)
+    request = trained.request("Hi", options=SynthesisOptions(min_audio_ms=60_000, speed=0.5))
+    state = trained.engine.start(request)
+    assert (state.min_codes, state.max_codes) == (752, 752 + 50)  # 60 s of 79.9 ms
+    two = Subject.build("nano-2", trained=True)
+    state = two.engine.start(two.request("Hi", options=SynthesisOptions(min_audio_ms=60_000)))
+    assert state.max_codes == 1817 < state.min_codes
+
+
+def test_a_model_may_repeat_itself_until_the_least(trained: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trained.engine, "_writer", ScriptedWriter([7] * 400, width=256))
+    spoken = trained.speak(options=replace(FAST, min_audio_ms=5000))
+    assert 126 <= len(spoken.state.written) <= 126 + 8 and spoken.steps[-1].cut
+
+
+# ---- text, loading --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", " \n ", "…?!", "a" * 601])
+def test_text_that_cannot_be_spoken_is_refused_by_name(subject: Subject, text: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        subject.engine.start(subject.request(text))
+    assert caught.value.field == "text"
+    assert caught.value.fault is (Fault.TOO_LARGE if len(text) > 600 else Fault.INVALID)
+
+
+def test_a_written_checkpoint_speaks_like_the_one_in_memory(tmp_path: Path) -> None:
+    checkpoint = sizes.in_memory("nano", seed=3)
+    write_checkpoint(tmp_path, checkpoint, sizes.documents("nano"))
+    ranks = "".join(f"{base64.b64encode(bytes([byte])).decode()} {byte}\n" for byte in range(256))
+    (tmp_path / checkpoint.config.tokenizer_file).write_text(ranks, "ascii")
+    told: list[float] = []
+    engines = [IndexTTSEngine.load(tmp_path, progress=told.append), IndexTTSEngine.random("nano", seed=3)]
+    assert told == sorted(told) and told[-1] == 1.0
+    assert engines[0].fingerprint != engines[1].fingerprint
+    assert [engine.info.model for engine in engines] == ["IndexTTS 2.5", "nano, random weights"]
+    sounds = []
+    for engine in engines:
+        request = SpeakRequest("Hm", seed=1, voice=engine.prepare_voice(recording()), options=FAST)
+        sounds.append(np.concatenate([s.pcm for s in finish(engine, engine.start(request)) if s.pcm is not None]))
+    assert np.array_equal(*sounds)
+
+
+def test_unknown_size_is_refused_in_words() -> None:
+    with pytest.raises(CheckpointError, match="found size 'giant', expected one of nano, nano-2, 2, 2.5"):
+        IndexTTSEngine.random("giant")

@@ -1,0 +1,146 @@
+"""The whole of IndexTTS-2.5, from a folder, a text and sound files to sound, against the official package.
+
+Both read the same folder of small random models and the same sound files. The package runs as it is, but for its
+draws: it takes the likeliest code, and its flow begins from our noise.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from intone.server.domain import Emotion, SpeakRequest, SynthesisOptions
+from intone.server.engines.indextts import engine as engine_module
+from intone.server.engines.indextts.engine import IndexTTSEngine
+from intone.server.engines.indextts.gpt.sampling import Sampling
+from intone.server.engines.indextts.s2mel.noise import frame_noise
+from intone.server.engines.indextts.voice.emotion import balanced
+from tests.oracles.indextts_golden import ORACLE, REQUIREMENTS, ROOT, assert_close
+from tests.oracles.indextts_official import small_documents, write
+from tests.support.indextts_units import finish, recording, sound_file
+
+SCRIPT = Path(__file__).resolve().parents[2] / "oracles" / "indextts_oracle_pipeline.py"
+MAX_RELATIVE_ERROR = 1e-5
+CODES = 50
+CODES_MS = 2000
+LONGEST_FRAMES = 400
+WEIGHTS = (0.5, 0.0, 0.9, 0.0, 0.0, 0.0, 0.1, 0.0)
+"""Their sum is over what may be asked for in all, so that it is shrunk."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A text as we are asked for it, and what the package is asked instead.
+
+    `clip`: whether the emotion is that of the second sound file.
+    """
+
+    text: str
+    language: str = "en"
+    seed: int = 1
+    emotion: Emotion = Emotion()
+    clip: bool = False
+    speed: float | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+CASES = {
+    "plain": Case("Hello there, my friend!", seed=2**64 - 1),
+    "chinese": Case("你好，我的朋友。", language="zh"),
+    "weights": Case("This is too much", emotion=Emotion(WEIGHTS, 1.0), more={"emo_vector": list(balanced(WEIGHTS))}),
+    "clip": Case("Not so much", emotion=Emotion(intensity=0.6), clip=True, more={"emo_alpha": 0.6}),
+    "slow": Case("As slow as that", speed=0.8, more={"duration_factor": 1.25}),
+    "fast": Case("As fast as this", speed=1.6, more={"duration_factor": 0.625}),
+}
+
+
+@dataclass(frozen=True)
+class Pipelines:
+    """Ours, with a folder of sound files, and what the other one made."""
+
+    folder: Path
+    engine: IndexTTSEngine
+    theirs: dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def pipelines(require: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Pipelines:
+    require("oracle-indextts", (ORACLE / "indextts25").is_dir(), f"no oracle: see {REQUIREMENTS.relative_to(ROOT)}")
+    folder = tmp_path_factory.mktemp("indextts")
+    write(folder, small_documents())
+    (folder / "voice.wav").write_bytes(sound_file(recording(2.0)))
+    (folder / "clip.wav").write_bytes(sound_file(recording(1.5, seed=2, rate_hz=16000)))
+    engine = IndexTTSEngine.load(folder)
+    frames = engine.prepare_voice(recording(2.0)).arrays["mel"].shape[0]
+    return Pipelines(folder, engine, official_sounds(folder, engine.fingerprint, frames))
+
+
+def official_sounds(folder: Path, fingerprint: str, prompt_frames: int) -> dict[str, Tensor]:
+    """What the package makes of all cases; kept under build/ for the next time."""
+    jobs = []
+    for name, case in CASES.items():
+        noise = torch.from_numpy(frame_noise(case.seed, 0, LONGEST_FRAMES, 80))
+        save_file({"noise": noise}, folder / f"{name}.noise")
+        more = case.more | ({"emo_audio_prompt": str(folder / "clip.wav")} if case.clip else {})
+        job = {"name": name, "text": case.text, "language": case.language, "codes": CODES, "more": more}
+        paths = {"noise": str(folder / f"{name}.noise"), "voice": str(folder / "voice.wav")}
+        jobs.append({**job, **paths, "prompt_frames": prompt_frames})
+    asked = json.dumps(jobs).replace(str(folder), "").encode()
+    digest = hashlib.sha256(SCRIPT.read_bytes() + REQUIREMENTS.read_bytes() + asked + fingerprint.encode()).hexdigest()
+    kept = ROOT / "build" / "golden-indextts" / f"{SCRIPT.stem}-{digest[:16]}.safetensors"
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        (folder / "jobs.json").write_text(json.dumps(jobs), "utf8")
+        draft = kept.with_suffix(f".{os.getpid()}")
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", str(SCRIPT), str(folder), str(folder / "jobs.json"), str(draft)],
+            env=os.environ | {"PYTHONPATH": str(ORACLE), "HF_HUB_OFFLINE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, f"{SCRIPT.name} failed:\n{done.stderr[-4000:]}"
+        draft.rename(kept)
+    return load_file(kept)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_whole_pipeline(name: str, pipelines: Pipelines, monkeypatch: pytest.MonkeyPatch) -> None:
+    case, engine = CASES[name], pipelines.engine
+    theirs = {key.partition(".")[2]: value for key, value in pipelines.theirs.items() if key.startswith(f"{name}.")}
+    monkeypatch.setattr(engine_module, "Sampling", partial(Sampling, top_k=1))
+    clip = (pipelines.folder / "clip.wav").read_bytes() if case.clip else b""
+    factor = 1 / (case.speed or 1)
+    request = SpeakRequest(
+        case.text,
+        seed=case.seed,
+        voice=engine.prepare_voice(recording(2.0)),
+        emotion=Emotion(case.emotion.weights, case.emotion.intensity, clip=clip),
+        options=SynthesisOptions(speed=case.speed, max_audio_ms=round(CODES_MS * factor)),
+        whole=True,
+    )
+    state = engine.start(request)
+    sound = np.concatenate([step.pcm for step in finish(engine, state) if step.pcm is not None])
+    assert list(state.reading.ids) == theirs["text"].tolist()
+    assert state.written == theirs["codes"].tolist() and len(state.written) == CODES
+    assert theirs["mel"].shape[1] == int(2 * CODES * 1.72 * factor)
+    assert float(theirs["sound"].std()) > 0.02
+    assert_close(torch.from_numpy(sound), theirs["sound"], MAX_RELATIVE_ERROR)
+
+
+def test_every_case_is_another_one(pipelines: Pipelines) -> None:
+    """What is compared depends on text, seed, emotion and pace."""
+    codes = {tuple(pipelines.theirs[f"{name}.codes"].tolist()) for name in CASES}
+    assert len(codes) == len(CASES)

@@ -1,0 +1,153 @@
+"""The voice that comes with the package: who speaks unasked when it is good, when it is not, and when there is none."""
+
+import importlib.util
+
+import grpc
+import numpy as np
+import pytest
+
+from intone.proto import speech_pb2
+from intone.server.app import serving
+from intone.server.config import Config, ConfigError
+from intone.server.engines.voxcpm import bundled_voice
+from intone.server.engines.voxcpm.weights import read_checkpoint
+from intone.server.errors import CheckpointError
+from intone.server.runtime.loading import loaders
+from tests.support.live_server import Live, chunks, samples
+from tests.support.trained_voice import BAD, GOOD, write_voice
+
+LARGEST_BYTES = 20e6
+
+
+@pytest.fixture
+def voice(monkeypatch, tmp_path):
+    """`voice(card)`: the package has a voice with this card, and where it is."""
+    monkeypatch.setattr(bundled_voice, "FOLDER", tmp_path / "nano")
+    return lambda card=None: write_voice(tmp_path / "nano", card=card)
+
+
+def loaded(**settings):
+    return list(loaders(Config(**settings)))
+
+
+def test_without_one_everything_is_as_it_was(voice):
+    assert bundled_voice.folder() is None and loaded() == ["starter"]
+    with pytest.raises(ConfigError, match="no engine to load"):
+        loaders(Config(starter=False))
+    with pytest.raises(CheckpointError, match="nano: found no config.json"):
+        loaders(Config(voxcpm="nano"))["voxcpm"]()
+
+
+def test_a_good_one_is_loaded_unasked(voice):
+    voice(GOOD)
+    assert loaded() == loaded(default_engine="voxcpm") == ["voxcpm", "starter"]
+    assert loaded(starter=False) == ["voxcpm"]
+    assert loaded(indextts="folder") == ["voxcpm", "indextts", "starter"]
+    assert loaded(default_engine="starter") == ["starter"]
+    beside_noise = Config(indextts="nano", random_weights=True, threads=1)
+    assert list(loaders(beside_noise)) == ["voxcpm", "indextts", "starter"]
+    assert loaders(beside_noise)["voxcpm"]().info.trained
+
+
+def test_it_stays_silent_where_nothing_finds_its_sounds(voice, monkeypatch):
+    """A server of IndexTTS without the extra `starter` starts as it did before there was a voice in the package."""
+    voice(GOOD)
+    monkeypatch.setattr(bundled_voice, "find_spec", lambda name: None)
+    assert loaded() == ["starter"] and loaded(indextts="folder", starter=False) == ["indextts"]
+    assert loaded(voxcpm="nano") == ["voxcpm", "starter"]  # named, so it is missed in words
+
+
+def test_another_is_loaded_when_it_is_named(voice):
+    voice(BAD)
+    assert loaded() == loaded(default_engine="voxcpm") == ["starter"]
+    assert loaded(voxcpm="nano") == ["voxcpm", "starter"]
+    engine = loaders(Config(voxcpm="nano", threads=1))["voxcpm"]()
+    assert engine.info.trained and engine.info.languages == ("en",)
+    untrained = loaders(Config(voxcpm="nano", random_weights=True, threads=1))["voxcpm"]()
+    assert untrained.info.model == "nano, random weights"
+
+
+def spoken(**languages):
+    return {"languages": languages}
+
+
+@pytest.mark.parametrize(
+    ("card", "good"),
+    [
+        (GOOD, True),
+        (spoken(en={"wer": 0, "mos": 5}), True),
+        (spoken(en={"wer": 0.1, "mos": 5}), False),
+        (spoken(en={"wer": 0, "mos": 3.5}), False),
+        (spoken(en={"wer": 0.0999, "mos": 3.51}), True),
+        (spoken(en={"wer": 0, "mos": 5}, zh={"cer": 0.5, "mos": 2}), True),  # of whom nobody speaks better
+        (spoken(en={"wer": 0.1, "mos": 5}, zh={"cer": 0, "mos": 5}), False),
+        (spoken(zh={"cer": 0, "mos": 5}), False),
+    ],
+)
+def test_the_bar(voice, card, good):
+    assert bundled_voice.good_enough(voice(card)) is good
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        (None, "cannot read .*card.json"),
+        ([], "card.json: found list, expected an object"),
+        ({"wer": 0.1, "mos": 4}, "card.json: languages: found None, expected an object"),
+        (spoken(), "card.json: languages: found {}, expected an object of one or more"),
+        (spoken(en=0.1), r"languages\.en\.wer: found None, expected a number"),
+        (spoken(en={"wer": 0.1}), r"languages\.en\.mos: found None, expected a number"),
+        (spoken(zh={"wer": 0.1, "mos": 4}), r"languages\.zh\.cer: found None, expected a number"),
+        (spoken(en={"wer": "0.1", "mos": 4}), "wer: found '0.1', expected a number"),
+        (spoken(en={"wer": True, "mos": 4}), "wer: found True"),
+        (spoken(en={"wer": -0.1, "mos": 4}), "wer: found -0.1"),
+        (spoken(en={"wer": 0.1, "mos": float("nan")}), "mos: found nan"),
+    ],
+)
+def test_a_card_that_says_nothing(voice, card, words):
+    voice(card)
+    with pytest.raises(CheckpointError, match=words):
+        loaders(Config())
+
+
+def test_a_fresh_machine_speaks_with_it(voice, run, require):
+    require("starter", importlib.util.find_spec("hibari"), "hibari-tts is not installed: pip install 'intone[starter]'")
+    voice(GOOD)
+
+    async def main():
+        config = Config(port=0, threads=1, fillers=False, match_loudness=False)
+        async with serving(config) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+            live = Live(app, channel, None)
+            info = await live.speech.GetServerInfo(speech_pb2.GetServerInfoRequest())
+            talk = await live.talk()
+            said = []
+            for name, text in (("u1", "He came."), ("u2", "你好。")):
+                await talk.say(name, text, options={"max_audio_ms": 320, "steps": 2})
+                said.append(await talk.until("done"))
+            return info, said
+
+    info, (english, chinese) = run(main(), timeout_s=120.0)
+    assert [(engine.name, list(engine.languages)) for engine in info.engines] == [
+        ("voxcpm", ["en"]),
+        ("starter", ["en"]),
+    ]
+    assert {chunk.engine for chunk in chunks(english)} == {"voxcpm"}
+    assert np.abs(samples(english)).max() > 0
+    assert [one.code for kind, one in english if kind == "warning"] == [speech_pb2.WARNING_CODE_AUDIO_CUT]
+    words = " ".join(one.message for kind, one in chinese if kind == "warning")
+    assert "does not speak 'zh'" in words
+
+
+def test_what_ships_is_small_and_measured(require):
+    folder = require("nano", bundled_voice.folder(), "no voice comes with this package yet")
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= LARGEST_BYTES
+    card, checkpoint, page = (
+        bundled_voice.read_card(folder),
+        read_checkpoint(folder),
+        (folder / "README.md").read_text("utf8"),
+    )
+    assert card["fingerprint"] == checkpoint.fingerprint
+    assert tuple(card["languages"]) == checkpoint.config.languages
+    for language, figures in card["languages"].items():
+        assert 0 <= figures["per"] <= 1
+        assert f"{100 * figures[bundled_voice.error_of(language)]:.1f}" in page

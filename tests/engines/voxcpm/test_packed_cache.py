@@ -1,0 +1,299 @@
+"""Packed weights that are kept for the next start: the same audio to the bit, and whatever goes wrong is made again."""
+
+import dataclasses
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from intone.server.config import Config, load
+from intone.server.domain import SpeakRequest, SynthesisOptions
+from intone.server.engines.voxcpm import packed_cache, sizes
+from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.engines.voxcpm.packed_cache import PackedCache
+from intone.server.engines.voxcpm.weights import read_checkpoint
+from intone.server.runtime import loading
+from tests.support.voxcpm_tiny import finish, joined, recording
+
+REQUEST = SpeakRequest("Hello there", seed=1, options=SynthesisOptions(steps=3, max_audio_ms=480))
+PACKED, TAKEN = "packed the weights in", "took packed weights from"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stored in bfloat16, like the published ones."""
+    return sizes.random_checkpoint("nano", tmp_path_factory.mktemp("checkpoint") / "nano", 3, torch.bfloat16)
+
+
+@pytest.fixture
+def folder(published: Path, tmp_path: Path) -> Path:
+    """A checkpoint to change."""
+    return Path(shutil.copytree(published, tmp_path / "model"))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Where packed weights are kept; it does not exist yet."""
+    return tmp_path / "some" / "cache"
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """`log()`: what was logged since the last call."""
+    caplog.set_level(logging.INFO)
+
+    def since() -> str:
+        text = caplog.text
+        caplog.clear()
+        return text
+
+    return since
+
+
+def spoken(folder: Path, kept: Path | None, dtype: str = "int8", lora: Path | None = None) -> bytes:
+    """What an engine says and hears that was loaded just now."""
+    engine = VoxCPMEngine.load(folder, dtype=dtype, pack_cache=kept, lora=lora)
+    voice = engine.prepare_voice(recording(engine, 1.0))
+    said = (joined(finish(engine, engine.start(dataclasses.replace(REQUEST, voice=v)))) for v in (None, voice))
+    return b"".join(audio.tobytes() for audio in said)
+
+
+def files(kept: Path) -> list[Path]:
+    return sorted(kept.iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bf16", "fp32"])
+def test_the_audio_is_the_same_to_the_bit(published: Path, kept: Path, log: Callable[[], str], dtype: str) -> None:
+    expected = spoken(published, None, dtype)
+    assert PACKED in log()
+    assert spoken(published, kept, dtype) == expected
+    first = log()
+    assert PACKED in first and str(kept) in first and TAKEN not in first
+    assert spoken(published, kept, dtype) == expected
+    second = log()
+    assert TAKEN in second and PACKED not in second and len(files(kept)) == 1
+
+
+def test_weights_that_lie_in_another_type_are_packed_the_same(published: Path, folder: Path, tmp_path: Path) -> None:
+    """bfloat16 is packed without a copy in float32; the numbers are those of the copy."""
+    path = folder / "model.safetensors"
+    wide = {name: tensor.float() for name, tensor in load_file(path).items()}
+    path.unlink()
+    save_file(wide, path)
+    assert spoken(folder, tmp_path / "wide") == spoken(published, tmp_path / "narrow")
+
+
+def test_every_precision_has_its_own(published: Path, kept: Path, log: Callable[[], str]) -> None:
+    for dtype in ("int8", "bf16", "int8", "bf16"):
+        VoxCPMEngine.load(published, dtype=dtype, pack_cache=kept)
+    assert (text := log()).count(PACKED) == text.count(TAKEN) == len(files(kept)) == 2
+
+
+def test_a_changed_checkpoint_is_packed_again_and_the_old_one_goes(
+    folder: Path, kept: Path, log: Callable[[], str]
+) -> None:
+    before = spoken(folder, kept)
+    old = files(kept)
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    tensors["stop_proj.weight"] = -tensors["stop_proj.weight"]
+    tensors["base_lm.layers.0.mlp.down_proj.weight"] = -tensors["base_lm.layers.0.mlp.down_proj.weight"]
+    path.unlink()
+    save_file(tensors, path)
+    log()
+    after = spoken(folder, kept)
+    assert PACKED in log() and after == spoken(folder, None) != before
+    assert len(files(kept)) == 1 and files(kept) != old
+
+
+def test_a_touched_file_counts_as_changed(folder: Path, kept: Path, log: Callable[[], str]) -> None:
+    """Contents are sampled, not read: the time is what tells of a change between two samples."""
+    for name in ("model.safetensors", "audiovae.pth", "config.json"):
+        spoken(folder, kept)
+        log()
+        stat = (folder / name).stat()
+        os.utime(folder / name, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+        spoken(folder, kept)
+        assert PACKED in log(), name
+    assert len(files(kept)) == 1
+
+
+def test_a_fine_tuning_is_kept_apart(published: Path, kept: Path, tmp_path: Path, log: Callable[[], str]) -> None:
+    target = "base_lm.layers.0.self_attn.q_proj"
+    rows, columns = load_file(published / "model.safetensors")[f"{target}.weight"].shape
+    lora = tmp_path / "lora"
+    lora.mkdir()
+    halves = {f"{target}.lora_A": torch.ones(2, columns), f"{target}.lora_B": torch.ones(rows, 2)}
+    save_file(halves, lora / "lora_weights.safetensors")
+    plain, tuned = spoken(published, kept), spoken(published, kept, lora=lora)
+    assert log().count(PACKED) == 2 and plain != tuned
+    assert (spoken(published, kept), spoken(published, kept, lora=lora)) == (plain, tuned)
+    assert log().count(TAKEN) == 2
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def blank(path: Path) -> None:
+    """As a power cut can leave it: the length is right."""
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def blank_weights(path: Path) -> None:
+    whole = path.read_bytes()
+    head = 8 + int.from_bytes(whole[:8], "little")
+    path.write_bytes(whole[:head] + bytes(len(whole) - head))
+
+
+def foreign(path: Path) -> None:
+    path.unlink()
+    save_file({"vae.encoder.0.sizes": torch.zeros(8, dtype=torch.int64)}, path)
+
+
+def renamed(path: Path) -> None:
+    """Whole, but made for something else."""
+    with safe_open(path, framework="pt") as file:
+        written = file.metadata()
+    tensors = load_file(path)
+    path.unlink()
+    save_file(tensors, path, {**written, "key": "0" * 32})
+
+
+@pytest.mark.parametrize("spoil", [cut, empty, blank, blank_weights, foreign, renamed])
+def test_a_spoilt_file_is_noticed_and_made_again(
+    published: Path, kept: Path, log: Callable[[], str], spoil: Callable[[Path], None]
+) -> None:
+    expected = spoken(published, kept)
+    spoil(files(kept)[0])
+    log()
+    assert spoken(published, kept) == expected
+    text = log()
+    assert "made again" in text and PACKED in text
+    assert spoken(published, kept) == expected and TAKEN in log()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("residual_lm.layers.1.down.scales", None),
+        ("vae.decoder.2.sizes", None),
+        ("base_lm.layers.1.qkv.weights", lambda tensor: tensor[1:].clone()),
+        ("base_lm.layers.1.qkv.sizes", lambda tensor: -tensor),
+        ("vae.encoder.1.panels", lambda tensor: tensor.int()),
+        ("vae.decoder.1.sizes", torch.zeros_like),
+    ],
+)
+def test_a_file_that_is_whole_but_not_of_the_model_is_made_again(
+    published: Path, kept: Path, log: Callable[[], str], name: str, change: Callable[[Tensor], Tensor] | None
+) -> None:
+    expected = spoken(published, kept)
+    cache = PackedCache.of(kept, read_checkpoint(published), "int8")
+    assert cache is not None
+    tensors = cache.read()
+    assert tensors is not None
+    taken = tensors.pop(name)
+    cache.write(tensors if change is None else {**tensors, name: change(taken)})
+    log()
+    assert spoken(published, kept) == expected
+    text = log()
+    assert "does not fit" in text and PACKED in text
+
+
+def test_a_folder_that_cannot_be_written_is_a_warning(published: Path, tmp_path: Path, log: Callable[[], str]) -> None:
+    """A file stands in its way: permissions do not stop root, who may run the tests."""
+    (tmp_path / "file").write_text("")
+    assert spoken(published, tmp_path / "file" / "cache") == spoken(published, None)
+    assert "packed weights are not kept" in log()
+
+
+def test_nothing_is_left_when_writing_fails(
+    published: Path, kept: Path, log: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packed_cache.os, "fsync", full)
+        spoken(published, kept)
+    assert "No space left" in log() and files(kept) == []
+
+
+LOAD = """
+import sys
+from pathlib import Path
+from intone.server.engines.voxcpm.engine import VoxCPMEngine
+VoxCPMEngine.load(Path(sys.argv[1]), dtype="int8", threads=1, pack_cache=Path(sys.argv[2]))
+"""
+
+
+def test_two_servers_may_start_at_once(published: Path, kept: Path, log: Callable[[], str]) -> None:
+    servers = [subprocess.Popen([sys.executable, "-c", LOAD, str(published), str(kept)]) for _ in range(2)]
+    assert [server.wait(120) for server in servers] == [0, 0]
+    assert [path.suffix for path in files(kept)] == [".safetensors"]
+    assert spoken(published, kept) == spoken(published, None)
+    assert TAKEN in log()
+
+
+def test_who_is_still_writing_is_left_alone(folder: Path, kept: Path) -> None:
+    spoken(folder, kept)
+    place = files(kept)[0].name.split("-")[0]
+    writing, abandoned, other = (kept / name for name in (f"{place}-a.part", f"{place}-b.part", "other.safetensors"))
+    for path in (writing, abandoned, other):
+        path.write_text("")
+    os.utime(abandoned, (0, 0))
+    (folder / "config.json").touch()
+    spoken(folder, kept)
+    assert writing.exists() and other.exists() and not abandoned.exists()
+
+
+def test_models_made_in_memory_are_not_kept(tmp_path: Path) -> None:
+    assert PackedCache.of(tmp_path, sizes.in_memory("nano"), "int8") is None
+
+
+def test_progress_is_told_to_the_end(published: Path, kept: Path) -> None:
+    for _ in range(2):
+        told: list[float] = []
+        VoxCPMEngine.load(published, dtype="int8", pack_cache=kept, progress=told.append)
+        assert told == sorted(told) and told[-1] == 1.0
+
+
+def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("INTONE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert load([]).pack_cache_folder() == tmp_path / ".cache" / "intone" / "packed"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert load([]).pack_cache_folder() == tmp_path / ".cache" / "intone" / "packed"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    assert load([]).pack_cache_folder() == tmp_path / "own" / "intone" / "packed"
+    monkeypatch.setenv("INTONE_CACHE", str(tmp_path / "there"))
+    assert load([]).pack_cache_folder() == tmp_path / "there"
+    assert load(["--pack-cache", "~/here"]).pack_cache_folder() == tmp_path / "here"
+    assert load(["--pack-cache", "off"]).pack_cache_folder() is None
+    monkeypatch.setenv("INTONE_CACHE", "off")
+    assert load([]).pack_cache_folder() is None
+    monkeypatch.setenv("INTONE_CACHE", "")
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert load([]).pack_cache_folder() == tmp_path / "Library" / "Caches" / "intone" / "packed"
+
+
+def test_the_server_keeps_what_it_packs(published: Path, kept: Path, log: Callable[[], str]) -> None:
+    config = Config(voxcpm=str(published), starter=False, dtype="int8", threads=1, pack_cache=str(kept))
+    for _ in range(2):
+        loading.loaders(config)["voxcpm"]()
+    assert (text := log()).count(PACKED) == text.count(TAKEN) == 1

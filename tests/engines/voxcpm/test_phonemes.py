@@ -1,0 +1,136 @@
+"""Checkpoints whose tokens are sounds, and that have one voice of their own."""
+
+import json
+
+import numpy as np
+import pytest
+
+from intone.server.domain import Recording, SpeakRequest, SynthesisOptions
+from intone.server.engines.voxcpm import phonemes, sizes
+from intone.server.engines.voxcpm.config import VoxCPMConfig
+from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.engines.voxcpm.phonemes import reading, runs
+from intone.server.engines.voxcpm.text import TextTokenizer
+from intone.server.errors import CallerError, CheckpointError, Fault
+
+pytest.importorskip("hibari")
+
+
+@pytest.fixture(scope="module")
+def read():
+    return reading("hibari", ("en",))
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    """Random weights that read sounds, byte by byte, and speak with one voice."""
+    return VoxCPMEngine.load(sounding(tmp_path_factory.mktemp("sounds")), dtype="fp32", threads=1)
+
+
+@pytest.fixture
+def engine_folder(tmp_path):
+    return sounding(tmp_path)
+
+
+def sounding(folder):
+    """A checkpoint as that of `engine`, on disk."""
+    sizes.random_checkpoint("nano", folder)
+    document = json.loads((folder / "config.json").read_text())
+    one_voice = {"phonemes": "hibari", "clones_voices": False, "languages": ["en"], "inference_timesteps": 7}
+    (folder / "config.json").write_text(json.dumps({**document, **one_voice}))
+    return folder
+
+
+def test_words_become_sounds(read):
+    assert read("Hello there.") == "həlˈO ðˈɛɹ."
+    assert read("He read it. I read it, too!") == f"{read('He read it.')} {read('I read it, too!')}"
+    assert read("9" * 60) == read(" ".join("9" * 60)) != ""  # the dictionary's numbers end
+    assert read("") == read("你好") == read("…") == ""
+
+
+@pytest.mark.parametrize("said", ["If so", "If so,", "If so;", "If so -", "If so: ", "If so,”"])
+def test_what_is_sent_ends_as_sentences_end(read, said):
+    assert read(said) == read("If so.") == "ˌɪf sˌO."
+    assert read("If so?")[-1] == "?" and read("If so!")[-1] == "!" and read("Wait...") == "wˈAt..."
+    assert reading("hibari", ("en", "zh"))(said) == read(said)
+
+
+def test_a_checkpoint_says_with_what_its_texts_may_end():
+    read = reading("hibari", ("en",), ends=".?!,")
+    assert [read(f"If so{mark}")[-1] for mark in (".", ",", "?", ";", "")] == [".", ",", "?", ".", "."]
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("你好，world。再见", [("zh", "你好，"), ("en", "world。"), ("zh", "再见")]),
+        ("2026年", [("zh", "2026年")]),
+        ("3 apples", [("en", "3 apples")]),
+        ("…", [("en", "…")]),
+        ("Привет, мир", [("en", "Привет, мир")]),
+        ("", []),
+    ],
+)
+def test_text_comes_apart_by_script(text, pieces):
+    assert list(runs(text, {"en": 0, "zh": 0})) == pieces
+
+
+def test_mandarin_becomes_sounds_with_tones():
+    pytest.importorskip("misaki")
+    chinese, both = reading("hibari", ("zh",)), reading("hibari", ("en", "zh"))
+    assert chinese("你好。") == both("你好。") == "ni↓xau↓."
+    assert both("你好，world。走吧！") == "ni↓xau↓, wˈɜɹld. ʦou↓ pa!"
+    assert both("Hello there.") == "həlˈO ðˈɛɹ."
+    assert chinese("３") == "sa→n." and both("两个") != ""
+    assert chinese("…") == chinese("Hello") == chinese("") == both("……") == ""
+
+
+def test_a_language_that_nothing_can_read_here_is_left_out(engine_folder, monkeypatch, caplog):
+    """What finds the sounds of each is an extra; one that is missing costs a warning and not the voice."""
+    document = json.loads((engine_folder / "config.json").read_text())
+    (engine_folder / "config.json").write_text(json.dumps({**document, "languages": ["en", "zh"]}))
+    found = phonemes.find_spec
+    monkeypatch.setattr(phonemes, "find_spec", lambda name: None if name == "misaki" else found(name))
+    assert VoxCPMEngine.load(engine_folder, dtype="fp32", threads=1).info.languages == ("en",)
+    assert "zh is left out of what VoxCPM speaks: pip install 'intone[mandarin]'" in caplog.text
+    monkeypatch.setattr(phonemes, "find_spec", lambda name: None)
+    assert phonemes.at_hand(("en", "zh")) == ("en", "zh") and phonemes.at_hand(("zh",)) == ("zh",)
+
+
+def test_the_tokenizer_is_given_the_sounds(tmp_path, read):
+    sizes.random_checkpoint("nano", tmp_path)
+    spelling, sounds = (TextTokenizer.load(tmp_path, 512, name, ("en",)) for name in (None, "hibari"))
+    assert sounds.ids("Hello there.") == spelling.ids("həlˈO ðˈɛɹ.") != spelling.ids("Hello there.")
+    with pytest.raises(CheckpointError, match="phonemes: found 'espeak', expected 'hibari'"):
+        TextTokenizer.load(tmp_path, 512, "espeak", ("en",))
+    with pytest.raises(CheckpointError, match="languages: found de, which 'hibari' does not read; it reads en and zh"):
+        TextTokenizer.load(tmp_path, 512, "hibari", ("en", "de"))
+
+
+def test_what_cannot_be_read_is_refused_by_field(engine):
+    with pytest.raises(CallerError, match="nothing in it to speak in en") as caught:
+        engine.start(SpeakRequest(text="你好", seed=1))
+    assert caught.value.field == "text"
+    assert engine.start(SpeakRequest(text="Well, hello.", seed=1)).prompt
+
+
+def test_one_voice_clones_no_other(engine):
+    assert not engine.info.clones_voices
+    with pytest.raises(CallerError, match="has one voice and cannot clone another") as caught:
+        engine.prepare_voice(Recording(np.zeros(16_000, np.float32), 16_000))
+    assert (caught.value.field, caught.value.fault) == ("audio", Fault.PRECONDITION)
+
+
+def test_steps_of_a_checkpoint_are_those_of_whoever_asks_for_none(engine):
+    assert engine.start(SpeakRequest(text="Hello.", seed=1)).steps == 7
+    assert engine.start(SpeakRequest(text="Hello.", seed=1, options=SynthesisOptions(steps=3))).steps == 3
+    assert VoxCPMConfig.from_json(sizes.document("nano")).steps == 10
+
+
+WRONG = [("phonemes", 3), ("clones_voices", "no"), ("temperature", 0), ("temperature", 1.1), ("inference_timesteps", 0)]
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG)
+def test_the_keys_are_checked(key, value):
+    with pytest.raises(CheckpointError, match=key):
+        VoxCPMConfig.from_json({**sizes.document("nano"), key: value})

@@ -1,0 +1,221 @@
+"""What prompts with a voice begin with is read once: the same sound to the bit, from fewer positions."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from intone.server.domain import Recording, SpeakRequest, SynthesisOptions
+from intone.server.engines.voxcpm import sizes
+from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.engines.voxcpm.lm import Caches
+from intone.server.engines.voxcpm.model import VoxCPM
+from intone.server.engines.voxcpm.state import VoxCPMState
+from intone.server.engines.voxcpm.text import TextTokenizer
+from intone.server.engines.voxcpm.transformer import Stack
+from intone.server.engines.voxcpm.voice_prompt_cache import VoicePromptCache
+from intone.server.engines.weights import Weights
+from tests.support.voxcpm_tiny import VOCABULARY, finish, joined, recording, tiny_checkpoint
+
+pytestmark = pytest.mark.usefixtures("no_gradients")
+
+CPU = torch.device("cpu")
+TYPES = ("fp32", "bf16", "int8")
+WORDS = "Some words of a transcript that is longer than a block of sixty-four positions."
+CLOSE = 1e-5
+"""Float32, outputs and audio of size 1: sums of another order differ by some 1e-7."""
+
+
+def engine_of(version: int, packed: str | None) -> VoxCPMEngine:
+    model = VoxCPM(tiny_checkpoint(version), torch.float32, CPU, packed=packed)
+    return VoxCPMEngine(model, sizes.byte_tokenizer(), "tiny", "tiny")
+
+
+def voice_of(engine: VoxCPMEngine, transcript: str) -> Recording:
+    return recording(engine, 2.0, transcript)
+
+
+def whole(state: VoxCPMState) -> VoxCPMState:
+    """The unit as it would be if voices were not known: every position is read."""
+    return replace(state, beginning=None, shared=0)
+
+
+def positions_read(engine: VoxCPMEngine, state: VoxCPMState, monkeypatch: pytest.MonkeyPatch) -> int:
+    """What the base model reads before the first sound."""
+    read: list[int] = []
+    prefill = engine.model.lm.base.prefill
+
+    def counted(x: Tensor, cache: object, first: int = 0) -> Tensor:
+        read.append(len(x))
+        return prefill(x, cache, first)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.model.lm.base, "prefill", counted)
+        engine.step([state])
+    return sum(read)
+
+
+LAYOUTS = [(1, WORDS), (2, WORDS), (2, "")]
+LAYOUT_NAMES = ["v1 continued", "v2 continued", "v2 reference"]
+
+
+@pytest.mark.parametrize("packed", TYPES)
+@pytest.mark.parametrize(("version", "transcript"), LAYOUTS, ids=LAYOUT_NAMES)
+def test_the_sound_is_the_same_to_the_bit(version: int, transcript: str, packed: str) -> None:
+    engine = engine_of(version, packed)
+    voice = engine.prepare_voice(voice_of(engine, transcript))
+    for text in ("abc", "Another one."):
+        request = SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(max_audio_ms=800))
+        begun, alone = engine.start(request), whole(engine.start(request))
+        assert begun.shared > 0
+        assert joined(finish(engine, begun)).tobytes() == joined(finish(engine, alone)).tobytes()
+
+
+@pytest.mark.parametrize(("version", "transcript"), LAYOUTS, ids=LAYOUT_NAMES)
+def test_torch_sounds_the_same_within_rounding(version: int, transcript: str) -> None:
+    engine = engine_of(version, None)
+    voice = engine.prepare_voice(voice_of(engine, transcript))
+    request = SpeakRequest("abc", seed=3, voice=voice, options=SynthesisOptions(max_audio_ms=480))
+    begun, alone = (joined(finish(engine, state)) for state in (engine.start(request), whole(engine.start(request))))
+    assert abs(begun - alone).max() <= CLOSE
+
+
+@pytest.mark.parametrize(("version", "transcript"), LAYOUTS, ids=LAYOUT_NAMES)
+def test_only_what_is_new_is_read(version: int, transcript: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_of(version, "int8")
+    given = voice_of(engine, transcript)
+    voice = engine.prepare_voice(given)
+    patches = len(voice.arrays["latents"])
+    after = 1 + (patches if transcript else 0)  # 101 and what is continued
+    state = engine.start(SpeakRequest("abc", seed=3, voice=voice))
+    assert state.prompt is not None
+    assert len(state.prompt) == (len(transcript.encode()) if transcript else patches + 2) + 3 + after
+    assert positions_read(engine, state, monkeypatch) == 3 + after
+    # A voice that comes from a file is known from its first unit on.
+    saved = replace(voice)
+    request = SpeakRequest("abc", seed=3, voice=saved)
+    first, second = (positions_read(engine, engine.start(request), monkeypatch) for _ in range(2))
+    assert (first, second) == (len(state_prompt(engine, request)), 3 + after)
+
+
+def state_prompt(engine: VoxCPMEngine, request: SpeakRequest) -> Tensor:
+    """Tokens of the whole prompt."""
+    prompt = engine.start(request).prompt
+    assert prompt is not None
+    return prompt.tokens
+
+
+class Merging(TextTokenizer):
+    """Bytes, but a letter after a full stop is one token with it: a transcript's last token depends on what follows."""
+
+    def __init__(self) -> None:
+        self._bytes = sizes.byte_tokenizer()
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids; a merged pair has the last one of the vocabulary."""
+        ids = self._bytes.ids(text)
+        stops = [i for i, letter in enumerate(text[:-1]) if letter == "." and text[i + 1].isalpha()]
+        for i in reversed(stops):
+            ids[i : i + 2] = [VOCABULARY - 1]
+        return ids
+
+
+def test_a_last_token_that_merges_with_the_text_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = VoxCPM(tiny_checkpoint(1), torch.float32, CPU, packed="int8")
+    engine = VoxCPMEngine(model, Merging(), "tiny", "tiny")
+    voice = engine.prepare_voice(voice_of(engine, "Two words."))
+    for text, shared, new in (("abc", 9, 3), (" abc", 10, 4)):  # "." and "a" are one token
+        request = SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(max_audio_ms=480))
+        state, alone = engine.start(request), whole(engine.start(request))
+        assert state.shared == shared
+        assert positions_read(engine, engine.start(request), monkeypatch) == new + 1 + len(voice.arrays["latents"])
+        assert joined(finish(engine, state)).tobytes() == joined(finish(engine, alone)).tobytes()
+
+
+@pytest.mark.parametrize("packed", [None, "int8"])
+def test_units_do_not_change_what_they_begin_with(packed: str | None) -> None:
+    """Two at once, the second with another text, then the first again."""
+    engine = engine_of(1, packed)
+    voice = engine.prepare_voice(voice_of(engine, WORDS))
+    requests = [
+        SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(max_audio_ms=800)) for text in ("abc", "xyzw")
+    ]
+    alone = [joined(finish(engine, engine.start(request))) for request in requests]
+    states = [engine.start(request) for request in requests]
+    live = list(states)
+    while live:
+        engine.step(live)
+        live = [state for state in live if not state.done]
+    again = [joined(finish(engine, engine.start(request))) for request in requests]
+    assert [one.tobytes() for one in alone] == [one.tobytes() for one in again]
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 100])
+@pytest.mark.parametrize("packed", [None, "fp32"])
+def test_a_forked_cache_goes_on_as_the_first_one_did(count: int, packed: str | None) -> None:
+    model = VoxCPM(tiny_checkpoint(1), torch.float32, CPU, packed=packed)
+    base = model.lm.base
+    x = torch.randn(110, 64, generator=torch.Generator().manual_seed(1))
+    cache = base.new_cache(110)
+    expected = base.prefill(x, cache)
+    fork = cache.fork(count, 110)
+    other = cache.fork(count, 110)
+    assert fork.length == count
+    base.prefill(-x[count:], other)  # which the first and its fork do not notice
+    found = base.prefill(x[count:], fork)
+    assert float((found - expected[count:]).abs().max()) <= (CLOSE if packed is None else 0)
+    third = cache.fork(105, 110)
+    assert float((base.prefill(x[105:], third) - expected[105:]).abs().max()) <= (CLOSE if packed is None else 0)
+
+
+def test_a_native_fork_is_no_longer_than_its_cache_and_limit() -> None:
+    base = VoxCPM(tiny_checkpoint(1), torch.float32, CPU, packed="fp32").lm.base
+    cache = base.new_cache(9)
+    base.prefill(torch.ones(5, 64), cache)
+    for count, limit in ((6, 9), (-1, 9), (5, 4)):
+        with pytest.raises(RuntimeError, match=f"{count} positions of 5"):
+            cache.fork(count, limit)
+
+
+def test_torch_reads_in_parts_as_at_once() -> None:
+    checkpoint = tiny_checkpoint(1)
+    weights = Weights(checkpoint.model, torch.float32, CPU)
+    stack = Stack(checkpoint.config.base, weights.scope("base_lm"), 110)
+    x = torch.randn(110, 64, generator=torch.Generator().manual_seed(1))
+    at_once, in_parts = stack.new_cache(110), stack.new_cache(110)
+    expected = stack.prefill(x, at_once, 100)
+    stack.prefill(x[:1], in_parts)
+    stack.prefill(x[1:70], in_parts, 68)
+    assert float((stack.prefill(x[70:], in_parts, 30) - expected).abs().max()) <= CLOSE
+
+
+def test_voices_used_least_are_forgotten() -> None:
+    engine = engine_of(1, "int8")
+    voices = [engine.prepare_voice(voice_of(engine, transcript)) for transcript in (WORDS, "Few words.", "Others.")]
+    known = VoicePromptCache(engine.model, sizes.byte_tokenizer(), most=192)  # three blocks; the first voice takes two
+    first, second = known.know(voices[0]), known.know(voices[1])
+    assert (first.positions, second.positions) == (128, 64)
+    assert known.know(voices[0]) is first
+    third = known.know(voices[2])  # the second is in the way, because the first was used after it
+    assert known.know(voices[0]) is first and known.know(voices[2]) is third
+    assert known.know(voices[1]) is not second
+    small = VoicePromptCache(engine.model, sizes.byte_tokenizer(), most=1)
+    assert small.know(voices[0]) is small.know(voices[0]), "the voice in use is kept, whatever its size"
+
+
+def test_a_unit_under_way_outlives_the_memory_of_its_voice(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_of(1, "int8")
+    monkeypatch.setattr(engine, "_voices", VoicePromptCache(engine.model, sizes.byte_tokenizer(), most=1))
+    one, other = (engine.prepare_voice(voice_of(engine, transcript)) for transcript in (WORDS, "Few words."))
+    request = SpeakRequest("abc", seed=3, voice=one, options=SynthesisOptions(max_audio_ms=480))
+    expected = joined(finish(engine, engine.start(request)))
+    state = engine.start(request)
+    finish(engine, engine.start(replace(request, voice=other)))
+    assert joined(finish(engine, state)).tobytes() == expected.tobytes()
+
+
+def test_caches_hold_no_memory_before_they_are_read() -> None:
+    lm = VoxCPM(tiny_checkpoint(1), torch.float32, CPU).lm
+    caches = lm.new_caches(100)
+    assert isinstance(caches, Caches) and caches.length == 0 and caches.base.room == 0

@@ -1,0 +1,103 @@
+"""VoxCPM's voices: continued without a seam, followed as a reference, refused in words. All with random weights."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from intone.server.domain import PreparedVoice, Recording, SpeakRequest, SynthesisOptions
+from intone.server.engines.voxcpm import sizes
+from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.errors import CallerError, Fault
+from tests.support.voxcpm_tiny import finish, joined, patch_samples, recording, tiny_engine
+
+CLOSE = 1e-5
+"""Float32, audio in [-1, 1]: sums of another order differ by some 1e-7 and feed back for a few patches."""
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["v1", "v2"])
+def engine(request: pytest.FixtureRequest) -> VoxCPMEngine:
+    return tiny_engine(request.param)
+
+
+def test_continued_voice_joins_the_recording_without_a_seam(engine: VoxCPMEngine) -> None:
+    voice = engine.prepare_voice(recording(engine, 3.1))
+    model = engine.model
+    assert voice.text == "Some words." and voice.fingerprint == engine.fingerprint
+    heard = torch.from_numpy(voice.arrays["latents"])
+    assert len(heard) == 20  # 3.1 s, padded to whole patches of 160 ms
+    state = engine.start(SpeakRequest("abc", seed=1, voice=voice, options=SynthesisOptions(max_audio_ms=800)))
+    latents, audio = [heard.flatten(0, 1)], []
+    while not state.done:
+        step = engine.step([state])[0]
+        audio.append(step.pcm)
+        if len(latents) <= state.made:
+            assert state.progress is not None
+            latents.append(state.progress.patch)
+    with torch.inference_mode():
+        whole, _ = model.vae.decode(torch.cat(latents).T.unsqueeze(0), model.vae.initial_state())
+    sound = whole[0, len(heard) * patch_samples(engine) :].numpy()
+    assert np.abs(np.concatenate(audio) - sound).max() <= CLOSE
+
+
+def test_padding_keeps_the_end_of_a_continued_recording_and_the_start_of_a_reference() -> None:
+    engine = tiny_engine(2)
+    given = recording(engine, 1.0)  # 150 samples, 24 to a patch
+    for transcript, padding in (("Words.", (18, 0)), ("", (0, 18))):
+        voice = engine.prepare_voice(replace(given, transcript=transcript))
+        with torch.inference_mode():
+            expected = engine.model.hear(torch.nn.functional.pad(torch.from_numpy(given.samples), padding))
+        assert np.array_equal(voice.arrays["latents"], expected.latents.numpy())
+        assert any(name.startswith("vae.") for name in voice.arrays) == bool(transcript)
+
+
+def test_reference_needs_version_two() -> None:
+    with pytest.raises(CallerError) as caught:
+        tiny_engine(1).prepare_voice(recording(tiny_engine(1), 1.0, transcript=" "))
+    assert caught.value.field == "transcript"
+    engine = tiny_engine(2)
+    voice = engine.prepare_voice(recording(engine, 1.0, transcript=""))
+    state = engine.start(SpeakRequest("abc", seed=1, voice=voice))
+    assert state.prompt is not None
+    assert state.prompt.tokens.tolist()[:10] == [103, *[0] * 7, 104, *sizes.byte_tokenizer().ids("a")]
+    assert state.prompt.audio_at.tolist() == list(range(1, 8))
+    assert len(joined(finish(engine, state))) > 0
+
+
+@pytest.mark.parametrize(
+    ("samples", "fault"),
+    [
+        (np.zeros(0), Fault.INVALID),
+        (np.array([0.0, np.nan]), Fault.INVALID),
+        (np.zeros(150 * 9), Fault.TOO_LARGE),
+    ],
+)
+def test_recordings_that_cannot_be_used(engine: VoxCPMEngine, samples: NDArray[np.float64], fault: Fault) -> None:
+    with pytest.raises(CallerError) as caught:
+        engine.prepare_voice(Recording(samples.astype(np.float32), 150, "Words."))
+    assert (caught.value.field, caught.value.fault) == ("audio", fault)
+
+
+def test_recording_of_another_rate_is_resampled() -> None:
+    nano = VoxCPMEngine.random("nano")
+    seconds, tone_hz = 1.6, 200.0
+    clips = []
+    for rate_hz in (16000, 44100):
+        t = np.arange(int(seconds * rate_hz)) / rate_hz
+        samples = (0.3 * np.sin(2 * np.pi * tone_hz * t)).astype(np.float32)
+        clips.append(nano.prepare_voice(Recording(samples, rate_hz, "Beep.")).arrays["latents"])
+    assert clips[0].shape == clips[1].shape == (10, 4, 64)
+    assert np.abs(clips[0] - clips[1])[1:-1].max() < 0.05 * np.abs(clips[0]).max()
+
+
+def test_a_voice_serves_many_units_and_stays_as_it_was(engine: VoxCPMEngine) -> None:
+    voice = engine.prepare_voice(recording(engine, 1.5))
+    before = {name: array.copy() for name, array in voice.arrays.items()}
+    for array in voice.arrays.values():
+        array.flags.writeable = False  # as a file mapped into memory is
+    first, second = (joined(finish(engine, engine.start(SpeakRequest("abc", seed=1, voice=voice)))) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert all(np.array_equal(array, before[name]) for name, array in voice.arrays.items())
+    assert isinstance(voice, PreparedVoice)

@@ -1,0 +1,148 @@
+"""Who speaks, and why: the policy as a table."""
+
+import pytest
+
+from intone.server.domain import Emotion, Preference
+from intone.server.errors import EngineError
+from intone.server.events import EmotionSource, ResolvedEmotion, RouteReason, WarningCode
+from intone.server.routing.router import Candidate, Router
+from tests.support.fakes import info
+
+VOXCPM = info("voxcpm")
+UNTRAINED = info("voxcpm", trained=False)
+STARTER = info("starter", languages=("en",))
+INDEXTTS = info("indextts", voices_emotion=True)
+ANGRY = Emotion((0, 0.9, 0, 0, 0, 0, 0, 0), 0.9)
+IRKED = Emotion((0, 0.2, 0, 0, 0, 0, 0, 0), 0.2)
+CALM = Emotion((0, 0, 0, 0, 0, 0, 0, 1.0), 1.0)
+AUTO = Preference.AUTO
+
+
+def asked(emotion):  # type: ignore[no-untyped-def]
+    """The client asked for it."""
+    return ResolvedEmotion(emotion, EmotionSource.UTTERANCE)
+
+
+def read(emotion):  # type: ignore[no-untyped-def]
+    """The text suggests it."""
+    return ResolvedEmotion(emotion, EmotionSource.TEXT)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "emotion", "preference", "language", "engine", "reason"),
+    [
+        ([VOXCPM, STARTER], Emotion(), AUTO, "en", "voxcpm", RouteReason.PLAIN),
+        ([UNTRAINED, STARTER], Emotion(), AUTO, "en", "starter", RouteReason.PLAIN),
+        ([UNTRAINED], Emotion(), AUTO, "en", "voxcpm", RouteReason.PLAIN),
+        ([VOXCPM, STARTER, INDEXTTS], ANGRY, AUTO, "en", "indextts", RouteReason.STRONG_EMOTION),
+        ([VOXCPM, STARTER, INDEXTTS], IRKED, AUTO, "en", "voxcpm", RouteReason.PLAIN),
+        ([VOXCPM, STARTER, INDEXTTS], CALM, AUTO, "en", "voxcpm", RouteReason.PLAIN),
+        ([VOXCPM, STARTER], ANGRY, AUTO, "en", "voxcpm", RouteReason.NOT_LOADED),
+        ([VOXCPM, STARTER, INDEXTTS], ANGRY, Preference.STARTER, "en", "starter", RouteReason.PREFERENCE),
+        ([VOXCPM, STARTER], Emotion(), Preference.INDEXTTS, "en", "voxcpm", RouteReason.NOT_LOADED),
+        ([UNTRAINED, STARTER], Emotion(), Preference.VOXCPM, "en", "voxcpm", RouteReason.PREFERENCE),
+        ([STARTER, INDEXTTS], Emotion(), AUTO, "zh", "indextts", RouteReason.LANGUAGE),
+        ([STARTER], Emotion(), AUTO, "zh", "starter", RouteReason.PLAIN),
+    ],
+)
+def test_the_route(loaded, emotion, preference, language, engine, reason) -> None:  # type: ignore[no-untyped-def]
+    route = Router().route([Candidate(one) for one in loaded], asked(emotion), preference, language)
+    assert (route.engine, route.reason) == (engine, reason)
+    assert engine in route.explanation or reason in (RouteReason.PLAIN, RouteReason.STRONG_EMOTION)
+
+
+def test_a_failing_engine_is_replaced_and_the_client_told() -> None:
+    route = Router().route([Candidate(VOXCPM, failing=True), Candidate(STARTER)], ResolvedEmotion(), AUTO, "en")
+    assert (route.engine, route.reason) == ("starter", RouteReason.FAILING)
+    assert route.warnings[0][0] is WarningCode.ENGINE_SUBSTITUTED
+    assert "voxcpm is failing" in route.warnings[0][1]
+
+
+def test_a_failing_engine_alone_is_tried_again() -> None:
+    route = Router().route([Candidate(VOXCPM, failing=True)], ResolvedEmotion(), AUTO, "en")
+    assert route.engine == "voxcpm"
+
+
+def test_what_an_engine_lacks_is_said() -> None:
+    route = Router().route([Candidate(UNTRAINED)], asked(ANGRY), AUTO, "en")
+    codes = [code for code, _ in route.warnings]
+    assert codes == [WarningCode.ENGINE_SUBSTITUTED, WarningCode.UNTRAINED_WEIGHTS, WarningCode.EMOTION_NOT_VOICED]
+
+
+def test_the_threshold_is_a_setting() -> None:
+    loaded = [Candidate(VOXCPM), Candidate(INDEXTTS)]
+    assert Router(emotion_threshold=0.1).route(loaded, asked(IRKED), AUTO, "en").engine == "indextts"
+    assert Router(emotion_threshold=0.95).route(loaded, asked(ANGRY), AUTO, "en").engine == "voxcpm"
+
+
+def test_the_default_engine_is_a_setting() -> None:
+    loaded = [Candidate(VOXCPM), Candidate(STARTER)]
+    assert Router(default_engine="starter").route(loaded, ResolvedEmotion(), AUTO, "en").engine == "starter"
+
+
+@pytest.mark.parametrize(
+    ("default_engine", "loaded", "plain"),
+    [
+        ("auto", [INDEXTTS, STARTER, VOXCPM], "voxcpm"),
+        ("auto", [UNTRAINED, STARTER], "starter"),
+        ("auto", [INDEXTTS, UNTRAINED], "indextts"),
+        ("starter", [VOXCPM, STARTER], "starter"),
+        ("starter", [INDEXTTS, VOXCPM], "indextts"),
+    ],
+)
+def test_plain_talk_has_an_engine_that_is_loaded(default_engine, loaded, plain) -> None:  # type: ignore[no-untyped-def]
+    assert Router(default_engine=default_engine).plain_engine(loaded) == plain
+
+
+def test_without_engines_nothing_is_routed() -> None:
+    with pytest.raises(EngineError, match="no engine is loaded"):
+        Router().route([], ResolvedEmotion(), AUTO, "en")
+
+
+def test_emotion_that_nobody_asked_for_is_no_reason_for_a_warning() -> None:
+    route = Router().route([Candidate(VOXCPM), Candidate(STARTER)], read(ANGRY), AUTO, "en")
+    assert (route.engine, route.reason, route.warnings) == ("voxcpm", RouteReason.PLAIN, ())
+    assert "angry" in route.explanation
+    both = [Candidate(VOXCPM), Candidate(INDEXTTS)]
+    assert Router().route(both, read(ANGRY), AUTO, "en").reason is RouteReason.STRONG_EMOTION
+
+
+def test_the_policy_may_name_an_engine_for_an_emotion() -> None:
+    router = Router(emotion_engines={"angry": "starter", "neutral": "indextts"})
+    loaded = [Candidate(VOXCPM), Candidate(STARTER), Candidate(INDEXTTS)]
+    assert router.route(loaded, asked(ANGRY), AUTO, "en").engine == "starter"
+    assert router.route(loaded, asked(IRKED), AUTO, "en").reason is RouteReason.POLICY
+    assert router.route(loaded, ResolvedEmotion(), AUTO, "en").engine == "indextts"
+    assert router.route(loaded, asked(ANGRY), Preference.VOXCPM, "en").engine == "voxcpm"
+    assert router.route([Candidate(VOXCPM)], asked(ANGRY), AUTO, "en").reason is RouteReason.NOT_LOADED
+
+
+@pytest.mark.parametrize(
+    ("load", "indextts_ms", "voxcpm_ms", "preference", "engine", "reason"),
+    [
+        (2, 2900.0, 100.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
+        (2, 3100.0, 100.0, AUTO, "voxcpm", RouteReason.BUSY),
+        (0, 3100.0, 100.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),  # slow, not busy
+        (2, 3100.0, 2000.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
+        (2, 3100.0, None, AUTO, "indextts", RouteReason.STRONG_EMOTION),
+        (2, None, 100.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
+        (2, 3100.0, 100.0, Preference.INDEXTTS, "indextts", RouteReason.PREFERENCE),
+    ],
+)
+def test_a_busy_engine_is_passed_over_where_another_is_quick(  # type: ignore[no-untyped-def]
+    load, indextts_ms, voxcpm_ms, preference, engine, reason
+) -> None:
+    loaded = [Candidate(VOXCPM, expected_ms=voxcpm_ms), Candidate(INDEXTTS, load=load, expected_ms=indextts_ms)]
+    route = Router(busy_ms=3000.0).route(loaded, asked(ANGRY), preference, "en")
+    assert (route.engine, route.reason) == (engine, reason)
+    substituted = WarningCode.ENGINE_SUBSTITUTED in [code for code, _ in route.warnings]
+    assert substituted == (reason is RouteReason.BUSY)
+
+
+def test_who_could_not_speak_a_unit_is_not_asked_again() -> None:
+    """Not even where all others fail, too: the next of those is tried."""
+    loaded = [Candidate(VOXCPM, ruled_out=True), Candidate(INDEXTTS, failing=True)]
+    route = Router().route(loaded, ResolvedEmotion(), AUTO, "en")
+    assert (route.engine, route.reason) == ("indextts", RouteReason.FAILING)
+    with pytest.raises(EngineError, match="no engine is left"):
+        Router().route([Candidate(VOXCPM, ruled_out=True)], ResolvedEmotion(), AUTO, "en")

@@ -1,0 +1,140 @@
+"""How a server goes: what is open is finished, what is new is refused, and whoever watches is told."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+
+import grpc
+from grpc import StatusCode
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from intone.proto import speech_pb2
+from tests.support.live_server import GatedEngine, Talk, code_of, live, soon, spoken
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+DRAINING = speech_pb2.WARNING_CODE_DRAINING
+
+
+def test_open_utterance_is_finished(run):
+    async def main():
+        engine = GatedEngine()
+        async with live(engine) as server:
+            speaking, single = await server.talk(), None
+            try:
+                await speaking.say("u", "Hello there.", end=False)
+                single = server.speech.Synthesize(speech_pb2.SynthesizeRequest(text="Good bye."))
+                await soon(lambda: server.jobs == 2, "both are being spoken")
+                stopping = asyncio.create_task(server.app.stop(10))
+                assert (await speaking.until("warning"))[-1][1].code == DRAINING
+                await speaking.say("v", "Another one.")
+                refused = (await speaking.until("done"))[-1][1]
+                assert refused.utterance_id == "v" and code_of(refused.error) is StatusCode.UNAVAILABLE
+                await speaking.say("u", "")  # the text that was begun may be ended
+            finally:
+                engine.open()
+            answers = await speaking.until("done")
+            assert answers[-1][1].reason == speech_pb2.DONE_REASON_COMPLETED and spoken(answers) == "Hello there."
+            error = await speaking.failure()
+            assert error.code() is StatusCode.UNAVAILABLE and "shutting down" in (error.details() or "")
+            kinds = [answer.WhichOneof("response") async for answer in single]
+            assert kinds[-1] == "done" and await single.code() is StatusCode.OK
+            await stopping
+
+    run(main())
+
+
+def test_half_closed_stream_ends_well(run):
+    async def main():
+        engine = GatedEngine()
+        async with live(engine) as server:
+            talk = await server.talk()
+            try:
+                await talk.say("u", "Hello there.")
+                await talk.end()
+                await soon(lambda: server.jobs == 1, "it is being spoken")
+                stopping = asyncio.create_task(server.app.stop(10))
+                await talk.until("warning")
+            finally:
+                engine.open()
+            answers = await talk.rest()
+            assert spoken(answers) == "Hello there." and await talk.call.code() is StatusCode.OK
+            await stopping
+
+    run(main())
+
+
+def test_idle_stream_is_sent_away_at_once_and_a_watch_does_not_hold_the_server(run):
+    async def main():
+        async with live() as server:
+            talk = await server.talk()
+            await talk.prove_alive()
+            watch = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
+            assert (await watch.read()).status == SERVING
+            began_s = time.monotonic()
+            await server.app.stop(10)
+            assert time.monotonic() - began_s < 5
+            assert (await watch.read()).status == NOT_SERVING
+            assert (await talk.failure()).code() is StatusCode.UNAVAILABLE
+            assert (await server.open().failure()).code() is StatusCode.UNAVAILABLE
+
+    run(main())
+
+
+def test_a_stream_that_never_ends_is_cut_after_the_grace(run):
+    async def main():
+        engine = GatedEngine()
+        async with live(engine) as server:
+            talk = await server.talk()
+            try:
+                await talk.say("u", "Hello.")
+                await soon(lambda: server.jobs == 1, "it is being spoken")
+                await server.app.stop(0.2)
+                await soon(lambda: server.idle, "nothing is left of it")
+            finally:
+                engine.open()
+            assert (await talk.failure()).code() in (StatusCode.UNAVAILABLE, StatusCode.CANCELLED)
+
+    run(main())
+
+
+# ---- the process ----------------------------------------------------------------------------------------------------
+
+
+async def speak_while_it_stops(process: subprocess.Popen[bytes], port: int) -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == SERVING
+        talk = Talk.over(channel)
+        await talk.send(config=speech_pb2.StreamConfig())
+        short = speech_pb2.SynthesisOptions(max_audio_ms=400)
+        await talk.say("u", "Hello there, you. ", end=False, options=short)  # open until we say more
+        await talk.until("audio")
+        process.send_signal(signal.SIGTERM)
+        assert (await watch.read()).status == NOT_SERVING
+        assert (await talk.until("warning"))[-1][1].code == DRAINING
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as late:
+            assert (await Talk.over(late).failure()).code() is StatusCode.UNAVAILABLE
+        await talk.say("u", "Bye.")
+        assert (await talk.until("done"))[-1][1].reason == speech_pb2.DONE_REASON_COMPLETED
+        assert (await talk.failure()).code() is StatusCode.UNAVAILABLE
+
+
+def test_sigterm_drains_the_process(run, tmp_path):
+    voice = ["--no-starter", "--voxcpm", "nano", "--random-weights", "--threads", "1"]
+    flags = ["--drain-s", "60", "--port", "0", "--port-file"]
+    port_file = tmp_path / "port"
+    process = subprocess.Popen([sys.executable, "-m", "intone.server", *voice, *flags, str(port_file)])
+
+    async def main() -> None:
+        await soon(lambda: port_file.exists() or process.poll() is not None, "the server serves", 60)
+        await speak_while_it_stops(process, int(port_file.read_text("ascii")))
+        await soon(lambda: process.poll() is not None, "the process ends", 20)
+
+    try:
+        run(main(), timeout_s=90)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,294 @@
+"""How far a server goes, over real gRPC: lead limit, admission, timeouts; and nothing is left of dropped calls."""
+
+import asyncio
+import random
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc import StatusCode
+
+from intone.proto import speech_pb2
+from intone.server import app
+from tests.support.fakes import Script, ScriptedEngine
+from tests.support.live_server import (
+    F32,
+    GatedEngine,
+    Talk,
+    blamed,
+    code_of,
+    details,
+    failed,
+    free_port,
+    live,
+    scraped,
+    soon,
+    status_of,
+)
+from tests.support.scripted_server import proxy
+
+LONG = "on and " * 1500  # 525 s of audio, in units of 10 s
+PLAIN = {"normalize": False}  # it is long: reading it through takes longer than the test
+
+
+def audio_sent_ms(metrics_port: int) -> float:
+    """Speech that the server has handed to its streams, as it counts it itself."""
+    return 1000 * sum(value for name, value in scraped(metrics_port) if name.startswith("tts_audio_seconds_total{"))
+
+
+@pytest.mark.parametrize("lead_limit_ms", [200, 2000])
+def test_client_that_reads_nothing_is_followed_in_real_time(run, lead_limit_ms):
+    async def main():
+        port = free_port()
+        async with live(metrics_port=port) as server:
+            talk = await server.talk(**PLAIN, lead_limit_ms=lead_limit_ms)
+            await talk.say("u", LONG)
+            began_s = time.monotonic()
+            await soon(lambda: audio_sent_ms(port) > 0, "the first audio")
+            for _ in range(5):
+                await asyncio.sleep(0.1)
+                sent_ms = audio_sent_ms(port)
+                assert sent_ms <= lead_limit_ms + 1000 * (time.monotonic() - began_s)
+            assert sent_ms >= lead_limit_ms  # it does go as far as it may
+            talk.call.cancel()
+
+    run(main())
+
+
+@pytest.mark.parametrize("lead_limit_ms", [200, 1000, 5000])
+def test_frozen_progress_holds_the_server_at_the_limit(run, lead_limit_ms):
+    async def main():
+        port = free_port()
+        async with live(metrics_port=port) as server:
+            talk = await server.talk(**PLAIN, lead_limit_ms=lead_limit_ms)
+            await talk.progress(0)
+            await talk.say("u", LONG)
+            await soon(lambda: audio_sent_ms(port) > lead_limit_ms - 160, "the limit is reached")
+            await soon(lambda: server.jobs == 1, "the engine waits")
+            for _ in range(5):
+                await asyncio.sleep(0.05)
+                assert audio_sent_ms(port) <= lead_limit_ms + 1e-6
+            await talk.until("audio")
+            await talk.progress(160)
+            await soon(lambda: audio_sent_ms(port) > lead_limit_ms, "a report lets more out")
+            await asyncio.sleep(0.1)
+            assert audio_sent_ms(port) <= lead_limit_ms + 160 + 1e-6
+            steps = sum(map(len, server.engine.stepped))
+            assert steps * 200 <= lead_limit_ms + 160 + 400 + 7 * 200  # the model does not run ahead either
+            talk.call.cancel()
+            await soon(lambda: server.idle, "the call is gone")
+
+    run(main())
+
+
+# ---- calls that are dropped -----------------------------------------------------------------------------------------
+
+
+def test_rpc_cancelled_while_the_engine_works(run):
+    async def main():
+        async with live(ScriptedEngine(Script(step_s=0.05))) as server:
+            talk = await server.talk(**PLAIN)
+            await talk.say("u", LONG)
+            await talk.until("audio")
+            talk.call.cancel()
+            await soon(lambda: server.idle, "the job is released within 100 ms and a step", 0.15)
+
+    run(main())
+
+
+def test_rpc_cancelled_while_a_write_is_blocked(run):
+    """No lead limit that counts and no reader: flow control holds the server in the middle of a write."""
+
+    async def main():
+        async with live() as server:
+            talk = await server.talk(**PLAIN, lead_limit_ms=600_000)
+            await talk.say("u", LONG)
+            await soon(lambda: server.jobs == 1, "the engine has work")
+            steps, before = 0, -1
+            while steps != before:
+                await asyncio.sleep(0.2)
+                before, steps = steps, sum(map(len, server.engine.stepped))
+            assert server.jobs == 1 and 0 < steps * 4 < len(LONG), "it was not blocked"
+            talk.call.cancel()
+            await soon(lambda: server.idle, "the job is released within 100 ms and a step", 0.1)
+
+    run(main())
+
+
+def test_rpc_cancelled_while_waiting_for_the_listener_and_for_text(run):
+    async def main():
+        async with live(wait_ms=60_000) as server:
+            ahead = await server.talk(**PLAIN, lead_limit_ms=200)
+            await ahead.progress(0)
+            await ahead.say("u", LONG)
+            silent = await server.talk()
+            await silent.say("u", "not yet", end=False)
+            await ahead.until("audio")
+            await soon(lambda: server.app.service.open_streams == 2 and server.jobs == 1, "both wait")
+            ahead.call.cancel()
+            silent.call.cancel()
+            await soon(lambda: server.idle, "both are released within 100 ms", 0.1)
+
+    run(main())
+
+
+def test_single_text_cancelled(run):
+    async def main():
+        async with live(ScriptedEngine(Script(step_s=0.02))) as server:
+            request = speech_pb2.SynthesizeRequest(text=LONG, config=speech_pb2.StreamConfig(**PLAIN))
+            call = server.speech.Synthesize(request)
+            await call.read()
+            call.cancel()
+            await soon(lambda: server.idle, "the job is released within 100 ms and a step", 0.12)
+
+    run(main())
+
+
+async def open_and_drop(server, draw: random.Random) -> None:
+    """One stream that is dropped somewhere on its way."""
+    stop = draw.choice(("unused", "configured", "text", "waiting", "audio", "cancelled", "blocked"))
+    talk = server.open()
+    if stop != "unused":
+        await talk.send(config=speech_pb2.StreamConfig(**PLAIN, lead_limit_ms=200 if stop != "blocked" else 600_000))
+    if stop in ("text", "audio", "cancelled", "blocked"):
+        await talk.say("u", LONG[: 2000 if stop == "blocked" else 200])
+    if stop == "waiting":
+        await talk.say("u", "never fin", end=False)
+    if stop in ("audio", "cancelled"):
+        await talk.until("audio")
+    if stop == "cancelled":
+        await talk.cancel("u")
+        await talk.until("interrupted")
+    await asyncio.sleep(draw.random() * 0.005)
+    talk.call.cancel()
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_thousand_dropped_streams_leave_nothing(run, caplog):
+    async def main():
+        draw = random.Random(0)
+        async with live(ScriptedEngine(Script(step_s=0.001)), max_streams=1000) as server:
+            await asyncio.gather(*(open_and_drop(server, draw) for _ in range(50)))
+            await soon(lambda: server.idle, "the warm-up is over")
+            tasks, files = len(asyncio.all_tasks()), open_files()
+            for _ in range(20):
+                await asyncio.gather(*(open_and_drop(server, draw) for _ in range(50)))
+            await soon(lambda: server.idle, "every session and job is gone")
+            await soon(lambda: len(asyncio.all_tasks()) <= tasks, "every task is gone")
+            # All streams share one connection, so not one file may be left; another thread may hold one for a moment.
+            await soon(lambda: open_files() <= files, "every file is closed")
+            talk = await server.talk()
+            await talk.prove_alive()
+        assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+    run(main(), timeout_s=60)
+
+
+# ---- admission and time ---------------------------------------------------------------------------------------------
+
+
+def test_a_full_house_says_when_to_come_back(run):
+    async def main():
+        async with live(max_streams=2) as server:
+            talks = [await server.talk() for _ in range(2)]
+            for talk in talks:
+                await talk.prove_alive()
+            third = await server.talk()
+            synthesize = server.speech.Synthesize(speech_pb2.SynthesizeRequest(text="Hello."))
+            for error in (await third.failure(), await failed(synthesize)):
+                status = status_of(error)
+                assert code_of(status) is StatusCode.RESOURCE_EXHAUSTED
+                assert details(status, error_details_pb2.RetryInfo).retry_delay.seconds == 1
+            await talks[0].end()
+            await talks[0].rest()
+            await soon(lambda: server.app.service.open_streams == 1, "a place is free")
+            await (await server.talk()).prove_alive()
+            await talks[1].prove_alive()
+
+    run(main())
+
+
+def test_client_that_falls_silent_is_found_out(run, monkeypatch):
+    options = dict(app.CHANNEL_OPTIONS)
+    timeouts = ("grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms")
+    assert options["grpc.keepalive_time_ms"] + max(options[name] for name in timeouts) <= 60_000
+    quick = options | dict.fromkeys(("grpc.keepalive_time_ms", *timeouts), 200)
+    monkeypatch.setattr(app, "CHANNEL_OPTIONS", list(quick.items()))
+
+    async def main():
+        frozen = asyncio.Event()
+        async with (
+            live() as server,
+            proxy(f"127.0.0.1:{server.app.port}", frozen=frozen) as address,
+            grpc.aio.insecure_channel(address) as channel,
+        ):
+            talk = Talk.over(channel)
+            await talk.send(config=speech_pb2.StreamConfig(format=F32))
+            await talk.prove_alive()
+            frozen.set()
+            await soon(lambda: server.idle, "the stream is ended", 10)
+
+    run(main())
+
+
+def test_deadline_of_the_client(run):
+    async def main():
+        engine = GatedEngine()
+        async with live(engine) as server:
+            try:
+                talk = server.open(timeout=0.3)
+                await talk.send(config=speech_pb2.StreamConfig())
+                await talk.say("u", "Hello.")
+                await soon(lambda: server.jobs == 1, "the engine has work")
+                assert (await talk.failure()).code() is StatusCode.DEADLINE_EXCEEDED
+                await soon(lambda: server.idle, "the job is released", 0.2)
+                single = server.speech.Synthesize(speech_pb2.SynthesizeRequest(text="Hello."), timeout=0.3)
+                await soon(lambda: server.jobs == 1, "the engine has work")
+                assert (await failed(single)).code() is StatusCode.DEADLINE_EXCEEDED
+                await soon(lambda: server.idle, "the job is released", 0.2)
+            finally:
+                engine.open()
+
+    run(main())
+
+
+def test_config_that_does_not_come(run):
+    async def main():
+        async with live(config_timeout_s=0.1) as server:
+            talk = server.open()
+            await talk.call.wait_for_connection()
+            error = await talk.failure()
+            assert blamed(status_of(error)) == (StatusCode.DEADLINE_EXCEEDED, "config")
+
+    run(main())
+
+
+def test_silence_on_both_sides_ends_a_stream(run):
+    async def main():
+        async with live(idle_timeout_s=1) as server:
+            talk = await server.talk()
+            await talk.prove_alive()
+            began_s = time.monotonic()
+            error = await talk.failure()
+            assert error.code() is StatusCode.DEADLINE_EXCEEDED and "1 s" in (error.details() or "")
+            assert time.monotonic() - began_s > 0.9
+            await soon(lambda: server.idle, "it is gone")
+
+    run(main())
+
+
+def test_a_message_over_the_size_of_grpc_ends_its_call_only(run):
+    async def main():
+        async with live() as server:
+            talk = await server.talk()
+            other = await server.talk()
+            await talk.send(b"\x12" + bytes(5 << 20))
+            assert (await talk.failure()).code() is StatusCode.RESOURCE_EXHAUSTED
+            await other.prove_alive()
+
+    run(main())

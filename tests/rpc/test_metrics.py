@@ -1,0 +1,80 @@
+"""What Prometheus reads from a server: the names, and right counts after one utterance of each fate."""
+
+from urllib.error import URLError
+
+import pytest
+from grpc import StatusCode
+
+from intone.proto import speech_pb2
+from intone.server.config import ConfigError
+from tests.support.live_server import failed, free_port, live, scraped, soon
+
+NAMES = {
+    "tts_streams_active",
+    "tts_time_to_first_audio_seconds_count",
+    "tts_time_to_first_audio_seconds_bucket",
+    "tts_queue_seconds_count",
+    "tts_rtf_count",
+    "tts_audio_seconds_total",
+    "tts_route_total",
+    "tts_utterances_ended_total",
+    "tts_warnings_total",
+}
+
+
+def test_counts_after_utterances(run):
+    async def main():
+        port = free_port()
+        async with live(metrics_port=port) as server:
+            talk = await server.talk(options={"speed": 2.0})
+            await talk.say("spoken", "twenty characters ab")
+            await talk.until("done")
+            await talk.cancel()
+            await talk.until("interrupted")
+            await talk.say("refused", "?!")
+            await talk.until("done")
+            found = dict(scraped(port))
+            assert {name.split("{")[0] for name in found} >= NAMES
+            assert found["tts_streams_active"] == 1
+            assert found['tts_audio_seconds_total{engine="starter",kind="speech"}'] == pytest.approx(1.0)
+            assert found['tts_route_total{engine="starter",reason="plain"}'] == 1
+            assert found['tts_utterances_ended_total{how="completed"}'] == 1
+            assert found['tts_utterances_ended_total{how="interrupted"}'] == 1
+            assert found['tts_utterances_ended_total{how="rejected"}'] == 1
+            assert found['tts_warnings_total{code="speed_unchanged"}'] == 1
+            assert found['tts_time_to_first_audio_seconds_count{kind="speech"}'] == 1
+            assert found["tts_queue_seconds_count"] == found["tts_rtf_count"] == 1
+            await talk.end()
+            await talk.rest()
+            await soon(lambda: dict(scraped(port))["tts_streams_active"] == 0, "the stream is gone")
+        with pytest.raises(URLError):
+            scraped(port)
+
+    run(main())
+
+
+def test_single_texts_count_too(run):
+    async def main():
+        port = free_port()
+        async with live(metrics_port=port) as server:
+            synthesize = server.speech.Synthesize
+            assert [answer async for answer in synthesize(speech_pb2.SynthesizeRequest(text="Hello."))]
+            error = await failed(synthesize(speech_pb2.SynthesizeRequest(text="?!")))
+            assert error.code() is StatusCode.INVALID_ARGUMENT
+            found = dict(scraped(port))
+            assert found['tts_audio_seconds_total{engine="starter",kind="speech"}'] == pytest.approx(0.3)
+            assert found['tts_utterances_ended_total{how="completed"}'] == 1
+            assert found['tts_utterances_ended_total{how="rejected"}'] == 1
+
+    run(main())
+
+
+def test_port_that_is_taken_is_named(run):
+    async def main():
+        port = free_port()
+        async with live(metrics_port=port):
+            with pytest.raises(ConfigError, match=f"metrics_port: .*{port}"):
+                async with live(metrics_port=port):
+                    raise AssertionError("two servers answer on one port")
+
+    run(main())

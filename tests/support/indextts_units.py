@@ -1,0 +1,164 @@
+"""A whole IndexTTS engine with random weights, a voice for it, and units spoken to their end, for several tests."""
+
+import functools
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import soundfile
+import torch
+
+from intone.server.domain import PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
+from intone.server.engines.indextts.checkpoint import sizes
+from intone.server.engines.indextts.checkpoint.weights import Checkpoint
+from intone.server.engines.indextts.engine import IndexTTSEngine
+from intone.server.engines.indextts.gpt.native_gpt import Written
+from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
+from intone.server.engines.indextts.state import IndexTTSState
+from intone.server.engines.indextts.text.front_end import FrontEnd
+from intone.server.engines.indextts.vocoder import bigvgan
+
+TEXT = "These are words to say, a few."
+FAST = SynthesisOptions(steps=2)
+CLOSE = 1e-5
+"""Float32, audio in [-1, 1]: sums of another order differ by some 1e-7."""
+
+
+def recording(seconds: float = 2.0, seed: int = 1, rate_hz: int = 22050) -> Recording:
+    """Noise whose loudness changes, as a voice's does."""
+    noise = np.random.default_rng(seed).standard_normal(int(seconds * rate_hz))
+    loudness = 0.1 * (1.2 + np.sin(np.arange(len(noise)) * (40 / rate_hz)))
+    return Recording((loudness * noise).astype(np.float32), rate_hz)
+
+
+def sound_file(clip: Recording) -> bytes:
+    """A WAV file, exact."""
+    file = io.BytesIO()
+    soundfile.write(file, clip.samples, clip.sample_rate_hz, format="WAV", subtype="FLOAT")
+    return file.getvalue()
+
+
+@functools.cache
+def checkpoint_of(size: str) -> Checkpoint:
+    """Untrained, its vocoder narrow, which is most of the work.
+
+    Its scores are spread as far as those of a trained model, so that text and emotion decide the codes.
+    """
+    checkpoint = sizes.in_memory(size)
+    checkpoint.gpt["mel_head.weight"] *= 3
+    vocoder = replace(checkpoint.config.vocoder, channels=64)
+    tensors = bigvgan.random_tensors(vocoder, torch.Generator().manual_seed(2))
+    return replace(checkpoint, config=replace(checkpoint.config, vocoder=vocoder), vocoder=tensors)
+
+
+def engine_of(checkpoint: Checkpoint, plan: ChunkPlan | None = None, trained: bool = False) -> IndexTTSEngine:
+    """Not warmed up."""
+    checkpoint = replace(checkpoint, config=replace(checkpoint.config, trained=trained))
+    return IndexTTSEngine(checkpoint, FrontEnd.of_bytes(checkpoint.config), "random", plan or ChunkPlan(), None)
+
+
+@dataclass
+class Subject:
+    """An engine and a voice made by it."""
+
+    size: str
+    engine: IndexTTSEngine
+    voice: PreparedVoice
+
+    @classmethod
+    def build(cls, size: str, **how: bool) -> "Subject":
+        engine = engine_of(checkpoint_of(size), **how)
+        return cls(size, engine, engine.prepare_voice(recording()))
+
+    def request(self, text: str = TEXT, **changes: object) -> SpeakRequest:
+        """Fast, with the voice."""
+        given: dict[str, object] = {"seed": 1, "voice": self.voice, "options": FAST}
+        return SpeakRequest(text, **{**given, **changes})  # type: ignore[arg-type]
+
+    def speak(self, text: str = TEXT, **changes: object) -> "Spoken":
+        """One unit, alone."""
+        state = self.engine.start(self.request(text, **changes))
+        return Spoken(state, finish(self.engine, state))
+
+
+@dataclass
+class Spoken:
+    """A unit after its end."""
+
+    state: IndexTTSState
+    steps: list[Step]
+
+    @property
+    def chunks(self) -> list[Samples]:
+        """Its pieces of sound."""
+        return [step.pcm for step in self.steps if step.pcm is not None]
+
+    @property
+    def sound(self) -> Samples:
+        """All of it."""
+        return np.concatenate([np.zeros(0, np.float32), *self.chunks])
+
+
+def finish(engine: IndexTTSEngine, state: IndexTTSState) -> list[Step]:
+    """All steps of a unit."""
+    steps: list[Step] = []
+    while not steps or not steps[-1].done:
+        steps += engine.step([state])
+    return steps
+
+
+def features_per_code(subject: Subject) -> int:
+    """50 Hz features that a code stands for."""
+    return 2 if subject.size == "nano" else 1
+
+
+def plan_codes(subject: Subject, chunk: int) -> int:
+    """New codes that chunk number `chunk` waits for."""
+    return ChunkPlan().codes(chunk, features_per_code(subject))
+
+
+def frames_of(codes: int, features_per_code: int, duration_factor: float = 1.0) -> int:
+    """Mel frames of so many codes, as the specification counts them."""
+    return int(codes * features_per_code * 1.72 * duration_factor)
+
+
+@dataclass
+class ScriptedUnit:
+    """Stands for `NativeUnit`."""
+
+    codes: list[int]
+    max_codes: int
+    made: int = 0
+    stopped: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """As the native one: the stop code was drawn, or the most are made."""
+        return self.stopped or self.made >= self.max_codes
+
+
+@dataclass
+class ScriptedWriter:
+    """Stands for `NativeGPT`: writes these codes, then the stop code."""
+
+    codes: Sequence[int]
+    width: int
+    asked: list[int] = field(default_factory=list)
+
+    def begin(self, prefix: torch.Tensor, max_codes: int, *others: object) -> ScriptedUnit:
+        """Nothing to read."""
+        return ScriptedUnit(list(self.codes), max_codes)
+
+    def generate(self, units: Sequence[ScriptedUnit], count: int) -> list[Written]:
+        """The next of each; the stop code is a draw like any other."""
+        self.asked.append(count)
+        return [self._next(unit, count) for unit in units]
+
+    def _next(self, unit: ScriptedUnit, count: int) -> Written:
+        first, room = unit.made, min(count, unit.max_codes - unit.made)
+        new = unit.codes[first : first + room]
+        unit.made += len(new)
+        unit.stopped = len(new) < room
+        hidden = torch.randn(len(unit.codes) + 1, self.width, generator=torch.Generator().manual_seed(5))
+        return Written(torch.tensor(new, dtype=torch.long), hidden[first : first + len(new)])

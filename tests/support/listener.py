@@ -1,0 +1,56 @@
+"""What a listener hears of a stream: its chunks played in order, in real time, from when they come."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from intone.server.events import AudioChunk, AudioKind, Interrupted, ServerEvent
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A chunk as it is played, in seconds of the clock that the events were taken with."""
+
+    start_s: float
+    end_s: float
+    chunk: AudioChunk
+
+    @property
+    def sounds(self) -> bool:
+        """Whether it is more than a pause."""
+        return self.chunk.kind is not AudioKind.SILENCE
+
+
+def heard(said: Iterable[tuple[float, ServerEvent]]) -> list[Heard]:
+    """The playback of everything that was said: a chunk begins when it comes, or when the one before it ends; what an
+    interruption finds unplayed of its utterance is dropped, and what lies behind that moves up."""
+    played: list[Heard] = []
+    for at_s, event in said:
+        if isinstance(event, Interrupted):
+            left = [part for one in played if (part := _left(one, event.utterance_id, at_s)) is not None]
+            played = [one for one in left if one.start_s <= at_s]
+            for one in left[len(played) :]:
+                _play(played, at_s, one.chunk)
+        elif isinstance(event, AudioChunk):
+            _play(played, at_s, event)
+    return played
+
+
+def _play(played: list[Heard], at_s: float, chunk: AudioChunk) -> None:
+    start_s = max(at_s, played[-1].end_s if played else 0.0)
+    played.append(Heard(start_s, start_s + chunk.duration_ms / 1000, chunk))
+
+
+def _left(one: Heard, utterance_id: str, at_s: float) -> Heard | None:
+    if one.chunk.utterance_id != utterance_id or one.end_s <= at_s:
+        return one
+    return Heard(one.start_s, at_s, one.chunk) if one.start_s < at_s else None
+
+
+def silence_s(played: list[Heard], since_s: float, until_s: float) -> float:
+    """The longest stretch between two moments in which nothing sounds."""
+    longest, quiet_from_s = 0.0, since_s
+    for one in played:
+        if one.sounds and one.end_s > since_s and one.start_s < until_s:
+            longest = max(longest, one.start_s - quiet_from_s)
+            quiet_from_s = max(quiet_from_s, one.end_s)
+    return max(longest, until_s - quiet_from_s)

@@ -1,0 +1,113 @@
+"""A session on virtual time with scripted workers, and everything it said. Tests get it from the fixture `talk`."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+
+from intone.server import events as e
+from intone.server.conversation.context import FillerSettings, ServerContext
+from intone.server.conversation.session import Session
+from intone.server.domain import Voice
+from intone.server.emotion.analyzers import EmotionAnalyzers
+from intone.server.emotion.reading import Reading, neutral
+from intone.server.errors import CallerError, Fault, IntoneError
+from intone.server.routing.router import Router
+from intone.server.routing.ttfa_forecast import TTFAForecast
+from intone.server.text.segmenter import Segmenter
+from tests.support.fakes import RATE_HZ, Script, ScriptedWorker, read
+
+WAIT_MS = 400
+
+
+def stream_settings(**changes: Any) -> e.StreamSettings:
+    given_settings: dict[str, Any] = {"encoding": "pcm_f32le", "sample_rate_hz": RATE_HZ, "voice": "default"}
+    return e.StreamSettings(**{**given_settings, **changes})
+
+
+async def _unread(description: str) -> Reading:
+    return neutral("nobody reads descriptions here")
+
+
+class Talk:
+    """A session, the workers behind it, and everything it said with the time at which it said it."""
+
+    def __init__(
+        self,
+        *workers: ScriptedWorker,
+        normalized: dict[str, str] | None = None,
+        voice: Voice | None = None,
+        services: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> None:
+        """`services` replaces some of `ServerContext`, `changes` some of `StreamSettings`."""
+        self._voice, self._changed_services = voice or Voice("default"), services or {}
+        self._normalized = normalized or {}
+        self.workers = {worker.info.name: worker for worker in workers or (ScriptedWorker(Script(step_s=0.02)),)}
+        self.said: list[tuple[float, e.ServerEvent]] = []
+        self.failure: IntoneError | None = None
+        self._clock = asyncio.get_running_loop().time
+        self.session = Session(stream_settings(**changes), self._services())
+        self._reader = asyncio.create_task(self._read(), name="test-reader")
+
+    async def _normalize(self, text: str, wanted: bool) -> str:
+        """Stands for the real one, which needs a thread and thus real time."""
+        return self._normalized.get(text, text.strip())
+
+    def _services(self) -> ServerContext:
+        def find_voice(name: str) -> Voice:
+            if name != "default":
+                raise CallerError("voice", f"there is no voice named {name!r}", Fault.NOT_FOUND)
+            return self._voice
+
+        given: dict[str, Any] = {
+            "workers": self.workers,  # type: ignore[arg-type]
+            "router": Router(),
+            "plain_engine": Router().plain_engine([worker.info for worker in self.workers.values()]),
+            "find_voice": find_voice,
+            "segmenter": Segmenter,
+            "normalize": self._normalize,
+            "draw_seed": lambda: 7,
+            "clock": self._clock,
+            "max_open_utterances": 4,
+            "max_utterance_characters": 2000,
+            "wait_ms": WAIT_MS,
+            "chunk_ms": 100,
+            "readers": EmotionAnalyzers("none", None, _unread),
+            "forecast": TTFAForecast(),
+            "cover": FillerSettings(),
+            "has_fillers": True,
+            "pause_scale": 0.0,  # texts are read from the audio
+        }
+        return ServerContext(**{**given, **self._changed_services})
+
+    async def _read(self) -> None:
+        try:
+            async for event in self.session.events():
+                self.said.append((self._clock(), event))
+        except IntoneError as error:
+            self.failure = error
+
+    def text(self, utterance_id: str, delta: str, end: bool = False, **more: Any) -> None:
+        self.session.receive(e.TextInput(utterance_id, delta, end, **more))
+
+    async def finish(self) -> None:
+        self.session.half_close()
+        await self._reader
+
+    async def close(self) -> None:
+        await self.session.close()
+        self._reader.cancel()
+        await asyncio.wait({self._reader})
+
+    def of(self, kind: type, utterance_id: str | None = None) -> list[Any]:
+        found = [event for _, event in self.said if isinstance(event, kind)]
+        return [event for event in found if utterance_id is None or event.utterance_id == utterance_id]
+
+    def when(self, kind: type) -> float:
+        return next(at for at, event in self.said if isinstance(event, kind))
+
+    def voiced(self, utterance_id: str) -> str:
+        speech = [chunk for chunk in self.of(e.AudioChunk, utterance_id) if chunk.kind is e.AudioKind.SPEECH]
+        data = b"".join(chunk.data for chunk in speech)
+        return read(np.frombuffer(data, np.float32))

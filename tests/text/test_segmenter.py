@@ -1,0 +1,294 @@
+"""Text → units: where cuts fall, that they tile the text, and that they do not depend on how it was dealt out."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intone.server.errors import CallerError, Fault
+from intone.server.text.boundaries import word_border
+from intone.server.text.characters import check_text, has_cjk, speakable, splits_character, weight
+from intone.server.text.segmenter import Segmenter
+
+
+def segmenter(**sizes):
+    return Segmenter(**sizes)
+
+
+def units_of(*deltas, **sizes):
+    """The units of a whole utterance, each delta pushed by itself."""
+    cutter = segmenter(**sizes)
+    return [unit for delta in deltas for unit in cutter.push(delta)] + cutter.finish()
+
+
+def texts_of(*deltas, **sizes):
+    return [unit.text for unit in units_of(*deltas, **sizes)]
+
+
+def sentences(text):
+    """Every sentence by itself: no size is too small."""
+    return texts_of(text, first_unit_min_characters=199, unit_min_characters=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hello there. How are you?", ["Hello there.", " How are you?"]),
+        ("Dr. Smith paid $3.50. He left.", ["Dr. Smith paid $3.50.", " He left."]),
+        ("He came at 5 p.m. Then we ate.", ["He came at 5 p.m.", " Then we ate."]),
+        ("He came at 5 p.m. yesterday. Fine.", ["He came at 5 p.m. yesterday.", " Fine."]),
+        ("See e.g. the book. Go.", ["See e.g. the book.", " Go."]),
+        ("J. K. Rowling wrote it. Yes.", ["J. K. Rowling wrote it.", " Yes."]),
+        ("Visit www.example.com/a?b=1. Then call.", ["Visit www.example.com/a?b=1.", " Then call."]),
+        ("Version 1.2.3 is out. Get it.", ["Version 1.2.3 is out.", " Get it."]),
+        ("OK. Let us go. No. I will not.", ["OK.", " Let us go.", " No.", " I will not."]),
+        ("The No. 5 bus. It left.", ["The No. 5 bus.", " It left."]),
+        ("It is approx. 5 miles. Go.", ["It is approx. 5 miles.", " Go."]),
+        ("Wait... what? Yes!", ["Wait... what?", " Yes!"]),
+        ("Wait… What? Yes?!", ["Wait…", " What?", " Yes?!"]),
+        ('He said "Go!" and left. Fine.', ['He said "Go!" and left.', " Fine."]),
+        ('He said "Go." Then he left.', ['He said "Go."', " Then he left."]),
+        ("(It works.) Really.", ["(It works.)", " Really."]),
+        ("**Bold.** Next.", ["**Bold.**", " Next."]),
+        ("1. First\n2. Second", ["1. First\n", "2. Second"]),
+        ("# Title\n\nText here.", ["# Title\n", "\nText here."]),
+        ("In 2024. Then in 2025.", ["In 2024.", " Then in 2025."]),
+        ("你好。今天！真的？", ["你好。", "今天！", "真的？"]),
+        ("他说：“走吧。”然后走了。", ["他说：“走吧。”", "然后走了。"]),
+        ("“真的吗？！”她问。「好。」他说。", ["“真的吗？！”", "她问。", "「好。」", "他说。"]),
+        ("我……不知道。", ["我……", "不知道。"]),
+        ('他说"好。"然后走了。', ['他说"好。"', "然后走了。"]),
+        ("用Python 3.5写的。很好。", ["用Python 3.5写的。", "很好。"]),
+        ("I like it.我也喜欢。", ["I like it.", "我也喜欢。"]),
+        ("क्या हाल है। ठीक है।", ["क्या हाल है।", " ठीक है।"]),
+        ("Hello. 😀 Bye.", ["Hello.", " 😀 Bye."]),
+        ("Say hi 👍🏽! Bye.", ["Say hi 👍🏽!", " Bye."]),
+        ("", []),
+    ],
+)
+def test_sentence_ends(text, expected):
+    assert sentences(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Well, I think, so it is.", ["Well, I think,", " so it is."]),
+        ("It costs 3,000 dollars at 12:30, yes.", ["It costs 3,000 dollars at 12:30,", " yes."]),
+        ("Yes. And then, after all of that, we left.", ["Yes.", " And then, after all of that, we left."]),
+        ("一二三四五，六七，八九。", ["一二三四五，六七，", "八九。"]),
+        ("“一二三四五六，”他说，“好。”", ["“一二三四五六，”", "他说，“好。”"]),
+        ("Something new—then more, and more.", ["Something new—", "then more, and more."]),
+    ],
+)
+def test_first_unit_may_be_a_clause(text, expected):
+    assert texts_of(text) == expected
+
+
+def test_small_sentences_are_joined_after_the_first():
+    assert texts_of("Hi. Yes. No. Oh. Well. So it is now.") == ["Hi.", " Yes. No. Oh. Well. So it is now."]
+    assert texts_of("好。是。不。啊。我们今天去公园。走。") == ["好。", "是。不。啊。我们今天去公园。", "走。"]
+
+
+@pytest.mark.parametrize(
+    ("deltas", "ready"),
+    [
+        (("Hello there.",), 0),  # "3." may become "3.50"
+        (("Hello there.", " "), 1),
+        (("Hello there.", "\n"), 1),
+        (("He met Dr.", " "), 0),
+        (("He met Dr. ", "Smith"), 0),
+        (("你好。",), 1),
+        (("“你好。",), 0),
+        (("“你好。", "”"), 0),
+        (("“你好。”", "她"), 1),
+        (("你好！",), 0),
+        (("你好！", "我"), 1),
+        (("我们今天去公园，",), 1),
+        (("Hello there, my",), 1),
+    ],
+)
+def test_no_more_lookahead_than_needed(deltas, ready):
+    cutter = segmenter()
+    assert sum(len(cutter.push(delta)) for delta in deltas) == ready
+
+
+PIECES = st.sampled_from(
+    [
+        *"ab.,;:!?…\"'()*#\n\t -—3，。！？；、：“”「」……你好",
+        "Dr.",
+        "p.m.",
+        " Then",
+        "No",
+        "3.50",
+        "word",
+        "👍🏽",
+        "👩‍👩‍👧",
+        "é",
+        "🇩🇪",
+        "  ",
+    ]
+)
+TEXTS = st.lists(PIECES, max_size=120).map("".join) | st.text(max_size=60)
+SIZES = st.sampled_from([(12, 20, 200), (1, 1, 20), (5, 30, 40), (12, 20, 60)])
+
+
+def deal(draw, text):
+    deltas = []
+    while text:
+        size = draw(st.integers(1, 9))
+        deltas.append(text[:size])
+        text = text[size:]
+    return deltas
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data(), TEXTS, SIZES)
+def test_units_do_not_depend_on_deltas_and_tile_the_text(data, text, sizes):
+    names = ("first_unit_min_characters", "unit_min_characters", "unit_max_characters")
+    chosen = dict(zip(names, sizes, strict=True))
+    whole = units_of(text, **chosen)
+    assert units_of(*text, **chosen) == whole
+    assert units_of(*deal(data.draw, text), **chosen) == whole
+    assert_tiles(whole, text)
+    assert max((weight(unit.text) for unit in whole), default=0) <= sizes[2]
+
+
+def assert_tiles(units, text):
+    assert "".join(unit.text for unit in units) == text
+    assert [unit.index for unit in units] == list(range(len(units)))
+    assert [unit.start for unit in units] == [0, *(unit.end for unit in units)][: len(units)]
+    assert all(unit.text == text[unit.start : unit.end] and unit.text for unit in units)
+    assert all(unit.speakable == speakable(unit.text) for unit in units)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), TEXTS)
+def test_flush_and_expire_keep_the_tiling_and_split_no_word(data, text):
+    cutter, units = segmenter(), []
+    for delta in deal(data.draw, text):
+        units += cutter.push(delta)
+        action = data.draw(st.sampled_from(["", "", "flush", "expire"]))
+        if action == "flush":
+            units += cutter.flush()
+            assert not speakable(cutter.pending)
+        elif action == "expire":
+            given_up = cutter.expire()
+            assert not given_up or not splits_word(given_up[-1].text, cutter.pending)
+            units += given_up
+    assert_tiles(units + cutter.finish(), text)
+
+
+def splits_word(before, after):
+    return all(character.isalnum() and not has_cjk(character) for character in (before[-1:], after[:1] or " "))
+
+
+@pytest.mark.parametrize(
+    ("text", "given_up"),
+    [
+        ("Hello wor", "Hello "),
+        ("Hi there, ", "Hi there, "),
+        ("Hi there,", "Hi there,"),
+        ("Hello there!", "Hello there!"),
+        ("Hello there.", "Hello there."),
+        ("It costs 3.", "It costs "),
+        ("It costs 3,", "It costs "),
+        ("It costs $3", "It costs "),
+        ("Meet at 5 p.m.", "Meet at 5 p.m."),
+        ("Go to www.", "Go to "),
+        ("I don'", "I "),
+        ("A well-", "A "),
+        ("我们今天去", "我们今天去"),
+        ("我们有3", "我们有"),
+        ("我们用GP", "我们用"),
+        ("word", ""),
+        ("  ", ""),
+        ("", ""),
+        ("... ", ""),
+    ],
+)
+def test_expire(text, given_up):
+    cutter = segmenter()
+    assert cutter.push(text) == []
+    assert "".join(unit.text for unit in cutter.expire()) == given_up
+    assert cutter.pending == text[len(given_up) :]
+
+
+def test_flush_in_mid_sentence_and_after_it():
+    cutter = segmenter()
+    assert [unit.text for unit in cutter.push("One two") + cutter.flush()] == ["One two"]
+    assert cutter.flush() == [] and cutter.pending == ""
+    assert cutter.push(" 😀 ") == [] and cutter.flush() == []
+    assert [unit.text for unit in cutter.push("three") + cutter.finish()] == [" 😀 three"]
+
+
+def test_what_cannot_be_spoken_stands_alone_only_at_the_end():
+    units = units_of("😀 Hello there. 🎉 ✨")
+    assert [(unit.text, unit.speakable) for unit in units] == [("😀 Hello there.", True), (" 🎉 ✨", False)]
+    assert [(unit.text, unit.speakable) for unit in units_of("...")] == [("...", False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("a" * 30 + ", " + "b" * 30, "a" * 30 + ","),
+        ("one two three four five six seven eight nine", "one two three four five six seven eight "),
+        ("a" * 90, "a" * 40),
+        ("一二三四五六七八九十" * 3, "一二三四五六七八九十" * 2),
+        ("一二三四五六七八九十一二，四五六七八九十一", "一二三四五六七八九十一二，"),
+        ("a" * 37 + "👩‍👩‍👧" + "b" * 9, "a" * 37),
+        ("e" * 40 + "\u0301" + "e" * 9, "e" * 39),
+        ("🇩🇪" * 30, "🇩🇪" * 20),
+        ("word 12345678 word 12345678 word 1234 5678901234", "word 12345678 word 12345678 word 1234 "),
+    ],
+)
+def test_hard_cap(text, first):
+    assert texts_of(text, first_unit_min_characters=39, unit_max_characters=40)[0] == first
+
+
+def test_cost_is_linear():
+    def seconds(count):
+        cutter, text = segmenter(), "Some words, and 3.50 more at 5 p.m. then Dr. Who came 你好，世界。 " * 50
+        began = time.process_time()
+        for position in range(count):
+            cutter.push(text[position % len(text)])
+        return time.process_time() - began
+
+    seconds(1000)
+    small, large = min(seconds(2000) for _ in range(3)), seconds(16_000)
+    assert large < 8 * small * 3, f"{small:.3f} s for 2000 characters, {large:.3f} s for 16000"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "fault"),
+    [
+        ("a" * 11, "text.delta: 11 characters; at most 10 are accepted", Fault.TOO_LARGE),
+        ("hello\x07", "text.delta: U+0007 at character 5 is a control character", Fault.INVALID),
+        ("\x00", "text.delta: U+0000 at character 0 is a control character", Fault.INVALID),
+        ("a\x85", "text.delta: U+0085 at character 1 is a control character", Fault.INVALID),
+        ("a\ud83d", "text.delta: U+D83D at character 1 is a lone surrogate", Fault.INVALID),
+    ],
+)
+def test_refused_text(text, message, fault):
+    with pytest.raises(CallerError) as caught:
+        check_text(text, "text.delta", 10)
+    assert (str(caught.value), caught.value.field, caught.value.fault) == (message, "text.delta", fault)
+
+
+def test_accepted_text():
+    check_text("\t\n\r é你😀\u200d", "text", 9)
+    check_text("", "text", 0)
+
+
+def test_characters():
+    assert has_cjk("a你") and has_cjk("の") and not has_cjk("héllo, 한국어。")
+    assert speakable("...5") and speakable("你") and speakable("ß") and not speakable("—…🙂 \n*")
+    assert weight("ab你。") == 5
+    assert [splits_character("e\u0301x", at) for at in range(4)] == [False, True, False, False]
+    assert [splits_character("🇩🇪🇫🇷", at) for at in range(5)] == [False, True, False, True, False]
+
+
+def test_word_borders():
+    text = "go—用GPT3年 3.5"
+    assert [at for at in range(1, len(text)) if word_border(text, at)] == [3, 4, 9, 10]

@@ -1,0 +1,296 @@
+"""The voice store: names, files that survive a restart exactly, and files that do not belong there."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from intone.server.domain import Filler, Level, PreparedVoice, Recording
+from intone.server.errors import CallerError, Fault
+from intone.server.voices.store import DEFAULT_VOICE, VoiceStore, build_voice, check_name, content_id
+
+
+def recording(transcript="It was a day, 那天。", seed=0):
+    samples = np.random.default_rng(seed).standard_normal(3000).astype(np.float32) / 3
+    return Recording(samples, 24000, transcript)
+
+
+def voice(name="ada", **changes):
+    prepared = {
+        "voxcpm": PreparedVoice(
+            "weights-1", {"latents": np.arange(12, dtype=np.float32).reshape(3, 4)}, "It was a day"
+        ),
+        "indextts": PreparedVoice(
+            "weights-2", {"codes.a": np.array([1, 2], np.int64), "mel": np.ones((1, 2), np.float16)}
+        ),
+    }
+    return replace(build_voice(name, recording(), prepared, 1234567890.125), **changes)
+
+
+def assert_same(one, other):
+    assert (one.name, one.created_s, one.content_id) == (other.name, other.created_s, other.content_id)
+    assert (one.recording.sample_rate_hz, one.recording.transcript) == (24000, other.recording.transcript)
+    assert np.array_equal(one.recording.samples, other.recording.samples)
+    assert_same_outfit(one, other)
+    assert set(one.prepared) == set(other.prepared)
+    for engine, prepared in one.prepared.items():
+        twin = other.prepared[engine]
+        assert (prepared.fingerprint, prepared.text, set(prepared.arrays)) == (
+            twin.fingerprint,
+            twin.text,
+            set(twin.arrays),
+        )
+        for name, array in prepared.arrays.items():
+            assert array.dtype == twin.arrays[name].dtype and np.array_equal(array, twin.arrays[name])
+
+
+def assert_same_outfit(one, other):
+    assert one.levels == other.levels and len(one.fillers) == len(other.fillers)
+    for filler, twin in zip(one.fillers, other.fillers, strict=True):
+        assert filler.samples.dtype == twin.samples.dtype and np.array_equal(filler.samples, twin.samples)
+        assert replace(filler, samples=None) == replace(twin, samples=None)
+
+
+def outfitted(old):
+    """`old` with two fillers and a level."""
+    samples = np.random.default_rng(len(old.fillers)).standard_normal(1000).astype(np.float32) / 9
+    rendered = Filler("嗯，让我想想。", "melancholic", "zh", samples, 24000, (20, 42), "voxcpm", "weights-1")
+    clip = Filler("Oh!", "neutral", "en", samples[:500], 16000, (32,))
+    level = Level("weights-1", -26.612802854597835)
+    return replace(old, fillers=(*old.fillers, rendered, clip), levels={"voxcpm": level})
+
+
+@pytest.fixture(params=["memory", "folder"])
+def store(request, tmp_path):
+    return VoiceStore(tmp_path / "voices" if request.param == "folder" else None)
+
+
+def test_life_of_a_voice(store):
+    assert [item.name for item in store.list()] == [DEFAULT_VOICE] and store.get("default").built_in
+    store.add(voice("zoe"))
+    store.add(voice("ada"))
+    store.add(voice("Bob"))
+    assert [item.name for item in store.list()] == [DEFAULT_VOICE, "Bob", "ada", "zoe"]
+    assert_same(store.get("ada"), voice("ada"))
+    store.add(voice("ada", created_s=5.0), replace=True)
+    assert store.get("ada").created_s == 5.0
+    store.delete("ada")
+    assert [item.name for item in store.list()] == [DEFAULT_VOICE, "Bob", "zoe"]
+
+
+@pytest.mark.parametrize(
+    ("act", "fault", "field"),
+    [
+        (lambda store: store.get("ada"), Fault.NOT_FOUND, "name"),
+        (lambda store: store.get("ada", "config.voice"), Fault.NOT_FOUND, "config.voice"),
+        (lambda store: store.delete("ada"), Fault.NOT_FOUND, "name"),
+        (lambda store: store.delete("default"), Fault.PRECONDITION, "name"),
+        (lambda store: store.add(voice("default")), Fault.EXISTS, "name"),
+        (lambda store: store.add(voice("default"), replace=True), Fault.PRECONDITION, "name"),
+        (lambda store: [store.add(voice()), store.add(voice())], Fault.EXISTS, "name"),
+        (lambda store: store.add(voice("../ada")), Fault.INVALID, "name"),
+    ],
+)
+def test_refusals(store, act, fault, field):
+    with pytest.raises(CallerError) as caught:
+        act(store)
+    assert (caught.value.fault, caught.value.field) == (fault, field)
+
+
+@pytest.mark.parametrize("name", ["a", "A.b-c_9", "x" * 64, "0"])
+def test_good_names(name):
+    check_name(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "-a", "_a", "é", "a b", "a\n", "x" * 65, "a\0", "٣"])
+def test_bad_names(name):
+    with pytest.raises(CallerError, match="^voice: ") as caught:
+        check_name(name, "voice")
+    assert caught.value.fault is Fault.INVALID
+
+
+def test_a_restart_finds_the_same_voices(tmp_path):
+    first = VoiceStore(tmp_path)
+    first.add(voice("ada"))
+    first.add(voice("bare", prepared={}))
+    first.add(voice("gone"))
+    first.delete("gone")
+    second = VoiceStore(tmp_path)
+    assert [item.name for item in second.list()] == [DEFAULT_VOICE, "ada", "bare"]
+    assert_same(second.get("ada"), first.get("ada"))
+    assert_same(second.get("bare"), first.get("bare"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ada.safetensors", "bare.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["ada", DEFAULT_VOICE])
+def test_an_outfit_survives_a_restart(tmp_path, name):
+    first = VoiceStore(tmp_path)
+    first.add(voice("ada"))
+    made = first.outfit(first.get(name), outfitted)
+    assert made is first.get(name) and len(made.fillers) == 2
+    second = VoiceStore(tmp_path)
+    assert_same_outfit(second.get(name), made)
+    assert_same(second.get("ada"), first.get("ada"))
+    assert [item.name for item in second.list()] == [DEFAULT_VOICE, "ada"]
+    assert second.outfit(made, outfitted) and len(VoiceStore(tmp_path).get(name).fillers) == 4
+
+
+def test_an_outfit_changes_nothing_else(store):
+    store.add(voice("ada"))
+    store.outfit(store.get("ada"), lambda now: replace(outfitted(now), prepared={}, created_s=9.0))
+    assert_same(store.get("ada"), outfitted(voice("ada")))
+
+
+def test_an_outfit_brings_nothing_back(store):
+    """A voice that was deleted, or replaced, while its fillers were rendered."""
+    store.add(voice("ada"))
+    old = store.get("ada")
+    store.add(voice("ada", created_s=2.0), replace=True)
+    assert store.outfit(old, outfitted) is None and not store.get("ada").fillers
+    store.delete("ada")
+    assert store.outfit(old, outfitted) is None
+    assert [item.name for item in store.list()] == [DEFAULT_VOICE]
+
+
+def test_an_outfit_is_added_to_what_is_there_now(store):
+    old = store.get(DEFAULT_VOICE)
+    assert len(store.outfit(old, outfitted).fillers) == 2
+    assert len(store.outfit(old, outfitted).fillers) == 4, "`change` is given the voice as it is now"
+
+
+def test_an_outfit_that_changes_nothing_is_not_written(tmp_path):
+    store = VoiceStore(tmp_path)
+    assert store.outfit(store.get(DEFAULT_VOICE), lambda now: now) is store.get(DEFAULT_VOICE)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def full_store(tmp_path, monkeypatch):
+    """A store that holds "ada", and whose disk is then full."""
+    store = VoiceStore(tmp_path)
+    store.add(voice("ada"))
+    before = (tmp_path / "ada.safetensors").read_bytes()
+
+    def full(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", full)
+    yield store
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"ada.safetensors": before}
+
+
+def test_a_failed_outfit_leaves_the_old_voice(full_store):
+    with pytest.raises(OSError, match="no space"):
+        full_store.outfit(full_store.get("ada"), outfitted)
+    assert not full_store.get("ada").fillers
+
+
+def test_files_of_older_servers_load(tmp_path):
+    VoiceStore(tmp_path).add(voice("ada"))
+    path = tmp_path / "ada.safetensors"
+    with safe_open(path, framework="numpy") as file:
+        old = {key: value for key, value in file.metadata().items() if key not in ("fillers", "levels")}
+    save_file(load_file(path), path, old)
+    assert_same(VoiceStore(tmp_path).get("ada"), voice("ada"))
+
+
+ENTRY = (
+    '{"text": "Oh!", "emotion": "sad", "language": "en", "sample_rate_hz": 16000, "cuts_ms": [9], "engine": "",'
+    ' "fingerprint": ""}'
+)
+SOUND = {"filler.0": np.ones(144, np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "reason"),
+    [
+        (SOUND, {"fillers": "[]"}, "'filler.0' belongs to no"),
+        ({}, {"fillers": f"[{ENTRY}]"}, "filler.0"),
+        (SOUND, {"fillers": ENTRY}, "fillers is a dict"),
+        (SOUND, {"fillers": "[{}]"}, "filler 0 has the keys"),
+        (SOUND, {"fillers": f"[{ENTRY}]".replace("sad", "cross")}, "the emotion 'cross'"),
+        (SOUND, {"fillers": f"[{ENTRY}]".replace("[9]", "[]")}, "the cuts []"),
+        (SOUND, {"fillers": f"[{ENTRY}]".replace("[9]", "[9, 4]")}, "the cuts [9, 4]"),
+        (SOUND, {"fillers": f"[{ENTRY}]".replace("16000", "0")}, "no sound"),
+        ({"filler.0": np.full(144, np.nan, np.float32)}, {"fillers": f"[{ENTRY}]"}, "no sound"),
+        ({"filler.0": np.ones(144, np.float64)}, {"fillers": f"[{ENTRY}]"}, "filler 0 is float64"),
+        ({}, {"levels": '{"voxcpm": {"fingerprint": "1", "loudness_db": NaN}}'}, "the level of voxcpm is nan"),
+        ({}, {"levels": '{"voxcpm": {"loudness_db": -20.0}}'}, "fingerprint"),
+        ({}, {"levels": "[1]"}, "levels is a list"),
+    ],
+)
+@pytest.mark.parametrize("name", ["ada", DEFAULT_VOICE])
+def test_a_bad_outfit_is_named(tmp_path, caplog, tensors, metadata, reason, name):
+    store = VoiceStore(tmp_path)
+    store.add(voice("ada"))
+    store.outfit(store.get(DEFAULT_VOICE), lambda now: replace(now, levels={"voxcpm": Level("1", -20.0)}))
+    spoil(tmp_path / ("ada.safetensors" if name == "ada" else "_default.safetensors"), tensors, **metadata)
+    with caplog.at_level(logging.WARNING):
+        again = VoiceStore(tmp_path)
+    [message] = [record.getMessage() for record in caplog.records]
+    assert reason in message, message
+    assert [item.name for item in again.list()] == ([DEFAULT_VOICE] if name == "ada" else [DEFAULT_VOICE, "ada"])
+    assert bool(again.get(DEFAULT_VOICE).levels) == (name == "ada")
+
+
+def test_content_id_covers_samples_rate_and_transcript():
+    base = recording()
+    others = [
+        replace(base, sample_rate_hz=16000),
+        replace(base, transcript="Other."),
+        replace(base, samples=base.samples[:-1]),
+        replace(base, samples=-base.samples),
+    ]
+    assert len({content_id(item) for item in [base, recording(), *others]}) == 5
+    assert len(content_id(base)) == 64
+
+
+def spoil(path, tensors=None, **metadata):
+    """Write the voice file again with other metadata or tensors."""
+    with safe_open(path, framework="numpy") as file:
+        old = file.metadata()
+    kept = load_file(path)
+    save_file(kept | (tensors or {}), path, {**old, **metadata})
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.write_bytes(b"nonsense"), "SafetensorError"),
+        (lambda path: path.write_bytes(b""), "SafetensorError"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-10]), "SafetensorError"),
+        (lambda path: save_file({"x": np.zeros(1)}, path), "format is None"),
+        (lambda path: spoil(path, format="intone-voice-99"), "'intone-voice-99'"),
+        (lambda path: spoil(path, name="eve"), "a voice named 'eve'"),
+        (lambda path: spoil(path, created_s="soon"), "soon"),
+        (lambda path: spoil(path, engines="[]"), "engines is a list"),
+        (lambda path: spoil(path, engines='{"voxcpm": 3, "indextts": 4}'), "TypeError"),
+        (lambda path: [path.unlink(), path.mkdir()], "Error"),
+        (lambda path: spoil(path, engines="{"), "JSONDecodeError"),
+        (lambda path: spoil(path, engines='{"voxcpm": {}, "indextts": {}}'), "fingerprint"),
+        (lambda path: spoil(path, transcript="Other words."), "content_id does not match"),
+        (lambda path: spoil(path, {"recording": np.zeros(5, np.float64)}), "recording is float64"),
+        (lambda path: spoil(path, {"other.array": np.zeros(5)}), "'other.array' belongs to no engine"),
+        (lambda path: path.rename(path.with_name("default.safetensors")), "a voice named 'ada'"),
+    ],
+)
+def test_bad_files_are_skipped_and_named(tmp_path, caplog, damage, reason):
+    store = VoiceStore(tmp_path)
+    store.add(voice("ada"))
+    store.add(voice("bob"))
+    damage(tmp_path / "ada.safetensors")
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with caplog.at_level(logging.WARNING):
+        assert [item.name for item in VoiceStore(tmp_path).list()] == [DEFAULT_VOICE, "bob"]
+    [message] = [record.getMessage() for record in caplog.records]
+    assert str(tmp_path) in message and reason in message
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == files
+
+
+def test_a_failed_write_leaves_the_old_voice(full_store):
+    with pytest.raises(OSError, match="no space"):
+        full_store.add(voice("ada", created_s=1.0), replace=True)
+    assert full_store.get("ada").created_s == voice().created_s
