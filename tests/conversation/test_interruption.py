@@ -7,7 +7,7 @@ from tests.support.fakes import Script, ScriptedWorker
 from tests.support.talk import Talk
 
 
-def test_an_interruption_says_what_was_heard(talk) -> None:  # type: ignore[no-untyped-def]
+def test_an_interruption_says_what_was_heard(talk) -> None:
     async def body(t: Talk) -> None:
         said = "Good morning, everyone in the room. How are you all today, my dear friends?"
         t.text("u", said, end=True)
@@ -25,7 +25,7 @@ def test_an_interruption_says_what_was_heard(talk) -> None:  # type: ignore[no-u
     talk(body, lead_limit_ms=2000)
 
 
-def test_after_an_interruption_the_next_utterance_speaks(talk) -> None:  # type: ignore[no-untyped-def]
+def test_after_an_interruption_the_next_utterance_speaks(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("a", "One sentence that is rather long. And another one that follows.", end=True)
         await asyncio.sleep(0.3)
@@ -39,7 +39,7 @@ def test_after_an_interruption_the_next_utterance_speaks(talk) -> None:  # type:
     talk(body)
 
 
-def test_what_is_done_but_still_playing_can_be_interrupted(talk) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_done_but_still_playing_can_be_interrupted(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("u", "A sentence of two seconds or so in all.", end=True)
         await asyncio.sleep(0.5)
@@ -55,7 +55,7 @@ def test_what_is_done_but_still_playing_can_be_interrupted(talk) -> None:  # typ
     talk(body, lead_limit_ms=60_000)
 
 
-def test_a_wrong_position_does_not_stop_an_interruption(talk) -> None:  # type: ignore[no-untyped-def]
+def test_a_wrong_position_does_not_stop_an_interruption(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("u", "A sentence of two seconds or so in all.", end=True)
         await asyncio.sleep(0.2)
@@ -67,7 +67,7 @@ def test_a_wrong_position_does_not_stop_an_interruption(talk) -> None:  # type: 
     talk(body)
 
 
-def test_cancelling_everything_ends_each_utterance_once(talk) -> None:  # type: ignore[no-untyped-def]
+def test_cancelling_everything_ends_each_utterance_once(talk) -> None:
     async def body(t: Talk) -> None:
         for name in "abc":
             t.text(name, f"This is utterance {name}, and it goes on.")
@@ -80,7 +80,7 @@ def test_cancelling_everything_ends_each_utterance_once(talk) -> None:  # type: 
     talk(body)
 
 
-def test_flush_marks_of_a_cancelled_utterance_are_still_answered(talk) -> None:  # type: ignore[no-untyped-def]
+def test_flush_marks_of_a_cancelled_utterance_are_still_answered(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("u", "A long sentence that is being spoken. Another one.")
         t.session.receive(e.Flush("f"))
@@ -93,7 +93,7 @@ def test_flush_marks_of_a_cancelled_utterance_are_still_answered(talk) -> None: 
     talk(body)
 
 
-def test_an_engine_that_fails_before_it_was_heard_is_replaced(talk) -> None:  # type: ignore[no-untyped-def]
+def test_an_engine_that_fails_before_it_was_heard_is_replaced(talk) -> None:
     broken = ScriptedWorker(Script(fail_at_step=0), name="voxcpm")
 
     async def body(t: Talk) -> None:
@@ -107,7 +107,7 @@ def test_an_engine_that_fails_before_it_was_heard_is_replaced(talk) -> None:  # 
     talk(body, broken, ScriptedWorker())
 
 
-def test_an_engine_that_fails_in_mid_unit_hands_over_at_the_next(talk) -> None:  # type: ignore[no-untyped-def]
+def test_an_engine_that_fails_in_mid_unit_hands_over_at_the_next(talk) -> None:
     broken = ScriptedWorker(Script(fail_at_step=2), name="voxcpm")
 
     async def body(t: Talk) -> None:
@@ -120,7 +120,7 @@ def test_an_engine_that_fails_in_mid_unit_hands_over_at_the_next(talk) -> None: 
     talk(body, broken, ScriptedWorker())
 
 
-def test_without_another_engine_the_utterance_fails_and_the_conversation_goes_on(talk) -> None:  # type: ignore[no-untyped-def]
+def test_without_another_engine_the_utterance_fails_and_the_conversation_goes_on(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("a", "This will not work.", end=True)
         await asyncio.sleep(0.1)

@@ -11,7 +11,7 @@ from tests.support.fakes import MS_PER_CHARACTER, Script, ScriptedWorker
 from tests.support.talk import WAIT_MS, Talk
 
 
-def test_an_utterance_is_spoken_whole_and_reported(talk) -> None:  # type: ignore[no-untyped-def]
+def test_an_utterance_is_spoken_whole_and_reported(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("u", "Good morning, everyone. How are you today?", end=True)
         await t.finish()
@@ -27,7 +27,7 @@ def test_an_utterance_is_spoken_whole_and_reported(talk) -> None:  # type: ignor
     talk(body)
 
 
-def test_chunks_are_numbered_and_their_spans_tile_the_text(talk) -> None:  # type: ignore[no-untyped-def]
+def test_chunks_are_numbered_and_their_spans_tile_the_text(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("u", "Good morning, everyone. How are you today? Fine.", end=True)
         await t.finish()
@@ -45,7 +45,7 @@ def test_chunks_are_numbered_and_their_spans_tile_the_text(talk) -> None:  # typ
     talk(body)
 
 
-def test_utterances_are_spoken_in_the_order_they_were_started(talk) -> None:  # type: ignore[no-untyped-def]
+def test_utterances_are_spoken_in_the_order_they_were_started(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("a", "First one. ")
         t.text("b", "Second one.", end=True)
@@ -58,7 +58,7 @@ def test_utterances_are_spoken_in_the_order_they_were_started(talk) -> None:  # 
     talk(body)
 
 
-def test_speech_never_runs_past_the_lead_limit(talk) -> None:  # type: ignore[no-untyped-def]
+def test_speech_never_runs_past_the_lead_limit(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("u", "x" * 150 + ".", end=True)  # 7.5 s
         await t.finish()
@@ -73,7 +73,7 @@ def test_speech_never_runs_past_the_lead_limit(talk) -> None:  # type: ignore[no
     talk(body, lead_limit_ms=1000)
 
 
-def test_with_progress_only_progress_releases(talk) -> None:  # type: ignore[no-untyped-def]
+def test_with_progress_only_progress_releases(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("u", "x" * 100 + ".", end=True)
         t.session.receive(e.PlaybackProgress(0))
@@ -86,7 +86,7 @@ def test_with_progress_only_progress_releases(talk) -> None:  # type: ignore[no-
     talk(body, lead_limit_ms=1000)
 
 
-def test_an_unfinished_piece_is_spoken_after_a_while(talk) -> None:  # type: ignore[no-untyped-def]
+def test_an_unfinished_piece_is_spoken_after_a_while(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("u", "no full stop here ")
         await asyncio.sleep(WAIT_MS / 1000 - 0.01)
@@ -100,7 +100,7 @@ def test_an_unfinished_piece_is_spoken_after_a_while(talk) -> None:  # type: ign
     talk(body)
 
 
-def test_while_speech_runs_ahead_there_is_time_to_wait_for_the_sentence(talk) -> None:  # type: ignore[no-untyped-def]
+def test_while_speech_runs_ahead_there_is_time_to_wait_for_the_sentence(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("u", "A first sentence that takes a good three seconds to be said aloud. Then half ")
         await asyncio.sleep(2.0)  # far past the wait, but the listener is still busy
@@ -112,7 +112,7 @@ def test_while_speech_runs_ahead_there_is_time_to_wait_for_the_sentence(talk) ->
     talk(body)
 
 
-def test_a_flush_is_answered_after_its_audio(talk) -> None:  # type: ignore[no-untyped-def]
+def test_a_flush_is_answered_after_its_audio(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("u", "half a thought")
         t.session.receive(e.Flush("f1"))
@@ -129,7 +129,7 @@ def test_a_flush_is_answered_after_its_audio(talk) -> None:  # type: ignore[no-u
     talk(body)
 
 
-def test_text_without_anything_to_speak_is_rejected(talk) -> None:  # type: ignore[no-untyped-def]
+def test_text_without_anything_to_speak_is_rejected(talk) -> None:
     async def body(t: Talk) -> None:
         for name, text in (("a", ""), ("b", "  \n "), ("c", "?!…")):
             t.text(name, text, end=True)
@@ -149,7 +149,7 @@ def test_text_without_anything_to_speak_is_rejected(talk) -> None:  # type: igno
         ({"fault": CallerError("text.delta", "has U+0007")}, "text.delta"),
     ],
 )
-def test_a_bad_piece_rejects_its_utterance_and_no_other(talk, more, field) -> None:  # type: ignore[no-untyped-def]
+def test_a_bad_piece_rejects_its_utterance_and_no_other(talk, more, field) -> None:
     async def body(t: Talk) -> None:
         t.text("a", "This was fine, ")
         t.text("a", "but this is not.", **more)
@@ -165,7 +165,7 @@ def test_a_bad_piece_rejects_its_utterance_and_no_other(talk, more, field) -> No
     talk(body)
 
 
-def test_text_that_normalizes_to_nothing_is_rejected(talk) -> None:  # type: ignore[no-untyped-def]
+def test_text_that_normalizes_to_nothing_is_rejected(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("u", "a", end=True)
         await t.finish()
@@ -174,7 +174,7 @@ def test_text_that_normalizes_to_nothing_is_rejected(talk) -> None:  # type: ign
     talk(body, normalized={"a": " - "})
 
 
-def test_limits_reject_the_utterance(talk) -> None:  # type: ignore[no-untyped-def]
+def test_limits_reject_the_utterance(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("long", "x" * 2001)
         for name in "abcde":
@@ -191,7 +191,7 @@ def test_limits_reject_the_utterance(talk) -> None:  # type: ignore[no-untyped-d
     talk(body)
 
 
-def test_draining_finishes_what_is_open_and_starts_nothing(talk) -> None:  # type: ignore[no-untyped-def]
+def test_draining_finishes_what_is_open_and_starts_nothing(talk) -> None:
     async def body(t: Talk) -> None:
         t.text("a", "This one is open. ")
         await asyncio.sleep(0.05)
@@ -208,7 +208,7 @@ def test_draining_finishes_what_is_open_and_starts_nothing(talk) -> None:  # typ
     talk(body)
 
 
-def test_buffered_delivery_sends_whole_units(talk) -> None:  # type: ignore[no-untyped-def]
+def test_buffered_delivery_sends_whole_units(talk) -> None:
     async def body(t: Talk) -> None:
         text = "Forty characters of text, more or less."
         t.text("u", text, end=True)

@@ -25,7 +25,7 @@ ACTIONS = st.lists(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ACTIONS, st.sampled_from([500, 5000, None]), st.booleans())
-def test_whatever_happens(talk, actions, lead_limit_ms, two_engines) -> None:  # type: ignore[no-untyped-def]
+def test_whatever_happens(talk, actions, lead_limit_ms, two_engines) -> None:
     worker = ScriptedWorker(Script(step_s=0.03))
     others = (ScriptedWorker(Script(step_s=0.01), name="voxcpm"),) if two_engines else ()
 

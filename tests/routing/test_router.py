@@ -18,12 +18,12 @@ CALM = Emotion((0, 0, 0, 0, 0, 0, 0, 1.0), 1.0)
 AUTO = Preference.AUTO
 
 
-def asked(emotion):  # type: ignore[no-untyped-def]
+def asked(emotion):
     """The client asked for it."""
     return ResolvedEmotion(emotion, EmotionSource.UTTERANCE)
 
 
-def read(emotion):  # type: ignore[no-untyped-def]
+def read(emotion):
     """The text suggests it."""
     return ResolvedEmotion(emotion, EmotionSource.TEXT)
 
@@ -45,7 +45,7 @@ def read(emotion):  # type: ignore[no-untyped-def]
         ([STARTER], Emotion(), AUTO, "zh", "starter", RouteReason.PLAIN),
     ],
 )
-def test_the_route(loaded, emotion, preference, language, engine, reason) -> None:  # type: ignore[no-untyped-def]
+def test_the_route(loaded, emotion, preference, language, engine, reason) -> None:
     route = Router().route([Candidate(one) for one in loaded], asked(emotion), preference, language)
     assert (route.engine, route.reason) == (engine, reason)
     assert engine in route.explanation or reason in (RouteReason.PLAIN, RouteReason.STRONG_EMOTION)
@@ -90,7 +90,7 @@ def test_the_default_engine_is_a_setting() -> None:
         ("starter", [INDEXTTS, VOXCPM], "indextts"),
     ],
 )
-def test_plain_talk_has_an_engine_that_is_loaded(default_engine, loaded, plain) -> None:  # type: ignore[no-untyped-def]
+def test_plain_talk_has_an_engine_that_is_loaded(default_engine, loaded, plain) -> None:
     assert Router(default_engine=default_engine).plain_engine(loaded) == plain
 
 
@@ -129,7 +129,7 @@ def test_the_policy_may_name_an_engine_for_an_emotion() -> None:
         (2, 3100.0, 100.0, Preference.INDEXTTS, "indextts", RouteReason.PREFERENCE),
     ],
 )
-def test_a_busy_engine_is_passed_over_where_another_is_quick(  # type: ignore[no-untyped-def]
+def test_a_busy_engine_is_passed_over_where_another_is_quick(
     load, indextts_ms, voxcpm_ms, preference, engine, reason
 ) -> None:
     loaded = [Candidate(VOXCPM, expected_ms=voxcpm_ms), Candidate(INDEXTTS, load=load, expected_ms=indextts_ms)]

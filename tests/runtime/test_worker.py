@@ -44,7 +44,7 @@ async def eventually(true: Callable[[], bool], timeout_s: float = 5.0) -> None:
         await asyncio.sleep(0.001)
 
 
-def test_units_are_spoken_whole_and_batched(run) -> None:  # type: ignore[no-untyped-def]
+def test_units_are_spoken_whole_and_batched(run) -> None:
     engine = ScriptedEngine(Script(step_s=0.002))
 
     async def body(worker: Worker) -> None:
@@ -58,7 +58,7 @@ def test_units_are_spoken_whole_and_batched(run) -> None:  # type: ignore[no-unt
     assert max(len(batch) for batch in engine.stepped) == 3
 
 
-def test_one_newcomer_joins_at_a_time(run) -> None:  # type: ignore[no-untyped-def]
+def test_one_newcomer_joins_at_a_time(run) -> None:
     engine = ScriptedEngine(Script(step_s=0.002))
 
     async def body(worker: Worker) -> None:
@@ -69,7 +69,7 @@ def test_one_newcomer_joins_at_a_time(run) -> None:  # type: ignore[no-untyped-d
     assert all(later - earlier <= 1 for earlier, later in zip(sizes, sizes[1:], strict=False))
 
 
-def test_an_engine_that_gains_nothing_by_batching_speaks_to_newcomers_first(run) -> None:  # type: ignore[no-untyped-def]
+def test_an_engine_that_gains_nothing_by_batching_speaks_to_newcomers_first(run) -> None:
     engine = ScriptedEngine(Script(step_s=0.002), batches=False)
 
     async def body(worker: Worker) -> None:
@@ -83,7 +83,7 @@ def test_an_engine_that_gains_nothing_by_batching_speaks_to_newcomers_first(run)
     assert order.index("third") <= 3  # after one step of each before it, and one that may have begun
 
 
-def test_a_slow_taker_holds_its_unit_back(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_slow_taker_holds_its_unit_back(run) -> None:
     engine = ScriptedEngine(Script(characters_per_step=1))
 
     async def body(worker: Worker) -> None:
@@ -97,7 +97,7 @@ def test_a_slow_taker_holds_its_unit_back(run) -> None:  # type: ignore[no-untyp
     with_worker(run, engine, body)
 
 
-def test_cancelling_stops_within_one_step(run) -> None:  # type: ignore[no-untyped-def]
+def test_cancelling_stops_within_one_step(run) -> None:
     engine = ScriptedEngine(Script(characters_per_step=1, step_s=0.002))
 
     async def body(worker: Worker) -> None:
@@ -113,7 +113,7 @@ def test_cancelling_stops_within_one_step(run) -> None:  # type: ignore[no-untyp
     with_worker(run, engine, body)
 
 
-def test_a_unit_that_cannot_be_spoken_hurts_no_other(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_unit_that_cannot_be_spoken_hurts_no_other(run) -> None:
     engine = ScriptedEngine(Script(refuse=("bad",)))
 
     async def body(worker: Worker) -> None:
@@ -126,7 +126,7 @@ def test_a_unit_that_cannot_be_spoken_hurts_no_other(run) -> None:  # type: igno
     with_worker(run, engine, body)
 
 
-def test_an_engine_that_raises_is_failing_until_it_works_again(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_an_engine_that_raises_is_failing_until_it_works_again(run, monkeypatch) -> None:
     engine = ScriptedEngine(Script(fail_at_step=1))
 
     async def body(worker: Worker) -> None:
@@ -140,7 +140,7 @@ def test_an_engine_that_raises_is_failing_until_it_works_again(run, monkeypatch)
     with_worker(run, engine, body)
 
 
-def test_failing_passes_with_time(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_failing_passes_with_time(run, monkeypatch) -> None:
     monkeypatch.setattr(engine_thread, "RETRY_AFTER_S", 0.01)
     engine = ScriptedEngine(Script(fail_at_step=0))
 
@@ -152,7 +152,7 @@ def test_failing_passes_with_time(run, monkeypatch) -> None:  # type: ignore[no-
     with_worker(run, engine, body)
 
 
-def test_calls_run_on_the_engines_thread(run) -> None:  # type: ignore[no-untyped-def]
+def test_calls_run_on_the_engines_thread(run) -> None:
     async def body(worker: Worker) -> None:
         assert await worker.call(lambda: threading.current_thread().name) == "engine-starter"
         with pytest.raises(ZeroDivisionError):
@@ -161,7 +161,7 @@ def test_calls_run_on_the_engines_thread(run) -> None:  # type: ignore[no-untype
     with_worker(run, ScriptedEngine(), body)
 
 
-def test_closing_fails_what_is_queued(run) -> None:  # type: ignore[no-untyped-def]
+def test_closing_fails_what_is_queued(run) -> None:
     async def main() -> None:
         worker = await Worker.launch("starter", lambda: ScriptedEngine(Script(characters_per_step=1)), max_batch=2)
         job = worker.submit(request("z" * 1000))
@@ -175,7 +175,7 @@ def test_closing_fails_what_is_queued(run) -> None:  # type: ignore[no-untyped-d
     run(main())
 
 
-def test_a_model_that_cannot_be_loaded_leaves_no_thread(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_model_that_cannot_be_loaded_leaves_no_thread(run) -> None:
     def load() -> ScriptedEngine:
         raise CheckpointError("voxcpm", "config.json is missing")
 
