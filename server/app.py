@@ -31,6 +31,7 @@ from intone.server.rpc.speech_service import SpeechService
 from intone.server.rpc.voice_service import VoiceService, prepare
 from intone.server.runtime.loading import Progress, loaders
 from intone.server.runtime.worker import Worker
+from intone.server.storage import atomic_write
 from intone.server.text.normalizer import Normalizer
 from intone.server.text.segmenter import Segmenter
 from intone.server.voices.background import BackgroundRenderer
@@ -285,10 +286,8 @@ async def run(config: Config, progress: Progress | None = None) -> None:
 
 
 def _write_port(path: Path, port: int) -> None:
-    """Whole or not at all: whoever waits for the file must never read half a number."""
-    part = path.with_name(path.name + ".part")
+    """Write the port atomically: a process that waits for the file must not read half a number."""
     try:
-        part.write_text(f"{port}\n", "utf8")
-        part.replace(path)
+        atomic_write.write_bytes(path, f"{port}\n".encode(), fsync=False, mode=0o666)
     except OSError as error:
         raise ConfigError(f"port_file: cannot write {path}: {error.strerror}") from error

@@ -2,8 +2,6 @@
 
 import dataclasses
 import logging
-import os
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ from safetensors import SafetensorError
 
 from intone.server.domain import PreparedVoice, Recording, Voice
 from intone.server.errors import CallerError, Fault
+from intone.server.storage import atomic_write
 from intone.server.voices.voice_file import (
     DEFAULT_VOICE,
     SUFFIX,
@@ -92,7 +91,7 @@ class VoiceStore:
             if old is not None and old.built_in:
                 raise CallerError("name", f"{voice.name!r} is built in and cannot be replaced", Fault.PRECONDITION)
             if self._folder is not None:
-                _write_whole(self._folder / (voice.name + SUFFIX), to_bytes(voice))
+                atomic_write.write_bytes(self._folder / (voice.name + SUFFIX), to_bytes(voice), fsync=True)
             self._voices = {**self._voices, voice.name: voice}
 
     def delete(self, name: str) -> None:
@@ -126,7 +125,8 @@ class VoiceStore:
             outfitted = dataclasses.replace(now, fillers=made.fillers, levels=made.levels)
             if self._folder is not None:
                 path = self._folder / (OUTFIT_FILE if now.built_in else voice.name + SUFFIX)
-                _write_whole(path, outfit_to_bytes(outfitted) if now.built_in else to_bytes(outfitted))
+                data = outfit_to_bytes(outfitted) if now.built_in else to_bytes(outfitted)
+                atomic_write.write_bytes(path, data, fsync=True)
             self._voices = {**self._voices, voice.name: outfitted}
             return outfitted
 
@@ -138,17 +138,3 @@ class VoiceStore:
             logger.warning("voice file %s is skipped: %s: %s", path, type(error).__name__, error)
             return
         self._voices = {**self._voices, voice.name: voice}
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` such that a reader, or a crash, finds the old file or the new one, never a part."""
-    handle, part = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(part).replace(path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise

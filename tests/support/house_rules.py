@@ -40,6 +40,7 @@ LAYERS = [
     (1, "intone.server.audio.recordings"),
     (1, "intone.server.nn"),
     (0.5, "intone.server.ops"),
+    (0, "intone.server.storage"),
     (0, "intone.server.engines.base"),
     (0, "intone.server.config"),
     (0, "intone.server.domain"),

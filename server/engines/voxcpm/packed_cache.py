@@ -8,7 +8,6 @@ import hashlib
 import logging
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from torch import Tensor
 from intone.server.engines.voxcpm.weights import Checkpoint
 from intone.server.engines.weights import Progress, Weights
 from intone.server.ops import ensure_built
+from intone.server.storage import atomic_write
+from intone.server.storage.atomic_write import TEMPORARY_SUFFIX
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,6 @@ SAMPLED_BYTES = 4096
 
 ABANDONED_S = 3600.0
 """Age from which what is being written is taken for the rest of a process that was killed."""
-
-UNFINISHED = ".part"
 
 
 class PackedLayers:
@@ -121,27 +120,19 @@ class PackedCache:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        unfinished = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=self.path.stem, suffix=UNFINISHED, dir=self.folder)
-            os.close(handle)
-            unfinished = Path(name)
-            save_file(dict(tensors), unfinished, {"key": self.key, "digest": _digest(tensors)})
-            with unfinished.open("rb+") as file:
-                os.fsync(file.fileno())  # or a power cut could leave a file of zeros under the right name
-            unfinished.replace(self.path)
+            with atomic_write.replacing(self.path, fsync=True) as temporary:
+                save_file(dict(tensors), temporary, {"key": self.key, "digest": _digest(tensors)})
             self._sweep()
         except (OSError, SafetensorError) as error:
-            if unfinished is not None:
-                unfinished.unlink(missing_ok=True)
             logger.warning("packed weights are not kept, and are packed again at the next start: %s", error)
 
     def _sweep(self) -> None:
         """Remove what was kept for other states of the same checkpoint, and what was never finished."""
         for path in self.folder.glob(f"{self.place}-*"):
-            abandoned = path.suffix == UNFINISHED and time.time() - path.stat().st_mtime > ABANDONED_S
-            if abandoned or (path.suffix != UNFINISHED and path != self.path):
+            abandoned = path.suffix == TEMPORARY_SUFFIX and time.time() - path.stat().st_mtime > ABANDONED_S
+            if abandoned or (path.suffix != TEMPORARY_SUFFIX and path != self.path):
                 path.unlink(missing_ok=True)
 
 

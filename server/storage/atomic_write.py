@@ -1,0 +1,42 @@
+"""Atomic file replacement: a reader, or a crash, finds the old file or the new one, never a part of one."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+TEMPORARY_SUFFIX = ".part"
+"""Ends the names of unfinished files; one that outlives its process was left by a crash."""
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, fsync: bool, mode: int = 0o600) -> Iterator[Path]:
+    """Yield an empty temporary file beside `path`; rename it to `path` at the end, or remove it on any exception.
+
+    Args:
+        path: the file to create or replace; its folder exists.
+        fsync: flush the data to disk before the rename. Without it a power failure may leave a file of zeros under the
+            final name. A process that crashes does no harm either way.
+        mode: permissions of a new file, before the umask.
+
+    Raises:
+        OSError: the file cannot be written; `path` is unchanged.
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+    try:
+        yield temporary
+        if fsync:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, data: bytes, *, fsync: bool, mode: int = 0o600) -> None:
+    """Write `data` to `path` atomically; see `replacing` for the arguments and errors."""
+    with replacing(path, fsync=fsync, mode=mode) as temporary:
+        temporary.write_bytes(data)
