@@ -20,7 +20,7 @@ TYPED := server client proto
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typing cuda-check format proto bench-ops clean
+.PHONY: help demo test lint style imports types typing cuda-check format proto bench-ops clean
 
 help: ## What can be made (this list)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,14 +33,24 @@ test: lint build/oracle-indextts/.installed ## Install, check style and types, r
 	@echo "== tests"
 	@OMP_NUM_THREADS=1 $(BIN)/pytest
 
-lint: $(VENV)/.installed-for-tests typing cuda-check ## Check style, formatting and types; change nothing
-	@echo "== ruff, clang-format, mypy"
+lint: style imports types cuda-check ## Check style, formatting, imports and types; change nothing
+
+style: $(VENV)/.installed-for-tests
+	@echo "== ruff, clang-format"
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/clang-format --dry-run -Werror $(CXX_FILES) $(CUDA_FILES)
+
+# Which package may import which: the contracts under [tool.importlinter] in pyproject.toml.
+imports: $(VENV)/.installed-for-tests typing
+	@echo "== import-linter"
+	@PYTHONPATH=build/typing $(BIN)/lint-imports --no-logo
+
+types: $(VENV)/.installed-for-tests typing
+	@echo "== mypy"
 	@MYPYPATH=build/typing $(BIN)/mypy -p intone.server -p intone.client -p training -m intone.proto.generate
 
-# mypy cannot follow the editable install, which is an import hook: it is shown the package as links to our folders.
+# mypy and import-linter cannot follow the editable install, which is an import hook. They read these links instead.
 typing:
 	@mkdir -p build/typing/intone
 	@for folder in $(TYPED); do ln -sfn ../../../$$folder build/typing/intone/$$folder; done
@@ -85,7 +95,7 @@ train-judges: ## Install the judges of speech for `train-measure` in build/judge
 	@build/judges/bin/python -m pip install -qq --no-deps -r training/judges.txt
 
 clean: ## Remove what was built; .venv stays
-	@rm -rf build dist demo *.egg-info server/ops/_C*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf build dist demo *.egg-info server/ops/_C*.so .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@rm -f $(VENV)/.installed $(VENV)/.installed-for-tests $(VENV)/.installed-for-training
 	@find $(TYPED) training tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -63,6 +63,7 @@ EXTRAS = {
         "hypothesis>=6.120",
         "ruff==0.14.5",
         "mypy==1.18.2",
+        "import-linter==2.17",
         "clang-format==21.1.5",
         "buf-bin==1.75.0",
         "onnx>=1.17",  # of training's teacher

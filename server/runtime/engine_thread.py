@@ -114,7 +114,7 @@ class EngineThread:
         result, error = None, None
         try:
             result = function(*arguments)
-        except Exception as caught:  # the worker's boundary: whatever it is belongs to the caller
+        except Exception as caught:  # noqa: BLE001 - raised in the caller, whatever it is
             error = caught
         future.get_loop().call_soon_threadsafe(_settle, future, result, error)
 

@@ -70,7 +70,7 @@ class Normalizer:
             return plain
         try:
             return collapse(self._read(plain))
-        except Exception:  # the rules are generated automata: what they trip over is not known beforehand
+        except Exception:  # noqa: BLE001 - generated automata: what they raise is not documented
             logger.warning("text of %d characters is spoken as written: the normalizer failed on it", len(text))
             return plain
 

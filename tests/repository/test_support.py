@@ -86,7 +86,7 @@ async def _leave_a_task_behind():
 
 
 async def _cancel_without_waiting():
-    asyncio.create_task(asyncio.sleep(3000)).cancel()  # noqa: RUF006
+    asyncio.create_task(asyncio.sleep(3000)).cancel()
     return "fine"
 
 
