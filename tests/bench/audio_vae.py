@@ -198,10 +198,10 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--layers", action="store_true", help="every stage of ours too")
     arguments = parser.parse_args()
-    load = refuse_if_busy(arguments.anyway)
+    busy = refuse_if_busy(arguments.anyway)
     with torch.inference_mode():
         measure(arguments)
-    print(f"float32, random weights; least of {arguments.runs} runs. {conditions(load)}")
+    print(f"float32, random weights; least of {arguments.runs} runs. {conditions(busy)}")
     return 0
 
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from conditions import BUSY_LOAD, ROOT, command, command_line, commit, module_of_tests, processor, refuse_if_busy
+from conditions import MAX_BUSY_CPUS, ROOT, command, command_line, commit, module_of_tests, processor, refuse_if_busy
 from indextts_stages import CODE_S, RATE_HZ, Cell, Forecast, Found, Run, draw, lines
 
 from intone.server.domain import PreparedVoice, Recording, SpeakRequest, SynthesisOptions
@@ -140,13 +140,13 @@ def measure(folder: Path, asked: argparse.Namespace, kept: Callable[[Found], Non
     return found
 
 
-def described(asked: argparse.Namespace, load: float) -> dict[str, Any]:
+def described(asked: argparse.Namespace, busy: float) -> dict[str, Any]:
     """What figures must be read with."""
     return {
         "device": processor(),
         "threads": asked.threads,
-        "load before": round(load, 2),
-        "busy": load > BUSY_LOAD,
+        "CPUs used by other processes": round(busy, 2),
+        "busy": busy > MAX_BUSY_CPUS,
         "software": f"Python {platform.python_version()}, torch {torch.__version__}, commit {commit()}",
         "command": command(),
         "weights": f"random, size {asked.size}, float32 in all",
@@ -199,12 +199,12 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure and report."""
     asked = arguments()
-    load = refuse_if_busy(asked.anyway)
+    busy = refuse_if_busy(asked.anyway)
     if not (ORACLE / "indextts25").is_dir():
         sys.exit(f"there is no official package under {ORACLE}: see tests/oracles/indextts.txt")
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / f"indextts-{asked.size}.json"
-    told = described(asked, load)
+    told = described(asked, busy)
 
     def keep(found: Found) -> None:
         rows = [

@@ -203,11 +203,11 @@ def score(bench: Bench, name: str, units: Sequence[Unit]) -> Score:
     return Score(*figures, torch.stack(by_frame).mean(0).double().numpy(), met)
 
 
-def described(asked: argparse.Namespace, load: float) -> str:
+def described(asked: argparse.Namespace, busy: float) -> str:
     """What figures must be read with."""
     return (
         f"{asked.units} units of {asked.codes} codes ({asked.codes * 3.44 / SECOND_FRAMES:.1f} s), {asked.steps} "
-        f"steps, prompt {asked.prompt_s:g} s, random weights, size {asked.size}, float32; {conditions(load)}"
+        f"steps, prompt {asked.prompt_s:g} s, random weights, size {asked.size}, float32; {conditions(busy)}"
     )
 
 
@@ -221,7 +221,7 @@ def main() -> None:
     parser.add_argument("--prompt-s", type=float, default=6.0)
     parser.add_argument("--out", type=Path, default=FIGURES, help="folder")
     asked = parser.parse_args()
-    load = refuse_if_busy(anyway=True)  # nothing here is timed
+    busy = refuse_if_busy(anyway=True)  # nothing here is timed
     scores: dict[str, Score] = {}
     with torch.inference_mode():
         bench = build(asked.size, asked.steps, asked.prompt_s)
@@ -232,7 +232,7 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "indextts_streaming.md"
     table = "\n".join(lines(scores))
-    told = described(asked, load)
+    told = described(asked, busy)
     path.write_text(f"# Streamed IndexTTS against whole units\n\n{table}\n\n{LEGEND}\n\n{told}\n", "utf8")
     draw(scores, path.with_suffix(".png"))
     print(f"{table}\n\n{path}\n{path.with_suffix('.png')}")

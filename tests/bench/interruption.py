@@ -155,12 +155,12 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=60)
     parser.add_argument("--steps", type=int, default=10)
     given = parser.parse_args()
-    load = refuse_if_busy(given.anyway)
+    busy = refuse_if_busy(given.anyway)
     cuts = asyncio.run(measure(given.turns, given.steps))
     print(table(cuts))
     held = all(cut.idle_ms <= cut.step_ms + 1 and cut.begun_after == 0 for cut in cuts)
     print(f"\nmodel work ended within the step that was running: {'always' if held else 'NOT always'}")
-    print(f"\n{conditions(load)}")
+    print(f"\n{conditions(busy)}")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--types", default="int8,bf16,fp32", help="of weights")
     parser.add_argument("--rows", default="1,2,18", help="rows at a time: a step, two steps, LocDiT with guidance")
     arguments = parser.parse_args()
-    load = refuse_if_busy(arguments.anyway)
+    busy = refuse_if_busy(arguments.anyway)
     torch.set_num_threads(arguments.threads)
     read = read_gb_s()
     print("| weights | layer | rows | µs | GB/s | of a read | GOP/s | µs, cached | GOP/s, cached |")
@@ -56,7 +56,7 @@ def main() -> int:
             for rows in map(int, arguments.rows.split(",")):
                 print(row(kind, name, outputs, inputs, rows, read), flush=True)
     print(f"\nA plain read: {read:.1f} GB/s; {ensure_built().best_isa()}, {arguments.threads} thread(s).")
-    print(conditions(load))
+    print(conditions(busy))
     return 0
 
 

@@ -71,7 +71,7 @@ def main() -> int:
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--threads", type=int, default=1, help="of torch; default 1")
     arguments = parser.parse_args()
-    load = refuse_if_busy(arguments.anyway)
+    busy = refuse_if_busy(arguments.anyway)
     torch.set_num_threads(arguments.threads)
     with torch.inference_mode():
         lines = rows(module_of_tests("support.op_cases"), arguments.device, getattr(torch, arguments.dtype))
@@ -79,7 +79,7 @@ def main() -> int:
     print("|---|---|---|---:|---:|---:|---:|")
     print("\n".join(lines))
     device = torch.cuda.get_device_name() if arguments.device == "cuda" else ""
-    print(f"\n{arguments.dtype}, {arguments.threads} thread(s). {conditions(load, device)}")
+    print(f"\n{arguments.dtype}, {arguments.threads} thread(s). {conditions(busy, device)}")
     return 0
 
 

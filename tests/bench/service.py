@@ -195,9 +195,9 @@ def percentiles(pairs: list[list[float]]) -> tuple[float, float, float]:
     return float(p50), float(p95), float(p99)
 
 
-def report(runs: dict[str, list[list[float]]], load: float, options: argparse.Namespace) -> None:
+def report(runs: dict[str, list[list[float]]], busy: float, options: argparse.Namespace) -> None:
     """Print conditions and percentiles."""
-    print(f"software  grpcio {grpc.__version__}; {conditions(load)}")
+    print(f"software  grpcio {grpc.__version__}; {conditions(busy)}")
     print(f"load      {options.streams} streams, {options.seconds:g} s, chunks of {CHUNK_MS} ms at {RATE_HZ} Hz,")
     print(f"          pcm_s16le, normalization {'on' if options.normalize else 'off'}")
     for name, pairs in runs.items():
@@ -218,13 +218,13 @@ def main() -> None:
     if options.client:
         asyncio.run(client(options.client, options.streams, options.seconds, options.normalize))
         return
-    load = refuse_if_busy(options.anyway)
+    busy = refuse_if_busy(options.anyway)
     runs = {
         SPREAD: asyncio.run(measure(options, phases=PHASES)),
         BURST: asyncio.run(measure(options, phases=1)),
         FLOOR: asyncio.run(measure_floor(options)),
     }
-    report(runs, load, options)
+    report(runs, busy, options)
 
 
 if __name__ == "__main__":

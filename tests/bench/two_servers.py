@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--max-audio-ms", type=int, default=4000, help="cut every utterance; default: %(default)s")
     parser.add_argument("--out", type=Path, default=FIGURES, help="folder; default: docs/figures")
     asked = parser.parse_args()
-    load, console, found = refuse_if_busy(asked.anyway), Console(stderr=True), []
+    busy, console, found = refuse_if_busy(asked.anyway), Console(stderr=True), []
     for threads in map(int, asked.threads.split(",")):
         flags = ("--voxcpm", asked.size, "--threads", str(threads), *PLAIN)
         with ExitStack() as servers:
@@ -151,7 +151,7 @@ def main() -> None:
                 found.append(measure(targets, threads, asked.utterances, asked.max_audio_ms))
     told = (
         f"VoxCPM {asked.size}, random weights, {STEPS} steps, {asked.utterances} utterances of at most "
-        f"{asked.max_audio_ms} ms for each server, one after another. {conditions(load)}"
+        f"{asked.max_audio_ms} ms for each server, one after another. {conditions(busy)}"
     )
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "two_servers.md"

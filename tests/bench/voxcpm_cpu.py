@@ -246,7 +246,7 @@ def main() -> int:
         arm = run_arm(given.one, given.folder, given.size, given.patches, given.runs, given.threads)
         print(json.dumps(asdict(arm)))
         return 0
-    load = refuse_if_busy(given.anyway)
+    busy = refuse_if_busy(given.anyway)
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.folder or Path(scratch) / "checkpoint"
         if not (folder / "config.json").exists():
@@ -258,7 +258,7 @@ def main() -> int:
     floor = roofline(given.size, given.threads)
     told = (
         f"VoxCPM {given.size}, random weights, {STEPS} steps, guidance {GUIDANCE:g}, 40 tokens, "
-        f"{given.patches} patches, median of {given.runs}, {given.threads} threads; {conditions(load)}"
+        f"{given.patches} patches, median of {given.runs}, {given.threads} threads; {conditions(busy)}"
     )
     print(report(arms, floor, told))
     name = f"voxcpm_{given.size.replace('.', '_')}"

@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch, and so of ours; default: %(default)s")
     parser.add_argument("--out", type=Path, default=FIGURES, help="folder; default: docs/figures")
     asked = parser.parse_args()
-    load = refuse_if_busy(asked.anyway)
+    busy = refuse_if_busy(asked.anyway)
     torch.set_num_threads(asked.threads)
     kinds = asked.types.split(",")
     with torch.inference_mode():
@@ -183,7 +183,7 @@ def main() -> None:
     told = (
         f"At best {parts[0].machine.read_gb_s:.1f} GB/s were read; 10⁹ operations a second, at best: {rates}. "
         f"VoxCPM {asked.size}, random weights, {STEPS} steps, guidance {GUIDANCE:g}, {asked.threads} thread(s), least "
-        f"of {RUNS} or, where it takes long, {RUNS // 3} runs. {conditions(load)}"
+        f"of {RUNS} or, where it takes long, {RUNS // 3} runs. {conditions(busy)}"
     )
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "voxcpm_ops.md"
