@@ -1,11 +1,11 @@
-"""What routing and fillers do for a listener: plain and emotional turns, with and without fillers, on one server.
+"""What routing and fillers change for a listener: neutral and emotional turns, with and without fillers, on one server.
 
-Each turn is a conversation of its own, in real time: its text is sent whole, a listener hears it, and waits for its
-end. The four kinds of turn take turns themselves, so that a machine that changes its pace changes it for all. Prints
-Markdown, draws docs/figures/strategy.png. Run it on an idle machine; without --server it starts one with untrained
-nano models, whose times mean nothing for trained ones:
+    python tests/bench/conversation.py [--turns 10] [--anyway] -- --voxcpm FOLDER --indextts FOLDER
 
-  python tests/bench/conversation.py --turns 10 -- --voxcpm FOLDER --indextts FOLDER
+Each turn is a conversation in real time: its text is sent at once, and a simulated listener plays the audio to its end.
+The four kinds of turn alternate, so that a change in the machine's speed affects all of them. Prints a Markdown table
+and draws docs/figures/strategy.png. Refuses to run on a busy machine. Without --server and without flags after `--` it
+starts a server with untrained nano models, whose times say nothing about trained ones.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from conditions import command_line, refuse_if_busy
 from rich.console import Console
 
 from intone.client import IntoneCallError, Options, Settings, SpeechClient
@@ -37,7 +38,7 @@ from intone.client.tools.turns import TurnMeasures, measure_turn
 FIGURE = Path(__file__).resolve().parents[2] / "docs" / "figures" / "strategy.png"
 NANO = ("--voxcpm", "nano", "--indextts", "nano", "--random-weights", "--busy-ms", "0")
 STILL_S = 20
-"""With no new filler for so long, there are all."""
+"""Rendering counts as finished after this long without a new filler."""
 
 PLAIN = (
     "Your parcel is on its way and arrives tomorrow.",
@@ -57,7 +58,7 @@ EMOTIONAL = (
 
 @dataclass(frozen=True)
 class Kind:
-    """One row of the table."""
+    """One kind of turn: a row of the table."""
 
     turns: str
     filler: str
@@ -77,7 +78,7 @@ KINDS = tuple(Kind(turns, filler) for turns in ("plain", "emotional") for filler
 
 
 async def measure(client: SpeechClient, kind: Kind, number: int, options: Options) -> TurnMeasures:
-    """One turn, heard to its end."""
+    """One turn, played to its end."""
     chat = Chat(Listener(time.monotonic))
     settings = Settings(filler=kind.filler)
     async with client.converse(settings, trace=chat.trace) as conversation:
@@ -86,7 +87,7 @@ async def measure(client: SpeechClient, kind: Kind, number: int, options: Option
 
 
 async def run(target: str, arguments: argparse.Namespace) -> tuple[dict[Kind, list[TurnMeasures]], Any, int]:
-    """The measures of each kind, what the server says it is, and how many fillers the voice has."""
+    """The measurements of each kind, the server's info, and the number of fillers of its default voice."""
     options = Options(steps=arguments.steps, max_audio_ms=arguments.max_audio_ms)
     console = Console(stderr=True)
     async with SpeechClient(target) as client:
@@ -96,7 +97,7 @@ async def run(target: str, arguments: argparse.Namespace) -> tuple[dict[Kind, li
             for kind in KINDS:
                 turn = await measure(client, kind, number, options)
                 if turn.outcome != "completed":
-                    raise LocalServerError(f"a turn ended as {turn.outcome}: {turn.note}")
+                    raise LocalServerError(f"a turn ended with {turn.outcome}: {turn.note}")
                 if number >= 0:
                     measured[kind].append(turn)
             console.print(f"round {number + 1} of {arguments.turns}", style="dim")
@@ -104,8 +105,8 @@ async def run(target: str, arguments: argparse.Namespace) -> tuple[dict[Kind, li
 
 
 async def wait_for_fillers(client: SpeechClient, wait_s: float, console: Console) -> None:
-    """Wait until the default voice has all the fillers it will get, or the time is up."""
-    console.print(f"waiting for the fillers of the default voice, {wait_s:.0f} s at most", style="dim")
+    """Wait until the default voice gets no more fillers, at most `wait_s` seconds."""
+    console.print(f"waiting up to {wait_s:.0f} s for the fillers of the default voice", style="dim")
     deadline_s, found, still_s = time.monotonic() + wait_s, 0, 0
     while time.monotonic() < deadline_s and still_s < STILL_S:
         await asyncio.sleep(1)
@@ -114,11 +115,11 @@ async def wait_for_fillers(client: SpeechClient, wait_s: float, console: Console
         found = now
 
 
-# ---- the table ------------------------------------------------------------------------------------------------------
+# ---- table ------------------------------------------------------------------------------------------------------
 
 
 def table(measured: Mapping[Kind, Sequence[TurnMeasures]]) -> str:
-    """Markdown, milliseconds: median, and 90th percentile after the slash."""
+    """A Markdown table in milliseconds: median / 90th percentile."""
     lines = [
         "| turns | fillers | engine | first sound | first word | silence before the first word | fillers played |",
         "|---|---|---|---|---|---|---|",
@@ -147,33 +148,33 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.0f} / {np.percentile(values, 90):.0f}" if values else "–"
 
 
-def described(info: Any, arguments: argparse.Namespace, fillers: int) -> str:
-    """The conditions, as a list in Markdown."""
+def described(info: Any, arguments: argparse.Namespace, fillers: int, busy: float) -> str:
+    """The conditions, as a Markdown list."""
     command = shlex.join(["python", "tests/bench/conversation.py", *sys.argv[1:]])
     known = conditions(info, command)
     engines = "; ".join(f"{engine.name}: {engine.model}, on {engine.device}" for engine in info.engines)
-    told = {
+    notes = {
         "date": known["date"],
         "commit": known["client_commit"],
         "command": command,
-        "host": f"{known['client_machine']}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        "host": f"{known['client_machine']}, {os.cpu_count()} CPUs, {busy:.2f} of them used by other processes before",
         "engines": engines,
         "steps": arguments.steps or "each engine's default",
         "turns of each kind": arguments.turns,
         "fillers of the voice": fillers,
     }
-    return "\n".join(f"- {name}: {value}" for name, value in told.items())
+    return "\n".join(f"- {name}: {value}" for name, value in notes.items())
 
 
-# ---- the picture ----------------------------------------------------------------------------------------------------
+# ---- figure ----------------------------------------------------------------------------------------------------
 
 
 def draw(measured: Mapping[Kind, Sequence[TurnMeasures]], caption: str, path: Path) -> None:
-    """One row a kind: the median wait, of it the part that a filler covers, and every turn as a dot."""
+    """One row for each kind: median wait, the part of it that a filler covers, and every turn as a dot."""
     figure = new_figure(11, 4.6)
     axes = figure.add_subplot()
     dress(axes, caption, "")
-    figure.suptitle("What the listener waits for", x=0.01, ha="left", fontsize=14, color=INK, fontweight="bold")
+    figure.suptitle("How long the listener waits", x=0.01, ha="left", fontsize=14, color=INK, fontweight="bold")
     for row, turns in enumerate(measured.values()):
         word_ms, covered_ms = statistics.median(words(turns)), statistics.median(turn.covered_ms for turn in turns)
         sound_ms = statistics.median(sounds(turns))
@@ -193,8 +194,8 @@ def draw(measured: Mapping[Kind, Sequence[TurnMeasures]], caption: str, path: Pa
     axes.set_yticks(range(len(measured)), [kind.name for kind in measured])
     axes.set_ylim(len(measured) - 0.4, -0.6)
     axes.set_xlim(left=0)
-    axes.set_xlabel("milliseconds from the text to the listener's ear", fontsize=9, color=MUTED)
-    bars = {"wait for the first word": GRID, "of it, a filler sounds": KIND_COLORS["filler"]}
+    axes.set_xlabel("milliseconds from sending the text to hearing the sound", fontsize=9, color=MUTED)
+    bars = {"wait for the first word": GRID, "of it, covered by a filler": KIND_COLORS["filler"]}
     dots = {"first sound, each turn": KIND_COLORS["speech"], "first word, each turn": FIRST}
     handles = [axes.barh([0], [0], color=color, label=name) for name, color in bars.items()]
     handles += [axes.scatter([], [], color=color, s=14, label=name) for name, color in dots.items()]
@@ -204,17 +205,20 @@ def draw(measured: Mapping[Kind, Sequence[TurnMeasures]], caption: str, path: Pa
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", metavar="HOST:PORT", help="a server that runs already")
-    parser.add_argument("--turns", type=int, default=10, help="of each kind; default: %(default)s")
-    parser.add_argument("--steps", type=int, help="default: each engine's own")
-    parser.add_argument("--max-audio-ms", type=int, help="cut every turn; for weights that know no end")
+    parser = command_line(__doc__)
+    parser.add_argument("--server", metavar="HOST:PORT", help="a running server; default: start one")
+    parser.add_argument("--turns", type=int, default=10, help="turns of each kind; default: %(default)s")
+    parser.add_argument("--steps", type=int, help="diffusion steps; default: each engine's own")
     parser.add_argument(
-        "--wait-s", type=float, default=120, help="for the fillers to be rendered; default: %(default)s"
+        "--max-audio-ms", type=int, help="maximum length of a turn; untrained weights never stop by themselves"
+    )
+    parser.add_argument(
+        "--wait-s", type=float, default=120, help="how long to wait for fillers to be rendered; default: %(default)s"
     )
     parser.add_argument("--figure", type=Path, default=FIGURE, help="default: docs/figures/strategy.png")
-    parser.add_argument("settings", nargs="*", help="after --: flags of intone-server; default: untrained nano models")
+    parser.add_argument("settings", nargs="*", help="flags for intone-server, after --; default: untrained nano models")
     arguments = parser.parse_args()
+    busy = refuse_if_busy(arguments.anyway)
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="intone-bench-") as scratch:
         flags = arguments.settings or NANO
@@ -225,7 +229,9 @@ def main() -> int:
         except (LocalServerError, IntoneCallError) as error:
             console.print(f"error: {error}", style="red", markup=False)
             return 1
-    print(f"{table(measured)}\n\nMilliseconds, median / 90th percentile.\n\n{described(info, arguments, fillers)}")
+    print(
+        f"{table(measured)}\n\nMilliseconds, median / 90th percentile.\n\n{described(info, arguments, fillers, busy)}"
+    )
     models = ", ".join(f"{engine.name} ({engine.model})" for engine in info.engines)
     draw(measured, f"{models}; {arguments.turns} turns of each kind", arguments.figure)
     console.print(f"drawn: {arguments.figure}", style="dim", soft_wrap=True)

@@ -9,15 +9,12 @@ to these. Whoever changes the tables because of a fresh sentence moves all of th
 Prints Markdown, saves the figure.
 """
 
-import argparse
-import os
-import platform
-import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+from conditions import command_line, conditions, refuse_if_busy
 
 from intone.server.emotion.lexicon import Lexicon
 from intone.server.emotion.reading import NEUTRAL
@@ -127,9 +124,10 @@ def draw(matrices: dict[str, list[list[int]]], path: Path) -> None:
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = command_line(__doc__)
     parser.add_argument("--figure", type=Path, default=ROOT / "docs" / "figures" / "emotion_confusion.png")
     arguments = parser.parse_args()
+    busy = refuse_if_busy(arguments.anyway)
     start = time.perf_counter()
     lexicon = Lexicon()
     built_ms = 1e3 * (time.perf_counter() - start)
@@ -144,8 +142,7 @@ def main() -> int:
     print(f"\n{mean_us:.0f} µs a sentence of {length:.0f} characters, {slowest_us:.0f} µs the slowest (one thread,")
     print(f"fastest of {ROUNDS} rounds each); building the tables {built_ms:.0f} ms.")
     draw(matrices, arguments.figure)
-    print(f"Python {platform.python_version()}, {platform.machine()}, load {os.getloadavg()[0]:.2f}")
-    print(f"Command: {shlex.join(['python', *sys.argv])}; figure: {arguments.figure.name}")
+    print(f"{conditions(busy)} Figure: {arguments.figure.name}")
     return 0
 
 

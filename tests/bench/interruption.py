@@ -1,10 +1,10 @@
-"""Barge-in on real engines: from a `cancel` to the last moment of model work, and to the `interrupted` at the client.
+"""Barge-in latency with real engines: from `cancel` to the client's `interrupted`, and to the end of model work.
 
     python tests/bench/interruption.py [--turns 60] [--steps 10]
 
-Starts a server in this process with VoxCPM and IndexTTS, both nano and untrained, and interrupts utterances at random
-moments over loopback gRPC. Every step of the engines is timed; model work may go on only to the end of the step that
-was running. Prints a Markdown table and whether that held. Run it on an idle machine.
+Starts a server in this process with VoxCPM and IndexTTS, both nano with random weights, and cancels utterances at
+random times over loopback gRPC. Every engine step is timed: after a cancel, only the step that is running may finish.
+Prints a Markdown table and whether that held. Refuses to run on a busy machine.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ VOICE_RATE_HZ = 16_000
 
 @dataclass
 class Timed:
-    """An engine whose steps are written down: when each began and ended."""
+    """An engine that records the start and end of each of its steps."""
 
     engine: Engine
     steps: list[tuple[float, float]] = field(default_factory=list)
@@ -46,33 +46,40 @@ class Timed:
         return getattr(self.engine, name)
 
     def start(self, request: SpeakRequest) -> Any:
-        """Begin a unit."""
+        """Start a unit."""
         return self.engine.start(request)
 
     def step(self, states: Sequence[Any]) -> list[Step]:
-        """One step, timed. Written down before it begins, so that one that is running can be seen."""
-        began_s = time.monotonic()
-        self.steps.append((began_s, float("inf")))
+        """One step, recorded before it starts so that a running step is visible."""
+        start_s = time.monotonic()
+        self.steps.append((start_s, float("inf")))
         try:
             return self.engine.step(states)
         finally:
-            self.steps[-1] = (began_s, time.monotonic())
+            self.steps[-1] = (start_s, time.monotonic())
 
 
 @dataclass(frozen=True)
 class Cut:
-    """One interruption, in milliseconds: to the client's `interrupted`, to the end of model work, and the step that
-    was running (0 where the engine was idle)."""
+    """One interruption.
+
+    Attributes:
+        engine: name of the engine that spoke.
+        interrupted_ms: from `cancel` to the client's receipt of `interrupted`.
+        idle_ms: from `cancel` to the end of model work.
+        step_ms: length of the step that was running; 0 if the engine was idle.
+        late_steps: steps that started after `interrupted`.
+    """
 
     engine: str
-    told_ms: float
+    interrupted_ms: float
     idle_ms: float
     step_ms: float
-    begun_after: int
+    late_steps: int
 
 
 async def interrupt(call: Any, engines: dict[str, Timed], name: str, emotion: Any, options: Any, after_s: float) -> Cut:
-    """Start an utterance, cancel it after a while, and see what the engines did then."""
+    """Start an utterance, cancel it `after_s` after its `started`, and record what the engine did from then on."""
     await call.write(_request(text={"utterance_id": name, "delta": TEXT, "emotion": emotion, "options": options}))
     engine = ""
     while not engine:
@@ -82,15 +89,15 @@ async def interrupt(call: Any, engines: dict[str, Timed], name: str, emotion: An
     await asyncio.sleep(after_s)
     cut_s = time.monotonic()
     await call.write(_request(cancel={"utterance_id": name}))
-    told_s = await waiting
+    interrupted_s = await waiting
     timed = engines[engine]
     while any(ended == float("inf") for _, ended in timed.steps):  # noqa: ASYNC110
-        await asyncio.sleep(0.002)  # the engines' threads know nothing of this loop
-    last = [(began, ended) for began, ended in timed.steps if ended > cut_s]
-    late = [began for began, _ in last if began > told_s]
+        await asyncio.sleep(0.002)  # polled: the engine runs on a thread of its own
+    last = [(started, ended) for started, ended in timed.steps if ended > cut_s]
+    late = [started for started, _ in last if started > interrupted_s]
     idle_ms = 1000 * (max((ended for _, ended in last), default=cut_s) - cut_s)
-    step_ms = 1000 * max((ended - began for began, ended in last), default=0.0)
-    return Cut(engine, 1000 * (told_s - cut_s), idle_ms, step_ms, len(late))
+    step_ms = 1000 * max((ended - started for started, ended in last), default=0.0)
+    return Cut(engine, 1000 * (interrupted_s - cut_s), idle_ms, step_ms, len(late))
 
 
 async def _until_interrupted(call: Any) -> float:
@@ -112,11 +119,11 @@ async def _upload() -> AsyncIterator[voice_pb2.CreateVoiceRequest]:
 
 
 async def measure(turns: int, steps: int) -> list[Cut]:
-    """Interrupt `turns` utterances, plain and emotional in turn, at random moments of their first second and a half."""
+    """Interrupt `turns` utterances, alternately neutral and angry, at random times within their first 1.5 s."""
     engines = {"voxcpm": Timed(VoxCPMEngine.random("nano")), "indextts": Timed(IndexTTSEngine.random("nano"))}
     config = Config(port=0, default_engine="voxcpm", fillers=False, match_loudness=False, log_level="error")
     options = speech_pb2.SynthesisOptions(steps=steps)
-    draw = random.Random(7)
+    rng = random.Random(7)
     async with (
         serving(config, engines={name: lambda one=timed: one for name, timed in engines.items()}) as app,  # type: ignore[misc]
         grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
@@ -127,39 +134,39 @@ async def measure(turns: int, steps: int) -> list[Cut]:
         cuts = []
         for turn in track(range(turns), "interrupting"):
             emotion = (PLAIN, ANGRY)[turn % 2]
-            cuts.append(await interrupt(call, engines, f"u{turn}", emotion, options, draw.uniform(0.02, 1.5)))
+            cuts.append(await interrupt(call, engines, f"u{turn}", emotion, options, rng.uniform(0.02, 1.5)))
         call.cancel()
     return cuts
 
 
 def table(cuts: Sequence[Cut]) -> str:
-    """The figures by engine: p50 / p99."""
+    """Markdown table by engine: p50 / p99."""
     lines = [
-        "| engine | cuts | told, ms | work ends, ms | step running, ms | steps begun after |",
+        "| engine | cancels | interrupted, ms | model work ends, ms | running step, ms | steps started after |",
         "|---|---|---|---|---|---|",
     ]
     for engine in sorted({cut.engine for cut in cuts}):
         mine = [cut for cut in cuts if cut.engine == engine]
-        figures = [_both([getattr(cut, name) for cut in mine]) for name in ("told_ms", "idle_ms", "step_ms")]
-        lines.append(f"| {engine} | {len(mine)} | {' | '.join(figures)} | {sum(cut.begun_after for cut in mine)} |")
+        figures = [_p50_p99([getattr(cut, name) for cut in mine]) for name in ("interrupted_ms", "idle_ms", "step_ms")]
+        lines.append(f"| {engine} | {len(mine)} | {' | '.join(figures)} | {sum(cut.late_steps for cut in mine)} |")
     return "\n".join(lines)
 
 
-def _both(values: Sequence[float]) -> str:
+def _p50_p99(values: Sequence[float]) -> str:
     return f"{np.percentile(values, 50):.1f} / {np.percentile(values, 99):.1f}"
 
 
 def main() -> None:
-    """The command line."""
+    """Measure and print."""
     parser = command_line(__doc__)
-    parser.add_argument("--turns", type=int, default=60)
-    parser.add_argument("--steps", type=int, default=10)
-    given = parser.parse_args()
-    busy = refuse_if_busy(given.anyway)
-    cuts = asyncio.run(measure(given.turns, given.steps))
+    parser.add_argument("--turns", type=int, default=60, help="utterances; default: %(default)s")
+    parser.add_argument("--steps", type=int, default=10, help="diffusion steps; default: %(default)s")
+    options = parser.parse_args()
+    busy = refuse_if_busy(options.anyway)
+    cuts = asyncio.run(measure(options.turns, options.steps))
     print(table(cuts))
-    held = all(cut.idle_ms <= cut.step_ms + 1 and cut.begun_after == 0 for cut in cuts)
-    print(f"\nmodel work ended within the step that was running: {'always' if held else 'NOT always'}")
+    held = all(cut.idle_ms <= cut.step_ms + 1 and cut.late_steps == 0 for cut in cuts)
+    print(f"\nmodel work ended with the step that was running: {'always' if held else 'NOT always'}")
     print(f"\n{conditions(busy)}")
 
 

@@ -1,9 +1,9 @@
-"""Times the packed linear layer on the shapes of VoxCPM 1.5, beside a plain read of as much memory.
+"""Times the packed linear layer on the shapes of VoxCPM 1.5 and compares it with a plain read of as much memory.
 
     python tests/bench/linear.py [--threads 1] [--types int8,bf16,fp32] [--rows 1,2,18] [--anyway]
 
-Weights come from memory, as they do in a model: each shape has so many copies that no cache holds them. Prints a
-Markdown table and what is needed to compare it with another. Refuses on a busy machine.
+Weights are read from memory, as in a model: each shape has more copies than a cache can hold. Prints a Markdown table
+and the conditions. Refuses to run on a busy machine.
 """
 
 import torch
@@ -19,7 +19,7 @@ RUNS = 12
 
 
 def row(kind: str, name: str, outputs: int, inputs: int, rows: int, read: float) -> str:
-    """One line of the table."""
+    """One row of the table."""
     make = ensure_built().Linear
     weight = torch.randn(outputs, inputs)
     copies = [make(weight, type=kind, gated=name == "gate_up")]
@@ -40,22 +40,24 @@ def row(kind: str, name: str, outputs: int, inputs: int, rows: int, read: float)
 
 
 def main() -> int:
-    """The command line."""
+    """Measure and print."""
     parser = command_line(__doc__)
-    parser.add_argument("--threads", type=int, default=1, help="of torch; default 1")
-    parser.add_argument("--types", default="int8,bf16,fp32", help="of weights")
-    parser.add_argument("--rows", default="1,2,18", help="rows at a time: a step, two steps, LocDiT with guidance")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads; default: %(default)s")
+    parser.add_argument("--types", default="int8,bf16,fp32", help="weight types; default: %(default)s")
+    parser.add_argument(
+        "--rows", default="1,2,18", help="batch sizes: one step, two steps, LocDiT with guidance; default: %(default)s"
+    )
     arguments = parser.parse_args()
     busy = refuse_if_busy(arguments.anyway)
     torch.set_num_threads(arguments.threads)
     read = read_gb_s()
-    print("| weights | layer | rows | µs | GB/s | of a read | GOP/s | µs, cached | GOP/s, cached |")
+    print("| weights | layer | rows | µs | GB/s | of plain read | GOP/s | µs, cached | GOP/s, cached |")
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
     for kind in arguments.types.split(","):
         for name, outputs, inputs in SHAPES:
             for rows in map(int, arguments.rows.split(",")):
                 print(row(kind, name, outputs, inputs, rows, read), flush=True)
-    print(f"\nA plain read: {read:.1f} GB/s; {ensure_built().best_isa()}, {arguments.threads} thread(s).")
+    print(f"\nPlain read: {read:.1f} GB/s; {ensure_built().best_isa()}, {arguments.threads} thread(s).")
     print(conditions(busy))
     return 0
 

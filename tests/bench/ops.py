@@ -1,8 +1,8 @@
-"""Times the native operations on the cases marked `perf`, beside their references and a plain copy of as many bytes.
+"""Times the native operations on the cases marked `perf`, and compares them with their references and a memory copy.
 
     python tests/bench/ops.py [--device cpu] [--dtype float32] [--threads 1] [--anyway]
 
-Prints a Markdown table and what is needed to compare it with another. Refuses on a busy machine.
+Prints a Markdown table and the conditions. Refuses to run on a busy machine.
 """
 
 import statistics
@@ -15,11 +15,11 @@ from conditions import command_line, conditions, module_of_tests, refuse_if_busy
 
 WARM_UPS = 10
 RUNS = 30
-RUN_S = 5e-3  # each run repeats the call for about this long
+RUN_S = 5e-3  # a run repeats the call for about this long
 
 
 def seconds(call: Callable[[], object], synchronize: Callable[[], object]) -> float:
-    """Median time of a call."""
+    """Median time of one call."""
     for _ in range(WARM_UPS):
         call()
     synchronize()
@@ -38,7 +38,7 @@ def seconds(call: Callable[[], object], synchronize: Callable[[], object]) -> fl
 
 
 def rows(cases: ModuleType, device: str, dtype: torch.dtype) -> list[str]:
-    """One line of the table for each case."""
+    """One row of the table for each case."""
     synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
     lines = []
     for name, op in cases.OPS.items():
@@ -65,17 +65,17 @@ def rows(cases: ModuleType, device: str, dtype: torch.dtype) -> list[str]:
 
 
 def main() -> int:
-    """The command line."""
+    """Measure and print."""
     parser = command_line(__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; default 1")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads; default: %(default)s")
     arguments = parser.parse_args()
     busy = refuse_if_busy(arguments.anyway)
     torch.set_num_threads(arguments.threads)
     with torch.inference_mode():
         lines = rows(module_of_tests("support.op_cases"), arguments.device, getattr(torch, arguments.dtype))
-    print("| op | shape | what | µs | vs reference | GB/s | of copy |")
+    print("| op | shape | case | µs | vs reference | GB/s | of copy |")
     print("|---|---|---|---:|---:|---:|---:|")
     print("\n".join(lines))
     device = torch.cuda.get_device_name() if arguments.device == "cuda" else ""

@@ -1,9 +1,12 @@
-"""What the service itself costs: time from an engine's return of a step to the client's receipt of its audio.
+"""Latency that the service adds: from the engine's return of a step to the client's receipt of its audio.
 
-A scripted engine speaks in real time and stamps every step. The client, in a process of its own, subtracts that stamp
-from its own clock: CLOCK_MONOTONIC, which Linux shares between processes. Three runs: streams at phases of their own,
-as clients come; all streams at the same tick, as a batch gives them; and the floor, the same burst from a bare handler
-that only sends. The client's own Python is in every figure. Run it on an idle machine:  python tests/bench/service.py
+    python tests/bench/service.py [--streams 32] [--seconds 20] [--anyway]
+
+A scripted engine produces audio in real time and stamps every step. The client, in a second process, subtracts that
+stamp from its own clock; both use CLOCK_MONOTONIC, which is common to all processes on Linux. Three runs: streams with
+different phases, as independent clients have them; all streams at the same tick, as a batching engine returns them; and
+the floor, the same burst from a bare gRPC handler. Every figure includes the client's Python. Refuses to run on a busy
+machine.
 """
 
 import argparse
@@ -33,10 +36,10 @@ SENTENCE = "This is a sentence as long as one usually is when 2 people talk. "
 WARM_UP_S = 2.0
 TARGET_P99_MS = 5.0
 PHASES = 8
-SPREAD, BURST, FLOOR = "streams at their own phases", "all streams at one tick", "the same burst, bare gRPC"
+SPREAD, BURST, FLOOR = "streams with different phases", "all streams at one tick", "the same burst, bare gRPC"
 
 
-# ---- the server's side ----------------------------------------------------------------------------------------------
+# ---- server ----------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -47,9 +50,9 @@ class _State:
 
 @dataclass
 class TickingEngine:
-    """Gives every unit 40 ms of a tone every 40 ms of a real-time clock, with the time of its return.
+    """Returns 40 ms of a tone for every unit, every 40 ms of real time, stamped with the time of the return.
 
-    Units take turns in being due at one of `phases` ticks.
+    Units are spread over `phases` ticks, round-robin.
     """
 
     info: EngineInfo = EngineInfo("starter", "ticking", RATE_HZ, ("en",), True, False, False, "none")
@@ -63,16 +66,16 @@ class TickingEngine:
     )
 
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
-        """Not asked for: it clones no voices."""
+        """Unused: this engine clones no voices."""
         raise NotImplementedError
 
     def start(self, request: SpeakRequest) -> _State:
-        """As many steps as the text takes to say."""
+        """A unit with one step for every chunk that its text lasts."""
         self._started += 1
         return _State(math.ceil(len(request.text) * MS_PER_CHARACTER / CHUNK_MS), self._started % self.phases)
 
     def step(self, states: Sequence[_State]) -> list[Step]:
-        """At the next tick: a chunk for each that is due."""
+        """Wait for the next tick; return a chunk for every unit whose phase it is."""
         period_s = CHUNK_MS / 1000 / self.phases
         self._tick = max(self._tick + 1, math.floor(time.monotonic() / period_s))
         time.sleep(max(0.0, self._tick * period_s - time.monotonic()))
@@ -88,13 +91,13 @@ NOTHING = Step(None, False)
 
 
 class BareService(speech_pb2_grpc.SpeechServiceServicer):
-    """The floor: sends a chunk to every stream at every tick, and does nothing else."""
+    """The floor: sends a chunk to every stream at every tick."""
 
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[float]] = []
 
     async def tick(self) -> None:
-        """Give every stream its turn, in real time."""
+        """Wake all streams at every tick of the real-time clock."""
         period_s = CHUNK_MS / 1000
         while True:
             await asyncio.sleep(period_s - time.monotonic() % period_s)
@@ -102,10 +105,10 @@ class BareService(speech_pb2_grpc.SpeechServiceServicer):
             for future in waiting:
                 future.set_result(time.monotonic())
 
-    async def StreamSynthesize(  # noqa: N802 (its name on the wire)
+    async def StreamSynthesize(  # noqa: N802 - the method's name in the proto
         self, requests: AsyncIterator[speech_pb2.StreamSynthesizeRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[speech_pb2.StreamSynthesizeResponse]:
-        """As long as a sentence takes, a chunk a tick."""
+        """One chunk a tick, for as many ticks as the sentence lasts."""
         data = bytes(2 * RATE_HZ * CHUNK_MS // 1000)
         async for request in requests:
             if not request.text.end_of_utterance:
@@ -119,45 +122,45 @@ class BareService(speech_pb2_grpc.SpeechServiceServicer):
             yield speech_pb2.StreamSynthesizeResponse(done=speech_pb2.Done(utterance_id="u"))
 
 
-async def ask(port: int, options: argparse.Namespace) -> list[list[float]]:
-    """Run the client; its pairs (when the audio came, how long it had taken), in seconds."""
+async def run_client(port: int, options: argparse.Namespace) -> list[list[float]]:
+    """Run the client process; returns its pairs (arrival, latency) in seconds."""
     flags = ["--client", str(port), "--streams", str(options.streams), "--seconds", str(options.seconds)]
     flags += [] if options.normalize else ["--no-normalize"]
     command = [sys.executable, str(Path(__file__)), *flags]
-    client = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
-    answer, _ = await client.communicate()
-    if client.returncode != 0:
-        sys.exit(f"the client ended with status {client.returncode}")
-    pairs: list[list[float]] = json.loads(answer)
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    output, _ = await process.communicate()
+    if process.returncode != 0:
+        sys.exit(f"the client exited with status {process.returncode}")
+    pairs: list[list[float]] = json.loads(output)
     return pairs
 
 
 async def measure(options: argparse.Namespace, phases: int) -> list[list[float]]:
-    """What our server takes."""
+    """Latencies of the intone server."""
     config = Config(port=0, max_streams=options.streams, max_batch=options.streams, log_level="warning")
     async with serving(config, {"starter": lambda: TickingEngine(phases=phases)}) as app:
-        return await ask(app.port, options)
+        return await run_client(app.port, options)
 
 
 async def measure_floor(options: argparse.Namespace) -> list[list[float]]:
-    """What gRPC itself takes."""
+    """Latencies of a bare gRPC server."""
     server, service = grpc.aio.server(), BareService()
     speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     ticking = asyncio.create_task(service.tick())
     try:
-        return await ask(port, options)
+        return await run_client(port, options)
     finally:
         ticking.cancel()
         await server.stop(0)
 
 
-# ---- the client's side ----------------------------------------------------------------------------------------------
+# ---- client ----------------------------------------------------------------------------------------------
 
 
 async def converse(channel: grpc.aio.Channel, until_s: float, normalize: bool) -> list[tuple[float, float]]:
-    """One conversation: sentence after sentence, word by word; (arrival, latency) of every stamped chunk."""
+    """One stream that sends sentences word by word; (arrival, latency) of every stamped chunk."""
     call = speech_pb2_grpc.SpeechServiceStub(channel).StreamSynthesize()
     await call.write(speech_pb2.StreamSynthesizeRequest(config=speech_pb2.StreamConfig(normalize=normalize)))
     found, number = [], 0
@@ -177,18 +180,18 @@ async def converse(channel: grpc.aio.Channel, until_s: float, normalize: bool) -
 
 
 async def client(port: int, streams: int, seconds: float, normalize: bool) -> None:
-    """Hold all conversations and print what they measured as JSON."""
+    """Run all streams and print their measurements as JSON."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         until_s = time.monotonic() + WARM_UP_S + seconds
         found = await asyncio.gather(*(converse(channel, until_s, normalize) for _ in range(streams)))
     print(json.dumps([pair for pairs in found for pair in pairs]))
 
 
-# ---- the command line -----------------------------------------------------------------------------------------------
+# ---- command line -----------------------------------------------------------------------------------------------
 
 
 def percentiles(pairs: list[list[float]]) -> tuple[float, float, float]:
-    """50, 95 and 99, in milliseconds, without the warm-up."""
+    """p50, p95 and p99 in milliseconds, without the warm-up."""
     first_s = min(when for when, _ in pairs)
     took_ms = [1000 * took for when, took in pairs if when >= first_s + WARM_UP_S]
     p50, p95, p99 = np.percentile(took_ms, [50, 95, 99])
@@ -196,7 +199,7 @@ def percentiles(pairs: list[list[float]]) -> tuple[float, float, float]:
 
 
 def report(runs: dict[str, list[list[float]]], busy: float, options: argparse.Namespace) -> None:
-    """Print conditions and percentiles."""
+    """Print the conditions and the percentiles."""
     print(f"software  grpcio {grpc.__version__}; {conditions(busy)}")
     print(f"load      {options.streams} streams, {options.seconds:g} s, chunks of {CHUNK_MS} ms at {RATE_HZ} Hz,")
     print(f"          pcm_s16le, normalization {'on' if options.normalize else 'off'}")
@@ -204,15 +207,15 @@ def report(runs: dict[str, list[list[float]]], busy: float, options: argparse.Na
         p50, p95, p99 = percentiles(pairs)
         print(f"{name:34} p50 {p50:5.2f} ms   p95 {p95:5.2f} ms   p99 {p99:5.2f} ms")
     p99 = percentiles(runs[SPREAD])[2]
-    print(f"target    p99 at most {TARGET_P99_MS:g} ms, {SPREAD}: {'met' if p99 <= TARGET_P99_MS else 'MISSED'}")
+    print(f"target    p99 ≤ {TARGET_P99_MS:g} ms, {SPREAD}: {'met' if p99 <= TARGET_P99_MS else 'MISSED'}")
 
 
 def main() -> None:
-    """Measure and report."""
+    """Measure and print."""
     parser = command_line(__doc__)
-    parser.add_argument("--streams", type=int, default=32)
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--normalize", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--streams", type=int, default=32, help="concurrent streams; default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each run; default: %(default)s")
+    parser.add_argument("--normalize", action=argparse.BooleanOptionalAction, default=True, help="text normalization")
     parser.add_argument("--client", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.client:

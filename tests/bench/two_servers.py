@@ -1,12 +1,12 @@
-"""Two servers on one machine: what each does alone and beside the other, over loopback gRPC.
+"""Two servers on one machine: latency and throughput of one alone and of both, over loopback gRPC.
 
     python tests/bench/two_servers.py [--size nano] [--threads 1,2] [--utterances 8] [--anyway]
 
-For each number of threads, a server with an untrained VoxCPM speaks the built-in sentences one after another, alone;
-then a second one is started and both do. With a thread each they should hardly notice one another where there are two
-cores; with all cores each, both together should make as much speech as one alone did, for as much processor time.
-Threads that wait by spinning would show here: more processor time for a second of speech, and less speech. Prints
-Markdown; writes it and a picture to docs/figures.
+For each number of threads, one server with VoxCPM (random weights) speaks the built-in sentences one after another;
+then a second server is started and both speak. With one thread each, on two cores, neither should slow the other down.
+With all cores each, both together should produce as much speech as one alone, with the same CPU time per second of
+speech. Threads that spin while they wait would show as more CPU time and less speech. Prints a Markdown table, and
+writes it and a figure to docs/figures. Refuses to run on a busy machine.
 """
 
 import asyncio
@@ -34,13 +34,15 @@ STEPS = 10
 
 @dataclass(frozen=True)
 class Figures:
-    """What so many servers did, of so many threads each.
+    """Measurements of one arrangement of servers.
 
     Attributes:
-        ttfa_ms: median at the client, for each server.
-        rtf: wall time over length of the speech, for each server.
-        speech: seconds of it that all made in a second.
-        cpu: seconds of processor time for a second of speech; None where the system does not tell.
+        servers: number of servers.
+        threads: threads of each server.
+        ttfa_ms: median time to first audio at the client, for each server.
+        rtf: wall time divided by the length of the speech, for each server.
+        speech: seconds of speech that all servers together produce in one second.
+        cpu: CPU seconds for one second of speech; None off Linux.
     """
 
     servers: int
@@ -52,27 +54,27 @@ class Figures:
 
     @property
     def name(self) -> str:
-        """For a table."""
+        """Label in the table and the figure."""
         return f"{self.servers} × {self.threads} thread(s)"
 
 
 async def speak(targets: Sequence[str], utterances: int, max_audio_ms: int) -> list[Outcome]:
-    """All servers at once, one conversation each; every one of them warmed up before any begins."""
+    """One conversation with every server at the same time, after all of them are warmed up."""
     options = Options(steps=STEPS, seed=1, max_audio_ms=max_audio_ms)
     settings = Settings(engine="voxcpm", filler="off", lead_limit_ms=LEAD_LIMIT_MAX_MS, options=options)
-    quiet = Load(iterations=1, settings=settings, warm_up=0)
+    warm_up = Load(iterations=1, settings=settings, warm_up=0)
     load = Load(iterations=utterances, settings=settings, warm_up=0)
 
-    async def each(what: Load) -> list[Outcome]:
-        calls = (run_load(lambda at=at: SpeechClient(at), what, time.monotonic, lambda: None) for at in targets)
+    async def each(work: Load) -> list[Outcome]:
+        calls = (run_load(lambda at=at: SpeechClient(at), work, time.monotonic, lambda: None) for at in targets)
         return await asyncio.gather(*calls)
 
-    await each(quiet)
+    await each(warm_up)
     return await each(load)
 
 
 def measure(targets: Sequence[str], threads: int, utterances: int, max_audio_ms: int) -> Figures:
-    """Put the load on and take the figures."""
+    """Run the load and measure it."""
     before_s = processor_s()
     outcomes = asyncio.run(speak(targets, utterances, max_audio_ms))
     after_s = processor_s()
@@ -81,19 +83,19 @@ def measure(targets: Sequence[str], threads: int, utterances: int, max_audio_ms:
         raise SystemExit(f"{len(failed)} utterances failed, the first: {failed[0]}")
     audio_s = [sum(latency.audio_ms for latency in outcome.latencies) / 1000 for outcome in outcomes]
     wall_s = [outcome.wall_s for outcome in outcomes]
-    made_s = sum(audio_s) * (utterances + 1) / utterances  # with the first one, which only warms up
+    spoken_s = sum(audio_s) * (utterances + 1) / utterances  # with the utterance that warms up
     return Figures(
         servers=len(targets),
         threads=threads,
         ttfa_ms=tuple(statistics.median(one.ttfa_ms or 0.0 for one in outcome.latencies) for outcome in outcomes),
         rtf=tuple(wall / audio for wall, audio in zip(wall_s, audio_s, strict=True)),
         speech=sum(audio_s) / max(wall_s),
-        cpu=None if before_s is None or after_s is None else (after_s - before_s) / made_s,
+        cpu=None if before_s is None or after_s is None else (after_s - before_s) / spoken_s,
     )
 
 
 def processor_s() -> float | None:
-    """Processor time of the servers so far; None off Linux."""
+    """CPU time of the servers so far, in seconds; None off Linux."""
     listed = Path(f"/proc/self/task/{os.getpid()}/children")
     if not listed.exists():
         return None
@@ -102,8 +104,8 @@ def processor_s() -> float | None:
 
 
 def lines(found: Sequence[Figures]) -> list[str]:
-    """A Markdown table; the last column compares with one server of as many threads."""
-    table = ["| servers | TTFA, ms | RTF | seconds of speech a second | CPU seconds for one | speech, one alone = 1 |"]
+    """A Markdown table; the last column is relative to one server with as many threads."""
+    table = ["| servers | TTFA, ms | RTF | speech, s per s | CPU, s per s of speech | speech, relative to one server |"]
     table.append("|---|---|---|---:|---:|---:|")
     alone = {each.threads: each.speech for each in found if each.servers == 1}
     for each in found:
@@ -115,13 +117,13 @@ def lines(found: Sequence[Figures]) -> list[str]:
 
 
 def draw(found: Sequence[Figures], title: str, path: Path) -> None:
-    """Speech made in a second, and processor time for a second of speech."""
+    """Speech produced in one second, and CPU time for one second of speech."""
     figure = new_figure(9, 0.5 * len(found) + 1.6)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK, fontweight="bold")
     names = [each.name for each in found]
     panels = (
-        ("seconds of speech made in a second", [each.speech for each in found], KIND_COLORS["speech"]),
-        ("CPU seconds for a second of speech", [each.cpu or 0.0 for each in found], SENT),
+        ("seconds of speech per second", [each.speech for each in found], KIND_COLORS["speech"]),
+        ("CPU seconds per second of speech", [each.cpu or 0.0 for each in found], SENT),
     )
     for axes, (what, values, color) in zip(figure.subplots(1, 2), panels, strict=True):
         dress(axes, what, "")
@@ -132,31 +134,37 @@ def draw(found: Sequence[Figures], title: str, path: Path) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Measure, print and draw."""
     parser = command_line(__doc__)
-    parser.add_argument("--size", default="nano", choices=("nano", "0.5b", "1.5"))
-    parser.add_argument("--threads", default="1,2", help="of each server; default: %(default)s")
-    parser.add_argument("--utterances", type=int, default=8, help="of each server; default: %(default)s")
-    parser.add_argument("--max-audio-ms", type=int, default=4000, help="cut every utterance; default: %(default)s")
-    parser.add_argument("--out", type=Path, default=FIGURES, help="folder; default: docs/figures")
-    asked = parser.parse_args()
-    busy, console, found = refuse_if_busy(asked.anyway), Console(stderr=True), []
-    for threads in map(int, asked.threads.split(",")):
-        flags = ("--voxcpm", asked.size, "--threads", str(threads), *PLAIN)
+    parser.add_argument("--size", default="nano", choices=("nano", "0.5b", "1.5"), help="default: %(default)s")
+    parser.add_argument(
+        "--threads", default="1,2", help="comma-separated numbers of threads of each server; default: %(default)s"
+    )
+    parser.add_argument("--utterances", type=int, default=8, help="utterances of each server; default: %(default)s")
+    parser.add_argument(
+        "--max-audio-ms", type=int, default=4000, help="maximum length of an utterance; default: %(default)s"
+    )
+    parser.add_argument("--out", type=Path, default=FIGURES, help="output folder; default: docs/figures")
+    options = parser.parse_args()
+    busy, console, found = refuse_if_busy(options.anyway), Console(stderr=True), []
+    for threads in map(int, options.threads.split(",")):
+        flags = ("--voxcpm", options.size, "--threads", str(threads), *PLAIN)
         with ExitStack() as servers:
             targets: list[str] = []
             for _ in range(2):
                 scratch = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="intone-bench-")))
                 targets.append(servers.enter_context(local_server(flags, scratch, console)))
-                found.append(measure(targets, threads, asked.utterances, asked.max_audio_ms))
-    told = (
-        f"VoxCPM {asked.size}, random weights, {STEPS} steps, {asked.utterances} utterances of at most "
-        f"{asked.max_audio_ms} ms for each server, one after another. {conditions(busy)}"
+                found.append(measure(targets, threads, options.utterances, options.max_audio_ms))
+    notes = (
+        f"VoxCPM {options.size}, random weights, {STEPS} steps, {options.utterances} utterances of at most "
+        f"{options.max_audio_ms} ms on each server, one after another. {conditions(busy)}"
     )
-    asked.out.mkdir(parents=True, exist_ok=True)
-    path = asked.out / "two_servers.md"
-    path.write_text("\n".join(["# Two servers on one machine", "", *lines(found), "", told, ""]), "utf8")
-    draw(found, f"Two servers on {os.cpu_count()} cores, VoxCPM {asked.size}, random weights", path.with_suffix(".png"))
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "two_servers.md"
+    path.write_text("\n".join(["# Two servers on one machine", "", *lines(found), "", notes, ""]), "utf8")
+    draw(
+        found, f"Two servers on {os.cpu_count()} cores, VoxCPM {options.size}, random weights", path.with_suffix(".png")
+    )
     print(f"{path.read_text('utf8')}\n{path}\n{path.with_suffix('.png')}")
 
 
