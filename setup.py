@@ -124,6 +124,7 @@ setup(
     package_data={
         "intone.v1": ["*.proto", "*.pyi", "py.typed"],
         "intone.server": ["py.typed"],
+        "intone.server.emotion": ["data/*.tsv"],
         "intone.server.engines.voxcpm": ["nano/*"],  # a voice, once one is trained
         "intone.client": ["py.typed"],
     },

@@ -4,16 +4,12 @@ Strengths of the words found are scaled by what stands round them (very, a bit, 
 joined as chances are: 1 - Π(1 - strength).
 """
 
-import re
 from dataclasses import dataclass, field
 
 from intone.server.domain import EMOTIONS
-from intone.server.emotion import lexicon_en, lexicon_zh, words_en, words_zh
-from intone.server.emotion.faces import FACES
-from intone.server.emotion.grammar import Entry, Role, entries, feelings
 from intone.server.emotion.phrases import Kind, Table, Token
 from intone.server.emotion.reading import Reading, neutral, reading
-from intone.server.emotion.turns import SARCASM, TURNS
+from intone.server.emotion.word_lists import Entry, Role, character_replacements, lexicon_lists
 
 MAX_CHARACTERS = 2000
 LEAST = 0.3  # a sum of signs below this is noise
@@ -77,20 +73,13 @@ class Lexicon:
     """The analyzer; immutable once built, and safe to share between threads."""
 
     def __init__(self) -> None:
-        table = entries(lexicon_en, words_en) | entries(lexicon_zh, words_zh) | feelings(FACES, Role.RHETORICAL)
-        self._table: Table[Entry] = Table(table, str.maketrans(words_zh.TRADITIONAL, words_zh.SIMPLIFIED))
+        lists = lexicon_lists()
+        self._table: Table[Entry] = Table(lists.entries, character_replacements())
         self._alone = {
-            tuple(token.key for token in self._table.tokens(name)): entry
-            for language in (words_en, words_zh)
-            for name, entry in feelings(language.ALONE, Role.RHETORICAL).items()
+            tuple(token.key for token in self._table.tokens(text)): entry
+            for text, entry in lists.whole_sentences.items()
         }
-        self._turns = [
-            (re.compile(turn), emotion, strength)
-            for emotion, columns in TURNS.items()
-            for strength, turns in columns.items()
-            for turn in turns
-        ]
-        self._mockery = re.compile("|".join(SARCASM))
+        self._patterns, self._sarcasm = lists.patterns, lists.sarcasm
 
     def read(self, text: str) -> Reading:
         """The emotion of `text`, of its first `MAX_CHARACTERS`; neutral where nothing in it shows one."""
@@ -116,8 +105,11 @@ class Lexicon:
             position = end
         signs += self._end(sentence, None)
         lower = self._table.plain(text).lower()
-        turns = ((emotion, strength) for turn, emotion, strength in self._turns if turn.search(lower))
-        signs += [_Sign(emotion, strength, "a turn of phrase", firm=True) for emotion, strength in turns]
+        signs += [
+            _Sign(pattern.emotion, pattern.strength, "a turn of phrase", firm=True)
+            for pattern in self._patterns
+            if pattern.expression.search(lower)
+        ]
         return _sum(self._mocked(lower, signs))
 
     def _end(self, sentence: _Sentence, last: Token | None) -> list[_Sign]:
@@ -146,7 +138,7 @@ class Lexicon:
 
     def _mocked(self, text: str, signs: list[_Sign]) -> list[_Sign]:
         """The signs as they are meant: praise beside a cue of sarcasm is anger, and the rest of it too in part."""
-        if self._mockery.search(text) is None:
+        if self._sarcasm.search(text) is None:
             return signs
         for sign in signs:
             sign.strength *= 1.0 if sign.emotion == "angry" else 0.0 if sign.emotion == "happy" else _MOCKED
@@ -160,12 +152,12 @@ _WORDS = (Kind.WORD, Kind.IDEOGRAPH, Kind.DIGITS)
 def _take(sentence: _Sentence, entry: Entry, tokens: list[Token], start: int, end: int) -> None:
     """Let an entry that stands at `tokens` `start` to `end` act on the sentence."""
     role, reach = entry.role, end + _REACH.get(tokens[start].kind, 0)
-    if role in (Role.FEELING, Role.RHETORICAL):
+    if role in (Role.EMOTION, Role.RHETORICAL):
         sentence.signs += _signs(sentence, entry, tokens, start, end)
-    elif role is Role.SCALE:
+    elif role is Role.INTENSIFIER:
         before = sentence.scale if start < sentence.scale_until else 1.0
         sentence.scale, sentence.scale_until = min(before * entry.value, _SHARPEST), reach
-    elif role is Role.SCALE_AFTER:
+    elif role is Role.INTENSIFIER_AFTER:
         sentence.sharpen_last(entry.value)
     elif role is Role.NEGATION:
         sentence.denied_until = reach
@@ -174,7 +166,7 @@ def _take(sentence: _Sentence, entry: Entry, tokens: list[Token], start: int, en
         sentence.end_clause()
     elif role is Role.CONCESSION:
         sentence.conceded = True
-    elif role is Role.SUPPOSITION:
+    elif role is Role.HYPOTHETICAL:
         sentence.supposed = True
 
 

@@ -69,7 +69,7 @@ class Table(Generic[T]):
         characters: replaced before a text is read, as in `str.translate`.
     """
 
-    def __init__(self, entries: Mapping[str, T], characters: Mapping[int, int | str | None] | None = None) -> None:
+    def __init__(self, entries: Mapping[str, T], characters: Mapping[int, str] | None = None) -> None:
         self._characters: dict[int, int | str | None] = {**_NO_MARKS, **(characters or {})}
         self._root: dict[str, Any] = {}
         self._words: set[str] = set()
@@ -122,6 +122,11 @@ class Table(Generic[T]):
         node[""] = value
 
 
+def is_tokenizable(text: str) -> bool:
+    """Whether there is a token in `text`."""
+    return _TOKEN.search(text.translate(_NO_MARKS)) is not None
+
+
 def inflections(entry: str) -> Iterable[str]:
     """The forms of an entry; without a `~` at its end only itself. Some of them are no words, which does no harm."""
     if not entry.endswith("~"):
@@ -135,8 +140,3 @@ def inflections(entry: str) -> Iterable[str]:
     else:
         forms += [stem + stem[-1] + ending for ending in ("ed", "ing", "er", "est")]
     return forms
-
-
-def entries_of(columns: str) -> list[str]:
-    """Entries written in one string, with commas between them."""
-    return [entry for part in columns.replace("\n", " ").split(",") if (entry := " ".join(part.split()))]

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from intone.server.domain import EMOTIONS
-from intone.server.emotion import lexicon_en, lexicon_zh
-from intone.server.emotion.phrases import Table, entries_of
+from intone.server.emotion.phrases import Table
 from intone.server.emotion.reading import Reading, neutral, reading
+from intone.server.emotion.word_lists import Role, lexicon_lists
 from intone.server.errors import CheckpointError
 
 NAME = "emotion model"
@@ -46,8 +46,9 @@ class QwenEmotion:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._model, self._tokenizer = model, tokenizer
         self._thought = tokenizer.convert_tokens_to_ids("</think>")
-        words = [*lexicon_en.FEELINGS["melancholic"].values(), *lexicon_zh.FEELINGS["melancholic"].values()]
-        self._melancholic = Table({word: True for column in words for word in entries_of(column)})
+        entries = lexicon_lists().entries.items()
+        words = (text for text, entry in entries if (entry.role, entry.emotion) == (Role.EMOTION, "melancholic"))
+        self._melancholic = Table(dict.fromkeys(words, True))
 
     @classmethod
     def load(cls, folder: Path) -> "QwenEmotion":

@@ -9,9 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intone.server.domain import EMOTIONS
-from intone.server.emotion import grammar, lexicon_en, lexicon_zh, words_en, words_zh
 from intone.server.emotion.lexicon import LEAST, MAX_CHARACTERS, Lexicon
-from intone.server.emotion.phrases import Table, entries_of, inflections
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -133,31 +131,6 @@ def test_long_text_takes_no_longer_than_its_beginning(lexicon):
         start = time.process_time()
         lexicon.read(hostile)
         assert time.process_time() - start < 0.5  # milliseconds, were nothing else running
-
-
-# ---- the tables -----------------------------------------------------------------------------------------------------
-
-
-def test_entries_are_written_once_in_their_table():
-    for language in (lexicon_en, lexicon_zh):
-        for emotion, columns in language.FEELINGS.items():
-            for column in columns.values():
-                names = entries_of(column)
-                assert len(names) == len(set(names)), (emotion, [name for name in names if names.count(name) > 1])
-
-
-def test_every_entry_can_be_found():
-    table = grammar.entries(lexicon_en, words_en) | grammar.entries(lexicon_zh, words_zh)
-    built = Table(table)
-    for name in table:
-        for form in inflections(name):
-            tokens = built.tokens(form)
-            found = built.longest(tokens, 0)
-            assert found is not None and found[0] == len(tokens), form
-
-
-def test_characters_are_replaced_one_by_one():
-    assert len(words_zh.TRADITIONAL) == len(words_zh.SIMPLIFIED) == len(set(words_zh.TRADITIONAL))
 
 
 # ---- accuracy -------------------------------------------------------------------------------------------------------

@@ -129,7 +129,9 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     (about,) = {name.partition("/")[0] for name in found if ".dist-info/" in name}
     voice = {"anything", *(below(ROOT / VOICE) if (ROOT / VOICE).is_dir() else ())}
     voice = {f"intone/{VOICE}/{name}" for name in voice}
-    package = set(modules().values()) | schema | stubs | typed | voice | {native}
+    word_lists = {f"intone/server/emotion/data/{path.name}" for path in (ROOT / "server/emotion/data").iterdir()}
+    assert word_lists
+    package = set(modules().values()) | schema | stubs | typed | voice | word_lists | {native}
     assert package - found == set()
     assert {name for name in found - package if not name.startswith(about + "/")} == set()
     assert f"{about}/licenses/LICENSE" in found
