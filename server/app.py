@@ -192,11 +192,11 @@ def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> 
         max_utterance_characters=config.max_utterance_characters,
         wait_ms=config.wait_ms,
         chunk_ms=config.chunk_ms,
-        readers=emotion_analyzers(config.emotion_analyzer, config.emotion_model, float(config.emotion_wait_ms)),
+        analyzers=emotion_analyzers(config.emotion_analyzer, config.emotion_model, float(config.emotion_wait_ms)),
         forecast=TTFAForecast(),
-        cover=FillerSettings(threshold_ms=float(config.filler_threshold_ms)),
+        filler=FillerSettings(threshold_ms=float(config.filler_threshold_ms)),
         has_fillers=config.fillers,
-        matches_loudness=config.match_loudness,
+        match_loudness=config.match_loudness,
         pause_scale=config.pause_scale,
     )
 
@@ -214,7 +214,7 @@ async def _refit(store: VoiceStore, workers: dict[str, Worker]) -> None:
         lacking = {
             name: worker
             for name, worker in workers.items()
-            if worker.info.clones_voices and voice.made_for(name, worker.fingerprint) is None
+            if worker.info.clones_voices and voice.prepared_for(name, worker.fingerprint) is None
         }
         if voice.recording is None or not lacking:
             continue

@@ -105,7 +105,7 @@ class Config:
     first_unit_characters: int = _setting(12, "shortest clause that may be spoken first", low=1, high=500)
     max_unit_characters: int = _setting(200, "longest piece an engine speaks in one go", low=20, high=2000)
     wait_ms: int = _setting(400, "speak an unfinished piece after this long without more text", low=10, high=60_000)
-    lead_limit_ms: int = _setting(5000, "how far speech may run ahead of playback", low=200, high=600_000)
+    max_lead_ms: int = _setting(5000, "how far speech may run ahead of playback", low=200, high=600_000)
     chunk_ms: int = _setting(160, "longest audio chunk", low=10, high=1000)
 
     max_streams: int = _setting(64, "streams open at once", low=1, high=100_000)

@@ -1,4 +1,4 @@
-"""The vocabulary: what the conversation, the engines and the service say to each other. No torch, no gRPC."""
+"""Types shared by the conversation, the engines and the RPC layer. Imports neither torch nor gRPC."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRECISIONS = ("auto", "int8", "bf16", "fp32")
-"""What an engine may be told to compute in; "auto" leaves it the choice."""
+"""Precisions of weights and arithmetic; "auto" is the engine's own default."""
 
 Samples = NDArray[np.float32]
 """Mono audio, float32 `[T]`, nominally in [-1, 1]."""
 
 EMOTIONS = ("happy", "angry", "sad", "afraid", "disgusted", "melancholic", "surprised", "calm")
-"""Order of the weights of an emotion: that of IndexTTS."""
+"""Names of the weights of an emotion, in the order of IndexTTS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class Emotion:
     """How an utterance should sound.
 
     Attributes:
-        weights: one number for each of `EMOTIONS`, each in [0, 1.2], sum at most 1.5. All zeros is neutral.
+        weights: one for each of `EMOTIONS`, each in [0, 1.2], sum at most 1.5. All zeros is neutral.
         intensity: 0 to 1; compared with the routing threshold.
-        description: free text that no analyzer has turned into weights yet; empty otherwise.
-        clip: a recording (whole file) to follow; empty otherwise.
+        description: free text not converted to weights yet; else empty.
+        clip: a recording to imitate, as the bytes of an audio file; else empty.
     """
 
     weights: tuple[float, ...] = (0.0,) * len(EMOTIONS)
@@ -36,18 +36,18 @@ class Emotion:
 
     @property
     def calm(self) -> bool:
-        """Whether it asks for nothing but plain speech."""
+        """Whether plain speech satisfies it: no description, no clip, no weight except that of "calm"."""
         return not (self.description or self.clip) and not any(self.weights[:-1])
 
     @property
     def label(self) -> str:
-        """Name of its largest weight, the first of equals; "neutral" where it is calm."""
+        """Name of the largest weight, the first one of equals; "neutral" if `calm`."""
         return "neutral" if self.calm else EMOTIONS[self.weights.index(max(self.weights))]
 
 
 @dataclass(frozen=True, slots=True)
 class SynthesisOptions:
-    """Settings of one utterance; `None` means the engine's default. Ranges are those of the wire."""
+    """Synthesis settings of one utterance; None is the engine's default. `speech.proto` gives their ranges."""
 
     steps: int | None = None
     guidance: float | None = None
@@ -57,7 +57,7 @@ class SynthesisOptions:
     speed: float | None = None
 
     def with_defaults(self, base: "SynthesisOptions") -> "SynthesisOptions":
-        """These options, with what is absent here taken from `base`."""
+        """These options, with None replaced by the value in `base`."""
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
         return SynthesisOptions(
             **{name: getattr(base, name) if value is None else value for name, value in chosen.items()}
@@ -75,17 +75,17 @@ class Preference(Enum):
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine is.
+    """Description of a loaded engine.
 
     Attributes:
         name: "voxcpm", "indextts" or "starter".
-        model: which checkpoint, for people.
-        sample_rate_hz: native rate of its audio.
+        model: name of the checkpoint, for people.
+        sample_rate_hz: of the audio it produces.
         languages: BCP 47 codes.
-        trained: False when its weights are random.
+        trained: False if its weights are random.
         clones_voices: whether `prepare_voice` works.
-        voices_emotion: whether it uses an emotion.
-        device: where it runs, for people.
+        voices_emotion: whether it uses `SpeakRequest.emotion`.
+        device: what it runs on, for people.
         changes_speed: whether it uses `SynthesisOptions.speed`.
     """
 
@@ -102,7 +102,7 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A voice's recording: mono; `transcript` is empty where the words are not known."""
+    """Recording of a voice, mono. `transcript` is empty if unknown."""
 
     samples: Samples
     sample_rate_hz: int
@@ -116,13 +116,13 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class PreparedVoice:
-    """What one engine made of a recording: immutable, shared by all utterances, saved with the voice.
+    """What one engine computed from a recording. Immutable, shared by all utterances, saved with the voice.
 
     Attributes:
-        fingerprint: of the engine's weights; a prepared voice works only with the weights that made it.
-        arrays: the engine's own arrays, by its own names.
-        text: the engine's own text (VoxCPM: the transcript as it is spoken).
-        warnings: in words, for whoever sent the recording: what of it was not used. Not saved.
+        fingerprint: of the engine's weights; a prepared voice works only with these.
+        arrays: named by the engine.
+        text: for the engine's own use (VoxCPM: the normalized transcript).
+        warnings: for the client: which parts of the recording were not used. Not saved.
     """
 
     fingerprint: str
@@ -133,16 +133,16 @@ class PreparedVoice:
 
 @dataclass(frozen=True, slots=True)
 class Filler:
-    """An interjection that covers a wait: a short piece of audio that begins and ends in silence.
+    """An interjection played during a wait: a short clip that begins and ends in silence.
 
     Attributes:
         text: what it says.
         emotion: "neutral" or one of `EMOTIONS`.
         language: BCP 47 code.
-        samples: `[T]`, trimmed to the sound itself.
-        cuts_ms: where it may be stopped, ascending: between two sounds of it; the last one is its end.
-        engine: who rendered it; empty for a clip of the user's.
-        fingerprint: of that engine's weights; empty likewise.
+        samples: `[T]`, silence at both ends trimmed.
+        cuts_ms: positions between two sounds where it may be stopped, ascending; the last one is its end.
+        engine: that rendered it; empty for a clip that the user uploaded.
+        fingerprint: of that engine's weights; empty for a clip.
     """
 
     text: str
@@ -162,7 +162,7 @@ class Filler:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How loud an engine's plain speech is in one voice: `loudness_db` as `loudness.loudness_db` measures it."""
+    """Loudness of an engine's plain speech in one voice, measured by `voices.loudness.loudness_db`."""
 
     fingerprint: str
     loudness_db: float
@@ -170,14 +170,14 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A voice by name. The recording is kept so that an engine loaded later can prepare it too.
+    """A named voice. The recording is kept so that engines loaded later can prepare it too.
 
     Attributes:
-        recording: None for the built-in voice "default", with which every engine speaks as it is.
+        recording: None for the built-in voice "default": every engine then uses its own voice.
         prepared: by engine name.
-        created_s: seconds since 1970, UTC; 0 for a built-in voice.
-        content_id: SHA-256 of recording and transcript, hexadecimal; empty for a built-in voice.
-        fillers: interjections in this voice.
+        created_s: Unix time; 0 for the built-in voice.
+        content_id: SHA-256 of recording and transcript, hexadecimal; empty for the built-in voice.
+        fillers: in this voice.
         levels: loudness by engine name.
     """
 
@@ -191,26 +191,26 @@ class Voice:
 
     @property
     def built_in(self) -> bool:
-        """Whether it came with the server."""
+        """Whether it is part of the server rather than created from a recording."""
         return self.recording is None
 
-    def made_for(self, engine: str, fingerprint: str) -> PreparedVoice | None:
-        """What an engine with these weights prepared, None if there is nothing that fits it."""
+    def prepared_for(self, engine: str, fingerprint: str) -> PreparedVoice | None:
+        """What the engine prepared with the weights of this fingerprint; None if it has not."""
         prepared = self.prepared.get(engine)
         return prepared if prepared is not None and prepared.fingerprint == fingerprint else None
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A piece of an utterance that an engine speaks in one go.
+    """A piece of an utterance's text that an engine synthesizes in one go.
 
     Attributes:
-        index: counts the units of the utterance from 0.
-        start, end: where it stands in the utterance's text, in characters; consecutive units join without a gap.
+        index: number in the utterance, from 0.
+        start, end: character range in the utterance's text; consecutive units are contiguous.
         text: those characters, as received.
-        speakable: whether there is a letter or a digit to speak in it.
-        words: the text without inline tags.
-        emotion: of the last inline tag at its beginning or before it; None where there was none.
+        speakable: whether it has a letter or a digit.
+        untagged_text: `text` without inline tags.
+        emotion: of the last inline tag at or before its beginning; None if there is none.
     """
 
     index: int
@@ -218,21 +218,21 @@ class Unit:
     end: int
     text: str
     speakable: bool
-    words: str = ""
+    untagged_text: str = ""
     emotion: Emotion | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakRequest:
-    """What an engine is asked to speak.
+    """Input of an engine for one unit.
 
     Attributes:
         text: normalized text, not blank.
-        seed: 0 to 2**64 - 1; with the other fields it decides every sample.
-        voice: what this engine prepared earlier, or None for its own voice.
-        emotion: how it should sound; engines without emotion ignore it.
+        seed: 0 to 2**64 - 1; the same request with the same seed gives the same samples.
+        voice: prepared earlier by this engine, or None for its own voice.
+        emotion: ignored by engines that do not voice emotion.
         options: `seed` in it is not used.
-        whole: the unit is sent in one piece: an engine that is better offline may make it so.
+        whole: the client receives the unit only when it is complete, so the engine need not stream it.
     """
 
     text: str
@@ -245,13 +245,13 @@ class SpeakRequest:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step of an engine gave for one utterance.
+    """Output of one engine step for one unit.
 
     Attributes:
-        pcm: new audio at the engine's rate, None when nothing is final yet.
-        done: nothing follows.
-        cut: the length limit ended it, not the engine.
-        stage_ms: wall milliseconds by stage. In a batch each utterance is given the time of the whole batch.
+        pcm: new audio at the engine's rate, `[T]`; None if there is none yet.
+        done: whether this is the last step.
+        cut: whether the length limit ended the unit.
+        stage_ms: wall time by stage; in a batch, the time of the whole batch.
     """
 
     pcm: Samples | None

@@ -1,33 +1,33 @@
-"""Exceptions of the server, in four families; `rpc/wire/status.py` maps each to a gRPC status."""
+"""Exceptions of the server. `rpc/wire/status.py` maps each to a gRPC status."""
 
 from enum import Enum
 
 
 class IntoneError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base class of all exceptions that this package raises on purpose."""
 
 
 class Fault(Enum):
-    """What is wrong with a caller's input."""
+    """Kind of a caller's mistake."""
 
-    INVALID = "invalid"  # the value itself
-    NOT_FOUND = "not_found"  # it names something that is not there
-    EXISTS = "exists"  # it names something that is there already
+    INVALID = "invalid"  # the value is wrong in itself
+    NOT_FOUND = "not_found"  # it names something that does not exist
+    EXISTS = "exists"  # it names something that exists already
     TOO_LARGE = "too_large"  # over a size limit
-    TOO_MUCH = "too_much"  # over a limit on how much may be sent in all
-    PRECONDITION = "precondition"  # right in itself, impossible in this state
-    UNIMPLEMENTED = "unimplemented"  # not here yet
-    UNAUTHENTICATED = "unauthenticated"  # it does not say who it is
-    TIMEOUT = "timeout"  # it did not come in time
+    QUOTA_EXCEEDED = "quota_exceeded"  # over a limit on a total
+    PRECONDITION = "precondition"  # valid, but not in the current state
+    UNIMPLEMENTED = "unimplemented"  # not supported by this server
+    UNAUTHENTICATED = "unauthenticated"  # credentials are missing or wrong
+    TIMEOUT = "timeout"  # it did not arrive in time
 
 
 class CallerError(IntoneError):
-    """The caller's fault: names the field, what is wrong with its value, and what would be right.
+    """Invalid input of the caller: the field, what is wrong with its value, and what would be valid.
 
     Attributes:
         field: path of the field on the wire, such as `text.delta` or `config.format.sample_rate_hz`; may be empty.
         message: what is wrong, without the field.
-        fault: which kind of fault.
+        fault: kind of mistake.
     """
 
     def __init__(self, field: str, message: str, fault: Fault = Fault.INVALID) -> None:
@@ -35,12 +35,19 @@ class CallerError(IntoneError):
         self.field, self.message, self.fault = field, message, fault
 
     def under(self, prefix: str) -> "CallerError":
-        """The same fault seen from the message that holds the field: `prefix` is put before the field's path."""
+        """The same error for the enclosing message: `prefix` and a dot are put before the field."""
         return CallerError(f"{prefix}.{self.field}", self.message, self.fault)
 
 
+class UnsupportedVoiceError(CallerError):
+    """The engine cannot speak with the requested voice, but another engine may: the caller tries the next one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("voice", message, Fault.PRECONDITION)
+
+
 class OverloadError(IntoneError):
-    """More work than the server takes on; worth trying again after `retry_after_s` seconds."""
+    """The server is at capacity; the caller may retry after `retry_after_s` seconds."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
@@ -48,7 +55,7 @@ class OverloadError(IntoneError):
 
 
 class EngineError(IntoneError):
-    """An engine failed while it worked; `engine` is its name. The cause is chained and logged where it happened."""
+    """The engine named `engine` failed during synthesis. The cause is chained and was logged where it happened."""
 
     def __init__(self, engine: str, message: str) -> None:
         super().__init__(f"{engine}: {message}")
@@ -56,8 +63,8 @@ class EngineError(IntoneError):
 
 
 class CheckpointError(EngineError):
-    """A model folder cannot be used: names the file or key, what was found and what was expected. Only at start-up."""
+    """A model folder is invalid: the file or key, what was found and what was expected. Raised at start-up only."""
 
 
 class ShutdownError(IntoneError):
-    """The server is going away and takes no new work."""
+    """The server is shutting down and accepts no new work."""

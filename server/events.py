@@ -1,4 +1,4 @@
-"""What passes between a client and its session: the messages of the wire as plain values, already validated in form."""
+"""Messages between a client and its session, as dataclasses: the wire's messages after their fields were checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from intone.server.errors import CallerError, IntoneError
 
 
 class FillerPolicy(Enum):
-    """When an interjection covers a wait."""
+    """When a filler is played during a wait for speech."""
 
     OFF = "off"
     AUTO = "auto"
@@ -20,12 +20,14 @@ class FillerPolicy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """Settings of one stream.
+    """Settings of one stream, defaults filled in.
 
     Attributes:
         encoding: one of `audio.ENCODINGS`.
-        sample_rate_hz: of the stream; decided, never 0.
-        lead_limit_ms: None for no limit.
+        sample_rate_hz: of the audio sent to the client, at least 1.
+        buffered: whether each unit is sent only when it is complete.
+        max_lead_ms: audio that may be sent ahead of playback; None for no limit.
+        normalize: whether numbers and symbols are spelled out.
     """
 
     encoding: str
@@ -35,16 +37,20 @@ class StreamSettings:
     preference: Preference = Preference.AUTO
     buffered: bool = False
     filler: FillerPolicy = FillerPolicy.AUTO
-    lead_limit_ms: int | None = None
+    max_lead_ms: int | None = None
     options: SynthesisOptions = SynthesisOptions()
     normalize: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class TextInput:
-    """The next text of an utterance. `emotion`, `voice` and `options` are None where the message had none.
+    """The next text of an utterance; the first one starts it.
 
-    `fault` is what was found wrong with the message; the rest is then not used.
+    Attributes:
+        delta: text to append.
+        end: whether this is the last text of the utterance.
+        emotion, voice, options: None where the message does not set them.
+        fault: why the message is invalid; the other fields, except `utterance_id`, are then not used.
     """
 
     utterance_id: str
@@ -58,14 +64,14 @@ class TextInput:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """Speak what is buffered now."""
+    """Speak buffered text now; answered by `Flushed` after its audio."""
 
     flush_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Stop an utterance, or all of them when `utterance_id` is empty. `played_ms` is None where it was not said."""
+    """Stop one utterance, or all if `utterance_id` is empty. `played_ms` as in `PlaybackProgress`; None if absent."""
 
     utterance_id: str
     played_ms: int | None = None
@@ -73,26 +79,26 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True)
 class PlaybackProgress:
-    """How much of the stream's audio has been played."""
+    """How much of the stream's audio the client has played, in milliseconds since the stream began."""
 
     played_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A message that could not be used at all."""
+class InvalidMessage:
+    """A message that could not be decoded or that belongs to no utterance."""
 
     error: CallerError
 
 
-ClientEvent = TextInput | Flush | Interrupt | PlaybackProgress | Refusal
+ClientEvent = TextInput | Flush | Interrupt | PlaybackProgress | InvalidMessage
 
 
 # ---- to the client
 
 
 class RouteReason(Enum):
-    """Why an engine speaks."""
+    """Why an engine was chosen."""
 
     PLAIN = "plain"
     STRONG_EMOTION = "strong_emotion"
@@ -105,7 +111,7 @@ class RouteReason(Enum):
 
 
 class EmotionSource(Enum):
-    """Where an emotion comes from."""
+    """What decided an emotion."""
 
     NONE = "none"
     UTTERANCE = "utterance"
@@ -116,9 +122,11 @@ class EmotionSource(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ResolvedEmotion:
-    """The emotion that was decided, where it comes from, and in words what in the text decided.
+    """The emotion of a unit and what decided it.
 
-    `approximate`: it was asked for by a description, which was read by keywords only.
+    Attributes:
+        explanation: what in the text decided, for people.
+        approximate: whether the client gave a description that only a keyword table interpreted.
     """
 
     emotion: Emotion = Emotion()
@@ -128,7 +136,7 @@ class ResolvedEmotion:
 
 
 class WarningCode(Enum):
-    """What was changed or could not be had; the names of the wire."""
+    """What a warning is about. Names as on the wire."""
 
     ENGINE_SUBSTITUTED = "engine_substituted"
     UNTRAINED_WEIGHTS = "untrained_weights"
@@ -153,7 +161,7 @@ class AudioKind(Enum):
 
 
 class DoneReason(Enum):
-    """How an utterance ended by itself."""
+    """How an utterance ended without being interrupted."""
 
     COMPLETED = "completed"
     REJECTED = "rejected"
@@ -162,7 +170,7 @@ class DoneReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LatencyReport:
-    """Where the time of an utterance went; the fields and units of `LatencyReport` on the wire."""
+    """Latency figures of one utterance. `LatencyReport` in `speech.proto` defines each field."""
 
     ttfa_ms: float | None = None
     filler_ttfa_ms: float | None = None
@@ -172,16 +180,16 @@ class LatencyReport:
     filler_ms: float = 0.0
     synthesis_ms: float = 0.0
     stage_ms: Mapping[str, float] = field(default_factory=dict)
-    units: int = 0
+    unit_count: int = 0
     covered_ms: float | None = None
     predicted_ttfa_ms: float | None = None
     pause_ms: float = 0.0
-    fillers: int = 0
+    filler_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An utterance has been routed."""
+    """The first unit of an utterance has been routed; its audio follows."""
 
     utterance_id: str
     engine: str
@@ -189,26 +197,35 @@ class Started:
     explanation: str
     voice: str
     seed: int
-    feeling: ResolvedEmotion = ResolvedEmotion()
+    resolved_emotion: ResolvedEmotion = ResolvedEmotion()
 
 
 @dataclass(frozen=True, slots=True)
 class Rerouted:
-    """From the unit at characters `start` to `end` on, another engine speaks or another emotion is voiced."""
+    """Engine or emotion change, from the unit at characters [`start`, `end`) on."""
 
     utterance_id: str
     engine: str
     reason: RouteReason
     explanation: str
-    feeling: ResolvedEmotion
+    resolved_emotion: ResolvedEmotion
     start: int
     end: int
 
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """A chunk. `start`, `end` are the characters of its unit; `audible` is whether it can be heard; `filler` is what an
-    interjection says."""
+    """A chunk of audio.
+
+    Attributes:
+        sequence: number of the chunk in its utterance, from 0.
+        offset_samples: position of its first sample in the utterance's audio.
+        data: encoded samples.
+        start, end: character range of its unit; both 0 unless it is speech.
+        audible: whether any sample is above the audibility threshold.
+        stage_ms: engine time by stage since the previous chunk.
+        filler_text: what a filler says; empty otherwise.
+    """
 
     utterance_id: str
     sequence: int
@@ -221,19 +238,19 @@ class AudioChunk:
     end: int
     audible: bool
     stage_ms: Mapping[str, float] = field(default_factory=dict)
-    filler: str = ""
+    filler_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """Everything received before this flush has been sent."""
+    """All audio of the text received before this flush has been sent."""
 
     flush_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """An utterance was cancelled."""
+    """An utterance was interrupted. `heard_text + unheard_text` is all its text; `heard_ms` includes fillers."""
 
     utterance_id: str
     heard_text: str
@@ -244,7 +261,7 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An utterance has ended by itself. `error` is None when it was completed."""
+    """An utterance has ended without being interrupted. `error` is None if it was completed."""
 
     utterance_id: str
     reason: DoneReason
@@ -254,7 +271,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A warning. `utterance_id` is empty when it is about the stream."""
+    """A warning. `utterance_id` is empty if it is about the stream."""
 
     code: WarningCode
     message: str
@@ -263,7 +280,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class RequestRefused:
-    """A message of the client was refused."""
+    """A message from the client was refused. `utterance_id` is empty if it names none."""
 
     error: CallerError
     utterance_id: str = ""

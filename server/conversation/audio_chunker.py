@@ -1,4 +1,4 @@
-"""The audio of one utterance on its way out: encoded, cut into chunks, counted. Knows no engines and no text."""
+"""Cuts the audio of one utterance into chunks, encodes and numbers them, and puts them into the outbox."""
 
 import math
 from collections.abc import Mapping
@@ -13,51 +13,48 @@ from intone.server.events import AudioChunk, AudioKind
 
 
 class AudioChunker:
-    """Puts speech, fillers and pauses of one utterance into the outbox, one after another."""
+    """Takes speech, fillers and pauses in playing order, as samples at the stream's rate."""
 
-    def __init__(self, stage: StreamContext, utterance: Utterance) -> None:
-        self.rate_hz = stage.settings.sample_rate_hz
-        self._outbox, self._playback = stage.outbox, stage.playback
-        self._utterance, self._clock = utterance, stage.services.clock
-        self._encoder = Encoder(stage.settings.encoding)
-        self._max_samples = max(1, round(self.rate_hz * stage.services.chunk_ms / 1000))
+    def __init__(self, context: StreamContext, utterance: Utterance) -> None:
+        self.rate_hz = context.settings.sample_rate_hz
+        self._outbox, self._playback = context.outbox, context.playback
+        self._utterance_id, self._progress = utterance.id, utterance.progress
+        self._clock = context.server.clock
+        self._encoder = Encoder(context.settings.encoding)
+        self._max_samples = max(1, round(self.rate_hz * context.server.chunk_ms / 1000))
         self._sequence = 0
-        self._offset_samples = 0
-        self._trailing_samples = 0  # of silence at the end of the speech so far
-        self._quiet_from_s = -math.inf  # nothing is being heard
+        self._trailing_samples = 0  # of silence at the end of the audio so far
+        self._silent_from_s = -math.inf
 
     @property
     def trailing_silence_ms(self) -> float:
-        """Silence at the end of what was sent."""
+        """Silence at the end of the audio so far."""
         return 1000 * self._trailing_samples / self.rate_hz
 
     @property
-    def quiet_from_s(self) -> float:
-        """When the listener will have heard everything, or has, if playback goes on in real time."""
-        if self._sequence == 0:  # earlier utterances are being heard, unless they are interrupted
+    def silent_from_s(self) -> float:
+        """When the listener has heard, or will have heard, all audio so far, if playback runs in real time."""
+        if self._sequence == 0:  # earlier utterances are still playing, and may be interrupted
             now_s = self._clock()
-            unheard_s = (self._playback.quiet_in_ms + self._outbox.queued_ms) / 1000
-            self._quiet_from_s = now_s + unheard_s if unheard_s > 1e-6 else min(self._quiet_from_s, now_s)
-        return self._quiet_from_s
+            unheard_s = (self._playback.silent_in_ms + self._outbox.queued_ms) / 1000
+            self._silent_from_s = now_s + unheard_s if unheard_s > 1e-6 else min(self._silent_from_s, now_s)
+        return self._silent_from_s
 
     async def speech(self, pcm: Samples, unit: Unit, engine: str, stage_ms: Mapping[str, float]) -> None:
-        """Speech of the unit that was begun; waits while too much is queued. `pcm` `[T]` at the stream's rate."""
+        """Speech of the unit that was started last, `[T]`. Waits while the outbox is full."""
         for piece in slices(pcm, self._max_samples):
-            await self._outbox.room()
-            self._utterance.grow_unit(self._duration_ms(piece))
+            await self._outbox.wait_for_room()
             self._put(piece, AudioKind.SPEECH, engine, unit.start, unit.end, stage_ms)
             stage_ms = {}
 
     def filler(self, pcm: Samples, filler: Filler) -> None:
-        """A piece of an interjection, at the stream's rate."""
+        """Part of a filler, `[T]`."""
         for piece in slices(pcm, self._max_samples):
-            self._utterance.pass_over(self._duration_ms(piece))
-            self._put(piece, AudioKind.FILLER, filler.engine, words=filler.text)
+            self._put(piece, AudioKind.FILLER, filler.engine, filler_text=filler.text)
 
     def silence(self, duration_ms: float) -> None:
         """A pause."""
         for piece in slices(np.zeros(round(self.rate_hz * duration_ms / 1000), np.float32), self._max_samples):
-            self._utterance.pass_over(self._duration_ms(piece))
             self._put(piece, AudioKind.SILENCE, "")
 
     def _put(
@@ -68,35 +65,34 @@ class AudioChunker:
         start: int = 0,
         end: int = 0,
         stage_ms: Mapping[str, float] | None = None,
-        words: str = "",
+        filler_text: str = "",
     ) -> None:
-        duration_ms = self._duration_ms(piece)
         chunk = AudioChunk(
-            utterance_id=self._utterance.id,
+            utterance_id=self._utterance_id,
             sequence=self._sequence,
-            offset_samples=self._offset_samples,
+            offset_samples=self._progress.audio_samples,
             kind=kind,
             data=self._encoder.encode(piece),
-            duration_ms=duration_ms,
+            duration_ms=1000 * len(piece) / self.rate_hz,
             engine=engine,
             start=start,
             end=end,
             audible=is_audible(piece),
             stage_ms=stage_ms or {},
-            filler=words,
+            filler_text=filler_text,
         )
-        self._quiet_from_s = max(self._clock(), self.quiet_from_s) + duration_ms / 1000
-        self._outbox.put(self._utterance.id, chunk)
+        if kind is AudioKind.SPEECH:
+            self._progress.add_speech(len(piece))
+        else:
+            self._progress.add_other(len(piece))
+        self._silent_from_s = max(self._clock(), self.silent_from_s) + chunk.duration_ms / 1000
+        self._outbox.put(self._utterance_id, chunk)
         self._sequence += 1
-        self._offset_samples += len(piece)
         self._count_trailing(piece)
 
     def _count_trailing(self, piece: Samples) -> None:
-        heard = np.flatnonzero(np.abs(piece) >= AUDIBLE)
-        if len(heard):
-            self._trailing_samples = len(piece) - 1 - int(heard[-1])
+        audible = np.flatnonzero(np.abs(piece) >= AUDIBLE)
+        if len(audible):
+            self._trailing_samples = len(piece) - 1 - int(audible[-1])
         else:
             self._trailing_samples += len(piece)
-
-    def _duration_ms(self, piece: Samples) -> float:
-        return 1000 * len(piece) / self.rate_hz

@@ -1,4 +1,4 @@
-"""What all sessions of a server share, handed to each when it is made. No policy, no state."""
+"""What sessions are given: `ServerContext`, shared by all of them, and `StreamContext`, for one stream."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,80 +22,88 @@ class FillerSettings:
     """When fillers play.
 
     Attributes:
-        threshold_ms: silence that a listener takes for granted: a wait that is expected to be longer is covered at
-            once, one that turns out longer is covered from here on.
-        min_ms: a filler that has begun is heard for at least this long.
-        gap_ms: from a filler to speech.
-        most: fillers in a row.
+        threshold_ms: silence that needs no filler. A longer wait, if predicted, starts with a filler at once; if not
+            predicted, the filler starts after this time.
+        min_ms: shortest part of a filler that is played once it has started.
+        gap_ms: silence from a filler to speech.
+        max_in_a_row: fillers before one unit.
     """
 
     threshold_ms: float = 400.0
     min_ms: float = 150.0
     gap_ms: float = 80.0
-    most: int = 2
+    max_in_a_row: int = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """What every session of a server shares."""
+    """Engines, settings and functions that all sessions of a server share."""
 
     workers: Mapping[str, Worker]
+    """By engine name."""
     router: Router
     plain_engine: str
-    """Who speaks plain talk while all is well: everything is as loud as this one, and streams have its rate."""
+    """The engine for plain speech. Its loudness and sample rate are the defaults of the server."""
     find_voice: Callable[[str], Voice]
+    """Raises `CallerError`, field `voice`, for an unknown name."""
     segmenter: Callable[[], Segmenter]
+    """Makes the segmenter of an utterance."""
     normalize: Callable[[str, bool], Awaitable[str]]
-    """A unit's text as it is spoken; False leaves numbers and symbols as they are."""
+    """Text as it is spoken; False leaves numbers and symbols as they are."""
     draw_seed: Callable[[], int]
     clock: Callable[[], float]
+    """Monotonic, in seconds."""
     max_open_utterances: int
     max_utterance_characters: int
     wait_ms: float
+    """Time after which text without a unit boundary is spoken."""
     chunk_ms: float
-    readers: EmotionAnalyzers
+    """Longest chunk of audio."""
+    analyzers: EmotionAnalyzers
     forecast: TTFAForecast
-    cover: FillerSettings
+    filler: FillerSettings
     has_fillers: bool
-    """Whether voices are given fillers: a wait without one is then worth a warning."""
-    matches_loudness: bool = True
+    """Whether the server renders fillers: a voice without one is then reported by a warning."""
+    match_loudness: bool = True
     pause_scale: float = 1.0
-    """What the pauses between units are multiplied with."""
+    """Factor for the pauses between units."""
 
-    def utterance(self, piece: TextInput, settings: StreamSettings) -> Utterance:
-        """The utterance that a piece of text begins, not holding the text yet.
+    def new_utterance(self, message: TextInput, settings: StreamSettings) -> Utterance:
+        """The utterance that a message starts, without its text. What the message leaves open comes from the stream.
 
         Raises:
-            CallerError: there is no voice of that name.
+            CallerError: the voice does not exist.
         """
         try:
-            voice = self.find_voice(piece.voice or settings.voice)
+            voice = self.find_voice(message.voice or settings.voice)
         except CallerError as error:
             raise error.under("text") from None
-        options = (piece.options or settings.options).with_defaults(settings.options)
+        options = (message.options or settings.options).with_defaults(settings.options)
         return Utterance(
-            piece.utterance_id,
+            message.utterance_id,
             voice,
-            _given(piece, settings),
+            _given_emotion(message, settings),
             options,
             self.draw_seed() if options.seed is None else options.seed,
             self.segmenter(),
+            settings.sample_rate_hz,
             self.clock,
         )
 
 
-def _given(piece: TextInput, settings: StreamSettings) -> ResolvedEmotion | None:
-    if piece.emotion is not None:
-        return ResolvedEmotion(piece.emotion, EmotionSource.UTTERANCE)
+def _given_emotion(message: TextInput, settings: StreamSettings) -> ResolvedEmotion | None:
+    """The emotion set by the client, for the utterance or else for the stream."""
+    if message.emotion is not None:
+        return ResolvedEmotion(message.emotion, EmotionSource.UTTERANCE)
     return None if settings.emotion is None else ResolvedEmotion(settings.emotion, EmotionSource.STREAM)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamContext:
-    """Settings and surroundings of a stream; `chooser` remembers which fillers were heard lately."""
+    """Settings and shared parts of one stream; `filler_chooser` remembers which fillers it has played."""
 
     settings: StreamSettings
-    services: ServerContext
+    server: ServerContext
     outbox: Outbox
     playback: Playback
-    chooser: Chooser = field(default_factory=Chooser)
+    filler_chooser: Chooser = field(default_factory=Chooser)

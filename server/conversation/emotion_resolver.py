@@ -1,7 +1,4 @@
-"""How an utterance sounds, unit by unit: what the client says, else the tags in the text, else what the text suggests.
-
-Knows no engine and no router, only the intensity from which an emotion counts as strong.
-"""
+"""Decides the emotion of each unit: what the client set, else inline tags, else an analyzer's result for the text."""
 
 from dataclasses import replace
 
@@ -11,43 +8,44 @@ from intone.server.events import EmotionSource, ResolvedEmotion
 
 
 class EmotionResolver:
-    """The emotion of one utterance as it goes on.
+    """The emotions of one utterance's units, in order.
 
-    What is read from the text is kept while the text says nothing stronger, so that a mood outlasts the sentence that
-    shows it and one reply is not spoken by two engines in turn; a new line begins afresh.
+    A strong emotion found in the text lasts until another strong one or the end of the line. So a reply whose first
+    sentence shows the emotion is not split between two engines.
     """
 
-    def __init__(self, given: ResolvedEmotion | None, readers: EmotionAnalyzers, strong: float) -> None:
-        """`given` is what the client said; `strong` is the intensity from which an emotion is strong."""
-        self._given, self._readers, self._strong = given, readers, strong
-        self._kept = ResolvedEmotion()
+    def __init__(self, given: ResolvedEmotion | None, analyzers: EmotionAnalyzers, strong_intensity: float) -> None:
+        """An emotion is strong from `strong_intensity` on. `given` is set by the client."""
+        self._given, self._analyzers, self._strong_intensity = given, analyzers, strong_intensity
+        self._from_text = ResolvedEmotion()  # of the last unit
         self._line_ended = True
 
-    async def at(self, unit: Unit) -> ResolvedEmotion:
-        """The emotion of the next unit; units in their order."""
+    async def resolve(self, unit: Unit) -> ResolvedEmotion:
+        """The emotion of the next unit."""
         if self._given is not None:
             if self._given.emotion.description:
-                self._given = await self._described(self._given)
+                self._given = await self._interpret(self._given)
             return self._given
         if unit.emotion is not None:
             return ResolvedEmotion(unit.emotion, EmotionSource.TAG, "an inline tag of the text")
-        if self._readers.read is None:
+        if self._analyzers.read is None:
             return ResolvedEmotion()
-        return await self._from_text(unit, self._readers.read)
+        return await self._analyze(unit, self._analyzers.read)
 
-    async def _from_text(self, unit: Unit, read: Read) -> ResolvedEmotion:
-        reading = await read(unit.words)
-        fresh = self._line_ended or self._kept.emotion.intensity < self._strong
-        if fresh or reading.emotion.intensity >= self._strong:
+    async def _analyze(self, unit: Unit, analyze: Read) -> ResolvedEmotion:
+        reading = await analyze(unit.untagged_text)
+        replaceable = self._line_ended or self._from_text.emotion.intensity < self._strong_intensity
+        if replaceable or reading.emotion.intensity >= self._strong_intensity:
             source = EmotionSource.NONE if reading.emotion.calm else EmotionSource.TEXT
-            self._kept = ResolvedEmotion(reading.emotion, source, reading.explanation)
+            self._from_text = ResolvedEmotion(reading.emotion, source, reading.explanation)
         self._line_ended = unit.text.rstrip(" \t").endswith("\n")
-        return self._kept
+        return self._from_text
 
-    async def _described(self, given: ResolvedEmotion) -> ResolvedEmotion:
-        asked = given.emotion
-        reading = await self._readers.describe(asked.description)
-        weights = tuple(asked.intensity * weight for weight in reading.emotion.weights)
-        emotion = Emotion(weights, asked.intensity * reading.emotion.intensity)
-        approximate = not self._readers.understands
+    async def _interpret(self, given: ResolvedEmotion) -> ResolvedEmotion:
+        """Weights in place of the description, scaled by the intensity that the client asked for."""
+        intensity = given.emotion.intensity
+        reading = await self._analyzers.describe(given.emotion.description)
+        weights = tuple(intensity * weight for weight in reading.emotion.weights)
+        emotion = Emotion(weights, intensity * reading.emotion.intensity)
+        approximate = not self._analyzers.understands
         return replace(given, emotion=emotion, explanation=reading.explanation, approximate=approximate)

@@ -1,73 +1,80 @@
-"""Where the time of one utterance went. Knows chunks, not how they are made."""
+"""Collects the latency figures of one utterance. Write-only except for `report`: nothing is decided by them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 
 from intone.server.events import AudioChunk, AudioKind, LatencyReport
 
 
-@dataclass(slots=True)
 class LatencyRecorder:
-    """Times of an utterance, filled in as it is spoken; `report` gives the sum.
+    """Is notified as an utterance is spoken; `report` gives the figures so far. Times are seconds of `clock`."""
 
-    Attributes:
-        ready_s: when the text came that completes the first unit.
-        covered_ms: of the wait for speech, how much something was heard.
-        predicted_ttfa_ms: what was expected when the first unit was routed.
-    """
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._ready_s: float | None = None
+        self._first_speech_s: float | None = None
+        self._first_filler_s: float | None = None
+        self._queue_ms: float | None = None
+        self._predicted_ttfa_ms: float | None = None
+        self._covered_ms: float | None = None
+        self._synthesis_ms = 0.0
+        self._audio_ms = dict.fromkeys(AudioKind, 0.0)
+        self._stage_ms: dict[str, float] = {}
+        self._filler_count = 0
 
-    clock: Callable[[], float]
-    ready_s: float | None = None
-    first_speech_s: float | None = None
-    first_filler_s: float | None = None
-    queue_ms: float | None = None
-    predicted_ttfa_ms: float | None = None
-    covered_ms: float | None = None
-    synthesis_ms: float = 0.0
-    audio_ms: float = 0.0
-    filler_ms: float = 0.0
-    pause_ms: float = 0.0
-    fillers: int = 0
-    stage_ms: dict[str, float] = field(default_factory=dict)
-    units: int = 0
+    def text_ready(self, at_s: float) -> None:
+        """The text that completes the first unit arrived at `at_s`; latencies count from here."""
+        self._ready_s = at_s
 
-    def sent(self, audio: AudioChunk) -> None:
-        """A chunk was handed to the stream."""
-        match audio.kind:
-            case AudioKind.SPEECH:
-                self.audio_ms += audio.duration_ms
-                if audio.audible and self.first_speech_s is None:
-                    self.first_speech_s = self.clock()
-            case AudioKind.FILLER:
-                self.filler_ms += audio.duration_ms
-                if self.first_filler_s is None:
-                    self.first_filler_s = self.clock()
-            case AudioKind.SILENCE:
-                self.pause_ms += audio.duration_ms
+    def ttfa_predicted(self, ttfa_ms: float | None) -> None:
+        """The forecast for the first unit; the last call counts."""
+        self._predicted_ttfa_ms = ttfa_ms
 
-    def spent(self, stage_ms: dict[str, float]) -> None:
-        """An engine reports the stages of a step."""
-        for stage, spent_ms in stage_ms.items():
-            self.stage_ms[stage] = self.stage_ms.get(stage, 0.0) + spent_ms
+    def wait_covered(self, covered_ms: float) -> None:
+        """Something was heard during this much of the wait for a unit; the first call counts."""
+        if self._covered_ms is None:
+            self._covered_ms = covered_ms
 
-    def report(self) -> LatencyReport:
-        """The figures so far."""
-        ttfa_ms = self._since_ready_ms(self.first_speech_s)
+    def filler_started(self) -> None:
+        """A filler starts to play."""
+        self._filler_count += 1
+
+    def engine_stepped(self, stage_ms: Mapping[str, float]) -> None:
+        """An engine step took this long, by stage."""
+        for stage, step_ms in stage_ms.items():
+            self._stage_ms[stage] = self._stage_ms.get(stage, 0.0) + step_ms
+
+    def engine_finished(self, synthesis_ms: float, queue_ms: float | None) -> None:
+        """An engine has finished or abandoned a unit; the first unit's time in the engine's queue counts."""
+        self._synthesis_ms += synthesis_ms
+        if self._queue_ms is None:
+            self._queue_ms = queue_ms
+
+    def audio_sent(self, chunk: AudioChunk) -> None:
+        """A chunk leaves the server."""
+        self._audio_ms[chunk.kind] += chunk.duration_ms
+        if chunk.kind is AudioKind.SPEECH and chunk.audible and self._first_speech_s is None:
+            self._first_speech_s = self._clock()
+        if chunk.kind is AudioKind.FILLER and self._first_filler_s is None:
+            self._first_filler_s = self._clock()
+
+    def report(self, unit_count: int) -> LatencyReport:
+        """The figures so far; `unit_count` comes from `UtteranceProgress`."""
+        ttfa_ms, speech_ms = self._since_ready_ms(self._first_speech_s), self._audio_ms[AudioKind.SPEECH]
         return LatencyReport(
             ttfa_ms=ttfa_ms,
-            filler_ttfa_ms=self._since_ready_ms(self.first_filler_s),
-            queue_ms=self.queue_ms,
-            rtf=self.synthesis_ms / self.audio_ms if self.audio_ms else None,
-            audio_ms=self.audio_ms,
-            filler_ms=self.filler_ms,
-            synthesis_ms=self.synthesis_ms,
-            stage_ms=dict(self.stage_ms),
-            units=self.units,
-            covered_ms=None if ttfa_ms is None or self.covered_ms is None else min(self.covered_ms, ttfa_ms),
-            predicted_ttfa_ms=self.predicted_ttfa_ms,
-            pause_ms=self.pause_ms,
-            fillers=self.fillers,
+            filler_ttfa_ms=self._since_ready_ms(self._first_filler_s),
+            queue_ms=self._queue_ms,
+            rtf=self._synthesis_ms / speech_ms if speech_ms else None,
+            audio_ms=speech_ms,
+            filler_ms=self._audio_ms[AudioKind.FILLER],
+            synthesis_ms=self._synthesis_ms,
+            stage_ms=dict(self._stage_ms),
+            unit_count=unit_count,
+            covered_ms=None if ttfa_ms is None or self._covered_ms is None else min(self._covered_ms, ttfa_ms),
+            predicted_ttfa_ms=self._predicted_ttfa_ms,
+            pause_ms=self._audio_ms[AudioKind.SILENCE],
+            filler_count=self._filler_count,
         )
 
     def _since_ready_ms(self, moment_s: float | None) -> float | None:
-        return None if moment_s is None or self.ready_s is None else 1000 * (moment_s - self.ready_s)
+        return None if moment_s is None or self._ready_s is None else 1000 * (moment_s - self._ready_s)

@@ -1,28 +1,41 @@
-"""What a session has to say to its client, in order, and not too far ahead of the listener."""
+"""The queue of events on their way to one client: in order, with audio held back by the lead limit."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from intone.server.conversation.pacing import LeadLimiter, Playback
-from intone.server.conversation.waiting import wait
-from intone.server.events import AudioChunk, ServerEvent
+from intone.server.conversation.waiting import wait_for_event
+from intone.server.errors import IntoneError
+from intone.server.events import AudioChunk, DoneReason, ServerEvent
 
-Late = Callable[[], ServerEvent]
-"""An event that is made when its turn comes: a report is only then complete."""
+MAX_QUEUED_MS = 400.0
+"""Audio that may be queued; with more, `wait_for_room` blocks the producer."""
 
-QUEUE_MS = 400.0
-"""AudioChunk that may wait here; past it, whoever speaks has to wait."""
+
+@dataclass(frozen=True, slots=True)
+class UtteranceEnd:
+    """Follows the last audio of an utterance. The session sends `Done` in its place, with a report that is complete
+    only once everything before it has left."""
+
+    utterance_id: str
+    reason: DoneReason
+    error: IntoneError | None = None
+
+
+QueuedEvent = ServerEvent | UtteranceEnd
 
 
 class Outbox:
-    """A queue with one reader. AudioChunk waits for the lead limit; urgent events overtake it."""
+    """A queue with one reader, which iterates it. Urgent events overtake the others.
 
-    def __init__(self, playback: Playback, limiter: LeadLimiter, sent: Callable[[ServerEvent], None]) -> None:
-        """`sent` is told of every event as it leaves."""
-        self._playback, self._limiter, self._sent = playback, limiter, sent
+    When it gives out a chunk, the chunk counts as sent: `Playback` then expects the client to play it.
+    """
+
+    def __init__(self, playback: Playback, limiter: LeadLimiter) -> None:
+        self._playback, self._limiter = playback, limiter
         self._urgent: deque[ServerEvent] = deque()
-        self._ordered: deque[tuple[str, ServerEvent | Late]] = deque()
+        self._ordered: deque[tuple[str, QueuedEvent]] = deque()
         self._queued_ms = 0.0
         self._closed = False
         self._failure: Exception | None = None
@@ -31,67 +44,66 @@ class Outbox:
 
     @property
     def queued_ms(self) -> float:
-        """AudioChunk that waits here."""
+        """Duration of the queued audio."""
         return self._queued_ms
 
-    def put(self, utterance_id: str, event: ServerEvent | Late) -> None:
-        """Add an event behind the others. `utterance_id` is what `discard` finds it by; empty for none."""
+    def put(self, utterance_id: str, event: QueuedEvent) -> None:
+        """Append an event. `discard` removes it by `utterance_id`; empty for an event that is never discarded."""
         self._ordered.append((utterance_id, event))
         if isinstance(event, AudioChunk):
             self._queued_ms += event.duration_ms
         self._changed.set()
 
     def put_urgent(self, event: ServerEvent) -> None:
-        """Add an event that does not wait for audio."""
+        """Append an event that leaves before all events that are not urgent."""
         self._urgent.append(event)
         self._changed.set()
 
     def discard(self, utterance_id: str) -> None:
-        """Take back everything of an utterance that has not left."""
+        """Remove all events of an utterance, except urgent ones."""
         kept = [(owner, event) for owner, event in self._ordered if owner != utterance_id]
         self._ordered = deque(kept)
         self._queued_ms = sum(event.duration_ms for _, event in kept if isinstance(event, AudioChunk))
         self.wake()
         self._drained.set()
 
-    async def room(self) -> None:
-        """Wait until more audio may be added."""
-        while self._queued_ms > QUEUE_MS:
+    async def wait_for_room(self) -> None:
+        """Wait until more audio may be queued."""
+        while self._queued_ms > MAX_QUEUED_MS:
             self._drained.clear()
             await self._drained.wait()
 
     def wake(self) -> None:
-        """Playback has moved: look again."""
+        """Check the lead limit again, because playback has moved."""
         self._changed.set()
 
     def close(self, failure: Exception | None = None) -> None:
-        """End the iteration once everything has left, or at once with `failure`."""
+        """End the iteration: without `failure` once the queue is empty, else by raising it after the urgent events."""
         self._closed, self._failure = True, failure
         self._changed.set()
 
     def __aiter__(self) -> "Outbox":
         return self
 
-    async def __anext__(self) -> ServerEvent:
-        """The next event that may leave.
+    async def __anext__(self) -> QueuedEvent:
+        """Wait for the next event that may leave.
 
         Raises:
-            Exception: what `close` was given.
+            Exception: the `failure` given to `close`.
         """
         while True:
             self._changed.clear()
             event, wait_ms = self._next()
             if event is not None:
-                self._sent(event)
                 return event
             if self._failure is not None:
                 raise self._failure
             if self._closed and not self._ordered:
                 raise StopAsyncIteration
-            await wait(self._changed, None if wait_ms is None else wait_ms / 1000)
+            await wait_for_event(self._changed, None if wait_ms is None else wait_ms / 1000)
 
-    def _next(self) -> tuple[ServerEvent | None, float | None]:
-        """An event that may leave now, or None and how long until time alone releases one."""
+    def _next(self) -> tuple[QueuedEvent | None, float | None]:
+        """An event that may leave now; or None and the time until one may, None if time alone does not release it."""
         if self._urgent:
             return self._urgent.popleft(), None
         if self._failure is not None or not self._ordered:
@@ -102,7 +114,7 @@ class Outbox:
             if wait_ms != 0.0:
                 return None, wait_ms
             self._queued_ms -= event.duration_ms
-            self._playback.sent(utterance_id, event.duration_ms)
+            self._playback.audio_sent(utterance_id, event.duration_ms)
             self._drained.set()
         self._ordered.popleft()
-        return (event() if callable(event) else event), None
+        return event, None

@@ -1,18 +1,14 @@
-"""One conversation: utterances in the order they were started, interruption, and everything the client is told.
-
-Events of the client go in through `receive`; `events` gives out what the client is to be told. No torch, no gRPC.
-"""
+"""One conversation: takes the client's messages, speaks utterances in order of their start, handles interruptions."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from functools import partial
 from typing import NamedTuple
 
 from intone.server.conversation.context import ServerContext, StreamContext
-from intone.server.conversation.outbox import Outbox
+from intone.server.conversation.outbox import Outbox, QueuedEvent, UtteranceEnd
 from intone.server.conversation.pacing import LeadLimiter, Playback
 from intone.server.conversation.utterance import Utterance
+from intone.server.conversation.utterance_progress import UtteranceState
 from intone.server.conversation.utterance_runner import UtteranceRunner
 from intone.server.errors import CallerError, Fault, IntoneError, OverloadError, ShutdownError
 from intone.server.events import (
@@ -24,10 +20,10 @@ from intone.server.events import (
     Flushed,
     Interrupt,
     Interrupted,
+    InvalidMessage,
     LatencyReport,
     Notice,
     PlaybackProgress,
-    Refusal,
     RequestRefused,
     ServerEvent,
     StreamSettings,
@@ -35,264 +31,298 @@ from intone.server.events import (
     WarningCode,
 )
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-REMEMBERED = 1000
-"""Ids of ended utterances that are remembered, so that a late message to one can be told from a new utterance."""
+MAX_ENDED_IDS = 1000
+"""Ids of ended utterances that are kept, to tell a late message from the start of a new utterance."""
 
 
-class _Speaking(NamedTuple):
-    """The utterance that is being spoken, by whom, and the task that runs that."""
+class _Current(NamedTuple):
+    """The utterance being synthesized, its runner, and the task of the runner."""
 
-    utterance_id: str
-    speaker: UtteranceRunner
+    utterance: Utterance
+    runner: UtteranceRunner
     task: "asyncio.Task[None]"
 
 
 class Session:
-    """A conversation; belongs to one event loop and one RPC."""
+    """A conversation. `receive` takes the client's messages; iterating the session gives what the client is sent.
 
-    def __init__(self, settings: StreamSettings, services: ServerContext) -> None:
-        self._settings, self._services = settings, services
-        self._playback = Playback(services.clock)
-        limiter = LeadLimiter(self._playback, settings.lead_limit_ms)
-        self._outbox = Outbox(self._playback, limiter, self._left)
-        self._stage = StreamContext(settings, services, self._outbox, self._playback)
-        self._open: dict[str, Utterance] = {}
-        self._playing: dict[str, Utterance] = {}  # done, but perhaps not heard to the end yet
-        self._ended: dict[str, bool] = {}  # id -> whether a late message was already warned of
+    Belongs to one event loop and one RPC.
+    """
+
+    def __init__(self, settings: StreamSettings, server: ServerContext) -> None:
+        self._settings, self._server = settings, server
+        self._playback = Playback(server.clock)
+        self._outbox = Outbox(self._playback, LeadLimiter(self._playback, settings.max_lead_ms))
+        self._context = StreamContext(settings, server, self._outbox, self._playback)
+        self._utterances: dict[str, Utterance] = {}  # QUEUED, SPEAKING or SENT, in order of their start
+        self._ended: dict[str, bool] = {}  # ids that take no more text -> whether late text was warned about
         self._changed = asyncio.Event()
-        self.active_s = services.clock()
-        """When something last came from the client or went to it."""
+        self.active_s = server.clock()
+        """When the last message was received or sent."""
         self._half_closed = False
         self._draining = False
-        self._speaking: _Speaking | None = None
-        self._runner = asyncio.create_task(self._run(), name="session")
+        self._current: _Current | None = None
+        self._task = asyncio.create_task(self._speak_all(), name="session")
 
     # ---- from the client
 
     def receive(self, event: ClientEvent) -> None:
-        """Take in one message; what is wrong with it is answered through `events`."""
-        self.active_s = self._services.clock()
+        """Handle one message; errors in it are answered by events."""
+        self.active_s = self._server.clock()
         try:
             match event:
                 case TextInput():
-                    self._text(event)
+                    self._receive_text(event)
                 case Flush():
-                    self._flush(event)
+                    self._receive_flush(event)
                 case Interrupt():
-                    self._cancel(event)
+                    self._receive_interrupt(event)
                 case PlaybackProgress():
                     self._playback.report(event.played_ms)
                     self._outbox.wake()
-                case Refusal():
+                case InvalidMessage():
                     raise event.error
         except CallerError as error:
             self._outbox.put_urgent(RequestRefused(error, getattr(event, "utterance_id", "")))
 
     def half_close(self) -> None:
-        """The client sends no more: what is open is ended and spoken, then `events` ends."""
+        """The client sends no more: open utterances are spoken to the end of their text, then the events end."""
         self._half_closed = True
-        for utterance in self._open.values():
+        for utterance in self._open_utterances():
             if not utterance.text_ended:
                 utterance.push("", end=True)
         self._changed.set()
 
     def drain(self) -> None:
-        """The server is going away: finish what is open, start nothing new, then end with ShutdownError."""
+        """The server shuts down: finish open utterances, start no new one, then end with `ShutdownError`."""
         if self._draining:
             return
         self._draining = True
-        words = "the server is shutting down: open utterances are finished, then reconnect"
-        self._outbox.put_urgent(Notice(WarningCode.DRAINING, words))
+        message = "the server is shutting down: open utterances are finished, then reconnect"
+        self._outbox.put_urgent(Notice(WarningCode.DRAINING, message))
         self._changed.set()
 
     def fail(self, failure: Exception) -> None:
-        """End `events` at once by raising `failure`."""
+        """End the events at once by raising `failure`."""
         self._outbox.close(failure)
 
     async def close(self) -> None:
-        """Stop everything at once; safe to call at any time, more than once."""
-        self._runner.cancel()
-        await asyncio.wait({self._runner})
-        if not self._runner.cancelled() and (error := self._runner.exception()) is not None:
-            log.error("a session's runner failed", exc_info=error)
+        """Stop everything at once. Idempotent."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        if not self._task.cancelled() and (error := self._task.exception()) is not None:
+            logger.error("a session failed", exc_info=error)
 
-    def events(self) -> AsyncIterator[ServerEvent]:
-        """What the client is to be told, until the conversation ends."""
-        return self._outbox
+    # ---- to the client
+
+    def __aiter__(self) -> "Session":
+        return self
+
+    async def __anext__(self) -> ServerEvent:
+        """Wait for the next event to send to the client.
+
+        Raises:
+            Exception: given to `fail`; `ShutdownError` after `drain`.
+        """
+        return self._send(await anext(self._outbox))
+
+    def _send(self, queued: QueuedEvent) -> ServerEvent:
+        """An event leaves the server: record it. The end of an utterance becomes `Done`."""
+        self.active_s = self._server.clock()
+        if isinstance(queued, UtteranceEnd):
+            return self._send_end(queued)
+        if isinstance(queued, AudioChunk) and (utterance := self._utterances.get(queued.utterance_id)) is not None:
+            utterance.latency.audio_sent(queued)
+        return queued
+
+    def _send_end(self, end: UtteranceEnd) -> Done:
+        """SPEAKING → SENT. All audio of the utterance has left, so its report is complete."""
+        utterance = self._utterances[end.utterance_id]
+        utterance.progress.advance(UtteranceState.SENT)
+        self._forget_heard()
+        self._note_ended(end.utterance_id)
+        self._answer_flushes(utterance)  # which arrived after its last unit
+        return Done(end.utterance_id, end.reason, _report(utterance), end.error)
 
     # ---- text
 
-    def _text(self, piece: TextInput) -> None:
-        if piece.utterance_id in self._ended:
-            return self._late(piece.utterance_id)
-        known = self._open.get(piece.utterance_id)
-        if known is not None and known.text_ended:
+    def _receive_text(self, message: TextInput) -> None:
+        utterance_id = message.utterance_id
+        if utterance_id in self._ended:
+            self._warn_late_text(utterance_id)
+            return
+        utterance = self._utterances.get(utterance_id)
+        if utterance is not None and utterance.text_ended:
             raise CallerError("text.utterance_id", "the text of this utterance has ended", Fault.PRECONDITION)
         try:
-            if piece.fault is not None:
-                raise piece.fault
-            if known is None:
-                known = self._open_utterance(piece)
+            if message.fault is not None:
+                raise message.fault
+            if utterance is None:
+                utterance = self._start_utterance(message)
             else:
-                _check_continuation(piece)
-            length, limit = known.length + len(piece.delta), self._services.max_utterance_characters
-            if length > limit:
-                words = f"makes {length} characters; an utterance has at most {limit}"
-                raise CallerError("text.delta", words, Fault.TOO_LARGE)
+                _check_continuation(message)
+            length, max_length = utterance.length + len(message.delta), self._server.max_utterance_characters
+            if length > max_length:
+                error_message = f"makes {length} characters; an utterance has at most {max_length}"
+                raise CallerError("text.delta", error_message, Fault.TOO_LARGE)
         except IntoneError as error:
-            return self._give_up(piece.utterance_id, DoneReason.REJECTED, error)
-        known.push(piece.delta, piece.end)
+            self._end_with_error(utterance_id, DoneReason.REJECTED, error)
+            return
+        utterance.push(message.delta, message.end)
         self._changed.set()
-        return None
 
-    def _open_utterance(self, piece: TextInput) -> Utterance:
+    def _open_utterances(self) -> list[Utterance]:
+        return [utterance for utterance in self._utterances.values() if utterance.progress.state.is_open]
+
+    def _start_utterance(self, message: TextInput) -> Utterance:
         if self._draining:
             raise ShutdownError("the server is shutting down and starts no new utterance")
-        most = self._services.max_open_utterances
-        if len(self._open) >= most:
-            words = f"{len(self._open)} utterances of this stream are open; at most {most} may be"
-            raise OverloadError(words, retry_after_s=1.0)
-        utterance = self._open[piece.utterance_id] = self._services.utterance(piece, self._settings)
+        open_count, max_open = len(self._open_utterances()), self._server.max_open_utterances
+        if open_count >= max_open:
+            error_message = f"{open_count} utterances of this stream are open; at most {max_open} may be"
+            raise OverloadError(error_message, retry_after_s=1.0)
+        utterance = self._utterances[message.utterance_id] = self._server.new_utterance(message, self._settings)
         return utterance
 
-    def _late(self, utterance_id: str) -> None:
+    def _warn_late_text(self, utterance_id: str) -> None:
         if not self._ended[utterance_id]:
             self._ended[utterance_id] = True
-            words = "the utterance has ended; text that came after its end is ignored"
-            self._outbox.put_urgent(Notice(WarningCode.UTTERANCE_ENDED, words, utterance_id))
+            self._warn_ended("the utterance has ended; text that came after its end is ignored", utterance_id)
 
-    def _give_up(self, utterance_id: str, reason: DoneReason, error: IntoneError) -> None:
-        """End an utterance, open or never begun, for what is wrong with it or with us."""
-        utterance = self._stop(utterance_id)
-        report = utterance.account.report() if utterance else LatencyReport()
-        self._end(utterance_id)
-        self._outbox.put_urgent(Done(utterance_id, reason, report, error))
-        self._answer_marks(utterance)
+    def _warn_ended(self, message: str, utterance_id: str = "") -> None:
+        self._outbox.put_urgent(Notice(WarningCode.UTTERANCE_ENDED, message, utterance_id))
 
-    def _flush(self, mark: Flush) -> None:
-        """Every open utterance speaks what it holds; the last of them gives the answer."""
-        if not self._open:
-            self._outbox.put("", Flushed(mark.flush_id))
+    def _receive_flush(self, flush: Flush) -> None:
+        """Flush every open utterance; the last one answers."""
+        open_utterances = self._open_utterances()
+        if not open_utterances:
+            self._outbox.put("", Flushed(flush.flush_id))
             return
-        *others, last = self._open.values()
-        for utterance in others:
+        for utterance in open_utterances[:-1]:
             utterance.flush(None)
-        last.flush(mark)
+        open_utterances[-1].flush(flush)
+
+    def _answer_flushes(self, utterance: Utterance) -> None:
+        """Answer the flushes that wait for an utterance that speaks no more."""
+        for flush in utterance.take_flushes():
+            self._outbox.put("", Flushed(flush.flush_id))
 
     # ---- interruption
 
-    def _cancel(self, cancel: Interrupt) -> None:
-        if cancel.played_ms is not None:
+    def _receive_interrupt(self, interrupt: Interrupt) -> None:
+        if interrupt.played_ms is not None:
             try:
-                self._playback.report(cancel.played_ms, "cancel.played_ms")
-            except CallerError as error:  # an interruption must not fail for a wrong number
-                self._outbox.put_urgent(RequestRefused(error, cancel.utterance_id))
+                self._playback.report(interrupt.played_ms, "cancel.played_ms")
+            except CallerError as error:  # a wrong position must not prevent the interruption
+                self._outbox.put_urgent(RequestRefused(error, interrupt.utterance_id))
         self._forget_heard()
-        targets = [cancel.utterance_id] if cancel.utterance_id else [*self._playing, *self._open]
+        targets = [interrupt.utterance_id] if interrupt.utterance_id else list(self._utterances)
         if not targets:
-            self._outbox.put_urgent(Notice(WarningCode.UTTERANCE_ENDED, "nothing is being spoken or played"))
+            self._warn_ended("nothing is being spoken or played")
         for utterance_id in targets:
-            if utterance_id in self._open or utterance_id in self._playing:
-                self._interrupt(utterance_id)
+            if utterance_id in self._utterances:
+                self._interrupt(self._utterances[utterance_id])
             elif utterance_id in self._ended:
-                words = "the utterance has ended and was played: there is nothing to stop"
-                self._outbox.put_urgent(Notice(WarningCode.UTTERANCE_ENDED, words, utterance_id))
+                self._warn_ended("the utterance has ended and was played: there is nothing to stop", utterance_id)
             else:
-                words = f"no utterance {utterance_id!r} was started on this stream"
-                raise CallerError("cancel.utterance_id", words, Fault.NOT_FOUND)
+                error_message = f"no utterance {utterance_id!r} was started on this stream"
+                raise CallerError("cancel.utterance_id", error_message, Fault.NOT_FOUND)
 
     def _forget_heard(self) -> None:
-        """Utterances that were heard to the end cannot be interrupted any more."""
-        self._playing = {name: one for name, one in self._playing.items() if self._playback.unheard_ms(name) > 0}
+        """SENT → HEARD for utterances that were played to their end: they cannot be interrupted any more."""
+        for utterance in list(self._utterances.values()):
+            if utterance.progress.state is UtteranceState.SENT and self._playback.unheard_ms(utterance.id) <= 0:
+                utterance.progress.advance(UtteranceState.HEARD)
+                del self._utterances[utterance.id]
 
-    def _interrupt(self, utterance_id: str) -> None:
-        utterance = self._stop(utterance_id) or self._playing.pop(utterance_id)
-        heard_ms = self._playback.heard_ms(utterance_id)
-        self._playback.drop(utterance_id)
-        self._end(utterance_id)
-        text, cut = utterance.text, utterance.heard_characters(heard_ms)
-        report = utterance.account.report()
-        self._outbox.put_urgent(Interrupted(utterance_id, text[:cut], text[cut:], round(heard_ms), report))
-        self._answer_marks(utterance)
+    def _interrupt(self, utterance: Utterance) -> None:
+        self._stop(utterance)
+        heard_ms = self._playback.heard_ms(utterance.id)
+        self._playback.drop(utterance.id)
+        text = utterance.text
+        position = utterance.progress.heard_characters(text, heard_ms)
+        heard, unheard = text[:position], text[position:]
+        self._outbox.put_urgent(Interrupted(utterance.id, heard, unheard, round(heard_ms), _report(utterance)))
+        self._answer_flushes(utterance)
 
-    def _stop(self, utterance_id: str) -> Utterance | None:
-        """Stop speaking an open utterance and take back what has not left."""
-        utterance = self._open.pop(utterance_id, None)
-        if self._speaking is not None and self._speaking.utterance_id == utterance_id:
-            self._speaking.speaker.stop()
-            self._speaking.task.cancel()
-        self._outbox.discard(utterance_id)
-        return utterance
+    def _end_with_error(self, utterance_id: str, reason: DoneReason, error: IntoneError) -> None:
+        """End an utterance that is open, or that was refused at its start, because of an error."""
+        utterance = self._utterances.get(utterance_id)
+        if utterance is None:
+            self._note_ended(utterance_id)
+            self._outbox.put_urgent(Done(utterance_id, reason, LatencyReport(), error))
+        else:
+            self._stop(utterance)
+            self._outbox.put_urgent(Done(utterance_id, reason, _report(utterance), error))
+            self._answer_flushes(utterance)
 
-    def _end(self, utterance_id: str) -> None:
+    def _stop(self, utterance: Utterance) -> None:
+        """Any state → STOPPED: end synthesis and discard what has not left the server."""
+        utterance.progress.advance(UtteranceState.STOPPED)
+        del self._utterances[utterance.id]
+        if self._current is not None and self._current.utterance is utterance:
+            self._current.runner.stop()
+            self._current.task.cancel()
+        self._outbox.discard(utterance.id)
+        self._note_ended(utterance.id)
+
+    def _note_ended(self, utterance_id: str) -> None:
         self._ended.setdefault(utterance_id, False)
-        while len(self._ended) > REMEMBERED:
-            forgotten = next(iter(self._ended))
-            del self._ended[forgotten]
-            self._playback.forget(forgotten)
+        while len(self._ended) > MAX_ENDED_IDS:
+            oldest = next(iter(self._ended))
+            del self._ended[oldest]
+            self._playback.forget(oldest)
         self._changed.set()
-
-    def _answer_marks(self, utterance: Utterance | None) -> None:
-        for mark in utterance.marks() if utterance else ():
-            self._outbox.put("", Flushed(mark.flush_id))
 
     # ---- speaking
 
-    async def _run(self) -> None:
-        """Speak the open utterances one after another."""
+    async def _speak_all(self) -> None:
+        """Speak the utterances one after another until there will be no more."""
         try:
-            while (utterance := await self._next()) is not None:
-                speaker = UtteranceRunner(self._stage, utterance, partial(self._done, utterance))
-                task = asyncio.create_task(speaker.run(), name="speaker")
-                self._speaking = _Speaking(utterance.id, speaker, task)
+            while (utterance := await self._next_utterance()) is not None:
+                runner = UtteranceRunner(self._context, utterance)
+                task = asyncio.create_task(runner.run(), name="utterance")
+                self._current = _Current(utterance, runner, task)
                 await asyncio.wait({task})
-                self._speaking = None
-                self._settle(utterance, task)
+                self._current = None
+                self._check_failure(utterance, task)
         finally:
-            if self._speaking is not None:
-                self._speaking.task.cancel()
-                await asyncio.wait({self._speaking.task})
-        cut = self._draining and not self._half_closed  # who has sent everything and heard everything misses nothing
-        self._outbox.close(ShutdownError("the server is shutting down: reconnect") if cut else None)
+            if self._current is not None:
+                self._current.task.cancel()
+                await asyncio.wait({self._current.task})
+        cut_off = self._draining and not self._half_closed  # a client that has half-closed has missed nothing
+        self._outbox.close(ShutdownError("the server is shutting down: reconnect") if cut_off else None)
 
-    async def _next(self) -> Utterance | None:
-        """The next utterance to speak; None when there will be none."""
+    async def _next_utterance(self) -> Utterance | None:
+        """QUEUED → SPEAKING for the next utterance, waiting for one to start; None when there will be none."""
         while True:
-            for utterance in self._open.values():
-                if not utterance.claimed:
-                    utterance.claimed = True
+            for utterance in self._utterances.values():
+                if utterance.progress.state is UtteranceState.QUEUED:
+                    utterance.progress.advance(UtteranceState.SPEAKING)
                     return utterance
-            if not self._open and (self._half_closed or self._draining):
+            if not self._open_utterances() and (self._half_closed or self._draining):
                 return None
             self._changed.clear()
             await self._changed.wait()
 
-    def _settle(self, utterance: Utterance, task: "asyncio.Task[None]") -> None:
+    def _check_failure(self, utterance: Utterance, task: "asyncio.Task[None]") -> None:
+        """End an utterance whose runner failed unexpectedly."""
         if task.cancelled() or (error := task.exception()) is None:
             return
-        log.error("utterance %s: speaking it failed", utterance.id, exc_info=error)
-        known = error if isinstance(error, IntoneError) else IntoneError("the server failed; its log says more")
-        self._give_up(utterance.id, DoneReason.FAILED, known)
-
-    def _done(self, utterance: Utterance) -> None:
-        """Its `done` is leaving."""
-        self._open.pop(utterance.id, None)
-        self._playing[utterance.id] = utterance
-        self._forget_heard()
-        self._end(utterance.id)
-        self._answer_marks(utterance)  # a flush that came after its last audio was made
-
-    def _left(self, event: ServerEvent) -> None:
-        """An event has left the server."""
-        self.active_s = self._services.clock()
-        if isinstance(event, AudioChunk) and event.utterance_id in self._open:
-            self._open[event.utterance_id].account.sent(event)
+        logger.error("utterance %s: speaking it failed", utterance.id, exc_info=error)
+        if utterance.progress.state is UtteranceState.SPEAKING:
+            known = error if isinstance(error, IntoneError) else IntoneError("the server failed; its log says more")
+            self._end_with_error(utterance.id, DoneReason.FAILED, known)
 
 
-def _check_continuation(piece: TextInput) -> None:
-    """Settings count on the first message of an utterance only."""
+def _report(utterance: Utterance) -> LatencyReport:
+    return utterance.latency.report(utterance.progress.unit_count)
+
+
+def _check_continuation(message: TextInput) -> None:
+    """Raise `CallerError` for settings in a message that does not start its utterance."""
     for name in ("emotion", "voice", "options"):
-        if getattr(piece, name) is not None:
+        if getattr(message, name) is not None:
             raise CallerError(f"text.{name}", "counts on the first message of an utterance only", Fault.PRECONDITION)

@@ -1,7 +1,7 @@
-"""Text with inline emotion tags → units that say which emotion is in force. Knows the segmenter and the tags.
+"""Segments text with inline emotion tags into units.
 
-The segmenter sees the text without its tags and cuts before each of them; units keep their place in the text as it was
-received, tags and all.
+The segmenter gets the text without tags and ends a unit before each emotion tag. Positions of units refer to the text
+as received, with tags.
 """
 
 from dataclasses import replace
@@ -13,78 +13,78 @@ from intone.server.text.segmenter import Segmenter
 
 
 class TaggedText:
-    """The text of one utterance on its way into units. Positions are characters of the text as received."""
+    """The text of one utterance. Positions are in characters of the text as received. Chunk-invariant."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
-        self._text = ""  # not in a unit yet
-        self._start = 0  # where that begins
-        self._seen = 0  # how far the segmenter, or a tag, has come
-        self._tags: list[Tag] = []  # at or after `_start`, before `_seen`
-        self._emotion: Emotion | None = None
-        self._count = 0
+        self._text = ""  # not part of a unit yet
+        self._start = 0  # position of `_text`
+        self._parsed = 0  # position up to which text was given to the segmenter or recognized as a tag
+        self._tags: list[Tag] = []  # between `_start` and `_parsed`
+        self._emotion: Emotion | None = None  # of the last tag before `_start`
+        self._unit_count = 0
 
     @property
     def pending(self) -> str:
-        """Text that is not in a unit yet, without what may become a tag."""
+        """Text that is not part of a unit yet, without tags and without what may become one."""
         return self._segmenter.pending
 
     def push(self, delta: str) -> list[Unit]:
-        """Take the next characters; return the units that are now complete."""
+        """Append text; return the units completed by it."""
         self._text += delta
-        return self._read(hold=True)
+        return self._parse(hold_open_tag=True)
 
     def flush(self) -> list[Unit]:
-        """Give up everything buffered, even in mid-sentence, but not in the middle of a tag."""
-        return self._placed(self._segmenter.flush())
+        """Make units of everything buffered, even in mid-sentence, except an incomplete tag."""
+        return self._with_tags(self._segmenter.flush())
 
     def expire(self) -> list[Unit]:
-        """Give up what ends at a word border, for when text has not come for a while."""
-        return self._placed(self._segmenter.expire())
+        """Make units of what is buffered up to the last word boundary; used when no text has arrived for a while."""
+        return self._with_tags(self._segmenter.expire())
 
     def finish(self) -> list[Unit]:
-        """Give up everything: no text follows."""
-        units = self._read(hold=False) + self._placed(self._segmenter.finish())
-        if self._text:  # tags alone
+        """Make units of everything: the text has ended."""
+        units = self._parse(hold_open_tag=False) + self._with_tags(self._segmenter.finish())
+        if self._text:  # only tags
             units.append(self._unit("", len(self._text)))
         return units
 
-    def _read(self, hold: bool) -> list[Unit]:
-        """Show the segmenter what is new; `hold` keeps back what the next characters may make a tag."""
-        new, base = self._text[self._seen - self._start :], self._seen
-        unsure = open_tag(new) if hold else None
-        known = new if unsure is None else new[:unsure]
+    def _parse(self, hold_open_tag: bool) -> list[Unit]:
+        """Give new text to the segmenter; `hold_open_tag` keeps back what may become a tag with the next characters."""
+        new, base = self._text[self._parsed - self._start :], self._parsed
+        open_at = open_tag(new) if hold_open_tag else None
+        known = new if open_at is None else new[:open_at]
         units, position = [], 0
         for tag in find_tags(known):
-            units += self._placed(self._segmenter.push(known[position : tag.start]))
+            units += self._with_tags(self._segmenter.push(known[position : tag.start]))
             if tag.reading is not None:
-                units += self._placed(self._segmenter.flush())
+                units += self._with_tags(self._segmenter.flush())
             self._tags.append(replace(tag, start=base + tag.start, end=base + tag.end))
-            position, self._seen = tag.end, base + tag.end
-        units += self._placed(self._segmenter.push(known[position:]))
-        self._seen = base + len(known)
+            position, self._parsed = tag.end, base + tag.end
+        units += self._with_tags(self._segmenter.push(known[position:]))
+        self._parsed = base + len(known)
         return units
 
-    def _placed(self, units: list[Unit]) -> list[Unit]:
-        """Units of the text without tags, put where they stand in the text with them."""
-        return [self._unit(unit.text, self._length(len(unit.text))) for unit in units]
+    def _with_tags(self, units: list[Unit]) -> list[Unit]:
+        """Units of the text as received for the segmenter's units, which have no tags."""
+        return [self._unit(unit.text, self._received_length(len(unit.text))) for unit in units]
 
-    def _length(self, spoken: int) -> int:
-        """How many characters received hold the next `spoken` ones; a tag right after them is not among these."""
+    def _received_length(self, untagged: int) -> int:
+        """Length, as received, of the next `untagged` characters; a tag right behind them is not included."""
         position = self._start
         for tag in self._tags:
-            if tag.start - position >= spoken > 0:
+            if tag.start - position >= untagged > 0:
                 break
-            spoken -= tag.start - position
+            untagged -= tag.start - position
             position = tag.end
-        return position + spoken - self._start
+        return position + untagged - self._start
 
-    def _unit(self, words: str, length: int) -> Unit:
+    def _unit(self, untagged_text: str, length: int) -> Unit:
         end = self._start + length
         for tag in [tag for tag in self._tags if tag.end <= end]:
             self._emotion = tag.reading.emotion if tag.reading is not None else self._emotion
         self._tags = [tag for tag in self._tags if tag.end > end]
         text, self._text = self._text[:length], self._text[length:]
-        unit = Unit(self._count, self._start, end, text, speakable(words), words, self._emotion)
-        self._start, self._count = end, self._count + 1
+        unit = Unit(self._unit_count, self._start, end, text, speakable(untagged_text), untagged_text, self._emotion)
+        self._start, self._unit_count = end, self._unit_count + 1
         return unit

@@ -88,7 +88,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                     asyncio.create_task(self._watch(session), name="watchdog"),
                 ]
                 try:
-                    async for event in session.events():
+                    async for event in session:
                         self._metrics.observe(event)
                         yield responses.response(event, settings)
                 finally:
@@ -102,7 +102,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 try:
                     session.receive(TextInput("utterance", request.text, end=True))
                     session.half_close()
-                    async for event in session.events():
+                    async for event in session:
                         self._metrics.observe(event)
                         _raise_if_rejected(event)
                         yield responses.single_response(event, settings)
@@ -117,7 +117,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             check_text(request.text, "text", MAX_ANALYZED_CHARACTERS)
             if not request.text.strip():
                 raise CallerError("text", "is blank; there is no emotion in it")
-            read = self._services.readers.read
+            read = self._services.analyzers.read
             if read is None:
                 words = "this server reads no emotions: start it with --emotion-analyzer lexicon"
                 raise CallerError("", words, Fault.PRECONDITION)
@@ -131,7 +131,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         return speech_pb2.GetServerInfoResponse(
             version=version("intone"),
             engines=[self._engine(worker) for worker in workers],
-            emotion_analyzer=services.readers.name,
+            emotion_analyzer=services.analyzers.name,
             default_voice=config.default_voice,
             default_sample_rate_hz=self._defaults().sample_rate_hz,
             open_streams=self.open_streams,
@@ -140,7 +140,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 max_utterance_characters=config.max_utterance_characters,
                 max_open_utterances=config.max_open_utterances,
                 max_streams=config.max_streams,
-                default_lead_limit_ms=config.lead_limit_ms,
+                default_lead_limit_ms=config.max_lead_ms,
                 max_recording_bytes=config.max_recording_bytes,
                 min_recording_ms=config.min_recording_ms,
                 max_recording_ms=config.max_recording_ms,
@@ -173,7 +173,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         check_text(request.text, "text", self._config.max_text_characters)
         if not request.text.strip():
             raise CallerError("text", "is blank; there is nothing to speak")
-        settings = requests.settings(request.config, self._defaults(lead_limit_ms=None))
+        settings = requests.settings(request.config, self._defaults(max_lead_ms=None))
         self._check_voice(settings)
         return settings
 
@@ -188,7 +188,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         given = {
             "voice": config.default_voice,
             "sample_rate_hz": services.workers[services.plain_engine].info.sample_rate_hz,
-            "lead_limit_ms": config.lead_limit_ms,
+            "max_lead_ms": config.max_lead_ms,
             "normalize": config.normalize,
             "max_text_characters": config.max_text_characters,
         }

@@ -105,7 +105,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         count = sum(1 for filler in made.fillers if not filler.engine)
         if count > MAX_CLIPS_OF_A_VOICE:
             words = f"the voice would have {count} clips; it takes {MAX_CLIPS_OF_A_VOICE}"
-            raise CallerError("clips", words, Fault.TOO_MUCH)
+            raise CallerError("clips", words, Fault.QUOTA_EXCEEDED)
         return made if self._outfitter is None else self._outfitter.evened(made)
 
     def _recording(self, data: bytes, transcript: str) -> Recording:
@@ -127,7 +127,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
                 size += len(message.audio)
                 if size > self._config.max_recording_bytes:
                     words = f"has more than {self._config.max_recording_bytes} bytes, the most that this server takes"
-                    raise CallerError("audio", words, Fault.TOO_MUCH)
+                    raise CallerError("audio", words, Fault.QUOTA_EXCEEDED)
                 pieces.append(message.audio)
         if config is None:
             raise CallerError("config", "must come first, but the upload was empty")
@@ -156,7 +156,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
             message.engines.extend(self._workers)
             return message
         message.engines.extend(
-            name for name, worker in self._workers.items() if voice.made_for(name, worker.fingerprint) is not None
+            name for name, worker in self._workers.items() if voice.prepared_for(name, worker.fingerprint) is not None
         )
         message.recording_ms = voice.recording.duration_ms
         message.transcript = voice.recording.transcript

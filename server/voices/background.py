@@ -184,7 +184,7 @@ class BackgroundRenderer:
         emotion: Emotion = _NEUTRAL,
         seed: int = SEEDS[0],
     ) -> tuple[Samples, bool]:
-        prepared = None if voice is None else voice.made_for(engine, self._workers[engine].fingerprint)
+        prepared = None if voice is None else voice.prepared_for(engine, self._workers[engine].fingerprint)
         request = SpeakRequest(text, seed, prepared, emotion, SynthesisOptions(max_audio_ms=max_audio_ms))
         return await self._speech.speak(engine, request)
 

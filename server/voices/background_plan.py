@@ -94,7 +94,7 @@ class Plan:
         return level if level is not None and level.fingerprint == self.workers[engine].fingerprint else None
 
     def _has(self, engine: str, voice: Voice) -> bool:
-        return voice.built_in or voice.made_for(engine, self.workers[engine].fingerprint) is not None
+        return voice.built_in or voice.prepared_for(engine, self.workers[engine].fingerprint) is not None
 
     def _speaks(self, engine: str, language: str) -> bool:
         return any(same_language(language, known) for known in self.workers[engine].info.languages)

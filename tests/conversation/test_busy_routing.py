@@ -27,8 +27,8 @@ def test_a_stream_is_routed_by_the_times_of_its_own_kind(run_virtual, buffered, 
     async def main():
         plain, other = (ScriptedWorker(Script(step_s=0.01), name=name) for name in ("voxcpm", "starter"))
         plain.submit(SpeakRequest("somebody else's", 1))  # engines are busy only with the work of others
-        services = {"forecast": known_times(), "router": Router(busy_ms=1000.0)}
-        talk = Talk(plain, other, services=services, buffered=buffered)
+        server_changes = {"forecast": known_times(), "router": Router(busy_ms=1000.0)}
+        talk = Talk(plain, other, server=server_changes, buffered=buffered)
         talk.text("u", "Good morning.", end=True)
         await talk.finish()
         await talk.close()

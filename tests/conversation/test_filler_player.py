@@ -8,7 +8,13 @@ import pytest
 
 from intone.server import events as e
 from intone.server.conversation.context import FillerSettings
-from intone.server.conversation.filler_player import FADE_MS, LEAD_MS, NEAR_MS, REST_MS, faded_out
+from intone.server.conversation.filler_player import (
+    FADE_OUT_MS,
+    FILLER_LEAD_MS,
+    GAP_BEFORE_FILLER_MS,
+    MAX_CUT_DISTANCE_MS,
+    faded_out,
+)
 from intone.server.domain import Filler, Voice
 from intone.server.routing.ttfa_forecast import TTFAForecast
 from tests.support.fakes import RATE_HZ, Script, ScriptedWorker
@@ -39,7 +45,7 @@ def forecast(ttfa_ms):
 async def one_turn(ttfa_s, expected_ms=None, text="Good morning.", voice=VOICE, script=None, **changes):
     """A turn with an engine that takes `ttfa_s` to its first sound, of which `expected_ms` is expected."""
     worker = ScriptedWorker(script or Script(step_s=0.01, first_s=ttfa_s - 0.01))
-    talk = Talk(worker, voice=voice, services={"forecast": forecast(expected_ms)}, **changes)
+    talk = Talk(worker, voice=voice, server={"forecast": forecast(expected_ms)}, **changes)
     talk.text("u", text, end=True)
     await talk.finish()
     await talk.close()
@@ -64,7 +70,7 @@ def test_an_expected_wait_is_covered_at_once(run_virtual):
     said = report(talk)
     assert said.filler_ttfa_ms <= 10 and said.ttfa_ms == pytest.approx(2000, abs=1)
     assert said.predicted_ttfa_ms == pytest.approx(2000, rel=0.1)
-    assert said.fillers == 2 and said.filler_ms == pytest.approx(1200)
+    assert said.filler_count == 2 and said.filler_ms == pytest.approx(1200)
     assert said.covered_ms == pytest.approx(1200, abs=1)
     assert said.audio_ms == pytest.approx(13 * 50)
 
@@ -75,8 +81,8 @@ def test_only_sound_that_was_heard_puts_a_filler_off(run_virtual):
     async def main():
         looks = itertools.count()
         virtual_s = asyncio.get_running_loop().time
-        services = {"forecast": forecast(2000), "clock": lambda: virtual_s() + next(looks) * 1e-6}
-        talk = Talk(ScriptedWorker(Script(step_s=0.01, first_s=2.0)), voice=VOICE, services=services)
+        server_changes = {"forecast": forecast(2000), "clock": lambda: virtual_s() + next(looks) * 1e-6}
+        talk = Talk(ScriptedWorker(Script(step_s=0.01, first_s=2.0)), voice=VOICE, server=server_changes)
         talk.text("u", "Good morning.", end=True)
         await talk.finish()
         await talk.close()
@@ -95,7 +101,7 @@ def test_a_wait_that_nobody_expected_is_covered_from_the_threshold_on(run_virtua
 
 def test_a_short_wait_stays_silent(run_virtual):
     talk = run_virtual(one_turn(0.39, expected_ms=100))
-    assert kinds(talk) == ["speech"] and report(talk).fillers == 0
+    assert kinds(talk) == ["speech"] and report(talk).filler_count == 0
     assert report(talk).filler_ttfa_ms is None and report(talk).covered_ms == 0
 
 
@@ -115,8 +121,8 @@ def test_a_filler_gives_way_to_speech(run_virtual):
     assert report(talk).ttfa_ms == pytest.approx(50, abs=1)
     assert report(talk).pause_ms == pytest.approx(SETTINGS.gap_ms, abs=1)
     talk = run_virtual(one_turn(0.4, expected_ms=2000, voice=voice))
-    sent_ms = 400 + LEAD_MS
-    assert sent_ms <= report(talk).filler_ms <= sent_ms + 20 + FADE_MS, "no cut is near: it fades out"
+    sent_ms = 400 + FILLER_LEAD_MS
+    assert sent_ms <= report(talk).filler_ms <= sent_ms + 20 + FADE_OUT_MS, "no cut is near: it fades out"
     tail = np.frombuffer(talk.of(e.AudioChunk)[kinds_index(talk, "silence") - 1].data, np.float32)
     assert abs(tail[-1]) < 1e-6 and np.abs(np.diff(tail)).max() < 0.01
 
@@ -127,19 +133,19 @@ def kinds_index(talk, kind):
 
 def test_a_filler_that_has_begun_is_heard_for_a_moment(run_virtual):
     talk = run_virtual(one_turn(0.02, expected_ms=2000))
-    assert SETTINGS.min_ms <= report(talk).filler_ms <= SETTINGS.min_ms + NEAR_MS + FADE_MS
+    assert SETTINGS.min_ms <= report(talk).filler_ms <= SETTINGS.min_ms + MAX_CUT_DISTANCE_MS + FADE_OUT_MS
 
 
 def test_a_filler_alone_is_said_once_in_a_wait(run_virtual):
     talk = run_virtual(one_turn(3.0, expected_ms=3000, voice=Voice("default", fillers=(HMM,))))
-    assert report(talk).fillers == 1 and report(talk).filler_ms == pytest.approx(500)
+    assert report(talk).filler_count == 1 and report(talk).filler_ms == pytest.approx(500)
     assert talk.of(e.Notice) == []
 
 
 def test_no_filler_follows_speech_and_none_repeats_at_once(run_virtual):
     async def main():
         worker = ScriptedWorker(Script(step_s=0.01, first_s=1.5))
-        talk = Talk(worker, voice=VOICE, services={"forecast": forecast(1500)})
+        talk = Talk(worker, voice=VOICE, server={"forecast": forecast(1500)})
         for turn in range(4):
             talk.text(f"u{turn}", "Good morning.", end=True)
             await asyncio.sleep(6)
@@ -148,7 +154,7 @@ def test_no_filler_follows_speech_and_none_repeats_at_once(run_virtual):
         return talk
 
     talk = run_virtual(main())
-    spoken = [chunk.filler for chunk in talk.of(e.AudioChunk) if chunk.kind is e.AudioKind.FILLER]
+    spoken = [chunk.filler_text for chunk in talk.of(e.AudioChunk) if chunk.kind is e.AudioKind.FILLER]
     runs = [text for i, text in enumerate(spoken) if i == 0 or spoken[i - 1] != text]
     assert len(runs) >= 4 and all(one != other for one, other in zip(runs, runs[1:], strict=False))
     for turn in range(4):
@@ -173,7 +179,7 @@ def test_inside_an_utterance_only_where_asked(run_virtual):
 def test_the_wait_counts_from_when_the_listener_hears_nothing(run_virtual):
     async def main():
         worker = ScriptedWorker(Script(step_s=0.01, first_s=1.0, characters_per_step=100))
-        talk = Talk(worker, voice=VOICE, services={"forecast": forecast(1000)})
+        talk = Talk(worker, voice=VOICE, server={"forecast": forecast(1000)})
         talk.text("long", "A sentence of speech that lasts for about three seconds.", end=True)
         talk.text("next", "Good morning.", end=True)
         await talk.finish()
@@ -190,7 +196,7 @@ def test_a_listener_who_reports_hears_fillers_too(run_virtual):
 
     async def main():
         worker = ScriptedWorker(Script(step_s=0.01, first_s=1.0, characters_per_step=100))
-        talk = Talk(worker, voice=VOICE, services={"forecast": forecast(1000)}, filler=e.FillerPolicy.AUTO)
+        talk = Talk(worker, voice=VOICE, server={"forecast": forecast(1000)}, filler=e.FillerPolicy.AUTO)
         talk.text("u", "Good morning.", end=True)
         await asyncio.sleep(2.5)
         talk.session.receive(e.PlaybackProgress(400))
@@ -201,7 +207,7 @@ def test_a_listener_who_reports_hears_fillers_too(run_virtual):
         return talk
 
     talk = run_virtual(main())
-    assert talk.of(e.Done)[1].report.fillers and talk.of(e.Done)[1].report.filler_ttfa_ms <= 10
+    assert talk.of(e.Done)[1].report.filler_count and talk.of(e.Done)[1].report.filler_ttfa_ms <= 10
 
 
 def test_what_is_said_of_a_voice_without_fillers(run_virtual):
@@ -214,14 +220,12 @@ def test_what_is_said_of_a_voice_without_fillers(run_virtual):
 def test_fillers_are_in_the_language_of_the_text(run_virtual):
     voice = Voice("default", fillers=(HMM, filler("嗯。", 400, language="zh")))
     talk = run_virtual(one_turn(1.0, 1000, "早上好。", voice=voice))
-    assert {chunk.filler for chunk in talk.of(e.AudioChunk) if chunk.kind is e.AudioKind.FILLER} == {"嗯。"}
+    assert {chunk.filler_text for chunk in talk.of(e.AudioChunk) if chunk.kind is e.AudioKind.FILLER} == {"嗯。"}
 
 
 def test_an_interrupted_filler_was_no_text(run_virtual):
     async def main():
-        talk = Talk(
-            ScriptedWorker(Script(step_s=0.01, first_s=2.0)), voice=VOICE, services={"forecast": forecast(2000)}
-        )
+        talk = Talk(ScriptedWorker(Script(step_s=0.01, first_s=2.0)), voice=VOICE, server={"forecast": forecast(2000)})
         talk.text("u", "Good morning.", end=True)
         await asyncio.sleep(0.3)
         talk.session.receive(e.Interrupt("u"))
@@ -233,7 +237,7 @@ def test_an_interrupted_filler_was_no_text(run_virtual):
     talk = run_virtual(main())
     (told,) = talk.of(e.Interrupted)
     assert told.heard_text == "" and told.unheard_text == "Good morning."
-    assert told.heard_ms == pytest.approx(300, abs=5) and told.report.fillers == 1
+    assert told.heard_ms == pytest.approx(300, abs=5) and told.report.filler_count == 1
     at_s = next(at for at, event in talk.said if event is told)
     assert not [event for at, event in talk.said if at > at_s and getattr(event, "utterance_id", "") == "u"]
     assert talk.voiced("v") == "Yes."
@@ -245,14 +249,14 @@ def test_an_engine_that_fails_behind_a_filler_gives_no_more_of_them(run_virtual)
         whole = ScriptedWorker(Script(step_s=0.01, first_s=2.5), name="starter")
         known = forecast(2500)
         known.learn("voxcpm", 10, 0, 2500)
-        talk = Talk(broken, whole, voice=VOICE, services={"forecast": known})
+        talk = Talk(broken, whole, voice=VOICE, server={"forecast": known})
         talk.text("u", "Good morning.", end=True)
         await talk.finish()
         await talk.close()
         return talk
 
     talk = run_virtual(main())
-    assert talk.voiced("u") == "Good morning." and report(talk).fillers == SETTINGS.most
+    assert talk.voiced("u") == "Good morning." and report(talk).filler_count == SETTINGS.max_in_a_row
     assert [event.engine for event in talk.of(e.Started)] == ["voxcpm"]
     assert [event.engine for event in talk.of(e.Rerouted)] == ["starter"]
 
@@ -260,7 +264,7 @@ def test_an_engine_that_fails_behind_a_filler_gives_no_more_of_them(run_virtual)
 def test_silence_is_bounded_while_fillers_last(run_virtual):
     talk = run_virtual(one_turn(1.9, expected_ms=1900))
     played = heard(talk.said)
-    assert silence_s(played, 0.0, 1.9) <= max(THRESHOLD_S, REST_MS / 1000) + 1e-3
+    assert silence_s(played, 0.0, 1.9) <= max(THRESHOLD_S, GAP_BEFORE_FILLER_MS / 1000) + 1e-3
     assert all(one.end_s <= other.start_s + 1e-9 for one, other in zip(played, played[1:], strict=False))
 
 

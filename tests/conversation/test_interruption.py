@@ -22,7 +22,7 @@ def test_an_interruption_says_what_was_heard(talk) -> None:
         assert not t.of(e.Done)
         assert t.workers["starter"].load == 0
 
-    talk(body, lead_limit_ms=2000)
+    talk(body, max_lead_ms=2000)
 
 
 def test_after_an_interruption_the_next_utterance_speaks(talk) -> None:
@@ -52,7 +52,7 @@ def test_what_is_done_but_still_playing_can_be_interrupted(talk) -> None:
         await asyncio.sleep(0.1)
         assert t.of(e.Notice)[-1].code is e.WarningCode.UTTERANCE_ENDED
 
-    talk(body, lead_limit_ms=60_000)
+    talk(body, max_lead_ms=60_000)
 
 
 def test_a_wrong_position_does_not_stop_an_interruption(talk) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import tracemalloc
 
 from intone.server import events as e
-from intone.server.conversation.outbox import QUEUE_MS
+from intone.server.conversation.outbox import MAX_QUEUED_MS
 from tests.support.fakes import MS_PER_CHARACTER, RATE_HZ, Script, ScriptedWorker
 from tests.support.talk import Talk
 
@@ -15,14 +15,14 @@ async def peak_bytes(sentences):
     """Peak memory of a conversation of one utterance of so many sentences, and what it said."""
     talk = Talk(
         ScriptedWorker(Script(step_s=0.01)),
-        lead_limit_ms=2000,
-        services={"pause_scale": 1.0, "max_utterance_characters": 20_000},
+        max_lead_ms=2000,
+        server={"pause_scale": 1.0, "max_utterance_characters": 20_000},
     )
     kept = {"audio_ms": 0.0, "queued_ms": 0.0, "sequence": 0, "position": 0}
     done = []
 
     async def listen():
-        async for event in talk.session.events():
+        async for event in talk.session:
             if isinstance(event, e.AudioChunk):
                 assert event.sequence == kept["sequence"]
                 kept["sequence"] += 1
@@ -52,7 +52,7 @@ def test_memory_does_not_grow_with_the_text(run_virtual):
     long, report, queued_ms = run_virtual(peak_bytes(200))
     assert len(SENTENCE % 0) * 200 > 10_000
     spoken = sum(len((SENTENCE % number).strip()) for number in range(200)) * MS_PER_CHARACTER
-    assert report.audio_ms == spoken and report.units >= 190
-    assert queued_ms <= QUEUE_MS + 400  # a chunk and a pause more
+    assert report.audio_ms == spoken and report.unit_count >= 190
+    assert queued_ms <= MAX_QUEUED_MS + 400  # a chunk and a pause more
     audio_bytes = report.audio_ms / 1000 * RATE_HZ * 4
     assert long - short < audio_bytes / 20, f"{long - short} bytes more for {audio_bytes:.0f} bytes more of audio"

@@ -27,7 +27,7 @@ def playback(clock: Clock) -> Playback:
 
 
 def test_without_reports_playback_runs_in_real_time(playback: Playback, clock: Clock) -> None:
-    playback.sent("a", 1000)
+    playback.audio_sent("a", 1000)
     clock.now_s = 0.4
     assert playback.played_ms == pytest.approx(400)
     assert playback.lead_ms == pytest.approx(600)
@@ -35,16 +35,16 @@ def test_without_reports_playback_runs_in_real_time(playback: Playback, clock: C
 
 def test_a_player_with_nothing_to_play_waits(playback: Playback, clock: Clock) -> None:
     clock.now_s = 5.0
-    playback.sent("a", 1000)
+    playback.audio_sent("a", 1000)
     clock.now_s = 5.25
     assert playback.played_ms == pytest.approx(250)
     clock.now_s = 9.0
-    playback.sent("a", 500)
+    playback.audio_sent("a", 500)
     assert playback.lead_ms == pytest.approx(500)
 
 
 def test_after_a_report_only_reports_count(playback: Playback, clock: Clock) -> None:
-    playback.sent("a", 1000)
+    playback.audio_sent("a", 1000)
     clock.now_s = 0.5
     playback.report(100)  # the estimate had run ahead: it is put right
     clock.now_s = 10.0
@@ -54,33 +54,33 @@ def test_after_a_report_only_reports_count(playback: Playback, clock: Clock) -> 
 
 
 def test_silence_is_foreseen_between_reports(playback: Playback, clock: Clock) -> None:
-    playback.sent("u", 1000)
-    assert playback.quiet_in_ms == 1000
+    playback.audio_sent("u", 1000)
+    assert playback.silent_in_ms == 1000
     clock.now_s = 0.4
-    assert playback.quiet_in_ms == pytest.approx(600)
+    assert playback.silent_in_ms == pytest.approx(600)
     playback.report(300)
-    assert playback.quiet_in_ms == pytest.approx(700)
+    assert playback.silent_in_ms == pytest.approx(700)
     clock.now_s = 1.0
-    assert playback.quiet_in_ms == pytest.approx(100) and playback.lead_ms == 700
+    assert playback.silent_in_ms == pytest.approx(100) and playback.lead_ms == 700
     clock.now_s = 5.0
-    assert playback.quiet_in_ms == 0 and playback.lead_ms == 700  # the last report never came
+    assert playback.silent_in_ms == 0 and playback.lead_ms == 700  # the last report never came
     playback.report(1000)
     clock.now_s = 9.0
-    playback.sent("v", 500)
-    assert playback.quiet_in_ms == 500
+    playback.audio_sent("v", 500)
+    assert playback.silent_in_ms == 500
 
 
 def test_heard_is_told_apart_by_utterance(playback: Playback) -> None:
-    playback.sent("a", 300)
-    playback.sent("b", 300)
+    playback.audio_sent("a", 300)
+    playback.audio_sent("b", 300)
     playback.report(400)
     assert (playback.heard_ms("a"), playback.heard_ms("b")) == (300, 100)
     assert (playback.unheard_ms("a"), playback.unheard_ms("b")) == (0, 200)
 
 
 def test_an_overrun_estimate_is_put_back_across_utterances(playback: Playback, clock: Clock) -> None:
-    playback.sent("a", 300)
-    playback.sent("b", 300)
+    playback.audio_sent("a", 300)
+    playback.audio_sent("b", 300)
     clock.now_s = 0.5
     assert playback.heard_ms("b") == pytest.approx(200)
     playback.report(100)
@@ -91,8 +91,8 @@ def test_an_overrun_estimate_is_put_back_across_utterances(playback: Playback, c
 
 
 def test_dropped_audio_leaves_the_timeline(playback: Playback) -> None:
-    playback.sent("a", 500)
-    playback.sent("b", 500)
+    playback.audio_sent("a", 500)
+    playback.audio_sent("b", 500)
     playback.report(200)
     playback.drop("a")
     assert playback.lead_ms == pytest.approx(500)
@@ -102,7 +102,7 @@ def test_dropped_audio_leaves_the_timeline(playback: Playback) -> None:
 
 @pytest.mark.parametrize(("reported", "words"), [(1200, "only 1000 ms"), (50, "less than the 100")])
 def test_impossible_positions_are_refused(playback: Playback, reported: int, words: str) -> None:
-    playback.sent("a", 1000)
+    playback.audio_sent("a", 1000)
     playback.report(100)
     with pytest.raises(CallerError, match=words):
         playback.report(reported)
@@ -112,7 +112,7 @@ def test_impossible_positions_are_refused(playback: Playback, reported: int, wor
 def test_the_limit_holds_back_by_time(playback: Playback, clock: Clock) -> None:
     limiter = LeadLimiter(playback, 1000)
     assert limiter.wait_ms(400) == 0
-    playback.sent("a", 900)
+    playback.audio_sent("a", 900)
     assert limiter.wait_ms(400) == pytest.approx(300)
     clock.now_s = 0.3
     assert limiter.wait_ms(400) == 0
@@ -120,7 +120,7 @@ def test_the_limit_holds_back_by_time(playback: Playback, clock: Clock) -> None:
 
 def test_with_reports_only_a_report_releases(playback: Playback, clock: Clock) -> None:
     limiter = LeadLimiter(playback, 1000)
-    playback.sent("a", 900)
+    playback.audio_sent("a", 900)
     playback.report(0)
     clock.now_s = 60.0
     assert limiter.wait_ms(400) is None
@@ -131,10 +131,10 @@ def test_with_reports_only_a_report_releases(playback: Playback, clock: Clock) -
 def test_a_chunk_over_the_limit_goes_when_nothing_is_unplayed(playback: Playback, clock: Clock) -> None:
     limiter = LeadLimiter(playback, 200)
     assert limiter.wait_ms(500) == 0
-    playback.sent("a", 500)
+    playback.audio_sent("a", 500)
     assert limiter.wait_ms(500) == pytest.approx(500)
 
 
 def test_no_limit_never_waits(playback: Playback) -> None:
-    playback.sent("a", 1e9)
+    playback.audio_sent("a", 1e9)
     assert LeadLimiter(playback, None).wait_ms(1e6) == 0

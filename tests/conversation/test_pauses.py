@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from intone.server import events as e
-from intone.server.conversation.pauses import CLAUSE_MS, LINE_MS, PARAGRAPH_MS, SENTENCE_MS, TRAILING_OFF_MS, pause_ms
+from intone.server.conversation.pauses import CLAUSE_MS, ELLIPSIS_MS, LINE_MS, PARAGRAPH_MS, SENTENCE_MS, pause_ms
 from tests.support.fakes import RATE_HZ, Script, ScriptedWorker
 from tests.support.talk import Talk
 
@@ -21,8 +21,8 @@ from tests.support.talk import Talk
         ("“走吧。”", SENTENCE_MS),
         ("Well,", CLAUSE_MS),
         ("好，", CLAUSE_MS),
-        ("I think…", TRAILING_OFF_MS),
-        ("I think... ", TRAILING_OFF_MS),
+        ("I think…", ELLIPSIS_MS),
+        ("I think... ", ELLIPSIS_MS),
         ("Title\n", LINE_MS),
         ("The end.\n\n", PARAGRAPH_MS),
         ("in the middle of", 0.0),
@@ -38,7 +38,7 @@ TEXT = "This is one sentence. This is another one."
 
 
 async def spoken(script, scale=1.0):
-    talk = Talk(ScriptedWorker(script), services={"pause_scale": scale}, filler=e.FillerPolicy.OFF)
+    talk = Talk(ScriptedWorker(script), server={"pause_scale": scale}, filler=e.FillerPolicy.OFF)
     talk.text("u", TEXT, end=True)
     await talk.finish()
     await talk.close()
@@ -78,7 +78,7 @@ def test_silence_that_the_engine_made_counts(run_virtual):
             return Padded(worker.submit(request))
 
     async def main():
-        talk = Talk(Trailing(), services={"pause_scale": 1.0}, filler=e.FillerPolicy.OFF)
+        talk = Talk(Trailing(), server={"pause_scale": 1.0}, filler=e.FillerPolicy.OFF)
         talk.text("u", TEXT, end=True)
         await talk.finish()
         await talk.close()

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from intone.server import events as e
 from intone.server.conversation.context import FillerSettings
-from intone.server.conversation.filler_player import LOOK_S, REST_MS
+from intone.server.conversation.filler_player import GAP_BEFORE_FILLER_MS, RECHECK_S
 from intone.server.domain import Emotion, Filler, Voice
 from tests.support.fakes import RATE_HZ, Script, ScriptedWorker
 from tests.support.listener import heard, silence_s
 from tests.support.talk import Talk
 
 COVER = FillerSettings()
-ALLOWED_S = max(COVER.threshold_ms, REST_MS) / 1000 + LOOK_S
+ALLOWED_S = max(COVER.threshold_ms, GAP_BEFORE_FILLER_MS) / 1000 + RECHECK_S
 ANGRY = Emotion((0, 1.0, 0, 0, 0, 0, 0, 0), 1.0)
 SENTENCES = (
     "Good morning.",
@@ -97,7 +97,7 @@ async def play(script, policy):
     """The whole script, to the end of the conversation; gives it with the text that was sent, by utterance."""
     fast = ScriptedWorker(Script(step_s=0.04, first_s=0.05), name="voxcpm")
     slow = ScriptedWorker(Script(step_s=0.08, first_s=1.3), name="indextts", voices_emotion=True)
-    talk = Talk(fast, slow, voice=VOICE, filler=policy, services={"pause_scale": 1.0, "max_open_utterances": 10})
+    talk = Talk(fast, slow, voice=VOICE, filler=policy, server={"pause_scale": 1.0, "max_open_utterances": 10})
     begun: dict[int, bool] = {}
     sent: dict[str, str] = defaultdict(str)
     for act in script:
@@ -144,7 +144,7 @@ def check_audio(told, policy):
         for i, chunk in enumerate(utterance.of(e.AudioChunk)):
             assert (chunk.sequence, chunk.offset_samples) == (i, offset)
             offset += len(chunk.data) // 4
-            assert bool(chunk.filler) == (chunk.kind is e.AudioKind.FILLER)
+            assert bool(chunk.filler_text) == (chunk.kind is e.AudioKind.FILLER)
         kinds = [chunk.kind for chunk in utterance.of(e.AudioChunk)]
         if e.AudioKind.SPEECH in kinds and policy is not e.FillerPolicy.EAGER:
             assert e.AudioKind.FILLER not in kinds[kinds.index(e.AudioKind.SPEECH) :]

@@ -19,7 +19,7 @@ def test_an_utterance_is_spoken_whole_and_reported(talk) -> None:
         (started,), (done,) = t.of(e.Started), t.of(e.Done)
         assert (started.engine, started.reason, started.seed) == ("starter", e.RouteReason.PLAIN, 7)
         assert (done.reason, done.error) == (e.DoneReason.COMPLETED, None)
-        assert done.report.units == 2  # an early clause; "everyone." alone would be too short
+        assert done.report.unit_count == 2  # an early clause; "everyone." alone would be too short
         assert done.report.ttfa_ms == pytest.approx(20, abs=0.1)
         assert done.report.audio_ms == pytest.approx(MS_PER_CHARACTER * len(t.voiced("u")))
         assert done.report.rtf == pytest.approx(done.report.synthesis_ms / done.report.audio_ms)
@@ -70,7 +70,7 @@ def test_speech_never_runs_past_the_lead_limit(talk) -> None:
                 assert sent_ms - 1000 * (at - began) <= 1000 + 1e-6
         assert t.said[-1][0] > 6
 
-    talk(body, lead_limit_ms=1000)
+    talk(body, max_lead_ms=1000)
 
 
 def test_with_progress_only_progress_releases(talk) -> None:
@@ -83,7 +83,7 @@ def test_with_progress_only_progress_releases(talk) -> None:
         await asyncio.sleep(1)
         assert sum(chunk.duration_ms for chunk in t.of(e.AudioChunk)) == pytest.approx(1500)
 
-    talk(body, lead_limit_ms=1000)
+    talk(body, max_lead_ms=1000)
 
 
 def test_an_unfinished_piece_is_spoken_after_a_while(talk) -> None:

@@ -51,7 +51,7 @@ def test_whatever_happens(talk, actions, lead_limit_ms, two_engines) -> None:
         await t.finish()
         check_story(t, used, actions)
 
-    talk(body, worker, *others, lead_limit_ms=lead_limit_ms)
+    talk(body, worker, *others, max_lead_ms=lead_limit_ms)
 
 
 def check_story(t: Talk, used: set[str], actions: list[Any]) -> None:

@@ -13,7 +13,7 @@ def units_of(*deltas):
 
 
 def told(*deltas):
-    return [(unit.words, unit.emotion.label if unit.emotion else None) for unit in units_of(*deltas)]
+    return [(unit.untagged_text, unit.emotion.label if unit.emotion else None) for unit in units_of(*deltas)]
 
 
 def test_a_tag_is_in_force_until_the_next():
@@ -50,7 +50,7 @@ def test_units_stand_where_they_were_received():
     text = '[开心]太好了！[sad]唉。<expr type="expression" label="relieved"/>Good. [happy]'
     units = units_of(text)
     assert "".join(unit.text for unit in units) == text
-    assert [unit.words for unit in units] == ["太好了！", "唉。", "Good.", " ", ""]
+    assert [unit.untagged_text for unit in units] == ["太好了！", "唉。", "Good.", " ", ""]
     assert [unit.index for unit in units] == list(range(len(units)))
 
 
@@ -58,9 +58,9 @@ def test_an_unfinished_tag_waits_and_is_text_at_the_end():
     cutter = TaggedText(Segmenter())
     assert cutter.push("Hello there my friend [hap") == []
     first = cutter.flush()
-    assert [unit.words for unit in first] == ["Hello there my friend "]
+    assert [unit.untagged_text for unit in first] == ["Hello there my friend "]
     assert cutter.flush() == [] and cutter.expire() == []
-    assert [(unit.words, unit.emotion) for unit in cutter.finish()] == [("[hap", None)]
+    assert [(unit.untagged_text, unit.emotion) for unit in cutter.finish()] == [("[hap", None)]
 
 
 PIECES = [

@@ -64,7 +64,7 @@ def test_a_server_without_an_analyzer_says_so(run):
 
 def test_server_info(run):
     async def main():
-        async with live(max_streams=3, lead_limit_ms=700) as server:
+        async with live(max_streams=3, max_lead_ms=700) as server:
             talk = await server.talk()
             await talk.prove_alive()
             told = await server.speech.GetServerInfo(speech_pb2.GetServerInfoRequest())

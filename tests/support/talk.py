@@ -37,24 +37,24 @@ class Talk:
         *workers: ScriptedWorker,
         normalized: dict[str, str] | None = None,
         voice: Voice | None = None,
-        services: dict[str, Any] | None = None,
+        server: dict[str, Any] | None = None,
         **changes: Any,
     ) -> None:
-        """`services` replaces some of `ServerContext`, `changes` some of `StreamSettings`."""
-        self._voice, self._changed_services = voice or Voice("default"), services or {}
+        """`server` replaces fields of `ServerContext`, `changes` those of `StreamSettings`."""
+        self._voice, self._server_changes = voice or Voice("default"), server or {}
         self._normalized = normalized or {}
         self.workers = {worker.info.name: worker for worker in workers or (ScriptedWorker(Script(step_s=0.02)),)}
         self.said: list[tuple[float, e.ServerEvent]] = []
         self.failure: IntoneError | None = None
         self._clock = asyncio.get_running_loop().time
-        self.session = Session(stream_settings(**changes), self._services())
+        self.session = Session(stream_settings(**changes), self._server_context())
         self._reader = asyncio.create_task(self._read(), name="test-reader")
 
     async def _normalize(self, text: str, wanted: bool) -> str:
         """Stands for the real one, which needs a thread and thus real time."""
         return self._normalized.get(text, text.strip())
 
-    def _services(self) -> ServerContext:
+    def _server_context(self) -> ServerContext:
         def find_voice(name: str) -> Voice:
             if name != "default":
                 raise CallerError("voice", f"there is no voice named {name!r}", Fault.NOT_FOUND)
@@ -73,17 +73,17 @@ class Talk:
             "max_utterance_characters": 2000,
             "wait_ms": WAIT_MS,
             "chunk_ms": 100,
-            "readers": EmotionAnalyzers("none", None, _unread),
+            "analyzers": EmotionAnalyzers("none", None, _unread),
             "forecast": TTFAForecast(),
-            "cover": FillerSettings(),
+            "filler": FillerSettings(),
             "has_fillers": True,
             "pause_scale": 0.0,  # texts are read from the audio
         }
-        return ServerContext(**{**given, **self._changed_services})
+        return ServerContext(**{**given, **self._server_changes})
 
     async def _read(self) -> None:
         try:
-            async for event in self.session.events():
+            async for event in self.session:
                 self.said.append((self._clock(), event))
         except IntoneError as error:
             self.failure = error

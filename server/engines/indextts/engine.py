@@ -37,7 +37,7 @@ from intone.server.engines.indextts.voice.encoders import Encoders, Read
 from intone.server.engines.indextts.voice.prepared_voice import prepare, speaker_of
 from intone.server.engines.precision import precision_on
 from intone.server.engines.weights import Progress, Weights
-from intone.server.errors import CallerError, CheckpointError, Fault
+from intone.server.errors import CheckpointError, UnsupportedVoiceError
 from intone.server.nn.stage_clock import StageClock
 
 CODES_PER_STEP = 8
@@ -168,12 +168,12 @@ class IndexTTSEngine:
         """Begin a unit; no model work yet.
 
         Raises:
-            CallerError: nothing to speak or too much (field `text`, TOO_LARGE), no voice (`voice`), an emotion clip
+            CallerError: nothing to speak or too much (field `text`, TOO_LARGE), an emotion clip
                 that cannot be used (`emotion.clip.audio`).
         """
         voice = request.voice or self._own_voice
         if voice is None:
-            raise CallerError("voice", "IndexTTS speaks with a recording's voice only: name one", Fault.PRECONDITION)
+            raise UnsupportedVoiceError("IndexTTS speaks with a recording's voice only: name one")
         assert voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
         reading = self._front_end.read(request.text)
         options = request.options

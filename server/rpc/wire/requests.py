@@ -62,7 +62,7 @@ class Defaults:
 
     voice: str
     sample_rate_hz: int
-    lead_limit_ms: int | None
+    max_lead_ms: int | None
     normalize: bool
     max_text_characters: int
 
@@ -91,7 +91,7 @@ def first_message(
 def client_event(message: speech_pb2.StreamSynthesizeRequest | Undecodable, defaults: Defaults) -> events.ClientEvent:
     """Any later message. Never raises: what is wrong with it is part of the event."""
     if isinstance(message, Undecodable):
-        return events.Refusal(message.error)
+        return events.InvalidMessage(message.error)
     try:
         match message.WhichOneof("request"):
             case "text":
@@ -105,8 +105,8 @@ def client_event(message: speech_pb2.StreamSynthesizeRequest | Undecodable, defa
             case "config":
                 raise CallerError("config", "was sent already; a stream has one, its first message", Fault.INVALID)
     except CallerError as error:
-        return events.Refusal(error)
-    return events.Refusal(CallerError("request", "is empty: set config, text, flush, cancel or progress"))
+        return events.InvalidMessage(error)
+    return events.InvalidMessage(CallerError("request", "is empty: set config, text, flush, cancel or progress"))
 
 
 def _text(message: speech_pb2.TextInput, max_characters: int) -> events.TextInput:
@@ -157,7 +157,7 @@ def settings(config: speech_pb2.StreamConfig, defaults: Defaults, field: str = "
     if rate_hz not in SUPPORTED_RATES_HZ:
         known = ", ".join(map(str, SUPPORTED_RATES_HZ))
         raise CallerError(f"{field}.format.sample_rate_hz", f"is {rate_hz}; this server sends {known}")
-    lead_ms = defaults.lead_limit_ms
+    lead_ms = defaults.max_lead_ms
     if config.HasField("lead_limit_ms"):
         lead_ms = round(_within(config.lead_limit_ms, 200, 600_000, f"{field}.lead_limit_ms"))
     delivery = _member(config.delivery, speech_pb2.Delivery, f"{field}.delivery")
@@ -169,7 +169,7 @@ def settings(config: speech_pb2.StreamConfig, defaults: Defaults, field: str = "
         preference=_known(config.engine, PREFERENCES, f"{field}.engine"),
         buffered=delivery == speech_pb2.DELIVERY_BUFFERED,
         filler=_known(config.filler, FILLER_POLICIES, f"{field}.filler"),
-        lead_limit_ms=lead_ms,
+        max_lead_ms=lead_ms,
         options=options(config.options, f"{field}.options"),
         normalize=config.normalize if config.HasField("normalize") else defaults.normalize,
     )

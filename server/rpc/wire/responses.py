@@ -60,7 +60,7 @@ def _audio(event: events.AudioChunk) -> speech_pb2.AudioChunk:
         engine=event.engine,
         text_span=_span(event) if event.kind is events.AudioKind.SPEECH else None,
         stage_ms=event.stage_ms,
-        filler=event.filler,
+        filler=event.filler_text,
     )
 
 
@@ -73,7 +73,7 @@ def _started(event: events.Started, settings: events.StreamSettings) -> speech_p
         format=audio_format(settings),
         voice=event.voice,
         seed=event.seed,
-        **_feeling(event.feeling),
+        **_emotion(event.resolved_emotion),
     )
 
 
@@ -84,16 +84,16 @@ def _rerouted(event: events.Rerouted) -> speech_pb2.Rerouted:
         route_reason=_number("ROUTE_REASON", event.reason),
         route_explanation=event.explanation,
         text_span=_span(event),
-        **_feeling(event.feeling),
+        **_emotion(event.resolved_emotion),
     )
 
 
-def _feeling(feeling: events.ResolvedEmotion) -> dict[str, Any]:
+def _emotion(resolved: events.ResolvedEmotion) -> dict[str, Any]:
     return {
-        "emotion": emotion_pb2.EmotionVector(weights=feeling.emotion.weights),
-        "emotion_source": _number("EMOTION_SOURCE", feeling.source),
-        "emotion_explanation": feeling.explanation,
-        "emotion_intensity": feeling.emotion.intensity,
+        "emotion": emotion_pb2.EmotionVector(weights=resolved.emotion.weights),
+        "emotion_source": _number("EMOTION_SOURCE", resolved.source),
+        "emotion_explanation": resolved.explanation,
+        "emotion_intensity": resolved.emotion.intensity,
     }
 
 
@@ -136,11 +136,11 @@ def _report(report: events.LatencyReport) -> speech_pb2.LatencyReport:
         filler_ms=report.filler_ms,
         synthesis_ms=report.synthesis_ms,
         stage_ms=report.stage_ms,
-        units=report.units,
+        units=report.unit_count,
         covered_ms=report.covered_ms,
         predicted_ttfa_ms=report.predicted_ttfa_ms,
         pause_ms=report.pause_ms,
-        fillers=report.fillers,
+        fillers=report.filler_count,
     )
 
 

@@ -135,7 +135,7 @@ def test_a_saved_voice_speaks_as_before(subject: Subject, tmp_path: Path) -> Non
     voice = build_voice("anna", recording(), {"indextts": subject.voice}, 1.0)
     path = tmp_path / "anna.safetensors"
     path.write_bytes(to_bytes(voice))
-    loaded = from_file(path).made_for("indextts", subject.engine.fingerprint)
+    loaded = from_file(path).prepared_for("indextts", subject.engine.fingerprint)
     assert loaded is not None
     for array in loaded.arrays.values():
         array.flags.writeable = False  # as a file mapped into memory is
@@ -146,7 +146,7 @@ def test_a_saved_voice_speaks_as_before(subject: Subject, tmp_path: Path) -> Non
 
 def test_a_voice_of_other_weights_is_not_this_engines(newer: Subject, subject: Subject, tmp_path: Path) -> None:
     voice = build_voice("anna", recording(), {"indextts": newer.voice}, 1.0)
-    assert voice.made_for("indextts", "other weights") is None
+    assert voice.prepared_for("indextts", "other weights") is None
     with pytest.raises(AssertionError, match="prepared again"):
         newer.engine.start(newer.request(voice=replace(newer.voice, fingerprint="other weights")))
 
