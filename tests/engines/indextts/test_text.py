@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from intone.server.engines.indextts.checkpoint.config import Variant
-from intone.server.engines.indextts.text.byte_pairs import BytePairTokenizer, byte_tokenizer
 from intone.server.engines.indextts.text.front_end import (
     FIRST_LANGUAGE_TAG,
     LANGUAGE_ROWS,
@@ -21,7 +20,7 @@ from intone.server.engines.indextts.text.front_end import (
     language_of,
     spaced,
 )
-from intone.server.engines.indextts.text.sentence_pieces import SentencePieceTokenizer
+from intone.server.engines.indextts.text.tokenizers import BytePairTokenizer, SentencePieceTokenizer, byte_tokenizer
 from intone.server.errors import CallerError, CheckpointError
 from tests.oracles.indextts_golden import golden
 from tests.oracles.indextts_oracle_text import SENTENCES

@@ -7,11 +7,14 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from intone.server.engines.indextts.checkpoint.config import ENGINE, IndexTTSConfig, Variant
-from intone.server.engines.indextts.text.byte_pairs import BytePairTokenizer, byte_tokenizer
-from intone.server.engines.indextts.text.sentence_pieces import SentencePieceTokenizer
+from intone.server.engines.indextts.text.tokenizers import (
+    BytePairTokenizer,
+    SentencePieceTokenizer,
+    Tokenizer,
+    byte_tokenizer,
+)
 from intone.server.errors import CallerError, CheckpointError, Fault
 
 LANGUAGES = {
@@ -52,16 +55,6 @@ SCRIPTS = (
     ("ar", re.compile(r"[\u0600-\u06ff\u0750-\u077f\ufb50-\ufdff\ufe70-\ufeff]")),
     ("es", re.compile(r"[¿¡ñÑ]")),
 )
-
-
-class Tokenizer(Protocol):
-    """Either kind."""
-
-    def __len__(self) -> int:
-        """Ids it uses."""
-
-    def ids(self, text: str) -> list[int]:
-        """Text to ids."""
 
 
 @dataclass(frozen=True, slots=True)
