@@ -1,8 +1,8 @@
-# Everything a person does here, each as one command. Knows nothing of speech: it installs, checks and starts.
-# All of it works in .venv of this folder; `rm -rf .venv` starts over.
+# Commands of developers: install, try, test, format, train. `make` lists them.
+# Everything is installed in .venv of this folder; `rm -rf .venv` starts over.
 
 PYTHON ?= python3
-# The range that was tested. Set TORCH_INDEX to take another build of it, for instance the small one without CUDA:
+# The tested range. TORCH_INDEX selects another build of torch, for example the smaller one without CUDA:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH ?= torch>=2.11,<2.14
 TORCH_INDEX ?=
@@ -12,28 +12,33 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.h')
 CUDA_FILES := $(shell find csrc -name '*.cu' -o -name '*.cuh')
-# What an editable install does not pick up by itself. New or changed Python files need no second install.
+# Changes to these need a new install; changes to Python files do not, the install is editable.
 BUILT_FROM := setup.py pyproject.toml MANIFEST.in server/ops/build_flags.py $(CXX_FILES) $(CUDA_FILES)
 TYPED := server client proto
 
-# The extension's build calls `ninja`, which lives in the environment.
+# Building the extension calls `ninja`, which is installed in the environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint style imports types typing cuda-check format proto bench-ops clean
+.PHONY: help demo test test-fast lint style imports types typing cuda-check format hooks proto bench-ops clean
 
-help: ## What can be made (this list)
+help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.installed ## Install, start a server, speak into demo/*.wav and draw where the time went
+demo: $(VENV)/.installed ## Install, start a server, write speech to demo/*.wav and draw a timeline of it
 	@$(BIN)/python -m intone.client.tools.demo
 
-# One thread: beside another busy process OpenMP code on two takes ten times as long, and CI machines are busy.
-test: lint build/oracle-indextts/.installed ## Install, check style and types, run every test
+# One OpenMP thread: with two, beside another busy process, the same work takes ten times as long.
+test: lint build/oracle-indextts/.installed ## Install, run all of `lint` and every test (about ten minutes)
 	@echo "== tests"
 	@OMP_NUM_THREADS=1 $(BIN)/pytest
 
-lint: style imports types cuda-check ## Check style, formatting, imports and types; change nothing
+# Logic, native operations, and conversations on virtual time: no server process, no whole model.
+FAST := app audio conversation emotion native nn routing runtime text voices
+test-fast: $(VENV)/.installed-for-tests ## Run the quick tests only: logic, operations, conversations (a minute)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not slow" $(FAST:%=tests/%)
+
+lint: style imports types cuda-check ## Check style, formatting, imports and types without changing files
 
 style: $(VENV)/.installed-for-tests
 	@echo "== ruff, clang-format"
@@ -56,68 +61,71 @@ typing:
 	@for folder in $(TYPED); do ln -sfn ../../../$$folder build/typing/intone/$$folder; done
 	@ln -sfn ../../../proto/intone/v1 build/typing/intone/v1
 
-# Compiles without a GPU and without a CUDA build of torch; what is compiled is thrown away.
+# Compiles the CUDA files where there is an nvcc, and discards the result. Needs no GPU and no CUDA build of torch.
 cuda-check: $(VENV)/.installed-for-tests
 	@if command -v nvcc >/dev/null; then for file in $(filter %.cu,$(CUDA_FILES)); do echo "== nvcc $$file"; \
 	  nvcc -std=c++17 -arch=sm_90 -DUSE_CUDA -DTORCH_TARGET_VERSION=0x020b000000000000 -Icsrc \
 	    $$($(BIN)/python -c 'from torch.utils.cpp_extension import include_paths; print(*("-I" + p for p in include_paths()))') \
 	    -c $$file -o /dev/null || exit 1; done; fi
 
-format: $(VENV)/.installed-for-tests ## Format Python and C++, repair what ruff can
+format: $(VENV)/.installed-for-tests ## Format Python and C++, and apply ruff's automatic fixes
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 	@$(BIN)/clang-format -i $(CXX_FILES) $(CUDA_FILES)
 
-proto: $(VENV)/.installed-for-tests ## Generate the stubs beside the .proto files
+hooks: $(VENV)/.installed-for-tests ## Run the checks of `lint` before every commit (git hooks by pre-commit)
+	@$(BIN)/pre-commit install
+
+proto: $(VENV)/.installed-for-tests ## Regenerate the stubs beside the .proto files
 	@$(BIN)/python -m intone.proto.generate
 
-bench-ops: $(VENV)/.installed-for-tests ## Time the native operations against their references
+bench-ops: $(VENV)/.installed-for-tests ## Time the native operations and compare them with their references
 	@$(BIN)/python tests/bench/ops.py
 
 # The recipe of the nano voice, stage by stage: `make train-corpus`, `make train-lm TRAIN='--minutes 60'`; training/README.md.
 TRAIN ?=
 TRAIN_STAGES := corpus teacher latents begin vae lm export say slim measure
 
-# Batches of ever other sizes cut glibc's heap to pieces: a step of `lm` takes 1.3 s with it, 0.74 with tcmalloc. `vae` takes as
-# long with either, and openvino, which the teacher of Mandarin uses, dies under tcmalloc.
+# Batches of varying sizes fragment glibc's heap: a step of `lm` takes 1.3 s with it and 0.74 s with tcmalloc. `vae` takes as
+# long with either, and openvino, which the Mandarin teacher uses, crashes under tcmalloc.
 train-lm: TRAIN_MALLOC := $(addprefix LD_PRELOAD=,$(firstword $(wildcard /usr/lib/*/libtcmalloc_minimal.so.4)))
 .PHONY: $(TRAIN_STAGES:%=train-%) train-judges
 $(TRAIN_STAGES:%=train-%): train-%: $(VENV)/.installed-for-training
 	@$(TRAIN_MALLOC) ONEDNN_PRIMITIVE_CACHE_CAPACITY=16384 OMP_NUM_THREADS=1 \
 	  nice -n 10 $(BIN)/python -m training $* $(TRAIN)
 
-# An environment of their own: they want other versions of common packages than we do.
-train-judges: ## Install the judges of speech for `train-measure` in build/judges (2 GB)
+# A separate environment, because they need other versions of common packages.
+train-judges: ## Install the speech recognizers and raters of `train-measure` in build/judges (2 GB)
 	@$(PYTHON) -m venv build/judges
 	@build/judges/bin/python -m pip install -qq '$(TORCH)' $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	@build/judges/bin/python -m pip install -qq hama==1.7.0 ctranslate2==4.8.5 faster-whisper==1.2.1 \
 	  onnxruntime requests soundfile soxr librosa webrtcvad-wheels opencc-python-reimplemented==0.1.7 pypinyin
 	@build/judges/bin/python -m pip install -qq --no-deps -r training/judges.txt
 
-clean: ## Remove what was built; .venv stays
+clean: ## Remove build outputs and caches, but not .venv
 	@rm -rf build dist demo *.egg-info server/ops/_C*.so .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@rm -f $(VENV)/.installed $(VENV)/.installed-for-tests $(VENV)/.installed-for-training
 	@find $(TYPED) training tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# torch comes first and by itself: the extension is compiled against the torch that is there (see setup.py).
+# torch is installed first: the extension is compiled against the installed torch (see setup.py).
 $(VENV)/.ready:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo >&2 \
-	  "intone needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12"; exit 1; }
-	@command -v c++ >/dev/null || { echo >&2 "intone needs a C++ compiler (c++), for instance: apt-get install g++"; exit 1; }
-	@echo "== [1/3] a Python environment in $(VENV)"
+	  "intone needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Set another: make PYTHON=python3.12"; exit 1; }
+	@command -v c++ >/dev/null || { echo >&2 "intone needs a C++ compiler (c++), for example: apt-get install g++"; exit 1; }
+	@echo "== [1/3] creating a Python environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@echo "== [2/3] $(TORCH) (200 MB without CUDA, some GB with it: minutes, once)"
+	@echo "== [2/3] installing $(TORCH) (200 MB without CUDA, several GB with it; takes minutes, once)"
 	@$(PIP) 'setuptools>=77' wheel ninja
 	@$(PIP) '$(TORCH)' $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.ready $(BUILT_FROM)
-	@echo "== [3/3] intone with its dependencies; compiles the C++ extension (a minute or two)"
+	@echo "== [3/3] installing intone and its dependencies, compiling the C++ extension (a minute or two)"
 	@$(PIP) --no-build-isolation -e '.[server,starter,mandarin,plot]'
 	@touch $@
 
 $(VENV)/.installed-for-tests: $(VENV)/.ready $(BUILT_FROM) tests/oracles/voxcpm.txt
-	@echo "== [3/3] intone with its dependencies and the tools of the tests; compiles the C++ extension (minutes)"
+	@echo "== [3/3] installing intone, its dependencies and the test tools, compiling the C++ extension (minutes)"
 	@$(PIP) --no-build-isolation -e '.[server,starter,mandarin,play,plot,test]'
 	@$(PIP) --no-deps -r tests/oracles/voxcpm.txt
 	@touch $(VENV)/.installed $@
@@ -127,9 +135,9 @@ $(VENV)/.installed-for-training: $(VENV)/.ready $(BUILT_FROM)
 	@$(PIP) --no-deps -r training/mandarin.txt
 	@touch $@
 
-# Old versions of common packages, in a folder that only the tests of IndexTTS look into. Where they cannot be had, those
-# tests are skipped and say so.
+# The official IndexTTS package and the old versions of common packages that it needs, in a folder that only the tests of
+# IndexTTS use. If they cannot be installed, those tests are skipped with a message.
 build/oracle-indextts/.installed: tests/oracles/indextts.txt $(VENV)/.ready
-	@echo "== the oracle of the IndexTTS tests, in build/oracle-indextts"
+	@echo "== installing the official IndexTTS package for the tests in build/oracle-indextts"
 	@rm -rf $(@D)
-	@if $(PIP) --no-deps --target $(@D) -r $<; then touch $@; else echo "== it cannot be installed here"; fi
+	@if $(PIP) --no-deps --target $(@D) -r $<; then touch $@; else echo "== it cannot be installed on this machine"; fi

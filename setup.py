@@ -1,14 +1,14 @@
 """Build and packaging of the distribution `intone`.
 
-Three traps live here:
+Three things are unusual:
 
-- `proto/`, `server/` and `client/` are mapped to `intone.proto`, `intone.server` and `intone.client`, so that no
-  package called "server" is ever published. `intone` itself is an implicit namespace package: it has no folder. The
-  generated stubs import each other as `intone.v1`, which is `proto/intone/v1`.
-- The extension is compiled against the torch that is installed, so torch cannot be a build requirement: pip would
-  fetch the newest one, with gigabytes of CUDA, into a build environment of its own. Always
+- `proto/`, `server/` and `client/` are installed as `intone.proto`, `intone.server` and `intone.client`, so that no
+  package named "server" is published. `intone` itself is a namespace package without a folder. The generated stubs
+  import each other as `intone.v1`, which is `proto/intone/v1`.
+- The extension is compiled against the installed torch. torch cannot be a build requirement: pip would install the
+  newest one, with gigabytes of CUDA, into an isolated build environment. Always use
   `pip install --no-build-isolation`.
-- Without torch the extension is left out: a client needs neither.
+- Without torch the extension is not built; a client needs neither.
 """
 
 import os
@@ -66,12 +66,12 @@ EXTRAS = {
         "ruff==0.14.5",
         "mypy==1.18.2",
         "import-linter==2.17",
+        "pre-commit>=4",
         "clang-format==21.1.5",
         "buf-bin==1.75.0",
         "onnx>=1.17",  # of training's teacher
-        "hama==1.7.0",  # hears phonemes: 23 MB, needs numpy alone
-        # What the official package `voxcpm` needs to be imported; it is itself installed without its dependencies, see
-        # tests/oracles/voxcpm.txt.
+        "hama==1.7.0",  # phoneme recognizer: 23 MB, needs only numpy
+        # Imported by the official package `voxcpm`, which tests/oracles/voxcpm.txt installs without its dependencies.
         "einops>=0.8",
         "pydantic>=2.10",
         "tqdm>=4.66",
@@ -93,7 +93,7 @@ def packages() -> dict[str, str]:
 
 
 def extension() -> dict[str, object]:
-    """The C++ extension, where torch is installed; with its CUDA kernels where torch has CUDA and there is an nvcc."""
+    """The C++ extension, if torch is installed; with the CUDA kernels if torch has CUDA and there is an nvcc."""
     try:
         from torch import version
         from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension

@@ -18,6 +18,7 @@ from intone.server.voices.loudness import loudness_db
 from tests.support.indextts_units import recording, sound_file
 from tests.support.live_server import Live, chunks, samples
 
+pytestmark = pytest.mark.slow
 RATE_HZ = 24_000
 FORMAT = audio_pb2.AudioFormat(encoding=audio_pb2.AUDIO_ENCODING_PCM_F32LE, sample_rate_hz=RATE_HZ)
 SPEECH, FILLER = speech_pb2.AUDIO_KIND_SPEECH, speech_pb2.AUDIO_KIND_FILLER

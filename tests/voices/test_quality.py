@@ -15,6 +15,7 @@ from intone.server.engines.voxcpm import bundled_voice
 from tests.support import real_server
 from training import judges
 
+pytestmark = pytest.mark.slow
 SENTENCES = (
     "Good morning, and thank you for calling.",
     "The last train to the coast leaves from the second platform.",

@@ -1,0 +1,37 @@
+"""The Makefile explains itself, and what the hooks of pre-commit call exists."""
+
+import shlex
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+HOOKS = [
+    hook
+    for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf8"))["repos"]
+    for hook in repo["hooks"]
+]
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook["id"])
+def test_what_a_hook_calls_exists(hook):
+    program, *arguments = shlex.split(hook["entry"])
+    if program == "make":
+        assert make("--dry-run", *arguments).returncode == 0
+    else:
+        assert program.startswith(".venv/bin/")
+        assert (Path(sysconfig.get_path("scripts")) / Path(program).name).exists()
+
+
+def test_help_lists_targets_that_exist():
+    listed = [line.split()[1] for line in make("help").stdout.splitlines()]
+    assert {"demo", "test", "test-fast", "lint", "hooks"} <= set(listed)
+    assert make("--dry-run", *listed).returncode == 0
