@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from intone.server.engines.voxcpm.audio_vae_config import DILATIONS, KERNEL, AudioVAEConfig, random_tensors
+from intone.server.engines.voxcpm.audio_vae import random_tensors
+from intone.server.engines.voxcpm.audio_vae_config import DILATIONS, KERNEL, AudioVAEConfig
 from training import native
 
 LARGEST_LOG_VARIANCE = 10.0

@@ -1,4 +1,8 @@
-"""Reads checkpoint files, strictly. Knows nothing of any model: what must be in a file is given as names and shapes."""
+"""Checkpoint files: reading them, checking names and shapes strictly, and handing tensors to the modules of a model.
+
+A module declares each tensor once, where it reads it: `weights.tensor("q_proj.weight", (rows, hidden))`. The strict
+check and random weights take their names and shapes from the same statements, through `declared_shapes`.
+"""
 
 import copy
 import ctypes
@@ -16,16 +20,20 @@ from intone.server.engines.int8_checkpoint import unpacked
 from intone.server.errors import CheckpointError
 
 Progress = Callable[[float], None]
-"""Told how much of a model is loaded, 0 to 1; never less than before."""
+"""Called with the part of a model that has been loaded, 0 to 1, never less than before."""
 
-Shapes = Mapping[str, tuple[int, ...]]
+Shape = tuple[int, ...]
+
+Shapes = Mapping[str, Shape]
 """What a file must hold: name → shape."""
 
+CPU = torch.device("cpu")
+
 SHOWN = 5
-"""Faults that a message lists; the rest is counted."""
+"""Faults listed in a message; the rest is counted."""
 
 TRIM_ELEMENTS = 4 << 20
-"""How often, while a model is packed, freed memory is given back to the system."""
+"""Elements handed out between two calls of `malloc_trim`."""
 
 SAMPLED_BYTES = 4096
 SAMPLES = 64
@@ -35,7 +43,7 @@ def find_file(folder: Path, names: Sequence[str], engine: str) -> Path:
     """The first of `names` that is a file in `folder`.
 
     Raises:
-        CheckpointError: none is.
+        CheckpointError: there is none.
     """
     for name in names:
         if (folder / name).is_file():
@@ -47,10 +55,10 @@ def read_tensors(path: Path, engine: str) -> dict[str, Tensor]:
     """All tensors of a `.safetensors` file or of a pickled state dict (bare or under "state_dict"), on the CPU.
 
     Memory-mapped where the format allows it: pages are read when a tensor is first used. Only tensors are unpickled.
-    What is stored as int8 comes in float32, in memory of its own (see `int8_checkpoint.py`).
+    Tensors stored as int8 are returned in float32, in memory of their own (see `int8_checkpoint.py`).
 
     Raises:
-        CheckpointError: the file cannot be read, or its int8 tensors and their scales do not go together.
+        CheckpointError: the file cannot be read, or an int8 tensor and its scale do not match.
     """
     try:
         found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
@@ -63,7 +71,7 @@ def read_tensors(path: Path, engine: str) -> dict[str, Tensor]:
 
 
 def check_tensors(found: Mapping[str, Tensor], expected: Shapes, path: Path, engine: str) -> None:
-    """Demand exactly the expected names and shapes.
+    """Check that the names and shapes are exactly the expected ones.
 
     Raises:
         CheckpointError: lists the first faults with key, found and expected, and counts the rest.
@@ -81,7 +89,7 @@ def check_tensors(found: Mapping[str, Tensor], expected: Shapes, path: Path, eng
 
 
 def fingerprint(parts: Sequence[Path | bytes]) -> str:
-    """Identify files and bytes by sizes, both ends and evenly spaced samples, not by all they hold; 32 hex digits."""
+    """A hash of names, sizes and evenly spaced samples of files, and of whole byte strings; 32 hex digits."""
     digest = hashlib.sha256()
     for part in parts:
         for piece in _samples(part) if isinstance(part, Path) else (len(part).to_bytes(8, "little"), part):
@@ -90,30 +98,33 @@ def fingerprint(parts: Sequence[Path | bytes]) -> str:
 
 
 class Weights:
-    """Checked tensors under a prefix, each handed out in the dtype and on the device of the model.
+    """The tensors of a checkpoint, handed out by name and shape in the dtype and on the device of the model.
+
+    What a module reads is also its declaration: `declared_shapes` runs the same code against a recorder and returns
+    the names and shapes that it asks for. So constructors must also work on meta tensors, which have no values.
 
     Args:
-        tensors: by full name.
+        tensors: full name → tensor.
         dtype: of floating-point tensors.
-        progress: told after each tensor which part of all elements has been handed out.
-        mapped: tensors that are views of mapped files are never written to, and their pages are let go as soon as a
-            copy was made. What lies in memory of its own stays, whatever this says.
+        progress: called after each tensor with the part of all elements that has been handed out.
+        mapped: tensors that are views of mapped files are never written to, and each one's pages are given back
+            (MADV_DONTNEED) after copying. Tensors in memory of their own are not affected.
     """
 
     def __init__(
         self,
         tensors: Mapping[str, Tensor],
-        dtype: torch.dtype,
-        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device = CPU,
         progress: Progress | None = None,
         *,
         mapped: bool = False,
     ) -> None:
         self._tensors, self._dtype, self._device, self._prefix = tensors, dtype, device, ""
         self._files = _mapped_files() if mapped else []
-        self._narrow = False
+        self._keep_bf16 = False
         self._meter = _Meter(sum(tensor.numel() for tensor in tensors.values()), progress)
-        self.let_go()  # opening a file reads the beginning of every tensor
+        self.release()  # opening a file reads the beginning of every tensor
 
     def scope(self, prefix: str) -> "Weights":
         """The tensors whose names begin with `prefix` and a dot."""
@@ -121,50 +132,99 @@ class Weights:
         inner._prefix = f"{self._prefix}{prefix}."
         return inner
 
-    def narrow(self) -> "Weights":
-        """These, but bfloat16 stays as it is: no copy is made, so `let_go` is for whoever asked."""
+    def keeping_bf16(self) -> "Weights":
+        """The same, but bfloat16 tensors are handed out as views; the caller calls `release` when done with them."""
         inner = copy.copy(self)
-        inner._narrow = True
+        inner._keep_bf16 = True
         return inner
 
     @property
     def prefix(self) -> str:
-        """What names begin with here: empty, or with a dot at its end."""
+        """What all names begin with: empty, or ending in a dot."""
         return self._prefix
+
+    def tensor(self, name: str, shape: Shape) -> Tensor:
+        """The tensor `name`, which must have this shape, in the model's dtype."""
+        tensor = self[name]
+        assert tuple(tensor.shape) == tuple(shape), f"{self._prefix}{name} is {list(tensor.shape)}, not {list(shape)}"
+        return tensor
+
+    def affine(self, name: str, shape: Shape) -> tuple[Tensor, Tensor]:
+        """`name.weight` of this shape and `name.bias`, of the shape's first dimension."""
+        return self.tensor(f"{name}.weight", shape), self.tensor(f"{name}.bias", shape[:1])
+
+    def fused(self, shapes: Shapes) -> Tensor:
+        """Tensors joined along their first dimension: several projections of one input as one."""
+        return torch.cat([self.tensor(name, shape) for name, shape in shapes.items()])
+
+    def stored(self, name: str, shape: Shape) -> Tensor:
+        """As `tensor`, in the dtype of the file: what is read row by row stays mapped, and no copy of it is made."""
+        assert tuple(self._tensors[self._prefix + name].shape) == tuple(shape)
+        return self._as_stored(name)
+
+    def unused(self, name: str, shape: Shape) -> None:
+        """Declare a tensor that a file must have although nothing here computes with it."""
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self._tensors[self._prefix + name]
         self._meter.add(tensor.numel())
-        as_is = not tensor.is_floating_point() or (self._narrow and tensor.dtype == torch.bfloat16)
+        as_is = not tensor.is_floating_point() or (self._keep_bf16 and tensor.dtype == torch.bfloat16)
         given = tensor.to(device=self._device, dtype=tensor.dtype if as_is else self._dtype)
         if self._files and given.data_ptr() != tensor.data_ptr():
-            _let_go(tensor, self._files)
+            _drop_pages(tensor, self._files)
             if self._meter.passed(TRIM_ELEMENTS):
                 _trim()
         return given
 
     def all(self) -> dict[str, Tensor]:
-        """Every tensor under the prefix, by the rest of its name, as `stored` gives it."""
+        """Every tensor under the prefix, by the rest of its name, in the dtype of the file."""
         names = [name for name in self._tensors if name.startswith(self._prefix)]
-        return {name.removeprefix(self._prefix): self.stored(name.removeprefix(self._prefix)) for name in names}
+        return {name.removeprefix(self._prefix): self._as_stored(name.removeprefix(self._prefix)) for name in names}
 
-    def let_go(self) -> None:
-        """Every tensor under the prefix has been copied or packed: give the memory of mapped files back."""
+    def release(self) -> None:
+        """Give back the mapped pages of every tensor under the prefix, once all have been copied or packed."""
         if self._files:
             for name, tensor in self._tensors.items():
                 if name.startswith(self._prefix):
-                    _let_go(tensor, self._files)
+                    _drop_pages(tensor, self._files)
             _trim()
 
-    def stored(self, name: str) -> Tensor:
-        """As `[]`, in the dtype of the file: what is read row by row stays mapped, and no copy of it is made."""
+    def _as_stored(self, name: str) -> Tensor:
         tensor = self._tensors[self._prefix + name]
         self._meter.add(tensor.numel())
         return tensor.to(self._device)
 
-    def fused(self, *names: str) -> Tensor:
-        """Tensors joined along their first dimension: several projections of one input as one."""
-        return torch.cat([self[name] for name in names])
+
+def declared_shapes(read: Callable[[Weights], object]) -> dict[str, Shape]:
+    """Every tensor that `read`, a constructor or reader of weights, asks for: full name → shape, in order of asking.
+
+    `read` gets meta tensors: it computes nothing and takes no memory.
+    """
+    recorder = _Recorder()
+    read(recorder)
+    return recorder.shapes
+
+
+class _Recorder(Weights):
+    """Records names and shapes; hands out meta tensors."""
+
+    def __init__(self) -> None:
+        super().__init__({}, torch.float32, torch.device("meta"))
+        self.shapes: dict[str, Shape] = {}
+
+    def tensor(self, name: str, shape: Shape) -> Tensor:
+        self.unused(name, shape)
+        return torch.empty(shape, dtype=self._dtype, device=self._device)
+
+    def stored(self, name: str, shape: Shape) -> Tensor:
+        return self.tensor(name, shape)
+
+    def unused(self, name: str, shape: Shape) -> None:
+        declared = self.shapes.setdefault(self._prefix + name, tuple(shape))
+        assert declared == tuple(shape), f"{self._prefix}{name} is declared as {list(declared)} and {list(shape)}"
+
+    def release(self) -> None:
+        """There is no file."""
 
 
 class _Meter:
@@ -174,7 +234,7 @@ class _Meter:
         self._total, self._progress, self._done, self._marked = max(total, 1), progress, 0, 0
 
     def passed(self, elements: int) -> bool:
-        """Whether so many more have been handed out since this was last true."""
+        """Whether this many elements have been handed out since the last time it returned True."""
         if self._done - self._marked < elements:
             return False
         self._marked = self._done
@@ -187,7 +247,7 @@ class _Meter:
 
 
 def _mapped_files() -> list[tuple[int, int]]:
-    """The addresses, from first to one past the last, at which files are mapped; none where that cannot be known."""
+    """The address ranges [start, stop) at which files are mapped; empty on systems without /proc."""
     if not sys.platform.startswith("linux"):
         return []
     found = []
@@ -199,11 +259,11 @@ def _mapped_files() -> list[tuple[int, int]]:
     return found
 
 
-def _let_go(tensor: Tensor, files: Sequence[tuple[int, int]]) -> None:
-    """Give back the pages of a mapped file that a tensor lies in; on next use they are read from the file again.
+def _drop_pages(tensor: Tensor, files: Sequence[tuple[int, int]]) -> None:
+    """MADV_DONTNEED the pages of a mapped file that a tensor lies in; on next use they are read from the file again.
 
-    Without it a model counts twice while it is loaded: once as packed, once as the pages of its file. Memory that is no
-    file's would become zeros by this.
+    Without it a model counts twice while it is loaded: once as packed, once as the pages of its file. Only for mapped
+    files: other memory would be zeroed.
     """
     first = tensor.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
     end = -(-(tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -213,14 +273,14 @@ def _let_go(tensor: Tensor, files: Sequence[tuple[int, int]]) -> None:
 
 
 def _trim() -> None:
-    """Have the allocator give back what was freed: it keeps the float32 copies that weights were packed from."""
+    """Return freed memory to the system: the allocator keeps the float32 copies that weights were packed from."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc
     if trim is not None:
         trim(0)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError, safe_open  # not needed to speak with a model that is built in memory
+    from safetensors import SafetensorError, safe_open  # not needed for models built in memory
 
     try:
         with safe_open(path, framework="pt") as file:
@@ -232,7 +292,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError:  # files of before torch 1.6 cannot be mapped
+    except RuntimeError:  # files written before torch 1.6 cannot be mapped
         content = torch.load(path, map_location="cpu", weights_only=True)
     inner = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(inner, Mapping):

@@ -22,8 +22,10 @@ from timing import min_ms
 from torch import Tensor
 
 from intone.server.engines.voxcpm import sizes
-from intone.server.engines.voxcpm.audio_vae import AudioVAE, AudioVAEConfig, Stage, random_tensors
+from intone.server.engines.voxcpm.audio_vae import AudioVAE, Stage, random_tensors
+from intone.server.engines.voxcpm.audio_vae_config import AudioVAEConfig
 from intone.server.engines.voxcpm.native_vae import NativeAudioVAE
+from intone.server.engines.weights import Weights
 from intone.server.ops import ensure_built
 
 FRAMES = 4  # of 40 ms: 160 ms
@@ -79,7 +81,7 @@ def arms(size: str, package: types.SimpleNamespace | None) -> Arms:
             for module in official.modules():  # as its own loader leaves it, minus the time this takes at every call
                 if hasattr(module, "weight_g"):
                     torch.nn.utils.remove_weight_norm(module)
-    return Arms(config, NativeAudioVAE(config, tensors), AudioVAE(config, tensors), official)
+    return Arms(config, NativeAudioVAE(config, Weights(tensors)), AudioVAE(config, Weights(tensors)), official)
 
 
 def whole_row(size: str, threads: int, runs: int, found: Arms) -> str:

@@ -8,7 +8,8 @@ part of this very run was faster, as fast as that. Weights are random and come f
 Prints a Markdown table; writes it and a picture to docs/figures.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,12 +23,12 @@ from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.audio_vae import AudioVAE, random_tensors
 from intone.server.engines.voxcpm.config import StackConfig, VoxCPMConfig
 from intone.server.engines.voxcpm.flow import time_table
-from intone.server.engines.voxcpm.local_dit import LocalDiT, dit_shapes
-from intone.server.engines.voxcpm.local_encoder import LocalEncoder, encoder_shapes
+from intone.server.engines.voxcpm.local_dit import LocalDiT
+from intone.server.engines.voxcpm.local_encoder import LocalEncoder
 from intone.server.engines.voxcpm.native_stack import NativeFlow, NativeStack, native_kit
 from intone.server.engines.voxcpm.native_vae import NativeAudioVAE
-from intone.server.engines.voxcpm.transformer import stack_shapes
-from intone.server.engines.weights import Shapes, Weights
+from intone.server.engines.voxcpm.transformer import Stack
+from intone.server.engines.weights import Weights, declared_shapes
 from intone.server.ops import ensure_built
 
 ROWS = (1, 2, 18, 144)
@@ -66,7 +67,7 @@ def linears(kind: str, machine: Machine) -> Iterator[Part]:
 def language_models(kind: str, config: VoxCPMConfig, machine: Machine) -> Iterator[Part]:
     """Steps, a prompt of the base model, and attention to what it has read."""
     for name, stack in (("base LM", config.base), ("residual LM", config.residual)):
-        native = NativeStack(stack, random_weights(stack_shapes(stack)), FAR + 64, packed=kind)
+        native = NativeStack(stack, random_weights(partial(Stack, stack, positions=1)), FAR + 64, packed=kind)
         weights = weights_bytes(stack, kind)
         for rows in (1, 2):
             took_ms = step_ms(native, rows, NEAR)
@@ -94,13 +95,13 @@ def step_ms(native: NativeStack, rows: int, length: int) -> float:
 def local_parts(kind: str, config: VoxCPMConfig, machine: Machine) -> Iterator[Part]:
     """LocEnc for a patch and for a recording; LocDiT's whole solution for one unit and for two."""
     frames, latent, stack = config.patch_frames, config.latent_dim, config.local_encoder
-    encoder = LocalEncoder(config, random_weights(encoder_shapes(config)), native_kit(kind))
+    encoder = LocalEncoder(config, random_weights(partial(LocalEncoder, config)), native_kit(kind))
     for patches in (1, round(PROMPT_S * 6.25)):
         rows, x = patches * (frames + 1), torch.randn(patches, frames, latent)
         took_ms = min_ms(lambda x=x: encoder(x), runs_of(rows))
         work = (weights_bytes(stack, kind), operations(stack, rows, patches))
         yield Part(f"LocEnc, {patches} patch(es)", kind, rows, took_ms, *work, machine)
-    dit, stack = LocalDiT(config, random_weights(dit_shapes(config)), native_kit(kind)), config.local_dit
+    dit, stack = LocalDiT(config, random_weights(partial(LocalDiT, config)), native_kit(kind)), config.local_dit
     flow, table = NativeFlow(dit), time_table(dit, STEPS, config.mean_mode)
     count = len(table.lengths)
     for units in (1, 2):
@@ -115,7 +116,7 @@ def local_parts(kind: str, config: VoxCPMConfig, machine: Machine) -> Iterator[P
 def audio_vae(config: VoxCPMConfig, machine: Machine) -> Iterator[Part]:
     """The decoder for a patch, the encoder for a recording."""
     tensors = random_tensors(config.vae, torch.Generator().manual_seed(0))
-    native, plain = NativeAudioVAE(config.vae, tensors), AudioVAE(config.vae, tensors)
+    native, plain = NativeAudioVAE(config.vae, Weights(tensors)), AudioVAE(config.vae, Weights(tensors))
     state, patch = native.initial_state(), torch.randn(config.latent_dim, config.patch_frames)
     samples = config.vae.sample_rate_hz * PROMPT_S // native.hop_in_samples * native.hop_in_samples
     voice = 0.1 * torch.randn(1, samples)
@@ -127,14 +128,15 @@ def audio_vae(config: VoxCPMConfig, machine: Machine) -> Iterator[Part]:
         yield Part(name, VAE, rows, min_ms(call, runs), size, round(work(chain, rows)), machine)
 
 
-def random_weights(shapes: Shapes) -> Weights:
-    """Tensors of these shapes, one for all names of a shape: what is packed from them is copied for each layer."""
+def random_weights(read: Callable[[Weights], object]) -> Weights:
+    """What `read` asks for, one tensor for all names of a shape: packing copies it for each layer."""
+    shapes = declared_shapes(read)
     made = {
         shape: torch.ones(shape) if len(shape) == 1 else torch.randn(shape) / shape[-1] ** 0.5
         for shape in set(shapes.values())
     }
     tensors = {name: made[shape] for name, shape in shapes.items()}
-    return Weights(tensors, torch.float32, torch.device("cpu"))
+    return Weights(tensors)
 
 
 def weights_bytes(stack: StackConfig, kind: str) -> int:

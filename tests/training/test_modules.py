@@ -13,6 +13,7 @@ from intone.server.engines.voxcpm.flow import solve, time_table
 from intone.server.engines.voxcpm.model import VoxCPM as ServedVoxCPM
 from intone.server.engines.voxcpm.prompt import build_prompt
 from intone.server.engines.voxcpm.weights import Checkpoint, tensor_shapes
+from intone.server.engines.weights import Weights
 from training import model_sizes
 from training.batches import ROUND_POSITIONS, Plan, collate
 from training.latents import Latents
@@ -96,7 +97,7 @@ def test_nano_is_the_served_nano_and_small_enough():
 
 
 def test_encoder_is_the_served_one(vae):
-    served = ServedVAE(CONFIG.vae, vae.state_dict())
+    served = ServedVAE(CONFIG.vae, Weights(vae.state_dict()))
     audio = 0.3 * torch.randn(2, 20 * served.hop_in_samples, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         mean, log_variance = vae.encoder(audio)
@@ -105,7 +106,7 @@ def test_encoder_is_the_served_one(vae):
 
 
 def test_decoder_is_the_served_one(vae):
-    served = ServedVAE(CONFIG.vae, vae.state_dict())
+    served = ServedVAE(CONFIG.vae, Weights(vae.state_dict()))
     latents = torch.randn(2, CONFIG.latent_dim, 23, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         whole = vae.decoder(latents)

@@ -4,22 +4,17 @@ Both directions are chains of causal stages with one tail each, so a decoder's s
 cutting the latents gives the same audio.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import prod, sqrt
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from intone.server.engines.voxcpm.audio_vae_config import (
-    DILATIONS,
-    KERNEL,
-    AudioVAEConfig,
-    random_tensors,
-    tensor_shapes,
-)
+from intone.server.engines.voxcpm.audio_vae_config import DILATIONS, KERNEL, AudioVAEConfig
+from intone.server.engines.weights import Shapes, Weights, declared_shapes
 from intone.server.nn.causal_conv import (
     CausalConv,
     CausalConvToOne,
@@ -28,8 +23,6 @@ from intone.server.nn.causal_conv import (
     fold_weight_norm,
 )
 from intone.server.nn.snake import snake_rows
-
-__all__ = ["AudioVAE", "AudioVAEConfig", "DecoderState", "random_tensors", "tensor_shapes"]
 
 ENCODE_FRAMES = 16  # encoded at a time: bounds memory, whatever the recording's length
 
@@ -126,9 +119,9 @@ class AudioVAE:
         encoder, decoder: the stages, one after the other.
     """
 
-    def __init__(self, config: AudioVAEConfig, tensors: Mapping[str, Tensor]) -> None:
-        """`tensors` as `tensor_shapes` describes them, on the device that shall compute."""
-        read = StageReader(config, tensors)
+    def __init__(self, config: AudioVAEConfig, weights: Weights) -> None:
+        """`weights` are float32, on the device that computes."""
+        read = StageReader(config, weights)
         self.config = config
         self.hop_in_samples = prod(config.encoder_rates)
         self.hop_out_samples = prod(config.decoder_rates)
@@ -194,70 +187,116 @@ def receptive_frames(config: AudioVAEConfig) -> int:
     return past + KERNEL
 
 
-class StageReader:
-    """Builds the stages from published tensors: folds weight norm, in float32."""
+def tensor_shapes(config: AudioVAEConfig) -> Shapes:
+    """Every tensor of the checkpoint, weight norm unfolded: published name → shape."""
+    return declared_shapes(lambda weights: AudioVAE(config, weights))
 
-    def __init__(self, config: AudioVAEConfig, tensors: Mapping[str, Tensor]) -> None:
-        self._config = config
-        self._tensors = tensors
+
+def random_tensors(config: AudioVAEConfig, generator: torch.Generator) -> dict[str, Tensor]:
+    """An untrained checkpoint under the published names, the same for the same generator state.
+
+    Gains keep the variance of what passes through near 1, so that latents of variance 1 decode to noise of about a
+    tenth of full scale.
+    """
+    head = f"decoder.model.{len(config.decoder_rates) + 3}"
+    gains = {head: 0.1}
+    for i, rate in enumerate(config.decoder_rates):
+        gains[f"decoder.model.{i + 2}.block.1"] = sqrt(rate / 2) * 0.8
+    tensors: dict[str, Tensor] = {}
+    for name, shape in tensor_shapes(config).items():
+        layer, kind = name.rsplit(".", 1)
+        if kind == "sr_bin_boundaries":
+            tensors[name] = torch.tensor(config.sr_bin_boundaries, dtype=torch.int32)
+            continue
+        noise = torch.randn(shape, generator=generator)
+        if kind == "weight_g":
+            ordinary = 0.3 if layer.endswith(".block.3") else 0.9  # the former ends a residual unit
+            tensors[name] = gains.get(layer, ordinary) * (1 + 0.1 * noise.clamp(-3, 3))
+        elif kind == "alpha" or "scale_embed" in name:
+            tensors[name] = 1 + 0.1 * noise.clamp(-3, 3)
+        else:
+            tensors[name] = noise if kind == "weight_v" else 0.02 * noise
+    return tensors
+
+
+class StageReader:
+    """Reads the stages of encoder and decoder and folds weight norm, in float32."""
+
+    def __init__(self, config: AudioVAEConfig, weights: Weights) -> None:
+        self._config, self._weights = config, weights
 
     def encoder(self) -> list[Stage]:
         """All but the variance, which only training samples."""
-        config = self._config
-        stages = [Stage(CausalConv.build(*self._conv("encoder.block.0")))]
+        config, channels = self._config, self._config.encoder_channels
+        stages = [Stage(CausalConv.build(*self._conv("encoder.block.0", channels[0], 1, KERNEL)))]
         for i, rate in enumerate(config.encoder_rates):
             block = f"encoder.block.{i + 1}.block"
-            stages += self._units(block, 0)
+            stages += self._units(block, 0, channels[i])
             # Version 1 pads an odd stride by one more than version 2, which delays the kernel by a sample.
             past = rate + rate % 2 if config.version == 1 else rate
-            conv = CausalConv.build(*self._conv(f"{block}.4"), stride=rate, tail_rows=past)
-            stages.append(Stage(conv, alpha=self._alpha(f"{block}.3")))
-        return [*stages, Stage(CausalConv.build(*self._conv("encoder.fc_mu")))]
+            alpha = self._alpha(f"{block}.3", channels[i])
+            weight, bias = self._conv(f"{block}.4", channels[i + 1], channels[i], 2 * rate)
+            stages.append(Stage(CausalConv.build(weight, bias, stride=rate, tail_rows=past), alpha=alpha))
+        stages.append(Stage(CausalConv.build(*self._conv("encoder.fc_mu", config.latent_dim, channels[-1], 3))))
+        for part, shape in _conv_shapes(config.latent_dim, channels[-1], 3).items():
+            self._weights.unused(f"encoder.fc_logvar.{part}", shape)
+        return stages
 
     def decoder(self) -> list[Stage]:
         """All of it; the output rate's class becomes a constant of each upsampling."""
-        config = self._config
-        stem, stem_bias = self._conv("decoder.model.1")
-        first = CausalDepthwiseConv.build(*self._conv("decoder.model.0"))
-        stages = [Stage(first, then=(stem[:, :, 0].contiguous(), stem_bias))]
+        config, channels = self._config, self._config.decoder_channels
+        first = CausalDepthwiseConv.build(*self._conv("decoder.model.0", config.latent_dim, 1, KERNEL))
+        stages = [Stage(first, then=self._pointwise("decoder.model.1", channels[0], config.latent_dim))]
         for i, rate in enumerate(config.decoder_rates):
             block = f"decoder.model.{i + 2}.block"
-            scale, shift = self._rate_class(i + 2)
-            up = CausalConvTranspose.build(*self._conv(f"{block}.1"), stride=rate)
-            stages.append(Stage(up, alpha=self._alpha(f"{block}.0"), scale=scale, shift=shift))
-            stages += self._units(block, 2)
+            alpha = self._alpha(f"{block}.0", channels[i])
+            weight, bias = self._conv(f"{block}.1", channels[i], channels[i + 1], 2 * rate, bias=channels[i + 1])
+            up = CausalConvTranspose.build(weight, bias, stride=rate)
+            units = self._units(block, 2, channels[i + 1])
+            scale, shift = self._rate_class(i + 2, channels[i])
+            stages += [Stage(up, alpha=alpha, scale=scale, shift=shift), *units]
         head = len(config.decoder_rates) + 2
-        last = CausalConvToOne.build(*self._conv(f"decoder.model.{head + 1}"))
-        return [*stages, Stage(last, alpha=self._alpha(f"decoder.model.{head}"))]
+        alpha = self._alpha(f"decoder.model.{head}", channels[-1])
+        last = CausalConvToOne.build(*self._conv(f"decoder.model.{head + 1}", 1, channels[-1], KERNEL))
+        return [*stages, Stage(last, alpha=alpha)]
 
-    def _units(self, block: str, first: int) -> list[Stage]:
+    def _units(self, block: str, first: int, channels: int) -> list[Stage]:
         stages = []
         for n, dilation in enumerate(DILATIONS, first):
             unit = f"{block}.{n}.block"
-            mix, mix_bias = self._conv(f"{unit}.3")
-            stages.append(
-                Stage(
-                    CausalDepthwiseConv.build(*self._conv(f"{unit}.1"), dilation=dilation),
-                    alpha=self._alpha(f"{unit}.0"),
-                    then_alpha=self._alpha(f"{unit}.2"),
-                    then=(mix[:, :, 0].contiguous(), mix_bias),
-                    residual=True,
-                )
-            )
+            before, between = (self._alpha(f"{unit}.{at}", channels) for at in (0, 2))
+            taps = CausalDepthwiseConv.build(*self._conv(f"{unit}.1", channels, 1, KERNEL), dilation=dilation)
+            mix = self._pointwise(f"{unit}.3", channels, channels)
+            stages.append(Stage(taps, alpha=before, then_alpha=between, then=mix, residual=True))
         return stages
 
-    def _conv(self, name: str) -> tuple[Tensor, Tensor]:
-        gain, direction, bias = (self._tensors[f"{name}.{part}"].float() for part in ("weight_g", "weight_v", "bias"))
-        return fold_weight_norm(gain, direction), bias
+    def _conv(self, name: str, *shape: int, bias: int | None = None) -> tuple[Tensor, Tensor]:
+        """Weight `shape` and bias, as many numbers as outputs: `shape[0]` unless the convolution is transposed."""
+        shapes = _conv_shapes(*shape, bias=bias)
+        gain, direction, offset = (self._weights.tensor(f"{name}.{part}", s) for part, s in shapes.items())
+        return fold_weight_norm(gain, direction), offset
 
-    def _alpha(self, name: str) -> Tensor:
-        return self._tensors[f"{name}.alpha"].float().flatten()
+    def _pointwise(self, name: str, out: int, into: int) -> tuple[Tensor, Tensor]:
+        weight, bias = self._conv(name, out, into, 1)
+        return weight[:, :, 0].contiguous(), bias
 
-    def _rate_class(self, block: int) -> tuple[Tensor | None, Tensor | None]:
-        if not self._config.sr_bin_boundaries:
+    def _alpha(self, name: str, channels: int) -> Tensor:
+        return self._weights.tensor(f"{name}.alpha", (1, channels, 1)).flatten()
+
+    def _rate_class(self, block: int, channels: int) -> tuple[Tensor | None, Tensor | None]:
+        """Scale and shift `[C]` that a version 2 decoder applies for its output rate."""
+        count = len(self._config.sr_bin_boundaries)
+        if not count:
             return None, None
-        boundaries = self._tensors["decoder.sr_bin_boundaries"].tolist()
-        row = sum(boundary < self._config.out_sample_rate_hz for boundary in boundaries)
+        boundaries = self._weights.tensor("decoder.sr_bin_boundaries", (count,))
+        row = (boundaries < self._config.out_sample_rate_hz).sum().view(1)
         name = f"decoder.sr_cond_model.{block}"
-        scale, shift = (self._tensors[f"{name}.{kind}_embed.weight"][row].float() for kind in ("scale", "bias"))
+        tables = (
+            self._weights.tensor(f"{name}.{kind}_embed.weight", (count + 1, channels)) for kind in ("scale", "bias")
+        )
+        scale, shift = (table.index_select(0, row)[0] for table in tables)
         return scale, shift
+
+
+def _conv_shapes(*weight: int, bias: int | None = None) -> dict[str, tuple[int, ...]]:
+    return {"weight_g": (weight[0], 1, 1), "weight_v": weight, "bias": (weight[0] if bias is None else bias,)}

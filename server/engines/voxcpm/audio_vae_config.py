@@ -1,16 +1,12 @@
-"""Sizes, tensor names and untrained weights of VoxCPM's audio VAE. Knows nothing of how it computes.
+"""Sizes of VoxCPM's audio VAE, read from `config.json`.
 
 "Version" 1 belongs to VoxCPM 0.5B and 1.5, 2 to VoxCPM 2: it pads the encoder's odd strides differently and its decoder
 is told the output rate.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from intone.server.errors import CheckpointError
 
@@ -120,75 +116,3 @@ def _checked(key: str, given: Mapping[str, Any], default: Any) -> Any:
         message = f"audio_vae_config.{key} is {value!r}, expected {kind}, {least} or more"
         raise CheckpointError("voxcpm", f"config.json: {message}")
     return tuple(items) if many else value
-
-
-def tensor_shapes(config: AudioVAEConfig) -> dict[str, tuple[int, ...]]:
-    """Published name → shape of every tensor in the checkpoint, weight norm unfolded, what inference skips included."""
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def conv(name: str, *weight: int, out: int | None = None) -> None:
-        shapes[f"{name}.weight_g"] = (weight[0], 1, 1)
-        shapes[f"{name}.weight_v"] = weight
-        shapes[f"{name}.bias"] = (weight[0] if out is None else out,)
-
-    def units(block: str, first: int, channels: int) -> None:
-        for n in range(first, first + len(DILATIONS)):
-            shapes[f"{block}.{n}.block.0.alpha"] = shapes[f"{block}.{n}.block.2.alpha"] = (1, channels, 1)
-            conv(f"{block}.{n}.block.1", channels, 1, KERNEL)
-            conv(f"{block}.{n}.block.3", channels, channels, 1)
-
-    wide = config.encoder_channels
-    conv("encoder.block.0", wide[0], 1, KERNEL)
-    for i, rate in enumerate(config.encoder_rates):
-        block = f"encoder.block.{i + 1}.block"
-        units(block, 0, wide[i])
-        shapes[f"{block}.3.alpha"] = (1, wide[i], 1)
-        conv(f"{block}.4", wide[i + 1], wide[i], 2 * rate)
-    for name in ("fc_mu", "fc_logvar"):
-        conv(f"encoder.{name}", config.latent_dim, wide[-1], 3)
-
-    wide = config.decoder_channels
-    conv("decoder.model.0", config.latent_dim, 1, KERNEL)
-    conv("decoder.model.1", wide[0], config.latent_dim, 1)
-    for i, rate in enumerate(config.decoder_rates):
-        block = f"decoder.model.{i + 2}.block"
-        shapes[f"{block}.0.alpha"] = (1, wide[i], 1)
-        conv(f"{block}.1", wide[i], wide[i + 1], 2 * rate, out=wide[i + 1])
-        units(block, 2, wide[i + 1])
-        if config.sr_bin_boundaries:
-            embedding = (len(config.sr_bin_boundaries) + 1, wide[i])
-            shapes[f"decoder.sr_cond_model.{i + 2}.scale_embed.weight"] = embedding
-            shapes[f"decoder.sr_cond_model.{i + 2}.bias_embed.weight"] = embedding
-    head = len(config.decoder_rates) + 2
-    shapes[f"decoder.model.{head}.alpha"] = (1, wide[-1], 1)
-    conv(f"decoder.model.{head + 1}", 1, wide[-1], KERNEL)
-    if config.sr_bin_boundaries:
-        shapes["decoder.sr_bin_boundaries"] = (len(config.sr_bin_boundaries),)
-    return shapes
-
-
-def random_tensors(config: AudioVAEConfig, generator: torch.Generator) -> dict[str, Tensor]:
-    """An untrained checkpoint under the published names, the same for the same generator state.
-
-    Gains keep the variance of what passes through near 1, so that latents of variance 1 decode to noise of about a
-    tenth of full scale.
-    """
-    head = f"decoder.model.{len(config.decoder_rates) + 3}"
-    gains = {head: 0.1}
-    for i, rate in enumerate(config.decoder_rates):
-        gains[f"decoder.model.{i + 2}.block.1"] = math.sqrt(rate / 2) * 0.8
-    tensors: dict[str, Tensor] = {}
-    for name, shape in tensor_shapes(config).items():
-        layer, kind = name.rsplit(".", 1)
-        if kind == "sr_bin_boundaries":
-            tensors[name] = torch.tensor(config.sr_bin_boundaries, dtype=torch.int32)
-            continue
-        noise = torch.randn(shape, generator=generator)
-        if kind == "weight_g":
-            ordinary = 0.3 if layer.endswith(".block.3") else 0.9  # the former ends a residual unit
-            tensors[name] = gains.get(layer, ordinary) * (1 + 0.1 * noise.clamp(-3, 3))
-        elif kind == "alpha" or "scale_embed" in name:
-            tensors[name] = 1 + 0.1 * noise.clamp(-3, 3)
-        else:
-            tensors[name] = noise if kind == "weight_v" else 0.02 * noise
-    return tensors

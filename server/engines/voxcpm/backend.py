@@ -53,9 +53,9 @@ class Backend:
     stack: Callable[[StackConfig, Weights, int], AnyStack]
     linear: Callable[[Tensor, Tensor | None], Linear]
 
-    def named(self, weights: Weights, name: str) -> Linear:
-        """The linear layer with the tensors `name`.weight and `name`.bias."""
-        return self.linear(weights[f"{name}.weight"], weights[f"{name}.bias"])
+    def read(self, weights: Weights, name: str, shape: tuple[int, int]) -> Linear:
+        """The linear layer with the tensors `name`.weight, of this shape, and `name`.bias."""
+        return self.linear(*weights.affine(name, shape))
 
 
 TORCH_BACKEND = Backend(Stack, TorchLinear)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from intone.server.engines.config_section import Section
-from intone.server.engines.voxcpm.audio_vae import AudioVAEConfig
+from intone.server.engines.voxcpm.audio_vae_config import AudioVAEConfig
 from intone.server.errors import CheckpointError
 
 ENGINE = "voxcpm"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from intone.server.engines.voxcpm.backend import Backend, Linear
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from intone.server.engines.weights import Shapes, Weights
+from intone.server.engines.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,8 @@ class ScalarQuantizer:
         return self.up(codes)
 
 
-def fsq_shapes(config: VoxCPMConfig) -> Shapes:
-    """Published names and shapes."""
-    hidden, inner = config.base.hidden, config.fsq_dim
-    return {
-        "in_proj.weight": (inner, hidden),
-        "in_proj.bias": (inner,),
-        "out_proj.weight": (hidden, inner),
-        "out_proj.bias": (hidden,),
-    }
-
-
 def build_fsq(config: VoxCPMConfig, weights: Weights, kit: Backend) -> ScalarQuantizer:
-    """From the tensors of `fsq_shapes`."""
-    return ScalarQuantizer(kit.named(weights, "in_proj"), kit.named(weights, "out_proj"), config.fsq_scale)
+    """From the tensors `in_proj` and `out_proj`."""
+    hidden, inner = config.base.hidden, config.fsq_dim
+    down, up = kit.read(weights, "in_proj", (inner, hidden)), kit.read(weights, "out_proj", (hidden, inner))
+    return ScalarQuantizer(down, up, config.fsq_scale)

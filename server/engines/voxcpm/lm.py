@@ -10,9 +10,8 @@ from torch.nn import functional
 
 from intone.server.engines.voxcpm.backend import TORCH_BACKEND, Backend
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from intone.server.engines.voxcpm.fsq import build_fsq, fsq_shapes
-from intone.server.engines.voxcpm.transformer import stack_shapes
-from intone.server.engines.weights import Shapes, Weights
+from intone.server.engines.voxcpm.fsq import build_fsq
+from intone.server.engines.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +48,18 @@ class Wish:
         return [Wish(*pair) for pair in zip(self.base.unbind(), self.residual.unbind(), strict=True)]
 
 
-def lm_shapes(config: VoxCPMConfig) -> Shapes:
-    """Published names and shapes of everything in this file."""
-    hidden = config.base.hidden
-    shapes: dict[str, tuple[int, ...]] = {"base_lm.embed_tokens.weight": (config.vocabulary, hidden)}
-    parts = {"base_lm": stack_shapes(config.base), "residual_lm": stack_shapes(config.residual)}
-    for part, inner in (parts | {"fsq_layer": fsq_shapes(config)}).items():
-        shapes |= {f"{part}.{name}": shape for name, shape in inner.items()}
-    shapes |= {"stop_proj.weight": (hidden, hidden), "stop_proj.bias": (hidden,), "stop_head.weight": (2, hidden)}
-    if config.version == 2:
-        shapes |= {"fusion_concat_proj.weight": (hidden, 2 * hidden), "fusion_concat_proj.bias": (hidden,)}
-    return shapes
-
-
 class LanguageModels:
     """Base and residual model with what stands between them; frozen once built."""
 
     def __init__(self, config: VoxCPMConfig, weights: Weights, kit: Backend = TORCH_BACKEND) -> None:
-        self.embedding = weights.stored("base_lm.embed_tokens.weight")
+        hidden = config.base.hidden
+        self.embedding = weights.stored("base_lm.embed_tokens.weight", (config.vocabulary, hidden))
         self.base = kit.stack(config.base, weights.scope("base_lm"), config.max_length)
         self.residual = kit.stack(config.residual, weights.scope("residual_lm"), config.max_length)
         self.quantize = build_fsq(config, weights.scope("fsq_layer"), kit)
-        self.fusion = kit.named(weights, "fusion_concat_proj") if config.version == 2 else None
-        self.stop_in = kit.named(weights, "stop_proj")
-        self.stop_out = kit.linear(weights["stop_head.weight"], None)
+        self.fusion = kit.read(weights, "fusion_concat_proj", (hidden, 2 * hidden)) if config.version == 2 else None
+        self.stop_in = kit.read(weights, "stop_proj", (hidden, hidden))
+        self.stop_out = kit.linear(weights.tensor("stop_head.weight", (2, hidden)), None)
 
     def new_caches(self, limit: int) -> Caches:
         """For a unit of at most `limit` positions."""

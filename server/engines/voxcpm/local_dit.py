@@ -13,33 +13,10 @@ from torch.nn import functional
 
 from intone.server.engines.voxcpm.backend import TORCH_BACKEND, Backend, Linear
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from intone.server.engines.voxcpm.transformer import stack_shapes
-from intone.server.engines.weights import Shapes, Weights
+from intone.server.engines.weights import Weights
 
 TIME_SCALE = 1000.0
 SLOWEST_PERIOD = 10000.0
-
-PREFIX = "feat_decoder.estimator"
-
-
-def dit_shapes(config: VoxCPMConfig) -> Shapes:
-    """Published names and shapes, the projections from the language models included."""
-    hidden, latent = config.local_dit.hidden, config.latent_dim
-    inner: dict[str, tuple[int, ...]] = {f"decoder.{name}": s for name, s in stack_shapes(config.local_dit).items()}
-    for name, shape in {
-        "in_proj": (hidden, latent),
-        "cond_proj": (hidden, latent),
-        "out_proj": (latent, hidden),
-        "time_mlp.linear_1": (hidden, hidden),
-        "time_mlp.linear_2": (hidden, hidden),
-        "delta_time_mlp.linear_1": (hidden, hidden),
-        "delta_time_mlp.linear_2": (hidden, hidden),
-    }.items():
-        inner[f"{name}.weight"], inner[f"{name}.bias"] = shape, shape[:1]
-    shapes = {f"{PREFIX}.{name}": shape for name, shape in inner.items()}
-    for name in ("lm_to_dit_proj", "res_to_dit_proj"):
-        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (hidden, config.base.hidden), (hidden,)
-    return shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +41,18 @@ class LocalDiT:
     """The diffusion transformer and the projections into it; frozen once built."""
 
     def __init__(self, config: VoxCPMConfig, weights: Weights, kit: Backend = TORCH_BACKEND) -> None:
-        inner = weights.scope(PREFIX)
+        inner = weights.scope("feat_decoder.estimator")
+        hidden, latent = config.local_dit.hidden, config.latent_dim
+        square, between = (hidden, hidden), (hidden, config.base.hidden)
         self.frames = config.patch_frames
         self.split_wish = config.version == 2
         self.stack = kit.stack(config.local_dit, inner.scope("decoder"), 2 * config.patch_frames + 3)
-        self.patch_in = _tensors(inner, "in_proj")
-        self.before_in = kit.named(inner, "cond_proj")
-        self.patch_out = _tensors(inner, "out_proj")
-        self.time_mlp = (kit.named(inner, "time_mlp.linear_1"), kit.named(inner, "time_mlp.linear_2"))
-        self.delta_mlp = (kit.named(inner, "delta_time_mlp.linear_1"), kit.named(inner, "delta_time_mlp.linear_2"))
-        base, residual = _tensors(weights, "lm_to_dit_proj"), _tensors(weights, "res_to_dit_proj")
+        self.patch_in = inner.affine("in_proj", (hidden, latent))
+        self.before_in = kit.read(inner, "cond_proj", (hidden, latent))
+        self.patch_out = inner.affine("out_proj", (latent, hidden))
+        self.time_mlp = tuple(kit.read(inner, f"time_mlp.linear_{n}", square) for n in (1, 2))
+        self.delta_mlp = tuple(kit.read(inner, f"delta_time_mlp.linear_{n}", square) for n in (1, 2))
+        base, residual = (weights.affine(name, between) for name in ("lm_to_dit_proj", "res_to_dit_proj"))
         if self.split_wish:
             self.wish_in: tuple[Linear, ...] = (kit.linear(*base), kit.linear(*residual))
         else:  # a sum of two projections is one projection of the two side by side
@@ -112,11 +91,7 @@ class LocalDiT:
         return functional.linear(self.stack.bidirectional(tokens, count - self.frames, count), *self.patch_out).float()
 
 
-def _tensors(weights: Weights, name: str) -> tuple[Tensor, Tensor]:
-    return weights[f"{name}.weight"], weights[f"{name}.bias"]
-
-
-def _mlp(x: Tensor, layers: tuple[Linear, Linear]) -> Tensor:
+def _mlp(x: Tensor, layers: tuple[Linear, ...]) -> Tensor:
     return layers[1](functional.silu(layers[0](x)))
 
 

@@ -51,12 +51,11 @@ class VoxCPM:
         with torch.inference_mode():
             # First the VAE, which takes three times its size while it is packed: the peak of memory is lowest so.
             vae = Weights(checkpoint.vae, torch.float32, device, mapped=checkpoint.mapped)
-            tensors = {name: vae[name] for name in checkpoint.vae}
             if device.type == "cpu":
-                self.vae: AudioVAE | NativeAudioVAE = NativeAudioVAE(self.config.vae, tensors, layers=layers)
-                vae.let_go()
+                self.vae: AudioVAE | NativeAudioVAE = NativeAudioVAE(self.config.vae, vae, layers=layers)
+                vae.release()
             else:
-                self.vae = AudioVAE(self.config.vae, tensors)
+                self.vae = AudioVAE(self.config.vae, vae)
             weights = Weights(checkpoint.model, dtype, device, progress, mapped=checkpoint.mapped)
             kit = TORCH_BACKEND if packed is None else native_kit(packed, layers)
             self.lm = LanguageModels(self.config, weights, kit)
@@ -65,7 +64,7 @@ class VoxCPM:
             self.solve = partial(solve, self.dit) if packed is None else NativeFlow(self.dit).solve
             self._table = lru_cache(8)(partial(time_table, self.dit, mean_mode=self.config.mean_mode))
             if packed is not None:  # torch's parts would hold on to tensors of the file
-                weights.let_go()
+                weights.release()
 
     @property
     def silence(self) -> Clip:

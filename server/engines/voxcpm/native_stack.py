@@ -15,7 +15,7 @@ from intone.server.engines.voxcpm.config import StackConfig
 from intone.server.engines.voxcpm.flow import TimeTable
 from intone.server.engines.voxcpm.local_dit import Condition, LocalDiT
 from intone.server.engines.voxcpm.packed_cache import PackedLayers
-from intone.server.engines.voxcpm.transformer import layer_of, rope_of
+from intone.server.engines.voxcpm.transformer import read_layer, rope_of
 from intone.server.engines.weights import Weights
 from intone.server.ops import ensure_built
 
@@ -57,10 +57,12 @@ class NativeStack:
             head_dim=config.head_dim,
             norm_eps=config.norm_eps,
             layers=[
-                layers.part(f"{weights.prefix}layers.{i}", taken, partial(_packed, native, weights, i, packed, isa))
+                layers.part(
+                    f"{weights.prefix}layers.{i}", taken, partial(_packed, native, config, weights, i, packed, isa)
+                )
                 for i in range(config.layers)
             ],
-            norm=weights["norm.weight"],
+            norm=weights.tensor("norm.weight", (config.hidden,)),
             cos=rope.cos.squeeze(1) if rope else None,
             sin=rope.sin.squeeze(1) if rope else None,
         )
@@ -119,10 +121,10 @@ class NativeFlow:
         )
 
 
-def _packed(native: Any, weights: Weights, index: int, packed: str, isa: str) -> Any:
-    """One layer. What it was packed from is let go before the next one."""
-    stored = weights.scope(f"layers.{index}").narrow()
-    layer = layer_of(stored)
+def _packed(native: Any, config: StackConfig, weights: Weights, index: int, packed: str, isa: str) -> Any:
+    """One layer; the pages it was packed from are given back before the next one is read."""
+    stored = weights.scope(f"layers.{index}").keeping_bf16()
+    layer = read_layer(config, stored)
     made = native.TransformerLayer(
         attention_norm=layer.attention_norm.float(),
         qkv=layer.qkv,
@@ -133,5 +135,5 @@ def _packed(native: Any, weights: Weights, index: int, packed: str, isa: str) ->
         type=packed,
         isa=isa,
     )
-    stored.let_go()
+    stored.release()
     return made

@@ -1,6 +1,6 @@
 """The audio VAE of VoxCPM, native: the same numbers as `audio_vae.py`, on the CPU. Knows only tensors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from intone.server.engines.voxcpm.audio_vae import (
-    AudioVAEConfig,
     DecoderState,
     Layer,
     Stage,
     StageReader,
     receptive_frames,
 )
+from intone.server.engines.voxcpm.audio_vae_config import AudioVAEConfig
 from intone.server.engines.voxcpm.packed_cache import PackedLayers
+from intone.server.engines.weights import Weights
 from intone.server.nn.causal_conv import CausalConv, CausalConvToOne, CausalConvTranspose, CausalDepthwiseConv
 from intone.server.ops import ensure_built
 
@@ -31,11 +32,11 @@ class NativeAudioVAE:
     def __init__(
         self,
         config: AudioVAEConfig,
-        tensors: Mapping[str, Tensor],
+        weights: Weights,
         isa: str = "best",
         layers: PackedLayers | None = None,
     ) -> None:
-        """`tensors` as `tensor_shapes` describes them; `isa` names an instruction set, which only tests do.
+        """`weights` as for `AudioVAE`; `isa` names an instruction set, which only tests do.
 
         Packed layers come from `layers`, which then are all that is looked at; None packs them.
 
@@ -43,7 +44,7 @@ class NativeAudioVAE:
             RuntimeError: this processor does not have it.
         """
         layers = layers or PackedLayers()
-        read = StageReader(config, tensors)
+        read = StageReader(config, weights)
         taken = partial(ensure_built().ConvChain.of_packed, isa=isa)
         self.config = config
         self.hop_in_samples = prod(config.encoder_rates)

@@ -53,7 +53,7 @@ class PackedLayers:
             return made
         tensors = self._kept.scope(name)
         taken = take(tensors.all())
-        tensors.let_go()  # of the file: `taken` has copied them
+        tensors.release()  # `taken` has copied them
         return taken
 
     def tensors(self) -> dict[str, Tensor]:
@@ -162,7 +162,7 @@ def _taken(
     build: Build[Model], kept: Mapping[str, Tensor], cache: PackedCache, progress: Progress | None
 ) -> Model | None:
     """None where the tensors, whole as they are, are not those of the model."""
-    weights = Weights(kept, torch.float32, torch.device("cpu"), mapped=True)
+    weights = Weights(kept, mapped=True)
     try:
         model = build(progress=None, layers=PackedLayers(weights))
     except (RuntimeError, KeyError) as error:

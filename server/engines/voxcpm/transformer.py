@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.engines.voxcpm.config import StackConfig
-from intone.server.engines.weights import Shapes, Weights
+from intone.server.engines.weights import Weights
 from intone.server.nn.attention import attend, attend_one
 from intone.server.nn.kv_cache import KvCache
 from intone.server.nn.norms import rms_norm
@@ -31,25 +31,6 @@ class Layer:
     down: Tensor  # [H, F]
 
 
-def stack_shapes(config: StackConfig) -> Shapes:
-    """Published names and shapes of a stack's tensors."""
-    hidden, feed_forward = config.hidden, config.feed_forward
-    queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
-    shapes: dict[str, tuple[int, ...]] = {"norm.weight": (hidden,)}
-    for index in range(config.layers):
-        prefix = f"layers.{index}."
-        shapes[prefix + "input_layernorm.weight"] = (hidden,)
-        shapes[prefix + "self_attn.q_proj.weight"] = (queries, hidden)
-        shapes[prefix + "self_attn.k_proj.weight"] = (keys, hidden)
-        shapes[prefix + "self_attn.v_proj.weight"] = (keys, hidden)
-        shapes[prefix + "self_attn.o_proj.weight"] = (hidden, queries)
-        shapes[prefix + "post_attention_layernorm.weight"] = (hidden,)
-        shapes[prefix + "mlp.gate_proj.weight"] = (feed_forward, hidden)
-        shapes[prefix + "mlp.up_proj.weight"] = (feed_forward, hidden)
-        shapes[prefix + "mlp.down_proj.weight"] = (hidden, feed_forward)
-    return shapes
-
-
 class Stack:
     """Layers and the final norm; frozen once built.
 
@@ -59,8 +40,8 @@ class Stack:
 
     def __init__(self, config: StackConfig, weights: Weights, positions: int) -> None:
         self.config = config
-        self.layers = tuple(layer_of(weights.scope(f"layers.{index}")) for index in range(config.layers))
-        self.norm = weights["norm.weight"]
+        self.layers = tuple(read_layer(config, weights.scope(f"layers.{index}")) for index in range(config.layers))
+        self.norm = weights.tensor("norm.weight", (config.hidden,))
         self.rope = rope_of(config, positions, self.norm.device)
 
     def new_cache(self, limit: int) -> KvCache:
@@ -151,15 +132,20 @@ class Stack:
         return rms_norm(x, self.norm, self.config.norm_eps)
 
 
-def layer_of(weights: Weights) -> Layer:
+def read_layer(config: StackConfig, weights: Weights) -> Layer:
     """One layer's tensors by their published names, projections of one input joined."""
+    hidden, feed_forward = config.hidden, config.feed_forward
+    queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
+    qkv = {
+        f"self_attn.{name}_proj.weight": (rows, hidden) for name, rows in zip("qkv", (queries, keys, keys), strict=True)
+    }
     return Layer(
-        attention_norm=weights["input_layernorm.weight"],
-        qkv=weights.fused("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"),
-        out=weights["self_attn.o_proj.weight"],
-        mlp_norm=weights["post_attention_layernorm.weight"],
-        gate_up=weights.fused("mlp.gate_proj.weight", "mlp.up_proj.weight"),
-        down=weights["mlp.down_proj.weight"],
+        attention_norm=weights.tensor("input_layernorm.weight", (hidden,)),
+        qkv=weights.fused(qkv),
+        out=weights.tensor("self_attn.o_proj.weight", (hidden, queries)),
+        mlp_norm=weights.tensor("post_attention_layernorm.weight", (hidden,)),
+        gate_up=weights.fused({f"mlp.{name}_proj.weight": (feed_forward, hidden) for name in ("gate", "up")}),
+        down=weights.tensor("mlp.down_proj.weight", (hidden, feed_forward)),
     )
 
 

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from intone.server.engines.voxcpm import audio_vae
 from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
-from intone.server.engines.voxcpm.lm import lm_shapes
-from intone.server.engines.voxcpm.local_dit import dit_shapes
-from intone.server.engines.voxcpm.local_encoder import encoder_shapes
+from intone.server.engines.voxcpm.lm import LanguageModels
+from intone.server.engines.voxcpm.local_dit import LocalDiT
+from intone.server.engines.voxcpm.local_encoder import LocalEncoder
 from intone.server.engines.voxcpm.lora import merge_lora
-from intone.server.engines.weights import Shapes, check_tensors, find_file, fingerprint, read_tensors
+from intone.server.engines.weights import Shapes, check_tensors, declared_shapes, find_file, fingerprint, read_tensors
 
 MODEL_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth")
 VAE_FILES = ("audiovae.safetensors", "audiovae.pth")
@@ -39,8 +39,9 @@ class Checkpoint:
 
 
 def tensor_shapes(config: VoxCPMConfig) -> Shapes:
-    """Every tensor of the model's file, the VAE's apart: published name → shape."""
-    return {**lm_shapes(config), **encoder_shapes(config), **dit_shapes(config)}
+    """Every tensor of the model's file, which the VAE is not in: published name → shape."""
+    parts = (LanguageModels, LocalEncoder, LocalDiT)
+    return declared_shapes(lambda weights: [part(config, weights) for part in parts])
 
 
 def read_checkpoint(folder: Path, lora: Path | None = None) -> Checkpoint:

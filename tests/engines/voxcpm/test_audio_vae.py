@@ -14,11 +14,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from intone.server.engines.voxcpm.audio_vae import (
     AudioVAE,
-    AudioVAEConfig,
     DecoderState,
     random_tensors,
     tensor_shapes,
 )
+from intone.server.engines.voxcpm.audio_vae_config import AudioVAEConfig
+from intone.server.engines.weights import Weights
 from intone.server.errors import CheckpointError
 from tests.oracles import voxcpm_oracle as oracle
 
@@ -53,7 +54,7 @@ class Model:
         self.architecture, self.document = MODELS[name]
         self.config = AudioVAEConfig.from_json(self.architecture, self.document)
         self.tensors = random_tensors(self.config, torch.Generator().manual_seed(seed))
-        self.vae = AudioVAE(self.config, self.tensors)
+        self.vae = AudioVAE(self.config, Weights(self.tensors))
 
     def latents(self, batch: int, frames: int, seed: int = 1) -> Tensor:
         return torch.randn(batch, self.config.latent_dim, frames, generator=torch.Generator().manual_seed(seed))
@@ -198,7 +199,7 @@ def test_the_receptive_field_is_as_computed(model: Model) -> None:
             tensors[name] = torch.zeros_like(tensor)
         else:
             tensors[name] = tensor if name.endswith("boundaries") else torch.ones_like(tensor)
-    vae = AudioVAE(model.config, tensors)
+    vae = AudioVAE(model.config, Weights(tensors))
     latents = torch.zeros(1, model.config.latent_dim, vae.receptive_frames + 4)
     latents[:, :, 0] = 1
     audio, _ = vae.decode(latents, vae.initial_state())
@@ -244,10 +245,7 @@ def test_published_sizes(size: str) -> None:
     shapes = tensor_shapes(config)
     assert len(shapes) == tensors
     zeros = torch.zeros(1)
-    vae = AudioVAE(
-        config,
-        {name: zeros.expand(shape).int() if "bound" in name else zeros.expand(shape) for name, shape in shapes.items()},
-    )
+    vae = AudioVAE(config, Weights({name: zeros.expand(shape) for name, shape in shapes.items()}))
     assert (vae.hop_in_samples, vae.hop_out_samples, vae.receptive_frames) == (hop_in, hop_out, frames)
     assert sum(t.numel() for t in vae.initial_state().tensors) == floats
 

@@ -18,6 +18,7 @@ from intone.server.engines.voxcpm.flow import time_table
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
 from intone.server.engines.voxcpm.state import Progress
+from intone.server.engines.weights import Weights
 from intone.server.errors import CallerError, CheckpointError, Fault
 from tests.support.voxcpm_tiny import finish, finish_together, joined, patch_samples, recording, tiny_engine
 
@@ -220,7 +221,9 @@ def test_computing_never_waits_for_the_device() -> None:
     """All that a step computes on a GPU runs through on fake tensors, whose values cannot be read."""
     model = VoxCPM(sizes.in_memory("nano"), torch.float32, torch.device("cpu"))
     table = time_table(model.dit, 10, mean_mode=False)
-    vae = AudioVAE(model.config.vae, random_tensors(model.config.vae, torch.Generator().manual_seed(0)))  # of a GPU
+    vae = AudioVAE(
+        model.config.vae, Weights(random_tensors(model.config.vae, torch.Generator().manual_seed(0)))
+    )  # of a GPU
     with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
         tokens, audio_at, audio = torch.arange(9), torch.arange(5, 9), torch.zeros(4, 256)
         caches = model.lm.new_caches(limit=20)

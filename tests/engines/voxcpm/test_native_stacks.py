@@ -20,8 +20,8 @@ from intone.server.engines.voxcpm.engine import CPU_PRECISION, VoxCPMEngine
 from intone.server.engines.voxcpm.flow import solve, time_table
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.native_stack import NativeStack
-from intone.server.engines.voxcpm.transformer import Stack, stack_shapes
-from intone.server.engines.weights import Weights
+from intone.server.engines.voxcpm.transformer import Stack
+from intone.server.engines.weights import Weights, declared_shapes
 from intone.server.errors import CheckpointError
 from intone.server.ops import ensure_built
 from tests.support.voxcpm_tiny import finish, finish_together, joined, recording, tiny_checkpoint
@@ -51,7 +51,7 @@ def stack_config(name: str) -> StackConfig:
 def tensors_of(config: StackConfig) -> Weights:
     generator = torch.Generator().manual_seed(4)
     tensors = {}
-    for name, shape in stack_shapes(config).items():
+    for name, shape in declared_shapes(lambda weights: Stack(config, weights, 1)).items():
         noise = torch.randn(shape, generator=generator)
         ends = name.endswith(("o_proj.weight", "down_proj.weight"))
         tensors[name] = 1 + 0.2 * noise if len(shape) == 1 else noise * (0.5 if ends else 1) / math.sqrt(shape[1])

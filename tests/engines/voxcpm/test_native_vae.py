@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from intone.server.engines.voxcpm import sizes
-from intone.server.engines.voxcpm.audio_vae import AudioVAE, AudioVAEConfig, DecoderState, random_tensors
+from intone.server.engines.voxcpm.audio_vae import AudioVAE, DecoderState, random_tensors
+from intone.server.engines.voxcpm.audio_vae_config import AudioVAEConfig
 from intone.server.engines.voxcpm.native_vae import NativeAudioVAE
+from intone.server.engines.weights import Weights
 from intone.server.ops import ensure_built
 
 CLOSE = 1e-5
@@ -45,12 +47,12 @@ def tensors_of(name: str) -> dict[str, Tensor]:
 
 @cache
 def python(name: str) -> AudioVAE:
-    return AudioVAE(config_of(name), tensors_of(name))
+    return AudioVAE(config_of(name), Weights(tensors_of(name)))
 
 
 @cache
 def native(name: str, isa: str = "best") -> NativeAudioVAE:
-    return NativeAudioVAE(config_of(name), tensors_of(name), isa)
+    return NativeAudioVAE(config_of(name), Weights(tensors_of(name)), isa)
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -111,12 +113,12 @@ def test_published_sizes(size: str) -> None:
     document = sizes.document(size)
     config = AudioVAEConfig.from_json(document["architecture"], document.get("audio_vae_config"))
     tensors = random_tensors(config, torch.Generator().manual_seed(0))
-    reference = AudioVAE(config, tensors)
+    reference = AudioVAE(config, Weights(tensors))
     audio = 0.3 * torch.randn(1, 2 * reference.hop_in_samples, generator=torch.Generator().manual_seed(2))
     frames = torch.randn(1, config.latent_dim, 5, generator=torch.Generator().manual_seed(3))
     encoded, (decoded, _) = reference.encode(audio), reference.decode(frames, reference.initial_state())
     del reference  # each of them has hundreds of megabytes
-    vae = NativeAudioVAE(config, tensors)
+    vae = NativeAudioVAE(config, Weights(tensors))
     assert relative_error(vae.encode(audio), encoded) <= CLOSE
     first, state = vae.decode(frames[:, :, :4], vae.initial_state())
     second, _ = vae.decode(frames[:, :, 4:], state)
@@ -186,7 +188,7 @@ def test_attributes_are_those_of_python(name: str) -> None:
 def test_the_same_on_any_number_of_threads() -> None:
     """Large enough that both ways to share the work are taken, by tiles and by columns, and deep enough for slices."""
     config = AudioVAEConfig(encoder_dim=64, encoder_rates=(4, 8, 16), decoder_dim=512, decoder_rates=(8, 4))
-    vae = NativeAudioVAE(config, random_tensors(config, torch.Generator().manual_seed(0)))
+    vae = NativeAudioVAE(config, Weights(random_tensors(config, torch.Generator().manual_seed(0))))
     generator = torch.Generator().manual_seed(1)
     stream, audio = torch.randn(1, 64, 9, generator=generator), torch.randn(2, 20 * 512, generator=generator)
     found = []

@@ -204,7 +204,7 @@ def _layer(weights: Weights, index: int, config: DiTConfig, packed: str) -> Laye
         queries=plain(_halved(queries, config.heads)),
         keys_values=plain(torch.cat((_halved(keys, config.heads), values))),
         out=plain(inner["attention.wo.weight"]),
-        gate_up=projection(Gated(inner.fused("feed_forward.w1.weight", "feed_forward.w3.weight")), packed),
+        gate_up=projection(Gated(torch.cat([inner[f"feed_forward.{name}.weight"] for name in ("w1", "w3")])), packed),
         down=plain(inner["feed_forward.w2.weight"]),
         skip=projection(Linear.read(inner, "skip_in_linear"), packed) if index > config.depth // 2 else None,
     )
@@ -223,8 +223,8 @@ def _halved(rows: Tensor, heads: int) -> Tensor:
 def _norms(weights: Weights, depth: int) -> tuple[Linear, Tensor]:
     """What makes scales and shifts of a time, all norms in one layer; and their gains, `[2 · depth + 1, D]`."""
     names = [f"layers.{i}.{kind}_norm" for i in range(depth) for kind in ("attention", "ffn")] + ["norm"]
-    weight = weights.fused(*(f"{name}.project_layer.weight" for name in names))
-    bias = weights.fused(*(f"{name}.project_layer.bias" for name in names))
+    weight = torch.cat([weights[f"{name}.project_layer.weight"] for name in names])
+    bias = torch.cat([weights[f"{name}.project_layer.bias"] for name in names])
     return Linear(weight, bias), torch.stack([weights[f"{name}.norm.weight"] for name in names])
 
 
@@ -239,6 +239,6 @@ def _merge(weights: Weights, config: DiTConfig) -> Merge:
 def _tail(weights: Weights) -> tuple[Linear, Linear]:
     """Before the WaveNet: [its input; the way round it] from [hidden, noisy mel]. Behind it: mel from hidden."""
     names = ("conv1", "res_projection")
-    both = Linear(weights.fused(*(f"{n}.weight" for n in names)), weights.fused(*(f"{n}.bias" for n in names)))
+    both = Linear(*(torch.cat([weights[f"{name}.{kind}"] for name in names]) for kind in ("weight", "bias")))
     last = Linear(weight_normed(weights, "final_layer.linear"), weights["final_layer.linear.bias"])
     return chained(Linear.read(weights, "skip_linear"), both), chained(last, Linear.read(weights, "conv2"))
