@@ -1,18 +1,22 @@
-"""Every setting of the server, once: type, default, range and help. The only reader of the environment.
+"""Every setting of the server, once: type, default, range and help.
 
 A value comes from the command line, else from the TOML file, else from the default. An unknown key or a value out of
-range stops the server with the key's name.
+range stops the server; the message names the key. The settings of single engines are declared in their registry
+entries. This module reads what the server takes from the environment: `INTONE_TOKEN`, `INTONE_CACHE`, `XDG_CACHE_HOME`.
 """
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from intone.server.domain import EMOTIONS, PRECISIONS
+from intone.server.engines.base import EngineSetting
+from intone.server.engines.registry import ENGINES, Registry
 from intone.server.errors import IntoneError
 
 if sys.version_info >= (3, 11):
@@ -20,9 +24,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-
-ENGINES = ("voxcpm", "indextts", "starter")
-HAVE_PRECISIONS = ("voxcpm", "indextts")
+DEVICES = ("auto", "cpu", "cuda", "cuda:N")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 
 
 class ConfigError(IntoneError):
@@ -37,102 +40,142 @@ def _setting(
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Settings. Field names are the keys of the TOML file and, with dashes, the flags."""
+    """Settings of the server. Field names are the keys of the TOML file and, with dashes, the flags.
+
+    `Config.of` takes the settings of engines by name, too; they are then in `engine_settings`.
+    """
 
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(50051, "port to listen on; 0 takes a free one", low=0, high=65535)
-    port_file: str = _setting("", "write the bound port into this file once the server serves")
-    tls_certificate: str = _setting("", "PEM file; with --tls-key the server speaks TLS")
+    port_file: str = _setting("", "file to write the bound port to, once the server accepts calls")
+    tls_certificate: str = _setting("", "PEM file; with --tls-key the server uses TLS")
     tls_key: str = _setting("", "PEM file of the certificate's private key")
-    tls_client_ca: str = _setting("", "PEM file; clients must show a certificate signed by it (mTLS)")
+    tls_client_ca: str = _setting("", "PEM file; clients must present a certificate signed by it (mTLS)")
     token_file: str = _setting("", "file with the bearer token that calls must carry (or set INTONE_TOKEN)")
     metrics_port: int = _setting(
         0, "serve Prometheus metrics on this port of the same host; 0 is off", low=0, high=65535
     )
-    log_level: str = _setting("info", "how much to log", choices=("debug", "info", "warning", "error"))
+    log_level: str = _setting("info", "least severe messages to log", choices=("debug", "info", "warning", "error"))
 
-    voxcpm: str = _setting(
+    random_weights: bool = _setting(False, "build the named sizes untrained: for benchmarks and tests")
+    default_engine: str = _setting(
+        "auto", "engine of plain speech; auto is the first trained engine that does not voice emotion"
+    )
+    engine_order: str = _setting(
         "",
-        "checkpoint folder of VoxCPM 0.5B, 1.5 or 2; nano is the voice of this package, where it has one (./nano a "
-        "folder); with --random-weights a size",
+        "engines in order of preference, with commas, where several can speak; engines left out follow in the order of "
+        "the table below",
     )
-    voxcpm_lora: str = _setting("", "LoRA folder to merge into VoxCPM")
-    indextts: str = _setting("", "checkpoint folder of IndexTTS 2 or 2.5; with --random-weights a size")
-    random_weights: bool = _setting(False, "build the sizes that are named untrained: for benchmarks and tests")
-    drop_encoders: bool = _setting(
-        False,
-        "keep out of memory what IndexTTS needs for recordings alone: frees 2.3 GB in 2.5, 3 GB in 2. Making a "
-        "voice or following a new clip then first reads it again from the folder, which takes some seconds",
-    )
-    starter: bool = _setting(True, "load the starter voice, the small packaged engine (English)")
-    default_engine: str = _setting("auto", "who speaks plain talk", choices=("auto", *ENGINES))
     dtype: str = _setting(
         "auto",
-        "precision of the engines: int8, bf16, fp32 or auto, or each its own: voxcpm=int8,indextts=bf16. auto is int8 "
-        "for VoxCPM on a CPU, and fp32 for IndexTTS; the starter voice has none to choose",
+        "precision of the engines: int8, bf16, fp32 or auto, or a list for single engines: voxcpm=int8,indextts=bf16. "
+        "auto is the engine's own choice, see the table below",
+    )
+    device: str = _setting(
+        "cpu",
+        "where the engines run: cpu, cuda, cuda:N or auto, or a list for single engines: voxcpm=cuda:1. Engines that "
+        "cannot run on CUDA stay on the CPU; auto is cuda where torch finds a GPU",
     )
     pack_cache: str = _setting(
         "",
-        "folder that keeps the packed weights of VoxCPM, so that the next start is fast; off keeps none. Without it "
-        "that of INTONE_CACHE, else one in the user's cache folder",
+        "folder where engines keep packed weights, so that the next start is fast; off keeps none. Left out: "
+        "$INTONE_CACHE, else a folder in the user's cache",
     )
-    threads: int = _setting(0, "CPU threads of the engines; 0 takes one for each core", low=0, high=256)
-    max_batch: int = _setting(16, "utterances an engine advances together", low=1, high=512)
+    threads: int = _setting(0, "CPU threads of each engine; 0 is one for each core", low=0, high=256)
+    max_batch: int = _setting(16, "units that an engine advances together", low=1, high=512)
 
-    voices: str = _setting("", "folder that keeps voices; empty keeps them in memory only")
+    voices: str = _setting("", "folder that stores voices; left out, they are kept in memory only")
     default_voice: str = _setting("default", "voice of streams that name none")
     min_recording_ms: int = _setting(1000, "shortest recording that makes a voice", low=100, high=60_000)
     max_recording_ms: int = _setting(60_000, "longest recording that makes a voice", low=1000, high=600_000)
     max_recording_bytes: int = _setting(32 << 20, "largest upload of a recording", low=1 << 16, high=1 << 30)
 
-    emotion_threshold: float = _setting(0.5, "intensity from which an emotion is strong", low=0.0, high=1.0)
-    emotion_engines: str = _setting("", "who speaks an emotion, strong or not: angry=indextts,sad=voxcpm")
+    emotion_threshold: float = _setting(0.5, "intensity from which an emotion counts as strong", low=0.0, high=1.0)
+    emotion_engines: str = _setting(
+        "", "engine for an emotion, whatever its intensity, as in angry=indextts,sad=voxcpm"
+    )
     emotion_analyzer: str = _setting(
-        "lexicon", "who reads the emotion of a text that says none", choices=("none", "lexicon", "qwen")
+        "lexicon", "analyzer of texts that carry no emotion of their own", choices=("none", "lexicon", "qwen")
     )
     emotion_model: str = _setting("", "folder of the Qwen emotion model; needs the extra intone[qwen]")
     emotion_wait_ms: int = _setting(
-        60, "how long speech waits for the Qwen emotion model before the lexicon decides", low=0, high=10_000
+        60, "longest wait for the Qwen emotion model; then the lexicon decides", low=0, high=10_000
     )
     busy_ms: int = _setting(
-        3000, "pass over an engine that is busy, if its first sound would take longer; 0 never", low=0, high=60_000
+        3000,
+        "avoid an engine that is busy and predicted to take longer than this to first audio; 0 never does",
+        low=0,
+        high=60_000,
     )
     fillers: bool = _setting(True, "render interjections for every voice, to cover long waits")
-    match_loudness: bool = _setting(True, "make every engine as loud as that of plain talk, voice by voice")
-    filler_threshold_ms: int = _setting(400, "the longest wait that is left silent", low=50, high=10_000)
-    pause_scale: float = _setting(1.0, "length of the pauses between sentences; 0 is none", low=0.0, high=4.0)
-    normalize: bool = _setting(True, "read out numbers and symbols as words, where a stream does not say")
+    match_loudness: bool = _setting(True, "match the loudness of all engines, voice by voice, to that of plain speech")
+    filler_threshold_ms: int = _setting(400, "longest wait that is left silent", low=50, high=10_000)
+    pause_scale: float = _setting(1.0, "factor for the pauses between sentences; 0 is none", low=0.0, high=4.0)
+    normalize: bool = _setting(True, "read out numbers and symbols as words, unless a stream says otherwise")
     first_unit_characters: int = _setting(12, "shortest clause that may be spoken first", low=1, high=500)
-    max_unit_characters: int = _setting(200, "longest piece an engine speaks in one go", low=20, high=2000)
-    wait_ms: int = _setting(400, "speak an unfinished piece after this long without more text", low=10, high=60_000)
-    max_lead_ms: int = _setting(5000, "how far speech may run ahead of playback", low=200, high=600_000)
+    max_unit_characters: int = _setting(200, "longest unit: text that an engine speaks in one go", low=20, high=2000)
+    wait_ms: int = _setting(400, "speak an unfinished unit after this long without more text", low=10, high=60_000)
+    max_lead_ms: int = _setting(5000, "how far audio may run ahead of playback", low=200, high=600_000)
     chunk_ms: int = _setting(160, "longest audio chunk", low=10, high=1000)
 
     max_streams: int = _setting(64, "streams open at once", low=1, high=100_000)
-    max_open_utterances: int = _setting(32, "utterances of a stream that have not ended", low=1, high=10_000)
+    max_open_utterances: int = _setting(32, "utterances of one stream that have not ended", low=1, high=10_000)
     max_text_characters: int = _setting(16_384, "characters in one text message", low=100, high=1 << 20)
     max_utterance_characters: int = _setting(131_072, "characters in one utterance", low=100, high=1 << 24)
     config_timeout_s: float = _setting(10.0, "how long a stream may take to send its config", low=0.1, high=600)
-    idle_timeout_s: float = _setting(600.0, "end a stream that is silent on both sides this long", low=1, high=86_400)
+    idle_timeout_s: float = _setting(600.0, "end a stream after this long without any message", low=1, high=86_400)
     drain_s: float = _setting(30.0, "on SIGTERM, how long open streams may take to finish", low=0, high=3600)
 
-    token: str = field(default="", repr=False, metadata={"secret": True})
+    token: str = field(default="", repr=False)
+    registry: Registry = field(default_factory=lambda: ENGINES, repr=False)
+    engine_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of engines by name; those that are not given are completed with their defaults."""
+
+    @classmethod
+    def of(cls, registry: Registry = ENGINES, **values: Any) -> "Config":
+        """Settings by name, those of the engines in `registry` among them."""
+        own = {setting.name for setting in _engine_settings(registry)} & values.keys()
+        engine_settings = {name: values.pop(name) for name in own}
+        return cls(**values, registry=registry, engine_settings=engine_settings)
 
     def __post_init__(self) -> None:
-        for setting in fields(self):
+        defaults = {setting.name: setting.default for setting in _engine_settings(self.registry)}
+        object.__setattr__(self, "engine_settings", {**defaults, **self.engine_settings})
+        for setting in _public():
             _check(setting.name, getattr(self, setting.name), setting.metadata)
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ConfigError("tls_certificate and tls_key go together: give both or neither")
         if self.tls_client_ca and not self.tls_certificate:
             raise ConfigError("tls_client_ca needs tls_certificate and tls_key: mTLS is TLS with a client certificate")
-        if self.random_weights and not (self.voxcpm or self.indextts):
-            raise ConfigError("random_weights needs voxcpm or indextts to name a size, such as --voxcpm nano")
+        sized = [name for name, entry in self.registry.items() if entry.random_weights]
+        if self.random_weights and not any(self.engine_settings[name] for name in sized):
+            raise ConfigError(f"random_weights needs {' or '.join(sized)} to name a size, such as --{sized[0]} nano")
         if self.emotion_analyzer == "qwen" and not self.emotion_model:
             raise ConfigError("emotion_analyzer qwen needs emotion_model, the folder of the model")
+        if self.default_engine not in ("auto", *self.registry):
+            names = ", ".join(("auto", *self.registry))
+            raise ConfigError(f"default_engine is {self.default_engine!r}; it must be one of {names}")
+        self.order()
         self.engines_by_emotion()
         self.precisions()
+        self.devices()
         if self.first_unit_characters >= self.max_unit_characters:
             raise ConfigError("first_unit_characters must be less than max_unit_characters")
+
+    def order(self) -> list[str]:
+        """Names of all engines in the registry in the order of preference.
+
+        Raises:
+            ConfigError: `engine_order` names an engine that does not exist, or names one twice.
+        """
+        named = [part.strip() for part in self.engine_order.split(",")] if self.engine_order else []
+        for name in named:
+            if name not in self.registry:
+                names = ", ".join(self.registry)
+                raise ConfigError(f"engine_order names the engine {name!r}; engines are {names}")
+            if named.count(name) > 1:
+                raise ConfigError(f"engine_order names {name} twice")
+        return named + [name for name in self.registry if name not in named]
 
     def engines_by_emotion(self) -> dict[str, str]:
         """`emotion_engines` as a mapping.
@@ -146,13 +189,14 @@ class Config:
             if emotion not in ("neutral", *EMOTIONS):
                 names = ", ".join(("neutral", *EMOTIONS))
                 raise ConfigError(f"emotion_engines names the emotion {emotion!r}; the emotions are {names}")
-            if engine not in ENGINES:
-                raise ConfigError(f"emotion_engines gives {emotion} to {engine!r}; engines are {', '.join(ENGINES)}")
+            if engine not in self.registry:
+                names = ", ".join(self.registry)
+                raise ConfigError(f"emotion_engines gives {emotion} to {engine!r}; engines are {names}")
             found[emotion] = engine
         return found
 
     def pack_cache_folder(self) -> Path | None:
-        """What `pack_cache` means here and now; None keeps nothing."""
+        """The folder that `pack_cache` stands for; None keeps nothing."""
         chosen = self.pack_cache or os.environ.get("INTONE_CACHE", "")
         if chosen:
             return None if chosen == "off" else Path(chosen).expanduser()
@@ -162,35 +206,76 @@ class Config:
             return None
 
     def precisions(self) -> dict[str, str]:
-        """`dtype` of every engine that can have one, each one of `PRECISIONS`.
+        """`dtype` of every engine that has a choice, each one of `PRECISIONS`.
 
         Raises:
             ConfigError: it is neither one of `PRECISIONS` nor a list of engine=precision, or names an engine twice.
         """
-        known = ", ".join(PRECISIONS)
-        if "=" not in self.dtype:
-            if self.dtype not in PRECISIONS:
-                raise ConfigError(f"dtype is {self.dtype!r}; it must be one of {known}, or voxcpm=int8,indextts=fp32")
-            return dict.fromkeys(HAVE_PRECISIONS, self.dtype)
-        found: dict[str, str] = {}
-        for pair in self.dtype.split(","):
-            engine, _, name = pair.strip().partition("=")
-            if engine not in HAVE_PRECISIONS:
-                raise ConfigError(f"dtype names the engine {engine!r}; those with one are {', '.join(HAVE_PRECISIONS)}")
-            if name not in PRECISIONS:
-                raise ConfigError(f"dtype gives {engine} {name!r}; it must be one of {known}")
-            if engine in found:
-                raise ConfigError(f"dtype names {engine} twice, with {found[engine]} and with {name}")
-            found[engine] = name
-        return dict.fromkeys(HAVE_PRECISIONS, "auto") | found
+        engines = [name for name, entry in self.registry.items() if entry.cpu_precision]
+        return _by_engine("dtype", self.dtype, engines, PRECISIONS, PRECISIONS.__contains__, absent="auto")
+
+    def devices(self) -> dict[str, str]:
+        """`device` of every engine: "cpu", "cuda", "cuda:N", or "auto" where the engine can run on either.
+
+        Raises:
+            ConfigError: it is neither a device nor a list of engine=device, names an engine twice, or gives an engine a
+                kind of device that it cannot run on.
+        """
+        listed = "=" in self.device
+        engines = list(self.registry)
+        found = _by_engine("device", self.device, engines, DEVICES, _DEVICE.fullmatch, absent="cpu")
+        for name, device in found.items():
+            if "cuda" in self.registry[name].devices:
+                continue
+            if listed and device.startswith("cuda"):
+                raise ConfigError(f"device gives {name} {device!r}; {name} runs on the CPU only")
+            found[name] = "cpu"
+        return found
+
+
+def _by_engine(
+    setting: str,
+    text: str,
+    engines: Sequence[str],
+    known: Sequence[str],
+    valid: Callable[[str], object],
+    absent: str,
+) -> dict[str, str]:
+    """A setting that is one value for all of `engines`, or a list of engine=value.
+
+    Args:
+        known: the valid values, for messages.
+        absent: value of an engine that the list leaves out.
+    """
+    values = ", ".join(known)
+    if "=" not in text:
+        if not valid(text):
+            example = ",".join(f"{name}={known[1]}" for name in engines[:2])
+            raise ConfigError(f"{setting} is {text!r}; it must be one of {values}, or a list such as {example}")
+        return dict.fromkeys(engines, text)
+    found: dict[str, str] = {}
+    for pair in text.split(","):
+        engine, _, value = pair.strip().partition("=")
+        if engine not in engines:
+            raise ConfigError(f"{setting} names the engine {engine!r}; those with one are {', '.join(engines)}")
+        if not valid(value):
+            raise ConfigError(f"{setting} gives {engine} {value!r}; it must be one of {values}")
+        if engine in found:
+            raise ConfigError(f"{setting} names {engine} twice, with {found[engine]} and with {value}")
+        found[engine] = value
+    return dict.fromkeys(engines, absent) | found
+
+
+def _engine_settings(registry: Registry) -> list[EngineSetting]:
+    return [setting for entry in registry.values() for setting in entry.settings]
 
 
 def _user_cache() -> Path:
-    """Where the platform keeps what can be made again."""
+    """The platform's folder for files that can be made again."""
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches"
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return given if given.is_absolute() else Path.home() / ".cache"  # a relative one is to be ignored
+    return given if given.is_absolute() else Path.home() / ".cache"  # the specification says to ignore a relative one
 
 
 def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
@@ -202,18 +287,19 @@ def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
 
 
 def _public() -> list[Any]:
-    return [setting for setting in fields(Config) if not setting.metadata.get("secret")]
+    """The fields that are keys of the file and flags."""
+    return [setting for setting in fields(Config) if "help" in setting.metadata]
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of `intone-server`, made from the fields of `Config`."""
+def parser(registry: Registry = ENGINES) -> argparse.ArgumentParser:
+    """The command line of `intone-server`: the fields of `Config` and the settings of the engines."""
     made = argparse.ArgumentParser(
         prog="intone-server",
-        description="Speak: a gRPC text-to-speech server for live conversation.",
-        epilog="examples:\n"
+        description="A gRPC text-to-speech server for live conversation.",
+        epilog=_engine_table(registry) + "\nexamples:\n"
         "  intone-server                                     the packaged voice: English and Mandarin, no download\n"
         "  intone-server --voxcpm ~/models/VoxCPM1.5         VoxCPM from its published folder\n"
-        "  intone-server --voxcpm DIR --indextts DIR         plain talk and strong emotion, each by its engine\n"
+        "  intone-server --voxcpm DIR --indextts DIR         plain speech and strong emotion, each by its engine\n"
         "  intone-server --voxcpm nano --random-weights      an untrained VoxCPM, to try and to measure\n"
         "  intone-server --config intone.toml --port 0       settings from a file, a free port\n\n"
         "then, in another shell:  intone say 'Hello there.' --play",
@@ -221,45 +307,58 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--config", metavar="FILE", help="TOML file; keys are the flags below with underscores")
     for setting in _public():
-        _add_flag(made, setting)
+        _add_flag(made, setting.name, setting.default, setting.metadata["help"], setting.metadata["choices"])
+    for name, entry in registry.items():
+        group = made.add_argument_group(f"engine {name}")
+        for own in entry.settings:
+            _add_flag(group, own.name, own.default, own.help)
     return made
 
 
-def _add_flag(made: argparse.ArgumentParser, setting: Any) -> None:
-    flag, kind, about = f"--{setting.name.replace('_', '-')}", type(setting.default), setting.metadata
-    shown = f"{about['help']} (default: {setting.default if setting.default != '' else 'none'})"
+def _engine_table(registry: Registry) -> str:
+    lines = [f"  {'engine':12}{'auto on a CPU':16}devices"]
+    for name, entry in registry.items():
+        lines.append(f"  {name:12}{entry.cpu_precision or 'no choice':16}{', '.join(entry.devices)}")
+    return "engines, in the default order of preference:\n" + "\n".join(lines) + "\n"
+
+
+def _add_flag(
+    made: argparse._ActionsContainer, name: str, default: Any, text: str, choices: tuple[str, ...] = ()
+) -> None:
+    flag, kind = f"--{name.replace('_', '-')}", type(default)
+    shown = f"{text} (default: {default if default != '' else 'none'})"
     if kind is bool:
         made.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=shown)
         return
-    metavar = "|".join(about["choices"]) or {int: "N", float: "X", str: "TEXT"}[kind]
+    metavar = "|".join(choices) or {int: "N", float: "X", str: "TEXT"}[kind]
     made.add_argument(flag, type=kind, default=None, metavar=metavar, help=shown)
 
 
-def load(arguments: Sequence[str] | None = None) -> Config:
+def load(arguments: Sequence[str] | None = None, registry: Registry = ENGINES) -> Config:
     """Settings from flags, file and environment.
 
     Raises:
         ConfigError: a file cannot be read, a key is unknown, a value has the wrong type or range.
         SystemExit: from argparse, for `--help` and unknown flags.
     """
-    given = vars(parser().parse_args(arguments))
+    given = vars(parser(registry).parse_args(arguments))
     path = given.pop("config")
-    values = _read_file(Path(path)) if path else {}
+    values = _read_file(Path(path), registry) if path else {}
     values.update({name: value for name, value in given.items() if value is not None})
     token = os.environ.get("INTONE_TOKEN", "")
     if values.get("token_file"):
         token = _read_token(Path(values["token_file"]))
-    return Config(**values, token=token)
+    return Config.of(registry, **values, token=token)
 
 
 def let_waiting_threads_sleep() -> None:
-    """Before torch is imported: threads that wait for one another soon leave the core to other processes.
+    """Make OpenMP threads that wait for one another give up their core soon. Call it before torch is imported.
 
-    GNU OpenMP's own default is to spin for milliseconds, often in the place of the very thread that is waited for:
-    beside other busy processes that takes ten times as long. Whoever has set either variable has decided.
+    By default GNU OpenMP threads spin for milliseconds, often on the core of the very thread that they wait for: on a
+    machine with other busy processes that takes ten times as long. A variable that is set already is left alone.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # tens of microseconds: the next loop finds them awake
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # tens of microseconds: long enough for the next parallel loop
 
 
 def _read_token(path: Path) -> str:
@@ -268,20 +367,22 @@ def _read_token(path: Path) -> str:
     except OSError as error:
         raise ConfigError(f"token_file: cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"token_file: {path} holds more than ASCII characters, which no call can carry") from error
+        raise ConfigError(
+            f"token_file: {path} holds characters other than ASCII, which gRPC metadata cannot carry"
+        ) from error
     if not token:
         raise ConfigError(f"token_file: {path} is empty")
     return token
 
 
-def _read_file(path: Path) -> dict[str, Any]:
+def _read_file(path: Path, registry: Registry) -> dict[str, Any]:
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text("utf8"))
     except OSError as error:
         raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    kinds = {setting.name: type(setting.default) for setting in _public()}
+    kinds = {setting.name: type(setting.default) for setting in (*_public(), *_engine_settings(registry))}
     for name, value in values.items():
         if name not in kinds:
             raise ConfigError(f"{path}: unknown key {name!r}; the keys are {', '.join(kinds)}")

@@ -1,4 +1,4 @@
-"""The checkpoint, in the published layout, as `VoxCPMEngine.load` reads it. Knows no training."""
+"""The checkpoint, in the published layout, as `VoxCPMEngine.from_folder` reads it. Knows no training."""
 
 import json
 import shutil

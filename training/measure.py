@@ -1,6 +1,7 @@
 """Last stage: held-out sentences, streamed as the server streams them, before the judges. Knows no training.
 
-What is measured is the exported checkpoint behind the engine's own contract: any folder that `VoxCPMEngine.load` takes.
+What is measured is the exported checkpoint behind the engine's own contract: any folder in the
+published layout.
 """
 
 import json
@@ -22,7 +23,8 @@ from tqdm import tqdm
 
 from intone.server.domain import Samples, SpeakRequest, SynthesisOptions
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from intone.server.engines.voxcpm.engine import CPU_PRECISION, GUIDANCE, VoxCPMEngine
+from intone.server.engines.voxcpm.engine import GUIDANCE, VoxCPMEngine
+from intone.server.engines.voxcpm.entry import ENTRY
 from intone.server.text.normalizer import Normalizer
 from training import judges as judges_file
 from training.corpus import MAX_WORDS, Corpus
@@ -54,7 +56,7 @@ class Setting:
 
 def as_served(config: VoxCPMConfig) -> Setting:
     """What a caller gets who asks for nothing."""
-    return Setting(config.steps, GUIDANCE, CPU_PRECISION, config.temperature)
+    return Setting(config.steps, GUIDANCE, ENTRY.cpu_precision, config.temperature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
     results: list[dict[str, Any]] = [{"name": "teacher"}] if wanted.teacher else []
     folders = [reference] if wanted.teacher else []
     for setting in wanted.settings:  # all before any judge: this part is timed
-        engine = VoxCPMEngine.load(checkpoint, dtype=setting.dtype, threads=1)
+        engine = VoxCPMEngine.from_folder(checkpoint, dtype=setting.dtype, threads=1)
         served = setting == as_served(engine.model.config)
         engine.model.config = replace(engine.model.config, temperature=setting.temperature)
         rendered = render(engine, texts, setting)

@@ -25,7 +25,7 @@ def run(out: Path, checkpoint: Path, sentences: int) -> int:
         FileNotFoundError: there are no latents of any language.
         CheckpointError: the folder is no checkpoint.
     """
-    engine = VoxCPMEngine.load(checkpoint, threads=1)
+    engine = VoxCPMEngine.from_folder(checkpoint, threads=1)
     texts = [text for name in languages_of(out) for text in Corpus.load(out / name / "corpus").train[:sentences]]
     said = [latents_of(engine, text, seed) for seed, text in enumerate(tqdm(texts, desc="say", unit="sentence"))]
     frames = torch.cat(said).flatten(0, 1).half()

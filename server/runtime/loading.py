@@ -1,107 +1,95 @@
-"""Which engines the settings name, and how each is loaded. Knows nothing of serving."""
+"""Which engines the settings ask for, and how each is loaded."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
-
-import numpy as np
 
 from intone.server.config import Config, ConfigError
-from intone.server.domain import Recording, SpeakRequest, Step
-from intone.server.engines.base import Engine
-from intone.server.engines.voxcpm import bundled_voice
+from intone.server.domain import Recording
+from intone.server.engines.base import Engine, EngineEntry, LoadSpec, resolve
 
 Progress = Callable[[str, float], None]
-"""Told an engine's name and how much of it is loaded, 0 to 1."""
-
-OWN_VOICE_TEXT = "The evening was warm and quiet, and people sat outside and talked until dark."
-"""What the starter voice says where another engine needs a recording of it."""
+"""Called with an engine's name and the fraction of it that is loaded, 0 to 1, from the engine's thread."""
 
 
 def loaders(config: Config, progress: Progress | None = None) -> dict[str, Callable[[], Engine]]:
-    """How to load each engine, by name; each is called on the engine's own thread.
+    """How to load each engine that the settings ask for, by name, in order of preference.
+
+    Call each loader on the thread that will use the engine. Nothing is loaded here.
 
     Raises:
-        ConfigError: no engine is named.
-        CheckpointError: the package has a voice without the card that says how good it is.
+        ConfigError: no engine is asked for, or a device cannot be used.
+        CheckpointError: the package has a voice whose card cannot be read.
     """
+    entries = [entry for name in config.order() if _is_wanted(entry := config.registry[name], config)]
+    if not entries:
+        raise ConfigError(_no_engine(config))
+    lender = next((entry for entry in entries if entry.reference_voice), None)
+    devices = _devices(config, entries)
     threads = config.threads or os.cpu_count() or 1
     found: dict[str, Callable[[], Engine]] = {}
-    if config.voxcpm or _speaks_unasked(config):
-        found["voxcpm"] = partial(_load_voxcpm, config, threads, progress)
-    if config.indextts:
-        found["indextts"] = partial(_load_indextts, config, threads, progress)
-    if config.starter:
-        found["starter"] = partial(_load_starter, threads)
-    if not found:
-        raise ConfigError("there is no engine to load: give --voxcpm FOLDER, or leave --no-starter out")
+    for entry in entries:
+        spec = LoadSpec(
+            source=_source(entry, config),
+            random_weights=config.random_weights,
+            precision=config.precisions().get(entry.name, "auto"),
+            device=devices[entry.name],
+            threads=threads,
+            cache=config.pack_cache_folder(),
+            settings={setting.name: config.engine_settings[setting.name] for setting in entry.settings},
+            reference_voice=None if lender is None else partial(_record, lender, threads),
+            progress=None if progress is None else partial(progress, entry.name),
+        )
+        found[entry.name] = partial(entry.load, spec)
     return found
 
 
-def _speaks_unasked(config: Config) -> bool:
-    """Whether the voice of the package is who speaks plain talk, with no VoxCPM named."""
-    if config.default_engine not in ("auto", "voxcpm"):
-        return False
-    own = bundled_voice.folder()
-    return own is not None and bundled_voice.good_enough(own) and bundled_voice.can_read()
+def _is_wanted(entry: EngineEntry, config: Config) -> bool:
+    """Whether a setting names the engine, or it is to be loaded although none does."""
+    if config.engine_settings[entry.settings[0].name]:
+        return True
+    speaks_plain = config.default_engine in ("auto", entry.name)
+    return bool(entry.unasked) and speaks_plain and bool(resolve(entry.unasked)())
 
 
-def _load_voxcpm(config: Config, threads: int, progress: Progress | None) -> Engine:
-    # Torch takes a second to import: a server with the starter voice alone does without it.
-    from intone.server import ops
-    from intone.server.engines.voxcpm.engine import VoxCPMEngine
-
-    ops.ensure_built()  # now, not in the first sentence
-    told = None if progress is None else partial(progress, "voxcpm")
-    dtype = config.precisions()["voxcpm"]
-    if config.random_weights and config.voxcpm:  # our own voice has weights, beside whatever has none
-        return VoxCPMEngine.random(config.voxcpm, dtype=dtype, threads=threads, progress=told)
-    own = bundled_voice.folder(config.voxcpm)
-    lora = Path(config.voxcpm_lora).expanduser()
-    return VoxCPMEngine.load(
-        own or Path(config.voxcpm).expanduser(),
-        dtype=dtype,
-        threads=threads,
-        lora=lora if config.voxcpm_lora else None,
-        pack_cache=None if own else config.pack_cache_folder(),  # our own is small, and packed as fast as it is read
-        progress=told,
-    )
+def _source(entry: EngineEntry, config: Config) -> str:
+    value = config.engine_settings[entry.settings[0].name]
+    return value if isinstance(value, str) else ""
 
 
-def _load_indextts(config: Config, threads: int, progress: Progress | None) -> Engine:
-    from intone.server.engines.indextts.engine import IndexTTSEngine
-
-    told = None if progress is None else partial(progress, "indextts")
-    dtype = config.precisions()["indextts"]
-    if config.random_weights:
-        engine = IndexTTSEngine.random(
-            config.indextts, dtype=dtype, threads=threads, progress=told, drop_encoders=config.drop_encoders
-        )
-    else:
-        folder = Path(config.indextts).expanduser()
-        engine = IndexTTSEngine.load(
-            folder, dtype=dtype, threads=threads, progress=told, drop_encoders=config.drop_encoders
-        )
-    if config.starter:  # the voice of whoever names none, so that it stays the same when the route changes
-        engine.adopt_voice(_starter_recording(threads))
-    return engine
+def _no_engine(config: Config) -> str:
+    flags = []
+    for entry in config.registry.values():
+        first = entry.settings[0]
+        flags.append(f"--{first.name}" if isinstance(first.default, bool) else f"--{first.name} FOLDER")
+    return f"there is no engine to load: give {' or '.join(flags)}"
 
 
-def _starter_recording(threads: int) -> Recording:
-    from intone.server.engines.starter import StarterEngine
+def _devices(config: Config, entries: Sequence[EngineEntry]) -> dict[str, str]:
+    """The device of each engine: "cpu", "cuda" or "cuda:N", each of which can be used.
 
-    starter = StarterEngine.load(threads)
-    state = starter.start(SpeakRequest(OWN_VOICE_TEXT, seed=0))
-    pieces: list[Step] = []
-    while not pieces or not pieces[-1].done:
-        pieces += starter.step([state])
-    samples = np.concatenate([piece.pcm for piece in pieces if piece.pcm is not None])
-    return Recording(samples, starter.info.sample_rate_hz, OWN_VOICE_TEXT)
+    Raises:
+        ConfigError: CUDA is asked for and cannot be used; the message says what to do.
+    """
+    asked = config.devices()
+    devices = {entry.name: asked[entry.name] for entry in entries}
+    if "=" not in config.device and config.device.startswith("cuda") and config.device not in devices.values():
+        names = ", ".join(devices)
+        raise ConfigError(f"device is {config.device!r}, but the engines to load run on the CPU only: {names}")
+    faults = {device: _cuda_fault(device) for device in set(devices.values()) - {"cpu"}}
+    for device, fault in faults.items():
+        if device != "auto" and fault:
+            raise ConfigError(f"device: cannot use {device}: {fault}. Or set device to cpu")
+    on_auto = "cpu" if faults.get("auto") else "cuda"
+    return {name: on_auto if device == "auto" else device for name, device in devices.items()}
 
 
-def _load_starter(threads: int) -> Engine:
-    # Brings onnxruntime, which a server without the starter voice need not have installed.
-    from intone.server.engines.starter import StarterEngine
+def _cuda_fault(device: str) -> str:
+    from intone.server.engines.devices import cuda_fault  # imports torch, which engines on the CPU may do without
 
-    return StarterEngine.load(threads)
+    return cuda_fault("cuda" if device == "auto" else device)
+
+
+def _record(lender: EngineEntry, threads: int) -> Recording:
+    recording: Recording = resolve(lender.reference_voice)(LoadSpec(threads=threads))
+    return recording

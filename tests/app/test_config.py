@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from intone.server import config
 from intone.server.app import serving
 from intone.server.config import Config, ConfigError
+from intone.server.engines.registry import ENGINES
 from tests.support.fakes import ScriptedEngine
 
 
@@ -35,16 +37,23 @@ def test_defaults_and_flags():
     assert config.load([]) == Config()
     flags = "--port 0 --drain-s 2 --no-starter --voxcpm nano --random-weights --log-level debug"
     given = config.load(flags.split())
-    assert given == Config(port=0, drain_s=2.0, starter=False, voxcpm="nano", random_weights=True, log_level="debug")
+    assert given == Config.of(port=0, drain_s=2.0, starter=False, voxcpm="nano", random_weights=True, log_level="debug")
+    assert given.engine_settings == {
+        "voxcpm": "nano",
+        "voxcpm_lora": "",
+        "indextts": "",
+        "drop_encoders": False,
+        "starter": False,
+    }
 
 
 def test_flags_win_over_the_file(settings):
     arguments = settings('port = 7\ndrain_s = 5\nstarter = false\nhost = "::1"\nvoxcpm = "nano"\nrandom_weights = true')
-    assert config.load(arguments) == Config(
+    assert config.load(arguments) == Config.of(
         port=7, drain_s=5.0, starter=False, host="::1", voxcpm="nano", random_weights=True
     )
     won = config.load([*arguments, "--port", "8", "--starter", "--host", "127.0.0.1"])
-    assert (won.port, won.starter, won.host, won.drain_s) == (8, True, "127.0.0.1", 5.0)
+    assert (won.port, won.engine_settings["starter"], won.host, won.drain_s) == (8, True, "127.0.0.1", 5.0)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +96,17 @@ def test_file_that_is_not_there(tmp_path):
         (["--tls-client-ca", "a.pem"], "tls_client_ca needs"),
         (["--random-weights"], "random_weights needs voxcpm"),
         (["--first-unit-characters", "100", "--max-unit-characters", "100"], "first_unit_characters must be less"),
-        (["--default-engine", "nobody"], "default_engine is 'nobody'"),
+        (
+            ["--default-engine", "nobody"],
+            "default_engine is 'nobody'; it must be one of auto, voxcpm, indextts, starter",
+        ),
+        (
+            ["--engine-order", "starter,nobody"],
+            "engine_order names the engine 'nobody'; engines are voxcpm, indextts, ",
+        ),
+        (["--engine-order", "starter,starter"], "engine_order names starter twice"),
+        (["--emotion-engines", "sad=nobody"], "emotion_engines gives sad to 'nobody'; engines are voxcpm, indextts"),
+        (["--emotion-engines", "cross=starter"], "emotion_engines names the emotion 'cross'"),
         (["--max-batch", "0"], "max_batch is 0"),
     ],
 )
@@ -129,6 +148,45 @@ def test_precision_that_cannot_be_used(dtype, words):
     assert words in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("device", "voxcpm"),
+    [
+        ("cpu", "cpu"),
+        ("cuda", "cuda"),
+        ("cuda:1", "cuda:1"),
+        ("auto", "auto"),
+        ("voxcpm=cuda:2, indextts=cpu", "cuda:2"),
+        ("indextts=auto", "cpu"),
+    ],
+)
+def test_device_of_each_engine(device, voxcpm):
+    assert config.load(["--device", device]).devices() == {"voxcpm": voxcpm, "indextts": "cpu", "starter": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        (
+            "gpu",
+            "device is 'gpu'; it must be one of auto, cpu, cuda, cuda:N, or a list such as voxcpm=cpu,indextts=cpu",
+        ),
+        ("cuda:", "device is 'cuda:'; it must be one of"),
+        ("voxcpm=mps", "device gives voxcpm 'mps'; it must be one of auto, cpu, cuda, cuda:N"),
+        ("indextts=cuda", "device gives indextts 'cuda'; indextts runs on the CPU only"),
+        ("nobody=cpu", "device names the engine 'nobody'; those with one are voxcpm, indextts, starter"),
+    ],
+)
+def test_device_that_cannot_be_used(device, words):
+    with pytest.raises(ConfigError) as raised:
+        config.load(["--device", device])
+    assert words in str(raised.value)
+
+
+def test_order_of_the_engines():
+    assert Config().order() == ["voxcpm", "indextts", "starter"]
+    assert config.load(["--engine-order", "starter, indextts"]).order() == ["starter", "indextts", "voxcpm"]
+
+
 def test_token(tmp_path, monkeypatch):
     file = tmp_path / "token"
     file.write_text(" from-file \n")
@@ -149,11 +207,12 @@ def test_help_shows_every_setting(capsys):
         config.load(["--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    public = [setting for setting in dataclasses.fields(Config) if setting.name != "token"]
-    assert len(public) > 30
-    for setting in public:
-        assert f"--{setting.name.replace('_', '-')}" in shown, setting.name
-        assert setting.metadata["help"].split()[0] in shown
+    public = {one.name: one.metadata["help"] for one in dataclasses.fields(Config) if "help" in one.metadata}
+    public |= {one.name: one.help for entry in ENGINES.values() for one in entry.settings}
+    assert len(public) > 40 and {"voxcpm", "drop_encoders", "device"} <= public.keys()
+    for name, text in public.items():
+        assert f"--{name.replace('_', '-')}" in shown, name
+        assert text.split()[0] in shown
 
 
 # ---- the command ----------------------------------------------------------------------------------------------------
@@ -180,6 +239,12 @@ def test_unknown_flag_and_bad_value():
 def test_missing_checkpoint_folder(tmp_path):
     folder = str(tmp_path / "a rather long [name] of a folder of checkpoints that is not there")
     assert folder in refused("--no-starter", "--voxcpm", folder)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_where_there_is_none():
+    said = refused(*TINY, "--device", "cuda")
+    assert "device: cannot use cuda: torch" in said and "Or set device to cpu" in said and "loading" not in said
 
 
 @pytest.mark.parametrize("flags", [("--tls-certificate", "{}/c.pem", "--tls-key", "{}/k.pem")])

@@ -112,7 +112,7 @@ def measure(folder: Path, asked: argparse.Namespace, kept: Callable[[Found], Non
     cells = [Cell(length, CODES[length], steps) for length in asked.lengths for steps in asked.steps]
     with official(folder, asked.threads, asked.beams) as theirs:
         # Without its encoders, which nothing needs after the voice: the other one has all of its own in memory.
-        engine = IndexTTSEngine.load(folder, threads=asked.threads, drop_encoders=True)
+        engine = IndexTTSEngine.from_folder(folder, threads=asked.threads, drop_encoders=True)
         voice = engine.prepare_voice(Recording(samples, rate_hz))
         speakers: dict[str, Speak] = dict(
             zip(

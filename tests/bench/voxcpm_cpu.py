@@ -116,7 +116,7 @@ def run_arm(name: str, folder: Path, size: str, patches: int, runs: int, threads
     else:
         from intone.server.engines.voxcpm.engine import VoxCPMEngine
 
-        engine = VoxCPMEngine.load(folder, dtype=name, threads=threads)
+        engine = VoxCPMEngine.from_folder(folder, dtype=name, threads=threads)
         rate_hz = engine.info.sample_rate_hz
         streams = our_pieces(engine, patches, engine._patch_ms)
         first = next(streams)
@@ -140,9 +140,9 @@ def reload_s(folder: Path, dtype: str, threads: int) -> float:
     from intone.server.engines.voxcpm.engine import VoxCPMEngine
 
     with tempfile.TemporaryDirectory() as packed:
-        VoxCPMEngine.load(folder, dtype=dtype, threads=threads, pack_cache=Path(packed))
+        VoxCPMEngine.from_folder(folder, dtype=dtype, threads=threads, pack_cache=Path(packed))
         began_s = time.perf_counter()
-        VoxCPMEngine.load(folder, dtype=dtype, threads=threads, pack_cache=Path(packed))
+        VoxCPMEngine.from_folder(folder, dtype=dtype, threads=threads, pack_cache=Path(packed))
         return time.perf_counter() - began_s
 
 

@@ -85,7 +85,7 @@ def main() -> int:
 
     def model(dtype: str) -> VoxCPM:
         engine = (
-            VoxCPMEngine.load(given.folder, dtype=dtype)
+            VoxCPMEngine.from_folder(given.folder, dtype=dtype)
             if given.folder
             else VoxCPMEngine.random(given.size, dtype=dtype)
         )

@@ -12,7 +12,7 @@ from intone.proto import audio_pb2, emotion_pb2, speech_pb2, voice_pb2
 from intone.server.app import serving
 from intone.server.config import Config
 from intone.server.engines.indextts.engine import IndexTTSEngine
-from intone.server.engines.starter import StarterEngine
+from intone.server.engines.starter.engine import StarterEngine
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.voices.loudness import loudness_db
 from tests.support.indextts_units import recording, sound_file
@@ -27,7 +27,7 @@ SPEECH, FILLER = speech_pb2.AUDIO_KIND_SPEECH, speech_pb2.AUDIO_KIND_FILLER
 @asynccontextmanager
 async def server(engines, **settings):
     """A server with real engines."""
-    config = Config(port=0, **settings)
+    config = Config.of(port=0, **settings)
     async with (
         serving(config, engines=engines) as app,
         grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
@@ -39,7 +39,7 @@ class SlowStarter:
     """The starter voice, half a second late once it is told so: long enough for a filler, which is then cut off."""
 
     def __init__(self):
-        self._engine = StarterEngine.load(threads=1)
+        self._engine = StarterEngine.packaged(threads=1)
         self.late_s = 0.0
 
     def __getattr__(self, name):

@@ -79,11 +79,11 @@ def test_a_scale_of_nothing_is_refused_by_its_name(tmp_path):
     for name in ("surplus_scale", "lm_to_dit_proj.bias_scale"):  # beside nothing, and beside what is not int8
         save_file({**whole, name: torch.ones(4)}, folder / MODEL)
         with pytest.raises(CheckpointError, match=rf"{name}: found \[4\], expected nothing"):
-            VoxCPMEngine.load(folder, threads=1)
+            VoxCPMEngine.from_folder(folder, threads=1)
 
 
 def spoken(folder, dtype="auto"):
-    engine = VoxCPMEngine.load(folder, threads=1, dtype=dtype)
+    engine = VoxCPMEngine.from_folder(folder, threads=1, dtype=dtype)
     unit = engine.start(SpeakRequest("He came.", seed=1, options=SynthesisOptions(steps=2, max_audio_ms=480)))
     parts = []
     while not unit.done:

@@ -89,7 +89,7 @@ async def live(engine: ScriptedEngine | None = None, **settings: Any) -> AsyncIt
     """A server with one scripted engine, its settings the defaults but for `settings` and what would put audio between
     the units, from which these tests read the text."""
     engine = engine or ScriptedEngine()
-    config = Config(port=0, **{"pause_scale": 0.0, "fillers": False, "match_loudness": False, **settings})
+    config = Config.of(port=0, **{"pause_scale": 0.0, "fillers": False, "match_loudness": False, **settings})
     async with (
         serving(config, engines={engine.info.name: lambda: engine}) as app,
         grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,

@@ -81,7 +81,7 @@ def test_latents_of_other_speech_are_refused(trained):
 def test_the_server_speaks_with_what_was_trained(trained, storage, error):
     folder = trained / storage
     assert main(["export", "--out", str(trained), "--size", "tiny", "--storage", storage, "--folder", str(folder)]) == 0
-    engine = VoxCPMEngine.load(folder, threads=1)
+    engine = VoxCPMEngine.from_folder(folder, threads=1)
     assert engine.info.trained and engine.info.sample_rate_hz == 16_000 and engine.info.languages == ("en",)
     unit = engine.start(SpeakRequest(text="He came.", seed=1, options=SynthesisOptions(steps=2, max_audio_ms=640)))
     pcm = []
@@ -100,7 +100,7 @@ def test_the_language_models_say_the_corpus_for_the_decoder(trained, tmp_path):
     assert main(["export", *common, "--folder", str(folder)]) == 0
     assert main(["say", *common, "--folder", str(folder), "--sentences", "1"]) == 0
     said = read_said(trained)
-    engine = VoxCPMEngine.load(folder, threads=1)
+    engine = VoxCPMEngine.from_folder(folder, threads=1)
     patches = latents_of_text(engine, TEXTS[0], 0)
     assert torch.equal(said, patches.flatten(0, 1).half()) and said.shape[1] == CONFIG.latent_dim
     assert float((said[:4].float() - latents_of_text(engine, TEXTS[0], 1)[0]).abs().max()) > 1e-3  # of its own seed

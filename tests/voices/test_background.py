@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from intone.server.domain import Filler, Level
-from intone.server.engines.starter import StarterEngine
+from intone.server.engines.starter.engine import StarterEngine
 from intone.server.voices.background import with_clips
 from intone.server.voices.filler_phrases import CALIBRATION, FEELINGS, GREETING, PHRASES
 from intone.server.voices.loudness import loudness_db, matching_gain
@@ -145,7 +145,7 @@ def test_a_new_voice_is_outfitted_and_a_deleted_one_is_not_brought_back(run):
 def test_the_starter_voice(run, require, tmp_path):
     require("starter", importlib.util.find_spec("hibari"), "hibari-tts is not installed: pip install 'intone[starter]'")
     store = VoiceStore(tmp_path)
-    outfitted(run, store, StarterEngine.load(threads=1))
+    outfitted(run, store, StarterEngine.packaged(threads=1))
     made = VoiceStore(tmp_path).get("default")
     assert {(one.text, one.emotion) for one in made.fillers} == {
         (text, emotion) for emotion, texts in PHRASES["en"].items() for text in texts

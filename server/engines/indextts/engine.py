@@ -7,15 +7,18 @@ for, after those of the recording and those already spoken, and the vocoder goes
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
+from intone.server.engines.base import LoadSpec
 from intone.server.engines.indextts.checkpoint import sizes
 from intone.server.engines.indextts.checkpoint.config import ENGINE, Variant
 from intone.server.engines.indextts.checkpoint.weights import Checkpoint, read_checkpoint
+from intone.server.engines.indextts.entry import ENTRY
 from intone.server.engines.indextts.gpt.code_budget import Pace
 from intone.server.engines.indextts.gpt.native_gpt import NativeGPT
 from intone.server.engines.indextts.gpt.prefix import Prefixes
@@ -57,9 +60,9 @@ class IndexTTSEngine:
         again: Read | None = None,
         dtype: str = "auto",
     ) -> None:
-        """`again` as `Encoders` has it, `dtype` as `load`."""
+        """`again` as `Encoders` has it, `dtype` as `from_folder`."""
         cpu = torch.device("cpu")
-        packed = precision_on(cpu, dtype, "fp32", ENGINE).name
+        packed = precision_on(cpu, dtype, ENTRY.cpu_precision, ENGINE).name
 
         def part(tensors: dict[str, Tensor], told: Progress | None = None) -> Weights:
             return Weights(tensors, torch.float32, cpu, told)
@@ -92,7 +95,28 @@ class IndexTTSEngine:
             progress(1.0)
 
     @classmethod
-    def load(
+    def load(cls, spec: LoadSpec) -> "IndexTTSEngine":
+        """Load what the settings name: a folder or an untrained size.
+
+        Raises:
+            CheckpointError: as for `from_folder` and `random`.
+        """
+        common: dict[str, Any] = {
+            "dtype": spec.precision,
+            "threads": spec.threads,
+            "progress": spec.progress,
+            "drop_encoders": spec.settings["drop_encoders"],
+        }
+        if spec.random_weights:
+            engine = cls.random(spec.source, **common)
+        else:
+            engine = cls.from_folder(Path(spec.source).expanduser(), **common)
+        if spec.reference_voice is not None:  # so that the default voice stays the same when the route changes
+            engine.adopt_voice(spec.reference_voice())
+        return engine
+
+    @classmethod
+    def from_folder(
         cls,
         folder: Path,
         *,
@@ -128,7 +152,7 @@ class IndexTTSEngine:
         progress: Progress | None = None,
         drop_encoders: bool = False,
     ) -> "IndexTTSEngine":
-        """An untrained model of one of `sizes.size_names`, for tests and benchmarks; the rest as in `load`.
+        """An untrained model of one of `sizes.size_names`, for tests and benchmarks; the rest as in `from_folder`.
 
         Raises:
             CheckpointError: there is no such size.

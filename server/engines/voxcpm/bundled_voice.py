@@ -25,6 +25,16 @@ def folder(name: str = "") -> Path | None:
     return FOLDER if name in ("", FOLDER.name) and FOLDER.is_dir() else None
 
 
+def speaks_unasked() -> bool:
+    """Whether the packaged voice is loaded although no setting names it: it is there, can be used, and is good enough.
+
+    Raises:
+        CheckpointError: the package has a voice whose card cannot be read.
+    """
+    own = folder()
+    return own is not None and good_enough(own) and can_read()
+
+
 def can_read() -> bool:
     """Whether what finds the sounds of a text for this voice is installed: it is an extra, as the starter voice is."""
     return find_spec("hibari") is not None

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from intone.server import ops
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, SpeakRequest, Step, SynthesisOptions
+from intone.server.engines.base import LoadSpec
 from intone.server.engines.precision import Precision, precision_on
-from intone.server.engines.voxcpm import sizes
+from intone.server.engines.voxcpm import bundled_voice, sizes
 from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
+from intone.server.engines.voxcpm.entry import ENTRY
 from intone.server.engines.voxcpm.length_limits import limits
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
@@ -30,10 +34,6 @@ from intone.server.engines.weights import Progress
 from intone.server.errors import CallerError, CheckpointError, Fault
 from intone.server.nn.stage_clock import StageClock
 from intone.server.nn.transfer import send
-
-CPU_PRECISION = "int8"
-"""Where nobody says: nothing else keeps up with speech on a CPU at the published sizes, and of the voice in the package
-no judge hears a difference (docs/figures/nano_voice.md)."""
 
 GUIDANCE = 2.0
 ROOM_PATCHES_PER_TOKEN = 1
@@ -60,7 +60,32 @@ class VoxCPMEngine:
         )
 
     @classmethod
-    def load(
+    def load(cls, spec: LoadSpec) -> "VoxCPMEngine":
+        """Load what the settings name: a folder, an untrained size, or the voice of this package.
+
+        Raises:
+            CheckpointError: as for `from_folder` and `random`.
+        """
+        ops.ensure_built()  # now, not in the first sentence
+        common: dict[str, Any] = {
+            "dtype": spec.precision,
+            "device": spec.device,
+            "threads": spec.threads,
+            "progress": spec.progress,
+        }
+        if spec.random_weights and spec.source:  # the packaged voice is trained all the same
+            return cls.random(spec.source, **common)
+        packaged = bundled_voice.folder(spec.source)
+        lora = spec.settings["voxcpm_lora"]
+        return cls.from_folder(
+            packaged or Path(spec.source).expanduser(),
+            lora=Path(lora).expanduser() if lora else None,
+            pack_cache=None if packaged else spec.cache,  # the packaged voice is packed as fast as it is read
+            **common,
+        )
+
+    @classmethod
+    def from_folder(
         cls,
         folder: Path,
         *,
@@ -111,7 +136,7 @@ class VoxCPMEngine:
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> "VoxCPMEngine":
-        """An untrained model of one of `sizes.size_names`, for tests and benchmarks; otherwise as `load`.
+        """An untrained model of one of `sizes.size_names`, for tests and benchmarks; otherwise as `from_folder`.
 
         Raises:
             CheckpointError: there is no such size.
@@ -273,7 +298,7 @@ class VoxCPMEngine:
 
 
 def _precision(dtype: str, device: str) -> Precision:
-    return precision_on(torch.device(device), dtype, CPU_PRECISION, ENGINE)
+    return precision_on(torch.device(device), dtype, ENTRY.cpu_precision, ENGINE)
 
 
 def _use_threads(threads: int | None) -> None:

@@ -73,7 +73,7 @@ def test_a_voice_made_after_dropping_is_the_same(size: str) -> None:
 
 
 def test_a_folder_is_read_again(folder: Path) -> None:
-    kept, dropping = IndexTTSEngine.load(folder), IndexTTSEngine.load(folder, drop_encoders=True)
+    kept, dropping = IndexTTSEngine.from_folder(folder), IndexTTSEngine.from_folder(folder, drop_encoders=True)
     assert_same(dropping.prepare_voice(recording()), kept.prepare_voice(recording()))
 
 
@@ -97,11 +97,11 @@ def test_files_are_let_go(folder: Path, require: Callable[..., Any]) -> None:
     """What is mapped counts as resident; the model's own file goes too, since its blocks are packed elsewhere."""
     require("proc", Path("/proc/self/maps").exists(), "no /proc/self/maps")
     gone = {"gpt.pth", "model.safetensors", "campplus_cn_common.bin"}
-    kept = IndexTTSEngine.load(folder)
+    kept = IndexTTSEngine.from_folder(folder)
     assert gone <= mapped(folder)
     del kept
     assert not mapped(folder)
-    dropping = IndexTTSEngine.load(folder, drop_encoders=True)
+    dropping = IndexTTSEngine.from_folder(folder, drop_encoders=True)
     left = mapped(folder)
     assert left and not gone & left
     dropping.prepare_voice(recording())
@@ -130,7 +130,7 @@ def test_files_that_have_changed_make_no_voice(folder: Path, tmp_path: Path) -> 
     """It would not fit the model in memory."""
     place = tmp_path / "model"
     shutil.copytree(folder, place)
-    engine = IndexTTSEngine.load(place, drop_encoders=True)
+    engine = IndexTTSEngine.from_folder(place, drop_encoders=True)
     write_checkpoint(place, sizes.in_memory("nano", seed=4), sizes.documents("nano"))
     with pytest.raises(EngineError, match="are not those that it was loaded from: start it again"):
         engine.prepare_voice(recording())
@@ -142,6 +142,6 @@ def test_files_that_have_changed_make_no_voice(folder: Path, tmp_path: Path) -> 
 
 def test_the_setting_reaches_the_engine() -> None:
     for drop in (False, True):
-        config = Config(indextts="nano", random_weights=True, starter=False, drop_encoders=drop)
+        config = Config.of(indextts="nano", random_weights=True, starter=False, drop_encoders=drop)
         engine = loaders(config)["indextts"]()
         assert isinstance(engine, IndexTTSEngine) and engine._encoder.there is not drop

@@ -82,7 +82,7 @@ def pipelines(require: Callable[..., Any], tmp_path_factory: pytest.TempPathFact
     write(folder, small_documents())
     (folder / "voice.wav").write_bytes(sound_file(recording(2.0)))
     (folder / "clip.wav").write_bytes(sound_file(recording(1.5, seed=2, rate_hz=16000)))
-    engine = IndexTTSEngine.load(folder)
+    engine = IndexTTSEngine.from_folder(folder)
     frames = engine.prepare_voice(recording(2.0)).arrays["mel"].shape[0]
     return Pipelines(folder, engine, official_sounds(folder, engine.fingerprint, frames))
 

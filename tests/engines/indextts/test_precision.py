@@ -157,5 +157,5 @@ def test_another_precision_is_refused() -> None:
 
 @pytest.mark.parametrize(("dtype", "name"), [("auto", "fp32"), ("int8", "int8"), ("voxcpm=int8,indextts=bf16", "bf16")])
 def test_the_engine_computes_as_the_settings_say(dtype: str, name: str) -> None:
-    config = Config(indextts="nano", random_weights=True, starter=False, threads=1, dtype=dtype)
+    config = Config.of(indextts="nano", random_weights=True, starter=False, threads=1, dtype=dtype)
     assert loaders(config)["indextts"]().info.device == f"cpu, 1 threads, {name}"

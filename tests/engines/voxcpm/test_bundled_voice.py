@@ -27,15 +27,15 @@ def voice(monkeypatch, tmp_path):
 
 
 def loaded(**settings):
-    return list(loaders(Config(**settings)))
+    return list(loaders(Config.of(**settings)))
 
 
 def test_without_one_everything_is_as_it_was(voice):
     assert bundled_voice.folder() is None and loaded() == ["starter"]
     with pytest.raises(ConfigError, match="no engine to load"):
-        loaders(Config(starter=False))
+        loaders(Config.of(starter=False))
     with pytest.raises(CheckpointError, match="nano: found no config.json"):
-        loaders(Config(voxcpm="nano"))["voxcpm"]()
+        loaders(Config.of(voxcpm="nano"))["voxcpm"]()
 
 
 def test_a_good_one_is_loaded_unasked(voice):
@@ -44,7 +44,7 @@ def test_a_good_one_is_loaded_unasked(voice):
     assert loaded(starter=False) == ["voxcpm"]
     assert loaded(indextts="folder") == ["voxcpm", "indextts", "starter"]
     assert loaded(default_engine="starter") == ["starter"]
-    beside_noise = Config(indextts="nano", random_weights=True, threads=1)
+    beside_noise = Config.of(indextts="nano", random_weights=True, threads=1)
     assert list(loaders(beside_noise)) == ["voxcpm", "indextts", "starter"]
     assert loaders(beside_noise)["voxcpm"]().info.trained
 
@@ -61,9 +61,9 @@ def test_another_is_loaded_when_it_is_named(voice):
     voice(BAD)
     assert loaded() == loaded(default_engine="voxcpm") == ["starter"]
     assert loaded(voxcpm="nano") == ["voxcpm", "starter"]
-    engine = loaders(Config(voxcpm="nano", threads=1))["voxcpm"]()
+    engine = loaders(Config.of(voxcpm="nano", threads=1))["voxcpm"]()
     assert engine.info.trained and engine.info.languages == ("en",)
-    untrained = loaders(Config(voxcpm="nano", random_weights=True, threads=1))["voxcpm"]()
+    untrained = loaders(Config.of(voxcpm="nano", random_weights=True, threads=1))["voxcpm"]()
     assert untrained.info.model == "nano, random weights"
 
 

@@ -55,29 +55,29 @@ def first_audio(engine: VoxCPMEngine) -> Samples:
 
 def refusal(folder: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
-        VoxCPMEngine.load(folder)
+        VoxCPMEngine.from_folder(folder)
     return str(caught.value)
 
 
 def test_written_checkpoint_speaks_like_the_one_in_memory(published: Path) -> None:
     seen: list[float] = []
-    loaded = VoxCPMEngine.load(published, dtype="fp32", progress=seen.append)
+    loaded = VoxCPMEngine.from_folder(published, dtype="fp32", progress=seen.append)
     assert np.array_equal(first_audio(loaded), first_audio(VoxCPMEngine.random("nano", seed=3, dtype="fp32")))
     assert loaded.info.model == "nano, random weights" and not loaded.info.trained
     assert seen == sorted(seen) and seen[0] > 0 and seen[-1] == 1
 
 
 def test_every_format_gives_the_same_weights(published: Path, folder: Path) -> None:
-    expected = first_audio(VoxCPMEngine.load(published))
+    expected = first_audio(VoxCPMEngine.from_folder(published))
     model, vae = load_file(published / "model.safetensors"), torch.load(published / "audiovae.pth")["state_dict"]
     (folder / "model.safetensors").unlink()
     (folder / "audiovae.pth").unlink()
     save_file(vae, folder / "audiovae.safetensors")
     for name, content in (("pytorch_model.bin", model), ("pytorch_model.pth", {"state_dict": model})):
         torch.save(content, folder / name)
-        assert np.array_equal(first_audio(VoxCPMEngine.load(folder)), expected)
+        assert np.array_equal(first_audio(VoxCPMEngine.from_folder(folder)), expected)
         torch.save(content, folder / name, _use_new_zipfile_serialization=False)
-        assert np.array_equal(first_audio(VoxCPMEngine.load(folder)), expected)
+        assert np.array_equal(first_audio(VoxCPMEngine.from_folder(folder)), expected)
         (folder / name).unlink()
 
 
@@ -182,9 +182,9 @@ def test_config_that_is_not_understood(folder: Path, path: str, value: Any, expe
 
 @pytest.mark.parametrize("languages", [["en"], ["zh-Hans", "yue", "en-US"]])
 def test_a_checkpoint_may_name_its_languages(folder: Path, languages: list[str]) -> None:
-    assert VoxCPMEngine.load(folder).info.languages == ("zh", "en")
+    assert VoxCPMEngine.from_folder(folder).info.languages == ("zh", "en")
     replace_json(folder / "config.json", lambda document: document.update(languages=languages))
-    assert VoxCPMEngine.load(folder).info.languages == tuple(languages)
+    assert VoxCPMEngine.from_folder(folder).info.languages == tuple(languages)
 
 
 def test_config_defaults_and_harmless_keys() -> None:
@@ -243,6 +243,6 @@ def test_unknown_token_may_stand_in_the_tokenizers_config(folder: Path) -> None:
         document["model"]["unk_token"] = None
 
     replace_json(folder / "tokenizer.json", without)
-    assert VoxCPMEngine.load(folder).info.name == "voxcpm"
+    assert VoxCPMEngine.from_folder(folder).info.name == "voxcpm"
     replace_json(folder / "tokenizer_config.json", lambda document: document.clear())
     assert "found no unknown token" in refusal(folder)

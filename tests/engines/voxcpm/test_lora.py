@@ -50,7 +50,7 @@ def test_lora_is_merged_with_its_scaling(published: Path, tmp_path: Path) -> Non
         else:
             assert torch.equal(weight, plain.model[name])
     assert merged.fingerprint != plain.fingerprint
-    assert VoxCPMEngine.load(published, lora=tmp_path / "lora").info.model == "nano, random weights with lora"
+    assert VoxCPMEngine.from_folder(published, lora=tmp_path / "lora").info.model == "nano, random weights with lora"
 
 
 def test_lora_adds_what_the_official_layer_adds(require: Callable[..., Any], published: Path, tmp_path: Path) -> None:
@@ -101,5 +101,5 @@ def test_lora_that_does_not_fit(
     write_lora(tmp_path / "lora", [], published)
     save_file({name: torch.zeros(shape) for name in key.split()}, tmp_path / "lora" / "lora_weights.safetensors")
     with pytest.raises(CheckpointError) as caught:
-        VoxCPMEngine.load(published, lora=tmp_path / "lora")
+        VoxCPMEngine.from_folder(published, lora=tmp_path / "lora")
     assert expected in str(caught.value)

@@ -16,7 +16,8 @@ from intone.server.domain import SpeakRequest, SynthesisOptions
 from intone.server.engines.precision import precision_on
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import StackConfig, VoxCPMConfig
-from intone.server.engines.voxcpm.engine import CPU_PRECISION, VoxCPMEngine
+from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.engines.voxcpm.entry import ENTRY
 from intone.server.engines.voxcpm.flow import solve, time_table
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.native_stack import NativeStack
@@ -247,7 +248,7 @@ def test_two_engines_speak_at_once(packed: str) -> None:
 
 
 def test_auto_is_int8_on_a_cpu() -> None:
-    on = partial(precision_on, unasked=CPU_PRECISION, engine="voxcpm")
+    on = partial(precision_on, unasked=ENTRY.cpu_precision, engine="voxcpm")
     assert on(CPU, "auto").name == "int8"
     assert on(torch.device("cuda"), "auto").dtype == torch.bfloat16
     assert on(torch.device("cuda"), "fp32").name == "fp32"

@@ -61,7 +61,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
 
 def spoken(folder: Path, kept: Path | None, dtype: str = "int8", lora: Path | None = None) -> bytes:
     """What an engine says and hears that was loaded just now."""
-    engine = VoxCPMEngine.load(folder, dtype=dtype, pack_cache=kept, lora=lora)
+    engine = VoxCPMEngine.from_folder(folder, dtype=dtype, pack_cache=kept, lora=lora)
     voice = engine.prepare_voice(recording(engine, 1.0))
     said = (joined(finish(engine, engine.start(dataclasses.replace(REQUEST, voice=v)))) for v in (None, voice))
     return b"".join(audio.tobytes() for audio in said)
@@ -94,7 +94,7 @@ def test_weights_that_lie_in_another_type_are_packed_the_same(published: Path, f
 
 def test_every_precision_has_its_own(published: Path, kept: Path, log: Callable[[], str]) -> None:
     for dtype in ("int8", "bf16", "int8", "bf16"):
-        VoxCPMEngine.load(published, dtype=dtype, pack_cache=kept)
+        VoxCPMEngine.from_folder(published, dtype=dtype, pack_cache=kept)
     assert (text := log()).count(PACKED) == text.count(TAKEN) == len(files(kept)) == 2
 
 
@@ -236,7 +236,7 @@ LOAD = """
 import sys
 from pathlib import Path
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
-VoxCPMEngine.load(Path(sys.argv[1]), dtype="int8", threads=1, pack_cache=Path(sys.argv[2]))
+VoxCPMEngine.from_folder(Path(sys.argv[1]), dtype="int8", threads=1, pack_cache=Path(sys.argv[2]))
 """
 
 
@@ -267,7 +267,7 @@ def test_models_made_in_memory_are_not_kept(tmp_path: Path) -> None:
 def test_progress_is_told_to_the_end(published: Path, kept: Path) -> None:
     for _ in range(2):
         told: list[float] = []
-        VoxCPMEngine.load(published, dtype="int8", pack_cache=kept, progress=told.append)
+        VoxCPMEngine.from_folder(published, dtype="int8", pack_cache=kept, progress=told.append)
         assert told == sorted(told) and told[-1] == 1.0
 
 
@@ -293,7 +293,7 @@ def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 def test_the_server_keeps_what_it_packs(published: Path, kept: Path, log: Callable[[], str]) -> None:
-    config = Config(voxcpm=str(published), starter=False, dtype="int8", threads=1, pack_cache=str(kept))
+    config = Config.of(voxcpm=str(published), starter=False, dtype="int8", threads=1, pack_cache=str(kept))
     for _ in range(2):
         loading.loaders(config)["voxcpm"]()
     assert (text := log()).count(PACKED) == text.count(TAKEN) == 1

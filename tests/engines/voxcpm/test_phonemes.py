@@ -24,7 +24,7 @@ def read():
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
     """Random weights that read sounds, byte by byte, and speak with one voice."""
-    return VoxCPMEngine.load(sounding(tmp_path_factory.mktemp("sounds")), dtype="fp32", threads=1)
+    return VoxCPMEngine.from_folder(sounding(tmp_path_factory.mktemp("sounds")), dtype="fp32", threads=1)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_language_that_nothing_can_read_here_is_left_out(engine_folder, monkey
     (engine_folder / "config.json").write_text(json.dumps({**document, "languages": ["en", "zh"]}))
     found = phonemes.find_spec
     monkeypatch.setattr(phonemes, "find_spec", lambda name: None if name == "misaki" else found(name))
-    assert VoxCPMEngine.load(engine_folder, dtype="fp32", threads=1).info.languages == ("en",)
+    assert VoxCPMEngine.from_folder(engine_folder, dtype="fp32", threads=1).info.languages == ("en",)
     assert "zh is left out of what VoxCPM speaks: pip install 'intone[mandarin]'" in caplog.text
     monkeypatch.setattr(phonemes, "find_spec", lambda name: None)
     assert phonemes.at_hand(("en", "zh")) == ("en", "zh") and phonemes.at_hand(("zh",)) == ("zh",)

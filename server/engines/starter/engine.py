@@ -10,6 +10,7 @@ import numpy as np
 
 from intone.server.audio.encoding import AUDIBLE, fade
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
+from intone.server.engines.base import LoadSpec
 from intone.server.engines.english_text import plain_numbers, readable
 from intone.server.errors import CallerError, CheckpointError, Fault
 
@@ -38,6 +39,10 @@ class StarterState:
     spoken_samples: int = 0
 
 
+REFERENCE_TEXT = "The evening was warm and quiet, and people sat outside and talked until dark."
+"""What the voice says in the recording that `reference_voice` makes."""
+
+
 class StarterEngine:
     """English, one voice, no emotion: about a hundred times faster than speech on one CPU core.
 
@@ -59,7 +64,16 @@ class StarterEngine:
         )
 
     @classmethod
-    def load(cls, threads: int = 1) -> "StarterEngine":
+    def load(cls, spec: LoadSpec) -> "StarterEngine":
+        """Load the packaged voice; of the settings only `threads` matters.
+
+        Raises:
+            CheckpointError: the package is not installed.
+        """
+        return cls.packaged(spec.threads)
+
+    @classmethod
+    def packaged(cls, threads: int = 1) -> "StarterEngine":
         """Load the packaged model and its lexicon, and speak once so that the first caller does not wait for it.
 
         Raises:
@@ -133,9 +147,19 @@ class StarterEngine:
         return Step(pcm, done=done, cut=cut, stage_ms={"synthesis": elapsed_ms})
 
 
-def unspeakable(text: str) -> bool:
-    """Whether `text` has a letter that the starter engine cannot read: one of another script than Latin."""
-    return any(character.isalpha() and not readable(character) for character in text)
+def reference_voice(spec: LoadSpec) -> Recording:
+    """A recording of this voice, for engines that have no voice of their own.
+
+    Raises:
+        CheckpointError: the package is not installed.
+    """
+    starter = StarterEngine.load(spec)
+    state = starter.start(SpeakRequest(REFERENCE_TEXT, seed=0))
+    pieces: list[Step] = []
+    while not pieces or not pieces[-1].done:
+        pieces += starter.step([state])
+    samples = np.concatenate([piece.pcm for piece in pieces if piece.pcm is not None])
+    return Recording(samples, starter.info.sample_rate_hz, REFERENCE_TEXT)
 
 
 def _pieces(phonemes: str) -> list[str]:

@@ -1,0 +1,19 @@
+"""IndexTTS's entry in the registry."""
+
+from intone.server.engines.base import EngineEntry, EngineSetting
+
+ENTRY = EngineEntry(
+    name="indextts",
+    engine="intone.server.engines.indextts.engine:IndexTTSEngine",
+    settings=(
+        EngineSetting("indextts", "", "checkpoint folder of IndexTTS 2 or 2.5; with --random-weights a size"),
+        EngineSetting(
+            "drop_encoders",
+            False,
+            "do not keep IndexTTS's encoders of recordings in memory: frees 2.3 GB in 2.5, 3 GB in 2. Creating a voice "
+            "or following a new emotion clip then reads them from the folder first, which takes some seconds",
+        ),
+    ),
+    random_weights=True,
+    cpu_precision="fp32",
+)

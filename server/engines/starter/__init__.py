@@ -1,0 +1,1 @@
+"""The starter engine: the small packaged English voice `hibari-tts`."""

@@ -1,0 +1,21 @@
+"""VoxCPM's entry in the registry."""
+
+from intone.server.engines.base import EngineEntry, EngineSetting
+
+ENTRY = EngineEntry(
+    name="voxcpm",
+    engine="intone.server.engines.voxcpm.engine:VoxCPMEngine",
+    settings=(
+        EngineSetting(
+            "voxcpm",
+            "",
+            "checkpoint folder of VoxCPM 0.5B, 1.5 or 2; `nano` is the packaged voice, where there is one (`./nano` a "
+            "folder); with --random-weights a size",
+        ),
+        EngineSetting("voxcpm_lora", "", "LoRA folder to merge into VoxCPM"),
+    ),
+    unasked="intone.server.engines.voxcpm.bundled_voice:speaks_unasked",
+    random_weights=True,
+    cpu_precision="int8",
+    devices=("cpu", "cuda"),
+)
