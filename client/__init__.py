@@ -1,6 +1,8 @@
-"""Client of an intone server: a library, and behind `__main__` the command `intone`. Needs no torch.
+"""Client library of an intone server, and the command `intone` (in `__main__`). Needs neither torch nor the server.
 
-Start at `SpeechClient`.
+Start at `SpeechClient`. The layers, each of which imports only what stands before it: the library (the modules of this
+folder), `tools` (scripted conversations, load tests, reports, pictures), `commands` (the subcommands of `intone`) and
+`__main__`.
 """
 
 from intone.client.audio import Format, Samples
@@ -8,47 +10,47 @@ from intone.client.connection import tls
 from intone.client.conversation import Conversation
 from intone.client.errors import IntoneCallError
 from intone.client.events import (
-    Audio,
+    AudioChunk,
     Done,
-    Error,
     Event,
     Flushed,
     Interrupted,
-    Report,
+    LatencyReport,
+    Notice,
+    RequestRefused,
     Rerouted,
     Started,
     TextSpan,
-    Warning,  # noqa: A004 - the wire calls it so
 )
 from intone.client.latency import Latency
-from intone.client.settings import Options, Settings
+from intone.client.settings import StreamSettings, SynthesisOptions
 from intone.client.speaking import speak
-from intone.client.speech import Sent, Speech, Trace
-from intone.client.stream import SpeechClient
+from intone.client.speech import ConversationLog, SentText, Speech
+from intone.client.speech_client import SpeechClient
 
 __all__ = [
-    "Audio",
+    "AudioChunk",
     "Conversation",
+    "ConversationLog",
     "Done",
-    "Error",
     "Event",
     "Flushed",
     "Format",
     "IntoneCallError",
     "Interrupted",
     "Latency",
-    "Options",
-    "Report",
+    "LatencyReport",
+    "Notice",
+    "RequestRefused",
     "Rerouted",
     "Samples",
-    "Sent",
-    "Settings",
+    "SentText",
     "Speech",
     "SpeechClient",
     "Started",
+    "StreamSettings",
+    "SynthesisOptions",
     "TextSpan",
-    "Trace",
-    "Warning",
     "speak",
     "tls",
 ]

@@ -1,4 +1,4 @@
-"""The command `intone`: parses, runs, and turns what went wrong into words and an exit code."""
+"""The command `intone`: parses the command line, runs a subcommand, prints errors and sets the exit code."""
 
 import argparse
 import asyncio
@@ -14,34 +14,34 @@ from intone.client.errors import IntoneCallError
 from intone.client.extras import MissingExtraError
 
 _DESCRIPTION = """\
-Speak through an intone server: text goes in while it is written, speech comes out while it is made.
+Client of an intone server: stream text in, get speech back while it is synthesized.
 """
 
 _EPILOG = """\
-start here:
+examples:
   intone-server                                     start a server on this machine
   intone say "Hello there." --out hello.wav         speak into a file
-  intone say --help                                 emotions, voices, pipes, playing
-  intone chat --picture chat.png                    a conversation with emotions and barge-ins, drawn
+  intone say --help                                 emotions, voices, pipes, playback
+  intone chat --picture chat.png                    run and draw a conversation with emotions and barge-ins
 
 exit codes:
-  0 done   1 refused or failed   2 wrong use   3 server not reachable   130 interrupted
+  0 success   1 refused or failed   2 invalid arguments   3 server not reachable   130 interrupted
 
 environment:
   INTONE_SERVER  host:port of the server            INTONE_TOKEN  bearer token
 """
 
 _HINTS = {
-    grpc.StatusCode.UNAVAILABLE: "Is the server running? Start one with `intone-server`, or name another: --server.",
-    grpc.StatusCode.UNAUTHENTICATED: "The server wants a token: set INTONE_TOKEN or use --token.",
-    grpc.StatusCode.NOT_FOUND: "`intone voices list` shows the voices that there are.",
-    grpc.StatusCode.ALREADY_EXISTS: "Use --replace to take its place.",
-    grpc.StatusCode.UNIMPLEMENTED: "This server does not offer it; `intone info` shows its version.",
+    grpc.StatusCode.UNAVAILABLE: "Start a server with `intone-server`, or name a running one with --server HOST:PORT.",
+    grpc.StatusCode.UNAUTHENTICATED: "The server requires a token: set INTONE_TOKEN or use --token.",
+    grpc.StatusCode.NOT_FOUND: "List the voices with `intone voices list`.",
+    grpc.StatusCode.ALREADY_EXISTS: "Use --replace to replace it.",
+    grpc.StatusCode.UNIMPLEMENTED: "This server does not support it; `intone info` shows the server's version.",
 }
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Everything `intone` understands."""
+    """Build the parser of `intone` with all its subcommands."""
     parser = argparse.ArgumentParser(
         "intone", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -53,28 +53,29 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
+    """Run a command and return its exit code."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
     try:
         return int(asyncio.run(arguments.command(arguments)))
     except IntoneCallError as error:
-        return _complain(error, arguments.server)
+        return _report_call_error(error, arguments.server)
     except (MissingExtraError, OSError) as error:
-        _error(str(error))
+        _print_error(str(error))
         return 1
     except ValueError as error:
-        _error(str(error))
+        _print_error(str(error))
         return 2
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
 
 
-def _complain(error: IntoneCallError, server: str) -> int:
+def _report_call_error(error: IntoneCallError, server: str) -> int:
     unreachable = error.code is grpc.StatusCode.UNAVAILABLE
-    _error(f"{server} is not reachable: {error.message}" if unreachable else f"{error.code.name}: {error.message}")
+    failure = f"{server} is not reachable" if unreachable else error.code.name
+    _print_error(f"{failure}: {error.message}")
     console = Console(stderr=True, highlight=False)
-    for violation in error.unsaid:
+    for violation in error.extra_violations:
         console.print(f"  {violation}", markup=False, soft_wrap=True)
     if error.retry_after_s is not None:
         console.print(f"Try again in {error.retry_after_s:.1f} s.")
@@ -83,7 +84,7 @@ def _complain(error: IntoneCallError, server: str) -> int:
     return 3 if unreachable else 1
 
 
-def _error(message: str) -> None:
+def _print_error(message: str) -> None:
     Console(stderr=True, highlight=False).print(f"error: {message}", style="red", markup=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""What the bytes of a stream are and how they become samples. Knows nothing of gRPC, files or devices."""
+"""Sample encodings of a stream: names, sizes, and decoding to float32."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
-"""Mono audio, float32 `[T]`, nominally in [-1, 1]."""
+"""Mono audio: float32, shape `[samples]`, nominally in [-1, 1]."""
 
 
 def _mulaw(data: bytes) -> Samples:
-    """ITU-T G.711 mu-law: inverted bits of sign, 3 bit exponent, 4 bit mantissa, with a bias of 33 steps of 4."""
+    """ITU-T G.711 mu-law: inverted bits of sign, 3-bit exponent and 4-bit mantissa; the bias is 33 steps of 4."""
     code = ~np.frombuffer(data, np.uint8)
     exponent, mantissa = (code >> 4) & 7, (code & 15).astype(np.int32)
     magnitude = (((mantissa << 3) + 132) << exponent) - 132
@@ -19,7 +19,7 @@ def _mulaw(data: bytes) -> Samples:
 
 
 def _alaw(data: bytes) -> Samples:
-    """ITU-T G.711 A-law: every other bit inverted; the lowest two segments are linear."""
+    """ITU-T G.711 A-law: every other bit inverted; the two lowest segments are linear."""
     code = np.frombuffer(data, np.uint8) ^ 0x55
     exponent, mantissa = ((code >> 4) & 7).astype(np.int32), (code & 15).astype(np.int32)
     linear = (mantissa << 4) + 8
@@ -51,12 +51,12 @@ _DECODERS: dict[str, tuple[int, Callable[[bytes], Samples]]] = {
 }
 
 ENCODINGS = tuple(_DECODERS)
-"""Names of the sample encodings."""
+"""Names of the sample encodings, as on the wire and in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What every audio byte of one stream is: one channel, headerless.
+    """Audio format of a stream: one channel, samples without a header.
 
     Attributes:
         encoding: one of `ENCODINGS`.
@@ -68,13 +68,14 @@ class Format:
 
     @property
     def bytes_per_sample(self) -> int:
-        """Size of one sample."""
+        """Size of one sample in bytes."""
         return _DECODERS[self.encoding][0]
 
     def seconds(self, size_bytes: int) -> float:
-        """Length of so many bytes of audio."""
+        """Duration of `size_bytes` of audio."""
         return size_bytes / self.bytes_per_sample / self.sample_rate_hz
 
     def decode(self, data: bytes) -> Samples:
-        """Samples of whole-sample bytes; 16-bit full scale is 32768."""
+        """Decode bytes that hold whole samples. 16-bit values are divided by 32768."""
+
         return _DECODERS[self.encoding][1](data)

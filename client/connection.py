@@ -1,58 +1,59 @@
-"""How a client reaches a server: channel settings, certificates, token. Knows nothing of speech."""
+"""Connecting to a server: channel options, TLS credentials, bearer token."""
 
 from pathlib import Path
 
 import grpc
 
 _CHANNEL_OPTIONS = [
-    # With the bandwidth probe on, gRPC lets the server send minutes of audio that nobody has read: an interruption
-    # would then wait behind it. These two keep what is under way near half a second of 16-bit speech.
+    # With the bandwidth probe on, gRPC's flow control lets the server send minutes of audio that nobody has read, and
+    # an interruption would queue behind it. These two limit the data in flight to about half a second of 16-bit speech.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 16384),
-    # One TCP connection for each client: two speakers must not share one window.
+    # One TCP connection per client, so that clients do not share a flow-control window.
     ("grpc.use_local_subchannel_pool", 1),
-    # A channel that failed refuses calls until its own pause is over; ours, before a call is opened again, are shorter
-    # than its default of a second.
+    # A failed channel rejects calls until its backoff is over. gRPC's default of one second is longer than the pauses
+    # of `Conversation` before it opens a call again.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # Despite its name: how long making a connection may take.
+    # Despite its name, this is the timeout of a connection attempt.
     ("grpc.min_reconnect_backoff_ms", 10_000),
-    # A server that is gone without a word is noticed half a minute later, even while nobody speaks. The timeout of the
-    # keepalive is what the kernel is told; gRPC itself (1.85) goes by that of the ping.
+    # A server that vanishes without closing the connection is noticed within 30 s, also while nothing is sent. The
+    # keepalive timeout sets TCP_USER_TIMEOUT in the kernel; gRPC itself (1.85) uses the ping timeout.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 ]
 
-ANSWER_S = 20.0
-"""How long the answer to a question may take that the server need not work for."""
+RPC_TIMEOUT_S = 20.0
+"""Deadline of the unary calls, which the server answers without synthesis."""
 
 
 def tls(ca: Path | None = None, certificate: Path | None = None, key: Path | None = None) -> grpc.ChannelCredentials:
-    """Credentials for a server with TLS.
+    """TLS channel credentials.
 
     Args:
-        ca: PEM file of the authority that signed the server's certificate; None trusts those of the system.
-        certificate, key: PEM files that prove who the client is, for a server that asks (mutual TLS); both or none.
+        ca: PEM file of the certificate authority of the server; None uses gRPC's default root certificates.
+        certificate, key: PEM files of the client's certificate and its private key, for mutual TLS; both or neither.
 
     Raises:
         OSError: a file cannot be read.
         ValueError: only one of `certificate` and `key` is given.
     """
     if (certificate is None) != (key is None):
-        raise ValueError("a client certificate needs its key, and a key its certificate")
+        raise ValueError("mutual TLS needs both a client certificate and its key; only one was given")
     pem = [None if path is None else path.read_bytes() for path in (ca, key, certificate)]
     return grpc.ssl_channel_credentials(root_certificates=pem[0], private_key=pem[1], certificate_chain=pem[2])
 
 
 def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
-    """A channel to `target` ("host:port") for the running event loop; without credentials it is not encrypted."""
+    """Open a channel to `target` ("host:port") on the running event loop. Without credentials it is not encrypted."""
     if credentials is None:
         return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
     return grpc.aio.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
 
 
 def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
-    """What accompanies every call: the bearer token, where there is one."""
+    """Metadata of every call: the bearer token, if there is one."""
+
     return () if token is None else (("authorization", f"Bearer {token}"),)

@@ -1,4 +1,4 @@
-"""One conversation: text out as it is written, events in. Knows the stream's rules, nothing of engines or playback."""
+"""One bidirectional stream: sends text as it is written, iterates over events, reconnects before the first audio."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,30 +9,30 @@ import grpc
 
 from intone.client.audio import Format
 from intone.client.call import Call
-from intone.client.decoding import decode
+from intone.client.decoding import decode_response
 from intone.client.errors import IntoneCallError
-from intone.client.events import Audio, Done, Event, Flushed, Interrupted, Started
-from intone.client.settings import EmotionLike, Options, emotion_message
-from intone.client.speech import Sent, Trace
+from intone.client.events import AudioChunk, Done, Event, Flushed, Interrupted, Started
+from intone.client.settings import EmotionLike, SynthesisOptions, emotion_message
+from intone.client.speech import ConversationLog, SentText
 from intone.proto import speech_pb2
 
 Request = speech_pb2.StreamSynthesizeRequest
 
-_FIRST_PAUSE_S = 0.2
-"""Pause before the first attempt to open a lost call again; doubles each time."""
+_FIRST_RECONNECT_PAUSE_S = 0.2
+"""Pause before the first reconnect; doubles with each further one."""
 
 
 class Conversation:
-    """A stream, as an asynchronous context manager and iterator of events. Made by `SpeechClient.converse`.
+    """A stream: an asynchronous context manager and an iterator of events. Made by `SpeechClient.converse`.
 
-    One task may send while another reads. Leaving the context ends the call and abandons what was not received; a task
-    that still sends or reads then fails. Cancelling a task that waits for an event loses nothing. Cancelling one
-    that sends leaves open whether the message goes out. Events are stamped when they are read, so a caller that wants
-    true times reads promptly.
+    One task may send while another one reads. Leaving the context ends the call and discards what was not received;
+    tasks that still send or read then get an `IntoneCallError`. Cancelling a task that waits for an event loses
+    nothing. After cancelling a task that sends, the message may or may not have been sent. Events are timestamped when
+    they are read, so read promptly where times matter.
 
-    A call that is lost (UNAVAILABLE) before its first audio is opened again, and what was sent is sent again: nothing
-    has been heard yet. `Started` and `Warning` may then be seen twice for an utterance. After the first audio it is
-    never done: the caller knows best what the listener has heard.
+    A call that is lost (UNAVAILABLE) before its first audio is opened again and everything is sent again, because
+    nothing has been heard yet. `Started` and `Notice` may then arrive twice for an utterance. After the first audio a
+    lost call is an error, because only the caller knows what the listener has heard.
     """
 
     def __init__(
@@ -41,24 +41,24 @@ class Conversation:
         config: speech_pb2.StreamConfig,
         *,
         reconnects: int,
-        trace: Trace | None,
+        log: ConversationLog | None,
         clock: Callable[[], float],
     ) -> None:
         self._open_call = open_call
         self._clock = clock
-        self._trace = trace
+        self._log = log
         self._call: Call
         self._format: Format | None = None
         self._finished = False
         self._left = False
         self._sending = asyncio.Lock()
-        self._resend: list[Request] | None = [Request(config=config)]
-        self._pauses_s = [_FIRST_PAUSE_S * 2**attempt for attempt in range(reconnects)]
+        self._resend: list[Request] | None = [Request(config=config)]  # None once audio has arrived
+        self._pauses_s = [_FIRST_RECONNECT_PAUSE_S * 2**attempt for attempt in range(reconnects)]
 
     async def __aenter__(self) -> "Conversation":
         self._open()
         try:
-            await self._written(self._call.written())
+            await self._wait_written(self._call.written())
         except BaseException:
             await self._call.close()
             raise
@@ -70,88 +70,93 @@ class Conversation:
         self._left = True
         await self._call.close()
 
-    # ---- out ---------------------------------------------------------------------------------------------------------
+    # ---- sending -----------------------------------------------------------------------------------------------------
 
     async def send(
         self,
         text: str,
-        utterance: str,
+        utterance_id: str,
         *,
         emotion: EmotionLike | None = None,
         voice: str = "",
-        options: Options | None = None,
+        options: SynthesisOptions | None = None,
         end: bool = False,
     ) -> None:
-        """Send the next characters of an utterance; the first piece with a new id starts it.
+        """Send the next text delta of an utterance; the first delta with a new id starts the utterance.
 
-        Pieces are joined as they are, so they carry their own spaces. `emotion`, `voice` and `options` belong on the
-        first piece only; `end` says that nothing more will come.
+        Deltas are joined as they are, so they must contain the spaces between words.
+
+        Args:
+            emotion, voice, options: of the utterance; allowed on its first delta only.
+            end: no more text follows for this utterance.
 
         Raises:
             IntoneCallError: the call has ended.
-            ValueError: the emotion cannot be read.
+            RuntimeError: `finish` was called.
+            ValueError: the emotion cannot be parsed.
         """
-        delta = speech_pb2.TextInput(
-            utterance_id=utterance,
+        text_input = speech_pb2.TextInput(
+            utterance_id=utterance_id,
             delta=text,
             emotion=emotion_message(emotion),
             end_of_utterance=end,
             voice=voice,
             options=options.message() if options else None,
         )
-        if self._trace is not None and text:
-            self._trace.sent.append(Sent(self._clock(), utterance, text))
-        await self._send(Request(text=delta))
+        if self._log is not None and text:
+            self._log.sent.append(SentText(self._clock(), utterance_id, text))
+        await self._send(Request(text=text_input))
 
-    async def end(self, utterance: str) -> None:
-        """Say that nothing more will come for an utterance."""
-        await self.send("", utterance, end=True)
+    async def end(self, utterance_id: str) -> None:
+        """Tell the server that an utterance gets no more text."""
+        await self.send("", utterance_id, end=True)
 
     async def flush(self, flush_id: str = "") -> None:
-        """Ask for what is buffered to be spoken now; `Flushed` with the same id tells when it has been sent."""
+        """Ask the server to speak the buffered text now. `Flushed` with the same id follows its audio."""
         await self._send(Request(flush=speech_pb2.Flush(flush_id=flush_id)))
 
-    async def cancel(self, utterance: str = "", played_ms: int | None = None) -> None:
-        """Stop an utterance, or all of them. `Interrupted` tells what was heard, from `played_ms` where it is known.
+    async def cancel(self, utterance_id: str = "", played_ms: int | None = None) -> None:
+        """Stop an utterance, or all of them if no id is given. `Interrupted` says what was heard.
 
         Args:
-            played_ms: audio of the whole stream that the listener has heard; see `progress`.
+            played_ms: audio of the whole stream that the listener has heard, see `progress`; None lets the server
+                estimate it.
         """
-        await self._send(Request(cancel=speech_pb2.Cancel(utterance_id=utterance, played_ms=played_ms)))
+        await self._send(Request(cancel=speech_pb2.Cancel(utterance_id=utterance_id, played_ms=played_ms)))
 
     async def progress(self, played_ms: int) -> None:
-        """Tell how much of the stream's audio has been played, all utterances together, without what was dropped."""
+        """Report the playback position: milliseconds of the stream's audio played, without what was dropped."""
         await self._send(Request(progress=speech_pb2.PlaybackProgress(played_ms=played_ms)))
 
     async def finish(self) -> None:
-        """Say that nothing more will be sent at all: the server finishes speaking, then the events end."""
+        """Half-close the stream: the server speaks what it has received, then the events end."""
         async with self._sending:
             self._finished = True
-            await self._written(self._call.write(end=True))
+            await self._wait_written(self._call.write(end=True))
 
     async def _send(self, request: Request) -> None:
         if self._finished:
-            raise RuntimeError("finish() was called: nothing more can be sent")
+            raise RuntimeError("finish() was called: nothing more can be sent on this conversation")
         async with self._sending:
             if self._resend is not None:
                 self._resend.append(request)
-            await self._written(self._call.write(request))
+            await self._wait_written(self._call.write(request))
 
-    async def _written(self, writing: Awaitable[None]) -> None:
-        """Wait for a write. A loss that the reader will make good is no error."""
+    async def _wait_written(self, writing: Awaitable[None]) -> None:
+        """Wait for a write. A lost call that the reader will open again is not an error."""
         try:
             await writing
         except IntoneCallError as failure:
             if not self._may_reconnect(failure):
                 raise
 
-    # ---- in ----------------------------------------------------------------------------------------------------------
+    # ---- receiving ---------------------------------------------------------------------------------------------------
 
     def __aiter__(self) -> "Conversation":
         return self
 
     async def __anext__(self) -> Event:
-        """The next event; the iteration ends when the server has spoken everything after `finish`.
+        """Return the next event. After `finish`, the iteration ends when the server has spoken everything.
 
         Raises:
             IntoneCallError: the call has failed.
@@ -166,22 +171,22 @@ class Conversation:
                 continue
             if response is grpc.aio.EOF:
                 raise StopAsyncIteration
-            event = decode(response, self._clock(), self._format)
+            event = decode_response(response, self._clock(), self._format)
             if event is not None:
-                self._note(event)
+                self._record(event)
                 return event
 
-    def _note(self, event: Event) -> None:
-        if self._trace is not None:
-            self._trace.events.append(event)
+    def _record(self, event: Event) -> None:
+        if self._log is not None:
+            self._log.events.append(event)
         if isinstance(event, Started):
             self._format = event.format
-        elif isinstance(event, Audio):
+        elif isinstance(event, AudioChunk):
             self._resend = None
         elif self._resend is not None:
             self._resend = [request for request in self._resend if not _answers(event, request)]
 
-    # ---- again -------------------------------------------------------------------------------------------------------
+    # ---- reconnecting ------------------------------------------------------------------------------------------------
 
     def _may_reconnect(self, failure: IntoneCallError) -> bool:
         lost = failure.code is grpc.StatusCode.UNAVAILABLE and not self._left
@@ -195,16 +200,16 @@ class Conversation:
                 self._open()
 
     def _open(self) -> None:
-        """Begin a call and say everything again. That goes on while its answers are read already."""
+        """Start a call and send everything again. Responses are read while that goes on."""
         self._call = Call(self._open_call(), tuple(self._resend or ()), end=self._finished)
 
 
 def _answers(event: Event, request: Request) -> bool:
-    """Whether `event` ends the matter of `request`, which then must not be sent again."""
+    """Whether `event` completes `request`, which then must not be sent again."""
     match event:
-        case Done(utterance_id=utterance) | Interrupted(utterance_id=utterance):
+        case Done(utterance_id=utterance_id) | Interrupted(utterance_id=utterance_id):
             kind = request.WhichOneof("request")
-            return kind in ("text", "cancel") and bool(getattr(request, kind).utterance_id == utterance)
-        case Flushed(flush_id=flush):
-            return request.HasField("flush") and request.flush.flush_id == flush
+            return kind in ("text", "cancel") and bool(getattr(request, kind).utterance_id == utterance_id)
+        case Flushed(flush_id=flush_id):
+            return request.HasField("flush") and request.flush.flush_id == flush_id
     return False

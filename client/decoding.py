@@ -1,4 +1,4 @@
-"""Wire messages of the server into events. Knows the wire, nothing of calls."""
+"""Decodes the server's wire messages into events."""
 
 from typing import Any
 
@@ -7,52 +7,53 @@ import grpc
 from intone.client.audio import Format
 from intone.client.errors import IntoneCallError, from_status
 from intone.client.events import (
-    Audio,
+    AudioChunk,
     Done,
-    Error,
     Event,
     Flushed,
     Interrupted,
-    Report,
+    LatencyReport,
+    Notice,
+    RequestRefused,
     Rerouted,
     Started,
     TextSpan,
-    Warning,  # noqa: A004 - the wire calls it so
 )
 from intone.client.settings import wire_name
 from intone.proto import audio_pb2, speech_pb2
 
 
-def decode(response: speech_pb2.StreamSynthesizeResponse, received_s: float, known: Format | None) -> Event | None:
-    """The event in a message; None for one that only a newer server knows.
+def decode_response(
+    response: speech_pb2.StreamSynthesizeResponse, received_s: float, stream_format: Format | None
+) -> Event | None:
+    """Decode one response. Returns None for a kind of message that this client does not know.
 
     Args:
-        known: what the audio of this stream is, from its first `Started`.
+        received_s: when it was received; stored in the event.
+        stream_format: the audio format of the stream, from its first `Started`.
 
     Raises:
-        IntoneCallError: audio before any `Started`: the server breaks the contract.
+        IntoneCallError: INTERNAL, if audio comes before any `Started`.
     """
     match response.WhichOneof("response"):
         case "started":
             return _started(response.started, received_s)
         case "audio":
-            return _audio(response.audio, received_s, known)
+            return _audio(response.audio, received_s, stream_format)
         case "rerouted":
             return _rerouted(response.rerouted, received_s)
         case "flushed":
             return Flushed(received_s, response.flushed.flush_id)
         case "interrupted":
-            cut = response.interrupted
-            texts = (cut.heard_text, cut.unheard_text)
-            return Interrupted(received_s, cut.utterance_id, *texts, cut.heard_ms, _report(cut.report))
+            return _interrupted(response.interrupted, received_s)
         case "done":
             return _done(response.done, received_s)
         case "warning":
-            warning: Any = response.warning  # mypy takes its type for the builtin of that name
+            warning: Any = response.warning  # mypy mistakes its type for the builtin `Warning`
             code = wire_name(speech_pb2.WarningCode, "WARNING_CODE_", warning.code)
-            return Warning(received_s, code, warning.message, warning.utterance_id)
+            return Notice(received_s, code, warning.message, warning.utterance_id)
         case "error":
-            return Error(received_s, response.error.utterance_id, from_status(response.error.status))
+            return RequestRefused(received_s, response.error.utterance_id, from_status(response.error.status))
     return None
 
 
@@ -89,10 +90,10 @@ def _rerouted(rerouted: speech_pb2.Rerouted, received_s: float) -> Rerouted:
     )
 
 
-def _audio(chunk: speech_pb2.AudioChunk, received_s: float, known: Format | None) -> Audio:
-    if known is None:
-        raise IntoneCallError(grpc.StatusCode.INTERNAL, "the server sent audio before it said what the audio is")
-    return Audio(
+def _audio(chunk: speech_pb2.AudioChunk, received_s: float, stream_format: Format | None) -> AudioChunk:
+    if stream_format is None:
+        raise IntoneCallError(grpc.StatusCode.INTERNAL, "the server sent audio before `started`, which has its format")
+    return AudioChunk(
         received_s,
         chunk.utterance_id,
         chunk.sequence,
@@ -102,8 +103,19 @@ def _audio(chunk: speech_pb2.AudioChunk, received_s: float, known: Format | None
         chunk.engine,
         TextSpan(chunk.text_span.start, chunk.text_span.end) if chunk.HasField("text_span") else None,
         dict(chunk.stage_ms),
-        known,
+        stream_format,
         chunk.filler,
+    )
+
+
+def _interrupted(interrupted: speech_pb2.Interrupted, received_s: float) -> Interrupted:
+    return Interrupted(
+        received_s,
+        interrupted.utterance_id,
+        interrupted.heard_text,
+        interrupted.unheard_text,
+        interrupted.heard_ms,
+        _report(interrupted.report),
     )
 
 
@@ -117,8 +129,8 @@ def _done(done: speech_pb2.Done, received_s: float) -> Done:
     )
 
 
-def _report(report: speech_pb2.LatencyReport) -> Report:
-    return Report(
+def _report(report: speech_pb2.LatencyReport) -> LatencyReport:
+    return LatencyReport(
         report.ttfa_ms if report.HasField("ttfa_ms") else None,
         report.filler_ttfa_ms if report.HasField("filler_ttfa_ms") else None,
         report.queue_ms if report.HasField("queue_ms") else None,

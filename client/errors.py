@@ -1,4 +1,4 @@
-"""The one exception of a call that went wrong. Knows the standard error details, nothing of speech."""
+"""`IntoneCallError`, the exception of every failed call, and its decoding from gRPC statuses."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,13 +12,13 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class IntoneCallError(Exception):
-    """The server refused something, or could not be reached.
+    """The server refused a request or could not be reached.
 
     Attributes:
         code: the gRPC status code.
-        message: the server's words.
-        violations: (field, description) of each field that was wrong, as `("config.format.sample_rate_hz", "…")`.
-        retry_after_s: seconds after which trying again is worth it; None where the server did not say.
+        message: the server's message.
+        violations: (field, description) of each invalid field, such as `("config.format.sample_rate_hz", "…")`.
+        retry_after_s: seconds to wait before trying again; None if the server did not say.
     """
 
     def __init__(
@@ -35,18 +35,17 @@ class IntoneCallError(Exception):
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
-        fields = "; ".join(self.unsaid)
-        return f"{self.code.name}: {self.message}" + (f" ({fields})" if fields else "")
+        details = "; ".join(self.extra_violations)
+        return f"{self.code.name}: {self.message}" + (f" ({details})" if details else "")
 
     @property
-    def unsaid(self) -> list[str]:
-        """The violations in words, without those that the message says already."""
-        told = ((field, description) for field, description in self.violations if description not in self.message)
-        return [f"{field}: {description}" for field, description in told]
+    def extra_violations(self) -> list[str]:
+        """The violations that `message` does not already contain, as "field: description"."""
+        return [f"{field}: {description}" for field, description in self.violations if description not in self.message]
 
 
 def from_status(status: status_pb2.Status) -> IntoneCallError:
-    """The error that a `google.rpc.Status` tells of."""
+    """Build the error from a `google.rpc.Status`."""
     violations: list[tuple[str, str]] = []
     retry_after_s: float | None = None
     for detail in status.details:
@@ -60,7 +59,7 @@ def from_status(status: status_pb2.Status) -> IntoneCallError:
 
 
 def from_trailers(code: grpc.StatusCode, details: str | None, trailers: Iterable[tuple[str, Any]]) -> IntoneCallError:
-    """The error that a finished call tells of: the details in its trailers where they are there and readable."""
+    """Build the error of a finished call, with the status details from its trailers if they can be decoded."""
     for key, value in trailers:
         if key == _DETAILS_KEY:
             try:
@@ -71,5 +70,5 @@ def from_trailers(code: grpc.StatusCode, details: str | None, trailers: Iterable
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> IntoneCallError:
-    """The error that gRPC raised, in our words."""
+    """Convert the error that gRPC raised."""
     return from_trailers(error.code(), error.details(), error.trailing_metadata() or ())

@@ -1,4 +1,4 @@
-"""What the server says in a conversation, as values. Knows neither wire messages (see `decoding`) nor calls."""
+"""Events of a conversation: one value class for each kind of message from the server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -9,22 +9,22 @@ from intone.client.errors import IntoneCallError
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """Where the time of an utterance went, as the server measured it; see `LatencyReport` on the wire.
+class LatencyReport:
+    """Latency of one utterance, measured at the server; `LatencyReport` on the wire. None means not applicable.
 
     Attributes:
-        ttfa_ms: text that completes the first unit received → first audible speech handed to the stream.
+        ttfa_ms: from the arrival of the text that completes the first unit to the first audible speech handed to the
+            stream.
         filler_ttfa_ms: the same, to the first filler.
-        queue_ms: of `ttfa_ms`, waiting for the engine.
-        rtf: synthesis time ÷ length of the speech. Below 1 keeps up.
-        audio_ms, filler_ms: length of speech and of fillers.
+        queue_ms: the part of `ttfa_ms` spent waiting for the engine.
+        rtf: real-time factor, synthesis time ÷ duration of the speech. Below 1 is faster than real time.
+        audio_ms, filler_ms, pause_ms: duration of the speech, the fillers and the pauses.
         synthesis_ms: wall time of synthesis.
-        stage_ms: the same by stage.
-        units: pieces the text was spoken in.
-        covered_ms: of `ttfa_ms`, what the listener did not wait in silence: a filler or earlier speech was playing.
-        predicted_ttfa_ms: what `ttfa_ms` was expected to be when the first unit was routed.
-        pause_ms: length of the pauses.
-        fillers: how many were played.
+        stage_ms: wall time by stage of synthesis.
+        units: number of units the text was split into.
+        covered_ms: the part of `ttfa_ms` in which a filler or earlier speech was playing.
+        predicted_ttfa_ms: the server's prediction of `ttfa_ms` when it routed the first unit.
+        fillers: number of fillers played.
     """
 
     ttfa_ms: float | None
@@ -43,7 +43,7 @@ class Report:
 
 
 class TextSpan(NamedTuple):
-    """Characters `start` to `end` (one past the last) of the utterance's text."""
+    """Characters (code points) `start` to `end`, exclusive, of the utterance's text."""
 
     start: int
     end: int
@@ -51,15 +51,15 @@ class TextSpan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An utterance has been routed and will now be spoken.
+    """An utterance has been routed to an engine and starts.
 
     Attributes:
-        received_s: monotonic clock, seconds; the same clock for every event.
-        route_reason: such as "plain" or "strong_emotion"; `route_explanation` says it in words.
-        emotion: eight weights; all zeros is neutral.
-        format: of all audio of the stream.
-        emotion_source: "none", "utterance", "stream", "tag" or "text"; `emotion_explanation` says what decided.
-        emotion_intensity: 0 to 1; what the server compares with its threshold.
+        received_s: when the event was read, in seconds of the client's monotonic clock. All events use the same clock.
+        route_reason: a code such as "plain" or "strong_emotion"; `route_explanation` is the same for people.
+        emotion: eight weights in the order of `settings.EMOTION_WEIGHT_NAMES`; all zeros is neutral.
+        format: the audio format of the stream.
+        emotion_source: "none", "utterance", "stream", "tag" or "text"; `emotion_explanation` gives the details.
+        emotion_intensity: 0 to 1; the server compares it with its threshold for a strong emotion.
     """
 
     received_s: float
@@ -78,7 +78,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Rerouted:
-    """From `text_span` on, another engine speaks or another emotion is voiced. Fields as in `Started`."""
+    """The engine or the emotion changes from `text_span` on. The other fields are as in `Started`."""
 
     received_s: float
     utterance_id: str
@@ -93,17 +93,17 @@ class Rerouted:
 
 
 @dataclass(frozen=True, slots=True)
-class Audio:
-    """A chunk of audio. Those of an utterance come in order, without gaps.
+class AudioChunk:
+    """A chunk of audio. The chunks of an utterance arrive in order and without gaps.
 
     Attributes:
-        sequence: counts the chunks of the utterance from 0.
-        offset_samples: position of the first sample in the utterance.
+        sequence: number of the chunk in its utterance, from 0.
+        offset_samples: position of its first sample in the utterance.
         kind: "speech", "filler" or "silence".
-        data: the bytes as received, in `format`.
-        text_span: which part of the text it belongs to; None for a filler and a pause.
-        stage_ms: wall milliseconds spent on it by stage.
-        filler: what a filler says, such as "Hmm"; empty for speech and silence.
+        data: the samples as received, in `format`.
+        text_span: the part of the text it belongs to; None for a filler or a pause.
+        stage_ms: wall milliseconds spent on it, by stage of synthesis.
+        filler: the text of a filler, such as "Hmm"; empty for speech and silence.
     """
 
     received_s: float
@@ -120,18 +120,18 @@ class Audio:
 
     @property
     def samples(self) -> Samples:
-        """The audio as float32; decoded at every call."""
+        """The audio as float32, shape `[samples]`. Decoded on each access."""
         return self.format.decode(self.data)
 
     @property
     def duration_s(self) -> float:
-        """Length."""
+        """Duration in seconds."""
         return self.format.seconds(len(self.data))
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """Everything received before the flush has been spoken and sent."""
+    """Everything that was sent before the flush has been spoken and its audio sent."""
 
     received_s: float
     flush_id: str
@@ -139,35 +139,47 @@ class Flushed:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """An utterance was cancelled; no audio of it follows. Says what was heard and what was not."""
+    """An utterance was cancelled; no audio of it follows.
+
+    Attributes:
+        heard_text: text that the listener has heard, cut at a word.
+        unheard_text: the rest of the text that the server had received.
+        heard_ms: duration of the utterance's audio that was heard.
+    """
 
     received_s: float
     utterance_id: str
     heard_text: str
     unheard_text: str
     heard_ms: int
-    report: Report
+    report: LatencyReport
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An utterance has ended by itself.
+    """An utterance has ended without being cancelled.
 
     Attributes:
-        reason: "completed", "rejected" or "failed".
-        error: why, when it is not completed.
+        reason: "completed"; "rejected" (its text or settings are invalid) or "failed" (an engine failed).
+        error: the cause, if it was not completed.
     """
 
     received_s: float
     utterance_id: str
     reason: str
     error: IntoneCallError | None
-    report: Report
+    report: LatencyReport
 
 
 @dataclass(frozen=True, slots=True)
-class Warning:  # noqa: A001 - the wire calls it so
-    """Something was changed or could not be had, such as `code` "untrained_weights"; `message` says it in words."""
+class Notice:
+    """Something was changed or is not available; `Warning` on the wire. Nothing ends because of it.
+
+    Attributes:
+        code: such as "untrained_weights".
+        message: the same for people.
+        utterance_id: empty if it concerns the whole stream.
+    """
 
     received_s: float
     code: str
@@ -176,20 +188,29 @@ class Warning:  # noqa: A001 - the wire calls it so
 
 
 @dataclass(frozen=True, slots=True)
-class Error:
-    """A message of ours was refused; nothing of it was used and the conversation goes on."""
+class RequestRefused:
+    """The server refused a message; `Error` on the wire. The message had no effect and the conversation goes on.
+
+    Attributes:
+        utterance_id: that of the refused message; empty if it named none.
+    """
 
     received_s: float
     utterance_id: str
     error: IntoneCallError
 
 
-Event = Started | Rerouted | Audio | Flushed | Interrupted | Done | Warning | Error
+Event = Started | Rerouted | AudioChunk | Flushed | Interrupted | Done | Notice | RequestRefused
 
 
-def to_json(event: Event) -> dict[str, Any]:
-    """An event as JSON values; audio bytes are replaced by their count."""
-    values: dict[str, Any] = {"event": type(event).__name__.lower()}
+_WIRE_NAMES = {AudioChunk: "audio", Notice: "warning", RequestRefused: "error"}
+"""Where the name of the wire's `response` member is not the class's name in lower case."""
+
+
+def event_to_json(event: Event) -> dict[str, Any]:
+    """Convert an event to JSON values. Audio is replaced by its size in bytes."""
+    kind = type(event)
+    values: dict[str, Any] = {"event": _WIRE_NAMES.get(kind, kind.__name__.lower())}
     for item in fields(event):
         value = getattr(event, item.name)
         if isinstance(value, bytes):
@@ -198,14 +219,15 @@ def to_json(event: Event) -> dict[str, Any]:
             values["encoding"], values["sample_rate_hz"] = value.encoding, value.sample_rate_hz
         elif isinstance(value, IntoneCallError):
             values["error"] = {"code": value.code.name, "message": value.message, "violations": value.violations}
-        elif isinstance(value, Report):
+        elif isinstance(value, LatencyReport):
             values["report"] = report_to_json(value)
         else:
             values[item.name] = dict(value) if isinstance(value, Mapping) else value
     return values
 
 
-def report_to_json(report: Report) -> dict[str, Any]:
-    """A report as JSON values."""
+def report_to_json(report: LatencyReport) -> dict[str, Any]:
+    """Convert a report to JSON values."""
+
     values = {item.name: getattr(report, item.name) for item in fields(report)}
     return values | {"stage_ms": dict(report.stage_ms)}

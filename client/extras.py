@@ -1,8 +1,8 @@
-"""What is missing when an optional part of the package is used without being installed."""
+"""The error for optional dependencies that are not installed."""
 
 
 class MissingExtraError(ImportError):
-    """An optional dependency is not installed; the message says what to install."""
+    """An optional dependency is not installed. The message says which extra to install."""
 
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(f"{purpose} needs the extra {extra!r}: pip install 'intone[{extra}]'")

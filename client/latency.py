@@ -1,4 +1,4 @@
-"""What a listener would notice, measured where the audio arrives. Knows arrival times, nothing of calls."""
+"""Client-side latency: time to first audio, gaps, real-time factor, and underruns of a simulated player."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,78 +6,83 @@ from itertools import pairwise
 
 import numpy as np
 
-from intone.client.events import Audio
+from intone.client.events import AudioChunk
 
 AUDIBLE_PEAK = 0.001
-"""A chunk whose largest sample is under this (-60 dB of full scale) is silence to a listener."""
+"""A chunk whose peak is below this (-60 dBFS) counts as silent."""
 
 CONTINUITY_THRESHOLD_S = 0.1
-"""Silence in the middle of speech up to this long passes as a pause."""
+"""An underrun up to this long is taken for a pause in the speech."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stall:
-    """Playback had nothing to play; `at_s` is on the clock of the arrivals."""
+class Underrun:
+    """A time in which playback had nothing to play, in seconds of the clock of the events."""
 
-    at_s: float
-    length_s: float
+    start_s: float
+    end_s: float
+
+    @property
+    def duration_s(self) -> float:
+        """Duration in seconds."""
+        return self.end_s - self.start_s
 
 
 @dataclass(frozen=True, slots=True)
-class Playback:
-    """A player that starts at the first arrival and waits whenever it runs dry.
+class SimulatedPlayback:
+    """A player that starts at the first arrival and waits whenever it runs out of audio.
 
     Attributes:
-        starts_s: when each arrival begins to play.
-        stalls: waits in between, in order.
-        end_s: when the last one has been played.
+        starts_s: when each arrival starts to play.
+        underruns: waits in between, in order.
+        end_s: when the last arrival has been played.
     """
 
     starts_s: tuple[float, ...]
-    stalls: tuple[Stall, ...]
+    underruns: tuple[Underrun, ...]
     end_s: float
 
     @property
     def underrun_s(self) -> float:
-        """All stalls together."""
-        return sum(stall.length_s for stall in self.stalls)
+        """Total duration of the underruns."""
+        return sum(underrun.duration_s for underrun in self.underruns)
 
     @property
     def continuous(self) -> bool:
-        """Whether a listener heard no hole: no stall was over `CONTINUITY_THRESHOLD_S`."""
-        return all(stall.length_s <= CONTINUITY_THRESHOLD_S for stall in self.stalls)
+        """Whether no underrun is longer than `CONTINUITY_THRESHOLD_S`."""
+        return all(underrun.duration_s <= CONTINUITY_THRESHOLD_S for underrun in self.underruns)
 
 
-def simulate_playback(arrivals: Sequence[tuple[float, float]]) -> Playback:
-    """Play (arrival second, length in seconds) pairs in real time."""
+def simulate_playback(arrivals: Sequence[tuple[float, float]]) -> SimulatedPlayback:
+    """Play (arrival time, duration) pairs, in seconds, in real time."""
     starts_s: list[float] = []
-    stalls: list[Stall] = []
+    underruns: list[Underrun] = []
     end_s = arrivals[0][0] if arrivals else 0.0
-    for arrival_s, length_s in arrivals:
+    for arrival_s, duration_s in arrivals:
         if arrival_s > end_s:
-            stalls.append(Stall(end_s, arrival_s - end_s))
+            underruns.append(Underrun(end_s, arrival_s))
         starts_s.append(max(end_s, arrival_s))
-        end_s = starts_s[-1] + length_s
-    return Playback(tuple(starts_s), tuple(stalls), end_s)
+        end_s = starts_s[-1] + duration_s
+    return SimulatedPlayback(tuple(starts_s), tuple(underruns), end_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Measures of one utterance at the client; None where there was nothing to measure.
+    """Latency of one utterance, measured at the client. None means not applicable.
 
-    All count from the moment its first piece of text was handed to the stream. A text that is written slowly therefore
-    counts until its first unit is complete: this is what a caller waits, where the server's own figure starts at the
-    arrival of the piece that completes the unit.
+    All times count from the moment the first text delta was sent. If the text is written slowly, they include the time
+    until its first unit is complete: this is what a caller waits for. The server's own TTFA starts when the delta that
+    completes the unit arrives.
 
     Attributes:
-        ttfa_ms: to the receipt of the first chunk of speech that can be heard (`AUDIBLE_PEAK`).
-        filler_ttfa_ms: to the receipt of the first such filler.
-        first_chunk_ms: to the receipt of the first chunk of any kind, heard or not.
+        ttfa_ms: time to first audio: until the first audible chunk of speech (`AUDIBLE_PEAK`) was received.
+        filler_ttfa_ms: the same, to the first audible filler.
+        first_chunk_ms: until the first chunk of any kind was received, audible or not.
         gaps_ms: times between the receipts of consecutive chunks.
-        rtf: time to the last receipt ÷ length of the audio. A server that is held back by a lead limit reads near 1.
-        audio_ms: length of the audio.
-        underrun_s: silence that a player starting at the first receipt would have to insert.
-        continuous: whether none of it is longer than `CONTINUITY_THRESHOLD_S`.
+        rtf: time to the last receipt ÷ duration of the audio. Near 1 when a lead limit holds the server back.
+        audio_ms: duration of the audio.
+        underrun_s: silence that a player which starts at the first receipt would have to insert.
+        continuous: whether no underrun is longer than `CONTINUITY_THRESHOLD_S`.
     """
 
     ttfa_ms: float | None
@@ -91,17 +96,22 @@ class Latency:
 
     @property
     def gap_avg_ms(self) -> float | None:
-        """Mean of the gaps."""
+        """Mean gap."""
         return sum(self.gaps_ms) / len(self.gaps_ms) if self.gaps_ms else None
 
     @property
     def gap_max_ms(self) -> float | None:
-        """The longest gap."""
+        """Longest gap."""
         return max(self.gaps_ms, default=None)
 
 
-def measure(first_text_s: float | None, chunks: Sequence[Audio]) -> Latency:
-    """Measure the chunks of one utterance; `first_text_s` is None when no text was sent."""
+def measure_latency(first_text_s: float | None, chunks: Sequence[AudioChunk]) -> Latency:
+    """Measure the chunks of one utterance.
+
+    Args:
+        first_text_s: when its first text was sent; None if none was.
+        chunks: all its chunks, in order.
+    """
 
     def since_text_ms(received_s: float | None) -> float | None:
         return None if received_s is None or first_text_s is None else 1000 * (received_s - first_text_s)
@@ -122,15 +132,15 @@ def measure(first_text_s: float | None, chunks: Sequence[Audio]) -> Latency:
     )
 
 
-def largest_first(stage_ms: Mapping[str, float]) -> dict[str, float]:
-    """Stages by the time they took: the wire keeps no order."""
+def slowest_first(stage_ms: Mapping[str, float]) -> dict[str, float]:
+    """Sort stages by duration, longest first: the wire does not keep their order."""
     return dict(sorted(stage_ms.items(), key=lambda item: -item[1]))
 
 
-def audible(chunk: Audio) -> bool:
-    """Whether a listener hears anything in it."""
+def is_audible(chunk: AudioChunk) -> bool:
+    """Whether the peak of the chunk reaches `AUDIBLE_PEAK`."""
     return bool(chunk.data) and float(np.abs(chunk.samples).max()) >= AUDIBLE_PEAK
 
 
-def _first_audible_s(chunks: Sequence[Audio], kind: str) -> float | None:
-    return next((chunk.received_s for chunk in chunks if chunk.kind == kind and audible(chunk)), None)
+def _first_audible_s(chunks: Sequence[AudioChunk], kind: str) -> float | None:
+    return next((chunk.received_s for chunk in chunks if chunk.kind == kind and is_audible(chunk)), None)

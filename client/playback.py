@@ -1,4 +1,4 @@
-"""Playing audio while it comes, and knowing how much of it has been heard. Knows a sound device, nothing of gRPC."""
+"""Plays audio on the sound device while it arrives, and counts how much has been played."""
 
 import asyncio
 import threading
@@ -15,10 +15,10 @@ _POLL_S = 0.02
 
 
 class PlaybackBuffer:
-    """Audio between the network and the device. Every method may be called from any thread.
+    """Queue between the network and the sound device. Thread-safe.
 
     Args:
-        start_samples: playback begins once this much has come, or once nothing more will: a cushion against jitter.
+        start_samples: playback begins once this much audio is queued, or once `complete` was called: a jitter buffer.
     """
 
     def __init__(self, start_samples: int = 0) -> None:
@@ -36,18 +36,18 @@ class PlaybackBuffer:
             self._waiting = np.concatenate([self._waiting, samples])
 
     def complete(self) -> None:
-        """Say that nothing more will come."""
+        """Mark the end of the audio."""
         with self._lock:
             self._complete = True
 
     def drop(self) -> None:
-        """Throw away what has not been taken: the user has interrupted."""
+        """Discard what has not been taken, and mark the end of the audio. For interruptions."""
         with self._lock:
             self._waiting = self._waiting[:0]
             self._complete = True
 
     def take(self, count: int) -> Samples:
-        """The next `count` samples, filled up with silence where there are fewer."""
+        """Take the next `count` samples; missing ones are replaced by silence."""
         with self._lock:
             self._running = self._running or self._complete or len(self._waiting) >= max(self._start_samples, 1)
             audio = self._waiting[: count if self._running else 0]
@@ -59,43 +59,44 @@ class PlaybackBuffer:
 
     @property
     def played_samples(self) -> int:
-        """Audio taken so far; silence that filled up does not count."""
+        """Samples taken so far, without the silence that was inserted."""
+
         with self._lock:
             return self._played_samples
 
     @property
     def underrun_samples(self) -> int:
-        """Silence that had to be put in after playback began."""
+        """Samples of silence inserted after playback began."""
         with self._lock:
             return self._underrun_samples
 
     @property
     def finished(self) -> bool:
-        """Whether all audio has been taken and nothing more will come."""
+        """Whether all audio has been taken and its end was marked."""
         with self._lock:
             return self._complete and not len(self._waiting)
 
 
 class Player:
-    """The sound device of this machine.
+    """The default sound device of this machine. Write audio to `buffer`.
 
-    What it counts as played has been handed to the device, whose own buffer is 60 ms long: the listener is at most that
+    Audio counts as played once it was handed to the device. The device buffers 60 ms, so the listener is at most that
     much behind.
 
     Args:
-        cushion_ms: audio to wait for before playback begins.
-        backends: of miniaudio; None takes the first that works.
+        cushion_ms: jitter buffer: audio to queue before playback begins.
+        backends: backends of miniaudio to try, in order; None tries all.
 
     Raises:
         MissingExtraError: miniaudio is not installed.
-        OSError: there is no sound device.
+        OSError: no sound device can be opened.
     """
 
     def __init__(self, sample_rate_hz: int, *, cushion_ms: int = 0, backends: Sequence[Any] | None = None) -> None:
         try:
-            import miniaudio  # optional: most callers have their own way to play
+            import miniaudio  # an optional dependency
         except ImportError as error:
-            raise MissingExtraError("playing", "play") from error
+            raise MissingExtraError("playing audio", "play") from error
         self._rate_hz = sample_rate_hz
         self.buffer = PlaybackBuffer(cushion_ms * sample_rate_hz // 1000)
         try:
@@ -114,22 +115,23 @@ class Player:
 
     @property
     def played_ms(self) -> int:
-        """How much has been played."""
+        """Audio played so far, in milliseconds."""
         return 1000 * self.buffer.played_samples // self._rate_hz
 
     async def drain(self) -> None:
-        """Wait until everything has been heard. Call `buffer.complete` first."""
+        """Wait until everything has been played. Call `buffer.complete` first."""
         while not self.buffer.finished:  # noqa: ASYNC110
-            await asyncio.sleep(_POLL_S)  # the device's thread knows no event loop
+            await asyncio.sleep(_POLL_S)  # the device's thread cannot wake the event loop
         await asyncio.sleep(_DEVICE_BUFFER_MS / 1000)
 
     def close(self) -> None:
-        """Stop at once and release the device."""
+        """Stop playback immediately and release the device."""
         self._device.close()
 
 
 def _device_source(buffer: PlaybackBuffer) -> Generator[Any, int, None]:
-    """What miniaudio asks for samples: it sends how many it wants and is given them, `[count, 1]`."""
+    """Generator that miniaudio pulls audio from: it sends a number of samples and receives an array `[count, 1]`."""
+
     count = yield b""
     while True:
         count = yield buffer.take(count)[:, None]

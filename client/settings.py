@@ -1,4 +1,7 @@
-"""How a caller says what it wants: Python values in, wire messages out. Judges names only; ranges are the server's."""
+"""Settings of streams and utterances, and their conversion to wire messages.
+
+Only names are checked here; the server checks the ranges of numbers.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,21 +10,21 @@ from typing import Any
 
 from intone.proto import audio_pb2, emotion_pb2, speech_pb2
 
-WEIGHT_NAMES = ("happy", "angry", "sad", "afraid", "disgusted", "melancholic", "surprised", "calm")
-"""What the eight weights of an emotion stand for, in their order."""
+EMOTION_WEIGHT_NAMES = ("happy", "angry", "sad", "afraid", "disgusted", "melancholic", "surprised", "calm")
+"""The emotions of the eight weights of an emotion vector, in order."""
 
 EMOTION_LABELS = tuple(name.removeprefix("EMOTION_LABEL_").lower() for name in emotion_pb2.EmotionLabel.keys()[1:])
-"""Names of emotions."""
+"""Names of the emotion labels."""
 
 EmotionLike = str | Sequence[float] | emotion_pb2.Emotion
-"""An emotion: a text that `parse_emotion` reads, eight weights, or the wire message."""
+"""An emotion: a string for `parse_emotion`, eight weights, or the wire message."""
 
-LEAD_LIMIT_MAX_MS = 600_000
-"""The longest lead limit a stream may ask for: for callers that do not play the audio while it is made."""
+MAX_LEAD_LIMIT_MS = 600_000
+"""The longest lead limit that a server accepts: for callers that do not play the audio in real time."""
 
 
 def wire_name(enum: Any, prefix: str, number: int) -> str:
-    """Our name of an enum value: lower case, without the prefix. A number from a newer server stays a number."""
+    """Name of an enum value, in lower case and without `prefix`. An unknown value gives its number as text."""
     try:
         return str(enum.Name(number)).removeprefix(prefix).lower()
     except ValueError:
@@ -29,10 +32,10 @@ def wire_name(enum: Any, prefix: str, number: int) -> str:
 
 
 def wire_value(enum: Any, prefix: str, name: str) -> Any:
-    """The enum value of our name.
+    """Value of an enum by its name; the inverse of `wire_name`.
 
     Raises:
-        ValueError: there is none; the message lists those that there are.
+        ValueError: there is no such name. The message lists the known names.
     """
     try:
         return enum.Value(prefix + name.upper())
@@ -43,11 +46,12 @@ def wire_value(enum: Any, prefix: str, name: str) -> Any:
 
 
 def parse_emotion(text: str) -> emotion_pb2.Emotion:
-    """Read an emotion as people write it.
+    """Parse an emotion in one of four notations.
 
-    `happy` or `happy:0.7` is a label with an intensity, eight numbers with commas are a vector (happy, angry, sad,
-    afraid, disgusted, melancholic, surprised, calm), `describe:tired but relieved` is free text, and `@clip.wav` a
-    recording to follow.
+    - `happy` or `happy:0.7`: a label (`EMOTION_LABELS`), with an intensity from 0 to 1;
+    - eight numbers separated by commas: weights in the order of `EMOTION_WEIGHT_NAMES`, each 0 to 1.2;
+    - `describe:tired but relieved`: free text;
+    - `@clip.wav`: a recording whose emotion is to be followed; the file is read.
 
     Raises:
         ValueError: it is none of these.
@@ -67,7 +71,7 @@ def parse_emotion(text: str) -> emotion_pb2.Emotion:
 
 
 def emotion_message(emotion: EmotionLike | None) -> emotion_pb2.Emotion | None:
-    """The wire message of an emotion; None stays None and leaves the choice to the server."""
+    """Convert an emotion to its wire message. None stays None and leaves the choice to the server."""
     if emotion is None or isinstance(emotion, emotion_pb2.Emotion):
         return emotion
     return parse_emotion(emotion) if isinstance(emotion, str) else _vector(emotion)
@@ -75,7 +79,7 @@ def emotion_message(emotion: EmotionLike | None) -> emotion_pb2.Emotion | None:
 
 def _vector(weights: Sequence[float]) -> emotion_pb2.Emotion:
     if len(weights) != 8:
-        raise ValueError(f"an emotion vector has 8 numbers, this one has {len(weights)}")
+        raise ValueError(f"an emotion vector has 8 numbers, but {len(weights)} were given")
     return emotion_pb2.Emotion(vector=emotion_pb2.EmotionVector(weights=weights))
 
 
@@ -87,8 +91,16 @@ def _number(text: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """Settings of one utterance; None means the engine's default. Ranges: see `SynthesisOptions` on the wire."""
+class SynthesisOptions:
+    """Synthesis options of an utterance. None means the engine's default.
+
+    Attributes:
+        steps: diffusion steps, 1 to 100. More is slower and more accurate.
+        guidance: classifier-free guidance scale, 0 to 10; 1 is none.
+        seed: random seed. The same text, voice, options, engine and seed give the same audio.
+        min_audio_ms, max_audio_ms: bounds on the duration of each unit, 0 to 60,000 and 100 to 600,000.
+        speed: pace of speech, 0.5 to 2; 2 is twice as fast.
+    """
 
     steps: int | None = None
     guidance: float | None = None
@@ -98,7 +110,7 @@ class Options:
     speed: float | None = None
 
     def message(self) -> speech_pb2.SynthesisOptions:
-        """The same for the wire."""
+        """Convert to the wire message."""
         return speech_pb2.SynthesisOptions(
             steps=self.steps,
             guidance=self.guidance,
@@ -110,20 +122,20 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Settings of a whole stream; what is left out is decided by the server.
+class StreamSettings:
+    """Settings of a stream; `StreamConfig` on the wire. Defaults leave the decision to the server.
 
     Attributes:
         voice: name of the voice; empty means the server's default.
-        emotion: of utterances that carry none of their own.
-        engine: "auto", "voxcpm", "indextts" or "starter".
+        emotion: of utterances that do not set one.
+        engine: "auto", "voxcpm", "indextts" or "starter"; "auto" lets the server route.
         sample_rate_hz: 8000, 16000, 22050, 24000, 32000, 44100 or 48000; 0 means the engine's own rate.
         encoding: one of `audio.ENCODINGS`.
-        delivery: "streamed" or "buffered".
-        filler: "auto", "off" or "eager" (also inside an utterance); None leaves it to the server.
-        lead_limit_ms: how far the server may run ahead of playback, 200 to 600000.
+        delivery: "streamed" (audio is sent while it is synthesized) or "buffered" (unit by unit).
+        filler: "auto", "off" or "eager" (also inside an utterance).
+        lead_limit_ms: how far the server may run ahead of playback, 200 to 600,000.
         normalize: whether numbers, dates and symbols are read out as words.
-        options: of utterances that carry none of their own.
+        options: of utterances that do not set them.
     """
 
     voice: str = ""
@@ -135,14 +147,15 @@ class Settings:
     filler: str | None = None
     lead_limit_ms: int | None = None
     normalize: bool | None = None
-    options: Options = field(default_factory=Options)
+    options: SynthesisOptions = field(default_factory=SynthesisOptions)
 
     def message(self) -> speech_pb2.StreamConfig:
-        """The same for the wire.
+        """Convert to the wire message.
 
         Raises:
-            ValueError: a name is unknown.
+            ValueError: a name is unknown. The message lists the known names.
         """
+
         message = speech_pb2.StreamConfig(
             format=audio_pb2.AudioFormat(
                 encoding=wire_value(audio_pb2.AudioEncoding, "AUDIO_ENCODING_", self.encoding),

@@ -1,4 +1,4 @@
-"""Speaks one text on a conversation, sending and reading at once: the path of `say`, the command line and the bench."""
+"""Speaks one text on a conversation, sending and receiving concurrently."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
@@ -8,27 +8,27 @@ from intone.client.errors import IntoneCallError
 from intone.client.events import Done, Event, Interrupted
 
 TextLike = str | Iterable[str] | AsyncIterable[str]
-"""A text, or its pieces as they are written."""
+"""A whole text, or its deltas as they are written."""
 
-_PIECE_CHARACTERS = 500
-"""A longer text goes out in several messages, to stay far below the server's limit for one."""
+_MAX_DELTA_CHARACTERS = 500
+"""Longer texts are sent in several messages, to stay far below the server's limit for one."""
 
 
-async def speak(conversation: Conversation, text: TextLike, utterance: str) -> AsyncGenerator[Event, None]:
-    """Send a text and give the events until its utterance has ended.
+async def speak(conversation: Conversation, text: TextLike, utterance_id: str) -> AsyncGenerator[Event, None]:
+    """Send a text and yield events until its utterance has ended.
 
-    Close it (`contextlib.aclosing`) when leaving early. When the source of the text fails, the utterance is cancelled
-    and the failure raised here.
+    Close the generator (`contextlib.aclosing`) when leaving it early. If the source of the text raises, the utterance
+    is cancelled and the error is raised here.
     """
-    pieces = _pieces(text)
-    # A source that fails before its first piece fails here, with nothing under way.
-    first = await anext(pieces, "")
+    deltas = _deltas(text)
+    # An error of the source before its first delta is raised here, before anything was started.
+    first = await anext(deltas, "")
     failures: list[BaseException] = []
-    sender = asyncio.create_task(_send_all(conversation, first, pieces, utterance, failures))
+    sender = asyncio.create_task(_send_all(conversation, first, deltas, utterance_id, failures))
     try:
         async for event in conversation:
             yield event
-            if isinstance(event, Done | Interrupted) and event.utterance_id == utterance:
+            if isinstance(event, Done | Interrupted) and event.utterance_id == utterance_id:
                 break
         if failures:
             raise failures[0]
@@ -38,32 +38,32 @@ async def speak(conversation: Conversation, text: TextLike, utterance: str) -> A
 
 
 async def _send_all(
-    conversation: Conversation, first: str, rest: AsyncIterator[str], utterance: str, failures: list[BaseException]
+    conversation: Conversation, first: str, rest: AsyncIterator[str], utterance_id: str, failures: list[BaseException]
 ) -> None:
     try:
-        await conversation.send(first, utterance)
-        async for piece in rest:
-            await conversation.send(piece, utterance)
-        await conversation.end(utterance)
+        await conversation.send(first, utterance_id)
+        async for delta in rest:
+            await conversation.send(delta, utterance_id)
+        await conversation.end(utterance_id)
     except (IntoneCallError, asyncio.CancelledError):
-        raise  # the reader hears of these itself
+        raise  # the reader gets the same error
     except BaseException as error:
         failures.append(error)
-        await conversation.cancel(utterance)  # its `Interrupted` wakes the reader
+        await conversation.cancel(utterance_id)  # `Interrupted` ends the reader's loop
         raise
 
 
-async def _pieces(text: TextLike) -> AsyncIterator[str]:
-    """The text in messages, none of them empty or too long."""
+async def _deltas(text: TextLike) -> AsyncIterator[str]:
+    """The text as deltas, none of them empty or too long."""
     if isinstance(text, AsyncIterable):
-        async for piece in text:
-            for part in _parts(piece):
-                yield part
+        async for part in text:
+            for delta in _split(part):
+                yield delta
     else:
-        for piece in [text] if isinstance(text, str) else text:
-            for part in _parts(piece):
-                yield part
+        for part in [text] if isinstance(text, str) else text:
+            for delta in _split(part):
+                yield delta
 
 
-def _parts(piece: str) -> list[str]:
-    return [piece[start : start + _PIECE_CHARACTERS] for start in range(0, len(piece), _PIECE_CHARACTERS)]
+def _split(text: str) -> list[str]:
+    return [text[start : start + _MAX_DELTA_CHARACTERS] for start in range(0, len(text), _MAX_DELTA_CHARACTERS)]

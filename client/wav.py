@@ -1,4 +1,4 @@
-"""WAV files written while the audio comes. Knows the container, nothing of streams or the network."""
+"""Writes WAV files while the audio arrives, in every encoding of a stream."""
 
 import struct
 from pathlib import Path
@@ -7,27 +7,27 @@ from types import TracebackType
 from intone.client.audio import Format
 
 _FORMAT_TAGS = {"pcm_s16le": 1, "pcm_f32le": 3, "alaw": 6, "mulaw": 7}
-_SIZE_MAX = 2**32 - 1
+_MAX_DATA_BYTES = 2**32 - 1025  # the sizes in the header have 32 bits and include the header
 
 
 def wav_header(audio_format: Format, data_bytes: int) -> bytes:
-    """Everything before the samples of a file with so many bytes of them."""
+    """The header of a WAV file with `data_bytes` of samples."""
     tag, width = _FORMAT_TAGS[audio_format.encoding], audio_format.bytes_per_sample
     rate_hz = audio_format.sample_rate_hz
     layout = struct.pack("<HHIIHH", tag, 1, rate_hz, rate_hz * width, width, 8 * width)
     if tag == 1:
         chunks = struct.pack("<4sI", b"fmt ", len(layout)) + layout
-    else:  # the standard asks for an (empty) extension and the count of samples in all that is not integer PCM
+    else:  # formats other than integer PCM need an (empty) extension and the number of samples
         layout += struct.pack("<H", 0)
         chunks = struct.pack("<4sI", b"fmt ", len(layout)) + layout
         chunks += struct.pack("<4sII", b"fact", 4, data_bytes // width)
-    # Chunks start at even positions: an odd length of samples is followed by one byte that does not count.
+    # RIFF chunks are aligned to even positions: data of odd length is followed by one padding byte.
     riff_bytes = 4 + len(chunks) + 8 + data_bytes + data_bytes % 2
     return struct.pack("<4sI4s", b"RIFF", riff_bytes, b"WAVE") + chunks + struct.pack("<4sI", b"data", data_bytes)
 
 
 class WavWriter:
-    """A file that can be played as soon as it is closed, as a context manager. Created with the first bytes."""
+    """Writes a WAV file; a context manager. The file is valid once it is closed."""
 
     def __init__(self, path: Path, audio_format: Format) -> None:
         self._format = audio_format
@@ -36,18 +36,18 @@ class WavWriter:
         self._file.write(wav_header(audio_format, 0))
 
     def write(self, data: bytes) -> None:
-        """Append samples, as bytes in the format of the file.
+        """Append samples in the format of the file.
 
         Raises:
-            OSError: it cannot be written, or would grow over the 4 GiB that the format can hold.
+            OSError: the file cannot be written or would exceed 4 GiB.
         """
-        if self._data_bytes + len(data) > _SIZE_MAX - 1024:
+        if self._data_bytes + len(data) > _MAX_DATA_BYTES:
             raise OSError("a WAV file cannot hold more than 4 GiB")
         self._file.write(data)
         self._data_bytes += len(data)
 
     def close(self) -> None:
-        """Write the sizes into the header and close. May be called twice."""
+        """Write the sizes into the header and close the file. May be called more than once."""
         if self._file.closed:
             return
         self._file.write(b"\0" * (self._data_bytes % 2))
@@ -65,6 +65,6 @@ class WavWriter:
 
 
 def write_wav(path: Path, audio_format: Format, data: bytes) -> None:
-    """Write a whole file."""
+    """Write a WAV file at once."""
     with WavWriter(path, audio_format) as file:
         file.write(data)

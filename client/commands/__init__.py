@@ -1,1 +1,1 @@
-"""The subcommands of `intone`, one a file: arguments in, library calls, words and exit codes out."""
+"""The subcommands of `intone`, one per module: parse arguments, call the library and its tools, return an exit code."""

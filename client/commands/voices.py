@@ -1,4 +1,4 @@
-"""`intone voices`: list, show, create and delete the voices of a server; `fillers` has a file of its own."""
+"""`intone voices`: list, show, create and delete the voices of a server. `fillers` has a module of its own."""
 
 import argparse
 from pathlib import Path
@@ -8,16 +8,16 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
 from intone.client.commands import fillers
-from intone.client.commands.arguments import add_connection, add_json, client
-from intone.client.commands.narrator import write_message
+from intone.client.commands.arguments import add_connection, add_json, make_client
+from intone.client.tools.json_output import write_message
 from intone.proto import voice_pb2
 
-_EXAMPLES = """\
+_EPILOG = """\
 examples:
   intone voices list
-  intone voices create ada recording.wav --transcript "The words that are spoken in the recording."
+  intone voices create ada recording.wav --transcript "The text spoken in the recording."
   intone say "Hello, it is me." --voice ada --play
-  intone voices fillers ada                         what it says while it makes you wait
+  intone voices fillers ada
   intone voices delete ada
 """
 
@@ -27,30 +27,44 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
     voices = subcommands.add_parser(
         "voices",
         help="list, show, create and delete voices and their fillers",
-        description="The voices of a server. A voice is made once from a recording and then used by its name.",
-        epilog=_EXAMPLES,
+        description="Manage the voices of a server. A voice is created from a recording and then used by its name.",
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = voices.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    listing = actions.add_parser("list", help="every voice")
-    add_json(listing, "the voices, one line each,")
+    listing = actions.add_parser(
+        "list", help="list all voices", description="List all voices.", epilog="example: intone voices list"
+    )
+    add_json(listing, "the voices, one per line,")
     listing.set_defaults(command=list_voices)
 
-    show = actions.add_parser("show", help="one voice")
+    show = actions.add_parser(
+        "show",
+        help="show one voice",
+        description="Show the properties of a voice.",
+        epilog="example: intone voices show ada",
+    )
     show.add_argument("name")
     add_json(show, "the voice")
     show.set_defaults(command=show_voice)
 
-    create = actions.add_parser("create", help="make a voice from a recording")
-    create.add_argument("name", help="letters, digits, '-', '_' and '.', at most 64")
-    create.add_argument("recording", type=Path, metavar="FILE", help="WAV, FLAC or Ogg with one person speaking")
-    create.add_argument("--transcript", default="", help="the words spoken in it; with them the likeness is closest")
-    create.add_argument("--replace", action="store_true", help="take the place of a voice of that name")
+    create = actions.add_parser(
+        "create",
+        help="create a voice from a recording",
+        description="Create a voice from a recording.",
+        epilog='example: intone voices create ada recording.wav --transcript "The text spoken in the recording."',
+    )
+    create.add_argument("name", help="1 to 64 letters, digits, '-', '_' and '.'")
+    create.add_argument("recording", type=Path, metavar="FILE", help="WAV, FLAC or Ogg file with one speaker")
+    create.add_argument("--transcript", default="", help="text spoken in it; makes the voice more similar")
+    create.add_argument("--replace", action="store_true", help="replace an existing voice of that name")
     add_json(create, "the voice")
     create.set_defaults(command=create_voice)
 
-    delete = actions.add_parser("delete", help="delete a voice")
+    delete = actions.add_parser(
+        "delete", help="delete a voice", description="Delete a voice.", epilog="example: intone voices delete ada"
+    )
     delete.add_argument("name")
     delete.set_defaults(command=delete_voice)
     for action in (listing, show, create, delete):
@@ -59,9 +73,9 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 async def list_voices(arguments: argparse.Namespace) -> int:
-    """A table of all voices."""
-    async with client(arguments) as connection:
-        voices = await connection.voices.list()
+    """Print all voices."""
+    async with make_client(arguments) as client:
+        voices = await client.voices.list()
     if arguments.json:
         for voice in voices:
             write_message(voice)
@@ -71,20 +85,20 @@ async def list_voices(arguments: argparse.Namespace) -> int:
 
 
 async def show_voice(arguments: argparse.Namespace) -> int:
-    """Everything about one voice."""
-    async with client(arguments) as connection:
-        voice = await connection.voices.get(arguments.name)
+    """Print the properties of a voice."""
+    async with make_client(arguments) as client:
+        voice = await client.voices.get(arguments.name)
     _show(voice, as_json=arguments.json)
     return 0
 
 
 async def create_voice(arguments: argparse.Namespace) -> int:
-    """Upload a recording, with a bar on standard error."""
+    """Upload a recording, with a progress bar on standard error."""
     columns = (TextColumn("uploading"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("upload", total=None)
-        async with client(arguments) as connection:
-            created = await connection.voices.create(
+        async with make_client(arguments) as client:
+            created = await client.voices.create(
                 arguments.recording,
                 arguments.name,
                 transcript=arguments.transcript,
@@ -98,9 +112,9 @@ async def create_voice(arguments: argparse.Namespace) -> int:
 
 
 async def delete_voice(arguments: argparse.Namespace) -> int:
-    """Delete, and say so."""
-    async with client(arguments) as connection:
-        await connection.voices.delete(arguments.name)
+    """Delete a voice."""
+    async with make_client(arguments) as client:
+        await client.voices.delete(arguments.name)
     Console(stderr=True).print(f"deleted {arguments.name}")
     return 0
 
@@ -119,18 +133,18 @@ def _rows(voice: voice_pb2.Voice) -> list[tuple[str, str]]:
     created = voice.create_time.ToDatetime().isoformat(" ", "seconds") if voice.HasField("create_time") else "built in"
     return [
         ("name", voice.name),
-        ("spoken by", ", ".join(voice.engines) or "no loaded engine"),
+        ("engines", ", ".join(voice.engines) or "none of the loaded ones"),
         ("recording", f"{voice.recording_ms / 1000:.2f} s" if voice.recording_ms else "–"),
         ("transcript", voice.transcript or "–"),
-        ("made", created + (" UTC" if voice.HasField("create_time") else "")),
-        ("content", voice.content_id or "–"),
+        ("created", created + (" UTC" if voice.HasField("create_time") else "")),
+        ("content id", voice.content_id or "–"),
         ("fillers", ", ".join(dict.fromkeys(filler.text for filler in voice.fillers)) or "–"),
     ]
 
 
 def _table(voices: list[voice_pb2.Voice]) -> Table:
-    table = Table("name", "spoken by", "recording", "made")
+    table = Table("name", "engines", "recording", "created")
     for voice in voices:
         rows = dict(_rows(voice))
-        table.add_row(rows["name"], rows["spoken by"], rows["recording"], rows["made"])
+        table.add_row(rows["name"], rows["engines"], rows["recording"], rows["created"])
     return table

@@ -1,1 +1,4 @@
-"""What the command line shows and measures: scripted conversations, load, reports, pictures."""
+"""Tools around the library: scripted conversations, load tests, reports, pictures, a local server, the demo.
+
+They import the library but no `commands`.
+"""

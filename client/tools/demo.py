@@ -1,6 +1,6 @@
-"""`python -m intone.client.tools.demo`: a server on this machine, a few sentences, a conversation, their pictures.
+"""`make demo`: starts a server on this machine, speaks sentences and a conversation into `demo/`, and draws pictures.
 
-Needs the server installed beside the client. Starts it as another process, as any user would.
+Run as `python -m intone.client.tools.demo`. Needs the server installed beside the client.
 """
 
 import asyncio
@@ -13,52 +13,52 @@ from pathlib import Path
 
 from rich.console import Console
 
-from intone.client.commands.chat import perform, save_heard, tell_turns
-from intone.client.commands.narrator import Narrator
 from intone.client.errors import IntoneCallError
 from intone.client.extras import MissingExtraError
-from intone.client.settings import Options, Settings
+from intone.client.settings import StreamSettings, SynthesisOptions
 from intone.client.speech import Speech
-from intone.client.stream import SpeechClient
+from intone.client.speech_client import SpeechClient
+from intone.client.tools.chat import print_turns, run_script, save_heard
+from intone.client.tools.conversation_picture import draw_conversation
+from intone.client.tools.event_printer import EventPrinter
 from intone.client.tools.local_server import LocalServerError, local_server
-from intone.client.tools.picture import draw_timeline
-from intone.client.tools.report import summary
 from intone.client.tools.script import Script, Turn
-from intone.client.tools.timeline import draw_conversation
+from intone.client.tools.utterance_picture import draw_utterance
+from intone.client.tools.utterance_report import utterance_report
 from intone.client.wav import wav_header, write_wav
 from intone.proto import emotion_pb2, voice_pb2
 
-_HEALTHY_S = 30.0
+_HEALTH_TIMEOUT_S = 30.0
 _POLL_S = 0.1
-_WORD_S = 0.05
-"""Pace of the text: twenty words a second, a quick language model."""
+_WORD_INTERVAL_S = 0.05
+"""Pace of the text: twenty words per second, as a fast language model writes."""
 
-_ENGINES = ("--indextts", "nano", "--random-weights")
-_SERVER = (*_ENGINES, "--busy-ms", "0", "--no-fillers", "--no-match-loudness")
-"""Strong emotion goes to IndexTTS even where that is slow: a wait is shown, covered by fillers of our own. Noise need
-not be matched in loudness, nor render fillers, while the figures are taken."""
+_ENGINE_FLAGS = ("--indextts", "nano", "--random-weights")
+_SERVER_FLAGS = (*_ENGINE_FLAGS, "--busy-ms", "0", "--no-fillers", "--no-match-loudness")
+"""Strong emotion is routed to IndexTTS even if it is slow, so that a filler covers the wait. The server renders no
+fillers of its own and matches no loudness, which would take time during the measurements."""
 
 _FILLERS = ("Oh!", "Hmm, well.", "Let me see.")
-"""What covers the wait of the conversation; recorded from the starter voice, as one would record a person."""
+"""Fillers of the conversation, recorded from the starter voice in place of a person."""
 
-_SHORT = Options(max_audio_ms=4000)
-"""Untrained weights do not know when to stop."""
+_SHORT = SynthesisOptions(max_audio_ms=4000)
+"""Untrained weights do not predict the end of speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One sentence of the demonstration; `name` is that of its files."""
+    """One sentence of the demo; `name` is that of its files."""
 
     name: str
     text: str
     engine: str = "auto"
     emotion: str | None = None
-    options: Options = field(default_factory=Options)
+    options: SynthesisOptions = field(default_factory=SynthesisOptions)
 
     @property
     def title(self) -> str:
-        """What is shown of it: who should speak, or how."""
-        return self.emotion or (self.engine if self.engine != "auto" else "plain talk")
+        """The emotion or engine, for the heading."""
+        return self.emotion or (self.engine if self.engine != "auto" else "neutral")
 
 
 SCENES = (
@@ -78,29 +78,29 @@ SCENES = (
 CONVERSATION = Script(
     (
         Turn("Now a conversation: four turns on one stream."),
-        Turn("I cannot believe it!", emotion="surprised:0.9", options=Options(steps=6, max_audio_ms=1500)),
+        Turn("I cannot believe it!", emotion="surprised:0.9", options=SynthesisOptions(steps=6, max_audio_ms=1500)),
         Turn(
             "This answer is long. It goes on and on, from one clause to the next, and nobody waits for its end.",
             interrupt_after_ms=1500,
         ),
         Turn("All right, I stop."),
     ),
-    title="Four turns: plain, surprised, interrupted, and what follows at once",
+    title="Four turns: neutral, surprised, interrupted, and the reply to the interruption",
 )
-"""Its second turn waits for the slow engine behind a filler; its third is cut by the listener."""
+"""In the second turn a filler covers the wait for the slow engine; the listener barges in on the third."""
 
 
 def main() -> int:
-    """Run the demonstration; files go to `demo/` in the working directory."""
+    """Run the demo. Files are written to `demo/` in the working directory. Returns the exit code."""
     console = Console(stderr=True, highlight=False)
     folder = Path("demo")
     try:
         folder.mkdir(exist_ok=True)
         with (
             tempfile.TemporaryDirectory(prefix="intone-demo-") as scratch,
-            local_server(_SERVER, Path(scratch), console) as target,
+            local_server(_SERVER_FLAGS, Path(scratch), console) as target,
         ):
-            asyncio.run(_perform(target, folder, console))
+            asyncio.run(_run(target, folder, console))
     except (LocalServerError, IntoneCallError, MissingExtraError, OSError) as error:
         console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 1
@@ -110,68 +110,68 @@ def main() -> int:
     return 0
 
 
-async def _perform(target: str, folder: Path, console: Console) -> None:
+async def _run(target: str, folder: Path, console: Console) -> None:
     async with SpeechClient(target) as client:
         await _wait_for_health(client)
         for scene in SCENES:
             console.print(f"\n{scene.title}: “{scene.text}”", style="bold", markup=False, soft_wrap=True)
-            narrator = Narrator(as_json=False, now_s=time.monotonic)
+            printer = EventPrinter(as_json=False, clock=time.monotonic)
             speech = await client.say(
-                _written(scene.text),
+                _words(scene.text),
                 engine=scene.engine,
                 emotion=scene.emotion,
                 options=scene.options,
-                on_event=narrator.tell,
+                on_event=printer.print_event,
             )
-            _keep(speech, folder / scene.name)
-            Console().print(summary(speech, f"Latency of {scene.name}"))
+            _save(speech, folder / scene.name)
+            Console().print(utterance_report(speech, f"Latency of {scene.name}"))
         console.print(f"\nrecording fillers: {' '.join(_FILLERS)}", style="dim")
         await _record_fillers(client)
         console.print()
-        chat = await perform(client, CONVERSATION, Settings())
-        tell_turns(chat)
-        save_heard(chat, folder / "6-conversation.wav")
-        draw_conversation(chat, folder / "6-conversation.png", title=CONVERSATION.title)
+        run = await run_script(client, CONVERSATION, StreamSettings())
+        print_turns(run)
+        save_heard(run, folder / "6-conversation.wav")
+        draw_conversation(run, folder / "6-conversation.png", title=CONVERSATION.title)
 
 
 async def _wait_for_health(client: SpeechClient) -> None:
-    """Wait until the server says SERVING.
+    """Wait until the server is SERVING.
 
     Raises:
-        LocalServerError: it never does.
+        LocalServerError: it was not within `_HEALTH_TIMEOUT_S`.
     """
-    deadline_s = time.monotonic() + _HEALTHY_S
+    deadline_s = time.monotonic() + _HEALTH_TIMEOUT_S
     while not await client.serving():
         if time.monotonic() > deadline_s:
-            raise LocalServerError("the server never became healthy")
+            raise LocalServerError(f"the server was not healthy after {_HEALTH_TIMEOUT_S:.0f} s")
         await asyncio.sleep(_POLL_S)
 
 
 async def _record_fillers(client: SpeechClient) -> None:
-    """Give the voice interjections of its own."""
+    """Speak the fillers with the starter engine and add them to the default voice."""
     clips = []
-    for words in _FILLERS:
-        audio = (await client.say(words, engine="starter")).chunks
-        data = b"".join(chunk.data for chunk in audio)
-        recording = wav_header(audio[0].format, len(data)) + data
+    for text in _FILLERS:
+        chunks = (await client.say(text, engine="starter")).chunks
+        data = b"".join(chunk.data for chunk in chunks)
+        recording = wav_header(chunks[0].format, len(data)) + data
         surprised = emotion_pb2.EMOTION_LABEL_SURPRISED
-        clips.append(voice_pb2.FillerClip(text=words, emotion=surprised, language="en", audio=recording))
+        clips.append(voice_pb2.FillerClip(text=text, emotion=surprised, language="en", audio=recording))
     await client.voices.add_fillers("default", clips)
 
 
-async def _written(text: str) -> AsyncIterator[str]:
+async def _words(text: str) -> AsyncIterator[str]:
     """The text word by word, at the pace of a language model."""
     words: Sequence[str] = text.split(" ")
     for index, word in enumerate(words):
         yield word if index == 0 else f" {word}"
-        await asyncio.sleep(_WORD_S)
+        await asyncio.sleep(_WORD_INTERVAL_S)
 
 
-def _keep(speech: Speech, path: Path) -> None:
-    """Sound and picture."""
-    audio = speech.chunks
-    write_wav(path.with_suffix(".wav"), audio[0].format, b"".join(chunk.data for chunk in audio))
-    draw_timeline(speech, path.with_suffix(".png"))
+def _save(speech: Speech, path: Path) -> None:
+    """Write the audio and its picture."""
+    chunks = speech.chunks
+    write_wav(path.with_suffix(".wav"), chunks[0].format, b"".join(chunk.data for chunk in chunks))
+    draw_utterance(speech, path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

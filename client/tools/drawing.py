@@ -10,7 +10,7 @@ from intone.client.extras import MissingExtraError
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 KIND_COLORS = {"speech": "#2f6fde", "filler": "#e08a1e", "silence": "#9aa5b1"}
-SENT, FIRST, HOLE = "#7c5cc4", "#d64545", "#f5c6c6"
+SENT, FIRST, UNDERRUN = "#7c5cc4", "#d64545", "#f5c6c6"
 STAGE_COLORS = ("#2f6fde", "#1b9e8a", "#e08a1e", "#7c5cc4", "#d64545", "#4c9f38", "#9aa5b1")
 
 
@@ -27,13 +27,13 @@ def new_figure(width_inches: float, height_inches: float) -> Any:
     return Figure(figsize=(width_inches, height_inches), dpi=120, facecolor="white", layout="constrained")
 
 
-def shortened(text: str, characters: int) -> str:
+def shorten(text: str, characters: int) -> str:
     """The text in one line of so many characters at most."""
     line = " ".join(text.split())
     return line if len(line) <= characters else line[: characters - 1] + "…"
 
 
-def plain(text: str) -> str:
+def drawable(text: str) -> str:
     """Text that matplotlib does not take for a formula, or a note where its font has not the characters."""
     from matplotlib import font_manager  # heavy, and optional; whoever draws has it
 
@@ -43,7 +43,7 @@ def plain(text: str) -> str:
     return "(not in the font of this picture)"
 
 
-def dress(axes: Any, title: str, ylabel: str) -> None:
+def style_axes(axes: Any, title: str, ylabel: str) -> None:
     """The look of a panel."""
     axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.set_ylabel(ylabel, fontsize=9, color=MUTED)

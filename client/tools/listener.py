@@ -1,4 +1,4 @@
-"""What a listener hears: audio played in real time as it comes, in order; holes are silence. Knows no device."""
+"""A simulated listener: computes what is heard and when, if audio is played in real time as it arrives."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -7,111 +7,108 @@ from itertools import dropwhile, pairwise
 import numpy as np
 
 from intone.client.audio import Samples
-from intone.client.events import Audio
+from intone.client.events import AudioChunk
+from intone.client.latency import Underrun
 
-HOLE_S = 0.005
-"""Silence inside an utterance up to this long is the rounding of clocks, no hole."""
+MIN_UNDERRUN_S = 0.005
+"""Shorter gaps between chunks of an utterance are rounding errors of timestamps."""
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardChunk:
     """A chunk, or the part of it that was played: seconds on the clock of the events."""
 
     start_s: float
     end_s: float
-    chunk: Audio
+    chunk: AudioChunk
+
+    @property
+    def duration_s(self) -> float:
+        """Duration of the part that was played."""
+        return self.end_s - self.start_s
 
     @property
     def samples(self) -> Samples:
-        """What was played of it."""
-        return self.chunk.samples[: round((self.end_s - self.start_s) * self.chunk.format.sample_rate_hz)]
-
-
-@dataclass(frozen=True, slots=True)
-class Hole:
-    """Playback ran dry inside an utterance."""
-
-    start_s: float
-    end_s: float
-    utterance_id: str
+        """The part that was played."""
+        return self.chunk.samples[: round(self.duration_s * self.chunk.format.sample_rate_hz)]
 
 
 class Listener:
-    """A player in real time, as arithmetic on arrivals: nothing runs, so it is exact on every clock.
+    """Computes playback from the arrival times of chunks. Nothing runs, so it is exact on every clock.
 
     Args:
-        clock: seconds, that of the events.
+        clock: the clock of the events, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._heard: list[Heard] = []
+        self._heard: list[HeardChunk] = []
         self._dropped: set[str] = set()
         self._late_s: dict[str, float] = {}
 
-    def take(self, chunk: Audio) -> bool:
-        """A chunk has come; whether it is played: of an utterance that was dropped it is thrown away."""
+    def receive(self, chunk: AudioChunk) -> bool:
+        """Queue a chunk that has arrived. Returns False if its utterance was dropped: the chunk is then discarded."""
         if chunk.utterance_id in self._dropped:
             self._late_s[chunk.utterance_id] = self._late_s.get(chunk.utterance_id, 0.0) + chunk.duration_s
             return False
         start_s = max(chunk.received_s, self.end_s)
-        self._heard.append(Heard(start_s, start_s + chunk.duration_s, chunk))
+        self._heard.append(HeardChunk(start_s, start_s + chunk.duration_s, chunk))
         return True
 
     def drop(self, utterance_id: str) -> None:
-        """The user has interrupted: what was not played yet of the utterance that came last never will be."""
+        """Discard what has not been played of the latest utterance, because the user has interrupted it."""
         now_s = self._clock()
         self._dropped.add(utterance_id)
-        kept = []
-        for heard in self._heard:
-            if heard.chunk.utterance_id != utterance_id or heard.end_s <= now_s:
-                kept.append(heard)
-            elif heard.start_s < now_s:
-                kept.append(replace(heard, end_s=now_s))
-        self._heard = kept
+        heard: list[HeardChunk] = []
+        for part in self._heard:
+            if part.chunk.utterance_id != utterance_id or part.end_s <= now_s:
+                heard.append(part)
+            elif part.start_s < now_s:
+                heard.append(replace(part, end_s=now_s))
+        self._heard = heard
 
     @property
     def end_s(self) -> float:
-        """When all that has come will have been played; minus infinity before the first chunk."""
+        """When everything that has arrived will have been played; minus infinity before the first chunk."""
         return self._heard[-1].end_s if self._heard else -np.inf
 
     @property
     def played_ms(self) -> int:
-        """Of the stream's audio, what has been played by now; what was dropped does not count."""
+        """How much of the stream's audio has been played by now, without what was dropped."""
         return int(1000 * self._played_s(self._heard))
 
     def heard_ms(self, utterance_id: str) -> float:
-        """Of one utterance, what has been played by now."""
-        return 1000 * self._played_s(heard for heard in self._heard if heard.chunk.utterance_id == utterance_id)
+        """How much of an utterance's audio has been played by now."""
+        return 1000 * self._played_s(part for part in self._heard if part.chunk.utterance_id == utterance_id)
 
     def late_ms(self, utterance_id: str) -> float:
-        """Audio of an utterance that came after it was dropped."""
+        """How much audio of an utterance arrived after the utterance was dropped."""
         return 1000 * self._late_s.get(utterance_id, 0.0)
 
-    def _played_s(self, pieces: Iterable[Heard]) -> float:
+    def _played_s(self, parts: Iterable[HeardChunk]) -> float:
         now_s = self._clock()
-        return sum(min(heard.end_s, now_s) - heard.start_s for heard in pieces if heard.start_s < now_s)
+        return sum(min(part.end_s, now_s) - part.start_s for part in parts if part.start_s < now_s)
 
-    def heard(self, utterance_id: str = "") -> tuple[Heard, ...]:
-        """What is played of one utterance, or of all, in order."""
-        return tuple(heard for heard in self._heard if utterance_id in ("", heard.chunk.utterance_id))
+    def heard(self, utterance_id: str = "") -> tuple[HeardChunk, ...]:
+        """What is played of one utterance, or of all of them, in order."""
+        return tuple(part for part in self._heard if utterance_id in ("", part.chunk.utterance_id))
 
-    def holes(self, utterance_id: str) -> tuple[Hole, ...]:
-        """Silences for want of audio, in order, from the first speech of an utterance on: before, they are a wait."""
-        pieces = list(dropwhile(lambda piece: piece.chunk.kind != "speech", self.heard(utterance_id)))
-        pairs = [(before.end_s, after.start_s) for before, after in pairwise(pieces)]
-        return tuple(Hole(*pair, utterance_id) for pair in pairs if pair[1] - pair[0] > HOLE_S)
+    def underruns(self, utterance_id: str) -> tuple[Underrun, ...]:
+        """Playback underruns of an utterance after its first speech. Before it, silence counts as latency."""
+        parts = list(dropwhile(lambda part: part.chunk.kind != "speech", self.heard(utterance_id)))
+        gaps = [Underrun(before.end_s, after.start_s) for before, after in pairwise(parts)]
+        return tuple(gap for gap in gaps if gap.duration_s > MIN_UNDERRUN_S)
 
     def recording(self, start_s: float) -> Samples:
-        """Everything that is heard from `start_s` on, silences included."""
+        """Everything that is heard from `start_s` on, including silence; shape `[samples]`."""
         if not self._heard:
             return np.zeros(0, np.float32)
         rate_hz = self._heard[0].chunk.format.sample_rate_hz
         audio = np.zeros(max(0, round((self.end_s - start_s) * rate_hz)) + rate_hz, np.float32)
         end = 0
-        for heard in self._heard:
-            samples = heard.samples
-            at = max(end, round((heard.start_s - start_s) * rate_hz))  # rounding never overlaps two chunks
-            end = at + len(samples)
-            audio[at:end] = samples
+        for part in self._heard:
+            samples = part.samples
+            start = max(end, round((part.start_s - start_s) * rate_hz))  # rounding must not make chunks overlap
+            end = start + len(samples)
+            audio[start:end] = samples
         return audio[:end]

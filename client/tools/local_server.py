@@ -1,4 +1,4 @@
-"""A server on this machine, in a process of its own, for as long as it is needed. Needs the server installed."""
+"""Runs an intone server on this machine in a child process. Needs the server installed beside the client."""
 
 import subprocess
 import sys
@@ -11,69 +11,69 @@ from rich.console import Console
 
 from intone.client.errors import IntoneCallError
 
-_START_S = 180.0
-"""A cold start may build the extension first."""
+_START_TIMEOUT_S = 180.0
+"""Generous, because the first start may compile the extension."""
 
-_STOP_S = 20.0
+_STOP_TIMEOUT_S = 20.0
 _POLL_S = 0.1
 _LOG_LINES = 30
-_PLACE = ("--host", "127.0.0.1", "--port", "0")
+_ADDRESS = ("--host", "127.0.0.1", "--port", "0")
 
 
 class LocalServerError(Exception):
-    """The server could not be used; the message says what happened, with the end of its log."""
+    """The server failed. The message says how, with the end of the server's log."""
 
 
 @contextmanager
 def local_server(settings: Sequence[str], scratch: Path, console: Console) -> Iterator[str]:
-    """A server on a free port of this machine, as "host:port", that is gone when the context is left.
+    """Run a server on a free local port while the context lasts. Yields its address as "host:port".
 
     Args:
         settings: flags of `intone-server`.
-        scratch: a folder for its log.
-        console: told of the start.
+        scratch: a folder for its log and port file.
+        console: prints that it starts, and that it had to be killed.
 
     Raises:
-        LocalServerError: it did not start, or ended while it was needed.
+        LocalServerError: the server did not start or exited early, or a call to it failed.
     """
     log, port_file = scratch / "server.log", scratch / "port"
-    command = [sys.executable, "-m", "intone.server", *_PLACE, *settings, "--port-file", str(port_file)]
-    console.print(f"starting the server: intone-server {' '.join(command[3:])}", style="dim", soft_wrap=True)
+    command = [sys.executable, "-m", "intone.server", *_ADDRESS, *settings, "--port-file", str(port_file)]
+    console.print(f"starting intone-server {' '.join(command[3:])}", style="dim", soft_wrap=True)
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
     try:
         port = _wait_for_port(process, port_file, log)
         yield f"127.0.0.1:{port}"
         if process.poll() is not None:
-            raise LocalServerError(f"the server ended with code {process.returncode}\n{_tail(log)}")
+            raise LocalServerError(f"the server exited with code {process.returncode}\n{_log_tail(log)}")
     except IntoneCallError as error:
-        raise LocalServerError(f"{error}\n{_tail(log)}") from error
+        raise LocalServerError(f"{error}\n{_log_tail(log)}") from error
     finally:
         _stop(process, console)
 
 
 def _wait_for_port(process: "subprocess.Popen[bytes]", port_file: Path, log: Path) -> int:
-    deadline_s = time.monotonic() + _START_S
+    deadline_s = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
-            raise LocalServerError(f"the server did not start (code {process.returncode})\n{_tail(log)}")
+            raise LocalServerError(f"the server did not start: exit code {process.returncode}\n{_log_tail(log)}")
         written = port_file.read_text().strip() if port_file.exists() else ""
         if written:
             return int(written)
         time.sleep(_POLL_S)
-    raise LocalServerError(f"the server was not ready after {_START_S:.0f} s\n{_tail(log)}")
+    raise LocalServerError(f"the server was not ready after {_START_TIMEOUT_S:.0f} s\n{_log_tail(log)}")
 
 
 def _stop(process: "subprocess.Popen[bytes]", console: Console) -> None:
     process.terminate()
     try:
-        process.wait(_STOP_S)
+        process.wait(_STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        console.print("the server did not stop by itself and was killed", style="yellow")
+        console.print(f"the server did not stop within {_STOP_TIMEOUT_S:.0f} s and was killed", style="yellow")
         process.kill()
         process.wait()
 
 
-def _tail(log: Path) -> str:
+def _log_tail(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(["the end of its log:", *lines[-_LOG_LINES:]])
+    return "\n".join(["The end of its log:", *lines[-_LOG_LINES:]])

@@ -1,4 +1,4 @@
-"""A conversation written down: turns with their texts, emotions, pauses and interruptions. Knows TOML, no server."""
+"""Scripts of conversations in TOML: turns with texts, emotions, pauses and barge-ins."""
 
 import re
 import sys
@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from intone.client.settings import EmotionLike, Options, emotion_message
+from intone.client.settings import EmotionLike, SynthesisOptions, emotion_message
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-PAUSE_MS = 600
-"""Between two turns, where the script says nothing: the time in which the user speaks."""
+DEFAULT_PAUSE_MS = 600
+"""Default pause between two turns: the time in which the user speaks."""
 
-WORDS_PER_S = 25.0
-"""Pace of the text, where the script says nothing: a language model behind a network."""
+DEFAULT_WORDS_PER_SECOND = 25.0
+"""Default pace of the text: that of a language model behind a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +25,16 @@ class Turn:
     """What the agent says in one turn.
 
     Attributes:
-        text: may carry inline tags such as `[happy]`.
-        emotion: how it should sound; None leaves it to the tags, the stream and the server.
-        language: BCP 47 code; the turn is left out where no engine of the server speaks it. Empty: always spoken.
-        voice: empty means that of the script.
-        pause_ms: silence between what was heard before and the first word of this text. None: `PAUSE_MS`, or nothing
-            after a turn that was interrupted.
-        interrupt_after_ms: the user barges in when so much was heard of the turn; None lets it end.
-        words_per_second, characters_per_second: how fast the text is written; at most one of them. None: that of the
-            script. 0 words a second sends it whole.
-        options: of the engine.
+        text: may contain inline tags such as `[happy]`.
+        emotion: None leaves it to the tags, the stream and the server.
+        language: BCP 47 code; the turn is skipped if no engine of the server speaks it. Empty: never skipped.
+        voice: empty means that of the stream.
+        pause_ms: silence between the end of the audio before and the first word of this text. None means
+            `DEFAULT_PAUSE_MS`, or 0 after a barge-in.
+        interrupt_after_ms: the user barges in after hearing this much of the turn; None never.
+        words_per_second, characters_per_second: how fast the text is written; at most one of them may be set. None
+            means the script's pace; 0 words per second sends the text whole.
+        options: synthesis options.
     """
 
     text: str
@@ -45,17 +45,17 @@ class Turn:
     interrupt_after_ms: int | None = None
     words_per_second: float | None = None
     characters_per_second: float | None = None
-    options: Options = field(default_factory=Options)
+    options: SynthesisOptions = field(default_factory=SynthesisOptions)
 
-    def pieces(self, words_per_s: float) -> list[tuple[float, str]]:
-        """The text as it is written: (seconds after the piece before, piece); pieces join to the text.
+    def deltas(self, words_per_second: float) -> list[tuple[float, str]]:
+        """Split the text as it is written: (seconds after the delta before, delta).
 
         Args:
-            words_per_s: of the script, for a turn that says nothing.
+            words_per_second: pace of the script, for a turn without one of its own.
         """
         if self.characters_per_second:
             return [(1 / self.characters_per_second, character) for character in self.text]
-        pace = words_per_s if self.words_per_second is None else self.words_per_second
+        pace = words_per_second if self.words_per_second is None else self.words_per_second
         if not pace:
             return [(0.0, self.text)]
         return [(1 / pace, word) for word in re.findall(r"\s*\S+\s*$|\s*\S+", self.text)]
@@ -63,29 +63,29 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A conversation; `title` is for people. `words_per_second` is the pace of turns that name none."""
+    """A conversation. `words_per_second` is the pace of turns that do not set one."""
 
     turns: tuple[Turn, ...]
     title: str = ""
-    words_per_second: float = WORDS_PER_S
+    words_per_second: float = DEFAULT_WORDS_PER_SECOND
 
 
-def parse_script(written: str) -> Script:
-    """Read a script: the fields of `Script` at the top, then one `[[turn]]` for each `Turn`.
+def parse_script(text: str) -> Script:
+    """Parse a script: the fields of `Script` at the top, then one `[[turn]]` table for each `Turn`.
 
-    An emotion is written as for the command line (`"angry:0.8"`, `"describe:tired but relieved"`) or as eight numbers.
+    An emotion is a string for `parse_emotion`, such as `"angry:0.8"`, or an array of eight numbers.
 
     Raises:
-        ValueError: it is not TOML, has no turn, or a key or value is wrong; says which turn and key.
-        OSError: a recording that an emotion names cannot be read.
+        ValueError: it is not TOML, has no turn, or a key or value is invalid. The message names the turn and the key.
+        OSError: the recording of an emotion cannot be read.
     """
     try:
-        values = tomllib.loads(written)
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"the script is not TOML: {error}") from error
+        raise ValueError(f"the script is not valid TOML: {error}") from error
     turns = values.pop("turn", [])
     if not isinstance(turns, list) or not turns:
-        raise ValueError('the script has no turns: write [[turn]] and below it text = "…"')
+        raise ValueError('the script has no turns: add a [[turn]] table with text = "…"')
     parsed = tuple(_turn(turn, f"turn {number}") for number, turn in enumerate(turns, 1))
     known = _checked(values, {"title": str, "words_per_second": float}, "the script")
     return Script(parsed, **known)
@@ -102,38 +102,40 @@ _TURN_TYPES: dict[str, type] = {
     "characters_per_second": float,
     "options": dict,
 }
-_OPTION_TYPES: dict[str, type] = {item.name: float if "float" in str(item.type) else int for item in fields(Options)}
+_OPTION_TYPES: dict[str, type] = {
+    item.name: float if "float" in str(item.type) else int for item in fields(SynthesisOptions)
+}
 
 
 def _turn(values: Any, where: str) -> Turn:
     if not isinstance(values, dict):
-        raise ValueError(f"{where}: write [[turn]], with two brackets")
+        raise ValueError(f"{where} is not a table: write [[turn]], with two brackets")
     known = _checked(values, _TURN_TYPES, where)
     if not str(known.get("text", "")).strip():
         raise ValueError(f"{where}: text is missing")
     if "words_per_second" in known and known.get("characters_per_second"):
-        raise ValueError(f"{where}: words_per_second and characters_per_second exclude each other")
+        raise ValueError(f"{where}: set words_per_second or characters_per_second, not both")
     if "emotion" in known:
         try:
             known["emotion"] = emotion_message(known["emotion"])
         except (ValueError, TypeError) as error:
             raise ValueError(f"{where}: emotion: {error}") from error
     if "options" in known:
-        known["options"] = Options(**_checked(known["options"], _OPTION_TYPES, f"{where}: options"))
+        known["options"] = SynthesisOptions(**_checked(known["options"], _OPTION_TYPES, f"{where}: options"))
     return Turn(**known)
 
 
 def _checked(values: Mapping[str, Any], types: Mapping[str, type], where: str) -> dict[str, Any]:
-    """The values, each of its type, none of them unknown or negative."""
+    """Check that every key is known, every value has its type, and no number is negative."""
     for key, value in values.items():
         if key not in types:
-            raise ValueError(f"{where}: {key!r} is not one of {', '.join(types)}")
+            raise ValueError(f"{where}: unknown key {key!r}; known keys: {', '.join(types)}")
         wanted = (int, float) if types[key] is float else types[key]
         if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ValueError(f"{where}: {key} is not a {_NAMES.get(types[key], types[key].__name__)}")
+            raise ValueError(f"{where}: {key} must be a {_TYPE_NAMES.get(types[key], types[key].__name__)}")
         if isinstance(value, int | float) and value < 0:
-            raise ValueError(f"{where}: {key} is negative")
+            raise ValueError(f"{where}: {key} must not be negative")
     return dict(values)
 
 
-_NAMES: dict[type, str] = {str: "text", int: "whole number", float: "number", dict: "table"}
+_TYPE_NAMES: dict[type, str] = {str: "string", int: "whole number", float: "number", dict: "table"}

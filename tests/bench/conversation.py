@@ -26,14 +26,14 @@ import numpy as np
 from conditions import command_line, refuse_if_busy
 from rich.console import Console
 
-from intone.client import IntoneCallError, Options, Settings, SpeechClient
-from intone.client.tools.bench import conditions
-from intone.client.tools.chat import Chat, Performance
-from intone.client.tools.drawing import FIRST, GRID, INK, KIND_COLORS, MUTED, dress, new_figure
+from intone.client import IntoneCallError, SpeechClient, StreamSettings, SynthesisOptions
+from intone.client.tools.drawing import FIRST, GRID, INK, KIND_COLORS, MUTED, new_figure, style_axes
 from intone.client.tools.listener import Listener
+from intone.client.tools.load_test import conditions
 from intone.client.tools.local_server import LocalServerError, local_server
 from intone.client.tools.script import Script, Turn
-from intone.client.tools.turns import TurnMeasures, measure_turn
+from intone.client.tools.script_runner import ScriptRun, ScriptRunner
+from intone.client.tools.turn_measures import TurnMeasures, measure_turn
 
 FIGURE = Path(__file__).resolve().parents[2] / "docs" / "figures" / "strategy.png"
 NANO = ("--voxcpm", "nano", "--indextts", "nano", "--random-weights", "--busy-ms", "0")
@@ -67,7 +67,7 @@ class Kind:
     def name(self) -> str:
         return f"{self.turns}, fillers {self.filler}"
 
-    def turn(self, number: int, options: Options) -> Turn:
+    def turn(self, number: int, options: SynthesisOptions) -> Turn:
         text, emotion = (
             (PLAIN[number % len(PLAIN)], "neutral") if self.turns == "plain" else EMOTIONAL[number % len(EMOTIONAL)]
         )
@@ -77,18 +77,18 @@ class Kind:
 KINDS = tuple(Kind(turns, filler) for turns in ("plain", "emotional") for filler in ("off", "auto"))
 
 
-async def measure(client: SpeechClient, kind: Kind, number: int, options: Options) -> TurnMeasures:
+async def measure(client: SpeechClient, kind: Kind, number: int, options: SynthesisOptions) -> TurnMeasures:
     """One turn, played to its end."""
-    chat = Chat(Listener(time.monotonic))
-    settings = Settings(filler=kind.filler)
-    async with client.converse(settings, trace=chat.trace) as conversation:
-        await Performance(chat, time.monotonic).perform(conversation, Script((kind.turn(number, options),)))
-    return measure_turn(chat, chat.turns[0])
+    script_run = ScriptRun(Listener(time.monotonic))
+    settings = StreamSettings(filler=kind.filler)
+    async with client.converse(settings, log=script_run.log) as conversation:
+        await ScriptRunner(script_run, time.monotonic).run(conversation, Script((kind.turn(number, options),)))
+    return measure_turn(script_run, script_run.turns[0])
 
 
 async def run(target: str, arguments: argparse.Namespace) -> tuple[dict[Kind, list[TurnMeasures]], Any, int]:
     """The measurements of each kind, the server's info, and the number of fillers of its default voice."""
-    options = Options(steps=arguments.steps, max_audio_ms=arguments.max_audio_ms)
+    options = SynthesisOptions(steps=arguments.steps, max_audio_ms=arguments.max_audio_ms)
     console = Console(stderr=True)
     async with SpeechClient(target) as client:
         await wait_for_fillers(client, arguments.wait_s, console)
@@ -173,7 +173,7 @@ def draw(measured: Mapping[Kind, Sequence[TurnMeasures]], caption: str, path: Pa
     """One row for each kind: median wait, the part of it that a filler covers, and every turn as a dot."""
     figure = new_figure(11, 4.6)
     axes = figure.add_subplot()
-    dress(axes, caption, "")
+    style_axes(axes, caption, "")
     figure.suptitle("How long the listener waits", x=0.01, ha="left", fontsize=14, color=INK, fontweight="bold")
     for row, turns in enumerate(measured.values()):
         word_ms, covered_ms = statistics.median(words(turns)), statistics.median(turn.covered_ms for turn in turns)

@@ -22,10 +22,10 @@ from pathlib import Path
 from conditions import FIGURES, command_line, conditions, refuse_if_busy
 from rich.console import Console
 
-from intone.client import Options, Settings, SpeechClient
-from intone.client.settings import LEAD_LIMIT_MAX_MS
-from intone.client.tools.bench import Load, Outcome, run_load
-from intone.client.tools.drawing import INK, KIND_COLORS, SENT, dress, new_figure
+from intone.client import SpeechClient, StreamSettings, SynthesisOptions
+from intone.client.settings import MAX_LEAD_LIMIT_MS
+from intone.client.tools.drawing import INK, KIND_COLORS, SENT, new_figure, style_axes
+from intone.client.tools.load_test import Load, LoadResult, run_load
 from intone.client.tools.local_server import local_server
 
 PLAIN = ("--random-weights", "--no-starter", "--no-fillers", "--no-match-loudness", "--busy-ms", "0")
@@ -58,14 +58,14 @@ class Figures:
         return f"{self.servers} × {self.threads} thread(s)"
 
 
-async def speak(targets: Sequence[str], utterances: int, max_audio_ms: int) -> list[Outcome]:
+async def speak(targets: Sequence[str], utterances: int, max_audio_ms: int) -> list[LoadResult]:
     """One conversation with every server at the same time, after all of them are warmed up."""
-    options = Options(steps=STEPS, seed=1, max_audio_ms=max_audio_ms)
-    settings = Settings(engine="voxcpm", filler="off", lead_limit_ms=LEAD_LIMIT_MAX_MS, options=options)
+    options = SynthesisOptions(steps=STEPS, seed=1, max_audio_ms=max_audio_ms)
+    settings = StreamSettings(engine="voxcpm", filler="off", lead_limit_ms=MAX_LEAD_LIMIT_MS, options=options)
     warm_up = Load(iterations=1, settings=settings, warm_up=0)
     load = Load(iterations=utterances, settings=settings, warm_up=0)
 
-    async def each(work: Load) -> list[Outcome]:
+    async def each(work: Load) -> list[LoadResult]:
         calls = (run_load(lambda at=at: SpeechClient(at), work, time.monotonic, lambda: None) for at in targets)
         return await asyncio.gather(*calls)
 
@@ -126,7 +126,7 @@ def draw(found: Sequence[Figures], title: str, path: Path) -> None:
         ("CPU seconds per second of speech", [each.cpu or 0.0 for each in found], SENT),
     )
     for axes, (what, values, color) in zip(figure.subplots(1, 2), panels, strict=True):
-        dress(axes, what, "")
+        style_axes(axes, what, "")
         axes.bar_label(axes.barh(names, values, color=color, height=0.6), fmt="%.2f", padding=4, fontsize=8)
         axes.invert_yaxis()
         axes.margins(x=0.14)

@@ -212,11 +212,11 @@ def report(arms: list[Arm], floor: dict[str, float], told: str) -> str:
 
 def draw(arms: list[Arm], path: Path, title: str) -> None:
     """Milliseconds a patch by arm, with the line of real time."""
-    from intone.client.tools.drawing import dress, new_figure  # not in an arm's memory
+    from intone.client.tools.drawing import new_figure, style_axes  # not in an arm's memory
 
     figure = new_figure(8, 0.6 * len(arms) + 1.6)
     axes = figure.add_subplot()
-    dress(axes, title, "")
+    style_axes(axes, title, "")
     names = [arm.name for arm in arms][::-1]
     bars = axes.barh(
         names, [arm.patch_ms for arm in arms][::-1], color=["#b8c0cc" if n in OFFICIAL else "#2f6fde" for n in names]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from intone.client.tools.drawing import GRID, INK, MUTED, STAGE_COLORS, dress, new_figure
+from intone.client.tools.drawing import GRID, INK, MUTED, STAGE_COLORS, new_figure, style_axes
 
 MARKERS = {1: "o", 2: "v", 18: "s", 144: "D"}  # rows of a linear layer
 
@@ -94,7 +94,7 @@ def draw(parts: Sequence[Part], title: str, path: Path) -> None:
     roof, bars = figure.subplots(1, 2, width_ratios=(5, 6))
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK, fontweight="bold")
     _draw_roof(roof, [part for part in parts if part.is_linear], colors)
-    dress(bars, "whole parts: measured, and the floor (black line)", "")
+    style_axes(bars, "whole parts: measured, and the floor (black line)", "")
     for row, part in enumerate(whole):
         bars.barh(row, part.took_ms, color=colors[part.kind], height=0.68)
         bars.plot((part.floor_ms, part.floor_ms), (row - 0.42, row + 0.42), color="black", linewidth=1.6)
@@ -114,7 +114,7 @@ def draw(parts: Sequence[Part], title: str, path: Path) -> None:
 
 def _draw_roof(axes: Any, parts: Sequence[Part], colors: dict[str, str]) -> None:
     """Operations a second against operations to a byte read, both logarithmic."""
-    dress(axes, "linear layers, and what the machine allows", "10⁹ operations a second")
+    style_axes(axes, "linear layers, and what the machine allows", "10⁹ operations a second")
     machine = parts[0].machine
     density = np.geomspace(0.4, 400)
     for kind in dict.fromkeys(part.kind for part in parts):

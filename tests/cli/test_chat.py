@@ -1,4 +1,4 @@
-"""`intone chat` against a scripted server over real gRPC: what is sent, said, written and drawn."""
+"""`intone chat` against a scripted server over gRPC: requests, console output, WAV file and picture."""
 
 import functools
 import json
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from intone.client.__main__ import main
-from intone.client.commands import chat
 from intone.client.playback import Player
+from intone.client.tools import chat
 from intone.client.tools.script import parse_script
+from tests.support.scripted_responses import lively
 from tests.support.scripted_server import RATE_HZ, scripted_server, talking
-from tests.support.scripted_talks import lively
 
 SCRIPT = """
 title = "It costs $5 and $6"
@@ -41,14 +41,14 @@ def script(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_conversation_is_told_saved_and_drawn(script, tmp_path: Path, capsys):
+def test_chat_prints_saves_and_draws_the_conversation(script, tmp_path: Path, capsys):
     image = pytest.importorskip("matplotlib.image")
     files = ["--save", str(tmp_path / "a.wav"), "--picture", str(tmp_path / "a.png")]
     with scripted_server() as server:
         assert main(["chat", script, *files, "--server", server.target]) == 0
-    told = capsys.readouterr()
-    for words in ("Turn by turn", "plain", "✂ barge-in", "left out", "Fine", "3 turns in", "barge-ins: 1"):
-        assert words in told.out + told.err, words
+    captured = capsys.readouterr()
+    for text in ("Turns", "plain", "✂ barge-in", "skipped", "Fine", "3 turns in", "barge-ins: 1"):
+        assert text in captured.out + captured.err, text
     requests = server.calls[0]
     (cancel,) = (request.cancel for request in requests if request.HasField("cancel"))
     assert cancel.utterance_id == "turn-2"
@@ -69,7 +69,7 @@ def test_a_conversation_is_told_saved_and_drawn(script, tmp_path: Path, capsys):
     assert np.ptp(drawn[:, :, :3].mean(axis=2), axis=1).max() > 0.5  # not blank
 
 
-def test_a_lively_utterance_is_measured(tmp_path: Path, capsys):
+def test_chat_measures_fillers_emotions_and_rerouting(tmp_path: Path, capsys):
     def lively_talk(requests, number, context):
         next(requests)
         for request in requests:
@@ -87,7 +87,7 @@ def test_a_lively_utterance_is_measured(tmp_path: Path, capsys):
     assert turn["first_word_ms"] - turn["first_sound_ms"] == pytest.approx(100, abs=1e-6)
 
 
-def test_it_plays_on_a_device(script, monkeypatch, capsys):
+def test_chat_plays_on_a_sound_device(script, monkeypatch, capsys):
     miniaudio = pytest.importorskip("miniaudio")
     monkeypatch.setattr(chat, "Player", functools.partial(Player, backends=[miniaudio.Backend.NULL]))
     with scripted_server() as server:
@@ -98,7 +98,7 @@ def test_it_plays_on_a_device(script, monkeypatch, capsys):
     assert outcomes == ["completed", "interrupted", "skipped", "completed"]
 
 
-def test_what_goes_wrong_is_said(script, tmp_path: Path, capsys):
+def test_errors_are_printed_and_set_the_exit_code(script, tmp_path: Path, capsys):
     (tmp_path / "bad.toml").write_text("[[turn]]\ntext = 'bad'\nwords_per_second = 0\n", "utf8")
     (tmp_path / "wrong.toml").write_text("[[turn]]\nwords = 'bad'\n", "utf8")
 
@@ -109,13 +109,13 @@ def test_what_goes_wrong_is_said(script, tmp_path: Path, capsys):
         assert main(["chat", str(tmp_path / "bad.toml"), "--server", server.target]) == 1
         assert "rejected: no good" in capsys.readouterr().out
         assert main(["chat", str(tmp_path / "wrong.toml"), "--server", server.target]) == 2
-        assert "turn 1: 'words' is not one of" in capsys.readouterr().err
+        assert "turn 1: unknown key 'words'" in capsys.readouterr().err
         assert main(["chat", str(tmp_path / "none.toml"), "--server", server.target]) == 1
     with scripted_server(closes) as server:
         assert main(["chat", script, "--server", server.target]) == 3
         assert "ended the conversation before its last turn" in capsys.readouterr().err
 
 
-def test_the_built_in_script_can_be_printed_and_read_again(capsys):
+def test_the_printed_built_in_script_can_be_parsed(capsys):
     assert main(["chat", "--print-script"]) == 0
     assert len(parse_script(capsys.readouterr().out).turns) >= 8

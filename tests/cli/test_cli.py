@@ -1,4 +1,4 @@
-"""The command `intone` against a scripted server: words, files, exit codes."""
+"""The command `intone` against a scripted server: console output, files, exit codes."""
 
 import functools
 import json
@@ -16,8 +16,9 @@ import pytest
 from google.rpc import code_pb2
 
 from intone.client.__main__ import main
-from intone.client.commands import sinks
+from intone.client.commands import audio_outputs
 from intone.client.playback import Player
+from tests.support.scripted_responses import lively
 from tests.support.scripted_server import (
     CHUNK_SAMPLES,
     RATE_HZ,
@@ -29,14 +30,16 @@ from tests.support.scripted_server import (
     started,
     talk,
 )
-from tests.support.scripted_talks import lively
 
 COMMANDS = [
     [],
     ["say"],
     ["chat"],
     ["voices"],
+    ["voices", "list"],
+    ["voices", "show"],
     ["voices", "create"],
+    ["voices", "delete"],
     ["voices", "fillers"],
     ["emotion"],
     ["info"],
@@ -48,28 +51,28 @@ def lines(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_say_writes_a_wav_file_and_tells_what_happened(capsys, tmp_path: Path):
+def test_say_writes_a_wav_file_and_prints_events_and_the_report(capsys, tmp_path: Path):
     path = tmp_path / "hello.wav"
     with scripted_server() as server:
         assert main(["say", "Hello", "there.", "--out", str(path), "--server", server.target]) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    for words in ("started", "plain talk", "first speech from starter", "completed", "TTFA", "lm", "vae"):
-        assert words in captured.err
+    for text in ("started", "plain talk", "first speech from starter", "completed", "TTFA", "lm", "vae"):
+        assert text in captured.err
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getnframes()) == (RATE_HZ, CHUNK_SAMPLES)
     assert server.calls[0][1].text.delta == "Hello there."
 
 
-def test_say_shows_fillers_pauses_emotions_and_changes_of_route(capsys):
+def test_say_prints_fillers_pauses_emotions_and_rerouting(capsys):
     def script(requests, number, context):
         next(requests)
         yield from lively("say")
 
     with scripted_server(script) as server:
         assert main(["say", "Hello.", "--filler", "eager", "--server", server.target]) == 0
-    told = capsys.readouterr().err
-    order = [
+    output = capsys.readouterr().err
+    expected = [
         "started",
         "filler",
         "“Hmm”",
@@ -79,26 +82,30 @@ def test_say_shows_fillers_pauses_emotions_and_changes_of_route(capsys):
         "rerouted",
         "from character 7 on indextts",
     ]
-    order += ["happy 0.75, read from the text: “great”", "read by keywords [emotion_approximated]", "done"]
-    order += ["12 ms, 150 ms predicted, 100 ms covered", "first sound, predicted", "wait covered"]
-    places = [told.find(words) for words in order]
-    assert -1 not in places and places == sorted(places), list(zip(order, places, strict=True))
+    expected += ["happy 0.75, analyzed from the text: “great”", "read by keywords [emotion_approximated]", "done"]
+    expected += ["12 ms, predicted 150 ms, covered 100 ms", "TTFA, predicted", "wait covered"]
+    positions = [output.find(text) for text in expected]
+    assert -1 not in positions and positions == sorted(positions), list(zip(expected, positions, strict=True))
     assert server.calls[0][0].config.filler == 3
 
 
-def test_say_json_is_events_then_report_and_nothing_else(capsys):
+def test_say_json_prints_events_then_the_report(capsys):
     with scripted_server() as server:
         assert main(["say", "Hello.", "--json", "--server", server.target]) == 0
     captured = capsys.readouterr()
-    told = lines(captured.out)
-    assert [event["event"] for event in told] == ["started", "audio", "done", "report"]
-    assert (told[1]["bytes"], told[1]["encoding"], told[1]["text_span"]) == (2 * CHUNK_SAMPLES, "pcm_s16le", [0, 1])
-    assert told[3]["server"]["ttfa_ms"] == 12.5
-    assert told[3]["client"]["ttfa_ms"] > 0
+    printed = lines(captured.out)
+    assert [event["event"] for event in printed] == ["started", "audio", "done", "report"]
+    assert (printed[1]["bytes"], printed[1]["encoding"], printed[1]["text_span"]) == (
+        2 * CHUNK_SAMPLES,
+        "pcm_s16le",
+        [0, 1],
+    )
+    assert printed[3]["server"]["ttfa_ms"] == 12.5
+    assert printed[3]["client"]["ttfa_ms"] > 0
     assert captured.err == ""
 
 
-def test_say_sends_its_options(capsys):
+def test_say_sends_the_settings_of_its_flags(capsys):
     options = "--voice ada --engine voxcpm --steps 4 --guidance 1.5 --seed 9 --rate 8000 --encoding mulaw --buffered"
     with scripted_server() as server:
         command = ["say", "x", *options.split(), "--no-filler", "--emotion", "1,0,0,0,0,0,0,0.5", "--json"]
@@ -111,13 +118,13 @@ def test_say_sends_its_options(capsys):
     assert config.lead_limit_ms == 600_000
 
 
-def test_say_raw_samples_on_standard_output(capfdbinary):
+def test_say_writes_raw_samples_to_standard_output(capfdbinary):
     with scripted_server() as server:
         assert main(["say", "Hello.", "--out", "-", "--server", server.target]) == 0
     assert capfdbinary.readouterr().out == np.full(CHUNK_SAMPLES, 0.5 * 32767, "<i2").tobytes()
 
 
-def test_standard_input_is_spoken_while_it_is_written(capsys, monkeypatch):
+def test_standard_input_is_sent_as_it_arrives(capsys, monkeypatch):
     first_received = threading.Event()
 
     def script(requests, number, context):
@@ -133,8 +140,8 @@ def test_standard_input_is_spoken_while_it_is_written(capsys, monkeypatch):
 
     def write() -> None:
         with os.fdopen(write_end, "wb", buffering=0) as pipe:
-            pipe.write("Häl".encode()[:2])  # in the middle of a character
-            assert first_received.wait(20)  # the rest is written only when the beginning has been received
+            pipe.write("Häl".encode()[:2])  # ends in the middle of a character
+            assert first_received.wait(60)  # the rest is written after the server has received the beginning
             pipe.write("Häl".encode()[2:] + b"lo.")
 
     writer = threading.Thread(target=write)
@@ -146,9 +153,9 @@ def test_standard_input_is_spoken_while_it_is_written(capsys, monkeypatch):
     assert [request.text.delta for request in server.calls[0][1:]] == ["H", "ällo.", ""]
 
 
-def test_play_reports_progress(capsys, monkeypatch):
+def test_say_reports_playback_progress_while_it_plays(capsys, monkeypatch):
     miniaudio = pytest.importorskip("miniaudio")
-    monkeypatch.setattr(sinks, "Player", functools.partial(Player, backends=[miniaudio.Backend.NULL]))
+    monkeypatch.setattr(audio_outputs, "Player", functools.partial(Player, backends=[miniaudio.Backend.NULL]))
 
     def script(requests, number, context):
         next(requests)
@@ -185,14 +192,14 @@ def test_ctrl_c_cancels_the_utterance(capsys):
 
 
 def test_ctrl_c_ends_the_program_while_it_waits_for_its_input():
-    told: queue.Queue[int] = queue.Queue()
+    process_ids: queue.Queue[int] = queue.Queue()
 
     def script(requests, number, context):
         def noted():
             for request in requests:
                 yield request
                 if request.text.delta:
-                    os.kill(told.get(timeout=20), signal.SIGINT)
+                    os.kill(process_ids.get(timeout=60), signal.SIGINT)
 
         yield from talk(noted())
 
@@ -201,12 +208,12 @@ def test_ctrl_c_ends_the_program_while_it_waits_for_its_input():
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             process.stdin.write("This pipe stays open. ")
             process.stdin.flush()
-            told.put(process.pid)
-            assert process.wait(20) == 130
+            process_ids.put(process.pid)
+            assert process.wait(60) == 130
             assert "Fatal" not in process.stderr.read()
 
 
-def test_what_went_wrong_is_said_with_what_to_do(capsys):
+def test_errors_are_printed_with_a_hint(capsys):
     def refuse(requests, number, context):
         next(requests)
         abort(context, refusal("config.options.steps", "1 to 100", code_pb2.INVALID_ARGUMENT, retry_s=2))
@@ -214,10 +221,10 @@ def test_what_went_wrong_is_said_with_what_to_do(capsys):
 
     with scripted_server(refuse) as server:
         assert main(["say", "Hello.", "--steps", "0", "--server", server.target]) == 1
-        told = capsys.readouterr().err
-        assert "INVALID_ARGUMENT: no good" in told
-        assert "config.options.steps: 1 to 100" in told
-        assert "Try again in 2.0 s" in told
+        output = capsys.readouterr().err
+        assert "INVALID_ARGUMENT: no good" in output
+        assert "config.options.steps: 1 to 100" in output
+        assert "Try again in 2.0 s" in output
     assert main(["info", "--server", server.target]) == 3
     assert "intone-server" in capsys.readouterr().err
     with scripted_server() as server:
@@ -232,7 +239,7 @@ def test_what_went_wrong_is_said_with_what_to_do(capsys):
     assert "happy, angry, sad" in capsys.readouterr().err
 
 
-def test_token_and_server_from_the_environment(capsys, monkeypatch):
+def test_server_and_token_are_read_from_the_environment(capsys, monkeypatch):
     with scripted_server(token="secret") as server:
         monkeypatch.setenv("INTONE_SERVER", server.target)
         assert main(["info"]) == 1
@@ -242,17 +249,21 @@ def test_token_and_server_from_the_environment(capsys, monkeypatch):
     assert lines(capsys.readouterr().out)[0]["version"] == "9.9"
 
 
-def test_info_for_people(capsys):
+def test_info_prints_engines_and_limits(capsys):
     with scripted_server() as server:
         assert main(["info", "--server", server.target]) == 0
-    told = capsys.readouterr().out
-    for words in ("9.9", "starter", "tones", f"{RATE_HZ} Hz", "untrained", "max_streams", "45 ms", "lexicon"):
-        assert words in told
+    output = capsys.readouterr().out
+    for text in ("9.9", "starter", "tones", f"{RATE_HZ} Hz", "untrained", "max_streams", "45 ms", "lexicon"):
+        assert text in output
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_teaches(command: list[str], capsys):
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_says_what_the_command_does_and_gives_an_example(command: list[str], capsys):
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
     assert ended.value.code == 0
-    assert "intone" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    usage, _, rest = output.partition("\n\n")
+    assert usage.startswith(f"usage: {' '.join(['intone', *command])} ")
+    assert rest[0].isupper() and rest.split("\n\n")[0].rstrip().endswith(".")  # the description, a sentence
+    assert "example" in rest and f"intone {' '.join(command)}" in rest

@@ -1,4 +1,4 @@
-"""The commands about voices, their fillers, and emotions, against a scripted server."""
+"""`intone voices`, `intone voices fillers` and `intone emotion` against a scripted server."""
 
 import json
 from pathlib import Path
@@ -46,20 +46,20 @@ def test_fillers_of_a_voice(capsys, tmp_path: Path):
         assert main([*command, *there]) == 0
         assert "no fillers" in capsys.readouterr().out
         assert main([*command, *adding, "--text", "Oh", "Hmm", *there]) == 0
-        told = capsys.readouterr().out
-        assert "Hmm" in told and "sad" in told and "500 ms" in told
+        output = capsys.readouterr().out
+        assert "Hmm" in output and "sad" in output and "500 ms" in output
         assert main([*command, *there, "--json"]) == 0
         assert [filler["text"] for filler in lines(capsys.readouterr().out)] == ["Oh", "Hmm"]
         assert main([*command, *adding, "--text", "Oh", *there]) == 2
-        assert "2 recordings and 1 texts" in capsys.readouterr().err
+        assert "2 recordings but 1 texts" in capsys.readouterr().err
     assert [filler.language for filler in server.voices["ada"].fillers] == ["zh", "zh"]
 
 
 def test_emotion_of_a_text(capsys):
     with scripted_server() as server:
         assert main(["emotion", "so", "great", "--server", server.target]) == 0
-        told = capsys.readouterr().out
-        assert "happy, intensity 0.75" in told and "8 characters of joy" in told and "█" in told
+        output = capsys.readouterr().out
+        assert "happy, intensity 0.75" in output and "8 characters of joy" in output and "█" in output
         assert main(["emotion", "great", "--json", "--server", server.target]) == 0
         assert lines(capsys.readouterr().out)[0]["label"] == "EMOTION_LABEL_HAPPY"
         assert main(["emotion", "bad", "--server", server.target]) == 1

@@ -95,7 +95,7 @@ def test_every_answer_and_the_true_status_arrive_whenever_the_server_ends_the_ca
 
 
 def test_speech_is_whole_whenever_calls_are_lost_before_its_first_audio(run, monkeypatch):
-    monkeypatch.setattr(conversation, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(conversation, "_FIRST_RECONNECT_PAUSE_S", 0.001)
     dice = random.Random(2)
     lost: Counter[str] = Counter()
 

@@ -7,11 +7,11 @@ import pytest
 from google.rpc import code_pb2
 
 from intone.client import (
-    Audio,
+    AudioChunk,
     Done,
-    Error,
     Flushed,
     IntoneCallError,
+    RequestRefused,
     Speech,
     SpeechClient,
     Started,
@@ -57,7 +57,7 @@ def test_refused_message_is_an_event(run):
 
     with scripted_server() as server:
         event = run(main(server.target))
-    assert isinstance(event, Error)
+    assert isinstance(event, RequestRefused)
     assert (event.error.code, event.error.violations) == (
         grpc.StatusCode.INVALID_ARGUMENT,
         [("config", "only once")],
@@ -157,7 +157,7 @@ def test_what_was_answered_is_not_sent_again(run):
 
     with scripted_server(script) as server:
         events = run(main(server.target))
-    assert [type(event) for event in events] == [Started, Audio, Done]
+    assert [type(event) for event in events] == [Started, AudioChunk, Done]
     assert [request.text.delta for request in server.calls[1]] == ["", "spoken"]
 
 
@@ -172,7 +172,7 @@ def test_call_lost_after_the_first_audio_stays_lost(run):
         async with SpeechClient(target) as client, client.converse() as conversation:
             await conversation.send("one", "u1")
             events = [await anext(conversation), await anext(conversation)]
-            assert [type(event) for event in events] == [Started, Audio]
+            assert [type(event) for event in events] == [Started, AudioChunk]
             with pytest.raises(IntoneCallError, match="UNAVAILABLE: crashed"):
                 await anext(conversation)
             with pytest.raises(IntoneCallError, match="UNAVAILABLE: crashed"):

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from intone.client import (
-    Audio,
+    AudioChunk,
+    ConversationLog,
     Done,
     Format,
-    Sent,
+    SentText,
     Speech,
     Started,
-    Trace,
 )
 from intone.client.audio import ENCODINGS
-from intone.client.events import Report
-from intone.client.latency import Stall, measure, simulate_playback
+from intone.client.events import LatencyReport
+from intone.client.latency import Underrun, measure_latency, simulate_playback
 from intone.client.playback import PlaybackBuffer, Player
 from intone.client.settings import parse_emotion
-from intone.client.tools.picture import draw_timeline
+from intone.client.tools.utterance_picture import draw_utterance
 from intone.client.wav import WavWriter, write_wav
 from intone.proto import emotion_pb2
 from tests.support.scripted_server import RATE_HZ
@@ -30,9 +30,9 @@ from tests.support.scripted_server import RATE_HZ
 S16 = Format("pcm_s16le", 1000)
 
 
-def chunk(received_s: float, length_ms: int, kind: str = "speech", level: float = 0.5) -> Audio:
+def chunk(received_s: float, length_ms: int, kind: str = "speech", level: float = 0.5) -> AudioChunk:
     data = np.full(length_ms, level * 32767, "<i2").tobytes()
-    return Audio(received_s, "u1", 0, 0, kind, data, "starter", None, {}, S16)
+    return AudioChunk(received_s, "u1", 0, 0, kind, data, "starter", None, {}, S16)
 
 
 def test_latency_of_known_arrivals():
@@ -42,7 +42,7 @@ def test_latency_of_known_arrivals():
         chunk(10.75, 250),
         chunk(11.5, 500),
     ]
-    latency = measure(10.0, chunks)
+    latency = measure_latency(10.0, chunks)
     assert (latency.first_chunk_ms, latency.filler_ttfa_ms, latency.ttfa_ms) == (250, 250, 750)
     assert latency.gaps_ms == (250, 250, 750)
     assert (latency.gap_avg_ms, latency.gap_max_ms) == (1250 / 3, 750)
@@ -56,24 +56,25 @@ def test_latency_of_known_arrivals():
 def test_playback_stalls_only_when_dry():
     playback = simulate_playback([(1.0, 0.5), (1.1, 0.5), (2.5, 0.25), (2.75, 0.25)])
     assert playback.starts_s == (1.0, 1.5, 2.5, 2.75)
-    assert playback.stalls == (Stall(2.0, 0.5),)
+    assert playback.underruns == (Underrun(2.0, 2.5),)
     assert (playback.end_s, playback.underrun_s, playback.continuous) == (3.0, 0.5, False)
     assert simulate_playback([(0.0, 1.0), (1.0625, 1.0)]).continuous  # under 100 ms passes
     assert simulate_playback([]).underrun_s == 0
 
 
 def test_latency_of_nothing():
-    latency = measure(1.0, [])
+    latency = measure_latency(1.0, [])
     assert (latency.ttfa_ms, latency.rtf, latency.gap_avg_ms, latency.gap_max_ms) == (None, None, None, None)
     assert (latency.audio_ms, latency.underrun_s, latency.continuous) == (0, 0, True)
 
 
 def test_only_its_own_chunks_belong_to_an_utterance():
-    trace = Trace(
-        [Sent(1.0, "u1", "a"), Sent(2.0, "u2", "b")], [chunk(1.5, 10), replace(chunk(2.5, 20), utterance_id="u2")]
+    log = ConversationLog(
+        [SentText(1.0, "u1", "a"), SentText(2.0, "u2", "b")],
+        [chunk(1.5, 10), replace(chunk(2.5, 20), utterance_id="u2")],
     )
-    assert trace.speech("u2").latency.first_chunk_ms == 500
-    assert len(trace.speech("u1").samples) == 10
+    assert log.speech("u2").latency.first_chunk_ms == 500
+    assert len(log.speech("u1").samples) == 10
 
 
 def test_decoding():
@@ -148,13 +149,13 @@ def test_player_plays_everything_on_a_device_without_sound(run):
 
 def test_picture(tmp_path: Path):
     pytest.importorskip("matplotlib")
-    report = Report(100.0, None, 1.0, 0.5, 900.0, 0.0, 450.0, {"lm": 300.0, "vae": 150.0}, 1)
+    report = LatencyReport(100.0, None, 1.0, 0.5, 900.0, 0.0, 450.0, {"lm": 300.0, "vae": 150.0}, 1)
     how = Started(1.1, "u1", "starter", "plain", "plain talk", (0.0,) * 8, S16, "default", 1)
     chunks = [chunk(1.2 + 0.3 * index, 200, "filler" if index == 0 else "speech") for index in range(4)]
     events = (how, *chunks, Done(2.5, "u1", "completed", None, report))
-    speech = Speech((Sent(1.0, "u1", "It costs $5 and $6, "), Sent(1.1, "u1", "or less.")), events)
+    speech = Speech((SentText(1.0, "u1", "It costs $5 and $6, "), SentText(1.1, "u1", "or less.")), events)
     path = tmp_path / "timeline.png"
-    draw_timeline(speech, path)
+    draw_utterance(speech, path)
     written = path.read_bytes()
     assert written[:8] == b"\x89PNG\r\n\x1a\n"
     width, height = struct.unpack(">II", written[16:24])
@@ -162,6 +163,6 @@ def test_picture(tmp_path: Path):
     assert 800 <= height <= 1600
     assert 20_000 < len(written) < 1_000_000
     with pytest.raises(ValueError, match="nothing to draw"):
-        draw_timeline(Speech((), ()), path)
+        draw_utterance(Speech((), ()), path)
     write_wav(tmp_path / "a.wav", S16, chunks[0].data)
     assert (tmp_path / "a.wav").stat().st_size == 44 + 400

@@ -7,32 +7,32 @@ import numpy as np
 import pytest
 
 from intone.client import (
-    Audio,
+    AudioChunk,
     Done,
     Flushed,
     Interrupted,
-    Options,
+    Notice,
     Rerouted,
     Speech,
     SpeechClient,
     Started,
+    SynthesisOptions,
     TextSpan,
-    Warning,
     speak,
 )
 from intone.proto import emotion_pb2, speech_pb2
+from tests.support.scripted_responses import lively
 from tests.support.scripted_server import CHUNK_SAMPLES, RATE_HZ, Response, scripted_server
-from tests.support.scripted_talks import lively
 
 
 def test_say_gives_every_sample_every_event_and_both_reports(run):
     async def main(target: str) -> Speech:
         async with SpeechClient(target) as client:
-            return await client.say(["Hello ", "there."], engine="starter", options=Options(seed=3))
+            return await client.say(["Hello ", "there."], engine="starter", options=SynthesisOptions(seed=3))
 
     with scripted_server() as server:
         speech = run(main(server.target))
-    assert [type(event) for event in speech.events] == [Started, Audio, Audio, Done]
+    assert [type(event) for event in speech.events] == [Started, AudioChunk, AudioChunk, Done]
     assert (speech.text, speech.sample_rate_hz) == ("Hello there.", RATE_HZ)
     expected = np.full(2 * CHUNK_SAMPLES, int(0.5 * 32767) / 32768, np.float32)
     assert len(speech.samples) == len(expected)
@@ -63,7 +63,7 @@ def test_text_is_heard_while_it_is_being_written(run):
             aclosing(speak(conversation, words(), "u")) as events,
         ):
             async for event in events:
-                if isinstance(event, Audio):
+                if isinstance(event, AudioChunk):
                     order.append("heard")
                     heard.set()
         return order
@@ -89,7 +89,7 @@ def test_long_texts_go_out_in_pieces_that_join_to_the_whole(run):
 def test_conversation_of_several_utterances_flush_cancel_and_end(run):
     async def main(target: str) -> list[object]:
         async with SpeechClient(target) as client, client.converse(voice="ada", emotion="happy:0.5") as conversation:
-            await conversation.send("one", "u1", emotion="sad", options=Options(steps=4))
+            await conversation.send("one", "u1", emotion="sad", options=SynthesisOptions(steps=4))
             await conversation.flush("f1")
             await conversation.cancel("u1", played_ms=40)
             await conversation.progress(40)
@@ -102,7 +102,7 @@ def test_conversation_of_several_utterances_flush_cancel_and_end(run):
     with scripted_server() as server:
         events = run(main(server.target))
     kinds = [type(event) for event in events]
-    assert kinds == [Started, Audio, Flushed, Interrupted, Started, Audio, Done]
+    assert kinds == [Started, AudioChunk, Flushed, Interrupted, Started, AudioChunk, Done]
     assert events[2].flush_id == "f1"
     assert (events[3].heard_text, events[3].unheard_text, events[3].heard_ms) == ("so", "one", 40)
     config, first, _, _, progress, second = server.calls[0]
@@ -133,7 +133,7 @@ def test_warnings_and_unknown_messages(run):
         ("untrained_weights", "noise", "u1"),
         ("777", "from the future", ""),
     ]
-    assert all(isinstance(event, Warning) for event in events)
+    assert all(isinstance(event, Notice) for event in events)
 
 
 def test_failing_text_source_cancels_its_utterance_and_nothing_else(run):

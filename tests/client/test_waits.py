@@ -6,7 +6,7 @@ import time
 import grpc
 import pytest
 
-from intone.client import Audio, Done, IntoneCallError, SpeechClient, Started, connection, stream
+from intone.client import AudioChunk, Done, IntoneCallError, SpeechClient, Started, connection, speech_client
 from tests.support.scripted_server import audio, done, failure_of, proxy, scripted_server, started, talking
 
 BOUND_S = 5.0
@@ -32,7 +32,12 @@ def test_who_only_sends_hears_why_the_call_ended_and_what_was_unread_stays_reada
         return events
 
     with scripted_server(script) as server:
-        assert [type(event) for event in run(main(server.target), BOUND_S)] == [Started, Audio, Audio, Audio]
+        assert [type(event) for event in run(main(server.target), BOUND_S)] == [
+            Started,
+            AudioChunk,
+            AudioChunk,
+            AudioChunk,
+        ]
 
 
 def test_text_and_audio_do_not_wait_for_each_other(run):
@@ -56,7 +61,7 @@ def test_text_and_audio_do_not_wait_for_each_other(run):
             await conversation.end("u")
             count = 0
             async for event in conversation:
-                count += isinstance(event, Audio)
+                count += isinstance(event, AudioChunk)
                 if isinstance(event, Done):
                     break
             return count
@@ -210,7 +215,7 @@ def test_server_that_falls_silent_is_found_out(run, monkeypatch):
 
 
 def test_questions_have_a_deadline(run, monkeypatch):
-    monkeypatch.setattr(stream, "ANSWER_S", 0.1)
+    monkeypatch.setattr(speech_client, "RPC_TIMEOUT_S", 0.1)
 
     async def main(target: str) -> None:
         frozen = asyncio.Event()

@@ -5,21 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from intone.client.latency import Playback, largest_first, simulate_playback
+from intone.client.latency import SimulatedPlayback, simulate_playback, slowest_first
 from intone.client.speech import Speech
 from intone.client.tools.drawing import (
     FIRST,
-    HOLE,
     INK,
     KIND_COLORS,
     MUTED,
     SENT,
     STAGE_COLORS,
-    dress,
+    UNDERRUN,
+    drawable,
     envelope,
     new_figure,
-    plain,
-    shortened,
+    shorten,
+    style_axes,
 )
 
 _WAVE_COLUMNS = 1600
@@ -28,7 +28,7 @@ _WORD_CHARACTERS = 24
 _CHARACTER_WIDTH = 0.006  # of a small letter, as part of the width of the picture
 
 
-def draw_timeline(speech: Speech, path: Path) -> None:
+def draw_utterance(speech: Speech, path: Path) -> None:
     """Write a PNG: text sent, chunks received, audio in hand against audio played, waveform, and stages of synthesis.
 
     The upper three panels share one clock that starts at the first text sent; playback is that of a player which
@@ -41,11 +41,11 @@ def draw_timeline(speech: Speech, path: Path) -> None:
     """
     if not speech.sent or not speech.chunks:
         raise ValueError("there is nothing to draw: no text was sent or no audio came")
-    start_s = speech.sent[0].at_s
+    start_s = speech.sent[0].sent_s
     playback = simulate_playback([(chunk.received_s - start_s, chunk.duration_s) for chunk in speech.chunks])
     figure = new_figure(12, 9.2)
     text, supply, wave, stages = figure.subplots(4, 1, height_ratios=[1.15, 2.2, 1.6, 0.8])
-    title = f"“{plain(shortened(speech.text, _TITLE_CHARACTERS))}”"
+    title = f"“{drawable(shorten(speech.text, _TITLE_CHARACTERS))}”"
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK, fontweight="bold")
     for axes in (text, supply, wave):
         axes.set_xlim(-0.02 * playback.end_s, 1.02 * playback.end_s)
@@ -69,27 +69,27 @@ def _facts(speech: Speech) -> str:
 
 def _draw_text(axes: Any, speech: Speech, start_s: float) -> None:
     """Pieces of text at the moment they were sent, and chunks of audio at the moment they came."""
-    dress(axes, f"{_facts(speech)}\n\nSent and received", "")
+    style_axes(axes, f"{_facts(speech)}\n\nSent and received", "")
     axes.set_ylim(-0.6, 4.4)
     axes.set_yticks([0, 2.5], ["audio chunks", "text pieces"])
     character_s = _CHARACTER_WIDTH * axes.get_xlim()[1]
     free_from_s = [-1.0] * 4  # where each row of words has room again
     for piece in speech.sent:
-        at_s, word = piece.at_s - start_s, shortened(piece.text, _WORD_CHARACTERS)
+        at_s, word = piece.sent_s - start_s, shorten(piece.text, _WORD_CHARACTERS)
         row = next((row for row, free_s in enumerate(free_from_s) if free_s <= at_s), None)
         height = 1.5 + 0.72 * (row or 0)
         axes.plot([at_s] * 2, [1.2, height], color=SENT, linewidth=0.8, alpha=0.5)
         if row is not None:
-            axes.text(at_s, height, f" {plain(word)}", fontsize=7.5, color=SENT, va="center", clip_on=True)
+            axes.text(at_s, height, f" {drawable(word)}", fontsize=7.5, color=SENT, va="center", clip_on=True)
             free_from_s[row] = at_s + (len(word) + 2) * character_s
     for chunk in speech.chunks:
         color = KIND_COLORS.get(chunk.kind, MUTED)
         axes.plot([chunk.received_s - start_s] * 2, [-0.45, 0.45], color=color, linewidth=1.6)
 
 
-def _draw_supply(axes: Any, speech: Speech, start_s: float, playback: Playback) -> None:
+def _draw_supply(axes: Any, speech: Speech, start_s: float, playback: SimulatedPlayback) -> None:
     """Seconds of audio received and played so far: the band between them is what the player has in hand."""
-    dress(axes, "Supply of a real-time player", "audio, seconds")
+    style_axes(axes, "Supply of a real-time player", "audio, seconds")
     moments_s = np.array([chunk.received_s - start_s for chunk in speech.chunks])
     received_s = np.cumsum([chunk.duration_s for chunk in speech.chunks])
     steps = np.append(moments_s, playback.end_s), np.append(received_s, received_s[-1])
@@ -100,14 +100,14 @@ def _draw_supply(axes: Any, speech: Speech, start_s: float, playback: Playback) 
     in_hand = np.concatenate([[0], received_s])[np.searchsorted(moments_s, grid_s, side="right")]
     played = np.interp(grid_s, clock_s, played_s)
     axes.fill_between(grid_s, played, in_hand, color=KIND_COLORS["speech"], alpha=0.12, linewidth=0, label="in hand")
-    for number, stall in enumerate(playback.stalls):
-        label = "hole in playback" if number == 0 else None
-        axes.axvspan(stall.at_s, stall.at_s + stall.length_s, color=HOLE, alpha=0.8, linewidth=0, label=label)
+    for number, underrun in enumerate(playback.underruns):
+        label = "underrun in playback" if number == 0 else None
+        axes.axvspan(underrun.start_s, underrun.end_s, color=UNDERRUN, alpha=0.8, linewidth=0, label=label)
     axes.set_ylim(0, 1.35 * received_s[-1])
     axes.legend(loc="lower right", fontsize=8, edgecolor="none", framealpha=0.9, labelcolor=INK)
 
 
-def _playback_curve(speech: Speech, playback: Playback) -> tuple[list[float], list[float]]:
+def _playback_curve(speech: Speech, playback: SimulatedPlayback) -> tuple[list[float], list[float]]:
     """Corners of (clock, audio played so far)."""
     clock_s, played_s = [0.0], [0.0]
     for start_s, chunk in zip(playback.starts_s, speech.chunks, strict=True):
@@ -116,9 +116,9 @@ def _playback_curve(speech: Speech, playback: Playback) -> tuple[list[float], li
     return clock_s, played_s
 
 
-def _draw_wave(axes: Any, speech: Speech, playback: Playback) -> None:
+def _draw_wave(axes: Any, speech: Speech, playback: SimulatedPlayback) -> None:
     """The waveform where it is heard, coloured by kind."""
-    dress(axes, "What is heard", "amplitude")
+    style_axes(axes, "What is heard", "amplitude")
     peak = max(float(np.abs(speech.samples).max(initial=0.0)), 1e-3)
     labelled: set[str] = set()
     for start_s, chunk in zip(playback.starts_s, speech.chunks, strict=True):
@@ -152,9 +152,9 @@ def _mark_first_sound(axes: Any, speech: Speech, *, labelled: bool) -> None:
 def _draw_stages(axes: Any, speech: Speech) -> None:
     """The server's synthesis time, stage after stage."""
     report = speech.report
-    stage_ms = largest_first(report.stage_ms) if report else {}
+    stage_ms = slowest_first(report.stage_ms) if report else {}
     rtf = "" if report is None or report.rtf is None else f", RTF {report.rtf:.2f} at the server"
-    dress(axes, f"Where the server's time went: {sum(stage_ms.values()):.0f} ms{rtf}", "")
+    style_axes(axes, f"Where the server's time went: {sum(stage_ms.values()):.0f} ms{rtf}", "")
     left_ms = 0.0
     for index, (stage, spent_ms) in enumerate(stage_ms.items()):
         color = STAGE_COLORS[index % len(STAGE_COLORS)]

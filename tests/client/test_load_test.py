@@ -11,7 +11,7 @@ from intone.client import SpeechClient
 from intone.client.__main__ import main
 from intone.client.commands.bench import _without_token
 from intone.client.latency import Latency
-from intone.client.tools.bench import SENTENCES, Load, Outcome, Spread, run_load, spread
+from intone.client.tools.load_test import SENTENCES, Distribution, Load, LoadResult, distribution, run_load
 from tests.support.scripted_server import failure_of, scripted_server, talk
 
 
@@ -20,9 +20,9 @@ def latency(ttfa_ms: float | None, gaps_ms: tuple[float, ...], audio_ms: float, 
 
 
 def test_spread():
-    assert spread([float(value) for value in range(101)]) == Spread(50.0, 90.0, 95.0, 99.0)
-    assert spread([3.0]) == Spread(3.0, 3.0, 3.0, 3.0)
-    assert spread([]) == Spread(None, None, None, None)
+    assert distribution([float(value) for value in range(101)]) == Distribution(50.0, 90.0, 95.0, 99.0)
+    assert distribution([3.0]) == Distribution(3.0, 3.0, 3.0, 3.0)
+    assert distribution([]) == Distribution(None, None, None, None)
 
 
 def test_figures_of_an_outcome():
@@ -32,14 +32,14 @@ def test_figures_of_an_outcome():
         latency(None, (), 0.0, 0.0),
         latency(200.0, (), 4000.0, 0.25),
     )
-    figures = Outcome(4.0, latencies, (50.0, 70.0), ("UNAVAILABLE: gone",)).summary()
+    figures = LoadResult(4.0, latencies, (50.0, 70.0), ("UNAVAILABLE: gone",)).summary()
     assert (figures["utterances"], figures["errors"], figures["audio_s"], figures["rtfx"]) == (4, 1, 8.0, 2.0)
     assert figures["latency_to_first_audio_ms"]["avg"] == 200.0
     assert figures["latency_to_first_audio_ms"]["p90"] == pytest.approx(280.0, abs=1e-9)
     assert figures["inter_chunk_ms"]["avg"] == 20.0
     assert figures["server_ttfa_ms"]["avg"] == 60.0
     assert (figures["underrun_s"], figures["continuity_percent"]) == (pytest.approx(0.3, abs=1e-12), 75.0)
-    nothing = Outcome(0.0, (), (), ()).summary()
+    nothing = LoadResult(0.0, (), (), ()).summary()
     assert (nothing["rtfx"], nothing["continuity_percent"]) == (None, None)
 
 
@@ -47,7 +47,7 @@ def test_every_stream_speaks_its_texts_in_turn_on_one_conversation(run):
     ticks = []
     load = Load(streams=2, iterations=3, texts=("a", "bad", "c"), warm_up=2)
 
-    async def measured(target: str) -> Outcome:
+    async def measured(target: str) -> LoadResult:
         return await run_load(lambda: SpeechClient(target), load, time.monotonic, lambda: ticks.append(1))
 
     with scripted_server() as server:  # the second text of the warm-up is refused: there is nothing to measure
@@ -72,7 +72,7 @@ def test_lost_calls_are_counted_and_another_is_opened(run):
             if number == 0 and response.HasField("done"):
                 context.abort(grpc.StatusCode.INTERNAL, "broken")
 
-    async def measured(target: str) -> Outcome:
+    async def measured(target: str) -> LoadResult:
         load = Load(iterations=4, texts=("a", "b"), warm_up=0)
         return await run_load(lambda: SpeechClient(target), load, time.monotonic, lambda: None)
 

@@ -1,21 +1,21 @@
-"""Where the audio of `intone say` goes: a WAV file, standard output, the sound device."""
+"""Outputs of the audio of `intone say`: a WAV file, standard output, the sound device."""
 
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from intone.client.events import Audio, Event, Started
+from intone.client.events import AudioChunk, Event, Started
 from intone.client.playback import Player
 from intone.client.wav import WavWriter
 
 
-class Sinks:
-    """The sinks that were asked for, opened when the format is known; a context manager that closes them.
+class AudioOutputs:
+    """Writes and plays audio; a context manager that closes the outputs. They are opened when the format is known.
 
     Args:
-        out: a WAV file, or `Path("-")` for bare samples on standard output, or None.
-        play: whether the sound device plays too.
+        out: a WAV file, `Path("-")` for headerless samples on standard output, or None.
+        play: play on the sound device.
     """
 
     def __init__(self, out: Path | None, *, play: bool) -> None:
@@ -25,15 +25,16 @@ class Sinks:
         self._file: WavWriter | None = None
         self.player: Player | None = None
 
-    def take(self, event: Event) -> None:
-        """Note what the audio is, or pass audio on.
+    def handle(self, event: Event) -> None:
+        """Open the outputs at `Started`, write at `AudioChunk`, and ignore other events.
 
         Raises:
             OSError: the file cannot be written or there is no sound device.
+            MissingExtraError: playing needs miniaudio.
         """
         if isinstance(event, Started):
             self._open(event)
-        elif isinstance(event, Audio):
+        elif isinstance(event, AudioChunk):
             if self._file is not None:
                 self._file.write(event.data)
             elif self._out is not None:
@@ -51,16 +52,16 @@ class Sinks:
 
     @property
     def played_ms(self) -> int | None:
-        """What the listener has heard; None where nothing is played."""
+        """How much audio has been played; None if nothing is played."""
         return None if self.player is None else self.player.played_ms
 
     async def drain(self) -> None:
-        """Wait until the device has played everything."""
+        """Wait until the sound device has played everything."""
         if self.player is not None:
             self.player.buffer.complete()
             await self.player.drain()
 
-    def __enter__(self) -> "Sinks":
+    def __enter__(self) -> "AudioOutputs":
         return self
 
     def __exit__(

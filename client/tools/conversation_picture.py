@@ -9,27 +9,27 @@ from typing import Any
 import numpy as np
 
 from intone.client.events import Done, Interrupted, Rerouted, Started
-from intone.client.latency import largest_first
+from intone.client.latency import slowest_first
 from intone.client.speech import Speech
-from intone.client.tools.chat import Chat, Performed
 from intone.client.tools.drawing import (
     FIRST,
     GRID,
-    HOLE,
     INK,
     KIND_COLORS,
     MUTED,
     SENT,
     STAGE_COLORS,
-    dress,
+    UNDERRUN,
+    drawable,
     envelope,
     new_figure,
-    plain,
-    shortened,
+    shorten,
+    style_axes,
 )
-from intone.client.tools.listener import Heard
-from intone.client.tools.report import milliseconds
-from intone.client.tools.turns import first_heard_s, measure_turn
+from intone.client.tools.listener import HeardChunk
+from intone.client.tools.script_runner import ScriptRun, TurnRecord
+from intone.client.tools.turn_measures import first_heard_s, measure_turn
+from intone.client.tools.utterance_report import milliseconds
 
 _ENGINE_COLORS = {"voxcpm": "#1b9e8a", "indextts": "#c2479b", "starter": "#5b8def"}
 _WRITTEN, _SERVER, _PLAYS_OUT = "#e3dcf3", "#c3cad3", "#f8e6cc"
@@ -39,7 +39,7 @@ _WAVE_COLUMNS_PER_S = 60
 _CHARACTERS_PER_STRIP = 200
 
 
-def draw_conversation(chat: Chat, path: Path, *, title: str = "") -> None:
+def draw_conversation(chat: ScriptRun, path: Path, *, title: str = "") -> None:
     """Write a PNG: the conversation in strips of one scale, like lines of a score, and below them waits and stages.
 
     Raises:
@@ -54,7 +54,7 @@ def draw_conversation(chat: Chat, path: Path, *, title: str = "") -> None:
     waits_inches = 1.1 + 0.3 * len(spoken)
     figure = new_figure(15, 0.8 + 2.35 * len(strips) + waits_inches)
     grid = figure.add_gridspec(len(strips) + 1, 2, height_ratios=[2.35] * len(strips) + [waits_inches])
-    figure.suptitle(plain(title or "A conversation"), x=0.01, ha="left", fontsize=14, color=INK, fontweight="bold")
+    figure.suptitle(drawable(title or "A conversation"), x=0.01, ha="left", fontsize=14, color=INK, fontweight="bold")
     for row, (start_s, turns) in enumerate(strips):
         axes = figure.add_subplot(grid[row, :])
         _dress_strip(axes, start_s - chat.start_s, length_s, last=row == len(strips) - 1)
@@ -70,12 +70,12 @@ def draw_conversation(chat: Chat, path: Path, *, title: str = "") -> None:
 # ---- strips ----------------------------------------------------------------------------------------------------------
 
 
-def _strips(chat: Chat, spoken: Sequence[Performed]) -> tuple[list[tuple[float, list[Performed]]], float]:
+def _strips(chat: ScriptRun, spoken: Sequence[TurnRecord]) -> tuple[list[tuple[float, list[TurnRecord]]], float]:
     """(start, turns) of each strip, broken between turns, and the one length of all of them."""
     bounds = {turn.number: _bounds(chat, turn) for turn in spoken}
     total_s = bounds[spoken[-1].number][1] - bounds[spoken[0].number][0]
     wanted_s = max(_STRIP_S, total_s / _STRIPS_MOST)
-    strips: list[tuple[float, list[Performed]]] = []
+    strips: list[tuple[float, list[TurnRecord]]] = []
     for turn in spoken:
         start_s, end_s = bounds[turn.number]
         if not strips or end_s - strips[-1][0] > wanted_s:
@@ -84,13 +84,13 @@ def _strips(chat: Chat, spoken: Sequence[Performed]) -> tuple[list[tuple[float, 
     return strips, max(bounds[turns[-1].number][1] - start_s for start_s, turns in strips)
 
 
-def _bounds(chat: Chat, turn: Performed) -> tuple[float, float]:
+def _bounds(chat: ScriptRun, turn: TurnRecord) -> tuple[float, float]:
     """When its first text was sent and when the last of it was heard."""
-    return chat.speech(turn).sent[0].at_s, chat.listener.heard(turn.utterance_id)[-1].end_s
+    return chat.speech(turn).sent[0].sent_s, chat.listener.heard(turn.utterance_id)[-1].end_s
 
 
 def _dress_strip(axes: Any, start_s: float, length_s: float, *, last: bool) -> None:
-    dress(axes, "", "")
+    style_axes(axes, "", "")
     axes.set_xlim(start_s - 0.012 * length_s, start_s + 1.012 * length_s)
     axes.set_ylim(-0.5, 4.05)
     rows = (_HEARD_Y, _SENT_Y, _ROUTE_Y, _TEXT_Y)
@@ -102,7 +102,7 @@ def _dress_strip(axes: Any, start_s: float, length_s: float, *, last: bool) -> N
         axes.set_xlabel("seconds since the first text", fontsize=9, color=MUTED)
 
 
-def _draw_turn(axes: Any, chat: Chat, turn: Performed, share: float) -> None:
+def _draw_turn(axes: Any, chat: ScriptRun, turn: TurnRecord, share: float) -> None:
     """One turn, which has this share of the strip to itself."""
     _draw_text(axes, chat, turn, share)
     _draw_routes(axes, chat, turn)
@@ -112,16 +112,16 @@ def _draw_turn(axes: Any, chat: Chat, turn: Performed, share: float) -> None:
     _mark_barge_in(axes, chat, turn)
 
 
-def _draw_text(axes: Any, chat: Chat, turn: Performed, share: float) -> None:
+def _draw_text(axes: Any, chat: ScriptRun, turn: TurnRecord, share: float) -> None:
     """Pieces of text as they were sent, and above them as much of the text as there is room for."""
-    moments = [piece.at_s - chat.start_s for piece in chat.speech(turn).sent]
+    moments = [piece.sent_s - chat.start_s for piece in chat.speech(turn).sent]
     axes.barh(_TEXT_Y, moments[-1] - moments[0], left=moments[0], height=0.34, color=SENT, alpha=0.15, linewidth=0)
     axes.vlines(moments, _TEXT_Y - 0.17, _TEXT_Y + 0.17, color=SENT, linewidth=0.9)
-    words = plain(shortened(turn.turn.text, max(8, math.floor(_CHARACTERS_PER_STRIP * share) - 4)))
+    words = drawable(shorten(turn.turn.text, max(8, math.floor(_CHARACTERS_PER_STRIP * share) - 4)))
     axes.text(moments[0], _TEXT_Y + 0.35, f"{turn.number}  {words}", fontsize=8.5, color=INK, va="bottom", clip_on=True)
 
 
-def _draw_routes(axes: Any, chat: Chat, turn: Performed) -> None:
+def _draw_routes(axes: Any, chat: ScriptRun, turn: TurnRecord) -> None:
     """Who speaks, from the decision to the end; a change of route begins a new bar."""
     events = chat.speech(turn).events
     routes = [event for event in events if isinstance(event, Started | Rerouted)]
@@ -138,13 +138,13 @@ def _draw_routes(axes: Any, chat: Chat, turn: Performed) -> None:
             axes.text(at_s, _ROUTE_Y + 0.16, label, fontsize=7.5, color=color, va="bottom", clip_on=True)
 
 
-def _draw_chunks(axes: Any, chat: Chat, turn: Performed) -> None:
+def _draw_chunks(axes: Any, chat: ScriptRun, turn: TurnRecord) -> None:
     for kind, color in KIND_COLORS.items():
         moments = [chunk.received_s - chat.start_s for chunk in chat.speech(turn).chunks if chunk.kind == kind]
         axes.vlines(moments, _SENT_Y - 0.18, _SENT_Y + 0.18, color=color, linewidth=1.3)
 
 
-def _draw_heard(axes: Any, chat: Chat, turn: Performed) -> None:
+def _draw_heard(axes: Any, chat: ScriptRun, turn: TurnRecord) -> None:
     """The waveform where it is heard; a filler with what it says."""
     heard = chat.listener.heard(turn.utterance_id)
     peak = max((float(np.abs(piece.samples).max(initial=0.0)) for piece in heard), default=0.0) or 1.0
@@ -162,15 +162,15 @@ def _draw_heard(axes: Any, chat: Chat, turn: Performed) -> None:
             axes.fill_between(clock_s, *limits, color=color, linewidth=0.5, edgecolor=color)
         now = (piece.chunk.kind, piece.chunk.filler)
         if piece.chunk.kind == "filler" and now != before:
-            words = plain(f"“{piece.chunk.filler}”")
+            words = drawable(f"“{piece.chunk.filler}”")
             axes.text(start_s, _HEARD_Y + 0.52, words, fontsize=7.5, color=color, va="bottom", clip_on=True)
         before = now
-    for hole in chat.listener.holes(turn.utterance_id):
-        span = hole.start_s - chat.start_s, hole.end_s - hole.start_s
-        axes.barh(_HEARD_Y, span[1], left=span[0], height=1.0, color=HOLE, linewidth=0)
+    for underrun in chat.listener.underruns(turn.utterance_id):
+        span = underrun.start_s - chat.start_s, underrun.end_s - underrun.start_s
+        axes.barh(_HEARD_Y, span[1], left=span[0], height=1.0, color=UNDERRUN, linewidth=0)
 
 
-def _mark_first(axes: Any, chat: Chat, turn: Performed) -> None:
+def _mark_first(axes: Any, chat: ScriptRun, turn: TurnRecord) -> None:
     """A line from the first text down to the first word, with the times to the first sound and to it."""
     measures = measure_turn(chat, turn)
     word_s = first_heard_s(chat.listener.heard(turn.utterance_id), "speech")
@@ -184,7 +184,7 @@ def _mark_first(axes: Any, chat: Chat, turn: Performed) -> None:
     axes.text(at_s, _HEARD_Y - 0.56, label, fontsize=8, color=FIRST, va="top", clip_on=True)
 
 
-def _mark_barge_in(axes: Any, chat: Chat, turn: Performed) -> None:
+def _mark_barge_in(axes: Any, chat: ScriptRun, turn: TurnRecord) -> None:
     if turn.barge_in_s is None:
         return
     at_s = turn.barge_in_s - chat.start_s
@@ -195,11 +195,11 @@ def _mark_barge_in(axes: Any, chat: Chat, turn: Performed) -> None:
     axes.text(at_s, _SENT_Y - 0.4, label, fontsize=8, color=INK, ha="right", va="center", bbox=box, clip_on=True)
 
 
-def _legend(figure: Any, chat: Chat, spoken: Sequence[Performed]) -> None:
+def _legend(figure: Any, chat: ScriptRun, spoken: Sequence[TurnRecord]) -> None:
     kinds = {piece.chunk.kind for turn in spoken for piece in chat.listener.heard(turn.utterance_id)}
     names = [(kind if kind != "silence" else "pause", color) for kind, color in KIND_COLORS.items() if kind in kinds]
-    if any(chat.listener.holes(turn.utterance_id) for turn in spoken):
-        names.append(("hole", HOLE))
+    if any(chat.listener.underruns(turn.utterance_id) for turn in spoken):
+        names.append(("underrun", UNDERRUN))
     patches = _patches(names)
     figure.legend(handles=patches, loc="upper right", ncols=4, fontsize=9, frameon=False, labelcolor=INK)
 
@@ -218,9 +218,9 @@ def _patches(names: Sequence[tuple[str, str]]) -> list[Any]:
 # ---- below the strips ------------------------------------------------------------------------------------------------
 
 
-def _draw_waits(axes: Any, chat: Chat, spoken: Sequence[Performed]) -> None:
+def _draw_waits(axes: Any, chat: ScriptRun, spoken: Sequence[TurnRecord]) -> None:
     """From the first text to the first word heard: whose time it was, and the fillers in it."""
-    dress(axes, "The wait for the first word", "turn")
+    style_axes(axes, "The wait for the first word", "turn")
     waits = [measure_turn(chat, turn) for turn in spoken]
     longest_ms = max((wait.first_word_ms or 0.0 for wait in waits), default=0.0)
     for row, (turn, wait) in enumerate(zip(spoken, waits, strict=True)):
@@ -228,7 +228,7 @@ def _draw_waits(axes: Any, chat: Chat, spoken: Sequence[Performed]) -> None:
         if word_ms is None:
             continue
         _draw_shares(axes, row, chat.speech(turn), word_ms)
-        sent_s = chat.speech(turn).sent[0].at_s
+        sent_s = chat.speech(turn).sent[0].sent_s
         for piece in chat.listener.heard(turn.utterance_id):
             if piece.chunk.kind == "filler" and 1000 * (piece.start_s - sent_s) < word_ms:
                 _bar(axes, row, piece, sent_s)
@@ -251,21 +251,21 @@ def _draw_shares(axes: Any, row: int, speech: Speech, word_ms: float) -> None:
         axes.barh(row, right_ms - left_ms, left=left_ms, color=color, height=0.62, linewidth=0)
 
 
-def _bar(axes: Any, row: int, piece: Heard, sent_s: float) -> None:
+def _bar(axes: Any, row: int, piece: HeardChunk, sent_s: float) -> None:
     left_ms, length_ms = 1000 * (piece.start_s - sent_s), 1000 * (piece.end_s - piece.start_s)
     axes.barh(row, length_ms, left=left_ms, color=KIND_COLORS["filler"], height=0.3)
 
 
-def _draw_stages(axes: Any, chat: Chat, spoken: Sequence[Performed]) -> None:
+def _draw_stages(axes: Any, chat: ScriptRun, spoken: Sequence[TurnRecord]) -> None:
     """The server's synthesis time of each turn, stage after stage."""
-    dress(axes, "Where the server's time went", "turn")
+    style_axes(axes, "Where the server's time went", "turn")
     reports = [chat.speech(turn).report for turn in spoken]
     totals: dict[str, float] = {}
     for report in reports:
         for stage, spent_ms in (report.stage_ms if report else {}).items():
             totals[stage] = totals.get(stage, 0.0) + spent_ms
     left_ms = np.zeros(len(spoken))
-    for index, stage in enumerate(largest_first(totals)):
+    for index, stage in enumerate(slowest_first(totals)):
         spent = np.array([report.stage_ms.get(stage, 0.0) if report else 0.0 for report in reports])
         color = STAGE_COLORS[index % len(STAGE_COLORS)]
         axes.barh(range(len(spoken)), spent, left=left_ms, color=color, height=0.62, label=stage)
@@ -275,7 +275,7 @@ def _draw_stages(axes: Any, chat: Chat, spoken: Sequence[Performed]) -> None:
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, fontsize=8, frameon=False, labelcolor=INK)
 
 
-def _turn_axis(axes: Any, spoken: Sequence[Performed]) -> None:
+def _turn_axis(axes: Any, spoken: Sequence[TurnRecord]) -> None:
     axes.set_yticks(range(len(spoken)), [str(turn.number) for turn in spoken])
     axes.set_ylim(len(spoken) - 0.5, -0.5)
     axes.set_xlabel("milliseconds", fontsize=9, color=MUTED)

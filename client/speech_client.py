@@ -1,4 +1,4 @@
-"""The client: one connection to a server, and what can be asked of it. Knows nothing of the server's code."""
+"""`SpeechClient`: a connection to an intone server."""
 
 import time
 from collections.abc import Callable
@@ -9,22 +9,22 @@ from typing import Any
 
 import grpc
 
-from intone.client.connection import ANSWER_S, call_metadata, open_channel
+from intone.client.connection import RPC_TIMEOUT_S, call_metadata, open_channel
 from intone.client.conversation import Conversation
-from intone.client.errors import IntoneCallError, from_rpc_error
-from intone.client.events import Done, Event
-from intone.client.settings import LEAD_LIMIT_MAX_MS, Settings
+from intone.client.errors import from_rpc_error
+from intone.client.events import Event
+from intone.client.settings import MAX_LEAD_LIMIT_MS, StreamSettings
 from intone.client.speaking import TextLike, speak
-from intone.client.speech import Speech, Trace
+from intone.client.speech import ConversationLog, Speech
 from intone.client.voices import Voices
 from intone.proto import speech_pb2, speech_pb2_grpc
 
 _SERVING = b"\x08\x01"
-"""A `grpc.health.v1.HealthCheckResponse` with the status SERVING."""
+"""A serialized `grpc.health.v1.HealthCheckResponse` with the status SERVING."""
 
 
 class SpeechClient:
-    """A connection, as an asynchronous context manager.
+    """A connection to a server; an asynchronous context manager.
 
     ```python
     async with SpeechClient("127.0.0.1:50051") as client:
@@ -33,10 +33,10 @@ class SpeechClient:
 
     Args:
         target: "host:port".
-        credentials: see `connection.tls`; None means no encryption.
-        token: sent as `authorization: Bearer …` with every call.
+        credentials: from `tls`; None connects without encryption.
+        token: bearer token, sent with every call.
         reconnects: how often a conversation that is lost before its first audio is opened again.
-        clock: seconds, monotonic; stamps events.
+        clock: monotonic clock in seconds for the timestamps of events.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SpeechClient:
     @property
     def _open_channel(self) -> grpc.aio.Channel:
         if self._channel is None:
-            raise RuntimeError("the client is not open: use `async with SpeechClient(…) as client:`")
+            raise RuntimeError("the client is not connected: use `async with SpeechClient(…) as client:`")
         return self._channel
 
     @property
@@ -78,19 +78,19 @@ class SpeechClient:
         return Voices(self._open_channel, self._metadata)
 
     async def server_info(self) -> speech_pb2.GetServerInfoResponse:
-        """What this server is: engines, formats, limits.
+        """Get the server's version, engines, default voice and limits.
 
         Raises:
-            IntoneCallError: it cannot be reached or refuses.
+            IntoneCallError: the server refused or cannot be reached.
         """
         stub = speech_pb2_grpc.SpeechServiceStub(self._open_channel)
         return await self._ask(stub.GetServerInfo, speech_pb2.GetServerInfoRequest())  # type: ignore[no-any-return]
 
     async def analyze_emotion(self, text: str) -> speech_pb2.AnalyzeEmotionResponse:
-        """The emotion that the server reads from a text, as it does for an utterance that asks for none.
+        """Analyze the emotion of a text, as the server does for utterances without an emotion.
 
         Raises:
-            IntoneCallError: it refuses; FAILED_PRECONDITION where it reads no emotions.
+            IntoneCallError: the call failed; FAILED_PRECONDITION if the server has no emotion analyzer.
         """
         stub = speech_pb2_grpc.SpeechServiceStub(self._open_channel)
         request = speech_pb2.AnalyzeEmotionRequest(text=text)
@@ -98,86 +98,80 @@ class SpeechClient:
 
     async def _ask(self, method: Callable[..., Any], request: Any) -> Any:
         try:
-            return await method(request, metadata=self._metadata, timeout=ANSWER_S)
+            return await method(request, metadata=self._metadata, timeout=RPC_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
     async def serving(self) -> bool:
-        """Whether the standard health service says SERVING. False also while the server cannot be reached.
+        """Whether the standard gRPC health service answers SERVING. False also if the server cannot be reached.
 
         Raises:
-            IntoneCallError: the server refuses to say.
+            IntoneCallError: the server refused the call.
         """
-        # An empty request, and an answer of one number: two messages that are not worth a dependency.
+        # The request is empty and the answer is one number, so the messages are written here by hand instead of adding
+        # a dependency on grpcio-health-checking.
         check = self._open_channel.unary_unary("/grpc.health.v1.Health/Check")
         try:
-            return bool(await check(b"", metadata=self._metadata, timeout=ANSWER_S) == _SERVING)
+            return bool(await check(b"", metadata=self._metadata, timeout=RPC_TIMEOUT_S) == _SERVING)
         except grpc.aio.AioRpcError as error:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 return False
             raise from_rpc_error(error) from error
 
-    def converse(self, settings: Settings | None = None, *, trace: Trace | None = None, **changes: Any) -> Conversation:
-        """A conversation, to be entered with `async with`.
+    def converse(
+        self, settings: StreamSettings | None = None, *, log: ConversationLog | None = None, **changes: Any
+    ) -> Conversation:
+        """Open a conversation; enter it with `async with`.
 
         Args:
             settings: of the stream.
-            trace: filled with everything said, both ways.
-            changes: fields of `Settings` by name, in place of those of `settings`.
+            log: gets everything that is sent and received.
+            changes: fields of `StreamSettings` that replace those of `settings`.
 
         Raises:
-            TypeError: there is no such field.
+            TypeError: `changes` has an unknown field.
             ValueError: a name in the settings is unknown.
         """
         stub = speech_pb2_grpc.SpeechServiceStub(self._open_channel)
         return Conversation(
             lambda: stub.StreamSynthesize(metadata=self._metadata),
-            replace(settings or Settings(), **changes).message(),
+            replace(settings or StreamSettings(), **changes).message(),
             reconnects=self._reconnects,
-            trace=trace,
+            log=log,
             clock=self._clock,
         )
 
     async def say(
         self,
         text: TextLike,
-        settings: Settings | None = None,
+        settings: StreamSettings | None = None,
         *,
         on_event: Callable[[Event], None] | None = None,
         **changes: Any,
     ) -> Speech:
-        """Speak one text and wait for all of it. Where no lead limit is given the server runs ahead as far as it can.
+        """Speak one text on a stream of its own and wait until it has ended.
+
+        Without a lead limit in the settings, the server runs ahead of playback as far as it can.
 
         Args:
-            text: whole, or an iterable of pieces as they are written.
-            on_event: told of each event as it comes.
+            text: the whole text, or an iterable of deltas as they are written.
+            settings, changes: as for `converse`.
+            on_event: called with each event as it arrives.
 
         Raises:
-            IntoneCallError: it was not spoken to its end.
+            IntoneCallError: the call failed, or the text was not spoken to its end.
         """
-        settings = replace(settings or Settings(), **changes)
+        settings = replace(settings or StreamSettings(), **changes)
         if settings.lead_limit_ms is None:
-            settings = replace(settings, lead_limit_ms=LEAD_LIMIT_MAX_MS)
-        trace = Trace()
+            settings = replace(settings, lead_limit_ms=MAX_LEAD_LIMIT_MS)
+        log = ConversationLog()
         async with (
-            self.converse(settings, trace=trace) as conversation,
+            self.converse(settings, log=log) as conversation,
             aclosing(speak(conversation, text, "u1")) as events,
         ):
             async for event in events:
                 if on_event is not None:
                     on_event(event)
-        return completed(trace.speech("u1"))
-
-
-def completed(speech: Speech) -> Speech:
-    """The same speech, if it was spoken to its end.
-
-    Raises:
-        IntoneCallError: it was not; says why.
-    """
-    ended = speech.ended
-    if isinstance(ended, Done) and ended.reason == "completed":
+        speech = log.speech("u1")
+        speech.raise_unless_completed()
         return speech
-    if isinstance(ended, Done):
-        raise ended.error or IntoneCallError(grpc.StatusCode.UNKNOWN, f"the speech ended as {ended.reason}")
-    raise IntoneCallError(grpc.StatusCode.CANCELLED, "the speech was cut off before its end")

@@ -1,0 +1,128 @@
+"""Latency measures of each turn of a script, as its listener heard them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from intone.client.events import Done, Interrupted, Rerouted, Started
+from intone.client.latency import is_audible
+from intone.client.speech import Speech
+from intone.client.tools.emotions import emotion_name
+from intone.client.tools.listener import HeardChunk
+from intone.client.tools.script_runner import ScriptRun, TurnRecord
+
+
+@dataclass(frozen=True, slots=True)
+class TurnMeasures:
+    """Measures of one turn at the listener. None means not applicable.
+
+    Attributes:
+        outcome: "completed", "interrupted", "rejected", "failed", "skipped", or "unfinished" if the call was lost.
+        engines: the engines that spoke, in order.
+        reason: route reason of the first engine; a code.
+        emotion: name and intensity, or "neutral".
+        source: emotion source; a code.
+        first_sound_ms: from the first text sent to the first audible sound, fillers included.
+        first_word_ms: from the first text sent to the first audible speech.
+        covered_ms: the part of `first_word_ms` in which a filler was heard.
+        server_ttfa_ms: TTFA measured at the server, which starts when the first unit of text is complete.
+        stop_ms: from the barge-in to the server's confirmation. The listener hears nothing more from the barge-in on.
+        late_ms: duration of the audio that arrived after the barge-in and was discarded.
+        heard_text: from the server if the turn was interrupted.
+        heard_ms: duration of the audio heard, fillers and pauses included.
+        underrun_ms: total duration of playback underruns after the first speech.
+        fillers: texts of the fillers heard.
+        note: why the turn was skipped or failed.
+    """
+
+    number: int
+    text: str
+    outcome: str
+    engines: tuple[str, ...] = ()
+    reason: str = ""
+    emotion: str = ""
+    source: str = ""
+    first_sound_ms: float | None = None
+    first_word_ms: float | None = None
+    covered_ms: float = 0.0
+    server_ttfa_ms: float | None = None
+    stop_ms: float | None = None
+    late_ms: float = 0.0
+    heard_text: str = ""
+    heard_ms: float = 0.0
+    underrun_ms: float = 0.0
+    fillers: tuple[str, ...] = ()
+    note: str = ""
+
+
+def measure_turn(run: ScriptRun, record: TurnRecord) -> TurnMeasures:
+    """Measure one turn."""
+    if record.skipped:
+        return TurnMeasures(record.number, record.turn.text, "skipped", note=record.skipped)
+    speech, heard = run.speech(record), run.listener.heard(record.utterance_id)
+    routes = [event for event in speech.events if isinstance(event, Started | Rerouted)]
+    sent_s = speech.sent[0].sent_s if speech.sent else None
+    sound_s, word_s = first_heard_s(heard), first_heard_s(heard, "speech")
+    outcome, heard_text = _outcome(speech, record)
+    return TurnMeasures(
+        number=record.number,
+        text=record.turn.text,
+        outcome=outcome,
+        engines=tuple(dict.fromkeys(route.engine for route in routes)),
+        reason=routes[0].route_reason if routes else "",
+        emotion=_strongest_emotion(routes),
+        source=routes[0].emotion_source if routes else "",
+        first_sound_ms=_elapsed_ms(sent_s, sound_s),
+        first_word_ms=_elapsed_ms(sent_s, word_s),
+        covered_ms=1000 * sum(part.duration_s for part in heard if _covers_wait(part, word_s)),
+        server_ttfa_ms=speech.report.ttfa_ms if speech.report else None,
+        stop_ms=_elapsed_ms(record.barge_in_s, record.stopped_s),
+        late_ms=record.late_ms,
+        heard_text=heard_text,
+        heard_ms=1000 * sum(part.duration_s for part in heard),
+        underrun_ms=1000 * sum(gap.duration_s for gap in run.listener.underruns(record.utterance_id)),
+        fillers=filler_texts(heard),
+        note=str(speech.ended.error.message) if isinstance(speech.ended, Done) and speech.ended.error else "",
+    )
+
+
+def first_heard_s(heard: Sequence[HeardChunk], kind: str = "") -> float | None:
+    """When the first audible chunk starts to play, of one kind or of any."""
+    return next((part.start_s for part in heard if kind in ("", part.chunk.kind) and is_audible(part.chunk)), None)
+
+
+def filler_texts(heard: Sequence[HeardChunk]) -> tuple[str, ...]:
+    """The text of each filler. A filler may consist of several chunks."""
+    texts, before = [], None
+    for part in heard:
+        now = (part.chunk.kind, part.chunk.filler)
+        if part.chunk.kind == "filler" and now != before:
+            texts.append(part.chunk.filler)
+        before = now
+    return tuple(texts)
+
+
+def _covers_wait(part: HeardChunk, word_s: float | None) -> bool:
+    return part.chunk.kind == "filler" and (word_s is None or part.start_s < word_s)
+
+
+def _elapsed_ms(start_s: float | None, end_s: float | None) -> float | None:
+    return None if start_s is None or end_s is None else 1000 * (end_s - start_s)
+
+
+def _strongest_emotion(routes: Sequence[Started | Rerouted]) -> str:
+    """The strongest emotion of the turn: it may start neutral."""
+    strongest = max(routes, key=lambda route: max(route.emotion, default=0.0), default=None)
+    if strongest is None:
+        return ""
+    name = emotion_name(strongest.emotion)
+    return name if name == "neutral" else f"{name} {strongest.emotion_intensity:.2f}"
+
+
+def _outcome(speech: Speech, record: TurnRecord) -> tuple[str, str]:
+    """How the turn ended, and the text that was heard."""
+    # First, because an utterance that was sent to its end can still be interrupted while it plays.
+    for event in speech.events:
+        if isinstance(event, Interrupted):
+            return "interrupted", event.heard_text
+    reason = next((event.reason for event in speech.events if isinstance(event, Done)), "unfinished")
+    return reason, record.turn.text if reason == "completed" else ""
