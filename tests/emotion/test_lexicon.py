@@ -1,8 +1,6 @@
 """The lexicon: single cases with their reasons, what it may never do, and its accuracy on labelled sentences."""
 
-import importlib.util
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +8,7 @@ from hypothesis import strategies as st
 
 from intone.server.domain import EMOTIONS
 from intone.server.emotion.lexicon import LEAST, MAX_CHARACTERS, Lexicon
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.bench_scripts import bench_script
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +136,7 @@ def test_long_text_takes_no_longer_than_its_beginning(lexicon):
 @pytest.fixture(scope="module")
 def found(lexicon):
     """The benchmark's counts, so that what is published is what is tested."""
-    spec = importlib.util.spec_from_file_location("bench_emotion", ROOT / "tests" / "bench" / "emotion.py")
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
+    bench = bench_script("emotion")
     rows = bench.probes()
     assert len(rows) > 900 and len({text for *_, text in rows}) == len(rows)
     return bench.outcomes(lexicon, rows)

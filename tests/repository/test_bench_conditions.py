@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from tests.bench import conditions
+from tests.support.bench_scripts import bench_script
+
+conditions = bench_script("conditions")
 
 TWO_CPUS = "cpu  {} 0 50 {} 20 0 0 {} 0 0\ncpu0 1 0 0 1 0 0 0 0 0 0\ncpu1 1 0 0 1 0 0 0 0 0 0\nintr 5 0\nctxt 1\n"
 

@@ -1,25 +1,11 @@
 """What the benchmarks of IndexTTS say of what they measured: stages, forecasts, borders of chunks."""
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 
+from tests.support.bench_scripts import bench_script
 
-def bench(name: str) -> ModuleType:
-    """A module beside the benchmarks, which are scripts."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).resolve().parents[2] / "bench" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
-
-
-stages, borders = bench("indextts_stages"), bench("indextts_borders")
+stages, borders = bench_script("indextts_stages"), bench_script("indextts_borders")
 
 
 def run(ttfa_s: float, **took_s: float) -> object:
