@@ -63,7 +63,7 @@ def run() -> Callable[..., Any]:
             done, _ = await asyncio.wait({task}, timeout=timeout_s)
             if not done:
                 tasks = asyncio.all_tasks() - {asyncio.current_task()}
-                pytest.fail(f"not done after {timeout_s} s; tasks:\n{virtual_time.standing(tasks)}")
+                pytest.fail(f"not done after {timeout_s} s; tasks:\n{virtual_time.stacks(tasks)}")
             return task.result()
 
         return virtual_time.drive(asyncio.new_event_loop(), bounded(), TASK_GRACE_S)
@@ -144,7 +144,7 @@ def no_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     cancel_all_tasks = asyncio.runners._cancel_all_tasks  # type: ignore[attr-defined]
 
     def record(loop: asyncio.AbstractEventLoop) -> None:
-        leaked.append(virtual_time.standing(loop.run_until_complete(virtual_time.left_behind(TASK_GRACE_S))))
+        leaked.append(virtual_time.stacks(loop.run_until_complete(virtual_time.left_behind(TASK_GRACE_S))))
         cancel_all_tasks(loop)
 
     # Private, and the one place where `asyncio.run` meets what outlived its coroutine. Gone: this line says so.

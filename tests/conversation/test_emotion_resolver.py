@@ -1,4 +1,4 @@
-"""Who decides an emotion: the client, else a tag, else the text; and how long a mood lasts."""
+"""Emotion of a unit: set by the client, else by a tag, else found in the text; and how long it lasts."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ HAPPY = Emotion((1.0, 0, 0, 0, 0, 0, 0, 0), 1.0)
 
 
 async def read(text):
-    """Reads "sad 0.8" and the like."""
+    """Analyzes texts such as "sad 0.8"."""
     name, _, strength = text.strip().partition(" ")
     return reading({name: float(strength)}, f"says {name}") if strength else neutral("plain")
 
@@ -25,8 +25,8 @@ async def described(text):
 ANALYZERS = EmotionAnalyzers("test", read, described)
 
 
-def unit(words, index=0, emotion=None):
-    return Unit(index, 0, len(words), words, True, words, emotion)
+def unit(text, index=0, emotion=None):
+    return Unit(index, 0, len(text), text, True, text, emotion)
 
 
 def emotions_of(*units, given=None, analyzers=ANALYZERS):
@@ -37,10 +37,10 @@ def emotions_of(*units, given=None, analyzers=ANALYZERS):
     return asyncio.run(main())
 
 
-def test_the_order_of_who_decides():
-    said = ResolvedEmotion(HAPPY, EmotionSource.STREAM)
+def test_the_client_comes_before_tags_and_tags_before_the_text():
+    given = ResolvedEmotion(HAPPY, EmotionSource.STREAM)
     sad_tag = unit("angry 0.9", emotion=Emotion((0, 0, 1.0, 0, 0, 0, 0, 0), 1.0))
-    assert emotions_of(sad_tag, given=said) == [said]
+    assert emotions_of(sad_tag, given=given) == [given]
     (by_tag,) = emotions_of(sad_tag)
     assert by_tag.source is EmotionSource.TAG and by_tag.emotion.label == "sad"
     (by_text,) = emotions_of(unit("angry 0.9"))
@@ -49,24 +49,24 @@ def test_the_order_of_who_decides():
     assert emotions_of(unit("angry 0.9"), analyzers=EmotionAnalyzers("none", None, described)) == [ResolvedEmotion()]
 
 
-def test_a_mood_lasts_until_another_or_the_end_of_the_line():
+def test_a_strong_emotion_lasts_until_another_one_or_the_end_of_the_line():
     texts = ["angry 0.9", "plain", "sad 0.3", "sad 0.8", "plain\n", "plain", "happy 0.2", "plain"]
     found = emotions_of(*(unit(text, i) for i, text in enumerate(texts)))
     labels = [resolved.emotion.label for resolved in found]
     assert labels == ["angry", "angry", "angry", "sad", "sad", "neutral", "happy", "neutral"]
 
 
-def test_a_description_is_read_once_and_said_to_be_a_guess():
-    asked = []
+def test_a_description_is_interpreted_once_and_marked_approximate_without_a_model():
+    descriptions = []
 
     async def counted(text):
-        asked.append(text)
+        descriptions.append(text)
         return describe(text)
 
     given = ResolvedEmotion(Emotion(intensity=0.5, description="very sad"), EmotionSource.UTTERANCE)
     analyzers = EmotionAnalyzers("none", None, counted)
     first, second = emotions_of(unit("one"), unit("two", 1), given=given, analyzers=analyzers)
-    assert asked == ["very sad"] and first == second and first.approximate
+    assert descriptions == ["very sad"] and first == second and first.approximate
     assert first.emotion.label == "sad" and 0 < first.emotion.intensity <= 0.5 and first.emotion.description == ""
     exact = emotions_of(unit("one"), given=given, analyzers=EmotionAnalyzers("qwen", None, counted, understands=True))
     assert not exact[0].approximate

@@ -1,4 +1,4 @@
-"""Fillers: when they play, how they stop, what they leave behind. On virtual time, with a scripted engine."""
+"""Fillers: when they play, how they stop, and what the report says. On virtual time, with a scripted engine."""
 
 import asyncio
 import itertools
@@ -43,7 +43,7 @@ def forecast(ttfa_ms):
 
 
 async def one_turn(ttfa_s, expected_ms=None, text="Good morning.", voice=VOICE, script=None, **changes):
-    """A turn with an engine that takes `ttfa_s` to its first sound, of which `expected_ms` is expected."""
+    """One utterance by an engine whose first sound takes `ttfa_s`; the forecast says `expected_ms`."""
     worker = ScriptedWorker(script or Script(step_s=0.01, first_s=ttfa_s - 0.01))
     talk = Talk(worker, voice=voice, server={"forecast": forecast(expected_ms)}, **changes)
     talk.text("u", text, end=True)
@@ -53,7 +53,7 @@ async def one_turn(ttfa_s, expected_ms=None, text="Good morning.", voice=VOICE, 
 
 
 def kinds(talk):
-    """Kinds of the chunks in order, runs of one kind as one."""
+    """Kinds of the chunks in order, consecutive equal ones merged."""
     found = [chunk.kind.value for chunk in talk.of(e.AudioChunk)]
     return [kind for i, kind in enumerate(found) if i == 0 or found[i - 1] != kind]
 
@@ -62,26 +62,26 @@ def report(talk):
     return talk.of(e.Done)[0].report
 
 
-def test_an_expected_wait_is_covered_at_once(run_virtual):
+def test_a_predicted_wait_starts_with_a_filler(run_virtual):
     talk = run_virtual(one_turn(2.0, expected_ms=2000))
-    assert kinds(talk) == ["filler", "speech"]  # they were over half a second ago: no pause more
-    assert talk.when(e.AudioChunk) <= 0.010
-    assert talk.voiced("u") == "Good morning."  # speech is untouched
-    said = report(talk)
-    assert said.filler_ttfa_ms <= 10 and said.ttfa_ms == pytest.approx(2000, abs=1)
-    assert said.predicted_ttfa_ms == pytest.approx(2000, rel=0.1)
-    assert said.filler_count == 2 and said.filler_ms == pytest.approx(1200)
-    assert said.covered_ms == pytest.approx(1200, abs=1)
-    assert said.audio_ms == pytest.approx(13 * 50)
+    assert kinds(talk) == ["filler", "speech"]  # the fillers ended long before: no gap is added
+    assert talk.time_of(e.AudioChunk) <= 0.010
+    assert talk.spoken_text("u") == "Good morning."  # speech is complete
+    found = report(talk)
+    assert found.filler_ttfa_ms <= 10 and found.ttfa_ms == pytest.approx(2000, abs=1)
+    assert found.predicted_ttfa_ms == pytest.approx(2000, rel=0.1)
+    assert found.filler_count == 2 and found.filler_ms == pytest.approx(1200)
+    assert found.covered_ms == pytest.approx(1200, abs=1)
+    assert found.audio_ms == pytest.approx(13 * 50)
 
 
-def test_only_sound_that_was_heard_puts_a_filler_off(run_virtual):
-    """On a clock that moves between any two looks, as real ones do: the speaker begins after the text came."""
+def test_a_filler_is_not_delayed_when_nothing_was_playing(run_virtual):
+    """On a clock that advances with every call, as real clocks do: the runner starts after the text has arrived."""
 
     async def main():
-        looks = itertools.count()
+        ticks = itertools.count()
         virtual_s = asyncio.get_running_loop().time
-        server_changes = {"forecast": forecast(2000), "clock": lambda: virtual_s() + next(looks) * 1e-6}
+        server_changes = {"forecast": forecast(2000), "clock": lambda: virtual_s() + next(ticks) * 1e-6}
         talk = Talk(ScriptedWorker(Script(step_s=0.01, first_s=2.0)), voice=VOICE, server=server_changes)
         talk.text("u", "Good morning.", end=True)
         await talk.finish()
@@ -89,13 +89,13 @@ def test_only_sound_that_was_heard_puts_a_filler_off(run_virtual):
         return talk
 
     talk = run_virtual(main())
-    assert talk.when(e.AudioChunk) <= 0.020
+    assert talk.time_of(e.AudioChunk) <= 0.020
 
 
-def test_a_wait_that_nobody_expected_is_covered_from_the_threshold_on(run_virtual):
+def test_an_unpredicted_wait_gets_a_filler_after_the_threshold(run_virtual):
     for expected_ms in (None, 100):
         talk = run_virtual(one_turn(1.5, expected_ms=expected_ms))
-        assert talk.when(e.AudioChunk) == pytest.approx(THRESHOLD_S, abs=1e-3)
+        assert talk.time_of(e.AudioChunk) == pytest.approx(THRESHOLD_S, abs=1e-3)
         assert talk.of(e.AudioChunk)[0].kind is e.AudioKind.FILLER
 
 
@@ -105,19 +105,19 @@ def test_a_short_wait_stays_silent(run_virtual):
     assert report(talk).filler_ttfa_ms is None and report(talk).covered_ms == 0
 
 
-def test_the_policy_turns_fillers_off(run_virtual):
+def test_the_policy_off_plays_no_fillers(run_virtual):
     talk = run_virtual(one_turn(2.0, expected_ms=2000, filler=e.FillerPolicy.OFF))
     assert kinds(talk) == ["speech"]
 
 
-def test_a_filler_gives_way_to_speech(run_virtual):
-    """It stops at the cut that is near, or fades where none is; then comes the gap, then speech, all at once."""
+def test_a_filler_stops_when_speech_is_ready(run_virtual):
+    """It stops at a cut position nearby, or fades out; the gap and the speech follow at once."""
     voice = Voice("default", fillers=(filler("Well…", 2000, (300,)),))
     talk = run_virtual(
         one_turn(0.05, expected_ms=2000, voice=Voice("default", fillers=(filler("Well…", 2000, (220,)),)))
     )
     assert kinds(talk) == ["filler", "silence", "speech"]
-    assert report(talk).filler_ms == pytest.approx(220, abs=1), "the cut at 220 ms is in reach"
+    assert report(talk).filler_ms == pytest.approx(220, abs=1), "the cut at 220 ms is close enough"
     assert report(talk).ttfa_ms == pytest.approx(50, abs=1)
     assert report(talk).pause_ms == pytest.approx(SETTINGS.gap_ms, abs=1)
     talk = run_virtual(one_turn(0.4, expected_ms=2000, voice=voice))
@@ -131,18 +131,18 @@ def kinds_index(talk, kind):
     return next(i for i, chunk in enumerate(talk.of(e.AudioChunk)) if chunk.kind.value == kind)
 
 
-def test_a_filler_that_has_begun_is_heard_for_a_moment(run_virtual):
+def test_a_filler_that_has_started_plays_for_the_minimum_time(run_virtual):
     talk = run_virtual(one_turn(0.02, expected_ms=2000))
     assert SETTINGS.min_ms <= report(talk).filler_ms <= SETTINGS.min_ms + MAX_CUT_DISTANCE_MS + FADE_OUT_MS
 
 
-def test_a_filler_alone_is_said_once_in_a_wait(run_virtual):
+def test_a_voices_only_filler_is_not_repeated_in_one_wait(run_virtual):
     talk = run_virtual(one_turn(3.0, expected_ms=3000, voice=Voice("default", fillers=(HMM,))))
     assert report(talk).filler_count == 1 and report(talk).filler_ms == pytest.approx(500)
     assert talk.of(e.Notice) == []
 
 
-def test_no_filler_follows_speech_and_none_repeats_at_once(run_virtual):
+def test_no_filler_comes_after_speech_and_none_plays_twice_in_a_row(run_virtual):
     async def main():
         worker = ScriptedWorker(Script(step_s=0.01, first_s=1.5))
         talk = Talk(worker, voice=VOICE, server={"forecast": forecast(1500)})
@@ -162,21 +162,21 @@ def test_no_filler_follows_speech_and_none_repeats_at_once(run_virtual):
         assert e.AudioKind.FILLER not in order[order.index(e.AudioKind.SPEECH) :]
 
 
-def test_inside_an_utterance_only_where_asked(run_virtual):
+def test_only_the_policy_eager_plays_fillers_between_units(run_virtual):
     text = "This is the first sentence of two. And this is the second one."
     script = Script(step_s=0.01, first_s=1.5, characters_per_step=100)
     usual = run_virtual(one_turn(0, 1500, text, script=script))
     assert kinds(usual)[-1] == "speech" and "filler" not in kinds(usual)[kinds(usual).index("speech") :]
     eager = run_virtual(one_turn(0, 1500, text, script=script, filler=e.FillerPolicy.EAGER))
-    # 1.7 s of the first unit play while the second is made: there is nothing to cover
+    # the first unit plays for 1.7 s while the second is synthesized: no wait
     assert "filler" not in kinds(eager)[kinds(eager).index("speech") :]
     late = Script(step_s=0.01, first_s=4.0, characters_per_step=100)
     eager = run_virtual(one_turn(0, 4000, text, script=late, filler=e.FillerPolicy.EAGER))
     assert "filler" in kinds(eager)[kinds(eager).index("speech") :]
-    assert eager.voiced("u") == text.replace(". ", ".")
+    assert eager.spoken_text("u") == text.replace(". ", ".")
 
 
-def test_the_wait_counts_from_when_the_listener_hears_nothing(run_virtual):
+def test_a_wait_starts_when_earlier_speech_has_been_played(run_virtual):
     async def main():
         worker = ScriptedWorker(Script(step_s=0.01, first_s=1.0, characters_per_step=100))
         talk = Talk(worker, voice=VOICE, server={"forecast": forecast(1000)})
@@ -191,8 +191,8 @@ def test_the_wait_counts_from_when_the_listener_hears_nothing(run_virtual):
     assert talk.of(e.Done)[1].report.covered_ms == pytest.approx(talk.of(e.Done)[1].report.ttfa_ms, abs=1)
 
 
-def test_a_listener_who_reports_hears_fillers_too(run_virtual):
-    """Reports come now and then; the last one is short of the end. Time passes all the same."""
+def test_fillers_play_after_playback_was_reported(run_virtual):
+    """The last report is before the end of the audio; playback is assumed to go on."""
 
     async def main():
         worker = ScriptedWorker(Script(step_s=0.01, first_s=1.0, characters_per_step=100))
@@ -210,7 +210,7 @@ def test_a_listener_who_reports_hears_fillers_too(run_virtual):
     assert talk.of(e.Done)[1].report.filler_count and talk.of(e.Done)[1].report.filler_ttfa_ms <= 10
 
 
-def test_what_is_said_of_a_voice_without_fillers(run_virtual):
+def test_a_voice_without_fillers_is_reported_by_a_warning(run_virtual):
     talk = run_virtual(one_turn(1.5, 1500, voice=Voice("default")))
     (notice,) = talk.of(e.Notice)
     assert notice.code is e.WarningCode.FILLER_UNAVAILABLE and "'en'" in notice.message
@@ -223,7 +223,7 @@ def test_fillers_are_in_the_language_of_the_text(run_virtual):
     assert {chunk.filler_text for chunk in talk.of(e.AudioChunk) if chunk.kind is e.AudioKind.FILLER} == {"嗯。"}
 
 
-def test_an_interrupted_filler_was_no_text(run_virtual):
+def test_an_interrupted_filler_counts_as_audio_and_not_as_text(run_virtual):
     async def main():
         talk = Talk(ScriptedWorker(Script(step_s=0.01, first_s=2.0)), voice=VOICE, server={"forecast": forecast(2000)})
         talk.text("u", "Good morning.", end=True)
@@ -235,15 +235,15 @@ def test_an_interrupted_filler_was_no_text(run_virtual):
         return talk
 
     talk = run_virtual(main())
-    (told,) = talk.of(e.Interrupted)
-    assert told.heard_text == "" and told.unheard_text == "Good morning."
-    assert told.heard_ms == pytest.approx(300, abs=5) and told.report.filler_count == 1
-    at_s = next(at for at, event in talk.said if event is told)
-    assert not [event for at, event in talk.said if at > at_s and getattr(event, "utterance_id", "") == "u"]
-    assert talk.voiced("v") == "Yes."
+    (interrupted,) = talk.of(e.Interrupted)
+    assert interrupted.heard_text == "" and interrupted.unheard_text == "Good morning."
+    assert interrupted.heard_ms == pytest.approx(300, abs=5) and interrupted.report.filler_count == 1
+    at_s = next(at for at, event in talk.events if event is interrupted)
+    assert not [event for at, event in talk.events if at > at_s and getattr(event, "utterance_id", "") == "u"]
+    assert talk.spoken_text("v") == "Yes."
 
 
-def test_an_engine_that_fails_behind_a_filler_gives_no_more_of_them(run_virtual):
+def test_another_engine_after_a_failure_does_not_add_fillers(run_virtual):
     async def main():
         broken = ScriptedWorker(Script(step_s=0.01, first_s=2.5, fail_at_step=0), name="voxcpm")
         whole = ScriptedWorker(Script(step_s=0.01, first_s=2.5), name="starter")
@@ -256,27 +256,27 @@ def test_an_engine_that_fails_behind_a_filler_gives_no_more_of_them(run_virtual)
         return talk
 
     talk = run_virtual(main())
-    assert talk.voiced("u") == "Good morning." and report(talk).filler_count == SETTINGS.max_in_a_row
+    assert talk.spoken_text("u") == "Good morning." and report(talk).filler_count == SETTINGS.max_in_a_row
     assert [event.engine for event in talk.of(e.Started)] == ["voxcpm"]
     assert [event.engine for event in talk.of(e.Rerouted)] == ["starter"]
 
 
-def test_silence_is_bounded_while_fillers_last(run_virtual):
+def test_silence_is_bounded_while_there_are_fillers(run_virtual):
     talk = run_virtual(one_turn(1.9, expected_ms=1900))
-    played = heard(talk.said)
+    played = heard(talk.events)
     assert silence_s(played, 0.0, 1.9) <= max(THRESHOLD_S, GAP_BEFORE_FILLER_MS / 1000) + 1e-3
     assert all(one.end_s <= other.start_s + 1e-9 for one, other in zip(played, played[1:], strict=False))
 
 
-def test_fillers_are_resampled_and_faded():
+def test_fade_out_is_of_equal_power():
     ramp = faded_out(np.ones(1000, np.float32), 100)
     assert np.all(ramp[:900] == 1) and abs(ramp[-1]) < 1e-6
     rising = ramp[900:] ** 2 + (np.sin(0.5 * np.pi * np.arange(1, 101) / 100)) ** 2
-    np.testing.assert_allclose(rising, 1.0, atol=1e-6)  # equal power with what would rise the same way
+    np.testing.assert_allclose(rising, 1.0, atol=1e-6)  # with the matching fade-in
     assert len(faded_out(np.ones(5, np.float32), 100)) == 5 and len(faded_out(np.zeros(0, np.float32), 9)) == 0
 
 
-def test_fillers_of_another_rate(run_virtual):
+def test_fillers_of_another_sample_rate_are_resampled(run_virtual):
     voice = Voice("default", fillers=(filler("Hmm.", 500, rate_hz=24_000),))
     talk = run_virtual(one_turn(1.0, 1000, voice=voice))
     assert report(talk).filler_ms == pytest.approx(500, abs=2)

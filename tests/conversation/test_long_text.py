@@ -1,4 +1,4 @@
-"""Ten thousand characters: spoken whole, in order, in memory that does not grow with them."""
+"""An utterance of ten thousand characters is spoken whole, in order, and in constant memory."""
 
 import asyncio
 import tracemalloc
@@ -12,28 +12,28 @@ SENTENCE = "This is sentence number %04d of a very long answer. "
 
 
 async def peak_bytes(sentences):
-    """Peak memory of a conversation of one utterance of so many sentences, and what it said."""
+    """Peak memory of a conversation with one utterance of so many sentences, its report, and the most audio queued."""
     talk = Talk(
         ScriptedWorker(Script(step_s=0.01)),
         max_lead_ms=2000,
         server={"pause_scale": 1.0, "max_utterance_characters": 20_000},
     )
-    kept = {"audio_ms": 0.0, "queued_ms": 0.0, "sequence": 0, "position": 0}
+    state = {"audio_ms": 0.0, "queued_ms": 0.0, "sequence": 0, "position": 0}
     done = []
 
     async def listen():
         async for event in talk.session:
             if isinstance(event, e.AudioChunk):
-                assert event.sequence == kept["sequence"]
-                kept["sequence"] += 1
+                assert event.sequence == state["sequence"]
+                state["sequence"] += 1
                 if event.kind is e.AudioKind.SPEECH:
-                    assert event.start >= kept["position"], "said twice, or out of order"
-                    kept["position"] = event.start
-                kept["queued_ms"] = max(kept["queued_ms"], talk.session._outbox.queued_ms)
+                    assert event.start >= state["position"], "repeated, or out of order"
+                    state["position"] = event.start
+                state["queued_ms"] = max(state["queued_ms"], talk.session._outbox.queued_ms)
             elif isinstance(event, e.Done):
                 done.append(event)
 
-    talk._reader.cancel()  # it keeps everything
+    talk._reader.cancel()  # it stores all events
     tracemalloc.start()
     listener = asyncio.create_task(listen())
     for number in range(sentences):
@@ -44,15 +44,15 @@ async def peak_bytes(sentences):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     await talk.close()
-    return peak, done[0].report, kept["queued_ms"]
+    return peak, done[0].report, state["queued_ms"]
 
 
-def test_memory_does_not_grow_with_the_text(run_virtual):
+def test_memory_does_not_grow_with_the_length_of_the_text(run_virtual):
     short, _, _ = run_virtual(peak_bytes(20))
     long, report, queued_ms = run_virtual(peak_bytes(200))
     assert len(SENTENCE % 0) * 200 > 10_000
     spoken = sum(len((SENTENCE % number).strip()) for number in range(200)) * MS_PER_CHARACTER
     assert report.audio_ms == spoken and report.unit_count >= 190
-    assert queued_ms <= MAX_QUEUED_MS + 400  # a chunk and a pause more
+    assert queued_ms <= MAX_QUEUED_MS + 400  # plus a chunk and a pause
     audio_bytes = report.audio_ms / 1000 * RATE_HZ * 4
     assert long - short < audio_bytes / 20, f"{long - short} bytes more for {audio_bytes:.0f} bytes more of audio"

@@ -1,4 +1,4 @@
-"""Where the listener is, and how far speech may run ahead."""
+"""Playback position and lead limit."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from intone.server.errors import CallerError
 
 
 class Clock:
-    """Seconds that a test sets."""
+    """A clock that is set by the test."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -26,14 +26,14 @@ def playback(clock: Clock) -> Playback:
     return Playback(clock)
 
 
-def test_without_reports_playback_runs_in_real_time(playback: Playback, clock: Clock) -> None:
+def test_without_reports_playback_is_assumed_in_real_time(playback: Playback, clock: Clock) -> None:
     playback.audio_sent("a", 1000)
     clock.now_s = 0.4
     assert playback.played_ms == pytest.approx(400)
     assert playback.lead_ms == pytest.approx(600)
 
 
-def test_a_player_with_nothing_to_play_waits(playback: Playback, clock: Clock) -> None:
+def test_playback_pauses_while_there_is_nothing_to_play(playback: Playback, clock: Clock) -> None:
     clock.now_s = 5.0
     playback.audio_sent("a", 1000)
     clock.now_s = 5.25
@@ -43,17 +43,17 @@ def test_a_player_with_nothing_to_play_waits(playback: Playback, clock: Clock) -
     assert playback.lead_ms == pytest.approx(500)
 
 
-def test_after_a_report_only_reports_count(playback: Playback, clock: Clock) -> None:
+def test_after_a_report_only_reports_move_the_position(playback: Playback, clock: Clock) -> None:
     playback.audio_sent("a", 1000)
     clock.now_s = 0.5
-    playback.report(100)  # the estimate had run ahead: it is put right
+    playback.report(100)  # corrects the estimate, which was ahead
     clock.now_s = 10.0
     assert playback.played_ms == pytest.approx(100)
     assert playback.lead_ms == pytest.approx(900)
     assert playback.heard_ms("a") == pytest.approx(100)
 
 
-def test_silence_is_foreseen_between_reports(playback: Playback, clock: Clock) -> None:
+def test_time_to_silence_falls_between_reports(playback: Playback, clock: Clock) -> None:
     playback.audio_sent("u", 1000)
     assert playback.silent_in_ms == 1000
     clock.now_s = 0.4
@@ -63,14 +63,14 @@ def test_silence_is_foreseen_between_reports(playback: Playback, clock: Clock) -
     clock.now_s = 1.0
     assert playback.silent_in_ms == pytest.approx(100) and playback.lead_ms == 700
     clock.now_s = 5.0
-    assert playback.silent_in_ms == 0 and playback.lead_ms == 700  # the last report never came
+    assert playback.silent_in_ms == 0 and playback.lead_ms == 700  # without a last report
     playback.report(1000)
     clock.now_s = 9.0
     playback.audio_sent("v", 500)
     assert playback.silent_in_ms == 500
 
 
-def test_heard_is_told_apart_by_utterance(playback: Playback) -> None:
+def test_heard_audio_is_counted_by_utterance(playback: Playback) -> None:
     playback.audio_sent("a", 300)
     playback.audio_sent("b", 300)
     playback.report(400)
@@ -78,7 +78,7 @@ def test_heard_is_told_apart_by_utterance(playback: Playback) -> None:
     assert (playback.unheard_ms("a"), playback.unheard_ms("b")) == (0, 200)
 
 
-def test_an_overrun_estimate_is_put_back_across_utterances(playback: Playback, clock: Clock) -> None:
+def test_a_report_corrects_the_estimate_across_utterances(playback: Playback, clock: Clock) -> None:
     playback.audio_sent("a", 300)
     playback.audio_sent("b", 300)
     clock.now_s = 0.5
@@ -90,7 +90,7 @@ def test_an_overrun_estimate_is_put_back_across_utterances(playback: Playback, c
     assert playback.unheard_ms("b") == pytest.approx(300)
 
 
-def test_dropped_audio_leaves_the_timeline(playback: Playback) -> None:
+def test_dropped_audio_is_not_played(playback: Playback) -> None:
     playback.audio_sent("a", 500)
     playback.audio_sent("b", 500)
     playback.report(200)
@@ -100,16 +100,16 @@ def test_dropped_audio_leaves_the_timeline(playback: Playback) -> None:
     assert playback.heard_ms("b") == pytest.approx(100)
 
 
-@pytest.mark.parametrize(("reported", "words"), [(1200, "only 1000 ms"), (50, "less than the 100")])
-def test_impossible_positions_are_refused(playback: Playback, reported: int, words: str) -> None:
+@pytest.mark.parametrize(("reported", "message"), [(1200, "only 1000 ms"), (50, "less than the 100")])
+def test_impossible_positions_are_refused(playback: Playback, reported: int, message: str) -> None:
     playback.audio_sent("a", 1000)
     playback.report(100)
-    with pytest.raises(CallerError, match=words):
+    with pytest.raises(CallerError, match=message):
         playback.report(reported)
     assert playback.played_ms == pytest.approx(100)
 
 
-def test_the_limit_holds_back_by_time(playback: Playback, clock: Clock) -> None:
+def test_the_limit_is_kept_by_time(playback: Playback, clock: Clock) -> None:
     limiter = LeadLimiter(playback, 1000)
     assert limiter.wait_ms(400) == 0
     playback.audio_sent("a", 900)
@@ -118,7 +118,7 @@ def test_the_limit_holds_back_by_time(playback: Playback, clock: Clock) -> None:
     assert limiter.wait_ms(400) == 0
 
 
-def test_with_reports_only_a_report_releases(playback: Playback, clock: Clock) -> None:
+def test_after_a_report_only_reports_release_audio(playback: Playback, clock: Clock) -> None:
     limiter = LeadLimiter(playback, 1000)
     playback.audio_sent("a", 900)
     playback.report(0)
@@ -128,7 +128,7 @@ def test_with_reports_only_a_report_releases(playback: Playback, clock: Clock) -
     assert limiter.wait_ms(400) == 0
 
 
-def test_a_chunk_over_the_limit_goes_when_nothing_is_unplayed(playback: Playback, clock: Clock) -> None:
+def test_a_chunk_longer_than_the_limit_is_sent_once_all_is_played(playback: Playback, clock: Clock) -> None:
     limiter = LeadLimiter(playback, 200)
     assert limiter.wait_ms(500) == 0
     playback.audio_sent("a", 500)

@@ -1,4 +1,4 @@
-"""Rests between units: by punctuation, less what the audio already has."""
+"""Pauses between units: by punctuation, minus the silence that the audio already ends in."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ from tests.support.talk import Talk
         ("", 0.0),
     ],
 )
-def test_the_rest_after_a_text(text, expected_ms):
+def test_pause_after_a_text(text, expected_ms):
     assert pause_ms(text) == expected_ms
 
 
@@ -45,7 +45,7 @@ async def spoken(script, scale=1.0):
     return talk
 
 
-def test_a_pause_is_a_chunk_of_its_own_between_two_units(run_virtual):
+def test_a_pause_is_sent_as_chunks_between_two_units(run_virtual):
     talk = run_virtual(spoken(Script(step_s=0.001)))
     chunks = talk.of(e.AudioChunk)
     pauses = [i for i, chunk in enumerate(chunks) if chunk.kind is e.AudioKind.SILENCE]
@@ -59,17 +59,17 @@ def test_a_pause_is_a_chunk_of_its_own_between_two_units(run_virtual):
     assert samples == round(RATE_HZ * (report.audio_ms + report.pause_ms) / 1000)
 
 
-def test_a_slow_engine_gives_the_same_audio(run_virtual):
+def test_the_audio_does_not_depend_on_the_engines_speed(run_virtual):
     quick, slow = (run_virtual(spoken(Script(step_s=0.001, first_s=first_s))) for first_s in (0.0, 5.0))
     audio = [b"".join(chunk.data for chunk in talk.of(e.AudioChunk)) for talk in (quick, slow)]
     assert audio[0] == audio[1]
 
 
-def test_silence_that_the_engine_made_counts(run_virtual):
+def test_silence_at_the_end_of_a_unit_counts_as_pause(run_virtual):
     worker = ScriptedWorker(Script(step_s=0.001))
 
     class Trailing:
-        """Ends every unit in 100 ms of silence."""
+        """A worker whose units end in 100 ms of silence."""
 
         def __getattr__(self, name):
             return getattr(worker, name)

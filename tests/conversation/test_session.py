@@ -1,4 +1,4 @@
-"""The conversation on virtual time: order, lead, patience, limits."""
+"""The conversation on virtual time: order, lead limit, time limits, refused input, shutdown."""
 
 import asyncio
 
@@ -11,32 +11,27 @@ from tests.support.fakes import MS_PER_CHARACTER, Script, ScriptedWorker
 from tests.support.talk import WAIT_MS, Talk
 
 
-def test_an_utterance_is_spoken_whole_and_reported(talk) -> None:
+def test_an_utterance_is_spoken_whole_and_has_a_report(talk):
     async def body(t: Talk) -> None:
         t.text("u", "Good morning, everyone. How are you today?", end=True)
         await t.finish()
-        assert t.voiced("u").replace(" ", "") == "Goodmorning,everyone.Howareyoutoday?"
+        assert t.spoken_text("u").replace(" ", "") == "Goodmorning,everyone.Howareyoutoday?"
         (started,), (done,) = t.of(e.Started), t.of(e.Done)
         assert (started.engine, started.reason, started.seed) == ("starter", e.RouteReason.PLAIN, 7)
         assert (done.reason, done.error) == (e.DoneReason.COMPLETED, None)
         assert done.report.unit_count == 2  # an early clause; "everyone." alone would be too short
         assert done.report.ttfa_ms == pytest.approx(20, abs=0.1)
-        assert done.report.audio_ms == pytest.approx(MS_PER_CHARACTER * len(t.voiced("u")))
+        assert done.report.audio_ms == pytest.approx(MS_PER_CHARACTER * len(t.spoken_text("u")))
         assert done.report.rtf == pytest.approx(done.report.synthesis_ms / done.report.audio_ms)
 
     talk(body)
 
 
-def test_chunks_are_numbered_and_their_spans_tile_the_text(talk) -> None:
+def test_the_spans_of_chunks_tile_the_text(talk):
     async def body(t: Talk) -> None:
         t.text("u", "Good morning, everyone. How are you today? Fine.", end=True)
         await t.finish()
         chunks = t.of(e.AudioChunk)
-        assert [chunk.sequence for chunk in chunks] == list(range(len(chunks)))
-        offset = 0
-        for chunk in chunks:
-            assert chunk.offset_samples == offset
-            offset += len(chunk.data) // 4
         spans = sorted({(chunk.start, chunk.end) for chunk in chunks})
         assert spans[0][0] == 0
         assert spans[-1][1] == len("Good morning, everyone. How are you today? Fine.")
@@ -45,7 +40,7 @@ def test_chunks_are_numbered_and_their_spans_tile_the_text(talk) -> None:
     talk(body)
 
 
-def test_utterances_are_spoken_in_the_order_they_were_started(talk) -> None:
+def test_utterances_are_spoken_in_the_order_they_were_started(talk):
     async def body(t: Talk) -> None:
         t.text("a", "First one. ")
         t.text("b", "Second one.", end=True)
@@ -58,22 +53,22 @@ def test_utterances_are_spoken_in_the_order_they_were_started(talk) -> None:
     talk(body)
 
 
-def test_speech_never_runs_past_the_lead_limit(talk) -> None:
+def test_audio_sent_ahead_of_playback_stays_within_the_lead_limit(talk):
     async def body(t: Talk) -> None:
         t.text("u", "x" * 150 + ".", end=True)  # 7.5 s
         await t.finish()
-        began = t.when(e.AudioChunk)
+        began = t.time_of(e.AudioChunk)
         sent_ms = 0.0
-        for at, event in t.said:
+        for at, event in t.events:
             if isinstance(event, e.AudioChunk):
                 sent_ms += event.duration_ms
                 assert sent_ms - 1000 * (at - began) <= 1000 + 1e-6
-        assert t.said[-1][0] > 6
+        assert t.events[-1][0] > 6
 
     talk(body, max_lead_ms=1000)
 
 
-def test_with_progress_only_progress_releases(talk) -> None:
+def test_after_a_progress_report_only_reports_release_audio(talk):
     async def body(t: Talk) -> None:
         t.text("u", "x" * 100 + ".", end=True)
         t.session.receive(e.PlaybackProgress(0))
@@ -86,13 +81,13 @@ def test_with_progress_only_progress_releases(talk) -> None:
     talk(body, max_lead_ms=1000)
 
 
-def test_an_unfinished_piece_is_spoken_after_a_while(talk) -> None:
+def test_text_without_a_boundary_is_spoken_after_the_wait_time(talk):
     async def body(t: Talk) -> None:
         t.text("u", "no full stop here ")
         await asyncio.sleep(WAIT_MS / 1000 - 0.01)
         assert not t.of(e.AudioChunk)
         await asyncio.sleep(0.2)
-        assert t.voiced("u") == "no full stop here"
+        assert t.spoken_text("u") == "no full stop here"
         t.text("u", "and the rest.", end=True)
         await t.finish()
         assert t.of(e.Done)[0].reason is e.DoneReason.COMPLETED
@@ -100,25 +95,25 @@ def test_an_unfinished_piece_is_spoken_after_a_while(talk) -> None:
     talk(body)
 
 
-def test_while_speech_runs_ahead_there_is_time_to_wait_for_the_sentence(talk) -> None:
+def test_text_without_a_boundary_waits_longer_while_speech_is_playing(talk):
     async def body(t: Talk) -> None:
         t.text("u", "A first sentence that takes a good three seconds to be said aloud. Then half ")
-        await asyncio.sleep(2.0)  # far past the wait, but the listener is still busy
-        assert "Then" not in t.voiced("u")
+        await asyncio.sleep(2.0)  # longer than the wait time, but speech is still playing
+        assert "Then" not in t.spoken_text("u")
         t.text("u", "a sentence.", end=True)
         await t.finish()
-        assert t.voiced("u").endswith("Then half a sentence.")
+        assert t.spoken_text("u").endswith("Then half a sentence.")
 
     talk(body)
 
 
-def test_a_flush_is_answered_after_its_audio(talk) -> None:
+def test_a_flush_is_answered_after_its_audio(talk):
     async def body(t: Talk) -> None:
         t.text("u", "half a thought")
         t.session.receive(e.Flush("f1"))
         await asyncio.sleep(1)
-        assert t.voiced("u") == "half a thought"
-        assert isinstance(t.said[-1][1], e.Flushed)
+        assert t.spoken_text("u") == "half a thought"
+        assert isinstance(t.events[-1][1], e.Flushed)
         t.session.receive(e.Flush("f2"))
         await asyncio.sleep(0)
         await asyncio.sleep(0.01)
@@ -129,7 +124,7 @@ def test_a_flush_is_answered_after_its_audio(talk) -> None:
     talk(body)
 
 
-def test_text_without_anything_to_speak_is_rejected(talk) -> None:
+def test_text_without_letters_and_digits_is_rejected(talk):
     async def body(t: Talk) -> None:
         for name, text in (("a", ""), ("b", "  \n "), ("c", "?!…")):
             t.text(name, text, end=True)
@@ -149,7 +144,7 @@ def test_text_without_anything_to_speak_is_rejected(talk) -> None:
         ({"fault": CallerError("text.delta", "has U+0007")}, "text.delta"),
     ],
 )
-def test_a_bad_piece_rejects_its_utterance_and_no_other(talk, more, field) -> None:
+def test_an_invalid_message_rejects_its_utterance_and_no_other(talk, more, field):
     async def body(t: Talk) -> None:
         t.text("a", "This was fine, ")
         t.text("a", "but this is not.", **more)
@@ -165,7 +160,7 @@ def test_a_bad_piece_rejects_its_utterance_and_no_other(talk, more, field) -> No
     talk(body)
 
 
-def test_text_that_normalizes_to_nothing_is_rejected(talk) -> None:
+def test_text_that_normalizes_to_nothing_is_rejected(talk):
     async def body(t: Talk) -> None:
         t.text("u", "a", end=True)
         await t.finish()
@@ -174,7 +169,7 @@ def test_text_that_normalizes_to_nothing_is_rejected(talk) -> None:
     talk(body, normalized={"a": " - "})
 
 
-def test_limits_reject_the_utterance(talk) -> None:
+def test_an_utterance_over_a_limit_is_rejected(talk):
     async def body(t: Talk) -> None:
         t.text("long", "x" * 2001)
         for name in "abcde":
@@ -191,7 +186,7 @@ def test_limits_reject_the_utterance(talk) -> None:
     talk(body)
 
 
-def test_draining_finishes_what_is_open_and_starts_nothing(talk) -> None:
+def test_draining_finishes_open_utterances_and_starts_none(talk):
     async def body(t: Talk) -> None:
         t.text("a", "This one is open. ")
         await asyncio.sleep(0.05)
@@ -208,15 +203,15 @@ def test_draining_finishes_what_is_open_and_starts_nothing(talk) -> None:
     talk(body)
 
 
-def test_buffered_delivery_sends_whole_units(talk) -> None:
+def test_buffered_delivery_sends_whole_units(talk):
     async def body(t: Talk) -> None:
         text = "Forty characters of text, more or less."
         t.text("u", text, end=True)
         await t.finish()
-        first = min(at for at, event in t.said if isinstance(event, e.AudioChunk))
+        first = min(at for at, event in t.events if isinstance(event, e.AudioChunk))
         steps = -(-len("Forty characters of text,") // 4)  # the first unit, four characters a step
-        assert first == pytest.approx(t.when(e.Started) + 0.02 * steps)
-        assert t.voiced("u") == text.replace(", ", ",")
+        assert first == pytest.approx(t.time_of(e.Started) + 0.02 * steps)
+        assert t.spoken_text("u") == text.replace(", ", ",")
 
     worker = ScriptedWorker(Script(step_s=0.02))
     talk(body, worker, buffered=True)

@@ -1,4 +1,4 @@
-"""How a conversation sounds on real engines: fillers joined to speech, and two engines as loud as each other."""
+"""Audio of conversations with real engines: the join of filler and speech, and equal loudness of two engines."""
 
 import importlib.util
 import time
@@ -36,22 +36,22 @@ async def server(engines, **settings):
 
 
 class SlowStarter:
-    """The starter voice, half a second late once it is told so: long enough for a filler, which is then cut off."""
+    """The starter engine with a delay that a test sets."""
 
     def __init__(self):
         self._engine = StarterEngine.packaged(threads=1)
-        self.late_s = 0.0
+        self.delay_s = 0.0
 
     def __getattr__(self, name):
         return getattr(self._engine, name)
 
     def start(self, request):
-        time.sleep(self.late_s)
+        time.sleep(self.delay_s)
         return self._engine.start(request)
 
 
 def jump(audio):
-    """The largest step from one sample to the next: a click is one that speech does not make."""
+    """Largest difference between consecutive samples; a click has a larger one than speech."""
     return float(np.abs(np.diff(audio)).max(initial=0.0))
 
 
@@ -61,11 +61,11 @@ def test_a_filler_joins_speech_without_a_click(run, require):
     async def main():
         async with server({"starter": SlowStarter}, filler_threshold_ms=100, match_loudness=False) as live:
             await live.app.outfitter.settled()
-            live.app.service.workers["starter"].engine.late_s = 0.5
+            live.app.service.workers["starter"].engine.delay_s = 0.5
             turns = []
             text = "The train to the coast leaves at half past nine from the second platform."
             for turn in range(6):
-                talk = await live.talk(format=FORMAT)  # of its own: while earlier speech plays, nobody waits
+                talk = await live.talk(format=FORMAT)  # a new stream: during earlier speech there is no wait
                 await talk.say(f"u{turn}", text, options={"seed": 0})
                 turns.append(await talk.until("done"))
             plain = await live.talk(format=FORMAT, filler=speech_pb2.FILLER_POLICY_OFF)
@@ -77,12 +77,12 @@ def test_a_filler_joins_speech_without_a_click(run, require):
     for answers in turns:
         pieces = [(chunk.kind, np.frombuffer(chunk.data, "<f4")) for chunk in chunks(answers)]
         speech = np.concatenate([piece for kind, piece in pieces if kind == SPEECH])
-        np.testing.assert_array_equal(speech, plain)  # a filler leaves the speech as it is
+        np.testing.assert_array_equal(speech, plain)  # a filler does not change the speech
         whole = np.concatenate([piece for _, piece in pieces])
         first_speech = sum(len(piece) for _, piece in pieces[: [kind for kind, _ in pieces].index(SPEECH)])
         assert jump(whole[: first_speech + RATE_HZ // 100]) <= jump(plain), "a click where filler and speech meet"
         filler = np.concatenate([piece for kind, piece in pieces if kind == FILLER])
-        assert abs(filler[-1]) < 2e-3 and np.abs(filler).max() > 0.02, "it ends in silence and can be heard"
+        assert abs(filler[-1]) < 2e-3 and np.abs(filler).max() > 0.02, "it is audible and ends in silence"
 
 
 def test_a_switch_of_engines_does_not_change_the_loudness(run):
@@ -110,5 +110,5 @@ def test_a_switch_of_engines_does_not_change_the_loudness(run):
 
     found_db, levels = run(main(), timeout_s=300.0)
     apart_db = abs(levels["voxcpm"].loudness_db - levels["indextts"].loudness_db)
-    assert apart_db > 2, "these two would be as loud as each other without us"
+    assert apart_db > 2, "the two engines would be equally loud without matching"
     assert found_db["voxcpm"] == pytest.approx(found_db["indextts"], abs=1.0)

@@ -10,7 +10,7 @@ from grpc import StatusCode
 from intone.proto import audio_pb2, speech_pb2
 from intone.server.audio.encoding import Encoder, Resampler
 from intone.server.domain import Step
-from tests.support.fakes import RATE_HZ, Script, ScriptedEngine, ScriptedState, read, voiced
+from tests.support.fakes import RATE_HZ, Script, ScriptedEngine, ScriptedState, audio_of, text_of
 from tests.support.live_server import GatedEngine, chunks, live, samples, soon, spoken
 
 TEXT = "Well, hello there my dear friend. It is a fine day, is it not? I think so too, and so do they.  Bye"
@@ -35,7 +35,7 @@ def check_one_utterance(answers, text):
     tiles = spans(answers)
     assert tiles[0][0] == 0 and tiles[-1][1] == len(text)
     assert all(left[1] == right[0] for left, right in pairwise(tiles))
-    expected = np.concatenate([voiced(" ".join(text[start:end].split())) for start, end in tiles])
+    expected = np.concatenate([audio_of(" ".join(text[start:end].split())) for start, end in tiles])
     assert np.array_equal(samples(answers), expected)
     report = answers[-1][1].report
     assert answers[-1][1].reason == speech_pb2.DONE_REASON_COMPLETED and not answers[-1][1].HasField("error")
@@ -159,7 +159,7 @@ def test_encodings(run, number, name):
             await talk.say("u", "Hello.")
             answers = await talk.until("done")
             data = b"".join(chunk.data for chunk in chunks(answers))
-            assert data == Encoder(name).encode(voiced("Hello."))
+            assert data == Encoder(name).encode(audio_of("Hello."))
             assert answers[0][1].format == audio_pb2.AudioFormat(encoding=number or 1, sample_rate_hz=RATE_HZ)
 
     run(main())
@@ -173,7 +173,7 @@ def test_rates(run, rate_hz):
             await talk.say("u", "Hello there.")
             answers = await talk.until("done")
             found = samples(answers)
-            expected = Resampler(RATE_HZ, rate_hz).push(voiced("Hello there."), last=True)
+            expected = Resampler(RATE_HZ, rate_hz).push(audio_of("Hello there."), last=True)
             assert len(found) == len(expected) == pytest.approx(len("Hello there.") * 0.05 * rate_hz, abs=2)
             assert np.abs(found - expected).max() <= 1e-6
             assert answers[0][1].format.sample_rate_hz == rate_hz
@@ -190,7 +190,7 @@ def test_streamed_audio_leaves_before_the_unit_is_finished(run):
                 await talk.say("u", "twelve chars")
                 engine.gate.release()
                 chunk = (await talk.until("audio"))[-1][1]
-                assert read(np.frombuffer(chunk.data, "<f4")) == "twe" and server.jobs == 1
+                assert text_of(np.frombuffer(chunk.data, "<f4")) == "twe" and server.jobs == 1
             finally:
                 engine.open()
             assert spoken(await talk.until("done")) == "lve chars"

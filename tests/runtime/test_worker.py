@@ -15,7 +15,7 @@ from intone.server.runtime import engine_thread
 from intone.server.runtime.engine_thread import BACKLOG_STEPS
 from intone.server.runtime.job import Job
 from intone.server.runtime.worker import Worker
-from tests.support.fakes import Script, ScriptedEngine, read
+from tests.support.fakes import Script, ScriptedEngine, text_of
 
 
 def request(text: str) -> SpeakRequest:
@@ -23,7 +23,7 @@ def request(text: str) -> SpeakRequest:
 
 
 async def heard(job: Job) -> str:
-    return read(np.concatenate([step.pcm async for step in job]))
+    return text_of(np.concatenate([step.pcm async for step in job]))
 
 
 def with_worker(run: Callable[..., Any], engine: ScriptedEngine, body: Callable[[Worker], Awaitable[Any]]) -> Any:

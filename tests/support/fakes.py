@@ -1,7 +1,7 @@
-"""Stand-ins that are scripted by data: an engine for the real worker, and a worker for virtual time.
+"""Scripted test doubles: an engine for the real worker, and a worker for virtual time.
 
-Both speak a text as one sample value after another, `MS_PER_CHARACTER` each, so that a test can tell from the audio
-which text it is, whether anything is missing, and whether it came twice.
+The audio of a text is one sample level for each character, `MS_PER_CHARACTER` long. Tests recover the text from the
+audio, and so see whether anything is missing or repeated.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
-from intone.server.errors import CallerError, EngineError
+from intone.server.errors import CallerError, EngineError, UnsupportedVoiceError
 
 RATE_HZ = 16_000
 MS_PER_CHARACTER = 50
@@ -34,28 +34,29 @@ def info(name: str = "starter", **changes: object) -> EngineInfo:
     return EngineInfo(**{**given, **changes})  # type: ignore[arg-type]
 
 
-def voiced(text: str) -> Samples:
-    """The audio of a text: its characters as levels. `[SAMPLES_PER_CHARACTER * len(text)]`"""
+def audio_of(text: str) -> Samples:
+    """The audio of a text, one level for each character. `[SAMPLES_PER_CHARACTER * len(text)]`"""
     levels = np.array([ord(character) % 256 + 1 for character in text], np.float32) / 512
     return np.repeat(levels, SAMPLES_PER_CHARACTER)
 
 
-def read(samples: Samples) -> str:
-    """The text that `voiced` made this of."""
+def text_of(samples: Samples) -> str:
+    """The text whose audio this is; the inverse of `audio_of` for code points under 256."""
     levels = np.round(samples[SAMPLES_PER_CHARACTER // 2 :: SAMPLES_PER_CHARACTER] * 512).astype(int) - 1
     return "".join(chr(level) for level in levels)
 
 
 @dataclass
 class Script:
-    """How a stand-in behaves.
+    """Behavior of a scripted engine or worker.
 
     Attributes:
-        characters_per_step: text spoken in one step.
-        step_s: time a step takes.
-        first_s: time the first step of a unit takes on top of that.
-        fail_at_step: raise at this step of every unit, counted from 0; None never does.
-        refuse: texts that `start` refuses as unspeakable.
+        characters_per_step: characters spoken in one step.
+        step_s: duration of a step.
+        first_s: additional duration of a unit's first step.
+        fail_at_step: step of every unit, from 0, that raises; None for no failure.
+        refuse: texts that raise `CallerError`.
+        needs_voice: whether requests without a voice raise `UnsupportedVoiceError`.
     """
 
     characters_per_step: int = 4
@@ -63,11 +64,19 @@ class Script:
     first_s: float = 0.0
     fail_at_step: int | None = None
     refuse: tuple[str, ...] = ()
+    needs_voice: bool = False
+
+    def check(self, request: SpeakRequest) -> None:
+        """Raise `CallerError` for what the script refuses."""
+        if request.text in self.refuse:
+            raise CallerError("text", "refused by the script")
+        if self.needs_voice and request.voice is None:
+            raise UnsupportedVoiceError("needs a recording")
 
 
 @dataclass
 class ScriptedState:
-    """Where a unit stands."""
+    """Decoding state of one unit."""
 
     request: SpeakRequest
     position: int = 0
@@ -76,7 +85,7 @@ class ScriptedState:
 
 @dataclass
 class ScriptedEngine:
-    """An engine for the real worker; `stepped` records the texts of every batch that was stepped."""
+    """An engine for the real worker; `stepped` records the texts of every batch."""
 
     script: Script = field(default_factory=Script)
     info: EngineInfo = field(default_factory=info)
@@ -86,19 +95,18 @@ class ScriptedEngine:
     live: int = 0
 
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
-        """Keeps the recording's length."""
+        """Stores the recording's length."""
         if not recording.transcript:
             raise CallerError("transcript", "this engine needs the words of the recording")
         return PreparedVoice(self.fingerprint, {"length": np.array([len(recording.samples)])}, recording.transcript)
 
     def start(self, request: SpeakRequest) -> ScriptedState:
-        """Refuses what the script says."""
-        if request.text in self.script.refuse:
-            raise CallerError("text", "refused by the script")
+        """Raises `CallerError` for what the script refuses."""
+        self.script.check(request)
         return ScriptedState(request)
 
     def step(self, states: Sequence[ScriptedState]) -> list[Step]:
-        """The next characters of each."""
+        """Speaks the next characters of each unit."""
         self.stepped.append([state.request.text for state in states])
         first = any(state.steps == 0 for state in states)
         time.sleep(self.script.step_s + self.script.first_s * first)
@@ -106,18 +114,22 @@ class ScriptedEngine:
 
 
 def advance(state: ScriptedState, script: Script) -> Step:
-    """One step of one unit."""
+    """One step of one unit.
+
+    Raises:
+        RuntimeError: at `Script.fail_at_step`.
+    """
     if script.fail_at_step == state.steps:
         raise RuntimeError("failed by the script")
     text = state.request.text
     piece = text[state.position : state.position + script.characters_per_step]
     state.position += len(piece)
     state.steps += 1
-    return Step(voiced(piece), state.position >= len(text), stage_ms={"synthesis": 1000 * script.step_s})
+    return Step(audio_of(piece), state.position >= len(text), stage_ms={"synthesis": 1000 * script.step_s})
 
 
 class ScriptedWorker:
-    """A worker without a thread: its steps take time on the event loop, so virtual time works."""
+    """A worker without a thread. Its steps take time on the event loop, so it works on virtual time."""
 
     def __init__(self, script: Script | None = None, **changes: object) -> None:
         self.script = script or Script()
@@ -129,11 +141,11 @@ class ScriptedWorker:
 
     @property
     def load(self) -> int:
-        """Units being spoken."""
+        """Units submitted and not finished."""
         return len(self.live)
 
     def submit(self, request: SpeakRequest) -> "ScriptedJob":
-        """Begin a unit."""
+        """Start a unit."""
         self.requests.append(request)
         job = ScriptedJob(request, self)
         self.live.append(job)
@@ -158,8 +170,7 @@ class ScriptedJob:
 
     async def __aiter__(self) -> AsyncIterator[Step]:
         script = self._worker.script
-        if self.request.text in script.refuse:
-            raise CallerError("text", "refused by the script")
+        script.check(self.request)
         state = ScriptedState(self.request)
         self.queue_ms = 0.0
         while True:

@@ -22,7 +22,7 @@ from intone.proto import audio_pb2, speech_pb2, speech_pb2_grpc, voice_pb2_grpc
 from intone.server.app import App, serving
 from intone.server.config import Config
 from intone.server.domain import Step
-from tests.support.fakes import RATE_HZ, ScriptedEngine, ScriptedState, read
+from tests.support.fakes import RATE_HZ, ScriptedEngine, ScriptedState, text_of
 
 READ_S = 10.0
 """What no single answer should take on the slowest of machines."""
@@ -207,7 +207,7 @@ def samples(answers: list[tuple[str, Any]], utterance_id: str | None = None) -> 
 
 def spoken(answers: list[tuple[str, Any]], utterance_id: str | None = None) -> str:
     """The text that can be read back from the audio of a scripted engine."""
-    return read(samples(answers, utterance_id))
+    return text_of(samples(answers, utterance_id))
 
 
 def details(status: status_pb2.Status, kind: Any) -> Any:

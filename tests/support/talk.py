@@ -1,4 +1,4 @@
-"""A session on virtual time with scripted workers, and everything it said. Tests get it from the fixture `talk`."""
+"""Runs a session with scripted workers on virtual time and records its events. Usually through the fixture `talk`."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,7 @@ from intone.server.errors import CallerError, Fault, IntoneError
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
 from intone.server.text.segmenter import Segmenter
-from tests.support.fakes import RATE_HZ, Script, ScriptedWorker, read
+from tests.support.fakes import RATE_HZ, Script, ScriptedWorker, text_of
 
 WAIT_MS = 400
 
@@ -25,12 +25,12 @@ def stream_settings(**changes: Any) -> e.StreamSettings:
     return e.StreamSettings(**{**given_settings, **changes})
 
 
-async def _unread(description: str) -> Reading:
-    return neutral("nobody reads descriptions here")
+async def _neutral(description: str) -> Reading:
+    return neutral("no analyzer")
 
 
 class Talk:
-    """A session, the workers behind it, and everything it said with the time at which it said it."""
+    """A session, its workers, and its events with the times at which they came."""
 
     def __init__(
         self,
@@ -44,14 +44,14 @@ class Talk:
         self._voice, self._server_changes = voice or Voice("default"), server or {}
         self._normalized = normalized or {}
         self.workers = {worker.info.name: worker for worker in workers or (ScriptedWorker(Script(step_s=0.02)),)}
-        self.said: list[tuple[float, e.ServerEvent]] = []
+        self.events: list[tuple[float, e.ServerEvent]] = []
         self.failure: IntoneError | None = None
         self._clock = asyncio.get_running_loop().time
         self.session = Session(stream_settings(**changes), self._server_context())
         self._reader = asyncio.create_task(self._read(), name="test-reader")
 
     async def _normalize(self, text: str, wanted: bool) -> str:
-        """Stands for the real one, which needs a thread and thus real time."""
+        """Replaces the real normalizer, whose thread needs real time."""
         return self._normalized.get(text, text.strip())
 
     def _server_context(self) -> ServerContext:
@@ -73,41 +73,47 @@ class Talk:
             "max_utterance_characters": 2000,
             "wait_ms": WAIT_MS,
             "chunk_ms": 100,
-            "analyzers": EmotionAnalyzers("none", None, _unread),
+            "analyzers": EmotionAnalyzers("none", None, _neutral),
             "forecast": TTFAForecast(),
             "filler": FillerSettings(),
             "has_fillers": True,
-            "pause_scale": 0.0,  # texts are read from the audio
+            "pause_scale": 0.0,  # pauses would disturb `text_of`
         }
         return ServerContext(**{**given, **self._server_changes})
 
     async def _read(self) -> None:
         try:
             async for event in self.session:
-                self.said.append((self._clock(), event))
+                self.events.append((self._clock(), event))
         except IntoneError as error:
             self.failure = error
 
     def text(self, utterance_id: str, delta: str, end: bool = False, **more: Any) -> None:
+        """Send text."""
         self.session.receive(e.TextInput(utterance_id, delta, end, **more))
 
     async def finish(self) -> None:
+        """Half-close and read to the end of the events."""
         self.session.half_close()
         await self._reader
 
     async def close(self) -> None:
+        """Stop the session and its reader."""
         await self.session.close()
         self._reader.cancel()
         await asyncio.wait({self._reader})
 
     def of(self, kind: type, utterance_id: str | None = None) -> list[Any]:
-        found = [event for _, event in self.said if isinstance(event, kind)]
+        """Events of a type, of one utterance or of all."""
+        found = [event for _, event in self.events if isinstance(event, kind)]
         return [event for event in found if utterance_id is None or event.utterance_id == utterance_id]
 
-    def when(self, kind: type) -> float:
-        return next(at for at, event in self.said if isinstance(event, kind))
+    def time_of(self, kind: type) -> float:
+        """When the first event of a type came."""
+        return next(at for at, event in self.events if isinstance(event, kind))
 
-    def voiced(self, utterance_id: str) -> str:
+    def spoken_text(self, utterance_id: str) -> str:
+        """The text recovered from the speech of an utterance."""
         speech = [chunk for chunk in self.of(e.AudioChunk, utterance_id) if chunk.kind is e.AudioKind.SPEECH]
         data = b"".join(chunk.data for chunk in speech)
-        return read(np.frombuffer(data, np.float32))
+        return text_of(np.frombuffer(data, np.float32))

@@ -1,6 +1,6 @@
-"""Running coroutines in tests: to their end, with nothing left behind, and on a clock that jumps to the next timer.
+"""Runs coroutines in tests, optionally on virtual time; fails when tasks or exceptions are left behind.
 
-Knows nothing of speech. Tests reach it through the fixtures `run` and `run_virtual` of `conftest.py`.
+Tests use it through the fixtures `run` and `run_virtual` of `conftest.py`.
 """
 
 import asyncio
@@ -12,19 +12,19 @@ from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 Main = Coroutine[Any, Any, T]
-_MAX_TURNS_WITHOUT_TIME = 100_000
+_MAX_IDLE_ITERATIONS = 100_000
 
 
 class StuckError(RuntimeError):
-    """A virtual loop that will never get to the end; the message lists the tasks that wait."""
+    """A coroutine on virtual time will never end; the message lists the waiting tasks."""
 
 
 class LeakError(AssertionError):
-    """Something outlived the coroutine under test, or failed where nobody looked."""
+    """A task outlived the coroutine under test, or an exception was not handled."""
 
 
-def standing(tasks: set[asyncio.Task[Any]]) -> str:
-    """Where each task stands: its name and its stack, innermost call last."""
+def stacks(tasks: set[asyncio.Task[Any]]) -> str:
+    """Name and stack of each task, innermost call last."""
     out = io.StringIO()
     for task in sorted(tasks, key=lambda task: task.get_name()):
         try:
@@ -35,7 +35,7 @@ def standing(tasks: set[asyncio.Task[Any]]) -> str:
 
 
 async def left_behind(settle_s: float) -> set[asyncio.Task[Any]]:
-    """Tasks of the running loop that do not end by themselves within a few turns and `settle_s` seconds."""
+    """Tasks of the running loop that have not ended after a few iterations and `settle_s` seconds."""
     for _ in range(10):
         await asyncio.sleep(0)
     others = asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
@@ -45,7 +45,7 @@ async def left_behind(settle_s: float) -> set[asyncio.Task[Any]]:
 
 
 def drive(loop: asyncio.AbstractEventLoop, main: Main[T], settle_s: float) -> T:
-    """Run `main` to its end on `loop`, close the loop and return the result.
+    """Run `main` on `loop`, close the loop and return the result.
 
     Raises:
         LeakError: a task was still running when `main` had returned, or an exception reached the loop's handler.
@@ -54,7 +54,7 @@ def drive(loop: asyncio.AbstractEventLoop, main: Main[T], settle_s: float) -> T:
     loop.set_exception_handler(lambda _, context: unhandled.append(context))
     try:
         result = loop.run_until_complete(main)
-        leaked = standing(loop.run_until_complete(left_behind(settle_s)))
+        leaked = stacks(loop.run_until_complete(left_behind(settle_s)))
     finally:
         _close(loop)
     if leaked:
@@ -77,18 +77,18 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def run_virtual(main: Main[T], limit_s: float = 3600.0) -> T:
-    """Run `main` on virtual time: as fast as it computes, timers in their order; `loop.time()` starts at 0.
+    """Run `main` on virtual time: waiting takes no real time, timers fire in order, `loop.time()` starts at 0.
 
     Raises:
-        StuckError: nothing is scheduled and `main` has not ended; or the clock passed `limit_s`; or it stands still
-            while tasks spin.
+        StuckError: `main` has not ended and nothing is scheduled, the clock has passed `limit_s`, or tasks run without
+            the clock advancing.
         LeakError: as `drive`.
     """
     return drive(VirtualLoop(limit_s), main, settle_s=0.0)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next timer as soon as nothing is ready. No sockets, no threads."""
+    """An event loop whose clock jumps to the next timer when no callback is ready. No sockets, no threads."""
 
     def __init__(self, limit_s: float) -> None:
         self._jumping = _JumpingSelector(limit_s, self._stuck)
@@ -96,33 +96,33 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """Virtual seconds since the loop was made."""
+        """Virtual seconds since the loop was created."""
         return self._jumping.now_s
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
-        """Refused: virtual time would pass while the thread works."""
+        """Raises `RuntimeError`: virtual time would pass while the thread works."""
         raise RuntimeError("virtual time cannot wait for a thread; use the fixture `run`")
 
     def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
-        """As usual, from the loop's own thread; refused from any other."""
+        """As usual from the loop's own thread; raises `RuntimeError` from any other."""
         if threading.get_ident() != self._owner:
             raise RuntimeError("virtual time cannot be woken by another thread; use the fixture `run`")
         return super().call_soon_threadsafe(*args, **kwargs)
 
     def _stuck(self, why: str) -> NoReturn:
         tasks = asyncio.all_tasks(self)
-        raise StuckError(f"at {self.time():.3f} s {why}; {len(tasks)} tasks wait:\n{standing(tasks)}")
+        raise StuckError(f"at {self.time():.3f} s {why}; {len(tasks)} tasks wait:\n{stacks(tasks)}")
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Instead of waiting for `timeout` seconds it says that they have passed."""
+    """Advances the clock by `timeout` instead of waiting."""
 
     def __init__(self, limit_s: float, stuck: Callable[[str], NoReturn]) -> None:
         super().__init__()
         self.now_s = 0.0
         self._limit_s = limit_s
         self._stuck = stuck
-        self._turns = 0  # since the clock last moved
+        self._iterations = 0  # since the clock last advanced
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         if self.get_map():  # the loop's own wake-up pipe is the first and only one
@@ -135,12 +135,12 @@ class _JumpingSelector(selectors.SelectSelector):
             return ready
         if timeout is None:
             self._stuck("nothing is scheduled")
-        self._turns = 0 if timeout > 0 else self._turns + 1
-        if self._turns > _MAX_TURNS_WITHOUT_TIME:
-            self._turns = 0  # so that the clean-up still runs
+        self._iterations = 0 if timeout > 0 else self._iterations + 1
+        if self._iterations > _MAX_IDLE_ITERATIONS:
+            self._iterations = 0  # so that the clean-up can run
             self._stuck("tasks spin without letting time pass")
         self.now_s += max(timeout, 0.0)
         if self.now_s > self._limit_s:
-            self._limit_s = float("inf")  # so that the clean-up still runs
+            self._limit_s = float("inf")  # so that the clean-up can run
             self._stuck("the limit of virtual time is passed")
         return []

@@ -1,0 +1,98 @@
+"""Which engine speaks when one is busy, fails, or cannot use the voice. On virtual time."""
+
+import asyncio
+
+import pytest
+
+from intone.server import events as e
+from intone.server.domain import SpeakRequest
+from intone.server.routing.router import Router, RouteReason
+from intone.server.routing.ttfa_forecast import TTFAForecast
+from tests.support.fakes import Script, ScriptedWorker
+from tests.support.talk import Talk
+
+
+def known_times():
+    """VoxCPM is fast when streamed and slow when buffered; the starter engine is fast at both."""
+    forecast = TTFAForecast()
+    for engine, whole, ttfa_ms in [("voxcpm", False, 50), ("voxcpm", True, 5000), ("starter", False, 50)]:
+        forecast.learn(engine, 40, 1, ttfa_ms, whole)
+    forecast.learn("starter", 40, 0, 50, whole=True)
+    return forecast
+
+
+@pytest.mark.parametrize(
+    ("buffered", "engine", "reason"),
+    [(False, "voxcpm", RouteReason.PLAIN), (True, "starter", RouteReason.BUSY)],
+)
+def test_a_stream_is_routed_by_the_forecast_for_its_delivery(talk, buffered, engine, reason):
+    plain, other = (ScriptedWorker(Script(step_s=0.01), name=name) for name in ("voxcpm", "starter"))
+
+    async def body(t: Talk) -> None:
+        plain.submit(SpeakRequest("another stream's", 1))  # an engine without other work is never busy
+        t.text("u", "Good morning.", end=True)
+        await t.finish()
+        (started,) = t.of(e.Started)
+        assert (started.engine, started.reason) == (engine, reason)
+
+    server = {"forecast": known_times(), "router": Router(busy_ms=1000.0)}
+    talk(body, plain, other, server=server, buffered=buffered)
+
+
+def test_an_engine_that_fails_before_any_audio_is_replaced(talk):
+    async def body(t: Talk) -> None:
+        t.text("u", "Somebody has to say this.", end=True)
+        await t.finish()
+        assert t.spoken_text("u") == "Somebody has to say this."
+        assert {chunk.engine for chunk in t.of(e.AudioChunk)} == {"starter"}
+        assert e.WarningCode.ENGINE_SUBSTITUTED in [notice.code for notice in t.of(e.Notice)]
+        assert t.of(e.Done)[0].reason is e.DoneReason.COMPLETED
+
+    talk(body, ScriptedWorker(Script(fail_at_step=0), name="voxcpm"), ScriptedWorker())
+
+
+def test_an_engine_that_fails_after_audio_is_replaced_from_the_next_unit_on(talk):
+    async def body(t: Talk) -> None:
+        t.text("u", "The first sentence breaks off. The second sentence is whole.", end=True)
+        await t.finish()
+        assert t.spoken_text("u") == "The first sentence breaks off."[:8] + "The second sentence is whole."
+        assert e.WarningCode.ENGINE_FAILED in [notice.code for notice in t.of(e.Notice)]
+        assert t.of(e.Done)[0].reason is e.DoneReason.FAILED
+
+    talk(body, ScriptedWorker(Script(fail_at_step=2), name="voxcpm"), ScriptedWorker())
+
+
+def test_without_another_engine_the_utterance_fails_and_the_conversation_goes_on(talk):
+    async def body(t: Talk) -> None:
+        t.text("a", "This will not work.", end=True)
+        await asyncio.sleep(0.1)
+        t.workers["starter"].script.fail_at_step = None
+        t.text("b", "This will.", end=True)
+        await t.finish()
+        first, second = t.of(e.Done)
+        assert (first.reason, second.reason) == (e.DoneReason.FAILED, e.DoneReason.COMPLETED)
+        assert t.spoken_text("b") == "This will."
+
+    talk(body, ScriptedWorker(Script(fail_at_step=0)))
+
+
+def test_an_engine_that_cannot_use_the_voice_is_replaced(talk):
+    async def body(t: Talk) -> None:
+        t.text("u", "Good morning.", end=True)
+        await t.finish()
+        assert t.spoken_text("u") == "Good morning."
+        assert t.of(e.Done)[0].reason is e.DoneReason.COMPLETED
+        assert {notice.code for notice in t.of(e.Notice)} == {e.WarningCode.ENGINE_SUBSTITUTED}
+
+    talk(body, ScriptedWorker(Script(needs_voice=True), name="voxcpm"), ScriptedWorker())
+
+
+def test_without_another_engine_for_the_voice_the_utterance_fails(talk):
+    async def body(t: Talk) -> None:
+        t.text("u", "Good morning.", end=True)
+        await t.finish()
+        (done,) = t.of(e.Done)
+        assert done.reason is e.DoneReason.FAILED and done.error.field == "text.delta"
+        assert [notice.code for notice in t.of(e.Notice)] == [e.WarningCode.TEXT_NOT_SPOKEN]
+
+    talk(body, ScriptedWorker(Script(needs_voice=True)))
