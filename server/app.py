@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha import reflection
 from intone.proto import speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
 from intone.server.config import Config, ConfigError
 from intone.server.conversation.context import FillerSettings, ServerContext
-from intone.server.emotion.analyzers import emotion_analyzers
+from intone.server.emotion.analyzers import load_emotion_analyzers
 from intone.server.engines.base import Engine
 from intone.server.errors import CallerError, EngineError
 from intone.server.routing.router import Router
@@ -192,7 +192,7 @@ def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> 
         max_utterance_characters=config.max_utterance_characters,
         wait_ms=config.wait_ms,
         chunk_ms=config.chunk_ms,
-        analyzers=emotion_analyzers(config.emotion_analyzer, config.emotion_model, float(config.emotion_wait_ms)),
+        analyzers=load_emotion_analyzers(config.emotion_analyzer, config.emotion_model, float(config.emotion_wait_ms)),
         forecast=TTFAForecast(),
         filler=FillerSettings(threshold_ms=float(config.filler_threshold_ms)),
         has_fillers=config.fillers,

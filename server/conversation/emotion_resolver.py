@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from intone.server.domain import Emotion, Unit
-from intone.server.emotion.analyzers import EmotionAnalyzers, Read
+from intone.server.emotion.analyzers import AnalyzeEmotion, EmotionAnalyzers
 from intone.server.events import EmotionSource, ResolvedEmotion
 
 
@@ -28,24 +28,24 @@ class EmotionResolver:
             return self._given
         if unit.emotion is not None:
             return ResolvedEmotion(unit.emotion, EmotionSource.TAG, "an inline tag of the text")
-        if self._analyzers.read is None:
+        if self._analyzers.analyze_text is None:
             return ResolvedEmotion()
-        return await self._analyze(unit, self._analyzers.read)
+        return await self._analyze(unit, self._analyzers.analyze_text)
 
-    async def _analyze(self, unit: Unit, analyze: Read) -> ResolvedEmotion:
-        reading = await analyze(unit.untagged_text)
+    async def _analyze(self, unit: Unit, analyze: AnalyzeEmotion) -> ResolvedEmotion:
+        estimate = await analyze(unit.untagged_text)
         replaceable = self._line_ended or self._from_text.emotion.intensity < self._strong_intensity
-        if replaceable or reading.emotion.intensity >= self._strong_intensity:
-            source = EmotionSource.NONE if reading.emotion.calm else EmotionSource.TEXT
-            self._from_text = ResolvedEmotion(reading.emotion, source, reading.explanation)
+        if replaceable or estimate.emotion.intensity >= self._strong_intensity:
+            source = EmotionSource.NONE if estimate.emotion.calm else EmotionSource.TEXT
+            self._from_text = ResolvedEmotion(estimate.emotion, source, estimate.explanation)
         self._line_ended = unit.text.rstrip(" \t").endswith("\n")
         return self._from_text
 
     async def _interpret(self, given: ResolvedEmotion) -> ResolvedEmotion:
         """Weights in place of the description, scaled by the intensity that the client asked for."""
         intensity = given.emotion.intensity
-        reading = await self._analyzers.describe(given.emotion.description)
-        weights = tuple(intensity * weight for weight in reading.emotion.weights)
-        emotion = Emotion(weights, intensity * reading.emotion.intensity)
-        approximate = not self._analyzers.understands
-        return replace(given, emotion=emotion, explanation=reading.explanation, approximate=approximate)
+        estimate = await self._analyzers.analyze_description(given.emotion.description)
+        weights = tuple(intensity * weight for weight in estimate.emotion.weights)
+        emotion = Emotion(weights, intensity * estimate.emotion.intensity)
+        approximate = not self._analyzers.descriptions_by_model
+        return replace(given, emotion=emotion, explanation=estimate.explanation, approximate=approximate)

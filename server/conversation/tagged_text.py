@@ -7,7 +7,7 @@ as received, with tags.
 from dataclasses import replace
 
 from intone.server.domain import Emotion, Unit
-from intone.server.emotion.tags import Tag, find_tags, open_tag
+from intone.server.emotion.tags import Tag, find_tags, open_tag_start
 from intone.server.text.characters import speakable
 from intone.server.text.segmenter import Segmenter
 
@@ -52,12 +52,12 @@ class TaggedText:
     def _parse(self, hold_open_tag: bool) -> list[Unit]:
         """Give new text to the segmenter; `hold_open_tag` keeps back what may become a tag with the next characters."""
         new, base = self._text[self._parsed - self._start :], self._parsed
-        open_at = open_tag(new) if hold_open_tag else None
+        open_at = open_tag_start(new) if hold_open_tag else None
         known = new if open_at is None else new[:open_at]
         units, position = [], 0
         for tag in find_tags(known):
             units += self._with_tags(self._segmenter.push(known[position : tag.start]))
-            if tag.reading is not None:
+            if tag.estimate is not None:
                 units += self._with_tags(self._segmenter.flush())
             self._tags.append(replace(tag, start=base + tag.start, end=base + tag.end))
             position, self._parsed = tag.end, base + tag.end
@@ -82,7 +82,7 @@ class TaggedText:
     def _unit(self, untagged_text: str, length: int) -> Unit:
         end = self._start + length
         for tag in [tag for tag in self._tags if tag.end <= end]:
-            self._emotion = tag.reading.emotion if tag.reading is not None else self._emotion
+            self._emotion = tag.estimate.emotion if tag.estimate is not None else self._emotion
         self._tags = [tag for tag in self._tags if tag.end > end]
         text, self._text = self._text[:length], self._text[length:]
         unit = Unit(self._unit_count, self._start, end, text, speakable(untagged_text), untagged_text, self._emotion)

@@ -1,4 +1,4 @@
-"""How an utterance should sound, decided from its text: inline tags, words, or a small language model.
+"""How an utterance should sound, estimated from its text: inline tags, word lists, or a small language model.
 
-Knows no network, no engine and no conversation; who asks first and who wins is decided by the caller.
+Which of these decides for an utterance is up to `conversation/emotion_resolver.py`.
 """

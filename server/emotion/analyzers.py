@@ -1,4 +1,4 @@
-"""Who reads emotions from words on this server, as its settings say. Knows the analyzers, no conversation."""
+"""The emotion analyzers of a server, built from its settings."""
 
 import asyncio
 import logging
@@ -7,97 +7,98 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from intone.server.emotion.labels import describe
+from intone.server.emotion.estimate import Analyzer, EmotionEstimate
+from intone.server.emotion.labels import parse_description
 from intone.server.emotion.lexicon import Lexicon
-from intone.server.emotion.reading import Analyzer, Reading
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-DESCRIPTION_WAIT_S = 3.0
-"""How long an utterance waits for the model to read its description; then keywords decide."""
+MAX_DESCRIPTION_WAIT_S = 3.0
+"""How long an utterance waits for the model to analyze its description before keywords decide."""
 
-MAX_UNFINISHED = 4
-"""Texts that may wait for the model; with more, it is passed over: an answer that comes too late helps nobody."""
+MAX_PENDING_TEXTS = 4
+"""Texts that may wait for the model at once. Further ones go to the fallback: a late result is of no use."""
 
 
-Read = Callable[[str], Awaitable[Reading]]
-"""Reads the emotion of a text, soon: speech waits for it."""
+AnalyzeEmotion = Callable[[str], Awaitable[EmotionEstimate]]
+"""Estimates the emotion of a text. Speech waits for the result, so its time is bounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmotionAnalyzers:
-    """Who reads emotions from words.
+    """The analyzers that an utterance uses.
 
     Attributes:
-        name: of the analyzer: "none", "lexicon" or "qwen".
-        read: the emotion that a text to be spoken suggests; None without an analyzer.
-        describe: the emotion that a description asks for; exact only where `understands`.
-        understands: whether a model reads descriptions, rather than a table of keywords.
+        name: of the text analyzer: "none", "lexicon" or "qwen".
+        analyze_text: the emotion that a text to be spoken shows; None without an analyzer.
+        analyze_description: the emotion that a free description asks for.
+        descriptions_by_model: whether a language model analyzes descriptions, rather than keywords; without it they are
+            understood only approximately.
     """
 
     name: str
-    read: Read | None
-    describe: Read
-    understands: bool = False
+    analyze_text: AnalyzeEmotion | None
+    analyze_description: AnalyzeEmotion
+    descriptions_by_model: bool = False
 
 
-def emotion_analyzers(analyzer: str, model: str = "", wait_ms: float = 60.0) -> EmotionAnalyzers:
-    """The readers for an analyzer: "none", "lexicon" or "qwen".
+def load_emotion_analyzers(name: str, model: str = "", wait_ms: float = 60.0) -> EmotionAnalyzers:
+    """Load the analyzers of a server.
 
     Args:
-        analyzer: who reads texts that say no emotion.
-        model: folder of the Qwen emotion model; where it is given, descriptions are read by it, whatever the analyzer.
+        name: analyzer of texts without an explicit emotion: "none", "lexicon" or "qwen".
+        model: folder of the Qwen emotion model; where given, it also analyzes descriptions, whatever `name` is.
         wait_ms: how long a text waits for the model before the lexicon decides.
 
     Raises:
         CheckpointError: the folder cannot be used.
     """
-    lexicon = Lexicon() if analyzer != "none" else None
-    by_words = _inline(lexicon.read) if lexicon is not None else None
+    lexicon = Lexicon() if name != "none" else None
+    analyze_text = _immediate(lexicon.analyze) if lexicon is not None else None
     if not model:
-        return EmotionAnalyzers(analyzer, by_words, _inline(describe))
-    # Brings transformers, which a server without the model need not have installed.
+        return EmotionAnalyzers(name, analyze_text, _immediate(parse_description))
+    # Imports transformers, which a server without the model need not have installed.
     from intone.server.emotion.qwen import QwenEmotion
 
-    aside = _Aside(QwenEmotion.load(Path(model).expanduser()))
-    read = by_words
-    if analyzer == "qwen" and lexicon is not None:
-        read = aside.or_else(lexicon.read, wait_ms / 1000)
-    return EmotionAnalyzers(analyzer, read, aside.or_else(describe, DESCRIPTION_WAIT_S), understands=True)
+    background = BackgroundAnalyzer(QwenEmotion.load(Path(model).expanduser()))
+    if name == "qwen" and lexicon is not None:
+        analyze_text = background.with_fallback(lexicon.analyze, wait_ms / 1000)
+    analyze_description = background.with_fallback(parse_description, MAX_DESCRIPTION_WAIT_S)
+    return EmotionAnalyzers(name, analyze_text, analyze_description, descriptions_by_model=True)
 
 
-def _inline(read: Callable[[str], Reading]) -> Read:
-    """Something that takes microseconds, in the shape of something that takes time."""
+def _immediate(analyze: Callable[[str], EmotionEstimate]) -> AnalyzeEmotion:
+    """An analyzer that takes microseconds, as a coroutine function."""
 
-    async def reading(text: str) -> Reading:
-        return read(text)
+    async def immediate(text: str) -> EmotionEstimate:
+        return analyze(text)
 
-    return reading
+    return immediate
 
 
-class _Aside:
-    """A slow analyzer on a thread of its own: speech never waits for it longer than it is told."""
+class BackgroundAnalyzer:
+    """Runs a slow analyzer on a thread of its own, one text at a time."""
 
     def __init__(self, analyzer: Analyzer) -> None:
         self._analyzer = analyzer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="emotion")
-        self._unfinished = 0
+        self._pending = 0
 
-    def or_else(self, quick: Callable[[str], Reading], wait_s: float) -> Read:
-        """The analyzer's reading, or that of `quick` where it fails, is busy or takes longer than `wait_s`."""
+    def with_fallback(self, fallback: Callable[[str], EmotionEstimate], max_wait_s: float) -> AnalyzeEmotion:
+        """The analyzer's estimate, or that of `fallback` if it fails, is busy or takes longer than `max_wait_s`."""
 
-        async def reading(text: str) -> Reading:
-            if self._unfinished >= MAX_UNFINISHED:
-                return quick(text)
-            self._unfinished += 1
-            future = asyncio.get_running_loop().run_in_executor(self._thread, self._analyzer.read, text)
+        async def analyze(text: str) -> EmotionEstimate:
+            if self._pending >= MAX_PENDING_TEXTS:
+                return fallback(text)
+            self._pending += 1
+            future = asyncio.get_running_loop().run_in_executor(self._thread, self._analyzer.analyze, text)
             future.add_done_callback(self._finished)
-            done, _ = await asyncio.wait({future}, timeout=wait_s)
-            return future.result() if done and future.exception() is None else quick(text)
+            done, _ = await asyncio.wait({future}, timeout=max_wait_s)
+            return future.result() if done and future.exception() is None else fallback(text)
 
-        return reading
+        return analyze
 
-    def _finished(self, future: "asyncio.Future[Reading]") -> None:
-        self._unfinished -= 1
+    def _finished(self, future: "asyncio.Future[EmotionEstimate]") -> None:
+        self._pending -= 1
         if not future.cancelled() and (error := future.exception()) is not None:
-            log.error("reading an emotion failed", exc_info=error)
+            logger.error("emotion analysis failed", exc_info=error)

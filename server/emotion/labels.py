@@ -1,43 +1,46 @@
-"""Names and short descriptions of emotions, English and Chinese → weights, by keywords. Knows no sentences.
+"""Names and short descriptions of emotions → weights, by keywords, in English and Chinese.
 
-For what somebody writes to say how speech should sound ("tired but relieved", "有点难过"), never for what is spoken.
+For text about how speech should sound ("tired but relieved", "有点难过"), not for spoken text. The keywords are in
+`data/labels.tsv`.
 """
 
 import functools
 from collections.abc import Mapping
 
-from intone.server.emotion.phrases import Kind, Table
-from intone.server.emotion.reading import Reading, neutral, reading
+from intone.server.emotion.estimate import EmotionEstimate
+from intone.server.emotion.phrases import PhraseTable, TokenKind
 from intone.server.emotion.word_lists import LabelEntry, Role, character_replacements, label_entries
 
-CALM_BY_DEFAULT = 0.5
-_EARLIER = 0.5  # what a word keeps when "but" follows it
-_MARKS = (Kind.PAUSE, Kind.STOP, Kind.ASK, Kind.TRAIL)
+DEFAULT_CALM = 0.5
+"""Weight of calm for a description without a known word."""
+
+_BEFORE_CONTRAST = 0.5  # factor of the emotions before "but"
+_PUNCTUATION = (TokenKind.PAUSE, TokenKind.STOP, TokenKind.ASK, TokenKind.TRAIL)
 
 
-def from_label(label: str) -> Reading | None:
+def parse_label(label: str) -> EmotionEstimate | None:
     """The emotion that `label` names; None unless every word of it is known and one of them names an emotion."""
-    return _read(label, strict=True)
+    return _parse(label, strict=True)
 
 
-def describe(text: str) -> Reading:
-    """The emotion that a free description asks for; calm where no word of it is known."""
-    found = _read(text, strict=False)
+def parse_description(text: str) -> EmotionEstimate:
+    """The emotion that a free description asks for; calm where none of its words is known."""
+    found = _parse(text, strict=False)
     if found is not None:
         return found
-    return reading({"calm": CALM_BY_DEFAULT}, "no word of the description is known: calm")
+    return EmotionEstimate.from_strengths({"calm": DEFAULT_CALM}, "no word of the description is known: calm")
 
 
-def _read(text: str, strict: bool) -> Reading | None:
+def _parse(text: str, strict: bool) -> EmotionEstimate | None:
     table = _table()
     tokens = table.tokens(text)
     strengths: dict[str, float] = {}
     names: list[str] = []
-    scale, denied, position = 1.0, False, 0
+    scale, negated, position = 1.0, False, 0
     while position < len(tokens):
-        found = table.longest(tokens, position)
+        found = table.longest_match(tokens, position)
         if found is None:
-            if strict and tokens[position].kind not in _MARKS:
+            if strict and tokens[position].kind not in _PUNCTUATION:
                 return None
             position += 1
             continue
@@ -45,35 +48,35 @@ def _read(text: str, strict: bool) -> Reading | None:
         if strict and not entry.in_tags:
             return None
         if entry.role is Role.CONTRAST:
-            strengths = {emotion: weight * _EARLIER for emotion, weight in strengths.items()}
+            strengths = {emotion: weight * _BEFORE_CONTRAST for emotion, weight in strengths.items()}
         elif entry.role is Role.NEGATION:
-            denied = True
+            negated = True
         elif entry.role is Role.INTENSIFIER:
             scale *= entry.factor
         elif entry.role is Role.EMOTION:
-            if not denied:
+            if not negated:
                 names.append(entry.name)
                 _mix(strengths, entry.weights, scale)
-            scale, denied = 1.0, False
-    return _joined(strengths, names)
+            scale, negated = 1.0, False
+    return _estimate(strengths, names)
 
 
-def _joined(strengths: dict[str, float], names: list[str]) -> Reading | None:
-    words = ", ".join(f"“{name}”" for name in dict.fromkeys(names))
+def _estimate(strengths: dict[str, float], names: list[str]) -> EmotionEstimate | None:
     if not names:
         return None
+    quoted = ", ".join(f"“{name}”" for name in dict.fromkeys(names))
     if not any(strengths.values()):
-        return neutral(f"asked for: {words}")
-    return reading(strengths, f"asked for: {words}", companion_share=0.0)
+        return EmotionEstimate.neutral(f"asked for: {quoted}")
+    return EmotionEstimate.from_strengths(strengths, f"asked for: {quoted}", min_secondary_share=0.0)
 
 
-def _mix(strengths: dict[str, float], mixture: Mapping[str, float], scale: float) -> None:
-    """Put a mixture into the strengths; each emotion takes the larger."""
-    for emotion, weight in mixture.items():
+def _mix(strengths: dict[str, float], weights: Mapping[str, float], scale: float) -> None:
+    """Raise each of `strengths` to the scaled weight of its emotion, where that is larger."""
+    for emotion, weight in weights.items():
         strengths[emotion] = max(strengths.get(emotion, 0.0), min(weight * scale, 1.0))
 
 
 @functools.cache
-def _table() -> Table[LabelEntry]:
-    """Built when the first label is read, not when this is imported."""
-    return Table(label_entries(), character_replacements())
+def _table() -> PhraseTable[LabelEntry]:
+    """Built on first use, not on import."""
+    return PhraseTable(label_entries(), character_replacements())

@@ -1,218 +1,236 @@
-"""Text → emotion by words, marks and a little grammar. Knows no model; the words are in the lexicon's tables.
+"""Emotion of a text by word lists: the strengths of the words found, adjusted by grammar and combined by noisy-OR.
 
-Strengths of the words found are scaled by what stands round them (very, a bit, not, but, if, marks at the end) and
-joined as chances are: 1 - Π(1 - strength).
+Words, phrases, faces and patterns with their strengths come from the files in `data/`. Each occurrence is a cue, whose
+strength depends on its surroundings: intensifiers, negation, "but", "if", capitals, the punctuation at the end. The
+strength of an emotion is 1 - Π(1 - strength of each of its cues).
+
+Accuracy on labelled sentences in English and Mandarin (tests/bench/emotion.py): 70.5 % of 132 blind sentences, written
+after the lists were frozen, and 91.4 % of 198 held-out sentences by the author of the lists, which is an upper bound.
+Of the 39 errors on blind sentences, 31 are emotions that no listed word shows: they are estimated as neutral. The lists
+were tuned on further sentences by the same author, so some entries are phrases from these.
 """
 
 from dataclasses import dataclass, field
 
 from intone.server.domain import EMOTIONS
-from intone.server.emotion.phrases import Kind, Table, Token
-from intone.server.emotion.reading import Reading, neutral, reading
+from intone.server.emotion.estimate import EmotionEstimate
+from intone.server.emotion.phrases import PhraseTable, Token, TokenKind
 from intone.server.emotion.word_lists import Entry, Role, character_replacements, lexicon_lists
 
 MAX_CHARACTERS = 2000
-LEAST = 0.3  # a sum of signs below this is noise
-_LATER_CLAUSE = 0.4  # what a clause keeps when "but" follows it
+"""Longer texts are judged by their beginning."""
+
+MIN_STRENGTH = 0.3
+"""Below this a text is neutral."""
+
+_MAX_CUE_STRENGTH = 0.95  # a single cue is never certain
+_BEFORE_CONTRAST = 0.4  # factor of cues before "but"
 _CONCEDED = 0.4
-_SUPPOSED = 0.3
-_NAMED = 0.35
-_ASKED = 0.35
+_HYPOTHETICAL = 0.3
+_IN_NAME = 0.35
+_IN_QUESTION = 0.35
 _CAPITALS, _STRETCHED = 1.25, 1.2
-_EXCLAIMED = (1.0, 1.15, 1.25, 1.35)  # by the number of exclamation marks
-_TRAILED = 1.15  # sadness that trails off
-_DENIED_JOY = 0.8  # "not happy" is sad, though less than "sad"
-_SHARPEST = 1.6  # of all scales together
-_DENIABLE = 3  # tokens of an entry at most; a longer phrase has its own "not" in it, or takes none
-_PHRASE = 3  # tokens from which words of anger are a reproach, which a question does not weaken
-_REACH = {Kind.WORD: 4, Kind.IDEOGRAPH: 6}  # tokens after a scale or a negation that it still bears on
-_CRY = 0.5  # a sentence without anger that ends in "?!"
-_MOCKERY, _MOCKED = 0.6, 0.5
-_QUOTED = 4  # entries that an explanation names
+_EXCLAMATION = (1.0, 1.15, 1.25, 1.35)  # by the number of exclamation marks
+_ELLIPSIS = 1.15  # for sadness
+_NEGATED_JOY = 0.8  # "not happy" is sad, though less than "sad"
+_MAX_INTENSITY_FACTOR = 1.6  # of consecutive intensifiers together
+_MAX_NEGATED_TOKENS = 3  # longer entries are not negated: they hold their own "not", or take none
+_MIN_REPROACH_TOKENS = 3  # an angry entry of this length is a reproach, which a question does not weaken
+_REACH = {TokenKind.WORD: 4, TokenKind.IDEOGRAPH: 6}  # tokens that an intensifier or a negation affects
+_INTERROBANG = 0.5  # strength of surprise for a sentence without anger that ends in "?!"
+_SARCASM, _OTHERS_IN_SARCASM = 0.6, 0.5  # strength of anger; factor of emotions other than anger and joy
+_MAX_QUOTED = 4  # entries in an explanation
+
+_NAME_JOINERS = ("of", "the", "and")
+_WORD_KINDS = (TokenKind.WORD, TokenKind.IDEOGRAPH, TokenKind.DIGITS)
 
 
 @dataclass(slots=True)
-class _Sign:
-    """One thing found: what it says, how strongly, and by what name the table has it."""
+class _Cue:
+    """One sign of an emotion in the text; `name` is its entry.
+
+    A firm cue is not weakened by a question.
+    """
 
     emotion: str
     strength: float
     name: str
-    firm: bool = False  # a question does not weaken it
+    firm: bool = False
 
 
 @dataclass(slots=True)
 class _Sentence:
-    """What is known of a sentence while it is read."""
+    """State while a sentence is read. Positions are indices of tokens."""
 
-    signs: list[_Sign] = field(default_factory=list)
+    cues: list[_Cue] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
-    clause: int = 0  # index of the first sign of the clause
+    clause: int = 0  # index of the first cue of the clause
     scale: float = 1.0
-    scale_until: int = 0  # index of the token
-    denied_until: int = 0
+    scale_until: int = 0
+    negated_until: int = 0
     conceded: bool = False
-    supposed: bool = False
+    hypothetical: bool = False
 
     def end_clause(self) -> None:
-        self.clause, self.scale, self.scale_until, self.denied_until = len(self.signs), 1.0, 0, 0
+        """Forget what affects only the current clause."""
+        self.clause, self.scale, self.scale_until, self.negated_until = len(self.cues), 1.0, 0, 0
         self.conceded = False
 
-    def sharpen_last(self, factor: float) -> None:
-        """Let the last sign of the clause weigh more."""
-        for sign in self.signs[self.clause :][-1:]:
-            sign.strength *= factor
+    def scale_last_cue(self, factor: float) -> None:
+        """Scale the last cue of the clause, if there is one."""
+        for cue in self.cues[self.clause :][-1:]:
+            cue.strength *= factor
 
-    def fade(self) -> None:
-        """Let all that was said so far weigh less."""
-        for sign in self.signs:
-            sign.strength *= _LATER_CLAUSE
+    def weaken_all(self, factor: float) -> None:
+        """Scale every cue so far."""
+        for cue in self.cues:
+            cue.strength *= factor
 
 
 class Lexicon:
-    """The analyzer; immutable once built, and safe to share between threads."""
+    """The word-list analyzer. Immutable, and safe to share between threads.
+
+    Raises:
+        WordListError: a word list is malformed.
+    """
 
     def __init__(self) -> None:
         lists = lexicon_lists()
-        self._table: Table[Entry] = Table(lists.entries, character_replacements())
-        self._alone = {
+        self._table: PhraseTable[Entry] = PhraseTable(lists.entries, character_replacements())
+        self._whole_sentences = {
             tuple(token.key for token in self._table.tokens(text)): entry
             for text, entry in lists.whole_sentences.items()
         }
         self._patterns, self._sarcasm = lists.patterns, lists.sarcasm
 
-    def read(self, text: str) -> Reading:
-        """The emotion of `text`, of its first `MAX_CHARACTERS`; neutral where nothing in it shows one."""
+    def analyze(self, text: str) -> EmotionEstimate:
+        """The emotion of the first `MAX_CHARACTERS` of `text`; neutral where they show none."""
         text = text[:MAX_CHARACTERS]
         tokens = self._table.tokens(text)
-        signs: list[_Sign] = []
+        cues: list[_Cue] = []
         sentence = _Sentence()
         position = 0
         while position < len(tokens):
             token = tokens[position]
-            found = self._table.longest(tokens, position)
+            found = self._table.longest_match(tokens, position)
             end, entry = found if found else (position + 1, None)
-            if token.kind is Kind.OPEN:
+            if token.kind is TokenKind.OPEN:
                 end = _title_end(tokens, position)
             elif entry is not None:
-                _take(sentence, entry, tokens, position, end)
-            elif token.kind in (Kind.ASK, Kind.TRAIL, Kind.STOP):
-                signs += self._end(sentence, token)
+                _apply(sentence, entry, tokens, position, end)
+            elif token.kind in (TokenKind.ASK, TokenKind.TRAIL, TokenKind.STOP):
+                cues += self._finished(sentence, token)
                 sentence = _Sentence()
-            elif token.kind is Kind.PAUSE:
+            elif token.kind is TokenKind.PAUSE:
                 sentence.end_clause()
-            sentence.words += [token.key for token in tokens[position:end] if token.kind in _WORDS]
+            sentence.words += [token.key for token in tokens[position:end] if token.kind in _WORD_KINDS]
             position = end
-        signs += self._end(sentence, None)
-        lower = self._table.plain(text).lower()
-        signs += [
-            _Sign(pattern.emotion, pattern.strength, "a turn of phrase", firm=True)
+        cues += self._finished(sentence, None)
+        lower = self._table.replace_characters(text).lower()
+        cues += [
+            _Cue(pattern.emotion, pattern.strength, "a turn of phrase", firm=True)
             for pattern in self._patterns
             if pattern.expression.search(lower)
         ]
-        return _sum(self._mocked(lower, signs))
+        return _combined(self._without_sarcasm(lower, cues))
 
-    def _end(self, sentence: _Sentence, last: Token | None) -> list[_Sign]:
-        """The signs of a sentence that ends in the mark `last`, or in nothing."""
-        signs, marks = sentence.signs, last.key if last else ""
-        asked = any(mark in "?？⁉‽" for mark in marks)
-        cried = sum(mark in "!！⁉‽‼" for mark in marks)
-        if asked or cried:
-            signs += self._cries(sentence, asked and cried > 0)
-        for sign in signs:
-            sign.strength *= _EXCLAIMED[min(cried, len(_EXCLAIMED) - 1)]
-            if asked and not sign.firm and sign.emotion != "surprised":
-                sign.strength *= _ASKED
-            if last is not None and last.kind is Kind.TRAIL and sign.emotion == "sad":
-                sign.strength *= _TRAILED
-        return signs
+    def _finished(self, sentence: _Sentence, last: Token | None) -> list[_Cue]:
+        """The cues of a sentence that ends in the punctuation `last`, or in none."""
+        cues, marks = sentence.cues, last.key if last else ""
+        question = any(mark in "?？⁉‽" for mark in marks)
+        exclamations = sum(mark in "!！⁉‽‼" for mark in marks)
+        if question or exclamations:
+            cues += self._punctuation_cues(sentence, question and exclamations > 0)
+        for cue in cues:
+            cue.strength *= _EXCLAMATION[min(exclamations, len(_EXCLAMATION) - 1)]
+            if question and not cue.firm and cue.emotion != "surprised":
+                cue.strength *= _IN_QUESTION
+            if last is not None and last.kind is TokenKind.TRAIL and cue.emotion == "sad":
+                cue.strength *= _ELLIPSIS
+        return cues
 
-    def _cries(self, sentence: _Sentence, both: bool) -> list[_Sign]:
-        """What a short sentence says by its mark alone; `both` for question and exclamation mark."""
-        alone = self._alone.get(tuple(sentence.words))
-        if alone is not None and not sentence.signs:
-            return [_Sign(alone.emotion, alone.value, alone.name, firm=True)]
-        if both and all(sign.emotion != "angry" for sign in sentence.signs):
-            return [_Sign("surprised", _CRY, "?!", firm=True)]
+    def _punctuation_cues(self, sentence: _Sentence, both: bool) -> list[_Cue]:
+        """Cues of a sentence that ends in a question or exclamation mark; `both` where it ends in the two."""
+        whole = self._whole_sentences.get(tuple(sentence.words))
+        if whole is not None and not sentence.cues:
+            return [_Cue(whole.emotion, whole.value, whole.name, firm=True)]
+        if both and all(cue.emotion != "angry" for cue in sentence.cues):
+            return [_Cue("surprised", _INTERROBANG, "?!", firm=True)]
         return []
 
-    def _mocked(self, text: str, signs: list[_Sign]) -> list[_Sign]:
-        """The signs as they are meant: praise beside a cue of sarcasm is anger, and the rest of it too in part."""
+    def _without_sarcasm(self, text: str, cues: list[_Cue]) -> list[_Cue]:
+        """The cues as they are meant: next to sarcasm, joy becomes anger and other emotions but anger are halved."""
         if self._sarcasm.search(text) is None:
-            return signs
-        for sign in signs:
-            sign.strength *= 1.0 if sign.emotion == "angry" else 0.0 if sign.emotion == "happy" else _MOCKED
-        return [*signs, _Sign("angry", _MOCKERY, "sarcasm")]
+            return cues
+        for cue in cues:
+            cue.strength *= 1.0 if cue.emotion == "angry" else 0.0 if cue.emotion == "happy" else _OTHERS_IN_SARCASM
+        return [*cues, _Cue("angry", _SARCASM, "sarcasm")]
 
 
-_JOINTS = ("of", "the", "and")
-_WORDS = (Kind.WORD, Kind.IDEOGRAPH, Kind.DIGITS)
-
-
-def _take(sentence: _Sentence, entry: Entry, tokens: list[Token], start: int, end: int) -> None:
-    """Let an entry that stands at `tokens` `start` to `end` act on the sentence."""
+def _apply(sentence: _Sentence, entry: Entry, tokens: list[Token], start: int, end: int) -> None:
+    """Apply an entry found at `tokens[start:end]` to the sentence."""
     role, reach = entry.role, end + _REACH.get(tokens[start].kind, 0)
     if role in (Role.EMOTION, Role.RHETORICAL):
-        sentence.signs += _signs(sentence, entry, tokens, start, end)
+        sentence.cues += _cues(sentence, entry, tokens, start, end)
     elif role is Role.INTENSIFIER:
         before = sentence.scale if start < sentence.scale_until else 1.0
-        sentence.scale, sentence.scale_until = min(before * entry.value, _SHARPEST), reach
+        sentence.scale, sentence.scale_until = min(before * entry.value, _MAX_INTENSITY_FACTOR), reach
     elif role is Role.INTENSIFIER_AFTER:
-        sentence.sharpen_last(entry.value)
+        sentence.scale_last_cue(entry.value)
     elif role is Role.NEGATION:
-        sentence.denied_until = reach
+        sentence.negated_until = reach
     elif role is Role.CONTRAST:
-        sentence.fade()
+        sentence.weaken_all(_BEFORE_CONTRAST)
         sentence.end_clause()
     elif role is Role.CONCESSION:
         sentence.conceded = True
     elif role is Role.HYPOTHETICAL:
-        sentence.supposed = True
+        sentence.hypothetical = True
 
 
-def _signs(sentence: _Sentence, entry: Entry, tokens: list[Token], start: int, end: int) -> list[_Sign]:
-    """What a feeling comes to where it stands; nothing where it is denied and nothing is left."""
+def _cues(sentence: _Sentence, entry: Entry, tokens: list[Token], start: int, end: int) -> list[_Cue]:
+    """The cue of an emotion entry at `tokens[start:end]`; none where it is negated, except that joy becomes sadness."""
     token, emotion, name, strength = tokens[start], entry.emotion, entry.name, entry.value
     if start < sentence.scale_until:
         strength *= sentence.scale
         sentence.scale_until = 0
     strength *= (_CAPITALS if token.capitals else 1.0) * (_STRETCHED if token.stretched else 1.0)
     if entry.role is Role.RHETORICAL:
-        return [_Sign(emotion, strength, name, firm=True)]
-    if start < sentence.denied_until and end - start <= _DENIABLE:
+        return [_Cue(emotion, strength, name, firm=True)]
+    if start < sentence.negated_until and end - start <= _MAX_NEGATED_TOKENS:
         if emotion != "happy":
             return []
-        emotion, strength, name = "sad", strength * _DENIED_JOY, f"not {name}"
-    firm = emotion == "angry" and end - start >= _PHRASE
-    strength *= (_CONCEDED if sentence.conceded else 1.0) * (_SUPPOSED if sentence.supposed else 1.0)
-    strength *= _NAMED if end == start + 1 and _in_a_name(tokens, start) else 1.0
-    return [_Sign(emotion, strength, name, firm)]
+        emotion, strength, name = "sad", strength * _NEGATED_JOY, f"not {name}"
+    firm = emotion == "angry" and end - start >= _MIN_REPROACH_TOKENS
+    strength *= (_CONCEDED if sentence.conceded else 1.0) * (_HYPOTHETICAL if sentence.hypothetical else 1.0)
+    strength *= _IN_NAME if end == start + 1 and _begins_name(tokens, start) else 1.0
+    return [_Cue(emotion, strength, name, firm)]
 
 
-def _in_a_name(tokens: list[Token], start: int) -> bool:
+def _begins_name(tokens: list[Token], start: int) -> bool:
     """Whether the word at `start` seems to begin a name, such as Angry Birds or Tears of the Kingdom."""
-    later = (token for token in tokens[start + 1 : start + 4] if token.key not in _JOINTS)
+    later = (token for token in tokens[start + 1 : start + 4] if token.key not in _NAME_JOINERS)
     following = next(later, None)
-    return tokens[start].name and following is not None and following.name
+    return tokens[start].capitalized and following is not None and following.capitalized
 
 
 def _title_end(tokens: list[Token], start: int) -> int:
-    """Where the title that opens at token `start` is over; the next token where it never closes."""
-    closes = (i for i in range(start + 1, len(tokens)) if tokens[i].kind is Kind.CLOSE)
+    """The token after the title that opens at token `start`; the next token where it never closes."""
+    closes = (i for i in range(start + 1, len(tokens)) if tokens[i].kind is TokenKind.CLOSE)
     return next(closes, start) + 1
 
 
-def _sum(signs: list[_Sign]) -> Reading:
-    """The reading that the signs give together."""
-    absent = dict.fromkeys(EMOTIONS, 1.0)
-    for sign in signs:
-        absent[sign.emotion] *= 1.0 - min(sign.strength, 0.95)
-    strengths = {name: 1.0 - chance for name, chance in absent.items()}
+def _combined(cues: list[_Cue]) -> EmotionEstimate:
+    """The estimate of all cues, combined by noisy-OR."""
+    absence = dict.fromkeys(EMOTIONS, 1.0)
+    for cue in cues:
+        absence[cue.emotion] *= 1.0 - min(cue.strength, _MAX_CUE_STRENGTH)
+    strengths = {name: 1.0 - chance for name, chance in absence.items()}
     label = max(EMOTIONS, key=lambda name: strengths[name])
     if strengths[label] <= 0.0:
-        return neutral("nothing in the text shows emotion")
-    names = dict.fromkeys(sign.name for sign in signs if sign.emotion == label)
-    quoted = ", ".join(f"“{name}”" for name in list(names)[:_QUOTED])
-    if strengths[label] < LEAST:
-        return neutral(f"signs of {label} are too weak: {quoted}")
-    return reading(strengths, f"{label}: {quoted}")
+        return EmotionEstimate.neutral("nothing in the text shows emotion")
+    names = dict.fromkeys(cue.name for cue in cues if cue.emotion == label)
+    quoted = ", ".join(f"“{name}”" for name in list(names)[:_MAX_QUOTED])
+    if strengths[label] < MIN_STRENGTH:
+        return EmotionEstimate.neutral(f"signs of {label} are too weak: {quoted}")
+    return EmotionEstimate.from_strengths(strengths, f"{label}: {quoted}")

@@ -1,7 +1,7 @@
-"""Text → tokens, and the longest entry of a table at each of them. Knows no emotions and no grammar.
+"""Tokenize text, and find the longest entry of a phrase table at a token.
 
-A token is a Latin word, one ideograph, one emoji or emoticon, or a run of marks; tables of entries are walked token by
-token, so an entry may be a word, several words, or a piece of a text written without spaces.
+A token is a Latin word, a single ideograph, an emoji or emoticon, or a run of punctuation. Tables are walked token by
+token, so an entry may be one word, several words, or a piece of a text written without spaces.
 """
 
 import re
@@ -21,21 +21,21 @@ _TOKEN = re.compile(
     r"|(?P<stop>[.。\n])|(?P<pause>[,，;；:：、—–])|(?P<open>[《])|(?P<close>[》])|(?P<digits>\d+)"
 )
 _STRETCH = re.compile(r"(.)\1{2,}")
-_NO_MARKS = str.maketrans({"’": "'", "‘": "'", "\ufe0f": None, "\u200d": None})
+_CHARACTER_VARIANTS = str.maketrans({"’": "'", "‘": "'", "\ufe0f": None, "\u200d": None})
 _ENDINGS = ("", "s", "es", "ed", "ing", "ly", "er", "est", "ingly", "edly")
 
 
-class Kind(Enum):
-    """What a token is."""
+class TokenKind(Enum):
+    """What a token is. The values are the group names of the pattern."""
 
     WORD = "word"
     IDEOGRAPH = "ideograph"
     ASK = "ask"  # a run of exclamation and question marks
-    TRAIL = "trail"  # dots that trail off
+    TRAIL = "trail"  # an ellipsis
     FACE = "face"
     STOP = "stop"
     PAUSE = "pause"
-    OPEN = "open"  # of a title
+    OPEN = "open"  # opening bracket of a title
     CLOSE = "close"
     DIGITS = "digits"
 
@@ -45,55 +45,55 @@ class Token:
     """A piece of text.
 
     Attributes:
-        key: how tables spell it: lower case, without stretched letters.
-        capitals: a word of three letters or more, all of them capitals.
-        name: a word that begins with a capital and goes on in small letters.
-        stretched: it has a letter three times running.
+        key: its spelling in tables: lower case, without stretched letters.
+        capitals: a word of at least three letters, all of them capitals.
+        capitalized: a word of one capital and then small letters.
+        stretched: a word with the same letter at least three times in a row.
     """
 
-    kind: Kind
+    kind: TokenKind
     key: str
     capitals: bool = False
-    name: bool = False
+    capitalized: bool = False
     stretched: bool = False
 
 
-_KINDS = {kind.value: kind for kind in Kind}
+_KINDS = {kind.value: kind for kind in TokenKind}
 
 
-class Table(Generic[T]):
-    """Entries of any length with a value each; a later entry replaces an equal earlier one.
+class PhraseTable(Generic[T]):
+    """A trie of entries, each with a value. Of equal entries the later one wins.
 
     Args:
-        entries: text of an entry → its value. A `~` after the last word adds its English inflections.
-        characters: replaced before a text is read, as in `str.translate`.
+        entries: value of each entry, by its text. A "~" at the end adds the English inflections of the last word.
+        characters: replacements, as for `str.translate`, applied to entries and texts.
     """
 
     def __init__(self, entries: Mapping[str, T], characters: Mapping[int, str] | None = None) -> None:
-        self._characters: dict[int, int | str | None] = {**_NO_MARKS, **(characters or {})}
+        self._characters: dict[int, int | str | None] = {**_CHARACTER_VARIANTS, **(characters or {})}
         self._root: dict[str, Any] = {}
         self._words: set[str] = set()
         for entry, value in entries.items():
             for form in inflections(entry):
                 self._add(form, value)
 
-    def plain(self, text: str) -> str:
-        """`text` with the characters that tables are written in."""
+    def replace_characters(self, text: str) -> str:
+        """`text` in the characters that tables use."""
         return text.translate(self._characters)
 
     def tokens(self, text: str) -> list[Token]:
-        """The tokens of `text`; what is none of the kinds is passed over."""
+        """The tokens of `text`; anything else in it is skipped."""
         found = []
-        for match in _TOKEN.finditer(self.plain(text)):
+        for match in _TOKEN.finditer(self.replace_characters(text)):
             kind, piece = _KINDS[match.lastgroup or ""], match.group()
-            if kind is Kind.WORD:
+            if kind is TokenKind.WORD:
                 found.append(self._word(piece))
             else:
                 found.append(Token(kind, piece))
         return found
 
-    def longest(self, tokens: list[Token], start: int) -> tuple[int, T] | None:
-        """Where the longest entry that begins at token `start` ends, and its value; None where none begins."""
+    def longest_match(self, tokens: list[Token], start: int) -> tuple[int, T] | None:
+        """The longest entry that begins at token `start`: the index after its last token, and its value; or None."""
         node, best = self._root, None
         for position in range(start, len(tokens)):
             following = node.get(tokens[position].key)
@@ -110,12 +110,12 @@ class Table(Generic[T]):
         if stretched and key not in self._words:
             twice, once = _STRETCH.sub(r"\1\1", key), _STRETCH.sub(r"\1", key)
             key = twice if twice in self._words else once
-        return Token(Kind.WORD, key, piece.isupper() and len(piece) > 2, piece.istitle(), stretched)
+        return Token(TokenKind.WORD, key, piece.isupper() and len(piece) > 2, piece.istitle(), stretched)
 
     def _add(self, form: str, value: T) -> None:
         node = self._root
-        for match in _TOKEN.finditer(self.plain(form)):
-            key = match.group().lower() if match.lastgroup == Kind.WORD.value else match.group()
+        for match in _TOKEN.finditer(self.replace_characters(form)):
+            key = match.group().lower() if match.lastgroup == TokenKind.WORD.value else match.group()
             self._words.add(key)
             node = node.setdefault(key, {})
         assert node is not self._root, f"no token in the entry {form!r}"
@@ -124,11 +124,14 @@ class Table(Generic[T]):
 
 def is_tokenizable(text: str) -> bool:
     """Whether there is a token in `text`."""
-    return _TOKEN.search(text.translate(_NO_MARKS)) is not None
+    return _TOKEN.search(text.translate(_CHARACTER_VARIANTS)) is not None
 
 
 def inflections(entry: str) -> Iterable[str]:
-    """The forms of an entry; without a `~` at its end only itself. Some of them are no words, which does no harm."""
+    """The forms of an entry; only itself without a "~" at its end.
+
+    The rules overgenerate: some forms are not English words, and never match.
+    """
     if not entry.endswith("~"):
         return [entry]
     stem = entry[:-1]

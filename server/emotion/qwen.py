@@ -1,7 +1,7 @@
-"""The emotion model that IndexTTS 2 and 2.5 are published with (`qwen0.6bemo4-merge`, a Qwen3 of 0.6 billion weights).
+"""The emotion model published with IndexTTS 2 and 2.5: `qwen0.6bemo4-merge`, a Qwen3 with 0.6 billion parameters.
 
-Reads a text as a whole, which a table of words cannot; takes seconds on a CPU, so its caller keeps it off the way of
-speech. Knows no engine. Needs `transformers`, which nothing else here does.
+It judges a text as a whole, which word lists cannot. An answer takes seconds on a CPU, so callers bound their wait.
+Needs the optional package `transformers`.
 """
 
 import json
@@ -12,31 +12,31 @@ from pathlib import Path
 from typing import Any
 
 from intone.server.domain import EMOTIONS
-from intone.server.emotion.phrases import Table
-from intone.server.emotion.reading import Reading, neutral, reading
+from intone.server.emotion.estimate import EmotionEstimate
+from intone.server.emotion.phrases import PhraseTable
 from intone.server.emotion.word_lists import Role, lexicon_lists
 from intone.server.errors import CheckpointError
 
 NAME = "emotion model"
 SYSTEM_PROMPT = "文本情感分类"
-"""What the model was trained with; its template is used with thinking switched off."""
+"""The system prompt of its training. Its chat template is applied with thinking disabled."""
 
 KEYS = dict(zip(("高兴", "愤怒", "悲伤", "恐惧", "反感", "低落", "惊讶", "自然"), EMOTIONS, strict=True))
-"""What it calls the emotions."""
+"""Our emotion for each of the model's labels."""
 
 MAX_NEW_TOKENS = 160
-"""Twice what its answer takes; an answer that has not ended by then is read as far as it goes."""
+"""Twice the length of a full answer. A longer answer is cut, and what it holds is used."""
 
 MAX_CHARACTERS = 1000
-"""Of a text; what is longer is read from its beginning."""
+"""Longer texts are judged by their beginning."""
 
-_MOST_SCORE = 1.2
+_MAX_SCORE = 1.2
 _SCORE = re.compile(rf"[\"'“]?({'|'.join(KEYS)})[\"'”]?\s*[:：=]\s*[\"']?([-+]?\d+(?:\.\d+)?)")
-_CONTROL = re.compile(r"<\|[^<>|]*\|>|</?think>")  # would be the template's own marks
+_CONTROL = re.compile(r"<\|[^<>|]*\|>|</?think>")  # control tokens of the chat template, which a text must not inject
 
 
 class QwenEmotion:
-    """The analyzer. One caller at a time.
+    """The analyzer. Not thread-safe.
 
     Args:
         model: a causal language model of `transformers`, in evaluation mode.
@@ -45,19 +45,19 @@ class QwenEmotion:
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._model, self._tokenizer = model, tokenizer
-        self._thought = tokenizer.convert_tokens_to_ids("</think>")
+        self._end_of_thinking = tokenizer.convert_tokens_to_ids("</think>")
         entries = lexicon_lists().entries.items()
         words = (text for text, entry in entries if (entry.role, entry.emotion) == (Role.EMOTION, "melancholic"))
-        self._melancholic = Table(dict.fromkeys(words, True))
+        self._melancholic = PhraseTable(dict.fromkeys(words, True))
 
     @classmethod
     def load(cls, folder: Path) -> "QwenEmotion":
-        """Load the published folder; nothing is downloaded. Takes seconds, and 2.4 GB of memory for the real one.
+        """Load the published folder, without downloads. Takes seconds, and 2.4 GB of memory for the published model.
 
         Raises:
             CheckpointError: `transformers` is missing, or the folder is not a model with a tokenizer.
         """
-        try:  # optional, and a second to import
+        try:  # optional, and takes a second to import
             from safetensors import SafetensorError
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError as error:
@@ -66,14 +66,14 @@ class QwenEmotion:
             raise CheckpointError(NAME, f"{folder} has no config.json: expected the folder qwen0.6bemo4-merge")
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            # The weights are float16, in which a CPU is slower than in float32.
-            model, about = AutoModelForCausalLM.from_pretrained(
+            # The weights are float16, which is slower than float32 on a CPU.
+            model, info = AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, dtype="float32", output_loading_info=True
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(NAME, f"cannot load {folder}: {error}") from error
         wrong = sorted(
-            str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in about[kind]
+            str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in info[kind]
         )
         if wrong:
             raise CheckpointError(NAME, f"{folder}: {len(wrong)} weights do not fit, such as {wrong[0]}")
@@ -81,21 +81,21 @@ class QwenEmotion:
             raise CheckpointError(NAME, f"{folder}: its tokenizer has no chat template")
         return cls(model.eval(), tokenizer)
 
-    def read(self, text: str) -> Reading:
-        """The emotion of `text`; neutral, and saying so, where the model's answer cannot be read."""
+    def analyze(self, text: str) -> EmotionEstimate:
+        """The emotion of `text`; neutral, with an explanation, where the model's answer has no scores."""
         scores = parse_scores(self.answer(text))
         if scores is None:
-            return neutral("the emotion model gave no scores")
+            return EmotionEstimate.neutral("the emotion model gave no scores")
         if self._names_melancholy(text):
-            # The model was trained without telling the two apart and calls both sad.
+            # The model was trained with both under one label, "sad".
             scores = scores | {"sad": scores.get("melancholic", 0.0), "melancholic": scores.get("sad", 0.0)}
         if not any(scores.values()):
-            return reading({"calm": 1.0}, "the emotion model sees no emotion: calm")
-        told = ", ".join(f"{name} {score:.2f}" for name, score in scores.items() if score > 0.0)
-        return reading(scores, f"the emotion model: {told}", companion_share=0.0)
+            return EmotionEstimate.from_strengths({"calm": 1.0}, "the emotion model sees no emotion: calm")
+        listed = ", ".join(f"{name} {score:.2f}" for name, score in scores.items() if score > 0.0)
+        return EmotionEstimate.from_strengths(scores, f"the emotion model: {listed}", min_secondary_share=0.0)
 
     def answer(self, text: str) -> str:
-        """What the model writes, without its thoughts: the same for the same text."""
+        """The model's answer without its thinking; deterministic."""
         messages = [
             {"role": "system", "content": SYSTEM_PROMPT},
             {"role": "user", "content": _CONTROL.sub(" ", text[:MAX_CHARACTERS])},
@@ -104,8 +104,8 @@ class QwenEmotion:
             messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
         inputs = self._tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
-        # The folder's sampling settings have no meaning for a greedy answer.
-        written = self._model.generate(
+        # Greedy decoding; None overrides the sampling settings of the folder.
+        generated = self._model.generate(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
             max_new_tokens=MAX_NEW_TOKENS,
@@ -115,20 +115,20 @@ class QwenEmotion:
             top_k=None,
             pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
         )
-        ids = written[0].tolist()[inputs["input_ids"].shape[1] :]  # [1, prompt + answer]
-        if self._thought in ids:
-            ids = ids[len(ids) - ids[::-1].index(self._thought) :]
+        ids = generated[0].tolist()[inputs["input_ids"].shape[1] :]  # [1, prompt + answer]
+        if self._end_of_thinking in ids:
+            ids = ids[len(ids) - ids[::-1].index(self._end_of_thinking) :]
         return str(self._tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
     def _names_melancholy(self, text: str) -> bool:
         tokens = self._melancholic.tokens(text[:MAX_CHARACTERS])
-        return any(self._melancholic.longest(tokens, start) for start in range(len(tokens)))
+        return any(self._melancholic.longest_match(tokens, start) for start in range(len(tokens)))
 
 
 def parse_scores(answer: str) -> dict[str, float] | None:
-    """Score of each of `EMOTIONS` that the answer names, in [0, 1.2]; None where it names none.
+    """Score of each of `EMOTIONS` that the answer names, clamped to [0, 1.2]; None where it names none.
 
-    The answer should be a JSON object; where it is not, broken off or decorated, the pairs in it are taken as they are.
+    The answer should be a JSON object. If it is cut off or decorated, the "label: number" pairs in it are used.
     """
     start, end = answer.find("{"), answer.rfind("}")
     found: Any = None
@@ -143,11 +143,11 @@ def parse_scores(answer: str) -> dict[str, float] | None:
 
 
 def _score(value: object) -> float | None:
-    """A number, or a number in quotes, within the limits; None for anything else."""
+    """A finite number, or one in quotes, clamped to the limits; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         score = float(value)
     except (ValueError, OverflowError):
         return None
-    return min(max(score, 0.0), _MOST_SCORE) if math.isfinite(score) else None
+    return min(max(score, 0.0), _MAX_SCORE) if math.isfinite(score) else None

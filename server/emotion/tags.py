@@ -1,49 +1,51 @@
-"""Inline emotion tags in a text: `[happy]`, `[开心:0.4]`, `<expr type="expression" label="…"/>`. Pure, on characters.
+"""Find inline emotion tags in a text: `[happy]`, `[开心:0.4]`, `<expr type="expression" label="…"/>`.
 
-A bracket is a tag only if it names an emotion and is no Markdown link, `[happy](address)`; `<expr …>` is one whatever
-it says, and never spoken. What is found in a text is the same however the text was dealt out, if what `open_tag` holds
-back is shown again with what follows.
+A bracket is a tag only if it names an emotion and is not a Markdown link such as `[happy](address)`. `<expr …>` is
+always a tag, and never spoken.
+
+Chunk-invariant: any chunking of a text gives the same tags, provided that the caller keeps the characters from
+`open_tag_start` on and searches them again together with the next ones.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from intone.server.emotion.labels import describe, from_label
-from intone.server.emotion.reading import Reading
+from intone.server.emotion.estimate import EmotionEstimate
+from intone.server.emotion.labels import parse_description, parse_label
 from intone.server.text.characters import CJK
 
-LABEL_CHARACTERS = 24
-"""Most characters between brackets."""
+MAX_LABEL_CHARACTERS = 24
+"""Between brackets."""
 
-MARKUP_CHARACTERS = 200
-"""Most characters between `<expr` and `>`."""
+MAX_MARKUP_CHARACTERS = 200
+"""Between `<expr` and `>`."""
 
 _INSIDE = r"[^\[\]［］【】<>\n]"
 _LETTER_FIRST = r"(?=[^\S\n]*[^\W\d_])"
-_LABELLED = rf"{_LETTER_FIRST}({_INSIDE}{{1,{LABEL_CHARACTERS}}})"
+_LABELLED = rf"{_LETTER_FIRST}({_INSIDE}{{1,{MAX_LABEL_CHARACTERS}}})"
 _BRACKET = re.compile(rf"\[{_LABELLED}\](?!\()|［{_LABELLED}］|【{_LABELLED}】")
-_MARKUP = re.compile(rf"</?expr(?![\w-])[^<>]{{0,{MARKUP_CHARACTERS}}}>", re.IGNORECASE)
+_MARKUP = re.compile(rf"</?expr(?![\w-])[^<>]{{0,{MAX_MARKUP_CHARACTERS}}}>", re.IGNORECASE)
 _OPENER = re.compile(r"[\[［【]|</?expr(?![\w-])", re.IGNORECASE)
 _LABEL = re.compile(r"\s*(.+?)\s*(?:[:：]\s*(\d*\.?\d+)\s*)?", re.DOTALL)
 _ATTRIBUTE = re.compile(r"""([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 
-# What a text may end in that can still become a tag.
+# Ends of a text that further characters may complete to a tag.
 _OPEN_BRACKET = re.compile(rf"[\[［【](?:[^\S\n]*|{_LETTER_FIRST}{_INSIDE}+)\Z")
-_PERHAPS_LINK = re.compile(rf"\[{_LABELLED}\]\Z")
+_MAYBE_LINK = re.compile(rf"\[{_LABELLED}\]\Z")
 _OPEN_MARKUP = re.compile(
-    rf"</?(?:e(?:x(?:p(?:r(?:[^\w<>-][^<>]{{0,{MARKUP_CHARACTERS - 1}}})?)?)?)?)?\Z", re.IGNORECASE
+    rf"</?(?:e(?:x(?:p(?:r(?:[^\w<>-][^<>]{{0,{MAX_MARKUP_CHARACTERS - 1}}})?)?)?)?)?\Z", re.IGNORECASE
 )
-_NO_BLANK_BEFORE = re.compile(rf"[\s.,!?;:…)\]{CJK}\u3000-\u303f\uff00-\uffef]")
+_NO_SPACE_BEFORE = re.compile(rf"[\s.,!?;:…)\]{CJK}\u3000-\u303f\uff00-\uffef]")
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A tag: characters `start` to `end` of the text; `reading` is None where it says nothing of emotion."""
+    """A tag at `text[start:end]`; `estimate` is None where it does not concern emotion."""
 
     start: int
     end: int
-    reading: Reading | None
+    estimate: EmotionEstimate | None
 
 
 def find_tags(text: str) -> list[Tag]:
@@ -60,21 +62,21 @@ def _tags(text: str) -> Iterator[Tag]:
         position = tag.end if tag is not None else opener.start() + 1
 
 
-def open_tag(text: str) -> int | None:
-    """Where a tag begins that what follows `text` may complete, or make a link; None if nothing does."""
+def open_tag_start(text: str) -> int | None:
+    """Start of a tag that further characters may complete or turn into a link; None if there is no such tag."""
     markup = text.rfind("<")
     if markup >= 0 and _OPEN_MARKUP.match(text, markup):
-        return markup  # brackets after it are part of it
+        return markup  # brackets after it belong to it
     bracket = max(text.rfind(opener) for opener in "[［【")
     if bracket < 0:
         return None
-    if _PERHAPS_LINK.match(text, bracket):
+    if _MAYBE_LINK.match(text, bracket):
         return bracket if _bracket(text, bracket) else None
-    return bracket if len(text) - bracket - 1 <= LABEL_CHARACTERS and _OPEN_BRACKET.match(text, bracket) else None
+    return bracket if len(text) - bracket - 1 <= MAX_LABEL_CHARACTERS and _OPEN_BRACKET.match(text, bracket) else None
 
 
 def without_tags(text: str) -> str:
-    """`text` without its tags, joined so that no blank is doubled or stands before a mark."""
+    """`text` without its tags, and without the double spaces and spaces before punctuation that this would leave."""
     tags = find_tags(text)
     if not tags:
         return text
@@ -86,14 +88,14 @@ def without_tags(text: str) -> str:
 
 
 def _join(before: str, after: str) -> str:
-    """The texts on both sides of a tag, put together."""
+    """Join the texts on both sides of a tag."""
     if not before or not after:
         return before + after
-    if before[-1].isspace() and _NO_BLANK_BEFORE.match(after):
+    if before[-1].isspace() and _NO_SPACE_BEFORE.match(after):
         return before.rstrip() + after if not after[0].isspace() else before + after.lstrip()
-    apart = before[-1].isspace() or after[0].isspace() or _NO_BLANK_BEFORE.match(after)
+    separate = before[-1].isspace() or after[0].isspace() or _NO_SPACE_BEFORE.match(after)
     wide = re.match(f"[{CJK}]", before[-1]) is not None
-    return before + ("" if apart or wide else " ") + after
+    return before + ("" if separate or wide else " ") + after
 
 
 def _bracket(text: str, start: int) -> Tag | None:
@@ -103,12 +105,12 @@ def _bracket(text: str, start: int) -> Tag | None:
     label = _LABEL.fullmatch(next(group for group in found.groups() if group is not None))
     if label is None:
         return None
-    reading = from_label(label.group(1))
-    if reading is None:
+    estimate = parse_label(label.group(1))
+    if estimate is None:
         return None
     if label.group(2) is not None:
-        reading = reading.at(float(label.group(2)))
-    return Tag(start, found.end(), reading)
+        estimate = estimate.with_intensity(float(label.group(2)))
+    return Tag(start, found.end(), estimate)
 
 
 def _markup(text: str, start: int) -> Tag | None:
@@ -118,4 +120,4 @@ def _markup(text: str, start: int) -> Tag | None:
     attributes = {name.lower(): double or single for name, double, single in _ATTRIBUTE.findall(found.group())}
     label = attributes.get("label", "").strip()
     expression = attributes.get("type", "").strip().lower() == "expression"
-    return Tag(start, found.end(), describe(label) if expression and label else None)
+    return Tag(start, found.end(), parse_description(label) if expression and label else None)

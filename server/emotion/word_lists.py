@@ -191,6 +191,8 @@ class _Row:
 
     def entry(self, text: str) -> str:
         """The entry's name, without "~"."""
+        if "~" in text[:-1]:
+            raise self.error(f"entry {text!r}: a '~' stands at the end")
         if not is_tokenizable(text):
             raise self.error(f"entry {text!r} holds no word, character or face that can be found in a text")
         return text.removesuffix("~")

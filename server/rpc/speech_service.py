@@ -117,11 +117,11 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             check_text(request.text, "text", MAX_ANALYZED_CHARACTERS)
             if not request.text.strip():
                 raise CallerError("text", "is blank; there is no emotion in it")
-            read = self._services.analyzers.read
-            if read is None:
+            analyze = self._services.analyzers.analyze_text
+            if analyze is None:
                 words = "this server reads no emotions: start it with --emotion-analyzer lexicon"
                 raise CallerError("", words, Fault.PRECONDITION)
-            return responses.reading(await read(without_tags(request.text)))
+            return responses.emotion_estimate(await analyze(without_tags(request.text)))
         raise AssertionError("abort always raises")
 
     async def GetServerInfo(self, request: Any, context: Any) -> speech_pb2.GetServerInfoResponse:

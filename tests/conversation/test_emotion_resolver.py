@@ -5,8 +5,8 @@ import asyncio
 from intone.server.conversation.emotion_resolver import EmotionResolver
 from intone.server.domain import Emotion, Unit
 from intone.server.emotion.analyzers import EmotionAnalyzers
-from intone.server.emotion.labels import describe
-from intone.server.emotion.reading import neutral, reading
+from intone.server.emotion.estimate import EmotionEstimate
+from intone.server.emotion.labels import parse_description
 from intone.server.events import EmotionSource, ResolvedEmotion
 
 HAPPY = Emotion((1.0, 0, 0, 0, 0, 0, 0, 0), 1.0)
@@ -15,11 +15,13 @@ HAPPY = Emotion((1.0, 0, 0, 0, 0, 0, 0, 0), 1.0)
 async def read(text):
     """Analyzes texts such as "sad 0.8"."""
     name, _, strength = text.strip().partition(" ")
-    return reading({name: float(strength)}, f"says {name}") if strength else neutral("plain")
+    if not strength:
+        return EmotionEstimate.neutral("plain")
+    return EmotionEstimate.from_strengths({name: float(strength)}, f"says {name}")
 
 
 async def described(text):
-    return describe(text)
+    return parse_description(text)
 
 
 ANALYZERS = EmotionAnalyzers("test", read, described)
@@ -61,12 +63,13 @@ def test_a_description_is_interpreted_once_and_marked_approximate_without_a_mode
 
     async def counted(text):
         descriptions.append(text)
-        return describe(text)
+        return parse_description(text)
 
     given = ResolvedEmotion(Emotion(intensity=0.5, description="very sad"), EmotionSource.UTTERANCE)
     analyzers = EmotionAnalyzers("none", None, counted)
     first, second = emotions_of(unit("one"), unit("two", 1), given=given, analyzers=analyzers)
     assert descriptions == ["very sad"] and first == second and first.approximate
     assert first.emotion.label == "sad" and 0 < first.emotion.intensity <= 0.5 and first.emotion.description == ""
-    exact = emotions_of(unit("one"), given=given, analyzers=EmotionAnalyzers("qwen", None, counted, understands=True))
+    by_model = EmotionAnalyzers("qwen", None, counted, descriptions_by_model=True)
+    exact = emotions_of(unit("one"), given=given, analyzers=by_model)
     assert not exact[0].approximate

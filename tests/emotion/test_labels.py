@@ -1,20 +1,20 @@
-"""Names and descriptions of emotions → weights, and the readings that hold them."""
+"""Names and descriptions of emotions → weights, and the limits of estimates."""
 
 import pytest
 
 from intone.server.domain import EMOTIONS
-from intone.server.emotion.labels import describe, from_label
-from intone.server.emotion.reading import MAX_IN_ALL, neutral, reading
+from intone.server.emotion.estimate import MAX_WEIGHT_SUM, EmotionEstimate
+from intone.server.emotion.labels import parse_description, parse_label
 
 
-def strongest(found):
+def nonzero(found):
     return {name: weight for name, weight in zip(EMOTIONS, found.emotion.weights, strict=True) if weight}
 
 
 @pytest.mark.parametrize("name", EMOTIONS)
-def test_every_emotion_names_itself_in_full(name):
-    found = from_label(name)
-    assert found.label == name and found.emotion.intensity == 1.0 and strongest(found) == {name: 1.0}
+def test_the_name_of_an_emotion_gives_full_weight(name):
+    found = parse_label(name)
+    assert found.label == name and found.emotion.intensity == 1.0 and nonzero(found) == {name: 1.0}
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def test_every_emotion_names_itself_in_full(name):
     ],
 )
 def test_labels(label, expected):
-    found = from_label(label)
+    found = parse_label(label)
     assert found is not None
-    assert strongest(found) == pytest.approx(expected)
+    assert nonzero(found) == pytest.approx(expected)
     assert found.emotion.intensity == pytest.approx(max(expected.values(), default=0.0))
     assert found.label == max(expected, key=expected.get, default="neutral")
 
@@ -64,8 +64,8 @@ def test_labels(label, expected):
         "📎",
     ],
 )
-def test_unknown_words_are_no_label(words):
-    assert from_label(words) is None
+def test_text_with_unknown_words_is_not_a_label(words):
+    assert parse_label(words) is None
 
 
 @pytest.mark.parametrize(
@@ -83,29 +83,32 @@ def test_unknown_words_are_no_label(words):
     ],
 )
 def test_descriptions(description, label):
-    found = describe(description)
+    found = parse_description(description)
     assert found.label == label
     assert found.emotion.calm == (label in ("calm", "neutral"))
 
 
-def test_explanations_name_only_our_own_words():
+def test_explanations_quote_the_word_lists_and_not_the_text():
     secret = "Ulrike"
-    assert "“thrilled”" in describe(f"{secret} is thrilled").explanation
-    assert secret not in describe(f"{secret} is thrilled").explanation
-    assert secret not in describe(secret).explanation
+    assert "“thrilled”" in parse_description(f"{secret} is thrilled").explanation
+    assert secret not in parse_description(f"{secret} is thrilled").explanation
+    assert secret not in parse_description(secret).explanation
 
 
-def test_readings_keep_the_limits_of_the_wire():
-    most = reading(dict.fromkeys(EMOTIONS, 3.0), "")
-    assert most.emotion.intensity == max(most.emotion.weights) == 1.0
-    assert sum(most.emotion.weights) <= MAX_IN_ALL
-    assert reading({"sad": 0.8, "angry": 0.39, "calm": 0.4}, "").emotion.weights == (0, 0, 0.8, 0, 0, 0, 0, 0.4)
-    assert reading({"sad": 0.0}, "why") == neutral("why")
+def test_estimates_keep_the_limits_of_the_wire():
+    largest = EmotionEstimate.from_strengths(dict.fromkeys(EMOTIONS, 3.0), "")
+    assert largest.emotion.intensity == max(largest.emotion.weights) == 1.0
+    assert sum(largest.emotion.weights) <= MAX_WEIGHT_SUM
+    mixed = EmotionEstimate.from_strengths({"sad": 0.8, "angry": 0.39, "calm": 0.4}, "")
+    assert mixed.emotion.weights == (0, 0, 0.8, 0, 0, 0, 0, 0.4)
+    assert EmotionEstimate.from_strengths({"sad": 0.0}, "why") == EmotionEstimate.neutral("why")
 
 
 def test_intensity_can_be_set():
-    found = from_label("excited").at(0.3)
-    assert found.emotion.intensity == 0.3 and strongest(found) == pytest.approx({"happy": 0.3, "surprised": 0.1})
-    assert from_label("excited").at(7.0).emotion.intensity == 1.0
-    assert from_label("excited").at(0.0).label == "neutral" and not any(from_label("sad").at(0.0).emotion.weights)
-    assert neutral("").at(0.5) == neutral("")
+    found = parse_label("excited").with_intensity(0.3)
+    assert found.emotion.intensity == 0.3 and nonzero(found) == pytest.approx({"happy": 0.3, "surprised": 0.1})
+    assert parse_label("excited").with_intensity(7.0).emotion.intensity == 1.0
+    assert parse_label("excited").with_intensity(0.0).label == "neutral" and not any(
+        parse_label("sad").with_intensity(0.0).emotion.weights
+    )
+    assert EmotionEstimate.neutral("").with_intensity(0.5) == EmotionEstimate.neutral("")

@@ -1,4 +1,4 @@
-"""The emotion model: how its answers are read, and a tiny model of the same architecture through the whole path."""
+"""The emotion model: parsing of its answers, and the whole path with a tiny model of the same architecture."""
 
 import builtins
 import json
@@ -50,8 +50,8 @@ def test_answers(answer, scores):
     assert parse_scores(answer) == scores
 
 
-class Writes:
-    """A tokenizer and a model that writes one answer."""
+class FixedAnswer:
+    """Stands for a tokenizer and a model that always gives one answer."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -77,8 +77,8 @@ class Writes:
         ("I cannot say", "你好", "neutral", 0.0),
     ],
 )
-def test_readings(answer, text, label, intensity):
-    found = Writes(answer).analyzer().read(text)
+def test_estimates(answer, text, label, intensity):
+    found = FixedAnswer(answer).analyzer().analyze(text)
     assert (found.label, found.emotion.intensity) == (label, pytest.approx(intensity))
     assert found.emotion.intensity == max(found.emotion.weights) and math.fsum(found.emotion.weights) <= 1.5
     assert text not in found.explanation
@@ -97,8 +97,7 @@ def test_without_transformers_it_says_what_to_install(tmp_path, monkeypatch):
         QwenEmotion.load(tmp_path)
 
 
-@pytest.mark.slow
-def test_a_tiny_model_loads_learns_and_reads(require, tmp_path):
+def test_a_tiny_model_loads_learns_and_answers(require, tmp_path):
     installed = (ORACLE / "transformers").is_dir()
     require("oracle-indextts", installed, f"no transformers: see {REQUIREMENTS.relative_to(ROOT)}")
     environment = os.environ | {"PYTHONPATH": str(ORACLE), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
@@ -106,10 +105,10 @@ def test_a_tiny_model_loads_learns_and_reads(require, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
     found = json.loads((tmp_path / "found.json").read_text("utf8"))
-    assert found["untrained"] == "neutral" and found["same"]  # noise says nothing, and greedily the same
+    assert found["untrained"] == "neutral" and found["same"]  # random weights give no scores, deterministically
     assert found["dtype"] == "torch.float32"
     assert found["loss"] < 0.1
-    assert found["answer"] == '{"高兴": 0.0, "愤怒": 0.1, "悲伤": 0.9}'  # what it thought before is gone
+    assert found["answer"] == '{"高兴": 0.0, "愤怒": 0.1, "悲伤": 0.9}'  # without the thinking before it
     assert found["marks_are_removed"]
     assert found["label"] == "sad" and found["weights"] == [0, 0.1, 0.9, 0, 0, 0, 0, 0]
     assert found["explanation"] == "the emotion model: angry 0.10, sad 0.90"

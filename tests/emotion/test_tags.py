@@ -1,10 +1,16 @@
-"""Inline emotion tags: what is one, what stays text, and that it does not matter how the text was dealt out."""
+"""Inline emotion tags: what counts as a tag, what stays text, and chunk invariance."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intone.server.emotion.tags import LABEL_CHARACTERS, MARKUP_CHARACTERS, find_tags, open_tag, without_tags
+from intone.server.emotion.tags import (
+    MAX_LABEL_CHARACTERS,
+    MAX_MARKUP_CHARACTERS,
+    find_tags,
+    open_tag_start,
+    without_tags,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +35,7 @@ from intone.server.emotion.tags import LABEL_CHARACTERS, MARKUP_CHARACTERS, find
 )
 def test_tags(text, label, intensity):
     (tag,) = find_tags(text)
-    assert (tag.reading.label, tag.reading.emotion.intensity) == (label, pytest.approx(intensity))
+    assert (tag.estimate.label, tag.estimate.emotion.intensity) == (label, pytest.approx(intensity))
     assert text[tag.start] in "[［【<" and text[tag.end - 1] in "]］】>"
 
 
@@ -57,7 +63,7 @@ def test_tags(text, label, intensity):
         "<expr-x/>",
         "<b>bold</b>",
         "[" + "very " * 5 + "happy]",
-        "<expr " + "a" * MARKUP_CHARACTERS + "/>",
+        "<expr " + "a" * MAX_MARKUP_CHARACTERS + "/>",
     ],
 )
 def test_text_stays_text(text):
@@ -65,9 +71,9 @@ def test_text_stays_text(text):
 
 
 @pytest.mark.parametrize("kind", ["sound", "break", "prosody", ""])
-def test_other_markup_is_removed_without_effect(kind):
+def test_expr_tags_without_emotion_are_removed_without_effect(kind):
     (tag,) = find_tags(f'Well<expr type="{kind}" label="happy" time="1s"/> then')
-    assert tag.reading is None
+    assert tag.estimate is None
 
 
 @pytest.mark.parametrize(
@@ -107,11 +113,11 @@ def test_without_tags(text, plain):
         ("x </exp", 2),
         ("<expr type='expression' label='[hap", 0),
         ("<expr type='expression' label='[happy]' ", 0),
-        ("[" + "a" * LABEL_CHARACTERS, 0),
-        ("<expr " + "a" * (MARKUP_CHARACTERS - 1), 0),
+        ("[" + "a" * MAX_LABEL_CHARACTERS, 0),
+        ("<expr " + "a" * (MAX_MARKUP_CHARACTERS - 1), 0),
         ("Well [happy]", 5),
         ("[sad:0.4]", 0),
-        ("[" + "a bit sad".ljust(LABEL_CHARACTERS) + "]", 0),
+        ("[" + "a bit sad".ljust(MAX_LABEL_CHARACTERS) + "]", 0),
         ("[sic]", None),
         ("[1]", None),
         ("［happy］", None),
@@ -122,24 +128,24 @@ def test_without_tags(text, plain):
         ("a < b", None),
         ("<expression", None),
         ("[a\n", None),
-        ("[" + "a" * (LABEL_CHARACTERS + 1), None),
-        ("<expr " + "a" * MARKUP_CHARACTERS, None),
+        ("[" + "a" * (MAX_LABEL_CHARACTERS + 1), None),
+        ("<expr " + "a" * MAX_MARKUP_CHARACTERS, None),
         ("", None),
     ],
 )
-def test_open_tags(text, start):
-    assert open_tag(text) == start
+def test_open_tag_start(text, start):
+    assert open_tag_start(text) == start
 
 
 def streamed(text, cuts):
-    """Tags as (start, end, label) when the text comes in pieces and what may become a tag is held back."""
+    """Tags as (start, end, label), with the text in chunks and an open tag held back."""
     found, shown, known = [], 0, ""
     for cut in [*cuts, None]:
         known = text[:cut]
-        unsure = open_tag(known[shown:]) if cut is not None else None
+        unsure = open_tag_start(known[shown:]) if cut is not None else None
         end = len(known) if unsure is None else shown + unsure
         for tag in find_tags(known[shown:end]):
-            found.append((shown + tag.start, shown + tag.end, tag.reading and tag.reading.label))
+            found.append((shown + tag.start, shown + tag.end, tag.estimate and tag.estimate.label))
         shown = end
     return found
 
@@ -185,25 +191,25 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=600, deadline=None)
 @given(pieces=st.lists(PIECES, max_size=14), data=st.data())
-def test_any_cutting_finds_the_same_tags(pieces, data):
+def test_any_chunking_finds_the_same_tags(pieces, data):
     text = "".join(pieces)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12)))
-    whole = [(tag.start, tag.end, tag.reading and tag.reading.label) for tag in find_tags(text)]
+    whole = [(tag.start, tag.end, tag.estimate and tag.estimate.label) for tag in find_tags(text)]
     assert streamed(text, cuts) == whole
     assert streamed(text, range(len(text) + 1)) == whole
 
 
 @settings(max_examples=200, deadline=None)
 @given(pieces=st.lists(PIECES, max_size=14))
-def test_nothing_held_back_is_long(pieces):
+def test_what_is_held_back_is_short(pieces):
     text = "".join(pieces)
-    start = open_tag(text)
-    assert start is None or len(text) - start <= MARKUP_CHARACTERS + len("</expr")
+    start = open_tag_start(text)
+    assert start is None or len(text) - start <= MAX_MARKUP_CHARACTERS + len("</expr")
 
 
 @settings(max_examples=200, deadline=None)
 @given(pieces=st.lists(PIECES, max_size=14))
-def test_tags_lie_apart_and_are_gone_afterwards(pieces):
+def test_tags_do_not_overlap_and_are_removed(pieces):
     text = "".join(pieces)
     tags = find_tags(text)
     assert all(before.end <= after.start for before, after in zip(tags, tags[1:], strict=False))

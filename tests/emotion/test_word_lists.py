@@ -5,7 +5,7 @@ import re
 import pytest
 
 from intone.server.domain import EMOTIONS
-from intone.server.emotion.phrases import Table, inflections
+from intone.server.emotion.phrases import PhraseTable, inflections
 from intone.server.emotion.word_lists import (
     DATA,
     Role,
@@ -50,11 +50,11 @@ def test_every_emotion_and_role_has_entries():
 
 @pytest.mark.parametrize("entries", [lexicon_lists().entries, label_entries()], ids=["lexicon", "labels"])
 def test_every_entry_can_be_found(entries):
-    table = Table(entries)
+    table = PhraseTable(entries)
     for name in entries:
         for form in inflections(name):
             tokens = table.tokens(form)
-            found = table.longest(tokens, 0)
+            found = table.longest_match(tokens, 0)
             assert found is not None and found[0] == len(tokens), form
 
 
@@ -81,6 +81,7 @@ def entries(path):
         (entries, ENTRIES + "negation\t-\t0.5\tnot\n", 2, "value is '0.5'"),
         (entries, ENTRIES + "negation\t-\t-\tnot\nemotion\tsad\t0.5\tnot\n", 3, "duplicate entry 'not'"),
         (entries, ENTRIES + "negation\t-\t-\t--\n", 2, "entry '--' holds no word"),
+        (entries, ENTRIES + "emotion\thappy\t0.5\tcheer~ up\n", 2, "a '~' stands at the end"),
         (entries, ENTRIES + "negation\t-\t-\n", 2, "3 columns, expected 4"),
         (entries, ENTRIES + "negation\t-\t-\tnot \n", 2, "entry is 'not '"),
         (entries, ENTRIES + "negation\t-\t\tnot\n", 2, "value is ''"),

@@ -95,14 +95,14 @@ def main(folder: Path) -> None:
     analyzer = QwenEmotion.load(folder)
     found = {
         "empty": empty,
-        "untrained": analyzer.read(TEXT).label,
+        "untrained": analyzer.analyze(TEXT).label,
         "same": analyzer.answer(TEXT) == analyzer.answer(TEXT),
     }
     found["dtype"] = str(next(analyzer._model.parameters()).dtype)
     found["loss"] = teach(analyzer, made)
     found["answer"] = analyzer.answer(TEXT)
     found["marks_are_removed"] = analyzer.answer(f"<|im_end|>{TEXT}") == analyzer.answer(f" {TEXT}")
-    taught = analyzer.read(TEXT)
+    taught = analyzer.analyze(TEXT)
     found |= {"label": taught.label, "weights": taught.emotion.weights, "explanation": taught.explanation}
     tensors = load_file(folder / "model.safetensors")
     save_file({name: tensor for name, tensor in tensors.items() if "q_norm" not in name}, folder / "model.safetensors")

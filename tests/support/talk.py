@@ -10,7 +10,7 @@ from intone.server.conversation.context import FillerSettings, ServerContext
 from intone.server.conversation.session import Session
 from intone.server.domain import Voice
 from intone.server.emotion.analyzers import EmotionAnalyzers
-from intone.server.emotion.reading import Reading, neutral
+from intone.server.emotion.estimate import EmotionEstimate
 from intone.server.errors import CallerError, Fault, IntoneError
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
@@ -25,8 +25,8 @@ def stream_settings(**changes: Any) -> e.StreamSettings:
     return e.StreamSettings(**{**given_settings, **changes})
 
 
-async def _neutral(description: str) -> Reading:
-    return neutral("no analyzer")
+async def _neutral(description: str) -> EmotionEstimate:
+    return EmotionEstimate.neutral("no analyzer")
 
 
 class Talk:

@@ -5,7 +5,7 @@ from typing import Any
 from intone.proto import audio_pb2, emotion_pb2, speech_pb2
 from intone.server import events
 from intone.server.domain import EngineInfo
-from intone.server.emotion.reading import Reading
+from intone.server.emotion.estimate import EmotionEstimate
 from intone.server.rpc.wire.requests import ENCODINGS
 from intone.server.rpc.wire.status import to_status
 
@@ -144,7 +144,7 @@ def _report(report: events.LatencyReport) -> speech_pb2.LatencyReport:
     )
 
 
-def reading(found: Reading) -> speech_pb2.AnalyzeEmotionResponse:
+def emotion_estimate(found: EmotionEstimate) -> speech_pb2.AnalyzeEmotionResponse:
     """What an analyzer found."""
     return speech_pb2.AnalyzeEmotionResponse(
         emotion=emotion_pb2.EmotionVector(weights=found.emotion.weights),
