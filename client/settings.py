@@ -128,7 +128,7 @@ class StreamSettings:
     Attributes:
         voice: name of the voice; empty means the server's default.
         emotion: of utterances that do not set one.
-        engine: "auto", "voxcpm", "indextts" or "starter"; "auto" lets the server route.
+        engine: name of an engine of the server, as in `EngineInfo.name`; empty lets the server choose.
         sample_rate_hz: 8000, 16000, 22050, 24000, 32000, 44100 or 48000; 0 means the engine's own rate.
         encoding: one of `audio.ENCODINGS`.
         delivery: "streamed" (audio is sent while it is synthesized) or "buffered" (unit by unit).
@@ -140,7 +140,7 @@ class StreamSettings:
 
     voice: str = ""
     emotion: EmotionLike | None = None
-    engine: str = "auto"
+    engine: str = ""
     sample_rate_hz: int = 0
     encoding: str = "pcm_s16le"
     delivery: str = "streamed"
@@ -163,7 +163,7 @@ class StreamSettings:
             ),
             voice=self.voice,
             emotion=emotion_message(self.emotion),
-            engine=wire_value(speech_pb2.EnginePreference, "ENGINE_PREFERENCE_", self.engine),
+            engine=self.engine,
             delivery=wire_value(speech_pb2.Delivery, "DELIVERY_", self.delivery),
             filler=wire_value(speech_pb2.FillerPolicy, "FILLER_POLICY_", self.filler or "unspecified"),
             lead_limit_ms=self.lead_limit_ms,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -64,21 +63,12 @@ class SynthesisOptions:
         )
 
 
-class Preference(Enum):
-    """Which engine a client asks for; the value of all but AUTO is the engine's name."""
-
-    AUTO = "auto"
-    VOXCPM = "voxcpm"
-    INDEXTTS = "indextts"
-    STARTER = "starter"
-
-
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """Description of a loaded engine.
+    """Description of a loaded engine; routing goes by it.
 
     Attributes:
-        name: "voxcpm", "indextts" or "starter".
+        name: as in its registry entry.
         model: name of the checkpoint, for people.
         sample_rate_hz: of the audio it produces.
         languages: BCP 47 codes.

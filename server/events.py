@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from intone.server.domain import Emotion, Preference, SynthesisOptions
+from intone.server.domain import Emotion, SynthesisOptions
 from intone.server.errors import CallerError, IntoneError
 
 # ---- from the client
@@ -25,6 +25,7 @@ class StreamSettings:
     Attributes:
         encoding: one of `audio.ENCODINGS`.
         sample_rate_hz: of the audio sent to the client, at least 1.
+        engine: name of the engine that the client asks for; empty for a routed one.
         buffered: whether each unit is sent only when it is complete.
         max_lead_ms: audio that may be sent ahead of playback; None for no limit.
         normalize: whether numbers and symbols are spelled out.
@@ -34,7 +35,7 @@ class StreamSettings:
     sample_rate_hz: int
     voice: str
     emotion: Emotion | None = None
-    preference: Preference = Preference.AUTO
+    engine: str = ""
     buffered: bool = False
     filler: FillerPolicy = FillerPolicy.AUTO
     max_lead_ms: int | None = None

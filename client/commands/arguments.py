@@ -72,7 +72,10 @@ def add_speech(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--voice", default="", metavar="NAME", help="see `intone voices list`; default: the server's")
     group.add_argument("--emotion", type=argument_type(parse_emotion), metavar="EMOTION", help=EMOTION_HELP)
     group.add_argument(
-        "--engine", choices=("auto", "voxcpm", "indextts", "starter"), default="auto", help="default: the server routes"
+        "--engine",
+        default="",
+        metavar="NAME",
+        help="see `intone info`; default: the server chooses by emotion and load",
     )
     group.add_argument("--steps", type=int, metavar="N", help="diffusion steps, 1 to 100: more is slower and finer")
     group.add_argument("--guidance", type=float, metavar="G", help="classifier-free guidance, 0 to 10; 1 is none")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from intone.client.tools.script_runner import ScriptRun, TurnRecord
 from intone.client.tools.turn_measures import first_heard_s, measure_turn
 from intone.client.tools.utterance_report import milliseconds
 
-_ENGINE_COLORS = {"voxcpm": "#1b9e8a", "indextts": "#c2479b", "starter": "#5b8def"}
+_ENGINE_COLORS = ("#1b9e8a", "#c2479b", "#5b8def", "#b07d12", "#6b6f76")  # in the order in which engines first speak
 _WRITTEN, _SERVER, _PLAYS_OUT = "#e3dcf3", "#c3cad3", "#f8e6cc"
 _STRIP_S, _STRIPS_MOST = 18.0, 6
 _TEXT_Y, _ROUTE_Y, _SENT_Y, _HEARD_Y = 3.15, 2.25, 1.55, 0.45
@@ -128,14 +128,22 @@ def _draw_routes(axes: Any, chat: ScriptRun, turn: TurnRecord) -> None:
     ends = [event.received_s for event in events if isinstance(event, Done | Interrupted)]
     chunks = chat.speech(turn).chunks
     last_s = max([*ends[-1:], *(chunk.received_s for chunk in chunks[-1:]), routes[-1].received_s])
+    colors = _engine_colors(chat)
     character_s = (axes.get_xlim()[1] - axes.get_xlim()[0]) / _CHARACTERS_PER_STRIP
     for route, until_s in zip(routes, [*(after.received_s for after in routes[1:]), last_s], strict=True):
-        color = _ENGINE_COLORS.get(route.engine, MUTED)
+        color = colors[route.engine]
         at_s, length_s = route.received_s - chat.start_s, until_s - route.received_s
         axes.barh(_ROUTE_Y, length_s, left=at_s, height=0.2, color=color, alpha=0.85, linewidth=0)
         label = f"{route.engine}: {route.route_reason.replace('_', ' ')}"
         if route is routes[-1] or len(label) * character_s < length_s:  # else the next label would lie over it
             axes.text(at_s, _ROUTE_Y + 0.16, label, fontsize=7.5, color=color, va="bottom", clip_on=True)
+
+
+def _engine_colors(chat: ScriptRun) -> dict[str, str]:
+    """Colors by name of engine."""
+    events = [event for turn in chat.turns if not turn.skipped for event in chat.speech(turn).events]
+    names = dict.fromkeys(event.engine for event in events if isinstance(event, Started | Rerouted))
+    return dict(zip(names, cycle(_ENGINE_COLORS), strict=False))
 
 
 def _draw_chunks(axes: Any, chat: ScriptRun, turn: TurnRecord) -> None:

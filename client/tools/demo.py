@@ -51,14 +51,14 @@ class Scene:
 
     name: str
     text: str
-    engine: str = "auto"
+    engine: str = ""
     emotion: str | None = None
     options: SynthesisOptions = field(default_factory=SynthesisOptions)
 
     @property
     def title(self) -> str:
         """The emotion or engine, for the heading."""
-        return self.emotion or (self.engine if self.engine != "auto" else "neutral")
+        return self.emotion or self.engine or "neutral"
 
 
 SCENES = (

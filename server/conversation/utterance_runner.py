@@ -111,7 +111,7 @@ class UtteranceRunner:
         server = self._context.server
         candidates = [self._candidate(worker, tried) for worker in server.workers.values()]
         language = language_of(unit.untagged_text)
-        route = server.router.route(candidates, emotion, self._context.settings.preference, language)
+        route = server.router.route(candidates, emotion, self._context.settings.engine, language)
         self._announce(unit, route, emotion)
         for code, message in route.warnings:
             self._warn(code, message)

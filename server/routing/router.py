@@ -1,22 +1,22 @@
-"""Which engine speaks an utterance, and why. Pure: it knows what engines are, not how they work."""
+"""Decides which engine speaks a unit, by what the engines can do, their state and the server's settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from intone.server.domain import EngineInfo, Preference
+from intone.server.domain import EngineInfo
 from intone.server.errors import EngineError
 from intone.server.events import EmotionSource, ResolvedEmotion, RouteReason, WarningCode
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A loaded engine as the router sees it.
+    """A loaded engine and its present state.
 
     Attributes:
-        failing: it failed lately; it is tried only if nobody else is left.
-        load: units that it speaks or has queued.
-        expected_ms: to its first sound with those, if known.
-        ruled_out: it could not speak this very unit, and is not to be chosen again.
+        failing: it failed lately; it is used only if no other engine is left.
+        load: units that it is speaking or has queued.
+        expected_ms: predicted time to its first audio at this load; None if unknown.
+        ruled_out: it failed to speak this very unit and must not be chosen again.
     """
 
     info: EngineInfo
@@ -27,13 +27,13 @@ class Candidate:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether it is neither failing nor ruled out."""
         return not (self.failing or self.ruled_out)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The engine that speaks, why, and what the client should be warned of: (code, words) pairs."""
+    """The chosen engine, the reason as a code and as a sentence, and warnings for the client: (code, message)."""
 
     engine: str
     reason: RouteReason
@@ -43,14 +43,15 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """The routing policy.
+    """The routing policy. Loaded engines are always given in order of preference.
 
     Attributes:
-        default_engine: who speaks plain talk: an engine's name, or "auto" for a trained VoxCPM, else the starter voice.
-        emotion_threshold: intensity from which an emotion is strong and goes to IndexTTS.
-        emotion_engines: who speaks an emotion, by its name or "neutral", strong or not.
-        busy_ms: an engine with other things to speak, whose first sound is expected later than this, is passed over
-            for one that takes less than half of it; 0 never does that.
+        default_engine: engine of plain speech: a name, or "auto" for the first trained engine that does not voice
+            emotion.
+        emotion_threshold: intensity from which an emotion is strong, and spoken by an engine that voices emotion.
+        emotion_engines: engine by emotion label or "neutral", whatever the intensity.
+        busy_ms: an engine that has units already, and whose first audio is predicted later than this, is replaced by an
+            engine that is predicted to take less than half as long; 0 never does.
     """
 
     default_engine: str = "auto"
@@ -59,64 +60,69 @@ class Router:
     busy_ms: float = 0.0
 
     def plain_engine(self, loaded: Sequence[EngineInfo]) -> str:
-        """Name of the engine for plain talk among those that are loaded, at least one."""
+        """Name of the engine of plain speech. `loaded` has at least one."""
         wanted = self._plain(loaded)
         return wanted if any(info.name == wanted for info in loaded) else loaded[0].name
 
     def _plain(self, loaded: Sequence[EngineInfo]) -> str:
-        """Name of the engine that plain talk should have, loaded or not."""
+        """Name of the engine that should speak plainly, loaded or not."""
         if self.default_engine != "auto":
             return self.default_engine
-        trained = {info.name for info in loaded if info.trained}
-        return next((name for name in ("voxcpm", "starter") if name in trained), loaded[0].name)
+        # Engines that voice emotion are the slower ones.
+        return next((info.name for info in loaded if info.trained and not info.voices_emotion), loaded[0].name)
 
-    def route(
-        self, loaded: Sequence[Candidate], feeling: ResolvedEmotion, preference: Preference, language: str
-    ) -> Route:
-        """Choose.
+    def route(self, loaded: Sequence[Candidate], emotion: ResolvedEmotion, preference: str, language: str) -> Route:
+        """Choose an engine for a unit.
 
         Args:
-            loaded: engines at hand.
-            feeling: how the unit should sound, and who says so.
-            preference: what the client asked for.
-            language: BCP 47 code of its text, "en" or "zh".
+            loaded: engines in order of preference.
+            emotion: of the unit.
+            preference: name of a loaded engine that the client asks for; empty if it asks for none.
+            language: BCP 47 code of the unit's text, "en" or "zh".
 
         Raises:
-            EngineError: no engine is loaded, or none is left.
+            EngineError: no engine is loaded, or all are ruled out.
         """
         if all(candidate.ruled_out for candidate in loaded):
             raise EngineError("router", "no engine is left to speak" if loaded else "no engine is loaded")
-        wanted = self._wanted(loaded, feeling, preference)
+        wanted = self._wanted(loaded, emotion, preference, language)
         route = self._available(loaded, wanted)
-        if route.reason is not RouteReason.PREFERENCE:  # who asked for an engine waits for it, whatever it reads
+        if route.reason is not RouteReason.PREFERENCE:  # a client that asks for an engine gets it, busy or not
             route = _in_language(loaded, self._in_time(loaded, route), language)
-        warnings = list(_shortcomings(_info(loaded, route.engine), feeling))
-        if route.engine != wanted.engine:
+        warnings = list(_shortcomings(_info(loaded, route.engine), emotion))
+        if route.engine != wanted.engine or wanted.reason is RouteReason.NOT_LOADED:
             warnings.insert(0, (WarningCode.ENGINE_SUBSTITUTED, route.explanation))
         return replace(route, warnings=tuple(warnings))
 
-    def _wanted(self, loaded: Sequence[Candidate], feeling: ResolvedEmotion, preference: Preference) -> Route:
-        """Who should speak, loaded or not."""
-        emotion, plain = feeling.emotion, self._plain([one.info for one in loaded])
-        if preference is not Preference.AUTO:
-            return Route(preference.value, RouteReason.PREFERENCE, f"the client asked for {preference.value}")
+    def _wanted(self, loaded: Sequence[Candidate], resolved: ResolvedEmotion, preference: str, language: str) -> Route:
+        """The engine that should speak, which may be failing or not loaded."""
+        emotion, plain = resolved.emotion, self._plain([one.info for one in loaded])
+        if preference:
+            return Route(preference, RouteReason.PREFERENCE, f"the client asked for {preference}")
         if named := self.emotion_engines.get(emotion.label):
-            return Route(named, RouteReason.POLICY, f"this server's policy gives {emotion.label} to {named}")
+            return Route(named, RouteReason.POLICY, f"this server's settings give {emotion.label} to {named}")
         if emotion.intensity < self.emotion_threshold or emotion.calm:
-            return Route(plain, RouteReason.PLAIN, "plain talk")
+            return Route(plain, RouteReason.PLAIN, "plain speech")
         strength = f"intensity {emotion.intensity:.2f}, threshold {self.emotion_threshold:.2f}"
-        if feeling.source is EmotionSource.TEXT and not any(one.info.voices_emotion for one in loaded):
-            # Nobody asked for it: a server without an engine for emotion need not say so in every reply.
-            words = f"the text sounds {emotion.label} ({strength}), but no loaded engine voices emotion"
-            return Route(plain, RouteReason.PLAIN, words)
-        return Route("indextts", RouteReason.STRONG_EMOTION, f"the emotion is strong ({strength})")
+        if able := [one for one in loaded if one.info.voices_emotion]:
+            # Of equals, the first in the order of preference.
+            best = min(
+                able, key=lambda one: (language not in one.info.languages, not one.info.trained, not one.healthy)
+            )
+            return Route(best.info.name, RouteReason.STRONG_EMOTION, f"the emotion is strong ({strength})")
+        if resolved.source is EmotionSource.TEXT:
+            # The client did not ask for an emotion: warning of it in every reply would be noise.
+            message = f"the text sounds {emotion.label} ({strength}), but no loaded engine voices emotion"
+            return Route(plain, RouteReason.PLAIN, message)
+        message = f"the emotion is strong ({strength}), but no loaded engine voices emotion: {plain} speaks"
+        return Route(plain, RouteReason.NOT_LOADED, message)
 
     def _available(self, loaded: Sequence[Candidate], wanted: Route) -> Route:
-        """That engine, or the one that stands in for it."""
+        """`wanted` if that engine can be used, else its substitute."""
         found = _find(loaded, wanted.engine)
         if found and found.healthy:
             return wanted
-        # A failing engine is still better than none: it is tried again.
+        # A failing engine is better than none: it is tried again.
         left = [candidate for candidate in loaded if not candidate.ruled_out]
         substitute = self.plain_engine([one.info for one in left if one.healthy] or [one.info for one in left])
         if substitute == wanted.engine:
@@ -126,7 +132,7 @@ class Router:
         return Route(substitute, reason, f"{wanted.explanation}, but {wanted.engine} {state}: {substitute} speaks")
 
     def _in_time(self, loaded: Sequence[Candidate], route: Route) -> Route:
-        """Somebody else where the one that was chosen would keep the listener waiting."""
+        """`route`, or a quicker engine if the chosen one is too busy."""
         found = _find(loaded, route.engine)
         assert found is not None
         expected_ms = found.expected_ms if found.load else None
@@ -136,30 +142,31 @@ class Router:
         quickest_ms, quickest = min(others, default=(expected_ms, route.engine))
         if quickest_ms > expected_ms / 2:
             return route
-        busy = f"{route.engine} is busy (first sound in {expected_ms:.0f} ms)"
+        busy = f"{route.engine} is busy (first audio predicted in {expected_ms:.0f} ms)"
         return Route(quickest, RouteReason.BUSY, f"{route.explanation}, but {busy}: {quickest} speaks")
 
 
 def _in_language(loaded: Sequence[Candidate], route: Route, language: str) -> Route:
-    """Somebody else where the one that was chosen cannot read the text."""
+    """`route`, or an engine that supports the language if the chosen one does not."""
     if language in _info(loaded, route.engine).languages:
         return route
     for candidate in loaded:
         info = candidate.info
         if language in info.languages and info.trained and candidate.healthy:
-            words = f"{route.engine} does not speak {language!r}: {info.name} does"
-            return Route(info.name, RouteReason.LANGUAGE, words)
+            message = f"{route.engine} does not speak {language!r}: {info.name} does"
+            return Route(info.name, RouteReason.LANGUAGE, message)
     return route
 
 
-def _shortcomings(info: EngineInfo, feeling: ResolvedEmotion) -> list[tuple[WarningCode, str]]:
-    found, emotion = [], feeling.emotion
+def _shortcomings(info: EngineInfo, resolved: ResolvedEmotion) -> list[tuple[WarningCode, str]]:
+    """Warnings about what the engine cannot do for this unit."""
+    found, emotion = [], resolved.emotion
     if not info.trained:
-        words = f"{info.name} ({info.model}) was never trained: expect noise, not words"
-        found.append((WarningCode.UNTRAINED_WEIGHTS, words))
-    if not emotion.calm and not info.voices_emotion and feeling.source is not EmotionSource.TEXT:
-        words = f"{info.name} cannot voice emotion: the utterance is spoken plainly"
-        found.append((WarningCode.EMOTION_NOT_VOICED, words))
+        message = f"{info.name} ({info.model}) has untrained weights: expect noise, not words"
+        found.append((WarningCode.UNTRAINED_WEIGHTS, message))
+    if not emotion.calm and not info.voices_emotion and resolved.source is not EmotionSource.TEXT:
+        message = f"{info.name} cannot voice emotion: the utterance is spoken plainly"
+        found.append((WarningCode.EMOTION_NOT_VOICED, message))
     return found
 
 

@@ -163,7 +163,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             words = f"did not come within {self._config.config_timeout_s:g} s"
             raise CallerError("config", words, Fault.TIMEOUT) from None
         settings = requests.first_message(first, self._defaults())
-        self._check_voice(settings)
+        self._check_names(settings)
         return settings
 
     def _single(self, request: Any) -> StreamSettings:
@@ -174,10 +174,15 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         if not request.text.strip():
             raise CallerError("text", "is blank; there is nothing to speak")
         settings = requests.settings(request.config, self._defaults(max_lead_ms=None))
-        self._check_voice(settings)
+        self._check_names(settings)
         return settings
 
-    def _check_voice(self, settings: StreamSettings) -> None:
+    def _check_names(self, settings: StreamSettings) -> None:
+        """Refuse a voice or an engine that this server does not have."""
+        loaded = self._services.workers
+        if settings.engine and settings.engine not in loaded:
+            message = f"there is no engine named {settings.engine[:64]!r}; the loaded engines are {', '.join(loaded)}"
+            raise CallerError("config.engine", message, Fault.NOT_FOUND)
         try:
             self._services.find_voice(settings.voice)
         except CallerError as error:

@@ -111,7 +111,7 @@ def test_say_sends_the_settings_of_its_flags(capsys):
         command = ["say", "x", *options.split(), "--no-filler", "--emotion", "1,0,0,0,0,0,0,0.5", "--json"]
         assert main([*command, "--server", server.target]) == 0
     config = server.calls[0][0].config
-    assert (config.voice, config.engine, config.delivery, config.filler) == ("ada", 2, 2, 2)
+    assert (config.voice, config.engine, config.delivery, config.filler) == ("ada", "voxcpm", 2, 2)
     assert (config.options.steps, config.options.guidance, config.options.seed) == (4, 1.5, 9)
     assert (config.format.sample_rate_hz, config.format.encoding) == (8000, 3)
     assert list(config.emotion.vector.weights) == [1, 0, 0, 0, 0, 0, 0, 0.5]

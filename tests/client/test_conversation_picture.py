@@ -74,7 +74,7 @@ def test_picture_shows_everything(tmp_path):
         "speech": "#2f6fde",
         "underrun": "#f5c6c6",
         "indextts": "#cb60a9",
-        "starter": "#739ef1",
+        "starter": "#3dac9b",
     }
     colors |= {"first word": "#d64545", "barge-in": "#1f2933", "pause": "#c8ced6"}
     for name, color in colors.items():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from intone.server.domain import Emotion, Preference
+from intone.server.domain import Emotion
 from intone.server.errors import EngineError
 from intone.server.events import EmotionSource, ResolvedEmotion, RouteReason, WarningCode
 from intone.server.routing.router import Candidate, Router
@@ -15,7 +15,8 @@ INDEXTTS = info("indextts", voices_emotion=True)
 ANGRY = Emotion((0, 0.9, 0, 0, 0, 0, 0, 0), 0.9)
 IRKED = Emotion((0, 0.2, 0, 0, 0, 0, 0, 0), 0.2)
 CALM = Emotion((0, 0, 0, 0, 0, 0, 0, 1.0), 1.0)
-AUTO = Preference.AUTO
+AUTO = ""
+SMALL = info("small", voices_emotion=True, languages=("en",))
 
 
 def asked(emotion):
@@ -38,9 +39,11 @@ def read(emotion):
         ([VOXCPM, STARTER, INDEXTTS], IRKED, AUTO, "en", "voxcpm", RouteReason.PLAIN),
         ([VOXCPM, STARTER, INDEXTTS], CALM, AUTO, "en", "voxcpm", RouteReason.PLAIN),
         ([VOXCPM, STARTER], ANGRY, AUTO, "en", "voxcpm", RouteReason.NOT_LOADED),
-        ([VOXCPM, STARTER, INDEXTTS], ANGRY, Preference.STARTER, "en", "starter", RouteReason.PREFERENCE),
-        ([VOXCPM, STARTER], Emotion(), Preference.INDEXTTS, "en", "voxcpm", RouteReason.NOT_LOADED),
-        ([UNTRAINED, STARTER], Emotion(), Preference.VOXCPM, "en", "voxcpm", RouteReason.PREFERENCE),
+        ([VOXCPM, STARTER, INDEXTTS], ANGRY, "starter", "en", "starter", RouteReason.PREFERENCE),
+        ([UNTRAINED, STARTER], Emotion(), "voxcpm", "en", "voxcpm", RouteReason.PREFERENCE),
+        ([VOXCPM, SMALL, INDEXTTS], ANGRY, AUTO, "en", "small", RouteReason.STRONG_EMOTION),
+        ([VOXCPM, INDEXTTS, SMALL], ANGRY, AUTO, "en", "indextts", RouteReason.STRONG_EMOTION),
+        ([VOXCPM, SMALL, INDEXTTS], ANGRY, AUTO, "zh", "indextts", RouteReason.STRONG_EMOTION),
         ([STARTER, INDEXTTS], Emotion(), AUTO, "zh", "indextts", RouteReason.LANGUAGE),
         ([STARTER], Emotion(), AUTO, "zh", "starter", RouteReason.PLAIN),
     ],
@@ -83,7 +86,8 @@ def test_the_default_engine_is_a_setting() -> None:
 @pytest.mark.parametrize(
     ("default_engine", "loaded", "plain"),
     [
-        ("auto", [INDEXTTS, STARTER, VOXCPM], "voxcpm"),
+        ("auto", [INDEXTTS, VOXCPM, STARTER], "voxcpm"),
+        ("auto", [INDEXTTS, STARTER, VOXCPM], "starter"),
         ("auto", [UNTRAINED, STARTER], "starter"),
         ("auto", [INDEXTTS, UNTRAINED], "indextts"),
         ("starter", [VOXCPM, STARTER], "starter"),
@@ -113,7 +117,7 @@ def test_the_policy_may_name_an_engine_for_an_emotion() -> None:
     assert router.route(loaded, asked(ANGRY), AUTO, "en").engine == "starter"
     assert router.route(loaded, asked(IRKED), AUTO, "en").reason is RouteReason.POLICY
     assert router.route(loaded, ResolvedEmotion(), AUTO, "en").engine == "indextts"
-    assert router.route(loaded, asked(ANGRY), Preference.VOXCPM, "en").engine == "voxcpm"
+    assert router.route(loaded, asked(ANGRY), "voxcpm", "en").engine == "voxcpm"
     assert router.route([Candidate(VOXCPM)], asked(ANGRY), AUTO, "en").reason is RouteReason.NOT_LOADED
 
 
@@ -126,7 +130,7 @@ def test_the_policy_may_name_an_engine_for_an_emotion() -> None:
         (2, 3100.0, 2000.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
         (2, 3100.0, None, AUTO, "indextts", RouteReason.STRONG_EMOTION),
         (2, None, 100.0, AUTO, "indextts", RouteReason.STRONG_EMOTION),
-        (2, 3100.0, 100.0, Preference.INDEXTTS, "indextts", RouteReason.PREFERENCE),
+        (2, 3100.0, 100.0, "indextts", "indextts", RouteReason.PREFERENCE),
     ],
 )
 def test_a_busy_engine_is_passed_over_where_another_is_quick(

@@ -23,7 +23,7 @@ BUF = Path(sysconfig.get_path("scripts")) / "buf"
 RATE_HZ, MAX_UNIT_MS = 16000, 960
 CONFIG = {
     "format": {"encoding": "AUDIO_ENCODING_PCM_S16LE", "sample_rate_hz": RATE_HZ},
-    "engine": "ENGINE_PREFERENCE_VOXCPM",
+    "engine": "voxcpm",
     "options": {"seed": 7, "steps": 4, "max_audio_ms": MAX_UNIT_MS},
 }
 PIECES = ["The rain ", "has stop", "ped at last. ", "Let us ", "go out for a walk."]

@@ -10,14 +10,6 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class EnginePreference(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    ENGINE_PREFERENCE_UNSPECIFIED: _ClassVar[EnginePreference]
-    ENGINE_PREFERENCE_AUTO: _ClassVar[EnginePreference]
-    ENGINE_PREFERENCE_VOXCPM: _ClassVar[EnginePreference]
-    ENGINE_PREFERENCE_INDEXTTS: _ClassVar[EnginePreference]
-    ENGINE_PREFERENCE_STARTER: _ClassVar[EnginePreference]
-
 class Delivery(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DELIVERY_UNSPECIFIED: _ClassVar[Delivery]
@@ -81,11 +73,6 @@ class WarningCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_CODE_ENGINE_FAILED: _ClassVar[WarningCode]
     WARNING_CODE_SPEED_UNCHANGED: _ClassVar[WarningCode]
     WARNING_CODE_EMOTION_APPROXIMATED: _ClassVar[WarningCode]
-ENGINE_PREFERENCE_UNSPECIFIED: EnginePreference
-ENGINE_PREFERENCE_AUTO: EnginePreference
-ENGINE_PREFERENCE_VOXCPM: EnginePreference
-ENGINE_PREFERENCE_INDEXTTS: EnginePreference
-ENGINE_PREFERENCE_STARTER: EnginePreference
 DELIVERY_UNSPECIFIED: Delivery
 DELIVERY_STREAMED: Delivery
 DELIVERY_BUFFERED: Delivery
@@ -158,13 +145,13 @@ class StreamConfig(_message.Message):
     format: _audio_pb2.AudioFormat
     voice: str
     emotion: _emotion_pb2.Emotion
-    engine: EnginePreference
+    engine: str
     delivery: Delivery
     filler: FillerPolicy
     lead_limit_ms: int
     options: SynthesisOptions
     normalize: bool
-    def __init__(self, format: _Optional[_Union[_audio_pb2.AudioFormat, _Mapping]] = ..., voice: _Optional[str] = ..., emotion: _Optional[_Union[_emotion_pb2.Emotion, _Mapping]] = ..., engine: _Optional[_Union[EnginePreference, str]] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., filler: _Optional[_Union[FillerPolicy, str]] = ..., lead_limit_ms: _Optional[int] = ..., options: _Optional[_Union[SynthesisOptions, _Mapping]] = ..., normalize: bool = ...) -> None: ...
+    def __init__(self, format: _Optional[_Union[_audio_pb2.AudioFormat, _Mapping]] = ..., voice: _Optional[str] = ..., emotion: _Optional[_Union[_emotion_pb2.Emotion, _Mapping]] = ..., engine: _Optional[str] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., filler: _Optional[_Union[FillerPolicy, str]] = ..., lead_limit_ms: _Optional[int] = ..., options: _Optional[_Union[SynthesisOptions, _Mapping]] = ..., normalize: bool = ...) -> None: ...
 
 class SynthesisOptions(_message.Message):
     __slots__ = ("steps", "guidance", "seed", "min_audio_ms", "max_audio_ms", "speed")

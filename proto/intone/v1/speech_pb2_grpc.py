@@ -66,35 +66,36 @@ class SpeechServiceServicer(object):
         audio while the text is still arriving. Half-close ends the last utterance; the server finishes speaking, then
         closes with OK. Ending the call abandons everything at once.
 
-        What ends the call: INVALID_ARGUMENT when the first message is not `config` or the config is bad,
-        UNAUTHENTICATED, RESOURCE_EXHAUSTED (too many streams; carries google.rpc.RetryInfo), DEADLINE_EXCEEDED (also
-        when no message came for the server's idle timeout), UNAVAILABLE (the server drains or its engines are gone).
-        Anything else that is wrong is answered inside the stream and the conversation goes on: a `text` message that
-        cannot be used ends its utterance with `done` and the reason REJECTED; any other bad message is answered with
-        `error`. Both carry a google.rpc.Status with google.rpc.BadRequest details that name the field.
+        Statuses that end the call: INVALID_ARGUMENT (the first message is not `config`, or a field of it is invalid),
+        NOT_FOUND (the config names a voice or an engine that the server does not have), UNAUTHENTICATED,
+        RESOURCE_EXHAUSTED (too many streams; carries google.rpc.RetryInfo), DEADLINE_EXCEEDED (also after the server's idle
+        timeout without a message), UNAVAILABLE (the server is shutting down).
+        Any other fault is answered inside the stream, and the conversation goes on: a `text` message that cannot be used
+        ends its utterance with `done` and the reason REJECTED; any other invalid message is answered with `error`. Both
+        carry a google.rpc.Status with google.rpc.BadRequest details that name the field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Synthesize(self, request, context):
-        """One text, streamed back as it is made: the same path as StreamSynthesize with one utterance. Bad input is the
-        status of the call.
+        """One text; its audio is streamed back while it is synthesized, as by StreamSynthesize with one utterance. Invalid
+        input ends the call with a status.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AnalyzeEmotion(self, request, context):
-        """The emotion a text suggests, by the analyzer that conversations use. FAILED_PRECONDITION where the server runs
-        without one (`--emotion-analyzer none`).
+        """The emotion that a text suggests, by the analyzer that conversations use. FAILED_PRECONDITION where the server has
+        no analyzer (`--emotion-analyzer none`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetServerInfo(self, request, context):
-        """What this server is: engines, formats, limits.
+        """Engines, defaults and limits of this server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

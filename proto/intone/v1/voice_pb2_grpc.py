@@ -84,7 +84,7 @@ class VoiceServiceServicer(object):
 
     def CreateVoice(self, request_iterator, context):
         """Makes a voice from an uploaded recording: `config` first and alone, then the file in `audio` pieces, then
-        half-close. Every loaded engine that can clone prepares the voice; what one could not prepare is in `warnings`.
+        half-close. Every loaded engine that can clone prepares the voice; `warnings` says which could not, and why.
         ALREADY_EXISTS if the name is taken and `replace` is unset; INVALID_ARGUMENT for a recording that cannot be
         read or is too short, too long or silent; RESOURCE_EXHAUSTED for an upload over the size limit;
         FAILED_PRECONDITION when no loaded engine can clone a voice.
@@ -96,7 +96,7 @@ class VoiceServiceServicer(object):
     def AddFillers(self, request, context):
         """Gives a voice fillers of its own: short recordings of interjections, which replace those that the server renders
         for the same emotion and language. The built-in voice takes them too. INVALID_ARGUMENT names the clip that
-        cannot be used; then none is.
+        cannot be used; no clip is stored then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -8,7 +8,7 @@ from typing import Any
 from intone.proto import audio_pb2, emotion_pb2, speech_pb2
 from intone.server import events
 from intone.server.audio.encoding import SUPPORTED_RATES_HZ
-from intone.server.domain import EMOTIONS, Emotion, Preference, SynthesisOptions
+from intone.server.domain import EMOTIONS, Emotion, SynthesisOptions
 from intone.server.errors import CallerError, Fault
 from intone.server.rpc.wire.decoding import Undecodable
 from intone.server.text.characters import check_text
@@ -27,13 +27,6 @@ ENCODINGS = {
     audio_pb2.AUDIO_ENCODING_PCM_F32LE: "pcm_f32le",
     audio_pb2.AUDIO_ENCODING_MULAW: "mulaw",
     audio_pb2.AUDIO_ENCODING_ALAW: "alaw",
-}
-PREFERENCES = {
-    speech_pb2.ENGINE_PREFERENCE_UNSPECIFIED: Preference.AUTO,
-    speech_pb2.ENGINE_PREFERENCE_AUTO: Preference.AUTO,
-    speech_pb2.ENGINE_PREFERENCE_VOXCPM: Preference.VOXCPM,
-    speech_pb2.ENGINE_PREFERENCE_INDEXTTS: Preference.INDEXTTS,
-    speech_pb2.ENGINE_PREFERENCE_STARTER: Preference.STARTER,
 }
 FILLER_POLICIES = {
     speech_pb2.FILLER_POLICY_UNSPECIFIED: events.FillerPolicy.AUTO,
@@ -138,7 +131,7 @@ def _id(value: str, field: str, required: bool = True) -> str:
 
 
 def _voice(name: str, field: str) -> str:
-    """An optional name, of the right form: an answer repeats it, and the trailers of a call hold only a few kB."""
+    """An optional name, of valid form: errors repeat it, and the trailers of a call hold only a few kB."""
     if name:
         check_name(name, field)
     return name
@@ -166,7 +159,7 @@ def settings(config: speech_pb2.StreamConfig, defaults: Defaults, field: str = "
         sample_rate_hz=rate_hz,
         voice=_voice(config.voice, f"{field}.voice") or defaults.voice,
         emotion=emotion(config.emotion, f"{field}.emotion") if config.HasField("emotion") else None,
-        preference=_known(config.engine, PREFERENCES, f"{field}.engine"),
+        engine=config.engine,
         buffered=delivery == speech_pb2.DELIVERY_BUFFERED,
         filler=_known(config.filler, FILLER_POLICIES, f"{field}.filler"),
         max_lead_ms=lead_ms,

@@ -1,0 +1,88 @@
+"""An engine that is added by a folder and an entry in the registry is served like those of the package."""
+
+import contextlib
+
+import grpc
+import numpy as np
+import pytest
+
+from intone.proto import audio_pb2, emotion_pb2, speech_pb2, speech_pb2_grpc
+from intone.server import config
+from intone.server.app import serving
+from intone.server.engines.registry import ENGINES
+from tests.support.live_server import blamed, failed, status_of
+from tests.support.tone_engine.engine import RATE_HZ, SAMPLES_PER_CHARACTER
+from tests.support.tone_engine.entry import ENTRY as TONE
+
+REGISTRY = {**ENGINES, TONE.name: TONE}
+F32 = audio_pb2.AudioFormat(encoding=audio_pb2.AUDIO_ENCODING_PCM_F32LE, sample_rate_hz=RATE_HZ)
+QUICK = ["--port", "0", "--no-starter", "--threads", "1", "--no-fillers", "--no-match-loudness", "--pause-scale", "0"]
+ANGRY = emotion_pb2.Emotion(label=emotion_pb2.EMOTION_LABEL_ANGRY, intensity=0.9)
+
+
+@contextlib.asynccontextmanager
+async def server(*flags):
+    """The stub of a server that was started with these flags."""
+    async with (
+        serving(config.load([*QUICK, *flags], REGISTRY)) as app,
+        grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
+    ):
+        yield speech_pb2_grpc.SpeechServiceStub(channel)
+
+
+async def speak(stub, text, **settings):
+    """`started` and the audio of one text. `[T]`"""
+    request = speech_pb2.SynthesizeRequest(text=text, config=speech_pb2.StreamConfig(format=F32, **settings))
+    answers = [answer async for answer in stub.Synthesize(request)]
+    (started,) = [answer.started for answer in answers if answer.HasField("started")]
+    return started, np.frombuffer(b"".join(answer.audio.data for answer in answers), "<f4")
+
+
+def test_it_has_flags_of_its_own(capsys):
+    with pytest.raises(SystemExit):
+        config.load(["--help"], REGISTRY)
+    shown = capsys.readouterr().out
+    assert "--tone-hz" in shown and "frequency of its voice" in shown
+
+
+def test_it_is_loaded_by_its_setting_and_speaks(run):
+    async def main():
+        async with server("--tone", "--tone-hz", "500", "--default-engine", "tone") as stub:
+            told = await stub.GetServerInfo(speech_pb2.GetServerInfoRequest())
+            assert [(engine.name, engine.model) for engine in told.engines] == [("tone", "sine of 500 Hz")]
+            started, audio = await speak(stub, "Hello there.", engine="tone")
+            assert (started.engine, started.route_reason) == ("tone", speech_pb2.ROUTE_REASON_PREFERENCE)
+            assert len(audio) == SAMPLES_PER_CHARACTER * len("Hello there.")
+            loudest_hz = np.argmax(np.abs(np.fft.rfft(audio))) * RATE_HZ / len(audio)
+            assert abs(loudest_hz - 500) < 5
+            assert (await speak(stub, "Hello there."))[0].engine == "tone"
+
+    run(main())
+
+
+def test_it_is_chosen_by_what_it_can_do(run):
+    """Plain speech goes to the first engine, strong emotion to the one that voices it."""
+
+    async def main():
+        async with server("--tone", "--voxcpm", "nano", "--random-weights") as stub:
+            options = speech_pb2.SynthesisOptions(max_audio_ms=200)
+            plain, _ = await speak(stub, "Hello.", options=options)
+            angry, audio = await speak(stub, "Hello.", emotion=ANGRY)
+            assert (plain.engine, plain.route_reason) == ("voxcpm", speech_pb2.ROUTE_REASON_PLAIN)
+            assert (angry.engine, angry.route_reason) == ("tone", speech_pb2.ROUTE_REASON_STRONG_EMOTION)
+            assert np.abs(audio).max() > 0.6
+
+    run(main())
+
+
+def test_an_engine_that_is_not_loaded_is_refused(run):
+    async def main():
+        async with server("--tone", "--default-engine", "tone") as stub:
+            config_of = speech_pb2.StreamConfig(engine="indextts")
+            request = speech_pb2.SynthesizeRequest(text="Hello.", config=config_of)
+            error = await failed(stub.Synthesize(request))
+            assert blamed(status_of(error)) == (grpc.StatusCode.NOT_FOUND, "config.engine")
+            said = "config.engine: there is no engine named 'indextts'; the loaded engines are tone"
+            assert status_of(error).message == said
+
+    run(main())
