@@ -193,6 +193,9 @@ def check_silence(talk, utterances, policy):
         started_s, first_s = utterance.at(e.Started), utterance.at(e.AudioChunk)
         if started_s is None or first_s is None:
             continue
+        losses_s = [at for at, event in utterance.events if getattr(event, "code", None) is e.WarningCode.ENGINE_FAILED]
+        if losses_s and losses_s[0] <= first_s:  # the first unit is lost, and the next one may wait for text
+            continue
         before = [one.end_s for one in played if one.chunk.utterance_id != name and one.start_s < first_s]
         since_s = max([started_s, *(end for end in before if end <= first_s + 10)])
         first = next((one for one in played if one.chunk.utterance_id == name and one.sounds), None)
