@@ -34,14 +34,14 @@ class Emotion:
     clip: bytes = b""
 
     @property
-    def calm(self) -> bool:
+    def is_plain(self) -> bool:
         """Whether plain speech satisfies it: no description, no clip, no weight except that of "calm"."""
         return not (self.description or self.clip) and not any(self.weights[:-1])
 
     @property
     def label(self) -> str:
-        """Name of the largest weight, the first one of equals; "neutral" if `calm`."""
-        return "neutral" if self.calm else EMOTIONS[self.weights.index(max(self.weights))]
+        """Name of the largest weight, the first one of equals; "neutral" if `is_plain`."""
+        return "neutral" if self.is_plain else EMOTIONS[self.weights.index(max(self.weights))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class EmotionResolver:
         estimate = await analyze(unit.untagged_text)
         replaceable = self._line_ended or self._from_text.emotion.intensity < self._strong_intensity
         if replaceable or estimate.emotion.intensity >= self._strong_intensity:
-            source = EmotionSource.NONE if estimate.emotion.calm else EmotionSource.TEXT
+            source = EmotionSource.NONE if estimate.emotion.is_plain else EmotionSource.TEXT
             self._from_text = ResolvedEmotion(estimate.emotion, source, estimate.explanation)
         self._line_ended = unit.text.rstrip(" \t").endswith("\n")
         return self._from_text

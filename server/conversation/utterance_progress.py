@@ -49,7 +49,7 @@ TRANSITIONS = {
 
 @dataclass(slots=True)
 class _UnitAudio:
-    """Where the audio of one attempt at a unit lies in the utterance's audio, in samples."""
+    """Position of one unit's audio in the utterance's audio, in samples."""
 
     unit: Unit
     start: int
@@ -58,10 +58,10 @@ class _UnitAudio:
 
 
 class UtteranceProgress:
-    """State and audio positions of one utterance; the only place that decisions about it are based on.
+    """State and audio positions of one utterance, on which decisions are based. `LatencyRecorder` is for reports only.
 
-    Audio is counted where it is produced, in samples at the stream's rate. What was sent and played of it is counted by
-    `Outbox` and `Playback`.
+    Each millisecond of audio is counted in three places in turn: here when it is produced (in samples at the stream's
+    rate), in `Outbox` while it is queued, and in `Playback` from when it is sent.
     """
 
     def __init__(self, rate_hz: int) -> None:
@@ -96,7 +96,7 @@ class UtteranceProgress:
 
     @property
     def unit_count(self) -> int:
-        """Units whose audio has started; a unit that a second engine starts again counts twice."""
+        """Units whose audio has started, or that were completed without audio."""
         return len(self._units)
 
     def start_unit(self, unit: Unit) -> None:
@@ -119,7 +119,7 @@ class UtteranceProgress:
         self._units[-1].complete = True
 
     def unit_has_audio(self, unit: Unit) -> bool:
-        """Whether any speech of the unit was produced, in any attempt at it."""
+        """Whether any speech of the unit was produced."""
         return any(audio.end > audio.start for audio in self._units if audio.unit is unit)
 
     def heard_characters(self, text: str, heard_ms: float) -> int:

@@ -101,7 +101,7 @@ class Router:
             return Route(preference, RouteReason.PREFERENCE, f"the client asked for {preference}")
         if named := self.emotion_engines.get(emotion.label):
             return Route(named, RouteReason.POLICY, f"this server's settings give {emotion.label} to {named}")
-        if emotion.intensity < self.emotion_threshold or emotion.calm:
+        if emotion.intensity < self.emotion_threshold or emotion.is_plain:
             return Route(plain, RouteReason.PLAIN, "plain speech")
         strength = f"intensity {emotion.intensity:.2f}, threshold {self.emotion_threshold:.2f}"
         if able := [one for one in loaded if one.info.voices_emotion]:
@@ -164,7 +164,7 @@ def _shortcomings(info: EngineInfo, resolved: ResolvedEmotion) -> list[tuple[War
     if not info.trained:
         message = f"{info.name} ({info.model}) has untrained weights: expect noise, not words"
         found.append((WarningCode.UNTRAINED_WEIGHTS, message))
-    if not emotion.calm and not info.voices_emotion and resolved.source is not EmotionSource.TEXT:
+    if not emotion.is_plain and not info.voices_emotion and resolved.source is not EmotionSource.TEXT:
         message = f"{info.name} cannot voice emotion: the utterance is spoken plainly"
         found.append((WarningCode.EMOTION_NOT_VOICED, message))
     return found

@@ -85,7 +85,7 @@ def test_text_with_unknown_words_is_not_a_label(words):
 def test_descriptions(description, label):
     found = parse_description(description)
     assert found.label == label
-    assert found.emotion.calm == (label in ("calm", "neutral"))
+    assert found.emotion.is_plain == (label in ("calm", "neutral"))
 
 
 def test_explanations_quote_the_word_lists_and_not_the_text():

@@ -1,4 +1,4 @@
-"""What a listener hears of a stream: its chunks played in order, in real time, from when they come."""
+"""What a listener hears of a stream: its chunks played in order and in real time, from their arrival on."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from intone.server.events import AudioChunk, AudioKind, Interrupted, ServerEvent
 
 @dataclass(frozen=True)
 class Heard:
-    """A chunk as it is played, in seconds of the clock that the events were taken with."""
+    """When a chunk is played, in seconds of the clock that gave the events their times."""
 
     start_s: float
     end_s: float
@@ -16,15 +16,15 @@ class Heard:
 
     @property
     def sounds(self) -> bool:
-        """Whether it is more than a pause."""
+        """Whether it is not a pause."""
         return self.chunk.kind is not AudioKind.SILENCE
 
 
-def heard(said: Iterable[tuple[float, ServerEvent]]) -> list[Heard]:
-    """The playback of everything that was said: a chunk begins when it comes, or when the one before it ends; what an
-    interruption finds unplayed of its utterance is dropped, and what lies behind that moves up."""
+def heard(events: Iterable[tuple[float, ServerEvent]]) -> list[Heard]:
+    """The playback of a stream's events. A chunk starts when it arrives or when the one before it ends. An interruption
+    drops the unplayed chunks of its utterance; the chunks behind move up."""
     played: list[Heard] = []
-    for at_s, event in said:
+    for at_s, event in events:
         if isinstance(event, Interrupted):
             left = [part for one in played if (part := _left(one, event.utterance_id, at_s)) is not None]
             played = [one for one in left if one.start_s <= at_s]
@@ -47,10 +47,10 @@ def _left(one: Heard, utterance_id: str, at_s: float) -> Heard | None:
 
 
 def silence_s(played: list[Heard], since_s: float, until_s: float) -> float:
-    """The longest stretch between two moments in which nothing sounds."""
-    longest, quiet_from_s = 0.0, since_s
+    """The longest silence in a time span."""
+    longest, silent_from_s = 0.0, since_s
     for one in played:
         if one.sounds and one.end_s > since_s and one.start_s < until_s:
-            longest = max(longest, one.start_s - quiet_from_s)
-            quiet_from_s = max(quiet_from_s, one.end_s)
-    return max(longest, until_s - quiet_from_s)
+            longest = max(longest, one.start_s - silent_from_s)
+            silent_from_s = max(silent_from_s, one.end_s)
+    return max(longest, until_s - silent_from_s)
