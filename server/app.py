@@ -34,7 +34,7 @@ from intone.server.runtime.worker import Worker
 from intone.server.storage import atomic_write
 from intone.server.text.normalizer import Normalizer
 from intone.server.text.segmenter import Segmenter
-from intone.server.voices.background import BackgroundRenderer
+from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.store import VoiceStore
 
 log = logging.getLogger(__name__)
@@ -69,14 +69,14 @@ class App:
         metrics: Metrics,
         service: SpeechService,
         store: VoiceStore,
-        outfitter: BackgroundRenderer,
+        background_renderer: BackgroundRenderer,
         drain_s: float,
     ) -> None:
-        self.port, self.store, self.outfitter = port, store, outfitter
+        self.port, self.store, self.background_renderer = port, store, background_renderer
         self._server, self._health, self._metrics = server, health, metrics
         self._service, self._drain_s = service, drain_s
-        self._outfitting = asyncio.create_task(outfitter.run(), name="outfitter")
-        self._outfitting.add_done_callback(_log_failure)
+        self._background_task = asyncio.create_task(background_renderer.run(), name="background_renderer")
+        self._background_task.add_done_callback(_log_failure)
 
     @property
     def service(self) -> SpeechService:
@@ -88,9 +88,9 @@ class App:
         `grace_s` seconds (default: the setting `drain_s`)."""
         self._health.leave()
         self._service.drain()
-        self._outfitting.cancel()
+        self._background_task.cancel()
         await self._server.stop(self._drain_s if grace_s is None else grace_s)
-        await asyncio.wait({self._outfitting})
+        await asyncio.wait({self._background_task})
         self._metrics.close()
 
 
@@ -137,7 +137,7 @@ async def _start(server: Any, port: int, config: Config, workers: dict[str, Work
     metrics = Metrics()
     services = _services(config, workers, store)
     service = SpeechService(config, services, metrics)
-    outfitter = BackgroundRenderer(
+    background_renderer = BackgroundRenderer(
         store,
         workers,
         services.plain_engine,
@@ -146,13 +146,13 @@ async def _start(server: Any, port: int, config: Config, workers: dict[str, Work
         render=config.fillers,
     )
     speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
-    voice_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(config, store, workers, outfitter), server)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(config, store, workers, background_renderer), server)
     health = Health(SERVICES)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     _serve_metrics(metrics, config)
     await server.start()
-    return App(server, port, health, metrics, service, store, outfitter, config.drain_s)
+    return App(server, port, health, metrics, service, store, background_renderer, config.drain_s)
 
 
 def _log_failure(task: "asyncio.Task[None]") -> None:

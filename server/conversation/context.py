@@ -14,7 +14,7 @@ from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
 from intone.server.runtime.worker import Worker
 from intone.server.text.segmenter import Segmenter
-from intone.server.voices.fillers import Chooser
+from intone.server.voices.fillers import FillerChooser
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +106,4 @@ class StreamContext:
     server: ServerContext
     outbox: Outbox
     playback: Playback
-    filler_chooser: Chooser = field(default_factory=Chooser)
+    filler_chooser: FillerChooser = field(default_factory=FillerChooser)

@@ -19,7 +19,8 @@ from intone.server.rpc.wire.decoding import Undecodable
 from intone.server.runtime.worker import Worker
 from intone.server.text.characters import check_text
 from intone.server.voices import fillers
-from intone.server.voices.background import BackgroundRenderer, with_clips
+from intone.server.voices.background_rendering import BackgroundRenderer
+from intone.server.voices.fillers import with_clips
 from intone.server.voices.store import VoiceStore, build_voice, check_name
 
 log = logging.getLogger(__name__)
@@ -44,10 +45,11 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         config: Config,
         store: VoiceStore,
         workers: Mapping[str, Worker],
-        outfitter: BackgroundRenderer | None = None,
+        background_renderer: BackgroundRenderer | None = None,
     ) -> None:
-        """`outfitter`, where given, is told of new voices and clips."""
-        self._config, self._store, self._workers, self._outfitter = config, store, workers, outfitter
+        """`background_renderer`, where given, is told of new voices and clips."""
+        self._config, self._store, self._workers = config, store, workers
+        self._background_renderer = background_renderer
 
     async def ListVoices(self, request: Any, context: Any) -> voice_pb2.ListVoicesResponse:
         """Every voice."""
@@ -78,8 +80,8 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
             except CallerError as error:  # engines and the store know the fields, not the message that holds them
                 raise (error.under("config") if error.field in ("name", "transcript") else error) from None
             log.info("voice %s made of %d ms for %s", voice.name, recording.duration_ms, ", ".join(prepared))
-            if self._outfitter is not None:
-                self._outfitter.voice_added(voice.name)
+            if self._background_renderer is not None:
+                self._background_renderer.voice_added(voice.name)
             return voice_pb2.CreateVoiceResponse(voice=self._message(voice), warnings=warnings)
         raise AssertionError("abort always raises")
 
@@ -90,13 +92,13 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
             if not 1 <= len(request.clips) <= MAX_CLIPS:
                 raise CallerError("clips", f"has {len(request.clips)} clips; it takes 1 to {MAX_CLIPS}")
             clips = await asyncio.to_thread(_read_clips, request.clips)
-            given = await asyncio.to_thread(self._store.outfit, voice, lambda now: self._with_clips(now, clips))
+            given = await asyncio.to_thread(self._store.update_assets, voice, lambda now: self._with_clips(now, clips))
             if given is None:
                 self._store.get(voice.name)
                 raise CallerError("name", f"{voice.name!r} was replaced meanwhile; send again", Fault.PRECONDITION)
             log.info("voice %s was given %d fillers", voice.name, len(clips))
-            if self._outfitter is not None:
-                self._outfitter.voice_added(voice.name)
+            if self._background_renderer is not None:
+                self._background_renderer.voice_added(voice.name)
             return voice_pb2.AddFillersResponse(voice=self._message(given))
         raise AssertionError("abort always raises")
 
@@ -106,7 +108,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         if count > MAX_CLIPS_OF_A_VOICE:
             words = f"the voice would have {count} clips; it takes {MAX_CLIPS_OF_A_VOICE}"
             raise CallerError("clips", words, Fault.QUOTA_EXCEEDED)
-        return made if self._outfitter is None else self._outfitter.evened(made)
+        return made if self._background_renderer is None else self._background_renderer.loudness_matched(made)
 
     def _recording(self, data: bytes, transcript: str) -> Recording:
         config = self._config
@@ -220,11 +222,11 @@ def _read_clip(clip: voice_pb2.FillerClip) -> Filler:
     if len(clip.audio) > MAX_CLIP_BYTES:
         raise CallerError("audio", f"has {len(clip.audio)} bytes; at most {MAX_CLIP_BYTES} are taken", Fault.TOO_LARGE)
     recording = read_recording(clip.audio, "", min_ms=MIN_CLIP_MS, max_ms=MAX_CLIP_MS)
-    filler = fillers.make(
+    filler = fillers.make_filler(
         clip.text, _EMOTIONS[clip.emotion], clip.language, recording.samples, recording.sample_rate_hz
     )
     if filler is None:
-        raise CallerError("audio", f"holds less than {fillers.SHORTEST_MS} ms of sound")
+        raise CallerError("audio", f"holds less than {fillers.MIN_FILLER_MS} ms of sound")
     return filler
 
 

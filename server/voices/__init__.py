@@ -1,1 +1,1 @@
-"""Voices: the store and its files, loudness, fillers, and rendering in the background."""
+"""Voices: the store and its file format, loudness, fillers, and background rendering."""

@@ -1,10 +1,13 @@
-"""What fillers say: interjections that fit before anything of the answer is known. None promises or judges anything."""
+"""Texts that are spoken in the background: fillers, and sentences for measurements.
+
+Fillers are interjections that fit before anything of the answer is known: none promises or judges anything.
+"""
 
 from collections.abc import Mapping
 
 from intone.server.domain import EMOTIONS
 
-# Short ones first. All of them are words that speech engines read as a sound, not letter by letter.
+# Shortest first. All are words that speech engines pronounce, rather than spell letter by letter.
 _ENGLISH = {
     "neutral": ("Hmm.", "Well.", "Let me see.", "Hmm, well, let me think."),
     "happy": ("Oh!", "Ha!", "Oh, hey!", "Ha ha, well, let me see!"),
@@ -27,16 +30,15 @@ _CHINESE = {
 }
 
 PHRASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {"en": _ENGLISH, "zh": _CHINESE}
-"""By language, then by emotion. Calm has none of its own: it sounds like neutral."""
+"""Fillers by language and emotion. There are none for "calm", which sounds like neutral."""
 
-FEELINGS = ("neutral", *(emotion for emotion in EMOTIONS if emotion != "calm"))
-"""The emotions that have phrases, neutral first."""
+EMOTIONS_WITH_PHRASES = ("neutral", *(emotion for emotion in EMOTIONS if emotion != "calm"))
 
-CALIBRATION = {
+CALIBRATION_SENTENCES = {
     "en": ("The library is open from nine in the morning until six.", "You will find the blue folder on the table."),
     "zh": ("图书馆每天早上九点开门，晚上六点关门。", "蓝色的文件夹放在那张桌子上。"),
 }
-"""By language: plain sentences from which an engine's loudness is taken."""
+"""By language: neutral sentences on which an engine's loudness is measured."""
 
-GREETING = {"en": "Hello there.", "zh": "你好呀。"}
-"""By language: the first thing an engine says, to nobody."""
+FIRST_SENTENCE = {"en": "Hello there.", "zh": "你好呀。"}
+"""By language: spoken once at start-up, for the forecast of the time to first audio."""

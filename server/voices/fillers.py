@@ -1,5 +1,6 @@
-"""Fillers: made of raw audio, and chosen for a wait. Knows neither who renders them nor when they play."""
+"""Fillers: made from raw audio, kept with a voice, and chosen for a wait."""
 
+import dataclasses
 import math
 from collections import deque
 from collections.abc import Iterable
@@ -8,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intone.server.audio.encoding import AUDIBLE, fade
-from intone.server.domain import Filler, Samples
+from intone.server.domain import Filler, Samples, Voice
 
-REMEMBERED = 2
-"""How many of the last fillers of a stream are not said again."""
+MAX_RECENT_FILLERS = 2
+"""Number of the last fillers of a stream that are not repeated."""
 
-SHORTEST_MS = 60
-"""Less sound than this is a click, not an interjection."""
+MIN_FILLER_MS = 60
+"""Shorter sounds are clicks, not interjections."""
 
 RELATED = {
     "happy": ("surprised",),
@@ -24,17 +25,17 @@ RELATED = {
     "sad": ("melancholic",),
     "melancholic": ("sad",),
 }
-"""Whose fillers may stand in for those of an emotion, before the neutral ones do."""
+"""Emotions whose fillers are used if an emotion has none, before the neutral ones are."""
 
 _FRAME_MS = 5
-_SOUND_DB = -35.0  # under the loudest frame: where a sound begins and ends
+_SOUND_DB = -35.0  # relative to the loudest frame: threshold for the beginning and end of the sound
 _BEFORE_MS, _AFTER_MS = 10, 30  # kept around the sound
-_RISE_MS, _FALL_MS = 5, 20
-_LOW_DB = -26.0  # under the loudest frame: a place between two sounds is lower than this ...
-_LOW_MS = 40  # ... for at least this long: a pause, or a closed consonant, where a stop is no click either
+_FADE_IN_MS, _FADE_OUT_MS = 5, 20
+_GAP_DB = -26.0  # relative to the loudest frame: a gap between two sounds is below this ...
+_MIN_GAP_MS = 40  # ... for at least this long: a pause, or the closure of a consonant, where a cut makes no click
 
 
-def make(
+def make_filler(
     text: str,
     emotion: str,
     language: str,
@@ -43,18 +44,25 @@ def make(
     engine: str = "",
     fingerprint: str = "",
 ) -> Filler | None:
-    """A filler of raw audio, trimmed; None if there is no sound in it.
+    """A filler made from raw audio, trimmed; None if it holds less than `MIN_FILLER_MS` of sound.
 
-    `engine` and `fingerprint` say who rendered it; both are empty for a clip of the user's.
+    Args:
+        text: what it says.
+        emotion: "neutral" or one of `EMOTIONS`.
+        language: BCP 47 code.
+        samples: `[T]` at `rate_hz`.
+        rate_hz: sample rate.
+        engine: the engine that rendered it; empty for a clip of the user.
+        fingerprint: of that engine's weights; empty for a clip.
     """
     sound = trimmed(samples, rate_hz)
-    if len(sound) * 1000 < SHORTEST_MS * rate_hz:
+    if len(sound) * 1000 < MIN_FILLER_MS * rate_hz:
         return None
     return Filler(text, emotion, language, sound, rate_hz, cut_points(sound, rate_hz), engine, fingerprint)
 
 
 def trimmed(samples: Samples, rate_hz: int) -> Samples:
-    """The sound in `samples` with a few milliseconds around it; both ends fade to zero. Empty where there is none."""
+    """The sound in `samples` with a few milliseconds around it, faded at both ends; empty where there is no sound."""
     levels = _levels(samples, rate_hz)
     threshold = max(AUDIBLE / 2, float(levels.max(initial=0.0)) * 10 ** (_SOUND_DB / 20))
     sounding = np.flatnonzero(levels > threshold)
@@ -63,22 +71,24 @@ def trimmed(samples: Samples, rate_hz: int) -> Samples:
     frame = _frame(rate_hz)
     first = max(0, int(sounding[0]) * frame - _BEFORE_MS * rate_hz // 1000)
     last = (int(sounding[-1]) + 1) * frame + _AFTER_MS * rate_hz // 1000
-    return fade(samples[first:last], _RISE_MS * rate_hz // 1000, _FALL_MS * rate_hz // 1000)
+    return fade(samples[first:last], _FADE_IN_MS * rate_hz // 1000, _FADE_OUT_MS * rate_hz // 1000)
 
 
 def cut_points(samples: Samples, rate_hz: int) -> tuple[int, ...]:
-    """Where trimmed audio may be stopped, in milliseconds, ascending: the middle of every gap between two sounds, and
-    last its end, rounded up."""
+    """Positions in milliseconds where trimmed audio may be stopped, ascending.
+
+    The middle of every gap between two sounds, and last the end of the audio, rounded up.
+    """
     levels = _levels(samples, rate_hz)
-    low = levels < float(levels.max(initial=0.0)) * 10 ** (_LOW_DB / 20)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], low, [False]]).astype(np.int8)))  # start, end, start, …
+    in_gap = levels < float(levels.max(initial=0.0)) * 10 ** (_GAP_DB / 20)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], in_gap, [False]]).astype(np.int8)))  # start, end, start, …
     frame_ms = 1000 * _frame(rate_hz) / rate_hz
-    places = [
+    positions = [
         round((start + end) / 2 * frame_ms)
         for start, end in zip(edges[::2], edges[1::2], strict=True)
-        if start > 0 and end < len(levels) and (end - start) * frame_ms >= _LOW_MS
+        if start > 0 and end < len(levels) and (end - start) * frame_ms >= _MIN_GAP_MS
     ]
-    return (*places, math.ceil(1000 * len(samples) / rate_hz))
+    return (*positions, math.ceil(1000 * len(samples) / rate_hz))
 
 
 def _frame(rate_hz: int) -> int:
@@ -86,7 +96,7 @@ def _frame(rate_hz: int) -> int:
 
 
 def _levels(samples: Samples, rate_hz: int) -> NDArray[np.float64]:
-    """Root mean square of each frame; the last one may be short. `[frames]`"""
+    """RMS level of each frame, of which the last may be shorter. `[frames]`"""
     frame = _frame(rate_hz)
     starts = np.arange(0, len(samples), frame)
     if len(starts) == 0:
@@ -97,12 +107,12 @@ def _levels(samples: Samples, rate_hz: int) -> NDArray[np.float64]:
 
 
 def same_language(one: str, other: str) -> bool:
-    """Whether two BCP 47 codes name one language, whatever the region: "en" and "en-GB" do."""
+    """Whether two BCP 47 codes name the same language, in any region: "en" and "en-GB" do."""
     return one.split("-")[0].lower() == other.split("-")[0].lower()
 
 
-def own_clips(fillers: Iterable[Filler], emotion: str, language: str) -> list[Filler]:
-    """The user's own clips for an emotion and a language."""
+def user_clips(fillers: Iterable[Filler], emotion: str, language: str) -> list[Filler]:
+    """The clips that the user provided for an emotion and a language."""
     return [
         filler
         for filler in fillers
@@ -110,22 +120,49 @@ def own_clips(fillers: Iterable[Filler], emotion: str, language: str) -> list[Fi
     ]
 
 
-class Chooser:
-    """Chooses the fillers of one stream; remembers what it chose last."""
+def with_rendered(voice: Voice, rendered: Iterable[Filler]) -> Voice:
+    """The voice with new rendered fillers, which replace earlier ones of the same text.
+
+    Fillers for an emotion and language that have clips of the user are ignored.
+    """
+    added = [one for one in rendered if not user_clips(voice.fillers, one.emotion, one.language)]
+    replaced = {(one.text, one.emotion, one.language) for one in added}
+    kept = [one for one in voice.fillers if not one.engine or (one.text, one.emotion, one.language) not in replaced]
+    return dataclasses.replace(voice, fillers=(*kept, *added))
+
+
+def with_clips(voice: Voice, clips: Iterable[Filler]) -> Voice:
+    """The voice with clips of the user.
+
+    They replace rendered fillers of the same emotion and language, and earlier clips of the same text.
+    """
+    clips = list(clips)
+    texts = {(clip.text, clip.emotion, clip.language) for clip in clips}
+    kept = [
+        one
+        for one in voice.fillers
+        if (one.text, one.emotion, one.language) not in texts
+        and not (one.engine and user_clips(clips, one.emotion, one.language))
+    ]
+    return dataclasses.replace(voice, fillers=(*kept, *clips))
+
+
+class FillerChooser:
+    """Chooses the fillers of one stream, and avoids repeating recent ones."""
 
     def __init__(self) -> None:
-        self._recent: deque[str] = deque(maxlen=REMEMBERED)
+        self._recent: deque[str] = deque(maxlen=MAX_RECENT_FILLERS)
 
     def choose(self, fillers: Iterable[Filler], emotion: str, language: str, wait_ms: float) -> Filler | None:
-        """A filler for a wait of `wait_ms`, which counts as said; None if there is none in this language.
+        """A filler for a wait of `wait_ms`, which then counts as recent; None if there is none in this language.
 
-        Those of the emotion come first, then those of a related one, then neutral ones; the user's own replace rendered
-        ones of the same emotion. What was said lately is taken only where nothing else is left. Among the rest it is
-        the shortest that covers the wait, or else the longest.
+        Fillers of the emotion come first, then those of related emotions, then neutral ones. Clips of the user take
+        precedence over rendered fillers of the same emotion. Recent fillers are used only if there are no others. Among
+        the candidates it is the shortest that covers the wait, else the longest.
         """
         known = [filler for filler in fillers if same_language(filler.language, language)]
-        feelings = dict.fromkeys((emotion, *RELATED.get(emotion, ()), "neutral"))
-        pools = [pool for feeling in feelings if (pool := _pool(known, feeling, language))]
+        emotions = dict.fromkeys((emotion, *RELATED.get(emotion, ()), "neutral"))
+        pools = [pool for name in emotions if (pool := _pool(known, name, language))]
         if not pools:
             return None
         fresh = [kept for pool in pools if (kept := [filler for filler in pool if filler.text not in self._recent])]
@@ -136,7 +173,7 @@ class Chooser:
 
 
 def _pool(known: list[Filler], emotion: str, language: str) -> list[Filler]:
-    return own_clips(known, emotion, language) or [filler for filler in known if filler.emotion == emotion]
+    return user_clips(known, emotion, language) or [filler for filler in known if filler.emotion == emotion]
 
 
 def _fitting(pool: list[Filler], wait_ms: float) -> Filler:

@@ -1,4 +1,4 @@
-"""The voices of a server and the folder they are kept in: one file each. Knows no engines, no gRPC."""
+"""The voices of a server, in memory and in a folder with one file each."""
 
 import dataclasses
 import logging
@@ -13,26 +13,26 @@ from intone.server.errors import CallerError, Fault
 from intone.server.storage import atomic_write
 from intone.server.voices.voice_file import (
     DEFAULT_VOICE,
-    SUFFIX,
     VOICE_NAME,
+    VOICE_SUFFIX,
+    assets_from_file,
+    assets_to_bytes,
     content_id,
     from_file,
-    outfit_from_file,
-    outfit_to_bytes,
     to_bytes,
 )
 
 logger = logging.getLogger(__name__)
 
-OUTFIT_FILE = f"_{DEFAULT_VOICE}{SUFFIX}"
-"""Keeps the fillers and levels of the built-in voice; no other voice's name begins with "_"."""
+BUILT_IN_ASSETS_FILE = f"_{DEFAULT_VOICE}{VOICE_SUFFIX}"
+"""Holds the fillers and levels of the built-in voice. No name of a voice begins with "_"."""
 
 
 def check_name(name: str, field: str = "name") -> None:
-    """Refuse a name that the contract does not allow.
+    """Refuse an invalid name of a voice.
 
     Raises:
-        CallerError: INVALID, with what would be right.
+        CallerError: INVALID, with the rule.
     """
     if not VOICE_NAME.fullmatch(name):
         rule = "1 to 64 letters, digits, '-', '_' and '.', the first a letter or digit"
@@ -40,28 +40,28 @@ def check_name(name: str, field: str = "name") -> None:
 
 
 def build_voice(name: str, recording: Recording, prepared: Mapping[str, PreparedVoice], created_s: float) -> Voice:
-    """A voice from a recording and what the engines made of it."""
+    """A voice from a recording and what each engine prepared from it."""
     return Voice(name, recording, dict(prepared), created_s, content_id(recording))
 
 
 class VoiceStore:
-    """Voices by name, "default" built in. All of them are in memory; `folder`, where given, keeps them too.
+    """Voices by name; "default" is built in. All are in memory, and also in `folder` where given.
 
-    May be called from any thread; reading never waits for the disk. A file that cannot be used is left where it is,
-    skipped and named in the log.
+    Thread-safe; reading never waits for the disk. A file that cannot be used is skipped with a warning and left in
+    place.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._changing = threading.Lock()
-        self._voices: Mapping[str, Voice] = {DEFAULT_VOICE: Voice(DEFAULT_VOICE)}  # replaced whole, never changed
+        self._lock = threading.Lock()
+        self._voices: Mapping[str, Voice] = {DEFAULT_VOICE: Voice(DEFAULT_VOICE)}  # copy on write
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            for path in sorted(folder.glob(f"*{SUFFIX}")):
+            for path in sorted(folder.glob(f"*{VOICE_SUFFIX}")):
                 self._load(path)
 
     def list(self) -> list[Voice]:
-        """Every voice, built-in ones first, then by name."""
+        """All voices, the built-in one first, then by name."""
         return sorted(self._voices.values(), key=lambda voice: (not voice.built_in, voice.name))
 
     def get(self, name: str, field: str = "name") -> Voice:
@@ -76,64 +76,68 @@ class VoiceStore:
         return voice
 
     def add(self, voice: Voice, replace: bool = False) -> None:
-        """Keep `voice`; it is in the folder when this returns.
+        """Add `voice`, and write it to the folder before returning.
 
         Raises:
             CallerError: the name is taken and `replace` is unset (EXISTS), is that of a built-in voice (PRECONDITION
-                with `replace`), or is none (INVALID).
+                with `replace`), or is invalid (INVALID).
+            OSError: the file cannot be written.
         """
         check_name(voice.name)
         assert voice.recording is not None, "a voice without a recording is built in"
-        with self._changing:
+        with self._lock:
             old = self._voices.get(voice.name)
             if old is not None and not replace:
                 raise CallerError("name", f"a voice named {voice.name!r} exists already", Fault.EXISTS)
             if old is not None and old.built_in:
                 raise CallerError("name", f"{voice.name!r} is built in and cannot be replaced", Fault.PRECONDITION)
             if self._folder is not None:
-                atomic_write.write_bytes(self._folder / (voice.name + SUFFIX), to_bytes(voice), fsync=True)
+                atomic_write.write_bytes(self._folder / (voice.name + VOICE_SUFFIX), to_bytes(voice), fsync=True)
             self._voices = {**self._voices, voice.name: voice}
 
     def delete(self, name: str) -> None:
-        """Forget the voice of that name, in the folder too.
+        """Delete the voice of that name, and its file.
 
         Raises:
             CallerError: NOT_FOUND, or PRECONDITION for a built-in voice.
         """
-        with self._changing:
+        with self._lock:
             if self.get(name).built_in:
                 raise CallerError("name", f"{name!r} is built in and cannot be deleted", Fault.PRECONDITION)
             if self._folder is not None:
-                (self._folder / (name + SUFFIX)).unlink(missing_ok=True)
+                (self._folder / (name + VOICE_SUFFIX)).unlink(missing_ok=True)
             self._voices = {other: voice for other, voice in self._voices.items() if other != name}
 
-    def outfit(self, voice: Voice, change: Callable[[Voice], Voice]) -> Voice | None:
-        """Give a voice other fillers or levels; they are in the folder when this returns.
+    def update_assets(self, voice: Voice, change: Callable[[Voice], Voice]) -> Voice | None:
+        """Change the fillers or levels of a voice, and write them to the folder before returning.
 
-        `change` is called with the voice as it is now, while nobody else can change it, and may give it back as it is.
+        `change` is called under the lock with the current state of the voice, which it may return unchanged.
 
         Returns:
-            What was made; None where the voice has been deleted or replaced meanwhile: then nothing is done.
+            The changed voice; None, and no change, if `voice` was deleted or replaced meanwhile.
+
+        Raises:
+            OSError: the file cannot be written.
         """
-        with self._changing:
-            now = self._voices.get(voice.name)
-            if now is None or (now.content_id, now.created_s) != (voice.content_id, voice.created_s):
+        with self._lock:
+            current = self._voices.get(voice.name)
+            if current is None or (current.content_id, current.created_s) != (voice.content_id, voice.created_s):
                 return None
-            made = change(now)
-            if made is now:
-                return now
-            outfitted = dataclasses.replace(now, fillers=made.fillers, levels=made.levels)
+            changed = change(current)
+            if changed is current:
+                return current
+            updated = dataclasses.replace(current, fillers=changed.fillers, levels=changed.levels)
             if self._folder is not None:
-                path = self._folder / (OUTFIT_FILE if now.built_in else voice.name + SUFFIX)
-                data = outfit_to_bytes(outfitted) if now.built_in else to_bytes(outfitted)
+                path = self._folder / (BUILT_IN_ASSETS_FILE if current.built_in else voice.name + VOICE_SUFFIX)
+                data = assets_to_bytes(updated) if current.built_in else to_bytes(updated)
                 atomic_write.write_bytes(path, data, fsync=True)
-            self._voices = {**self._voices, voice.name: outfitted}
-            return outfitted
+            self._voices = {**self._voices, voice.name: updated}
+            return updated
 
     def _load(self, path: Path) -> None:
         try:
-            own = path.name != OUTFIT_FILE
-            voice = from_file(path) if own else outfit_from_file(path, self._voices[DEFAULT_VOICE])
+            is_voice = path.name != BUILT_IN_ASSETS_FILE
+            voice = from_file(path) if is_voice else assets_from_file(path, self._voices[DEFAULT_VOICE])
         except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
             logger.warning("voice file %s is skipped: %s: %s", path, type(error).__name__, error)
             return

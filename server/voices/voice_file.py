@@ -1,4 +1,4 @@
-"""The file that a voice is kept in: safetensors, strict in both directions. Knows no store, no engines."""
+"""The file format of a voice: safetensors, with everything but arrays in the metadata. Strict when reading."""
 
 import dataclasses
 import hashlib
@@ -19,8 +19,10 @@ from intone.server.domain import EMOTIONS, Filler, Level, PreparedVoice, Recordi
 DEFAULT_VOICE = "default"
 VOICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FORMAT = "intone-voice-1"
-OUTFIT_FORMAT = "intone-outfit-1"
-SUFFIX = ".safetensors"
+ASSETS_FORMAT = "intone-outfit-1"
+"""Of a file with only the fillers and levels of the built-in voice."""
+
+VOICE_SUFFIX = ".safetensors"
 _FILLER = "filler"
 _FILLER_KEYS = {field.name for field in dataclasses.fields(Filler)} - {"samples"}
 
@@ -36,8 +38,7 @@ def content_id(recording: Recording) -> str:
 
 
 def to_bytes(voice: Voice) -> bytes:
-    """`voice` as a safetensors file: tensors `recording`, `<engine>.<array>` and `filler.<n>`, everything else in the
-    metadata."""
+    """`voice` as a safetensors file, with the tensors `recording`, `<engine>.<array>` and `filler.<n>`."""
     assert voice.recording is not None
     tensors: Tensors = {"recording": np.ascontiguousarray(voice.recording.samples, np.float32)}
     engines = {}
@@ -54,22 +55,22 @@ def to_bytes(voice: Voice) -> bytes:
         "content_id": voice.content_id,
         "engines": json.dumps(engines, ensure_ascii=False),
     }
-    return bytes(save(tensors | _sounds(voice.fillers), metadata | _outfit(voice)))
+    return bytes(save(tensors | _sounds(voice.fillers), metadata | _assets(voice)))
 
 
-def outfit_to_bytes(voice: Voice) -> bytes:
+def assets_to_bytes(voice: Voice) -> bytes:
     """The fillers and levels of a built-in voice as a safetensors file."""
-    return bytes(save(_sounds(voice.fillers), {"format": OUTFIT_FORMAT, **_outfit(voice)}))
+    return bytes(save(_sounds(voice.fillers), {"format": ASSETS_FORMAT, **_assets(voice)}))
 
 
 def from_file(path: Path) -> Voice:
-    """The voice in `path`, exactly as it was written.
+    """The voice in `path`, equal to the one that was written.
 
     Raises:
-        ValueError, LookupError, TypeError, SafetensorError, OSError: it is not such a file; the message says why.
+        ValueError, LookupError, TypeError, SafetensorError, OSError: not a voice file; the message says why.
     """
     metadata, tensors = _read(path, FORMAT)
-    if metadata["name"] + SUFFIX != path.name or not VOICE_NAME.fullmatch(metadata["name"]):
+    if metadata["name"] + VOICE_SUFFIX != path.name or not VOICE_NAME.fullmatch(metadata["name"]):
         raise ValueError(f"it holds a voice named {metadata['name']!r}")
     if metadata["name"] == DEFAULT_VOICE:
         raise ValueError(f"{DEFAULT_VOICE!r} is the name of the built-in voice")
@@ -83,13 +84,13 @@ def from_file(path: Path) -> Voice:
     return Voice(metadata["name"], recording, prepared, created_s, metadata["content_id"], fillers, _levels(metadata))
 
 
-def outfit_from_file(path: Path, voice: Voice) -> Voice:
-    """The built-in `voice` with the fillers and levels that `outfit_to_bytes` wrote.
+def assets_from_file(path: Path, voice: Voice) -> Voice:
+    """The built-in `voice` with the fillers and levels that `assets_to_bytes` wrote.
 
     Raises:
         ValueError, LookupError, TypeError, SafetensorError, OSError: as `from_file`.
     """
-    metadata, tensors = _read(path, OUTFIT_FORMAT)
+    metadata, tensors = _read(path, ASSETS_FORMAT)
     fillers = _fillers(metadata, tensors)
     if tensors:
         raise ValueError(f"tensor {next(iter(tensors))!r} belongs to no filler")
@@ -106,7 +107,7 @@ def _read(path: Path, expected: str) -> tuple[dict[str, str], Tensors]:
 
 
 def _prepared(engines: dict[str, dict[str, str]], tensors: Tensors) -> dict[str, PreparedVoice]:
-    """What each engine prepared, by engine; every tensor belongs to one."""
+    """The prepared voices by engine. Every tensor must belong to one."""
     if not isinstance(engines, dict):
         raise TypeError(f"engines is a {type(engines).__name__}, expected an object")
     arrays: dict[str, Tensors] = {engine: {} for engine in engines}
@@ -120,22 +121,22 @@ def _prepared(engines: dict[str, dict[str, str]], tensors: Tensors) -> dict[str,
     }
 
 
-# ---- fillers and levels, which files of older servers lack
+# ---- fillers and levels; files of older versions have none
 
 
 def _sounds(fillers: Iterable[Filler]) -> Tensors:
     return {f"{_FILLER}.{n}": np.ascontiguousarray(one.samples, np.float32) for n, one in enumerate(fillers)}
 
 
-def _outfit(voice: Voice) -> dict[str, str]:
-    """Everything of the fillers but their samples, and the levels, as metadata."""
+def _assets(voice: Voice) -> dict[str, str]:
+    """The fillers without their samples, and the levels, as metadata."""
     fillers = [{key: getattr(filler, key) for key in sorted(_FILLER_KEYS)} for filler in voice.fillers]
     levels = {engine: dataclasses.asdict(level) for engine, level in voice.levels.items()}
     return {"fillers": json.dumps(fillers, ensure_ascii=False), "levels": json.dumps(levels)}
 
 
 def _fillers(metadata: Mapping[str, str], tensors: Tensors) -> tuple[Filler, ...]:
-    """The fillers; their tensors are taken out of `tensors`."""
+    """The fillers; removes their tensors from `tensors`."""
     entries = json.loads(metadata.get("fillers", "[]"))
     if not isinstance(entries, list):
         raise TypeError(f"fillers is a {type(entries).__name__}, expected a list")

@@ -60,7 +60,7 @@ def test_a_filler_joins_speech_without_a_click(run, require):
 
     async def main():
         async with server({"starter": SlowStarter}, filler_threshold_ms=100, match_loudness=False) as live:
-            await live.app.outfitter.settled()
+            await live.app.background_renderer.wait_idle()
             live.app.service.workers["starter"].engine.delay_s = 0.5
             turns = []
             text = "The train to the coast leaves at half past nine from the second platform."
@@ -96,7 +96,7 @@ def test_a_switch_of_engines_does_not_change_the_loudness(run):
     async def main():
         async with server(engines, fillers=False, default_engine="voxcpm") as live:
             await live.voices.CreateVoice(upload())
-            await live.app.outfitter.settled()
+            await live.app.background_renderer.wait_idle()
             talk = await live.talk(voice="anna", format=FORMAT, options={"max_audio_ms": 3000, "steps": 10})
             spoken = {"voxcpm": [], "indextts": []}
             for turn, text in enumerate(["It is half past nine.", "The bus is late.", "We meet at the station."]):

@@ -14,7 +14,7 @@ from intone.proto import emotion_pb2, voice_pb2
 from intone.server.config import Config
 from intone.server.domain import Level
 from intone.server.rpc.voice_service import MAX_CLIP_BYTES, MAX_CLIPS_OF_A_VOICE, VoiceService
-from intone.server.voices.background import BackgroundRenderer
+from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.loudness import loudness_db
 from intone.server.voices.store import VoiceStore
 from tests.support.fakes import ScriptedWorker
@@ -158,10 +158,10 @@ def test_clips_are_as_loud_as_the_voice(run):
 
     async def main():
         store, workers = VoiceStore(), {"starter": ScriptedWorker()}
-        outfitter = BackgroundRenderer(store, workers, "starter", Nobody())  # type: ignore[arg-type]
-        service = VoiceService(Config(port=0), store, workers, outfitter)  # type: ignore[arg-type]
+        background_renderer = BackgroundRenderer(store, workers, "starter", Nobody())  # type: ignore[arg-type]
+        service = VoiceService(Config(port=0), store, workers, background_renderer)  # type: ignore[arg-type]
         voice = store.get("default")
-        store.outfit(voice, lambda now: replace(now, levels={"starter": Level("scripted-1", -28.0)}))
+        store.update_assets(voice, lambda now: replace(now, levels={"starter": Level("scripted-1", -28.0)}))
         made = (await service.AddFillers(adding(clip(), clip(700, text="Oh!")), None)).voice
         assert len(made.fillers) == 2
         for filler in store.get("default").fillers:

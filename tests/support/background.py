@@ -1,4 +1,4 @@
-"""What tests of the background need: an engine that speaks tones, a voice, and an outfitter at work on them."""
+"""For tests of background rendering: an engine that speaks tones, voices, and a renderer at work on them."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ import numpy as np
 from intone.server.domain import Filler, PreparedVoice, Recording, SpeakRequest, Step
 from intone.server.errors import CallerError
 from intone.server.runtime.worker import Worker
-from intone.server.voices.background import BackgroundRenderer
+from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.store import build_voice
 from tests.support.fakes import ScriptedEngine, info
 
@@ -23,7 +23,7 @@ def tone(duration_ms, level, rate_hz=RATE_HZ):
 
 @dataclass
 class ToneEngine(ScriptedEngine):
-    """Speaks tones of its own level, 40 ms for each character, between two silences; a step each."""
+    """Speaks a tone of amplitude `level`, 40 ms per character, between two silences. Each of the three is one step."""
 
     level: float = 0.1
     requests: list[SpeakRequest] = field(default_factory=list)
@@ -43,8 +43,8 @@ class ToneEngine(ScriptedEngine):
 
 
 @dataclass
-class Learned:
-    """What a forecast would be told."""
+class RecordedForecast:
+    """Stands for a forecast, and records what it would learn."""
 
     units: list[tuple] = field(default_factory=list)
 
@@ -67,13 +67,13 @@ def voice(name="ada", engines=("voxcpm",), created_s=1.0):
 
 
 @contextlib.asynccontextmanager
-async def outfitting(store, *engines, learner=None, **how):
-    """An outfitter at work; the first engine is that of plain talk. Gives it and its workers."""
+async def rendering(store, *engines, forecast=None, **options):
+    """A running renderer and its workers. The first engine is the plain one."""
     workers = {one.info.name: await Worker.launch(one.info.name, lambda one=one: one, 4) for one in engines}
-    outfitter = BackgroundRenderer(store, workers, engines[0].info.name, learner or Learned(), **how)
-    task = asyncio.create_task(outfitter.run(), name="outfitter")
+    renderer = BackgroundRenderer(store, workers, engines[0].info.name, forecast or RecordedForecast(), **options)
+    task = asyncio.create_task(renderer.run(), name="renderer")
     try:
-        yield outfitter, workers
+        yield renderer, workers
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -83,17 +83,17 @@ async def outfitting(store, *engines, learner=None, **how):
             task.result()
 
 
-def outfitted(run, store, *engines, **how):
-    """Everything done that can be done."""
+def render_all(run, store, *engines, **options):
+    """Run a renderer until nothing is left to do."""
 
     async def main():
-        async with outfitting(store, *engines, **how) as (outfitter, _):
-            await outfitter.settled()
+        async with rendering(store, *engines, **options) as (renderer, _):
+            await renderer.wait_idle()
 
     run(main())
 
 
-def said(fillers, emotion, language):
+def texts_of(fillers, emotion, language):
     return {one.text for one in fillers if (one.emotion, one.language) == (emotion, language)}
 
 

@@ -1,4 +1,4 @@
-"""Fillers: trimmed so that both ends are silent, cut between sounds, and chosen for a wait."""
+"""Fillers: trimming, cut points, replacement in a voice, and the choice for a wait."""
 
 from dataclasses import replace
 
@@ -7,10 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intone.server.domain import EMOTIONS, Filler
+from intone.server.domain import EMOTIONS, Filler, Voice
 from intone.server.text.characters import speakable
-from intone.server.voices.filler_phrases import CALIBRATION, FEELINGS, GREETING, PHRASES
-from intone.server.voices.fillers import REMEMBERED, Chooser, cut_points, make, own_clips, same_language, trimmed
+from intone.server.voices.filler_phrases import CALIBRATION_SENTENCES, EMOTIONS_WITH_PHRASES, FIRST_SENTENCE, PHRASES
+from intone.server.voices.fillers import (
+    MAX_RECENT_FILLERS,
+    FillerChooser,
+    cut_points,
+    make_filler,
+    same_language,
+    trimmed,
+    user_clips,
+    with_clips,
+    with_rendered,
+)
 
 RATE_HZ = 24_000
 
@@ -34,7 +44,7 @@ def joined(*pieces):
 
 @pytest.mark.parametrize("rate_hz", [8000, 16_000, 22_050, 48_000])
 @pytest.mark.parametrize("level", [0.02, 0.3, 1.0])
-def test_trimmed_to_the_sound_itself(rate_hz, level):
+def test_silence_at_the_ends_is_trimmed(rate_hz, level):
     raw = joined(gap(300, rate_hz), sound(400, level, rate_hz), gap(500, rate_hz))
     made = trimmed(raw, rate_hz)
     assert 1000 * len(made) / rate_hz == pytest.approx(440, abs=12)
@@ -42,7 +52,7 @@ def test_trimmed_to_the_sound_itself(rate_hz, level):
     assert np.abs(made).max() == pytest.approx(level, rel=0.01)
 
 
-def test_a_soft_end_of_a_sound_is_kept():
+def test_a_quiet_tail_is_kept():
     raw = joined(gap(300), sound(300), sound(200, 0.01), gap(300))
     assert 1000 * len(trimmed(raw, RATE_HZ)) / RATE_HZ == pytest.approx(540, abs=12)
 
@@ -50,11 +60,11 @@ def test_a_soft_end_of_a_sound_is_kept():
 @pytest.mark.parametrize("samples", [np.zeros(0), np.zeros(RATE_HZ), 1e-5 * np.ones(1000)], ids=len)
 def test_nothing_to_trim(samples):
     assert len(trimmed(samples.astype(np.float32), RATE_HZ)) == 0
-    assert make("Oh.", "neutral", "en", samples.astype(np.float32), RATE_HZ) is None
+    assert make_filler("Oh.", "neutral", "en", samples.astype(np.float32), RATE_HZ) is None
 
 
-def test_a_click_is_no_filler():
-    assert make("Oh.", "neutral", "en", joined(gap(300), np.float32([0.5]), gap(300)), RATE_HZ) is None
+def test_a_click_is_not_a_filler():
+    assert make_filler("Oh.", "neutral", "en", joined(gap(300), np.float32([0.5]), gap(300)), RATE_HZ) is None
 
 
 def test_cut_points_are_between_sounds():
@@ -65,9 +75,9 @@ def test_cut_points_are_between_sounds():
 @pytest.mark.parametrize(
     "samples",
     [sound(300), joined(gap(100), sound(300), gap(100)), joined(sound(200), gap(20), sound(200)), gap(300)],
-    ids=["one sound", "silence at the ends", "a gap too short", "no sound"],
+    ids=["one sound", "silence at the ends", "a short gap", "no sound"],
 )
-def test_no_cut_but_the_end(samples):
+def test_only_the_end_is_a_cut_point(samples):
     assert cut_points(samples, RATE_HZ) == (1000 * len(samples) // RATE_HZ,)
 
 
@@ -75,8 +85,8 @@ def test_no_cut_but_the_end(samples):
     st.lists(st.tuples(st.integers(10, 300), st.sampled_from([0.0, 1e-4, 0.01, 0.3])), min_size=1, max_size=8),
     st.sampled_from([8000, 22_050, 24_000]),
 )
-def test_whatever_comes_in(pieces, rate_hz):
-    made = make("Oh.", "sad", "en", joined(*(sound(ms, level, rate_hz) for ms, level in pieces)), rate_hz)
+def test_any_audio_gives_a_valid_filler_or_none(pieces, rate_hz):
+    made = make_filler("Oh.", "sad", "en", joined(*(sound(ms, level, rate_hz) for ms, level in pieces)), rate_hz)
     if made is None:
         return
     assert abs(made.samples[0]) < 1e-6 and abs(made.samples[-1]) < 1e-6
@@ -89,14 +99,37 @@ def test_whatever_comes_in(pieces, rate_hz):
 
 @pytest.mark.parametrize("language", PHRASES)
 def test_phrases(language):
-    assert set(PHRASES[language]) == {"neutral", *EMOTIONS} - {"calm"} == set(FEELINGS) and FEELINGS[0] == "neutral"
+    assert set(PHRASES[language]) == {"neutral", *EMOTIONS} - {"calm"} == set(EMOTIONS_WITH_PHRASES)
+    assert EMOTIONS_WITH_PHRASES[0] == "neutral"
     for emotion, texts in PHRASES[language].items():
         assert len(texts) >= 3 and len(set(texts)) == len(texts), emotion
         lengths = [len(text) for text in texts]
-        assert lengths == sorted(lengths) and lengths[-1] >= lengths[0] + 3, (emotion, "short ones first")
+        assert lengths == sorted(lengths) and lengths[-1] >= lengths[0] + 3, (emotion, "shortest first")
         assert all(speakable(text) and len(text) <= 40 for text in texts), emotion
-    assert len(CALIBRATION[language]) == 2 and GREETING[language]
-    assert set(CALIBRATION) == set(GREETING) == set(PHRASES)
+    assert len(CALIBRATION_SENTENCES[language]) == 2 and FIRST_SENTENCE[language]
+    assert set(CALIBRATION_SENTENCES) == set(FIRST_SENTENCE) == set(PHRASES)
+
+
+# ---- in a voice
+
+
+def test_rendered_fillers_do_not_replace_clips_of_the_user_and_clips_replace_rendered_ones():
+    def texts(voice):
+        return {(one.text, one.samples[0]) for one in voice.fillers}
+
+    def made(text, emotion, language="en", level=0.1, engine="voxcpm"):
+        return replace(filler(text, 300, emotion, language, engine), samples=np.full(7200, level, np.float32))
+
+    tenth = np.float32(0.1)
+    rendered = with_rendered(Voice("default"), [made("Oh.", "sad"), made("Hmm.", "neutral")])
+    given = with_clips(rendered, [made("Ach.", "sad", "en-GB", engine="")])
+    assert texts(given) == {("Ach.", tenth), ("Hmm.", tenth)}
+    again = with_rendered(
+        given, [made("Oh dear.", "sad"), made("Hmm.", "neutral", level=0.2), made("唉。", "sad", "zh")]
+    )
+    assert texts(again) == {("Ach.", tenth), ("Hmm.", np.float32(0.2)), ("唉。", tenth)}
+    louder = with_clips(again, [made("Ach.", "sad", "en-GB", 0.5, engine="")])
+    assert texts(louder) == {("Ach.", np.float32(0.5)), ("Hmm.", np.float32(0.2)), ("唉。", tenth)}
 
 
 # ---- choosing
@@ -136,44 +169,44 @@ BANK = (
     ],
 )
 def test_choice(emotion, language, wait_ms, text):
-    chosen = Chooser().choose(BANK, emotion, language, wait_ms)
+    chosen = FillerChooser().choose(BANK, emotion, language, wait_ms)
     assert (chosen and chosen.text) == text
 
 
-def test_the_last_ones_are_not_said_again():
-    chooser = Chooser()
+def test_recent_fillers_are_not_repeated():
+    chooser = FillerChooser()
     said = [chooser.choose(BANK, "neutral", "en", 500).text for _ in range(30)]
     for n, text in enumerate(said):
-        assert text not in said[max(0, n - REMEMBERED) : n], said
+        assert text not in said[max(0, n - MAX_RECENT_FILLERS) : n], said
 
 
-def test_with_nothing_fresh_the_last_one_is_avoided_and_the_only_one_repeated():
-    chooser = Chooser()
+def test_if_all_are_recent_only_the_last_one_is_avoided():
+    chooser = FillerChooser()
     assert [chooser.choose(BANK[:2], "neutral", "en", 500).text for _ in range(5)] == ["n600", "n300"] * 2 + ["n600"]
     assert [chooser.choose(BANK[:1], "neutral", "en", 500).text for _ in range(3)] == ["n300"] * 3
 
 
-def test_a_neutral_one_before_a_repetition():
-    chooser, bank = Chooser(), (BANK[0], BANK[3])
+def test_a_neutral_filler_is_preferred_to_a_recent_one():
+    chooser, bank = FillerChooser(), (BANK[0], BANK[3])
     assert [chooser.choose(bank, "angry", "en", 100).text for _ in range(4)] == ["a400", "n300", "a400", "n300"]
 
 
-def test_streams_do_not_share_their_memory():
-    assert [Chooser().choose(BANK, "neutral", "en", 500).text for _ in range(3)] == ["n600"] * 3
+def test_choosers_are_independent():
+    assert [FillerChooser().choose(BANK, "neutral", "en", 500).text for _ in range(3)] == ["n600"] * 3
 
 
-def test_own_clips_replace_rendered_ones_of_the_same_emotion_and_language():
+def test_clips_of_the_user_take_precedence_for_their_emotion_and_language():
     mine = filler("mine", 100, "angry", "en-US", engine="")
-    chooser = Chooser()
-    assert own_clips((*BANK, mine), "angry", "en") == [mine] and not own_clips((*BANK, mine), "neutral", "en")
+    chooser = FillerChooser()
+    assert user_clips((*BANK, mine), "angry", "en") == [mine] and not user_clips((*BANK, mine), "neutral", "en")
     said = [chooser.choose((*BANK, mine), "angry", "en", 800).text for _ in range(6)]
     assert said[0] == "mine" and not {"a400", "a800", "a999"} & set(said)
-    assert Chooser().choose((*BANK, mine), "neutral", "en", 800).text == "n900"
-    assert Chooser().choose((*BANK, replace(mine, emotion="calm")), "calm", "en", 800).text == "mine"
+    assert FillerChooser().choose((*BANK, mine), "neutral", "en", 800).text == "n900"
+    assert FillerChooser().choose((*BANK, replace(mine, emotion="calm")), "calm", "en", 800).text == "mine"
 
 
-def test_nothing_to_choose_from():
-    assert Chooser().choose((), "neutral", "en", 500) is None
+def test_no_fillers_to_choose_from():
+    assert FillerChooser().choose((), "neutral", "en", 500) is None
 
 
 @pytest.mark.parametrize(("one", "other", "same"), [("en", "EN-us", True), ("zh-CN", "zh", True), ("en", "eo", False)])
@@ -189,9 +222,9 @@ def test_same_language(one, other, same):
     ),
     st.lists(st.tuples(st.sampled_from(["neutral", *EMOTIONS]), st.integers(0, 1000)), min_size=1, max_size=12),
 )
-def test_never_twice_running_where_there_is_a_choice(entries, waits):
+def test_never_the_same_twice_in_a_row_if_there_is_a_choice(entries, waits):
     bank = [filler(text, ms, emotion) for text, ms, emotion in entries]
-    chooser, last = Chooser(), None
+    chooser, last = FillerChooser(), None
     for emotion, wait_ms in waits:
         chosen = chooser.choose(bank, emotion, "en", wait_ms)
         fitting = {one.text for one in bank if one.emotion in (emotion, "neutral")}

@@ -1,10 +1,10 @@
-"""Loudness against the standard's own test tones, and the gains that make two signals equally loud."""
+"""Loudness against the test tones of the standard, and the gains that equalize it."""
 
 import numpy as np
 import pytest
 
 from intone.server.domain import Level, Voice
-from intone.server.voices.loudness import loudness_db, matched, matching_gain
+from intone.server.voices.loudness import loudness_db, match_loudness, matching_gain
 
 RATES_HZ = (8000, 16_000, 22_050, 24_000, 44_100, 48_000, 96_000, 192_000)
 
@@ -15,24 +15,24 @@ def tone(level_db=0.0, duration_ms=3000, rate_hz=48_000, frequency_hz=997.0):
 
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
-def test_the_standards_tone(rate_hz):
+def test_the_reference_tone_of_the_standard(rate_hz):
     assert loudness_db(tone(rate_hz=rate_hz), rate_hz) == pytest.approx(-3.01, abs=0.02)
     assert loudness_db(tone(-20, rate_hz=rate_hz), rate_hz) == pytest.approx(-23.01, abs=0.02)
 
 
 @pytest.mark.parametrize(
     ("frequency_hz", "expected_db"),
-    # A sine is -3.01 - 0.69; the low section is nearly an analogue high pass of 38.1 Hz with Q 1/2, whose power is
-    # (x² / (1 + x²))² at x = f / 38.1 Hz; the high one a shelf of 4 dB.
+    # A sine has -3.01 - 0.69. The high-pass section is close to an analog one at 38.1 Hz with Q 1/2, whose power
+    # response is (x² / (1 + x²))² at x = f / 38.1 Hz. The other section is a high shelf of 4 dB.
     [(50.0, -7.66), (100.0, -4.87), (10_000.0, 0.3)],
 )
-def test_low_sounds_count_less_and_high_ones_more(frequency_hz, expected_db):
+def test_k_weighting(frequency_hz, expected_db):
     measured = [loudness_db(tone(rate_hz=rate, frequency_hz=frequency_hz), rate) for rate in (24_000, 48_000)]
     assert measured == pytest.approx([expected_db] * 2, abs=0.1)
 
 
-def test_the_weighting_is_the_standards_filter_run_sample_by_sample():
-    """The weighting is done in the frequency domain; the recursive filter of the standard's tables gives the same."""
+def test_the_weighting_equals_the_recursive_filter_of_the_standard():
+    """The implementation filters in the frequency domain."""
     samples = np.random.default_rng(1).standard_normal(48_000).astype(np.float32) / 10
     filtered = samples.astype(np.float64)
     for (b0, b1, b2), (a1, a2) in (
@@ -48,37 +48,37 @@ def test_the_weighting_is_the_standards_filter_run_sample_by_sample():
     assert loudness_db(samples, 48_000) == pytest.approx(-0.691 + 10 * np.log10(np.mean(powers)), abs=1e-3)
 
 
-def test_pauses_do_not_count():
+def test_pauses_are_gated():
     speech = tone(-20, 2000)
     pauses = np.concatenate([speech, np.zeros(5 * 48_000, np.float32), speech, tone(-55, 3000)])
     assert loudness_db(pauses, 48_000) == pytest.approx(-23.01, abs=0.6)  # blocks that straddle an edge count in part
 
 
 @pytest.mark.parametrize("duration_ms", [50, 100, 250, 399, 400, 401, 950])
-def test_short_sounds_have_a_loudness_too(duration_ms):
+def test_audio_shorter_than_a_gating_block(duration_ms):
     assert loudness_db(tone(-20, duration_ms), 48_000) == pytest.approx(-23.01, abs=0.3)
 
 
 @pytest.mark.parametrize("samples", [np.zeros(0), np.zeros(48_000), tone(0, 49), tone(-75)], ids=len)
-def test_nothing_to_measure(samples):
+def test_silent_or_too_short_audio_has_no_loudness(samples):
     assert loudness_db(samples.astype(np.float32), 48_000) is None
 
 
 @pytest.mark.parametrize("wanted_db", [-10.0, -23.0, -40.0])
-def test_matched(wanted_db):
-    made = matched(tone(-20), 48_000, wanted_db)
+def test_match_loudness(wanted_db):
+    made = match_loudness(tone(-20), 48_000, wanted_db)
     assert loudness_db(made, 48_000) == pytest.approx(wanted_db, abs=0.01) and made.dtype == np.float32
 
 
-def test_matching_keeps_to_its_limits():
+def test_the_gain_is_limited():
     soft, loud = tone(-50), tone(-6)
-    assert loudness_db(matched(soft, 48_000, -20.0), 48_000) == pytest.approx(-53.01 + 24, abs=0.05)
-    assert np.abs(matched(loud, 48_000, 0.0)).max() == pytest.approx(1.0, abs=1e-6)
+    assert loudness_db(match_loudness(soft, 48_000, -20.0), 48_000) == pytest.approx(-53.01 + 24, abs=0.05)
+    assert np.abs(match_loudness(loud, 48_000, 0.0)).max() == pytest.approx(1.0, abs=1e-6)
     silent = np.zeros(4800, np.float32)
-    assert matched(silent, 48_000, -20.0) is silent
+    assert match_loudness(silent, 48_000, -20.0) is silent
     full = tone()
     full[100] = 1.0
-    assert matched(full, 48_000, 0.0) is full, "what is at full scale is not made louder"
+    assert match_loudness(full, 48_000, 0.0) is full, "audio at full scale is not amplified"
 
 
 def voice(**levels_db):
@@ -103,5 +103,5 @@ def test_matching_gain(levels_db, fingerprints, expected_db):
     assert 20 * np.log10(gain) == pytest.approx(expected_db, abs=1e-9)
 
 
-def test_an_engine_is_as_loud_as_itself():
+def test_the_reference_engine_has_unit_gain():
     assert matching_gain(voice(a=-26.0), "a", "1", "a", "1") == 1.0

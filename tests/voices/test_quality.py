@@ -1,7 +1,7 @@
-"""Can the voices of a fresh machine be understood? A real server speaks to a real client, and a machine listens.
+"""Intelligibility of the voices that need no download: a real server, a real client, and a phoneme recognizer.
 
-What hama hears, as phonemes, is compared with its own reading of the text. Well-made speech comes to 2 or 3 % of
-errors, an old robot's voice to 20 %, speech of other words to over 60 %.
+The measure is the phoneme error rate (PER) of hama's transcription against its own phonemes of the text. Good synthetic
+speech has 2 to 3 %, an old formant synthesizer 20 %, speech of a different text over 60 %.
 """
 
 import importlib.util
@@ -28,27 +28,27 @@ SENTENCES = (
     "We should ask the doctor before you take any more of these.",
     "Nobody had opened the green door for many years.",
 )
-STARTER_LIMIT, WRONG_TEXT = 0.08, 0.6
+MAX_STARTER_PER, MIN_WRONG_TEXT_PER = 0.08, 0.6
 NANO_SLACK = 0.02
-"""Beyond what the card says: other sentences, and ten of them only."""
+"""Allowance over the PER in the model card: these are other sentences, and only ten."""
 
 MANDARIN = [
     line.split("\t")
     for line in (Path(__file__).parents[1] / "data" / "mandarin_heard.tsv").read_text("utf8").splitlines()
 ]
-"""Sentences, and what hama writes down when their teacher says them (training/kokoro.py)."""
-SAME_WORDS, OTHER_WORDS = 0.6, 0.8
-"""How much of it is heard otherwise: on the average at most, from who says the same; at least, from who does not."""
+"""Sentences, and hama's transcription of the teacher model's speech (training/kokoro.py)."""
+MAX_SAME_TEXT_PER, MIN_OTHER_TEXT_PER = 0.6, 0.8
+"""Bounds of the mean PER between student and teacher: for the same sentence, and for different ones."""
 
 NANO = bundled_voice.folder()
 SPOKEN = bundled_voice.read_card(NANO)["languages"] if NANO else {}
 VOICES = {"starter": (), **({"nano": (), "nano in int8": ("--dtype", "int8")} if NANO else {})}
-"""With the flags of their servers; nano is the voice that comes with the package, where one does."""
+"""Flags of the server for each voice. "nano" is the bundled voice, where the package has one."""
 
 
 @pytest.fixture(scope="module")
 def errors(require):
-    """`errors(texts, audio)`: the phoneme error rate of speech at 16 kHz."""
+    """`errors(texts, audio)`: PER of speech at 16 kHz."""
     require("hama", importlib.util.find_spec("hama"), "hama is not installed: pip install hama==1.7.0")
 
     def rate(texts, audio):
@@ -59,7 +59,7 @@ def errors(require):
 
 
 def spoken(run, address, engine, sentences=SENTENCES):
-    """Each sentence, sent word by word as a language model writes them, at the rate that the listener wants."""
+    """The audio of each sentence, sent word by word as by a language model, at the recognizer's rate."""
 
     async def main():
         async with SpeechClient(address) as client:
@@ -89,31 +89,31 @@ def address(request, voice, tmp_path):
 
 
 @pytest.mark.parametrize("voice", VOICES)
-def test_every_word_is_understood(run, errors, address, voice):
+def test_speech_is_intelligible(run, errors, address, voice):
     audio = spoken(run, address, "starter" if voice == "starter" else "voxcpm")
-    limit = STARTER_LIMIT if voice == "starter" else SPOKEN["en"]["per"] + NANO_SLACK
+    limit = MAX_STARTER_PER if voice == "starter" else SPOKEN["en"]["per"] + NANO_SLACK
     found = errors(SENTENCES, audio)
     assert found < limit, f"{100 * found:.1f} % of phonemes are wrong"
-    # The measure itself: it hears other words, and noise or silence in place of words.
+    # Checks of the measure: different text, noise and silence.
     few = [one[:32_000] for one in audio[:3]]
-    assert errors(SENTENCES[1:4], few) > WRONG_TEXT
+    assert errors(SENTENCES[1:4], few) > MIN_WRONG_TEXT_PER
     noise = [0.05 * np.random.default_rng(0).standard_normal(len(one)).astype(np.float32) for one in few]
-    assert errors(SENTENCES[:3], noise) > WRONG_TEXT
+    assert errors(SENTENCES[:3], noise) > MIN_WRONG_TEXT_PER
     assert errors(SENTENCES[:3], [np.zeros_like(one) for one in few]) == 1.0
 
 
 @pytest.mark.skipif("zh" not in SPOKEN, reason="the voice in the package speaks no Mandarin")
-def test_mandarin_is_what_its_teacher_says(run, require, tmp_path):
-    """No small ear knows Mandarin. One that does not hears the same sounds from both, and others from other words."""
+def test_mandarin_sounds_like_the_teacher(run, require, tmp_path):
+    """The recognizer does not know Mandarin, but transcribes student and teacher alike for the same sentence."""
     require("hama", importlib.util.find_spec("hama"), "hama is not installed: pip install hama==1.7.0")
     from hama import ASRModel
 
     sentences, heard = zip(*MANDARIN, strict=True)
     with real_server.serving(tmp_path, "--voxcpm", "nano", "--no-starter", "--no-fillers") as address:
         audio = spoken(run, address, "voxcpm", sentences)
-    ears = ASRModel()
-    ours = [ears.transcribe_waveform(one, sample_rate=judges.RATE_HZ).phoneme_text.split() for one in audio]
+    recognizer = ASRModel()
+    ours = [recognizer.transcribe_waveform(one, sample_rate=judges.RATE_HZ).phoneme_text.split() for one in audio]
     errors = np.array([[judges.error_rate([theirs.split()], [own]) for own in ours] for theirs in heard])
     same = np.eye(len(ours), dtype=bool)
-    assert errors[same].mean() < SAME_WORDS < OTHER_WORDS < errors[~same].mean(), errors.round(2)
+    assert errors[same].mean() < MAX_SAME_TEXT_PER < MIN_OTHER_TEXT_PER < errors[~same].mean(), errors.round(2)
     assert (errors.argmin(0) == np.arange(len(ours))).all(), errors.round(2)

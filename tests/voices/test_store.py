@@ -1,4 +1,4 @@
-"""The voice store: names, files that survive a restart exactly, and files that do not belong there."""
+"""The voice store: names, exact persistence, and files that cannot be used."""
 
 import logging
 from dataclasses import replace
@@ -34,7 +34,7 @@ def assert_same(one, other):
     assert (one.name, one.created_s, one.content_id) == (other.name, other.created_s, other.content_id)
     assert (one.recording.sample_rate_hz, one.recording.transcript) == (24000, other.recording.transcript)
     assert np.array_equal(one.recording.samples, other.recording.samples)
-    assert_same_outfit(one, other)
+    assert_same_assets(one, other)
     assert set(one.prepared) == set(other.prepared)
     for engine, prepared in one.prepared.items():
         twin = other.prepared[engine]
@@ -47,14 +47,14 @@ def assert_same(one, other):
             assert array.dtype == twin.arrays[name].dtype and np.array_equal(array, twin.arrays[name])
 
 
-def assert_same_outfit(one, other):
+def assert_same_assets(one, other):
     assert one.levels == other.levels and len(one.fillers) == len(other.fillers)
     for filler, twin in zip(one.fillers, other.fillers, strict=True):
         assert filler.samples.dtype == twin.samples.dtype and np.array_equal(filler.samples, twin.samples)
         assert replace(filler, samples=None) == replace(twin, samples=None)
 
 
-def outfitted(old):
+def with_assets(old):
     """`old` with two fillers and a level."""
     samples = np.random.default_rng(len(old.fillers)).standard_normal(1000).astype(np.float32) / 9
     rendered = Filler("嗯，让我想想。", "melancholic", "zh", samples, 24000, (20, 42), "voxcpm", "weights-1")
@@ -68,7 +68,7 @@ def store(request, tmp_path):
     return VoiceStore(tmp_path / "voices" if request.param == "folder" else None)
 
 
-def test_life_of_a_voice(store):
+def test_add_replace_and_delete(store):
     assert [item.name for item in store.list()] == [DEFAULT_VOICE] and store.get("default").built_in
     store.add(voice("zoe"))
     store.add(voice("ada"))
@@ -101,12 +101,12 @@ def test_refusals(store, act, fault, field):
 
 
 @pytest.mark.parametrize("name", ["a", "A.b-c_9", "x" * 64, "0"])
-def test_good_names(name):
+def test_valid_names(name):
     check_name(name)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "-a", "_a", "é", "a b", "a\n", "x" * 65, "a\0", "٣"])
-def test_bad_names(name):
+def test_invalid_names(name):
     with pytest.raises(CallerError, match="^voice: ") as caught:
         check_name(name, "voice")
     assert caught.value.fault is Fault.INVALID
@@ -126,50 +126,50 @@ def test_a_restart_finds_the_same_voices(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["ada", DEFAULT_VOICE])
-def test_an_outfit_survives_a_restart(tmp_path, name):
+def test_assets_survive_a_restart(tmp_path, name):
     first = VoiceStore(tmp_path)
     first.add(voice("ada"))
-    made = first.outfit(first.get(name), outfitted)
+    made = first.update_assets(first.get(name), with_assets)
     assert made is first.get(name) and len(made.fillers) == 2
     second = VoiceStore(tmp_path)
-    assert_same_outfit(second.get(name), made)
+    assert_same_assets(second.get(name), made)
     assert_same(second.get("ada"), first.get("ada"))
     assert [item.name for item in second.list()] == [DEFAULT_VOICE, "ada"]
-    assert second.outfit(made, outfitted) and len(VoiceStore(tmp_path).get(name).fillers) == 4
+    assert second.update_assets(made, with_assets) and len(VoiceStore(tmp_path).get(name).fillers) == 4
 
 
-def test_an_outfit_changes_nothing_else(store):
+def test_updating_assets_changes_nothing_else(store):
     store.add(voice("ada"))
-    store.outfit(store.get("ada"), lambda now: replace(outfitted(now), prepared={}, created_s=9.0))
-    assert_same(store.get("ada"), outfitted(voice("ada")))
+    store.update_assets(store.get("ada"), lambda now: replace(with_assets(now), prepared={}, created_s=9.0))
+    assert_same(store.get("ada"), with_assets(voice("ada")))
 
 
-def test_an_outfit_brings_nothing_back(store):
-    """A voice that was deleted, or replaced, while its fillers were rendered."""
+def test_updating_assets_does_not_restore_a_voice(store):
+    """The voice was deleted, or replaced, while its fillers were rendered."""
     store.add(voice("ada"))
     old = store.get("ada")
     store.add(voice("ada", created_s=2.0), replace=True)
-    assert store.outfit(old, outfitted) is None and not store.get("ada").fillers
+    assert store.update_assets(old, with_assets) is None and not store.get("ada").fillers
     store.delete("ada")
-    assert store.outfit(old, outfitted) is None
+    assert store.update_assets(old, with_assets) is None
     assert [item.name for item in store.list()] == [DEFAULT_VOICE]
 
 
-def test_an_outfit_is_added_to_what_is_there_now(store):
+def test_assets_are_updated_from_the_current_state(store):
     old = store.get(DEFAULT_VOICE)
-    assert len(store.outfit(old, outfitted).fillers) == 2
-    assert len(store.outfit(old, outfitted).fillers) == 4, "`change` is given the voice as it is now"
+    assert len(store.update_assets(old, with_assets).fillers) == 2
+    assert len(store.update_assets(old, with_assets).fillers) == 4, "`change` is called with the current voice"
 
 
-def test_an_outfit_that_changes_nothing_is_not_written(tmp_path):
+def test_unchanged_assets_are_not_written(tmp_path):
     store = VoiceStore(tmp_path)
-    assert store.outfit(store.get(DEFAULT_VOICE), lambda now: now) is store.get(DEFAULT_VOICE)
+    assert store.update_assets(store.get(DEFAULT_VOICE), lambda now: now) is store.get(DEFAULT_VOICE)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
 def full_store(tmp_path, monkeypatch):
-    """A store that holds "ada", and whose disk is then full."""
+    """A store with the voice "ada" on a full disk; no test may change its files."""
     store = VoiceStore(tmp_path)
     store.add(voice("ada"))
     before = (tmp_path / "ada.safetensors").read_bytes()
@@ -182,13 +182,13 @@ def full_store(tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"ada.safetensors": before}
 
 
-def test_a_failed_outfit_leaves_the_old_voice(full_store):
+def test_a_failed_update_of_assets_leaves_the_voice_unchanged(full_store):
     with pytest.raises(OSError, match="no space"):
-        full_store.outfit(full_store.get("ada"), outfitted)
+        full_store.update_assets(full_store.get("ada"), with_assets)
     assert not full_store.get("ada").fillers
 
 
-def test_files_of_older_servers_load(tmp_path):
+def test_files_of_older_versions_load(tmp_path):
     VoiceStore(tmp_path).add(voice("ada"))
     path = tmp_path / "ada.safetensors"
     with safe_open(path, framework="numpy") as file:
@@ -223,10 +223,10 @@ SOUND = {"filler.0": np.ones(144, np.float32)}
     ],
 )
 @pytest.mark.parametrize("name", ["ada", DEFAULT_VOICE])
-def test_a_bad_outfit_is_named(tmp_path, caplog, tensors, metadata, reason, name):
+def test_invalid_assets_are_skipped_and_logged(tmp_path, caplog, tensors, metadata, reason, name):
     store = VoiceStore(tmp_path)
     store.add(voice("ada"))
-    store.outfit(store.get(DEFAULT_VOICE), lambda now: replace(now, levels={"voxcpm": Level("1", -20.0)}))
+    store.update_assets(store.get(DEFAULT_VOICE), lambda now: replace(now, levels={"voxcpm": Level("1", -20.0)}))
     spoil(tmp_path / ("ada.safetensors" if name == "ada" else "_default.safetensors"), tensors, **metadata)
     with caplog.at_level(logging.WARNING):
         again = VoiceStore(tmp_path)
@@ -249,7 +249,7 @@ def test_content_id_covers_samples_rate_and_transcript():
 
 
 def spoil(path, tensors=None, **metadata):
-    """Write the voice file again with other metadata or tensors."""
+    """Rewrite a voice file with other metadata or tensors."""
     with safe_open(path, framework="numpy") as file:
         old = file.metadata()
     kept = load_file(path)
@@ -277,7 +277,7 @@ def spoil(path, tensors=None, **metadata):
         (lambda path: path.rename(path.with_name("default.safetensors")), "a voice named 'ada'"),
     ],
 )
-def test_bad_files_are_skipped_and_named(tmp_path, caplog, damage, reason):
+def test_invalid_files_are_skipped_and_logged(tmp_path, caplog, damage, reason):
     store = VoiceStore(tmp_path)
     store.add(voice("ada"))
     store.add(voice("bob"))
@@ -290,7 +290,7 @@ def test_bad_files_are_skipped_and_named(tmp_path, caplog, damage, reason):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == files
 
 
-def test_a_failed_write_leaves_the_old_voice(full_store):
+def test_a_failed_write_leaves_the_voice_unchanged(full_store):
     with pytest.raises(OSError, match="no space"):
         full_store.add(voice("ada", created_s=1.0), replace=True)
     assert full_store.get("ada").created_s == voice().created_s
