@@ -66,7 +66,7 @@ def test_the_engine_that_renders(workers, name, expected):
 
 
 def test_the_plain_engine_is_measured_first_and_neutral_fillers_are_rendered_first():
-    plan = plan_of(worker("starter"), worker("voxcpm"))
+    plan = plan_of(worker("starter", voices_emotion=True), worker("voxcpm"))
     assert [(task.voice.name, task.engine) for task in plan.loudness_tasks([DEFAULT, voice()])] == [
         ("default", "voxcpm"),
         ("default", "starter"),
