@@ -15,8 +15,7 @@ from intone.server.conversation.utterance import Utterance
 from intone.server.domain import Emotion, Filler, PreparedVoice, Samples, SpeakRequest, Unit
 from intone.server.errors import IntoneError
 from intone.server.events import FillerPolicy, WarningCode
-from intone.server.runtime.job import Job
-from intone.server.runtime.worker import Worker
+from intone.server.runtime.worker import Job, Worker
 from intone.server.text.characters import language_of
 from intone.server.voices.loudness import matching_gain
 

@@ -1,1 +1,1 @@
-"""Engines at work: loading, one thread per engine, batches."""
+"""Loading engines, and running each on a thread of its own."""

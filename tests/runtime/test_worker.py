@@ -1,4 +1,4 @@
-"""The engine's thread: batches, back-pressure, cancellation, failure."""
+"""The worker's loop: batches, back-pressure, cancellation, failure."""
 
 import asyncio
 import threading
@@ -11,10 +11,8 @@ import pytest
 
 from intone.server.domain import SpeakRequest
 from intone.server.errors import CallerError, CheckpointError, EngineError, ShutdownError
-from intone.server.runtime import engine_thread
-from intone.server.runtime.engine_thread import BACKLOG_STEPS
-from intone.server.runtime.job import Job
-from intone.server.runtime.worker import Worker
+from intone.server.runtime import worker as worker_module
+from intone.server.runtime.worker import BACKLOG_STEPS, Job, Worker
 from tests.support.fakes import Script, ScriptedEngine, text_of
 
 
@@ -58,7 +56,7 @@ def test_units_are_spoken_whole_and_batched(run) -> None:
     assert max(len(batch) for batch in engine.stepped) == 3
 
 
-def test_one_newcomer_joins_at_a_time(run) -> None:
+def test_one_new_unit_joins_a_batch_at_a_time(run) -> None:
     engine = ScriptedEngine(Script(step_s=0.002))
 
     async def body(worker: Worker) -> None:
@@ -69,7 +67,7 @@ def test_one_newcomer_joins_at_a_time(run) -> None:
     assert all(later - earlier <= 1 for earlier, later in zip(sizes, sizes[1:], strict=False))
 
 
-def test_an_engine_that_gains_nothing_by_batching_speaks_to_newcomers_first(run) -> None:
+def test_units_of_an_engine_that_does_not_batch_are_stepped_alone_new_ones_first(run) -> None:
     engine = ScriptedEngine(Script(step_s=0.002), batches=False)
 
     async def body(worker: Worker) -> None:
@@ -83,7 +81,7 @@ def test_an_engine_that_gains_nothing_by_batching_speaks_to_newcomers_first(run)
     assert order.index("third") <= 3  # after one step of each before it, and one that may have begun
 
 
-def test_a_slow_taker_holds_its_unit_back(run) -> None:
+def test_a_unit_with_a_slow_consumer_pauses(run) -> None:
     engine = ScriptedEngine(Script(characters_per_step=1))
 
     async def body(worker: Worker) -> None:
@@ -113,7 +111,7 @@ def test_cancelling_stops_within_one_step(run) -> None:
     with_worker(run, engine, body)
 
 
-def test_a_unit_that_cannot_be_spoken_hurts_no_other(run) -> None:
+def test_a_unit_that_cannot_be_spoken_fails_alone(run) -> None:
     engine = ScriptedEngine(Script(refuse=("bad",)))
 
     async def body(worker: Worker) -> None:
@@ -141,7 +139,7 @@ def test_an_engine_that_raises_is_failing_until_it_works_again(run, monkeypatch)
 
 
 def test_failing_passes_with_time(run, monkeypatch) -> None:
-    monkeypatch.setattr(engine_thread, "RETRY_AFTER_S", 0.01)
+    monkeypatch.setattr(worker_module, "FAILING_S", 0.01)
     engine = ScriptedEngine(Script(fail_at_step=0))
 
     async def body(worker: Worker) -> None:
