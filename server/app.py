@@ -135,13 +135,13 @@ async def _start(server: Any, port: int, config: Config, workers: dict[str, Work
     await _refit(store, workers)
     _check_default_voice(config, store)
     metrics = Metrics()
-    services = _services(config, workers, store)
-    service = SpeechService(config, services, metrics)
+    context = _server_context(config, workers, store)
+    service = SpeechService(config, context, metrics)
     background_renderer = BackgroundRenderer(
         store,
         workers,
-        services.plain_engine,
-        services.forecast,
+        context.plain_engine,
+        context.forecast,
         measure=config.match_loudness,
         render=config.fillers,
     )
@@ -170,7 +170,7 @@ def _serve_metrics(metrics: Metrics, config: Config) -> None:
             raise ConfigError(words) from error
 
 
-def _services(config: Config, workers: dict[str, Worker], store: VoiceStore) -> ServerContext:
+def _server_context(config: Config, workers: dict[str, Worker], store: VoiceStore) -> ServerContext:
     normalizers = {True: Normalizer(enabled=True), False: Normalizer(enabled=False)}
     normalizers[True].load()  # the grammars take half a second: not on the first sentence's time
     router = Router(config.default_engine, config.emotion_threshold, config.engines_by_emotion(), float(config.busy_ms))

@@ -53,8 +53,8 @@ async def answering(context: Any) -> AsyncIterator[None]:
 class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     """The four methods of `intone.v1.SpeechService`."""
 
-    def __init__(self, config: Config, services: ServerContext, metrics: Metrics) -> None:
-        self._config, self._services, self._metrics = config, services, metrics
+    def __init__(self, config: Config, server: ServerContext, metrics: Metrics) -> None:
+        self._config, self._server, self._metrics = config, server, metrics
         self._sessions: set[Session] = set()
         self._draining = False
 
@@ -66,7 +66,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     @property
     def workers(self) -> Mapping[str, Worker]:
         """The engines by name; for tests and benchmarks that look inside."""
-        return self._services.workers
+        return self._server.workers
 
     def drain(self) -> None:
         """Refuse new streams; let open ones finish what they have begun."""
@@ -117,7 +117,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             check_text(request.text, "text", MAX_ANALYZED_CHARACTERS)
             if not request.text.strip():
                 raise CallerError("text", "is blank; there is no emotion in it")
-            analyze = self._services.analyzers.analyze_text
+            analyze = self._server.analyzers.analyze_text
             if analyze is None:
                 words = "this server reads no emotions: start it with --emotion-analyzer lexicon"
                 raise CallerError("", words, Fault.PRECONDITION)
@@ -126,12 +126,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
 
     async def GetServerInfo(self, request: Any, context: Any) -> speech_pb2.GetServerInfoResponse:
         """What this server is."""
-        config, services = self._config, self._services
-        workers = sorted(services.workers.values(), key=lambda worker: worker.info.name != services.plain_engine)
+        config, server = self._config, self._server
+        workers = sorted(server.workers.values(), key=lambda worker: worker.info.name != server.plain_engine)
         return speech_pb2.GetServerInfoResponse(
             version=version("intone"),
             engines=[self._engine(worker) for worker in workers],
-            emotion_analyzer=services.analyzers.name,
+            emotion_analyzer=server.analyzers.name,
             default_voice=config.default_voice,
             default_sample_rate_hz=self._defaults().sample_rate_hz,
             open_streams=self.open_streams,
@@ -150,7 +150,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     # ---- parts
 
     def _engine(self, worker: Worker) -> speech_pb2.EngineInfo:
-        expected_ms = self._services.forecast.ttfa_ms(worker.info.name, TYPICAL_CHARACTERS, worker.load)
+        expected_ms = self._server.forecast.ttfa_ms(worker.info.name, TYPICAL_CHARACTERS, worker.load)
         return responses.engine_info(worker.info, not worker.failing, expected_ms, worker.load)
 
     async def _configured(self, messages: AsyncIterator[Any]) -> StreamSettings:
@@ -179,20 +179,20 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
 
     def _check_names(self, settings: StreamSettings) -> None:
         """Refuse a voice or an engine that this server does not have."""
-        loaded = self._services.workers
+        loaded = self._server.workers
         if settings.engine and settings.engine not in loaded:
             message = f"there is no engine named {settings.engine[:64]!r}; the loaded engines are {', '.join(loaded)}"
             raise CallerError("config.engine", message, Fault.NOT_FOUND)
         try:
-            self._services.find_voice(settings.voice)
+            self._server.find_voice(settings.voice)
         except CallerError as error:
             raise error.under("config") from None
 
     def _defaults(self, **changes: Any) -> requests.Defaults:
-        config, services = self._config, self._services
+        config, server = self._config, self._server
         given = {
             "voice": config.default_voice,
-            "sample_rate_hz": services.workers[services.plain_engine].info.sample_rate_hz,
+            "sample_rate_hz": server.workers[server.plain_engine].info.sample_rate_hz,
             "max_lead_ms": config.max_lead_ms,
             "normalize": config.normalize,
             "max_text_characters": config.max_text_characters,
@@ -207,7 +207,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         if len(self._sessions) >= self._config.max_streams:
             words = f"{len(self._sessions)} streams are open, as many as this server takes"
             raise OverloadError(words, RETRY_AFTER_S)
-        session = Session(settings, self._services)
+        session = Session(settings, self._server)
         self._sessions.add(session)
         self._metrics.streams(len(self._sessions))
         try:
@@ -230,7 +230,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         """End a stream on which nothing happens."""
         limit_s = self._config.idle_timeout_s
         while True:
-            left_s = session.active_s + limit_s - self._services.clock()
+            left_s = session.active_s + limit_s - self._server.clock()
             if left_s <= 0:
                 break
             await asyncio.sleep(left_s)
