@@ -29,14 +29,15 @@ demo: $(VENV)/.installed ## Install, start a server, write speech to demo/*.wav 
 	@$(BIN)/python -m intone.client.tools.demo
 
 # One OpenMP thread: with two, beside another busy process, the same work takes ten times as long.
+# JOBS=2 runs the files in two processes; some tests bound the time that a server takes, so the default is one.
 test: lint build/oracle-indextts/.installed ## Install, run all of `lint` and every test (about ten minutes)
 	@echo "== tests"
-	@OMP_NUM_THREADS=1 $(BIN)/pytest
+	@OMP_NUM_THREADS=1 $(BIN)/pytest $(if $(JOBS),-n $(JOBS) --dist loadfile)
 
-# Logic, native operations, and conversations on virtual time: no server process, no whole model.
-FAST := app audio conversation emotion native nn routing runtime text voices
-test-fast: $(VENV)/.installed-for-tests ## Run the quick tests only: logic, operations, conversations (a minute)
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not slow" $(FAST:%=tests/%)
+# Logic, native operations, and conversations on virtual time: no whole model, no oracle. A minute of CPU time.
+FAST := app audio cli client conversation emotion native nn routing runtime text voices
+test-fast: $(VENV)/.installed-for-tests ## Run the quick tests: logic, operations, conversations (under a minute)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(or $(JOBS),2) --dist loadfile -m "not slow" $(FAST:%=tests/%)
 
 lint: style imports types cuda-check ## Check style, formatting, imports and types without changing files
 

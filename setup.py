@@ -62,6 +62,7 @@ EXTRAS = {
     "training": ["onnx>=1.17", "onnxruntime>=1.20", "scipy>=1.11", "tqdm>=4.66"],  # beside starter
     "test": [
         "pytest>=8.3",
+        "pytest-xdist>=3.6",
         "hypothesis>=6.120",
         "ruff==0.14.5",
         "mypy==1.18.2",
@@ -127,6 +128,7 @@ setup(
         "intone.v1": ["*.proto", "*.pyi", "py.typed"],
         "intone.server": ["py.typed"],
         "intone.server.emotion": ["data/*.tsv"],
+        "intone.server.ops": ["*.pyi"],
         "intone.server.engines.voxcpm": ["nano/*"],  # a voice, once one is trained
         "intone.client": ["py.typed"],
     },

@@ -1,4 +1,4 @@
-"""What every test gets: restored random state, fixed threads, no leaks, two ways to run a coroutine, loud skips."""
+"""Fixtures of all tests: coroutine runners, leak checks, restored random state, one torch thread, explicit skips."""
 
 import asyncio
 import importlib.util
@@ -18,7 +18,7 @@ from tests.support import real_server, virtual_time
 
 T = TypeVar("T")
 
-# Threads that a library keeps for the life of the process: gRPC's pollers, tqdm's monitor.
+# Threads that libraries keep for the life of the process: gRPC's pollers, tqdm's monitor.
 PROCESS_WIDE_THREADS = re.compile(r"_poll_wrapper|_channel_spin|tqdm", re.IGNORECASE)
 THREAD_GRACE_S = 2.0
 TASK_GRACE_S = 0.5
@@ -26,9 +26,9 @@ TASK_GRACE_S = 0.5
 
 @pytest.fixture(scope="session")
 def require() -> Callable[[str, T, str], T]:
-    """`require(name, found, reason)` returns `found`; where it is false or None the test is skipped, loudly.
+    """`require(name, found, reason)`: returns `found`, or skips the test with `reason` if it is falsy.
 
-    `INTONE_REQUIRE=oracle,node` turns the skips of those names into failures; `REQUIRE_CUDA=1` those of "cuda".
+    `INTONE_REQUIRE=oracle,node` makes the skips with these names failures, `REQUIRE_CUDA=1` those with "cuda".
     """
     required = {name.strip() for name in os.environ.get("INTONE_REQUIRE", "").split(",")}
     if os.environ.get("REQUIRE_CUDA") == "1":
@@ -46,16 +46,16 @@ def require() -> Callable[[str, T, str], T]:
 
 @pytest.fixture(scope="session")
 def server_address(require: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a real server, in a process of its own: the starter voice and an untrained nano VoxCPM."""
+    """Address of a server in a process of its own, with the starter voice and a VoxCPM nano with random weights."""
     require("starter", importlib.util.find_spec("hibari"), "hibari-tts is not installed: pip install 'intone[starter]'")
-    flags = ("--voxcpm", "nano", "--random-weights", "--no-fillers")  # a busy server would be slow, not wrong
+    flags = ("--voxcpm", "nano", "--random-weights", "--no-fillers")  # rendering them would keep the server busy
     with real_server.serving(tmp_path_factory.mktemp("server"), *flags) as address:
         yield address
 
 
 @pytest.fixture
 def run() -> Callable[..., Any]:
-    """`run(coroutine, timeout_s=30.0)`: on a real event loop, for sockets and threads. Leaked tasks fail."""
+    """`run(coroutine, timeout_s=30.0)`: runs it on a real event loop, for sockets and threads. Leaked tasks fail."""
 
     def on_real_loop(main: virtual_time.Main[T], timeout_s: float = 30.0) -> T:
         async def bounded() -> T:
@@ -73,55 +73,14 @@ def run() -> Callable[..., Any]:
 
 @pytest.fixture
 def run_virtual() -> Callable[..., Any]:
-    """`run_virtual(coroutine, limit_s=3600.0)`: on a clock that jumps to the next timer; see `virtual_time.py`."""
+    """`run_virtual(coroutine, limit_s=3600.0)`: runs it on virtual time, which jumps to the next timer."""
     return virtual_time.run_virtual
-
-
-@pytest.fixture(scope="module", params=["nano", "nano-2"])
-def subject(request: pytest.FixtureRequest) -> Any:
-    """A whole IndexTTS with random weights and a voice, once of each generation; see `indextts_units.py`."""
-    from tests.support.indextts_units import Subject  # brings torch and the engine
-
-    return Subject.build(request.param)
-
-
-@pytest.fixture(scope="module")
-def newer() -> Any:
-    """As `subject`, of the newer generation alone."""
-    from tests.support.indextts_units import Subject  # as above
-
-    return Subject.build("nano")
-
-
-@pytest.fixture
-def no_gradients() -> Iterator[None]:
-    """For the tests of modules, which ask for no gradients themselves: `pytestmark = usefixtures(...)`."""
-    import torch  # tests that want this have it
-
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture
-def turns_while() -> Callable[[Callable[[], object]], int]:
-    """`turns_while(work)`: how often the interpreter had a turn while `work` ran on another thread to its end."""
-
-    def count(work: Callable[[], object]) -> int:
-        thread = threading.Thread(target=work)
-        thread.start()
-        turns = 0
-        while thread.is_alive():
-            turns += 1
-        thread.join()
-        return turns
-
-    return count
 
 
 @pytest.fixture
 def talk(run_virtual: Callable[..., Any]) -> Callable[..., None]:
-    """`talk(body, *workers, **settings)`: run `body(Talk)` on virtual time, and close the session whatever happens."""
-    from tests.support.talk import Talk  # brings the server: tests without it, of the client say, go without
+    """`talk(body, *workers, **settings)`: runs `body(Talk)` on virtual time and always closes the session."""
+    from tests.support.talk import Talk  # imports the server, which tests of the client do not need
 
     def start(body: Callable[[Any], Coroutine[Any, Any, None]], *workers: Any, **changes: Any) -> None:
         async def main() -> None:
@@ -138,7 +97,7 @@ def talk(run_virtual: Callable[..., Any]) -> Callable[..., None]:
 
 @pytest.fixture(autouse=True)
 def no_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A test that leaves a thread, or a task when its `asyncio.run` returns, fails and shows where that stands."""
+    """Fails a test that leaves a thread running, or a task when its `asyncio.run` returns, and shows their stacks."""
     before = set(threading.enumerate())
     leaked: list[str] = []
     cancel_all_tasks = asyncio.runners._cancel_all_tasks  # type: ignore[attr-defined]
@@ -147,7 +106,7 @@ def no_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         leaked.append(virtual_time.stacks(loop.run_until_complete(virtual_time.left_behind(TASK_GRACE_S))))
         cancel_all_tasks(loop)
 
-    # Private, and the one place where `asyncio.run` meets what outlived its coroutine. Gone: this line says so.
+    # Private, but the only place where `asyncio.run` handles what outlived its coroutine. Raises if it is ever renamed.
     monkeypatch.setattr(asyncio.runners, "_cancel_all_tasks", record)
     yield
     if any(leaked):
@@ -158,7 +117,7 @@ def no_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _still_running(before: set[threading.Thread]) -> list[threading.Thread]:
-    """Threads started since `before` that do not end by themselves within the grace time."""
+    """Threads started since `before` that do not end within the grace time."""
     deadline = time.monotonic() + THREAD_GRACE_S
     started = [thread for thread in threading.enumerate() if thread not in before]
     started = [thread for thread in started if not PROCESS_WIDE_THREADS.search(thread.name)]
@@ -169,12 +128,12 @@ def _still_running(before: set[threading.Thread]) -> list[threading.Thread]:
 
 def _where(thread: threading.Thread) -> str:
     frame = sys._current_frames().get(thread.ident or 0)
-    return f"{thread.name}:\n{''.join(traceback.format_stack(frame)) if frame else '  (gone meanwhile)'}"
+    return f"{thread.name}:\n{''.join(traceback.format_stack(frame)) if frame else '  (ended meanwhile)'}"
 
 
 @pytest.fixture(autouse=True)
 def restored_randomness() -> Iterator[None]:
-    """Random state after the test is that before it. Libraries that no test has imported are not imported for it."""
+    """Restores the random state after the test. Imports no library that no test has imported."""
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     states = random.getstate(), numpy and numpy.random.get_state(), torch and torch.get_rng_state()
     yield
@@ -187,7 +146,7 @@ def restored_randomness() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def fixed_threads() -> None:
-    """Torch computes on one thread (or OMP_NUM_THREADS): beside another busy process, two take ten times as long."""
+    """Torch uses one thread, or OMP_NUM_THREADS: with two, beside a busy process, work takes ten times as long."""
     torch = sys.modules.get("torch")
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     if torch and torch.get_num_threads() != threads:

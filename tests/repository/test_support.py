@@ -1,4 +1,4 @@
-"""The tools that the other tests stand on: virtual time, leak checks, loud skips."""
+"""The test fixtures themselves: virtual time, leak checks, restored random state, explicit skips."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from tests.support.virtual_time import LeakError, StuckError, VirtualLoop
 pytest_plugins = ["pytester"]
 
 
-def test_thirty_seconds_pass_at_once(run_virtual):
+def test_virtual_time_jumps_to_the_next_timer(run_virtual):
     async def script():
         loop = asyncio.get_running_loop()
         seen = []
@@ -30,7 +30,7 @@ def test_thirty_seconds_pass_at_once(run_virtual):
     assert time.monotonic() - started_s < 10
 
 
-def test_timers_keep_their_order_and_exact_times(run_virtual):
+def test_timers_fire_in_order_and_at_exact_times(run_virtual):
     async def script():
         loop = asyncio.get_running_loop()
         seen = []
@@ -47,7 +47,7 @@ def test_timers_keep_their_order_and_exact_times(run_virtual):
     assert run_virtual(script()) < 1e-8
 
 
-def test_deadlock_names_the_task_and_where_it_waits(run_virtual):
+def test_a_deadlock_names_the_waiting_task_and_its_stack(run_virtual):
     async def never():
         await asyncio.Event().wait()
 
@@ -60,7 +60,7 @@ def test_deadlock_names_the_task_and_where_it_waits(run_virtual):
         run_virtual(script())
 
 
-def test_endless_tickers_and_spinners_are_stopped(run_virtual):
+def test_endless_timers_and_busy_loops_are_stopped(run_virtual):
     async def ticks(delay_s):
         while True:  # noqa: ASYNC110 - the fault under test
             await asyncio.sleep(delay_s)
@@ -71,7 +71,7 @@ def test_endless_tickers_and_spinners_are_stopped(run_virtual):
         run_virtual(ticks(0))
 
 
-def test_errors_come_through(run, run_virtual):
+def test_exceptions_propagate(run, run_virtual):
     async def broken():
         raise KeyError("lost")
 
@@ -99,7 +99,7 @@ async def _lose_an_exception():
     del task
 
 
-def test_leaks_fail(run, run_virtual):
+def test_leaked_tasks_and_lost_exceptions_fail(run, run_virtual):
     for runner in (run, run_virtual):
         with pytest.raises(LeakError, match="forgotten"):
             runner(_leave_a_task_behind())
@@ -205,7 +205,7 @@ def suite(pytester, monkeypatch):
     return pytester
 
 
-def test_leaks_of_whole_tests_are_errors_and_skips_are_loud(suite):
+def test_leaks_are_errors_and_skips_say_why(suite):
     result = suite.runpytest_subprocess("-ra", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=4, errors=2, skipped=2)
     result.stdout.fnmatch_lines_random(
@@ -213,7 +213,7 @@ def test_leaks_of_whole_tests_are_errors_and_skips_are_loud(suite):
     )
 
 
-def test_required_things_may_not_be_skipped(suite, monkeypatch):
+def test_required_tools_may_not_be_skipped(suite, monkeypatch):
     monkeypatch.setenv("INTONE_REQUIRE", "oracle,node")
     monkeypatch.setenv("REQUIRE_CUDA", "1")
     result = suite.runpytest_subprocess("-p", "no:cacheprovider")
