@@ -1,5 +1,9 @@
-"""A picture of one utterance: what was sent, what came when, and what a listener heard. Needs matplotlib."""
+"""Draws one utterance: text sent, audio received, the player's buffer, the waveform and the stages of synthesis.
 
+Needs matplotlib.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,104 +15,138 @@ from intone.client.tools.drawing import (
     FIRST,
     INK,
     KIND_COLORS,
+    LEGEND_INCHES,
     MUTED,
     SENT,
     STAGE_COLORS,
     UNDERRUN,
-    drawable,
+    Label,
+    add_panel,
+    add_title,
     envelope,
+    freeze_layout,
     new_figure,
-    shorten,
-    style_axes,
+    place_labels,
 )
 
 _WAVE_COLUMNS = 1600
-_TITLE_CHARACTERS = 90
-_WORD_CHARACTERS = 24
-_CHARACTER_WIDTH = 0.006  # of a small letter, as part of the width of the picture
+_TEXT_ROWS = 4
+_TEXT_LABELS = 40  # as many fit beside each other
+_PANEL_INCHES = (1.15, 2.2, 1.6, 0.6)
 
 
 def draw_utterance(speech: Speech, path: Path) -> None:
-    """Write a PNG: text sent, chunks received, audio in hand against audio played, waveform, and stages of synthesis.
-
-    The upper three panels share one clock that starts at the first text sent; playback is that of a player which
-    starts at the first chunk and waits whenever it runs dry.
+    """Write a PNG of `utterance_figure`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
         ValueError: the utterance has no text or no audio.
         OSError: the file cannot be written.
     """
+    utterance_figure(speech).savefig(path)
+
+
+def utterance_figure(speech: Speech) -> Any:
+    """Draw text sent and audio received, audio received against audio played, the waveform, and stages of synthesis.
+
+    The upper three panels share a clock that starts at the first text sent. Playback is that of a player which starts
+    at the first chunk and waits whenever it runs out of audio.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ValueError: the utterance has no text or no audio.
+    """
     if not speech.sent or not speech.chunks:
-        raise ValueError("there is nothing to draw: no text was sent or no audio came")
+        raise ValueError("there is nothing to draw: no text was sent or no audio was received")
     start_s = speech.sent[0].sent_s
     playback = simulate_playback([(chunk.received_s - start_s, chunk.duration_s) for chunk in speech.chunks])
-    figure = new_figure(12, 9.2)
-    text, supply, wave, stages = figure.subplots(4, 1, height_ratios=[1.15, 2.2, 1.6, 0.8])
-    title = f"“{drawable(shorten(speech.text, _TITLE_CHARACTERS))}”"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK, fontweight="bold")
-    for axes in (text, supply, wave):
+    heights = [height for inches in _PANEL_INCHES for height in (LEGEND_INCHES, inches)]
+    figure = new_figure(12, 2.6 + sum(heights))
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    cells = [(grid[row], grid[row + 1]) for row in range(0, len(heights), 2)]
+    add_title(figure, f"“{speech.text}”")
+    text = _draw_text(figure, cells[0], speech, start_s)
+    buffer = _draw_buffer(figure, cells[1], speech, start_s, playback)
+    wave = _draw_wave(figure, cells[2], speech, playback)
+    for axes in (text, buffer, wave):
         axes.set_xlim(-0.02 * playback.end_s, 1.02 * playback.end_s)
-    _draw_text(text, speech, start_s)
-    _draw_supply(supply, speech, start_s, playback)
-    _draw_wave(wave, speech, playback)
-    for axes in (text, supply, wave):
-        _mark_first_sound(axes, speech, labelled=axes is supply)
-    _draw_stages(stages, speech)
-    figure.savefig(path)
+        if speech.latency.ttfa_ms is not None:
+            axes.axvline(speech.latency.ttfa_ms / 1000, color=FIRST, linewidth=1.4)
+    _draw_stages(figure, cells[3], speech)
+    freeze_layout(figure)
+    _label_text(text, speech, start_s)
+    _label_ttfa(buffer, speech)
+    return figure
 
 
 def _facts(speech: Speech) -> str:
     started, latency = speech.started, speech.latency
-    who = f"{started.engine}, voice {started.voice}, {started.format.sample_rate_hz} Hz" if started else ""
-    rtf = "" if latency.rtf is None else f"RTF {latency.rtf:.2f} at the client"
+    engine = f"{started.engine}, voice {started.voice}, {started.format.sample_rate_hz} Hz" if started else ""
+    rtf = "" if latency.rtf is None else f"RTF at the client {latency.rtf:.2f}"
     audio = f"{latency.audio_ms / 1000:.2f} s of audio in {len(speech.chunks)} chunks"
-    holes = f"{latency.underrun_s:.2f} s of holes in playback" if latency.underrun_s else "no holes in playback"
-    return "  ·  ".join(part for part in (who, audio, rtf, holes) if part)
+    underruns = f"{latency.underrun_s:.2f} s of playback underruns" if latency.underrun_s else "no playback underruns"
+    return "  ·  ".join(part for part in (engine, audio, rtf, underruns) if part)
 
 
-def _draw_text(axes: Any, speech: Speech, start_s: float) -> None:
-    """Pieces of text at the moment they were sent, and chunks of audio at the moment they came."""
-    style_axes(axes, f"{_facts(speech)}\n\nSent and received", "")
-    axes.set_ylim(-0.6, 4.4)
-    axes.set_yticks([0, 2.5], ["audio chunks", "text pieces"])
-    character_s = _CHARACTER_WIDTH * axes.get_xlim()[1]
-    free_from_s = [-1.0] * 4  # where each row of words has room again
-    for piece in speech.sent:
-        at_s, word = piece.sent_s - start_s, shorten(piece.text, _WORD_CHARACTERS)
-        row = next((row for row, free_s in enumerate(free_from_s) if free_s <= at_s), None)
-        height = 1.5 + 0.72 * (row or 0)
-        axes.plot([at_s] * 2, [1.2, height], color=SENT, linewidth=0.8, alpha=0.5)
-        if row is not None:
-            axes.text(at_s, height, f" {drawable(word)}", fontsize=7.5, color=SENT, va="center", clip_on=True)
-            free_from_s[row] = at_s + (len(word) + 2) * character_s
+def _kinds(speech: Speech) -> list[tuple[str, str]]:
+    kinds = {chunk.kind for chunk in speech.chunks}
+    return [("pause" if kind == "silence" else kind, color) for kind, color in KIND_COLORS.items() if kind in kinds]
+
+
+def _draw_text(figure: Any, cells: Sequence[Any], speech: Speech, start_s: float) -> Any:
+    """Text deltas at the time they were sent, and audio chunks at the time they were received."""
+    legend = [("text sent", SENT), *((f"{kind} received", color) for kind, color in _kinds(speech))]
+    axes = add_panel(figure, cells, _facts(speech), "", legend)
+    axes.set_ylim(-0.6, 4.9)
+    axes.set_yticks([0, 1.1], ["audio chunks", "text deltas"])
+    axes.vlines([delta.sent_s - start_s for delta in speech.sent], 0.85, 1.35, color=SENT, linewidth=0.9)
     for chunk in speech.chunks:
         color = KIND_COLORS.get(chunk.kind, MUTED)
         axes.plot([chunk.received_s - start_s] * 2, [-0.45, 0.45], color=color, linewidth=1.6)
+    return axes
 
 
-def _draw_supply(axes: Any, speech: Speech, start_s: float, playback: SimulatedPlayback) -> None:
-    """Seconds of audio received and played so far: the band between them is what the player has in hand."""
-    style_axes(axes, "Supply of a real-time player", "audio, seconds")
-    moments_s = np.array([chunk.received_s - start_s for chunk in speech.chunks])
+def _label_text(axes: Any, speech: Speech, start_s: float) -> None:
+    """Label groups of deltas that were sent close together, in rows that take turns."""
+    window_s = (axes.get_xlim()[1] - axes.get_xlim()[0]) / _TEXT_LABELS
+    groups: list[tuple[float, str]] = []
+    for delta in speech.sent:
+        sent_s = delta.sent_s - start_s
+        if groups and sent_s - groups[-1][0] < window_s:
+            groups[-1] = groups[-1][0], groups[-1][1] + delta.text
+        else:
+            groups.append((sent_s, delta.text))
+    barriers = [] if speech.latency.ttfa_ms is None else [speech.latency.ttfa_ms / 1000]
+    for row in range(_TEXT_ROWS):
+        y = 4.3 - 0.75 * row
+        labels = [Label(sent_s, [], SENT, text=text.strip()) for sent_s, text in groups[row::_TEXT_ROWS]]
+        place_labels(axes, y, labels, 7.5, barriers)
+
+
+def _draw_buffer(figure: Any, cells: Sequence[Any], speech: Speech, start_s: float, playback: SimulatedPlayback) -> Any:
+    """Seconds of audio received and played so far: the difference is what the player has buffered."""
+    legend = [("received", KIND_COLORS["speech"]), ("played", INK), ("buffered", "#dfe8fa")]
+    if playback.underruns:
+        legend.append(("playback underrun", UNDERRUN))
+    axes = add_panel(figure, cells, "Audio received and played in real time", "seconds of audio", legend)
+    arrivals_s = np.array([chunk.received_s - start_s for chunk in speech.chunks])
     received_s = np.cumsum([chunk.duration_s for chunk in speech.chunks])
-    steps = np.append(moments_s, playback.end_s), np.append(received_s, received_s[-1])
-    axes.step(*steps, where="post", color=KIND_COLORS["speech"], linewidth=1.8, label="received")
+    steps = np.append(arrivals_s, playback.end_s), np.append(received_s, received_s[-1])
+    axes.step(*steps, where="post", color=KIND_COLORS["speech"], linewidth=1.8)
     clock_s, played_s = _playback_curve(speech, playback)
-    axes.plot(clock_s, played_s, color=INK, linewidth=1.4, linestyle=(0, (4, 2)), label="played")
+    axes.plot(clock_s, played_s, color=INK, linewidth=1.4, linestyle=(0, (4, 2)))
     grid_s = np.linspace(0, playback.end_s, 2000)
-    in_hand = np.concatenate([[0], received_s])[np.searchsorted(moments_s, grid_s, side="right")]
+    received = np.concatenate([[0], received_s])[np.searchsorted(arrivals_s, grid_s, side="right")]
     played = np.interp(grid_s, clock_s, played_s)
-    axes.fill_between(grid_s, played, in_hand, color=KIND_COLORS["speech"], alpha=0.12, linewidth=0, label="in hand")
-    for number, underrun in enumerate(playback.underruns):
-        label = "underrun in playback" if number == 0 else None
-        axes.axvspan(underrun.start_s, underrun.end_s, color=UNDERRUN, alpha=0.8, linewidth=0, label=label)
+    axes.fill_between(grid_s, played, received, color=KIND_COLORS["speech"], alpha=0.12, linewidth=0)
+    for underrun in playback.underruns:
+        axes.axvspan(underrun.start_s, underrun.end_s, color=UNDERRUN, alpha=0.8, linewidth=0)
     axes.set_ylim(0, 1.35 * received_s[-1])
-    axes.legend(loc="lower right", fontsize=8, edgecolor="none", framealpha=0.9, labelcolor=INK)
+    return axes
 
 
 def _playback_curve(speech: Speech, playback: SimulatedPlayback) -> tuple[list[float], list[float]]:
-    """Corners of (clock, audio played so far)."""
+    """Corners of (time, audio played so far)."""
     clock_s, played_s = [0.0], [0.0]
     for start_s, chunk in zip(playback.starts_s, speech.chunks, strict=True):
         clock_s += [start_s, start_s + chunk.duration_s]
@@ -116,53 +154,51 @@ def _playback_curve(speech: Speech, playback: SimulatedPlayback) -> tuple[list[f
     return clock_s, played_s
 
 
-def _draw_wave(axes: Any, speech: Speech, playback: SimulatedPlayback) -> None:
-    """The waveform where it is heard, coloured by kind."""
-    style_axes(axes, "What is heard", "amplitude")
+def _label_ttfa(axes: Any, speech: Speech) -> None:
+    """Label the line at the first audible speech, in the empty band above the curves."""
+    ttfa_ms, report = speech.latency.ttfa_ms, speech.report
+    if ttfa_ms is None:
+        return
+    label = f"TTFA {ttfa_ms:.0f} ms"
+    server = [] if report is None or report.ttfa_ms is None else [f"{label}, at the server {report.ttfa_ms:.0f} ms"]
+    x, y = ttfa_ms / 1000, 0.93 * axes.get_ylim()[1]
+    place_labels(axes, y, [Label(x, [*server, label], FIRST)], 9, barriers=[x])
+
+
+def _draw_wave(figure: Any, cells: Sequence[Any], speech: Speech, playback: SimulatedPlayback) -> Any:
+    """The waveform at the time when it is heard, coloured by kind."""
+    kinds = _kinds(speech)
+    legend: Sequence[tuple[str, str]] = kinds if len(kinds) > 1 else ()
+    axes = add_panel(figure, cells, "Audio heard", "amplitude", legend)
     peak = max(float(np.abs(speech.samples).max(initial=0.0)), 1e-3)
-    labelled: set[str] = set()
     for start_s, chunk in zip(playback.starts_s, speech.chunks, strict=True):
         columns = max(2, round(_WAVE_COLUMNS * chunk.duration_s / max(playback.end_s, 1e-9)))
         low, high = envelope(chunk.samples, columns)
         clock_s = start_s + np.linspace(0, chunk.duration_s, len(low))
-        label = chunk.kind if chunk.kind not in labelled else None
-        labelled.add(chunk.kind)
         color = KIND_COLORS.get(chunk.kind, MUTED)
-        axes.fill_between(clock_s, low, high, color=color, linewidth=0.4, edgecolor=color, label=label)
+        axes.fill_between(clock_s, low, high, color=color, linewidth=0.4, edgecolor=color)
     axes.set_ylim(-1.1 * peak, 1.1 * peak)
     axes.set_xlabel("seconds since the first text was sent", fontsize=9, color=MUTED)
-    if labelled != {"speech"}:
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False, labelcolor=INK)
+    return axes
 
 
-def _mark_first_sound(axes: Any, speech: Speech, *, labelled: bool) -> None:
-    """A line at the first audible speech, in one panel with its figure."""
-    ttfa_ms, report = speech.latency.ttfa_ms, speech.report
-    if ttfa_ms is None:
-        return
-    axes.axvline(ttfa_ms / 1000, color=FIRST, linewidth=1.4)
-    if labelled:
-        server = "" if report is None or report.ttfa_ms is None else f"\n server's share {report.ttfa_ms:.0f} ms"
-        label = f" first sound (TTFA) {ttfa_ms:.0f} ms{server}"
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2}
-        height = 0.97 * axes.get_ylim()[1]
-        axes.text(ttfa_ms / 1000, height, label, fontsize=9, color=FIRST, va="top", bbox=box)
-
-
-def _draw_stages(axes: Any, speech: Speech) -> None:
-    """The server's synthesis time, stage after stage."""
+def _draw_stages(figure: Any, cells: Sequence[Any], speech: Speech) -> None:
+    """The server's synthesis time by stage."""
     report = speech.report
     stage_ms = slowest_first(report.stage_ms) if report else {}
-    rtf = "" if report is None or report.rtf is None else f", RTF {report.rtf:.2f} at the server"
-    style_axes(axes, f"Where the server's time went: {sum(stage_ms.values()):.0f} ms{rtf}", "")
+    rtf = "" if report is None or report.rtf is None else f", RTF at the server {report.rtf:.2f}"
+    legend = [
+        (f"{stage}  {spent_ms:.0f} ms", STAGE_COLORS[number % len(STAGE_COLORS)])
+        for number, (stage, spent_ms) in enumerate(stage_ms.items())
+    ]
+    title = f"Synthesis time by stage: {sum(stage_ms.values()):.0f} ms{rtf}"
+    axes = add_panel(figure, cells, title, "", legend)
     left_ms = 0.0
-    for index, (stage, spent_ms) in enumerate(stage_ms.items()):
-        color = STAGE_COLORS[index % len(STAGE_COLORS)]
-        axes.barh(0, spent_ms, left=left_ms, color=color, height=0.6, label=f"{stage}  {spent_ms:.0f} ms")
+    for spent_ms, (_, color) in zip(stage_ms.values(), legend, strict=True):
+        axes.barh(0, spent_ms, left=left_ms, color=color, height=0.6)
         left_ms += spent_ms
     axes.set_ylim(-0.4, 0.4)
     axes.set_yticks([])
     axes.set_xlabel("milliseconds", fontsize=9, color=MUTED)
     if stage_ms:
         axes.set_xlim(0, left_ms)
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=7, fontsize=8, frameon=False, labelcolor=INK)

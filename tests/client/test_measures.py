@@ -11,19 +11,14 @@ import pytest
 from intone.client import (
     AudioChunk,
     ConversationLog,
-    Done,
     Format,
     SentText,
-    Speech,
-    Started,
 )
 from intone.client.audio import ENCODINGS
-from intone.client.events import LatencyReport
 from intone.client.latency import Underrun, measure_latency, simulate_playback
 from intone.client.playback import PlaybackBuffer, Player
 from intone.client.settings import parse_emotion
-from intone.client.tools.utterance_picture import draw_utterance
-from intone.client.wav import WavWriter, write_wav
+from intone.client.wav import WavWriter
 from intone.proto import emotion_pb2
 from tests.support.scripted_server import RATE_HZ
 
@@ -145,24 +140,3 @@ def test_player_plays_everything_on_a_device_without_sound(run):
         assert player.played_ms == 100
     finally:
         player.close()
-
-
-def test_picture(tmp_path: Path):
-    pytest.importorskip("matplotlib")
-    report = LatencyReport(100.0, None, 1.0, 0.5, 900.0, 0.0, 450.0, {"lm": 300.0, "vae": 150.0}, 1)
-    how = Started(1.1, "u1", "starter", "plain", "plain talk", (0.0,) * 8, S16, "default", 1)
-    chunks = [chunk(1.2 + 0.3 * index, 200, "filler" if index == 0 else "speech") for index in range(4)]
-    events = (how, *chunks, Done(2.5, "u1", "completed", None, report))
-    speech = Speech((SentText(1.0, "u1", "It costs $5 and $6, "), SentText(1.1, "u1", "or less.")), events)
-    path = tmp_path / "timeline.png"
-    draw_utterance(speech, path)
-    written = path.read_bytes()
-    assert written[:8] == b"\x89PNG\r\n\x1a\n"
-    width, height = struct.unpack(">II", written[16:24])
-    assert 1200 <= width <= 2000
-    assert 800 <= height <= 1600
-    assert 20_000 < len(written) < 1_000_000
-    with pytest.raises(ValueError, match="nothing to draw"):
-        draw_utterance(Speech((), ()), path)
-    write_wav(tmp_path / "a.wav", S16, chunks[0].data)
-    assert (tmp_path / "a.wav").stat().st_size == 44 + 400
