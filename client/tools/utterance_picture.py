@@ -32,6 +32,7 @@ from intone.client.tools.drawing import (
 _WAVE_COLUMNS = 1600
 _TEXT_ROWS = 4
 _TEXT_LABELS = 40  # as many fit beside each other
+_TEXT_LABELS_FROM = 0.38  # of the height of their panel
 _PANEL_INCHES = (1.15, 2.2, 1.6, 0.6)
 
 
@@ -71,7 +72,8 @@ def utterance_figure(speech: Speech) -> Any:
     for axes in (text, buffer, wave):
         axes.set_xlim(-0.02 * playback.end_s, 1.02 * playback.end_s)
         if speech.latency.ttfa_ms is not None:
-            axes.axvline(speech.latency.ttfa_ms / 1000, color=FIRST, linewidth=1.4)
+            height = _TEXT_LABELS_FROM if axes is text else 1.0  # below the labels of the deltas
+            axes.axvline(speech.latency.ttfa_ms / 1000, ymax=height, color=FIRST, linewidth=1.4)
     _draw_stages(figure, cells[3], speech)
     freeze_layout(figure)
     _label_text(text, speech, start_s)
@@ -116,11 +118,10 @@ def _label_text(axes: Any, speech: Speech, start_s: float) -> None:
             groups[-1] = groups[-1][0], groups[-1][1] + delta.text
         else:
             groups.append((sent_s, delta.text))
-    barriers = [] if speech.latency.ttfa_ms is None else [speech.latency.ttfa_ms / 1000]
     for row in range(_TEXT_ROWS):
         y = 4.3 - 0.75 * row
         labels = [Label(sent_s, [], SENT, text=text.strip()) for sent_s, text in groups[row::_TEXT_ROWS]]
-        place_labels(axes, y, labels, 7.5, barriers)
+        place_labels(axes, y, labels, 7.5)
 
 
 def _draw_buffer(figure: Any, cells: Sequence[Any], speech: Speech, start_s: float, playback: SimulatedPlayback) -> Any:
