@@ -102,8 +102,8 @@ def test_unknown_settings_are_refused_before_any_call():
         async with client:
             with pytest.raises(TypeError):
                 client.converse(colour="red")
-            with pytest.raises(ValueError, match="auto, voxcpm, indextts, starter"):
-                client.converse(engine="espeak")
+            with pytest.raises(ValueError, match="streamed, buffered"):
+                client.converse(delivery="later")
             with pytest.raises(ValueError, match="pcm_s16le"):
                 client.converse(encoding="mp3")
 

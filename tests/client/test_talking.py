@@ -42,7 +42,7 @@ def test_say_gives_every_sample_every_event_and_both_reports(run):
     assert speech.report.filler_ttfa_ms is None
     assert 0 < speech.latency.ttfa_ms <= speech.latency.gaps_ms[0] + speech.latency.first_chunk_ms
     config = server.calls[0][0].config
-    assert (config.engine, config.options.seed, config.lead_limit_ms) == (4, 3, 600_000)
+    assert (config.engine, config.options.seed, config.lead_limit_ms) == ("starter", 3, 600_000)
     assert not config.options.HasField("steps")
 
 
