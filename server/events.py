@@ -23,7 +23,7 @@ class StreamSettings:
     """Settings of one stream, defaults filled in.
 
     Attributes:
-        encoding: one of `audio.ENCODINGS`.
+        encoding: one of `audio.encoding.BYTES_PER_SAMPLE`.
         sample_rate_hz: of the audio sent to the client, at least 1.
         engine: name of the engine that the client asks for; empty for a routed one.
         buffered: whether each unit is sent only when it is complete.

@@ -1,1 +1,1 @@
-"""Samples in and out: encodings, sample rates, uploaded recordings."""
+"""Encoding and resampling of output audio, and decoding of uploaded recordings."""

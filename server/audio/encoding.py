@@ -1,4 +1,4 @@
-"""Samples on their way out: encoding, rates, slices, fades. Knows no streams, no engines, no files."""
+"""Processing of output audio: encoding, resampling, slicing, fades, audibility."""
 
 from collections.abc import Iterator
 
@@ -9,27 +9,27 @@ from numpy.typing import NDArray
 from intone.server.domain import Samples
 
 SUPPORTED_RATES_HZ = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
-"""Rates a client may ask for."""
+"""Sample rates that a client may request."""
 
-ENCODINGS = {"pcm_s16le": 2, "pcm_f32le": 4, "mulaw": 1, "alaw": 1}
-"""Bytes for each sample, by encoding."""
+BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4, "mulaw": 1, "alaw": 1}
+"""By encoding."""
 
-AUDIBLE = 1e-3
-"""Peak below which audio counts as silence: -60 dB of full scale."""
+MIN_AUDIBLE_PEAK = 1e-3
+"""Audio with a lower peak counts as silence: -60 dBFS."""
 
 
 class Encoder:
-    """Samples → bytes of one encoding, headerless.
+    """Encodes samples as headerless bytes.
 
-    Integers and G.711 clip at full scale and round to the nearest 16-bit value; float32 passes as it is.
+    16-bit PCM and G.711 are rounded to the nearest 16-bit value and clipped at full scale; float32 is unchanged.
     """
 
     def __init__(self, encoding: str) -> None:
-        assert encoding in ENCODINGS, encoding
+        assert encoding in BYTES_PER_SAMPLE, encoding
         self.encoding = encoding
-        self.bytes_per_sample = ENCODINGS[encoding]
-        makers = {"mulaw": _mulaw_table, "alaw": _alaw_table}
-        self._table = makers[encoding]() if encoding in makers else None
+        self.bytes_per_sample = BYTES_PER_SAMPLE[encoding]
+        tables = {"mulaw": _mulaw_table, "alaw": _alaw_table}
+        self._table = tables[encoding]() if encoding in tables else None
 
     def encode(self, samples: Samples) -> bytes:
         """`[T]` float32 → `T * bytes_per_sample` bytes."""
@@ -43,24 +43,24 @@ class Encoder:
 
 
 def to_int16(samples: Samples) -> NDArray[np.int16]:
-    """Float32 in [-1, 1) → 16 bits: times 32768, to the nearest, clipped. Exact for audio that came from 16 bits."""
+    """Float32 in [-1, 1) → int16: scaled by 32768, rounded, clipped. Lossless for audio converted from int16."""
     pcm: NDArray[np.int16] = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
     return pcm
 
 
 def _every_int16() -> NDArray[np.int32]:
-    """All 16-bit values, each at the index of its bit pattern. `[65536]`"""
+    """All int16 values, in the order of their bit patterns. `[65536]`"""
     return np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.int32)
 
 
 def _segment(magnitude: NDArray[np.int32], first_end: int) -> NDArray[np.int32]:
-    """G.711 segment 0..7 of each magnitude; segments end at `first_end`, then double."""
+    """G.711 segment, 0 to 7, of each magnitude. The first segment ends at `first_end`, each next one at twice that."""
     ends = first_end * 2 ** np.arange(8)
     return np.searchsorted(ends, magnitude, side="right").astype(np.int32)
 
 
 def _mulaw_table() -> NDArray[np.uint8]:
-    """ITU-T G.711 mu-law of every 16-bit value, by bit pattern; the low two bits are dropped. `[65536]`"""
+    """ITU-T G.711 mu-law code of every int16 bit pattern, from its upper 14 bits. `[65536]`"""
     linear = _every_int16() >> 2
     magnitude = np.minimum(np.abs(linear), 8158) + 33  # the bias makes every segment begin at a power of two
     segment = _segment(magnitude, 64)
@@ -70,7 +70,7 @@ def _mulaw_table() -> NDArray[np.uint8]:
 
 
 def _alaw_table() -> NDArray[np.uint8]:
-    """ITU-T G.711 A-law of every 16-bit value, by bit pattern; the low three bits are dropped. `[65536]`"""
+    """ITU-T G.711 A-law code of every int16 bit pattern, from its upper 13 bits. `[65536]`"""
     linear = _every_int16() >> 3
     magnitude = np.where(linear < 0, -linear - 1, linear)
     segment = _segment(magnitude, 32)
@@ -80,9 +80,10 @@ def _alaw_table() -> NDArray[np.uint8]:
 
 
 class Resampler:
-    """One signal from one rate to another, piece by piece; any pieces give the samples that the whole gives.
+    """Streaming sample-rate conversion of one signal.
 
-    Equal rates pass samples through untouched. The filter holds back a few milliseconds until `last`.
+    Chunk-invariant: any chunking gives the same output. The filter delays a few milliseconds of output until `last`.
+    Equal rates pass samples through unchanged.
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
@@ -90,7 +91,7 @@ class Resampler:
         self._ended = False
 
     def push(self, samples: Samples, last: bool = False) -> Samples:
-        """Take the next samples `[T]`, return what is final; nothing may follow `last`."""
+        """Add samples `[T]`; return the output that is ready. Nothing may follow a call with `last`."""
         assert not self._ended, "push after last"
         self._ended = last
         if self._stream is None or (len(samples) == 0 and not last):
@@ -100,13 +101,13 @@ class Resampler:
 
 
 def slices(samples: Samples, max_samples: int) -> Iterator[Samples]:
-    """Consecutive views of at most `max_samples` samples; none for no samples."""
+    """Consecutive views of at most `max_samples` samples each; none for empty input."""
     for start in range(0, len(samples), max_samples):
         yield samples[start : start + max_samples]
 
 
 def fade(samples: Samples, in_samples: int = 0, out_samples: int = 0) -> Samples:
-    """A copy that rises from silence over its first samples and falls to it over its last (raised cosine)."""
+    """A copy with a raised-cosine fade-in of `in_samples` and fade-out of `out_samples`."""
     faded: Samples = samples.copy()
     rise, fall = min(in_samples, len(faded)), min(out_samples, len(faded))
     faded[:rise] *= _ramp(rise)
@@ -115,7 +116,7 @@ def fade(samples: Samples, in_samples: int = 0, out_samples: int = 0) -> Samples
 
 
 def _ramp(length: int) -> Samples:
-    """Half a raised cosine from 0 towards 1. `[length]`"""
+    """The rising half of a raised cosine, from 0 to below 1. `[length]`"""
     ramp: Samples = (0.5 - 0.5 * np.cos(np.pi * np.arange(length) / max(length, 1))).astype(np.float32)
     return ramp
 
@@ -126,5 +127,5 @@ def silence(duration_ms: float, rate_hz: int) -> Samples:
 
 
 def is_audible(samples: Samples) -> bool:
-    """Whether any sample reaches `AUDIBLE`."""
-    return len(samples) > 0 and float(np.max(np.abs(samples))) >= AUDIBLE
+    """Whether the peak reaches `MIN_AUDIBLE_PEAK`."""
+    return len(samples) > 0 and float(np.max(np.abs(samples))) >= MIN_AUDIBLE_PEAK

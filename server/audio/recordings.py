@@ -1,4 +1,4 @@
-"""Uploaded sound files → recordings that a voice can be made of, or the reason why not. Knows no voices, no engines."""
+"""Decode and validate uploaded audio files."""
 
 import io
 import struct
@@ -14,17 +14,27 @@ MIN_RATE_HZ, MAX_RATE_HZ = 8000, 192_000
 MAX_CHANNELS = 8
 _FORMATS = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg"}
 _BLOCK_FRAMES = 65536
-_UNKNOWN_SIZES = (0, 0x7FFFFFFF - 36, 0x7FFFFFFF, 0xFFFFFFFF - 36, 0xFFFFFFFF)  # what writers to a pipe put
+_UNKNOWN_SIZES = (
+    0,
+    0x7FFFFFFF - 36,
+    0x7FFFFFFF,
+    0xFFFFFFFF - 36,
+    0xFFFFFFFF,
+)  # placeholders of writers to a pipe
 
 
 def read_recording(data: bytes, transcript: str, *, min_ms: int, max_ms: int, field: str = "audio") -> Recording:
-    """Decode a whole WAV, FLAC or Ogg file; channels are averaged, the rate is kept.
+    """Decode a WAV, FLAC or Ogg file at its own sample rate, with channels averaged.
 
-    `transcript` is taken as it is.
+    Args:
+        data: the whole file.
+        transcript: of the recording, not checked.
+        min_ms, max_ms: accepted durations.
+        field: reported in errors.
 
     Raises:
-        CallerError: at `field`: empty, not such a file, cut off, rate or channels out of range, shorter than `min_ms`,
-            longer than `max_ms`, silent, or with samples that are not numbers.
+        CallerError: the file is empty, of another format, truncated or damaged, too short or too long, silent, or has a
+            sample rate or number of channels out of range or samples that are not finite.
     """
     if not data:
         raise CallerError(field, "the recording is empty: 0 bytes")
@@ -33,11 +43,11 @@ def read_recording(data: bytes, transcript: str, *, min_ms: int, max_ms: int, fi
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             rate_hz = _checked_format(file, field)
             samples = _read_mono(file, round(max_ms * rate_hz / 1000), field)
-            promised = file.frames
+            declared = file.frames
     except soundfile.LibsndfileError as error:
         raise CallerError(field, f"damaged or not supported: {error.error_string.strip()}") from error
-    if len(samples) < promised < 2**62:  # libsndfile says 2**63 - 1 where the header does not tell
-        raise CallerError(field, f"cut off: {len(samples)} of {promised} samples are there")
+    if len(samples) < declared < 2**62:  # libsndfile reports 2**63 - 1 if the header has no length
+        raise CallerError(field, f"cut off: {len(samples)} of {declared} samples are there")
     _check_samples(samples, field)
     recording = Recording(samples, rate_hz, transcript)
     if recording.duration_ms < min_ms:
@@ -46,7 +56,7 @@ def read_recording(data: bytes, transcript: str, *, min_ms: int, max_ms: int, fi
 
 
 def _checked_format(file: soundfile.SoundFile, field: str) -> int:
-    """The rate of `file` in Hz, within limits."""
+    """The sample rate of `file`, after a check of rate and channels."""
     rate_hz = int(file.samplerate)
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         raise CallerError(field, f"{rate_hz} samples a second; {MIN_RATE_HZ} to {MAX_RATE_HZ} are accepted")
@@ -56,7 +66,7 @@ def _checked_format(file: soundfile.SoundFile, field: str) -> int:
 
 
 def _read_mono(file: soundfile.SoundFile, max_samples: int, field: str) -> Samples:
-    """All samples of `file`, channels averaged; block by block, so that a small file cannot fill the memory."""
+    """All samples of `file`, channels averaged. In blocks, so that a small compressed file cannot exhaust memory."""
     blocks: list[Samples] = []
     total = 0
     while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):  # [T, channels]
@@ -68,7 +78,7 @@ def _read_mono(file: soundfile.SoundFile, max_samples: int, field: str) -> Sampl
 
 
 def _check_samples(samples: Samples, field: str) -> None:
-    """Refuse what no voice can be made of."""
+    """Refuse empty and silent audio, and samples that are not finite."""
     if len(samples) == 0:
         raise CallerError(field, "the recording is empty: a header without samples")
     bad = np.flatnonzero(~np.isfinite(samples))
@@ -79,7 +89,7 @@ def _check_samples(samples: Samples, field: str) -> None:
 
 
 def _check_whole(data: bytes, field: str) -> None:
-    """Refuse other formats, and a WAV or Ogg file that ends before its own header says: libsndfile would shorten it."""
+    """Refuse other formats, and truncated WAV and Ogg files, which libsndfile would accept."""
     kind = _FORMATS.get(data[:4])
     if kind is None or (kind == "WAV" and data[8:12] != b"WAVE"):
         raise CallerError(field, "neither a WAV, nor a FLAC, nor an Ogg file")
@@ -90,7 +100,7 @@ def _check_whole(data: bytes, field: str) -> None:
 
 
 def _missing_wav_bytes(data: bytes) -> int:
-    """Bytes that the `data` chunk of a WAV file promises and that are not there; 0 where its size is not known."""
+    """Bytes missing from the end of the `data` chunk of a WAV file; 0 if its size is unknown."""
     position = 12
     while position + 8 <= len(data):
         name, size = struct.unpack_from("<4sI", data, position)
@@ -101,7 +111,7 @@ def _missing_wav_bytes(data: bytes) -> int:
 
 
 def _ogg_ends(data: bytes) -> bool:
-    """Whether the last Ogg page is whole and marked as the end of its stream (RFC 3533, section 6)."""
+    """Whether the last Ogg page is complete and marked as the end of its stream (RFC 3533, section 6)."""
     page = data.rfind(b"OggS")
     if len(data) < page + 27 or not data[page + 5] & 4:
         return False

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from intone.server.audio.encoding import AUDIBLE, Encoder, is_audible, slices
+from intone.server.audio.encoding import MIN_AUDIBLE_PEAK, Encoder, is_audible, slices
 from intone.server.conversation.context import StreamContext
 from intone.server.conversation.utterance import Utterance
 from intone.server.domain import Filler, Samples, Unit
@@ -91,7 +91,7 @@ class AudioChunker:
         self._count_trailing(piece)
 
     def _count_trailing(self, piece: Samples) -> None:
-        audible = np.flatnonzero(np.abs(piece) >= AUDIBLE)
+        audible = np.flatnonzero(np.abs(piece) >= MIN_AUDIBLE_PEAK)
         if len(audible):
             self._trailing_samples = len(piece) - 1 - int(audible[-1])
         else:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from intone.server.domain import Emotion, Unit
 from intone.server.emotion.tags import Tag, find_tags, open_tag_start
-from intone.server.text.characters import speakable
+from intone.server.text.characters import is_speakable
 from intone.server.text.segmenter import Segmenter
 
 
@@ -85,6 +85,6 @@ class TaggedText:
             self._emotion = tag.estimate.emotion if tag.estimate is not None else self._emotion
         self._tags = [tag for tag in self._tags if tag.end > end]
         text, self._text = self._text[:length], self._text[length:]
-        unit = Unit(self._unit_count, self._start, end, text, speakable(untagged_text), untagged_text, self._emotion)
+        unit = Unit(self._unit_count, self._start, end, text, is_speakable(untagged_text), untagged_text, self._emotion)
         self._start, self._unit_count = end, self._unit_count + 1
         return unit

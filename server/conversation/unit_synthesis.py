@@ -16,7 +16,7 @@ from intone.server.domain import Emotion, Filler, PreparedVoice, Samples, SpeakR
 from intone.server.errors import IntoneError
 from intone.server.events import FillerPolicy, WarningCode
 from intone.server.runtime.worker import Job, Worker
-from intone.server.text.characters import language_of
+from intone.server.text.characters import detect_language
 from intone.server.voices.loudness import matching_gain
 
 Warn = Callable[[WarningCode, str], None]
@@ -104,7 +104,7 @@ class UnitSynthesizer:
         played = self._filler_texts.get(unit.index, [])
         if len(played) == server.filler.max_in_a_row:  # played before an engine failed at this unit
             return None
-        language = language_of(unit.untagged_text)
+        language = detect_language(unit.untagged_text)
         filler = self._context.filler_chooser.choose(voice.fillers, emotion.label, language, wait_ms)
         if filler is None:
             if server.has_fillers:

@@ -24,7 +24,7 @@ from intone.server.events import (
 from intone.server.routing.router import Candidate, Route
 from intone.server.routing.ttfa_forecast import TYPICAL_CHARACTERS
 from intone.server.runtime.worker import Worker
-from intone.server.text.characters import language_of, speakable
+from intone.server.text.characters import detect_language, is_speakable
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class UtteranceRunner:
             elif item.speakable:
                 emotion = await self._emotions.resolve(item)
                 normalized = await context.server.normalize(item.untagged_text, context.settings.normalize)
-                if speakable(normalized):
+                if is_speakable(normalized):
                     await self._speak(item, normalized, emotion)
         context.outbox.put(utterance.id, self._end())
 
@@ -110,7 +110,7 @@ class UtteranceRunner:
         """Route a unit; send `Started`, `Rerouted` and warnings where they are due."""
         server = self._context.server
         candidates = [self._candidate(worker, tried) for worker in server.workers.values()]
-        language = language_of(unit.untagged_text)
+        language = detect_language(unit.untagged_text)
         route = server.router.route(candidates, emotion, self._context.settings.engine, language)
         self._announce(unit, route, emotion)
         for code, message in route.warnings:

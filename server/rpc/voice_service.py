@@ -29,7 +29,7 @@ MAX_TRANSCRIPT_CHARACTERS = 1000
 MAX_CLIPS = 32
 MAX_CLIPS_OF_A_VOICE = 256
 MAX_CLIP_CHARACTERS = 40
-MAX_CLIP_BYTES = 1 << 20
+MAX_FILLER_CLIP_BYTES = 1 << 20
 MIN_CLIP_MS, MAX_CLIP_MS = 100, 3000
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}")
@@ -219,8 +219,10 @@ def _read_clip(clip: voice_pb2.FillerClip) -> Filler:
         raise CallerError("emotion", f"is {clip.emotion}, which this server does not know")
     if not _LANGUAGE.fullmatch(clip.language):
         raise CallerError("language", 'is no BCP 47 code such as "en" or "zh-CN"')
-    if len(clip.audio) > MAX_CLIP_BYTES:
-        raise CallerError("audio", f"has {len(clip.audio)} bytes; at most {MAX_CLIP_BYTES} are taken", Fault.TOO_LARGE)
+    if len(clip.audio) > MAX_FILLER_CLIP_BYTES:
+        raise CallerError(
+            "audio", f"has {len(clip.audio)} bytes; at most {MAX_FILLER_CLIP_BYTES} are taken", Fault.TOO_LARGE
+        )
     recording = read_recording(clip.audio, "", min_ms=MIN_CLIP_MS, max_ms=MAX_CLIP_MS)
     filler = fillers.make_filler(
         clip.text, _EMOTIONS[clip.emotion], clip.language, recording.samples, recording.sample_rate_hz

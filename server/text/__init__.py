@@ -1,1 +1,1 @@
-"""Text as it is written to units to speak: where it is cut and how it is read."""
+"""From the text of an utterance to what engines speak: segmentation into units, and text normalization."""

@@ -1,6 +1,6 @@
-"""Where text may be cut: sentence ends, clause ends, word borders. Pure functions; knows no units and no sizes.
+"""Where text may be cut: ends of sentences and clauses, and word boundaries. Pure functions.
 
-Every verdict is made from the text up to the first character that settles it, so it stays the same when more follows.
+Streaming-safe: a punctuation mark is classified only when no further text can change the result, else as UNDECIDED.
 """
 
 import re
@@ -9,167 +9,172 @@ from enum import Enum
 
 from sentencex import get_sentence_boundaries
 
-from intone.server.text.characters import CJK, splits_character
+from intone.server.text.characters import CJK, splits_grapheme
 
 _WIDE = re.compile(f"[{CJK}\u3000-\u3003\u3008-\u3011\u3014-\u301f\uff01-\uff0f\uff1a-\uff20\uff61-\uff65]")
 _CLOSERS = "\"'”’»)]}〉》」』】〕）］｝*_~`"
 _OPENERS = "([{“‘«〈《「『【〔（［｛"
-_PAIRS = tuple(zip("“「『（《【(", "”」』）》】)", strict=True))
-_SETTLED = "。；｡，、："  # nothing but a closing quote is expected after these
-_ENDS = ".!?…‽。！？；｡؟।۔"
-_CLAUSES = ",;:–—，、："
-_MARKS = re.compile(f"[\n{_ENDS}{_CLAUSES}]")
-_END_RUN = re.compile(f"[{_ENDS}]+")
-_CLAUSE_RUN = re.compile(f"[{_CLAUSES}]+")
+_QUOTE_PAIRS = tuple(zip("“「『（《【(", "”」』）》】)", strict=True))
+_FINAL_MARKS = "。；｡，、："  # only a closing quote can follow these
+_SENTENCE_MARKS = ".!?…‽。！？；｡؟।۔"
+_CLAUSE_MARKS = ",;:–—，、："
+_MARKS = re.compile(f"[\n{_SENTENCE_MARKS}{_CLAUSE_MARKS}]")
+_SENTENCE_RUN = re.compile(f"[{_SENTENCE_MARKS}]+")
+_CLAUSE_RUN = re.compile(f"[{_CLAUSE_MARKS}]+")
 _CLOSER_RUN = re.compile(f"[{re.escape(_CLOSERS)}]*")
-_BLANKS = re.compile(r"\s*")
+_WHITESPACE = re.compile(r"\s*")
 _LAST_WORD = re.compile(rf"(?:^|[\s{re.escape(_OPENERS)}\"'*_~`])([^\s{re.escape(_OPENERS)}]{{0,32}})$")
 _NEXT_WORD = re.compile(r"\w+")
 _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}$")
-_SETTLED_TAIL = re.compile(
+_COMPLETE_TAIL = re.compile(
     r"""[!?…")\]}”»]$|[^\d\s][,;]$|(?:^|\s)(?:[^\W\d_]\.)*[^\W\d_]{2,}\.$|(?:^|\s)(?:[^\W\d_]\.){2,}$"""
 )
-_TALK_WORDS = frozenset({"art", "may", "no", "ok", "sun"})  # abbreviations to sentencex, often words in conversation
-_SHORT_WORDS = frozenset({"approx", "est", "ext", "vol"})  # words to sentencex, often abbreviations
+_CONVERSATION_WORDS = frozenset({"art", "may", "no", "ok", "sun"})  # sentencex takes them for abbreviations
+_ABBREVIATIONS = frozenset({"approx", "est", "ext", "vol"})  # sentencex takes them for words
 
 
-class Ends(Enum):
-    """What ends at a mark."""
+class BoundaryKind(Enum):
+    """What ends at a punctuation mark."""
 
     SENTENCE = "sentence"
     CLAUSE = "clause"
-    NOTHING = "nothing"
-    UNDECIDED = "undecided"  # more text is needed to tell
+    NONE = "none"
+    UNDECIDED = "undecided"  # depends on text that has not arrived
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a mark means. `position`: where to cut; for NOTHING, where to go on looking."""
+class Boundary:
+    """The classification of a mark.
 
-    ends: Ends
+    Attributes:
+        kind: what ends there.
+        position: where to cut; for NONE, where to continue the search; for UNDECIDED, the mark.
+    """
+
+    kind: BoundaryKind
     position: int
 
 
 def next_mark(text: str, position: int) -> int | None:
-    """Index of the first character at or after `position` that could end something."""
+    """Index of the first line break or punctuation mark at or after `position`; None if there is none."""
     found = _MARKS.search(text, position)
     return found.start() if found else None
 
 
-def judge(text: str, mark: int) -> Verdict:
-    """What ends at the mark `text[mark]`; `text` begins at a cut and breaks off at what is known so far."""
+def classify_mark(text: str, mark: int) -> Boundary:
+    """Classify the mark `text[mark]`; `text` begins at the last cut and ends with the text received so far."""
     if text[mark] == "\n":
-        return Verdict(Ends.SENTENCE, mark + 1)
-    kind = Ends.SENTENCE if text[mark] in _ENDS else Ends.CLAUSE
-    if text[mark] in _SETTLED and not _quote_is_open(text[:mark]):
-        return Verdict(kind, mark + 1)
-    run = _END_RUN if kind is Ends.SENTENCE else _CLAUSE_RUN
+        return Boundary(BoundaryKind.SENTENCE, mark + 1)
+    kind = BoundaryKind.SENTENCE if text[mark] in _SENTENCE_MARKS else BoundaryKind.CLAUSE
+    if text[mark] in _FINAL_MARKS and not _quote_is_open(text[:mark]):
+        return Boundary(kind, mark + 1)
+    run = _SENTENCE_RUN if kind is BoundaryKind.SENTENCE else _CLAUSE_RUN
     run_end = _end(run, text, mark)
     cut = _end(_CLOSER_RUN, text, run_end)
     if cut == len(text):
-        return Verdict(Ends.UNDECIDED, mark)
+        return Boundary(BoundaryKind.UNDECIDED, mark)
     after = text[cut]
     marks = text[mark:run_end]
     if _WIDE.match(marks[-1]) or _WIDE.match(after) or marks[-1] == "—" or after == "\n":
-        return Verdict(kind, cut)
+        return Boundary(kind, cut)
     if not after.isspace():
-        return Verdict(Ends.NOTHING, run_end)
-    if kind is Ends.CLAUSE:
-        return Verdict(kind, cut)
-    return _judge_latin_end(text, mark, run_end, cut)
+        return Boundary(BoundaryKind.NONE, run_end)
+    if kind is BoundaryKind.CLAUSE:
+        return Boundary(kind, cut)
+    return _classify_latin_marks(text, mark, run_end, cut)
 
 
-def _judge_latin_end(text: str, mark: int, run_end: int, cut: int) -> Verdict:
-    """The verdict on full stops and their kin at `mark`..`run_end`, followed by closers up to `cut` and a blank."""
+def _classify_latin_marks(text: str, mark: int, run_end: int, cut: int) -> Boundary:
+    """Classify sentence marks `text[mark:run_end]` that are followed by closing marks up to `cut` and white space."""
     marks, closed = text[mark:run_end], cut > run_end
     word = _LAST_WORD.search(text[:mark])
     plain_stop = marks == "." and not closed
     if not closed and set(marks) & set("!?‽؟।۔"):
-        return Verdict(Ends.SENTENCE, cut)
+        return Boundary(BoundaryKind.SENTENCE, cut)
     if plain_stop and _LIST_NUMBER.search(text[:mark]):
-        return Verdict(Ends.NOTHING, cut)
+        return Boundary(BoundaryKind.NONE, cut)
     if plain_stop and word and _is_word(word.group(1)):
-        return Verdict(Ends.SENTENCE, cut)
-    following = _end(_BLANKS, text, cut)
+        return Boundary(BoundaryKind.SENTENCE, cut)
+    following = _end(_WHITESPACE, text, cut)
     line_end = text.find("\n", cut, following)
     if line_end >= 0:
-        return Verdict(Ends.SENTENCE, cut)
+        return Boundary(BoundaryKind.SENTENCE, cut)
     if following == len(text):
-        return Verdict(Ends.UNDECIDED, mark)
+        return Boundary(BoundaryKind.UNDECIDED, mark)
     if not plain_stop or word is None:
-        return Verdict(Ends.NOTHING if text[following].islower() else Ends.SENTENCE, cut)
-    return _judge_abbreviation(text, mark, cut, following, word.group(1))
+        return Boundary(BoundaryKind.NONE if text[following].islower() else BoundaryKind.SENTENCE, cut)
+    return _classify_abbreviation(text, mark, cut, following, word.group(1))
 
 
-def _judge_abbreviation(text: str, mark: int, cut: int, following: int, word: str) -> Verdict:
-    """The verdict on the full stop after `word`, which may be short for something; `following` begins the next word."""
-    if word.lower() in _TALK_WORDS | _SHORT_WORDS:
-        goes_on = text[following].islower() or text[following].isdigit()
-        return Verdict(Ends.NOTHING if goes_on else Ends.SENTENCE, cut)
+def _classify_abbreviation(text: str, mark: int, cut: int, following: int, word: str) -> Boundary:
+    """Classify the full stop after `word`, a possible abbreviation. The next word begins at `following`."""
+    if word.lower() in _CONVERSATION_WORDS | _ABBREVIATIONS:
+        continues = text[following].islower() or text[following].isdigit()
+        return Boundary(BoundaryKind.NONE if continues else BoundaryKind.SENTENCE, cut)
     next_word = _NEXT_WORD.match(text, following)
     if next_word is None:
-        return Verdict(Ends.SENTENCE, cut)
+        return Boundary(BoundaryKind.SENTENCE, cut)
     if next_word.end() == len(text):
-        return Verdict(Ends.UNDECIDED, mark)
-    return Verdict(Ends.SENTENCE if _splits(word, next_word.group()) else Ends.NOTHING, cut)
+        return Boundary(BoundaryKind.UNDECIDED, mark)
+    return Boundary(BoundaryKind.SENTENCE if _splits(word, next_word.group()) else BoundaryKind.NONE, cut)
 
 
 def _is_word(word: str) -> bool:
-    """Whether a full stop after `word` ends a sentence, whatever comes next."""
-    return word.lower() not in _SHORT_WORDS and _splits(word, "x") and _splits(word, "Xy")
+    """Whether a full stop after `word` ends a sentence before any next word."""
+    return word.lower() not in _ABBREVIATIONS and _splits(word, "x") and _splits(word, "Xy")
 
 
 def _splits(word: str, next_word: str) -> bool:
-    """Whether a sentence ends between `word` with a full stop and `next_word`."""
+    """Whether sentencex ends a sentence between `word` with a full stop and `next_word`."""
     return len(get_sentence_boundaries("en", f"{word}. {next_word}")) > 1
 
 
 def _quote_is_open(text: str) -> bool:
-    """Whether a quote or bracket in `text` still waits for its closing half."""
-    return text.count('"') % 2 == 1 or any(text.count(opener) > text.count(closer) for opener, closer in _PAIRS)
+    """Whether a quote or bracket in `text` is not closed."""
+    return text.count('"') % 2 == 1 or any(text.count(opener) > text.count(closer) for opener, closer in _QUOTE_PAIRS)
 
 
 def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
-    """Where the run of `pattern` that begins at `position` ends."""
+    """End of the run of `pattern` at `position`."""
     found = pattern.match(text, position)
     return found.end() if found else position
 
 
-def word_border(text: str, position: int) -> bool:
-    """Whether `text` may be cut at `position` without splitting a word, a number or a character.
+def is_word_boundary(text: str, position: int) -> bool:
+    """Whether a cut of `text` at `position` splits no word, number or grapheme.
 
-    At the very end of `text` nothing is known of what follows: a letter, a digit or a mark that could stand inside
-    a number, a word or an address makes it no border.
+    At the end of `text` the next character is unknown: there is no boundary after a letter, a digit, or a mark that can
+    occur inside a number, a word or an address.
     """
-    if splits_character(text, position) or position == 0:
+    if splits_grapheme(text, position) or position == 0:
         return False
     before = text[position - 1]
     if before.isspace() or before == "—":
         return True
     if position == len(text):
-        return bool(_WIDE.match(before)) or _settles(text)
+        return bool(_WIDE.match(before)) or _ends_complete(text)
     after = text[position]
     if after.isspace():
         return True
-    if after in _CLOSERS + _ENDS + _CLAUSES:
+    if after in _CLOSERS + _SENTENCE_MARKS + _CLAUSE_MARKS:
         return False
     return bool(_WIDE.match(before)) or (bool(_WIDE.match(after)) and not before.isdigit())
 
 
-def _settles(text: str) -> bool:
-    """Whether no word, number or address can go on after the mark that `text` ends in."""
-    return _SETTLED_TAIL.search(text) is not None and not text.endswith("www.")
+def _ends_complete(text: str) -> bool:
+    """Whether `text` ends in a mark after which no word, number or address can continue."""
+    return _COMPLETE_TAIL.search(text) is not None and not text.endswith("www.")
 
 
-def last_cut(text: str, limit: int, least: int) -> int:
-    """The best place to cut `text` at or before `limit`: after a clause, else between words, else between characters.
+def forced_cut(text: str, max_length: int, min_length: int) -> int:
+    """The best position up to `max_length` to cut `text`: after a clause, else between words, else between graphemes.
 
-    A clause or a word border counts only at or after `least`. Never 0 for a `limit` of at least 1.
+    A cut after a clause must leave more than `min_length` characters before it. Never 0 unless `max_length` is.
     """
-    for position in range(limit, least, -1):
-        if text[position - 1] in _CLAUSES + _ENDS and word_border(text, position):
+    for position in range(max_length, min_length, -1):
+        if text[position - 1] in _CLAUSE_MARKS + _SENTENCE_MARKS and is_word_boundary(text, position):
             return position
-    for position in range(limit, 0, -1):
-        if word_border(text, position):
+    for position in range(max_length, 0, -1):
+        if is_word_boundary(text, position):
             return position
-    return next((position for position in range(limit, 0, -1) if not splits_character(text, position)), limit)
+    return next((position for position in range(max_length, 0, -1) if not splits_grapheme(text, position)), max_length)

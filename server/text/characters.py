@@ -1,4 +1,4 @@
-"""Facts about characters: which texts are accepted, which can be spoken, how long they sound. Knows no sentences."""
+"""Properties of characters and texts: accepted input, language, whether and how long it sounds, graphemes."""
 
 import re
 import unicodedata
@@ -6,40 +6,40 @@ import unicodedata
 from intone.server.errors import CallerError, Fault
 
 CJK = "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31c0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-"""Ranges of ideographs and kana, for use inside `[...]` of a regular expression: scripts written without spaces."""
+"""Ranges of ideographs and kana, scripts written without spaces. For use inside `[...]` of a regular expression."""
 
 _CJK = re.compile(f"[{CJK}]")
 _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_REGIONAL = re.compile("[\U0001f1e6-\U0001f1ff]*$")
+_REGIONAL_INDICATORS = re.compile("[\U0001f1e6-\U0001f1ff]*$")
 _ZERO_WIDTH_JOINER = "\u200d"
 
 
 def has_cjk(text: str) -> bool:
-    """Whether `text` holds an ideograph or kana."""
+    """Whether `text` has an ideograph or kana."""
     return _CJK.search(text) is not None
 
 
-def language_of(text: str) -> str:
-    """BCP 47 code of the language that `text` is taken for: "zh" where it holds an ideograph or kana, else "en"."""
+def detect_language(text: str) -> str:
+    """BCP 47 code of the language of `text`: "zh" if it has an ideograph or kana, else "en"."""
     return "zh" if has_cjk(text) else "en"
 
 
-def speakable(text: str) -> bool:
-    """Whether there is a letter or digit of any script in `text`."""
+def is_speakable(text: str) -> bool:
+    """Whether `text` has a letter or digit of any script."""
     return any(character.isalnum() for character in text)
 
 
-def weight(text: str) -> int:
-    """How long `text` sounds, in Latin characters: an ideograph or kana counts two, anything else one."""
+def spoken_length(text: str) -> int:
+    """Approximate duration of `text` in Latin characters: an ideograph or kana counts two, anything else one."""
     return len(text) + sum(1 for _ in _CJK.finditer(text))
 
 
 def check_text(text: str, field: str, max_characters: int) -> None:
-    """Refuse text that no engine should see.
+    """Refuse text that is too long or has invalid characters.
 
     Raises:
-        CallerError: `text` is longer than `max_characters` code points (TOO_LARGE), or holds a lone surrogate or a
-            control character other than tab, line feed and carriage return (INVALID); the message says which and where.
+        CallerError: `text` has over `max_characters` code points (TOO_LARGE), or has a lone surrogate or a control
+            character other than tab, line feed and carriage return (INVALID, with the character and its position).
     """
     if len(text) > max_characters:
         raise CallerError(field, f"{len(text)} characters; at most {max_characters} are accepted", Fault.TOO_LARGE)
@@ -49,10 +49,10 @@ def check_text(text: str, field: str, max_characters: int) -> None:
         raise CallerError(field, f"U+{ord(found.group()):04X} at character {found.start()} is {kind}")
 
 
-def splits_character(text: str, position: int) -> bool:
-    """Whether a cut at `position` separates code points that are one character to the eye.
+def splits_grapheme(text: str, position: int) -> bool:
+    """Whether a cut at `position` splits a grapheme, which readers see as one character. False at both ends.
 
-    Covers combining marks, variation selectors, emoji modifiers, joined emoji and flags; False at both ends.
+    Covers combining marks, variation selectors, emoji modifiers, joined emoji and flags.
     """
     if not 0 < position < len(text):
         return False
@@ -61,5 +61,5 @@ def splits_character(text: str, position: int) -> bool:
         return True
     if "\U0001f3fb" <= after <= "\U0001f3ff" or (before == "\r" and after == "\n"):
         return True
-    flags = _REGIONAL.search(text[:position])
+    flags = _REGIONAL_INDICATORS.search(text[:position])
     return "\U0001f1e6" <= after <= "\U0001f1ff" and flags is not None and len(flags.group()) % 2 == 1

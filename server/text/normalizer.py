@@ -1,11 +1,11 @@
-"""Written text → words to speak: numbers, dates and symbols read out, markup dropped. Knows no units, no engines."""
+"""Text normalization: verbalize numbers, dates and symbols, and remove markup, by WeTextProcessing's rules."""
 
 import logging
 import re
 from collections.abc import Callable
 from typing import Any
 
-from intone.server.text.characters import CJK, has_cjk, speakable
+from intone.server.text.characters import CJK, has_cjk, is_speakable
 from intone.server.text.spelled_digits import spell_digits
 
 logger = logging.getLogger(__name__)
@@ -18,14 +18,14 @@ _INLINE_MARKUP = re.compile(r"\*{2,}|(?<![\w*])\*(?=\S)|(?<=\S)\*(?!\w)|`+|~~|(?
 _EMOJI = re.compile("[\u200d\ufe0e\ufe0f\u20e3\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\U000e0020-\U000e007f]")
 _TABLE_BAR = re.compile(r"[ \t]*\|[ \t]*")
 _LINE_BREAK = re.compile(r"(?<=[^\W_])[ \t\r]*\n\s*(?=\S)")
-_BLANKS = re.compile(r"\s+")
+_WHITESPACE = re.compile(r"\s+")
 _LEADING_MARKS = re.compile(r"^(?:[\s,;:!?…，、；：。！？”’」』）》】)\]]|\.(?!\d))+(?=\S)")
-# "No." is "number" to the English rules, whatever follows. Kept from them unless a digit does.
-_PLAIN_NO = re.compile(r"\b(No)(?=\.(?!\s*\d))")
+# The English rules always read "No." as "number". Unless a digit follows, it is hidden from them.
+_NO_WORD = re.compile(r"\b(No)(?=\.(?!\s*\d))")
 _HYPHEN_IN_NAME = re.compile(r"(?<=[A-Za-z])-(?=\d)")
 _DECADES = ("twenties", "thirties", "forties", "fifties", "sixties", "seventies", "eighties", "nineties")
-# What the English rules misread: the scheme of an address, rates, round-the-clock, "~5" ("approximatelyfive") and
-# decades ("1990s" is seconds).
+# Input that the English rules misread: the scheme of a URL, rates, "24/7", "~5" ("approximatelyfive") and decades
+# ("1990s", as seconds).
 _REWRITES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"\bhttps?://"), lambda found: ""),
     (re.compile(r"(?<=\d)/(?=[A-Za-z]{2})"), lambda found: " per "),
@@ -33,16 +33,16 @@ _REWRITES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = 
     (re.compile(r"~(?=\d)"), lambda found: "about "),
     (re.compile(r"\b(1[1-9]|20)([2-9])0s\b"), lambda found: f"{found[1]} {_DECADES[int(found[2]) - 2]}"),
 )
-# "1,234" is "thousand two hundred and …" to them.
+# They read "1,234" as "thousand two hundred and …".
 _THOUSAND = re.compile(r"(?:\b(\w+) )?\bthousand\b")
 _BEFORE_THOUSAND = re.compile(
     "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|"
     "(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred"
 )
-# "$1,234 million" is one dollar and 234 million to them.
+# They read "$1,234 million" as one dollar and 234 million.
 _GROUPED_MILLIONS = re.compile(r"([$€£])?\b(\d{1,3}(?:,\d{3})+) ((?:m|b|tr)illion)\b")
 _CURRENCIES = {"$": " dollars", "€": " euros", "£": " pounds", None: ""}
-# To the Chinese rules "$1,234" is one dollar, and then a number.
+# The Chinese rules read "$1,234" as one dollar and a number.
 _GROUPED_PRICE = re.compile(r"(?<=[$€£¥￥])\d{1,3}(?:,\d{3})+(?![\d,]\d)")
 _STOP_BEFORE_COMMA = re.compile(r"(?<=\w)\.(?=,)")
 _MARK_BEFORE_DIGIT = re.compile(r"(?<!\S)([^\w\s$€£¥(\"'.-])(?=\d)")
@@ -51,10 +51,10 @@ _ESCAPE = re.compile(r'\\(["\\])')
 
 
 class Normalizer:
-    """Callable: text → what an engine is given. Never raises and never logs text; built rules are kept for its life.
+    """Callable: text → normalized text for an engine. Never raises, and never logs the text.
 
-    Pieces with ideographs or kana are read by Chinese rules (WeTextProcessing's, without the retroflex "儿", as VoxCPM
-    was trained), others by English ones. `enabled=False` only collapses white space.
+    Texts with ideographs or kana go through WeTextProcessing's Chinese rules, without the retroflex "儿" as in the
+    training of VoxCPM, others through its English rules. With `enabled=False` it only collapses white space.
     """
 
     def __init__(self, enabled: bool = True) -> None:
@@ -62,25 +62,25 @@ class Normalizer:
         self._rules: dict[str, Callable[[str], str]] = {}
 
     def __call__(self, text: str) -> str:
-        """`text` as it is spoken, on one line; empty or without letters when nothing in it is."""
+        """`text` as it is spoken, on one line; without letters or empty if nothing in it can be spoken."""
         if not self._enabled:
-            return collapse(text)
+            return collapse_whitespace(text)
         plain = strip_markup(text)
-        if not speakable(plain):
+        if not is_speakable(plain):
             return plain
         try:
-            return collapse(self._read(plain))
-        except Exception:  # noqa: BLE001 - generated automata: what they raise is not documented
+            return collapse_whitespace(self._verbalize(plain))
+        except Exception:  # noqa: BLE001 - what the generated automata raise is not documented
             logger.warning("text of %d characters is spoken as written: the normalizer failed on it", len(text))
             return plain
 
     def load(self) -> None:
-        """Build the rules now, so that the first caller does not wait for them; takes about half a second."""
+        """Load the rules, so that the first call does not have to. Takes about half a second."""
         if self._enabled:
             for sample in ("1", "一1"):
                 self(sample)
 
-    def _read(self, text: str) -> str:
+    def _verbalize(self, text: str) -> str:
         chinese = has_cjk(text)
         text = spell_digits(text, chinese)
         if chinese:
@@ -88,30 +88,30 @@ class Normalizer:
             return self._apply("zh", _HYPHEN_IN_NAME.sub(" ", text))
         for pattern, replacement in _REWRITES:
             text = pattern.sub(replacement, text)
-        of_thousands = "thousand" in text.lower()
-        text = _GROUPED_MILLIONS.sub(self._read_millions, text)
-        spoken = "".join(self._read_english(piece) for piece in _PLAIN_NO.split(text))
-        if not of_thousands:
+        has_thousand = "thousand" in text.lower()
+        text = _GROUPED_MILLIONS.sub(self._verbalize_millions, text)
+        spoken = "".join(self._verbalize_english(piece) for piece in _NO_WORD.split(text))
+        if not has_thousand:
             spoken = _THOUSAND.sub(_with_one, spoken)
         return _STOP_BEFORE_COMMA.sub("", spoken)
 
-    def _read_english(self, piece: str) -> str:
-        if piece == "No" or not speakable(piece):
+    def _verbalize_english(self, piece: str) -> str:
+        if piece == "No" or not is_speakable(piece):
             return piece
         head, tail = piece[: len(piece) - len(piece.lstrip())], piece[len(piece.rstrip()) :]
         body = piece.strip()
-        apart = _MARK_BEFORE_DIGIT.sub(r"\1 ", body.translate(_STRAIGHT_QUOTES))
-        for attempt in (body, apart):
+        separated = _MARK_BEFORE_DIGIT.sub(r"\1 ", body.translate(_STRAIGHT_QUOTES))
+        for attempt in (body, separated):
             try:
                 return head + self._apply("en", attempt) + tail
-            except AssertionError:  # a digit right after most marks, as in "#1", has no reading
+            except AssertionError:  # no rule for a digit right after most marks, as in "#1"
                 continue
-        return head + " ".join(self._read_word(word) for word in apart.split()) + tail
+        return head + " ".join(self._verbalize_word(word) for word in separated.split()) + tail
 
-    def _read_millions(self, found: re.Match[str]) -> str:
+    def _verbalize_millions(self, found: re.Match[str]) -> str:
         return f"{self._apply('en', found[2])} {found[3]}{_CURRENCIES[found[1]]}"
 
-    def _read_word(self, word: str) -> str:
+    def _verbalize_word(self, word: str) -> str:
         bare = word.lstrip("\"'(-")
         try:
             return word[: len(word) - len(bare)] + self._apply("en", bare)
@@ -123,7 +123,7 @@ class Normalizer:
 
     def _rule(self, language: str) -> Callable[[str], str]:
         if language not in self._rules:
-            from wetext import Normalizer as Rules  # here because importing it reads 45 MB of automata
+            from wetext import Normalizer as Rules  # imported late: it loads 45 MB of automata
 
             options: dict[str, Any] = {"remove_erhua": True} if language == "zh" else {}
             self._rules[language] = Rules(lang=language, operator="tn", **options).normalize
@@ -131,26 +131,26 @@ class Normalizer:
 
 
 def _with_one(thousand: re.Match[str]) -> str:
-    """ "thousand" with a number before it: "one" where there is none."""
+    """ "one thousand" for a "thousand" without a number before it."""
     found = thousand.group()
     counted = _BEFORE_THOUSAND.fullmatch(thousand[1] or "")
     return found if counted else found.removesuffix("thousand") + "one thousand"
 
 
-def collapse(text: str) -> str:
-    """`text` on one line, each run of white space one blank, none at the ends."""
-    return _BLANKS.sub(" ", text).strip()
+def collapse_whitespace(text: str) -> str:
+    """`text` on one line, with single spaces and none at the ends."""
+    return _WHITESPACE.sub(" ", text).strip()
 
 
 def strip_markup(text: str) -> str:
-    """`text` on one line without Markdown, emoji and stray marks at its beginning; a line break becomes a pause."""
+    """`text` on one line without Markdown, emoji and leading punctuation; line breaks become commas."""
     text = _LINK.sub(r"\1", text)
     text = _INLINE_MARKUP.sub("", _LINE_MARKUP.sub("", text))
     text = _TABLE_BAR.sub(", ", _EMOJI.sub("", text))
-    text = _LINE_BREAK.sub(lambda found: _pause(text[found.start() - 1]), text)
-    return _LEADING_MARKS.sub("", collapse(text))
+    text = _LINE_BREAK.sub(lambda found: _comma_after(text[found.start() - 1]), text)
+    return _LEADING_MARKS.sub("", collapse_whitespace(text))
 
 
-def _pause(before: str) -> str:
-    """The mark for a line break after the character `before`."""
+def _comma_after(before: str) -> str:
+    """The comma for a line break after the character `before`."""
     return "，" if re.match(f"[{CJK}]", before) else ", "

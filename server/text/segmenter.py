@@ -1,20 +1,25 @@
-"""Text as it is written → units to speak: an early clause first, whole sentences after it. Knows no clock, no engine.
+"""Cut streamed text into units to synthesize: an early clause first, then whole sentences.
 
-A cut depends on the characters alone, never on how they were dealt out to `push`; only `flush` and `expire`, which
-answer to events outside the text, make a difference.
+Chunk-invariant: any chunking of the text gives the same units, except for cuts that `flush` and `expire` force.
 """
 
 from intone.server.domain import Unit
-from intone.server.text.boundaries import Ends, judge, last_cut, next_mark, word_border
-from intone.server.text.characters import speakable, weight
+from intone.server.text.boundaries import BoundaryKind, classify_mark, forced_cut, is_word_boundary, next_mark
+from intone.server.text.characters import is_speakable, spoken_length
 
 
 class Segmenter:
-    """Cuts the text of one utterance into units that tile it without gap or overlap.
+    """Cuts the text of one utterance into contiguous units.
 
-    The first unit may be a clause; later ones are whole sentences, small ones joined with what follows. Sizes are in
-    Latin characters; an ideograph or kana counts two. Text with nothing to speak in it joins the unit after it and
-    stands alone only where none follows.
+    The first unit may be a clause. Later ones are whole sentences; short sentences are joined with the next one. Text
+    without letters and digits joins the unit after it, or is a unit at the end of the utterance.
+
+    Lengths are in Latin characters; an ideograph or kana counts two.
+
+    Args:
+        first_unit_min_characters: minimum length of a first unit that is only a clause.
+        unit_min_characters: minimum length of all other units but the last.
+        unit_max_characters: longer sentences are cut; at least 2.
     """
 
     def __init__(
@@ -29,7 +34,7 @@ class Segmenter:
         self._unit_min_characters = unit_min_characters
         self._unit_max_characters = unit_max_characters
         self._pending = ""
-        self._looked = 0  # marks of `_pending` before this index are decided
+        self._scanned = 0  # marks of `_pending` before this index are classified
         self._start = 0  # of `_pending` in the utterance
         self._count = 0
 
@@ -47,58 +52,58 @@ class Segmenter:
         return units
 
     def flush(self) -> list[Unit]:
-        """Give up everything buffered, even in mid-sentence. What cannot be spoken stays and joins what follows."""
-        return [self._take(len(self._pending))] if speakable(self._pending) else []
+        """Release all pending text, even in mid-sentence. Text without letters and digits stays pending."""
+        return [self._take(len(self._pending))] if is_speakable(self._pending) else []
 
     def expire(self) -> list[Unit]:
-        """Give up what ends at a word border, for when text has not come for a while."""
+        """Release the pending text up to its last word boundary. For when no text has arrived for a while."""
         for position in range(len(self._pending), 0, -1):
-            if word_border(self._pending, position):
-                return [self._take(position)] if speakable(self._pending[:position]) else []
+            if is_word_boundary(self._pending, position):
+                return [self._take(position)] if is_speakable(self._pending[:position]) else []
         return []
 
     def finish(self) -> list[Unit]:
-        """Give up everything: no text follows."""
+        """Release all pending text: the utterance is complete."""
         return [self._take(len(self._pending))] if self._pending else []
 
     def _next_cut(self) -> int | None:
-        """Where the next unit ends, None while that is not decided."""
+        """End of the next unit; None while undecided."""
         limit = self._limit()
         text = self._pending if limit is None else self._pending[: limit + 1]
-        while (mark := next_mark(text, self._looked)) is not None:
-            verdict = judge(text, mark)
-            if verdict.ends is Ends.UNDECIDED:
+        while (mark := next_mark(text, self._scanned)) is not None:
+            boundary = classify_mark(text, mark)
+            if boundary.kind is BoundaryKind.UNDECIDED:
                 break
-            if verdict.ends is not Ends.NOTHING and self._accepts(verdict.ends, text[: verdict.position]):
-                if limit is None or verdict.position <= limit:
-                    return verdict.position
+            if boundary.kind is not BoundaryKind.NONE and self._accepts(boundary.kind, text[: boundary.position]):
+                if limit is None or boundary.position <= limit:
+                    return boundary.position
                 break
-            self._looked = max(verdict.position, mark + 1)
-        return None if limit is None else last_cut(text, limit, limit // 3)
+            self._scanned = max(boundary.position, mark + 1)
+        return None if limit is None else forced_cut(text, limit, limit // 3)
 
-    def _accepts(self, ends: Ends, text: str) -> bool:
-        """Whether `text` is worth a unit."""
-        if not speakable(text):
+    def _accepts(self, kind: BoundaryKind, text: str) -> bool:
+        """Whether `text`, which ends in a boundary of this kind, is a unit."""
+        if not is_speakable(text):
             return False
         if self._count == 0:
-            return ends is Ends.SENTENCE or weight(text.strip()) >= self._first_unit_min_characters
-        return ends is Ends.SENTENCE and weight(text.strip()) >= self._unit_min_characters
+            return kind is BoundaryKind.SENTENCE or spoken_length(text.strip()) >= self._first_unit_min_characters
+        return kind is BoundaryKind.SENTENCE and spoken_length(text.strip()) >= self._unit_min_characters
 
     def _limit(self) -> int | None:
-        """How many characters the largest unit may take; None while less than that is pending."""
-        most = self._unit_max_characters
-        if 2 * len(self._pending) <= most or weight(self._pending[: most + 1]) <= most:
+        """Number of pending characters that fit in one unit; None while all of them fit."""
+        maximum = self._unit_max_characters
+        if 2 * len(self._pending) <= maximum or spoken_length(self._pending[: maximum + 1]) <= maximum:
             return None
         limit, total = 0, 0
-        while (total := total + weight(self._pending[limit])) <= most:
+        while (total := total + spoken_length(self._pending[limit])) <= maximum:
             limit += 1
         return limit
 
     def _take(self, length: int) -> Unit:
-        """Make a unit of the first `length` characters pending."""
+        """Make a unit of the first `length` pending characters."""
         text, self._pending = self._pending[:length], self._pending[length:]
-        unit = Unit(self._count, self._start, self._start + length, text, speakable(text))
+        unit = Unit(self._count, self._start, self._start + length, text, is_speakable(text))
         self._start += length
         self._count += 1
-        self._looked = 0
+        self._scanned = 0
         return unit

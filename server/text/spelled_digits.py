@@ -1,25 +1,25 @@
-"""Digits that are said one by one: telephone numbers, emergency calls, long ids. Pure; knows no other numbers."""
+"""Spell out numbers that are read digit by digit: telephone numbers, emergency numbers, long ids."""
 
 import re
 
-LONG_DIGITS = 10
-"""A number with so many digits on end is an id, unless it is a round one: nobody says billions to the last of them."""
+MIN_ID_DIGITS = 10
+"""A number with this many digits in a row is an id, unless it is round: exact billions are rare in speech."""
 
 _ENGLISH = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _CHINESE = "零幺二三四五六七八九"
 
-_ALONE_BEFORE = r"(?<![A-Za-z0-9.,:/$€£¥￥+-])"
-_ALONE_AFTER = r"(?![A-Za-z0-9%°]|[.,:/-]\d)"
+_NOT_AFTER = r"(?<![A-Za-z0-9.,:/$€£¥￥+-])"
+_NOT_BEFORE = r"(?![A-Za-z0-9%°]|[.,:/-]\d)"
 _TELEPHONE = re.compile(
-    rf"""{_ALONE_BEFORE}(?:
+    rf"""{_NOT_AFTER}(?:
       \+\d(?:[ .-]?\(?\d\)?){{7,14}}              # +44 20 7946 0958, +1 (212) 555-0199
     | \([02-9]\d{{2,4}}\)[ ]?\d{{3,4}}[ .-]\d{{4}}  # (212) 555-0199, (010) 6888 8888
     | [2-9]\d\d([ .-])\d{{3}}\1\d{{4}}             # 212 555 0199
     | [2-9]\d\d-\d{{4}}                            # 555-1234
     | 0\d{{2,4}}(?:[ -]\d{{3,8}}){{1,2}}            # 020 7946 0958, 0171 1234567
     | 0\d(?:[ .]\d\d){{4}}                         # 06 12 34 56 78
-    | \d{{{LONG_DIGITS},19}}
-    ){_ALONE_AFTER}""",
+    | \d{{{MIN_ID_DIGITS},19}}
+    ){_NOT_BEFORE}""",
     re.VERBOSE,
 )
 _EMERGENCY = re.compile(
@@ -31,9 +31,9 @@ _ROUND = re.compile(r"\d\d0-\d\d00|\d+000000")
 
 
 def spell_digits(text: str, chinese: bool) -> str:
-    """`text` with the digits of such numbers as words, "+" with them, a comma between groups (none in Chinese).
+    """`text` with the digits of such numbers, and a leading "+", as words; groups are separated by commas in English.
 
-    Round ones are left: "500-1000" is a range, "5000000000" a count.
+    Round numbers are not changed: "500-1000" is a range, "5000000000" a quantity.
     """
 
     def spelled(found: re.Match[str]) -> str:
@@ -51,7 +51,7 @@ def spell_digits(text: str, chinese: bool) -> str:
 
 
 def _grouped(digits: str) -> list[str]:
-    """Digits on end as people say them: ten like a telephone number, others by fours."""
+    """Digits in groups: ten digits like a telephone number, others in fours."""
     if len(digits) == 10:
         return [digits[:3], digits[3:6], digits[6:]]
     return [digits[start : start + 4] for start in range(0, len(digits), 4)]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from intone.server.audio.encoding import AUDIBLE, fade
+from intone.server.audio.encoding import MIN_AUDIBLE_PEAK, fade
 from intone.server.domain import Filler, Samples, Voice
 
 MAX_RECENT_FILLERS = 2
@@ -64,7 +64,7 @@ def make_filler(
 def trimmed(samples: Samples, rate_hz: int) -> Samples:
     """The sound in `samples` with a few milliseconds around it, faded at both ends; empty where there is no sound."""
     levels = _levels(samples, rate_hz)
-    threshold = max(AUDIBLE / 2, float(levels.max(initial=0.0)) * 10 ** (_SOUND_DB / 20))
+    threshold = max(MIN_AUDIBLE_PEAK / 2, float(levels.max(initial=0.0)) * 10 ** (_SOUND_DB / 20))
     sounding = np.flatnonzero(levels > threshold)
     if len(sounding) == 0:
         return samples[:0]

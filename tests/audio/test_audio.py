@@ -1,4 +1,4 @@
-"""Encodings, rates and slices; uploaded files → recordings."""
+"""Encoding, resampling, slices and fades of output audio; decoding of uploaded recordings."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intone.server.audio.encoding import (
-    ENCODINGS,
+    BYTES_PER_SAMPLE,
     SUPPORTED_RATES_HZ,
     Encoder,
     Resampler,
@@ -34,7 +34,7 @@ def tone(rate_hz, seconds=1.0, hz=440.0, level=0.5):
 # ---- encodings
 
 
-def test_pcm_is_exact_for_every_16_bit_value():
+def test_pcm_is_exact_for_every_int16_value():
     encoded = np.frombuffer(Encoder("pcm_s16le").encode(EVERY_INT16), "<i2")
     assert np.array_equal(encoded, np.arange(-32768, 32768))
 
@@ -44,7 +44,7 @@ def test_pcm_rounds_and_clips():
     assert np.frombuffer(Encoder("pcm_s16le").encode(samples), "<i2").tolist() == [1, -1, 32767, -32768, 32767, -32768]
 
 
-def test_float_passes_unchanged_and_unclipped():
+def test_float_is_not_changed_or_clipped():
     samples = np.array([0.1, -3.5, 1e-30], np.float32)
     assert Encoder("pcm_f32le").encode(samples) == struct.pack("<3f", *samples)
 
@@ -52,7 +52,7 @@ def test_float_passes_unchanged_and_unclipped():
 @pytest.mark.parametrize(
     ("encoding", "pairs"),
     [
-        # ITU-T G.711, tables 1 and 2: codes at zero, at the ends, and round a segment's border.
+        # ITU-T G.711, tables 1 and 2: codes at zero, at both ends, and around a segment boundary.
         ("mulaw", {0: 0xFF, -4: 0x7E, 32767: 0x80, -32768: 0x00, 120: 0xF0, 1000: 0xCE, -1000: 0x4E, 8031 * 4: 0x80}),
         ("alaw", {0: 0xD5, -1: 0x55, 32767: 0xAA, -32768: 0x2A, 1000: 0xFA, -1000: 0x7A, 256: 0xC5, 255: 0xDA}),
     ],
@@ -71,10 +71,10 @@ def test_g711_equals_the_standard_library(encoding):
     assert Encoder(encoding).encode(EVERY_INT16) == convert(to_int16(EVERY_INT16).tobytes(), 2)
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", BYTES_PER_SAMPLE)
 @given(data=st.data())
 @settings(deadline=None, max_examples=30)
-def test_encoded_pieces_join(encoding, data):
+def test_encoding_is_chunk_invariant(encoding, data):
     samples = np.array(data.draw(st.lists(st.floats(-2, 2, width=32), max_size=50)), np.float32)
     cut = data.draw(st.integers(0, len(samples)))
     encoder = Encoder(encoding)
@@ -88,7 +88,7 @@ def test_encoded_pieces_join(encoding, data):
 
 @pytest.mark.parametrize("to_hz", SUPPORTED_RATES_HZ)
 @pytest.mark.parametrize("from_hz", [16000, 22050, 24000, 44100, 48000])
-def test_resampled_pieces_equal_the_whole_and_keep_a_tone(from_hz, to_hz):
+def test_resampling_is_chunk_invariant_and_keeps_a_tone(from_hz, to_hz):
     samples = tone(from_hz, seconds=0.5)
     whole = Resampler(from_hz, to_hz).push(samples, last=True)
     stream, pieces = Resampler(from_hz, to_hz), []
@@ -98,11 +98,11 @@ def test_resampled_pieces_equal_the_whole_and_keep_a_tone(from_hz, to_hz):
     joined = np.concatenate(pieces)
     assert len(joined) == len(whole) and abs(len(whole) - to_hz / 2) <= 1
     assert np.abs(joined - whole).max() <= 1e-6
-    inside = slice(to_hz // 20, -to_hz // 20)  # away from the ends, where the tone begins and stops
+    inside = slice(to_hz // 20, -to_hz // 20)  # without the transients at both ends
     assert np.abs(whole - tone(to_hz, seconds=0.5)[: len(whole)])[inside].max() < 2e-3
 
 
-def test_equal_rates_pass_bits_through():
+def test_equal_rates_pass_samples_unchanged():
     samples = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
     stream = Resampler(24000, 24000)
     joined = np.concatenate(
@@ -111,7 +111,7 @@ def test_equal_rates_pass_bits_through():
     assert np.array_equal(joined, samples)
 
 
-def test_last_may_be_empty():
+def test_the_last_push_may_be_empty():
     stream = Resampler(24000, 48000)
     pushed = [
         stream.push(tone(24000)),
@@ -123,11 +123,11 @@ def test_last_may_be_empty():
         stream.push(tone(24000))
 
 
-def test_resampling_down_does_not_alias():
+def test_downsampling_does_not_alias():
     assert np.abs(Resampler(48000, 8000).push(tone(48000, hz=6000), last=True)[400:-400]).max() < 1e-3
 
 
-# ---- pieces
+# ---- slices, fades, silence
 
 
 @given(st.integers(0, 50), st.integers(1, 60))
@@ -138,7 +138,7 @@ def test_slices(length, size):
     assert all(0 < len(piece) <= size for piece in pieces)
 
 
-def test_fade_leaves_its_input_and_the_middle_alone():
+def test_fade_changes_only_the_ends_of_a_copy():
     samples = np.ones(100, np.float32)
     faded = fade(samples, 10, 20)
     assert samples.min() == 1 and faded[0] == 0 and faded[-1] == 0 and faded[10:80].min() == 1
@@ -146,7 +146,7 @@ def test_fade_leaves_its_input_and_the_middle_alone():
     assert np.array_equal(fade(samples), samples) and len(fade(samples[:3], 10, 10)) == 3
 
 
-def test_silence_and_audible():
+def test_silence_and_audibility():
     assert len(silence(12.5, 24000)) == 300 and not is_audible(silence(10, 8000)) and not is_audible(silence(0, 8000))
     assert is_audible(np.array([0, -0.001], np.float32)) and not is_audible(np.array([0.0009], np.float32))
 
@@ -182,7 +182,7 @@ def read(data, min_ms=500, max_ms=5000):
     ],
 )
 @pytest.mark.parametrize("channels", [1, 2])
-def test_reads(form, subtype, error, channels):
+def test_formats(form, subtype, error, channels):
     samples = tone(24000)
     sides = samples if channels == 1 else np.stack([samples * 1.5, samples * 0.5], axis=1)
     recording = read(encoded(sides, form=form, subtype=subtype))
@@ -193,7 +193,7 @@ def test_reads(form, subtype, error, channels):
 
 @pytest.mark.parametrize("form", ["WAV", "WAVEX", "FLAC", "OGG"])
 @pytest.mark.parametrize("keep", [0.99, 0.6, 0.1])
-def test_cut_off_files_are_refused(form, keep):
+def test_truncated_files_are_refused(form, keep):
     data = encoded(tone(24000, 3) + tone(24000, 3, 997), form=form, subtype="VORBIS" if form == "OGG" else "PCM_16")
     with pytest.raises(CallerError, match="upload: (cut off|damaged)"):
         read(data[: int(len(data) * keep)])
@@ -226,7 +226,7 @@ def test_wav_of_unknown_length_is_read():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_refused_recordings(data, message):
+def test_invalid_recordings(data, message):
     with pytest.raises(CallerError, match=message) as caught:
         read(data)
     assert caught.value.field == "upload"
@@ -234,7 +234,7 @@ def test_refused_recordings(data, message):
 
 @settings(max_examples=150, deadline=None)
 @given(st.data(), st.sampled_from(["WAV", "FLAC", "OGG"]))
-def test_damaged_files_never_do_more_than_raise_a_caller_error(data, form):
+def test_damaged_files_give_a_recording_or_a_caller_error(data, form):
     broken = bytearray(SHORT[form])
     for _ in range(data.draw(st.integers(1, 8))):
         broken[data.draw(st.integers(0, min(len(broken) - 1, 300)))] = data.draw(st.integers(0, 255))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from intone.server.audio.encoding import AUDIBLE
+from intone.server.audio.encoding import MIN_AUDIBLE_PEAK
 from intone.server.domain import Recording, SpeakRequest, SynthesisOptions
 from intone.server.engines.starter.engine import StarterEngine
 from intone.server.errors import CallerError
@@ -56,7 +56,7 @@ def test_a_long_sentence_takes_several_steps(engine):
 
 def test_sound_begins_early_and_pauses_are_those_of_speech(engine):
     for step in steps(engine, "Hello there. How are you? " + LONG):
-        audible = np.flatnonzero(np.abs(step.pcm) >= AUDIBLE)
+        audible = np.flatnonzero(np.abs(step.pcm) >= MIN_AUDIBLE_PEAK)
         assert 1000 * audible[0] / 24000 <= 60, "silence before the first sound"
         assert 1000 * (len(step.pcm) - audible[-1]) / 24000 <= 360, "silence after the last sound"
         assert abs(step.pcm[0]) < 1e-4 and abs(step.pcm[-1]) < 1e-3

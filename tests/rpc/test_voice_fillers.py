@@ -13,7 +13,7 @@ from grpc import StatusCode
 from intone.proto import emotion_pb2, voice_pb2
 from intone.server.config import Config
 from intone.server.domain import Level
-from intone.server.rpc.voice_service import MAX_CLIP_BYTES, MAX_CLIPS_OF_A_VOICE, VoiceService
+from intone.server.rpc.voice_service import MAX_CLIPS_OF_A_VOICE, MAX_FILLER_CLIP_BYTES, VoiceService
 from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.loudness import loudness_db
 from intone.server.voices.store import VoiceStore
@@ -95,7 +95,7 @@ BAD_CLIPS = {
     "too long": ({"audio": recording(3001)}, "audio"),
     "silent": ({"audio": recording(2000)[:44] + bytes(64_000)}, "audio"),
     "a click": ({"audio": recording(2000)[:144] + bytes(63_900)}, "audio"),
-    "too many bytes": ({"audio": recording(2000) + bytes(MAX_CLIP_BYTES)}, "audio"),
+    "too many bytes": ({"audio": recording(2000) + bytes(MAX_FILLER_CLIP_BYTES)}, "audio"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Written text → spoken text: numbers read out, markup gone, and no input that breaks it."""
+"""Text normalization: verbalized numbers, removed markup, and no exception for any input."""
 
 import logging
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intone.server.text.normalizer import Normalizer, collapse, strip_markup
+from intone.server.text.normalizer import Normalizer, collapse_whitespace, strip_markup
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def normalize():
         (" \n ", ""),
     ],
 )
-def test_reading(normalize, text, spoken):
+def test_verbalization(normalize, text, spoken):
     assert normalize(text) == spoken
 
 
@@ -88,18 +88,18 @@ def test_markup(text, plain):
     assert strip_markup(text) == plain
 
 
-def test_switched_off(normalize):
+def test_disabled(normalize):
     assert Normalizer(enabled=False)(" **5**\n dogs  😀 ") == "**5** dogs 😀"
 
 
-def test_rules_are_built_once(normalize):
+def test_rules_are_loaded_once(normalize):
     normalize.load()
     before = dict(normalize._rules)
     normalize("2 二"), normalize("two")
     assert normalize._rules == before and set(before) == {"en", "zh"}
 
 
-def test_failure_is_logged_without_the_text(caplog):
+def test_a_failure_is_logged_without_the_text(caplog):
     def broken(text):
         raise RuntimeError("secret")
 
@@ -121,4 +121,4 @@ ODD = st.sampled_from([*"0159.,:/-+#%$€@&=*_\"'()[]|\\ \n中儿年月:", "No."
 @given(st.text(max_size=30) | st.lists(ODD, max_size=25).map("".join))
 def test_never_raises(text):
     spoken = NORMALIZE(text)
-    assert spoken == collapse(spoken)
+    assert spoken == collapse_whitespace(spoken)

@@ -1,4 +1,4 @@
-"""Text → units: where cuts fall, that they tile the text, and that they do not depend on how it was dealt out."""
+"""Segmentation: positions of cuts, contiguous units, chunk invariance; checks of input text and characters."""
 
 import time
 
@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intone.server.errors import CallerError, Fault
-from intone.server.text.boundaries import word_border
-from intone.server.text.characters import check_text, has_cjk, speakable, splits_character, weight
+from intone.server.text.boundaries import is_word_boundary
+from intone.server.text.characters import check_text, has_cjk, is_speakable, splits_grapheme, spoken_length
 from intone.server.text.segmenter import Segmenter
 
 
@@ -17,7 +17,7 @@ def segmenter(**sizes):
 
 
 def units_of(*deltas, **sizes):
-    """The units of a whole utterance, each delta pushed by itself."""
+    """The units of an utterance that is pushed in these deltas."""
     cutter = segmenter(**sizes)
     return [unit for delta in deltas for unit in cutter.push(delta)] + cutter.finish()
 
@@ -27,7 +27,7 @@ def texts_of(*deltas, **sizes):
 
 
 def sentences(text):
-    """Every sentence by itself: no size is too small."""
+    """Every sentence as a unit of its own."""
     return texts_of(text, first_unit_min_characters=199, unit_min_characters=1)
 
 
@@ -86,7 +86,7 @@ def test_first_unit_may_be_a_clause(text, expected):
     assert texts_of(text) == expected
 
 
-def test_small_sentences_are_joined_after_the_first():
+def test_short_sentences_are_joined_after_the_first_unit():
     assert texts_of("Hi. Yes. No. Oh. Well. So it is now.") == ["Hi.", " Yes. No. Oh. Well. So it is now."]
     assert texts_of("好。是。不。啊。我们今天去公园。走。") == ["好。", "是。不。啊。我们今天去公园。", "走。"]
 
@@ -134,7 +134,7 @@ TEXTS = st.lists(PIECES, max_size=120).map("".join) | st.text(max_size=60)
 SIZES = st.sampled_from([(12, 20, 200), (1, 1, 20), (5, 30, 40), (12, 20, 60)])
 
 
-def deal(draw, text):
+def random_deltas(draw, text):
     deltas = []
     while text:
         size = draw(st.integers(1, 9))
@@ -145,39 +145,39 @@ def deal(draw, text):
 
 @settings(max_examples=400, deadline=None)
 @given(st.data(), TEXTS, SIZES)
-def test_units_do_not_depend_on_deltas_and_tile_the_text(data, text, sizes):
+def test_units_are_contiguous_and_chunk_invariant(data, text, sizes):
     names = ("first_unit_min_characters", "unit_min_characters", "unit_max_characters")
     chosen = dict(zip(names, sizes, strict=True))
     whole = units_of(text, **chosen)
     assert units_of(*text, **chosen) == whole
-    assert units_of(*deal(data.draw, text), **chosen) == whole
-    assert_tiles(whole, text)
-    assert max((weight(unit.text) for unit in whole), default=0) <= sizes[2]
+    assert units_of(*random_deltas(data.draw, text), **chosen) == whole
+    assert_contiguous(whole, text)
+    assert max((spoken_length(unit.text) for unit in whole), default=0) <= sizes[2]
 
 
-def assert_tiles(units, text):
+def assert_contiguous(units, text):
     assert "".join(unit.text for unit in units) == text
     assert [unit.index for unit in units] == list(range(len(units)))
     assert [unit.start for unit in units] == [0, *(unit.end for unit in units)][: len(units)]
     assert all(unit.text == text[unit.start : unit.end] and unit.text for unit in units)
-    assert all(unit.speakable == speakable(unit.text) for unit in units)
+    assert all(unit.speakable == is_speakable(unit.text) for unit in units)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.data(), TEXTS)
-def test_flush_and_expire_keep_the_tiling_and_split_no_word(data, text):
+def test_flush_and_expire_keep_units_contiguous_and_split_no_word(data, text):
     cutter, units = segmenter(), []
-    for delta in deal(data.draw, text):
+    for delta in random_deltas(data.draw, text):
         units += cutter.push(delta)
         action = data.draw(st.sampled_from(["", "", "flush", "expire"]))
         if action == "flush":
             units += cutter.flush()
-            assert not speakable(cutter.pending)
+            assert not is_speakable(cutter.pending)
         elif action == "expire":
-            given_up = cutter.expire()
-            assert not given_up or not splits_word(given_up[-1].text, cutter.pending)
-            units += given_up
-    assert_tiles(units + cutter.finish(), text)
+            released = cutter.expire()
+            assert not released or not splits_word(released[-1].text, cutter.pending)
+            units += released
+    assert_contiguous(units + cutter.finish(), text)
 
 
 def splits_word(before, after):
@@ -185,7 +185,7 @@ def splits_word(before, after):
 
 
 @pytest.mark.parametrize(
-    ("text", "given_up"),
+    ("text", "released"),
     [
         ("Hello wor", "Hello "),
         ("Hi there, ", "Hi there, "),
@@ -208,11 +208,11 @@ def splits_word(before, after):
         ("... ", ""),
     ],
 )
-def test_expire(text, given_up):
+def test_expire(text, released):
     cutter = segmenter()
     assert cutter.push(text) == []
-    assert "".join(unit.text for unit in cutter.expire()) == given_up
-    assert cutter.pending == text[len(given_up) :]
+    assert "".join(unit.text for unit in cutter.expire()) == released
+    assert cutter.pending == text[len(released) :]
 
 
 def test_flush_in_mid_sentence_and_after_it():
@@ -223,7 +223,7 @@ def test_flush_in_mid_sentence_and_after_it():
     assert [unit.text for unit in cutter.push("three") + cutter.finish()] == [" 😀 three"]
 
 
-def test_what_cannot_be_spoken_stands_alone_only_at_the_end():
+def test_unspeakable_text_is_a_unit_only_at_the_end():
     units = units_of("😀 Hello there. 🎉 ✨")
     assert [(unit.text, unit.speakable) for unit in units] == [("😀 Hello there.", True), (" 🎉 ✨", False)]
     assert [(unit.text, unit.speakable) for unit in units_of("...")] == [("...", False)]
@@ -243,17 +243,17 @@ def test_what_cannot_be_spoken_stands_alone_only_at_the_end():
         ("word 12345678 word 12345678 word 1234 5678901234", "word 12345678 word 12345678 word 1234 "),
     ],
 )
-def test_hard_cap(text, first):
+def test_forced_cuts(text, first):
     assert texts_of(text, first_unit_min_characters=39, unit_max_characters=40)[0] == first
 
 
-def test_cost_is_linear():
+def test_time_is_linear():
     def seconds(count):
         cutter, text = segmenter(), "Some words, and 3.50 more at 5 p.m. then Dr. Who came 你好，世界。 " * 50
-        began = time.process_time()
+        started = time.process_time()
         for position in range(count):
             cutter.push(text[position % len(text)])
-        return time.process_time() - began
+        return time.process_time() - started
 
     seconds(1000)
     small, large = min(seconds(2000) for _ in range(3)), seconds(16_000)
@@ -270,25 +270,25 @@ def test_cost_is_linear():
         ("a\ud83d", "text.delta: U+D83D at character 1 is a lone surrogate", Fault.INVALID),
     ],
 )
-def test_refused_text(text, message, fault):
+def test_invalid_text(text, message, fault):
     with pytest.raises(CallerError) as caught:
         check_text(text, "text.delta", 10)
     assert (str(caught.value), caught.value.field, caught.value.fault) == (message, "text.delta", fault)
 
 
-def test_accepted_text():
+def test_valid_text():
     check_text("\t\n\r é你😀\u200d", "text", 9)
     check_text("", "text", 0)
 
 
 def test_characters():
     assert has_cjk("a你") and has_cjk("の") and not has_cjk("héllo, 한국어。")
-    assert speakable("...5") and speakable("你") and speakable("ß") and not speakable("—…🙂 \n*")
-    assert weight("ab你。") == 5
-    assert [splits_character("e\u0301x", at) for at in range(4)] == [False, True, False, False]
-    assert [splits_character("🇩🇪🇫🇷", at) for at in range(5)] == [False, True, False, True, False]
+    assert is_speakable("...5") and is_speakable("你") and is_speakable("ß") and not is_speakable("—…🙂 \n*")
+    assert spoken_length("ab你。") == 5
+    assert [splits_grapheme("e\u0301x", at) for at in range(4)] == [False, True, False, False]
+    assert [splits_grapheme("🇩🇪🇫🇷", at) for at in range(5)] == [False, True, False, True, False]
 
 
-def test_word_borders():
+def test_word_boundaries():
     text = "go—用GPT3年 3.5"
-    assert [at for at in range(1, len(text)) if word_border(text, at)] == [3, 4, 9, 10]
+    assert [at for at in range(1, len(text)) if is_word_boundary(text, at)] == [3, 4, 9, 10]

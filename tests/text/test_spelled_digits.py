@@ -1,4 +1,4 @@
-"""Digits said one by one: telephone numbers of several countries, emergency calls, ids; and what is none of these."""
+"""Numbers that are read digit by digit: telephone numbers of several countries, emergency numbers, ids; and others."""
 
 import pytest
 
@@ -9,7 +9,7 @@ DIGITS = {"plus": "+", **{word: str(digit) for digit, word in enumerate(WORDS)}}
 
 
 def as_digits(spoken):
-    """Words of digits as digits again, for the eye: "plus four four, two zero" is "+44,20"."""
+    """Spelled digits as digits again: "plus four four, two zero" gives "+44,20"."""
     return ",".join("".join(DIGITS[word] for word in part.split()) for part in spoken.split(", "))
 
 
@@ -66,7 +66,7 @@ def test_telephone_numbers_and_ids(text, groups):
         "打110个电话",
     ],
 )
-def test_other_numbers_are_left(text):
+def test_other_numbers_are_not_changed(text):
     assert spell_digits(text, chinese=False) == text
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intone.server.domain import EMOTIONS, Filler, Voice
-from intone.server.text.characters import speakable
+from intone.server.text.characters import is_speakable
 from intone.server.voices.filler_phrases import CALIBRATION_SENTENCES, EMOTIONS_WITH_PHRASES, FIRST_SENTENCE, PHRASES
 from intone.server.voices.fillers import (
     MAX_RECENT_FILLERS,
@@ -105,7 +105,7 @@ def test_phrases(language):
         assert len(texts) >= 3 and len(set(texts)) == len(texts), emotion
         lengths = [len(text) for text in texts]
         assert lengths == sorted(lengths) and lengths[-1] >= lengths[0] + 3, (emotion, "shortest first")
-        assert all(speakable(text) and len(text) <= 40 for text in texts), emotion
+        assert all(is_speakable(text) and len(text) <= 40 for text in texts), emotion
     assert len(CALIBRATION_SENTENCES[language]) == 2 and FIRST_SENTENCE[language]
     assert set(CALIBRATION_SENTENCES) == set(FIRST_SENTENCE) == set(PHRASES)
 

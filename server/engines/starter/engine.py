@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from intone.server.audio.encoding import AUDIBLE, fade
+from intone.server.audio.encoding import MIN_AUDIBLE_PEAK, fade
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
 from intone.server.engines.base import LoadSpec
 from intone.server.engines.english_text import plain_numbers, readable
@@ -187,7 +187,7 @@ def _words(clause: str) -> list[str]:
 
 def _trim(pcm: Samples, ends_sentence: bool) -> Samples:
     """Shorten the silence at both ends, so that pieces follow each other as in speech and the first sound is early."""
-    audible = np.flatnonzero(np.abs(pcm) >= AUDIBLE)
+    audible = np.flatnonzero(np.abs(pcm) >= MIN_AUDIBLE_PEAK)
     if len(audible) == 0:
         return pcm
     tail_ms = _SENTENCE_TAIL_MS if ends_sentence else _CLAUSE_TAIL_MS

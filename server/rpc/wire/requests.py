@@ -16,7 +16,7 @@ from intone.server.voices.store import check_name
 
 MAX_ID_CHARACTERS = 128
 MAX_DESCRIPTION_CHARACTERS = 200
-MAX_CLIP_BYTES = 2 << 20
+MAX_EMOTION_CLIP_BYTES = 2 << 20
 CLIP_BEGINNINGS = (b"RIFF", b"fLaC", b"OggS")
 MAX_WEIGHT = 1.2
 MAX_WEIGHT_SUM = 1.5
@@ -219,9 +219,9 @@ def emotion(message: emotion_pb2.Emotion, field: str) -> Emotion:
 def _clip(audio: bytes, field: str) -> bytes:
     if not audio:
         raise CallerError(f"{field}.audio", "is empty; it takes a whole WAV, FLAC or Ogg file")
-    if len(audio) > MAX_CLIP_BYTES:
+    if len(audio) > MAX_EMOTION_CLIP_BYTES:
         raise CallerError(
-            f"{field}.audio", f"has {len(audio)} bytes; at most {MAX_CLIP_BYTES} are taken", Fault.TOO_LARGE
+            f"{field}.audio", f"has {len(audio)} bytes; at most {MAX_EMOTION_CLIP_BYTES} are taken", Fault.TOO_LARGE
         )
     if not audio.startswith(CLIP_BEGINNINGS):
         raise CallerError(f"{field}.audio", "is neither a WAV, nor a FLAC, nor an Ogg file")
