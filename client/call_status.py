@@ -13,7 +13,7 @@ T = TypeVar("T")
 STATUS_TIMEOUT_S = 5.0
 """How long to wait for the status of a call that is known to be over. It normally arrives within milliseconds."""
 
-_POLL_S = 0.005
+_STATUS_POLL_S = 0.005
 
 _FAILED_WRITE = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 
@@ -42,12 +42,12 @@ class CallStatus:
     async def settle(self) -> None:
         """Wait, for at most `STATUS_TIMEOUT_S`, for the status of a call that has been read to its end."""
         # The callback reports only the first status; one that replaces it is found by polling.
-        for _ in range(round(STATUS_TIMEOUT_S / _POLL_S)):
+        for _ in range(round(STATUS_TIMEOUT_S / _STATUS_POLL_S)):
             if self._call.done():
                 self._inspect(self._call)
             if self._status is not None:
                 return
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(_STATUS_POLL_S)
 
     def failure(self) -> IntoneCallError | None:
         """The error of a settled call; None if it ended with OK."""

@@ -11,7 +11,7 @@ from intone.client.audio import Samples
 from intone.client.extras import MissingExtraError
 
 _DEVICE_BUFFER_MS = 60
-_POLL_S = 0.02
+_DEVICE_POLL_S = 0.02
 
 
 class PlaybackBuffer:
@@ -121,7 +121,7 @@ class Player:
     async def drain(self) -> None:
         """Wait until everything has been played. Call `buffer.complete` first."""
         while not self.buffer.finished:  # noqa: ASYNC110
-            await asyncio.sleep(_POLL_S)  # the device's thread cannot wake the event loop
+            await asyncio.sleep(_DEVICE_POLL_S)  # the device's thread cannot wake the event loop
         await asyncio.sleep(_DEVICE_BUFFER_MS / 1000)
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ from intone.client.wav import wav_header, write_wav
 from intone.proto import emotion_pb2, voice_pb2
 
 _HEALTH_TIMEOUT_S = 30.0
-_POLL_S = 0.1
+_HEALTH_POLL_S = 0.1
 _WORD_INTERVAL_S = 0.05
 """Pace of the text: twenty words per second, as a fast language model writes."""
 
@@ -144,7 +144,7 @@ async def _wait_for_health(client: SpeechClient) -> None:
     while not await client.serving():
         if time.monotonic() > deadline_s:
             raise LocalServerError(f"the server was not healthy after {_HEALTH_TIMEOUT_S:.0f} s")
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(_HEALTH_POLL_S)
 
 
 async def _record_fillers(client: SpeechClient) -> None:

@@ -15,7 +15,7 @@ _START_TIMEOUT_S = 180.0
 """Generous, because the first start may compile the extension."""
 
 _STOP_TIMEOUT_S = 20.0
-_POLL_S = 0.1
+_PORT_POLL_S = 0.1
 _LOG_LINES = 30
 _ADDRESS = ("--host", "127.0.0.1", "--port", "0")
 
@@ -60,7 +60,7 @@ def _wait_for_port(process: "subprocess.Popen[bytes]", port_file: Path, log: Pat
         written = port_file.read_text().strip() if port_file.exists() else ""
         if written:
             return int(written)
-        time.sleep(_POLL_S)
+        time.sleep(_PORT_POLL_S)
     raise LocalServerError(f"the server was not ready after {_START_TIMEOUT_S:.0f} s\n{_log_tail(log)}")
 
 

@@ -15,7 +15,7 @@ from intone.client.speech import ConversationLog, Speech
 from intone.client.tools.listener import Listener
 from intone.client.tools.script import DEFAULT_PAUSE_MS, Script, Turn
 
-_POLL_S = 0.01
+_PLAYBACK_POLL_S = 0.01
 """How often the end of playback and the time of a barge-in are checked."""
 
 
@@ -203,7 +203,7 @@ class ScriptRunner:
         while not condition():
             if self._reading is not None and self._reading.done():
                 self._reading.result()  # raises: the task ends only by an error
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(_PLAYBACK_POLL_S)
 
     def _speaks(self, language: str) -> bool:
         known = self._languages

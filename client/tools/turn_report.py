@@ -28,7 +28,7 @@ def turn_report(measures: Sequence[TurnMeasures], wall_s: float) -> RenderableTy
     return Group(table, Text("Heard", style="italic"), *heard, Text(), *map(Text, totals(measures, wall_s)))
 
 
-_SOURCES = {"utterance": "utterance", "stream": "stream", "tag": "tag", "text": "analyzed", "none": ""}
+_SHORT_SOURCES = {"utterance": "utterance", "stream": "stream", "tag": "tag", "text": "analyzed", "none": ""}
 
 
 def _with_reason(value: str, reason: str) -> Text:
@@ -58,7 +58,7 @@ def _heard_line(turn: TurnMeasures) -> Text:
 _COLUMNS: tuple[tuple[str, Callable[[TurnMeasures], Text]], ...] = (
     ("#", lambda turn: Text(str(turn.number))),
     ("engine", lambda turn: _with_reason("\n→ ".join(turn.engines), turn.reason.replace("_", " "))),
-    ("emotion", lambda turn: _with_reason(turn.emotion, _SOURCES.get(turn.source, turn.source))),
+    ("emotion", lambda turn: _with_reason(turn.emotion, _SHORT_SOURCES.get(turn.source, turn.source))),
     ("first\nsound", lambda turn: _number(turn.first_sound_ms)),
     ("first\nword", lambda turn: _number(turn.first_word_ms)),
     ("covered", lambda turn: _covered(turn)),

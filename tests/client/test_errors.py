@@ -1,4 +1,4 @@
-"""The client library when calls are refused or lost."""
+"""The client library when calls are refused or lost, and reconnecting."""
 
 import asyncio
 
@@ -31,7 +31,7 @@ from tests.support.scripted_server import (
 )
 
 
-def test_errors_carry_code_words_fields_and_pause(run):
+def test_errors_have_code_message_violations_and_retry_delay(run):
     def script(requests, number, context):
         next(requests)
         abort(context, refusal("config.voice", "unknown", code_pb2.RESOURCE_EXHAUSTED, retry_s=1.5))
@@ -49,7 +49,7 @@ def test_errors_carry_code_words_fields_and_pause(run):
     assert len(server.calls) == 1  # not tried again
 
 
-def test_refused_message_is_an_event(run):
+def test_a_refused_message_is_an_event(run):
     async def main(target: str) -> object:
         async with SpeechClient(target) as client, client.converse() as conversation:
             await conversation._send(speech_pb2.StreamSynthesizeRequest(config=speech_pb2.StreamConfig()))
@@ -64,7 +64,7 @@ def test_refused_message_is_an_event(run):
     )
 
 
-def test_say_raises_why_it_was_not_spoken(run):
+def test_say_raises_the_reason_why_the_text_was_not_spoken(run):
     async def main(target: str, text: str) -> None:
         async with SpeechClient(target) as client:
             await client.say(text)
@@ -80,7 +80,7 @@ def test_say_raises_why_it_was_not_spoken(run):
         assert "cut off" in str(run(failure_of(main(server.target, "Hello."))))
 
 
-def test_audio_before_started_is_the_servers_fault(run):
+def test_audio_before_started_is_an_internal_error(run):
     def script(requests, number, context):
         next(requests)
         yield audio("u1", 0)
@@ -93,7 +93,7 @@ def test_audio_before_started_is_the_servers_fault(run):
         assert run(failure_of(main(server.target))).message.startswith("the server sent audio before")
 
 
-def test_unknown_settings_are_refused_before_any_call():
+def test_unknown_settings_raise_before_any_call():
     client = SpeechClient("127.0.0.1:1")
     with pytest.raises(RuntimeError, match="async with"):
         client.converse()
@@ -110,7 +110,7 @@ def test_unknown_settings_are_refused_before_any_call():
     asyncio.run(main())
 
 
-def test_call_lost_before_any_audio_is_opened_again_with_everything_sent(run):
+def test_a_call_lost_before_its_first_audio_is_opened_again_and_everything_resent(run):
     def script(requests, number, context):
         if number < 2:
             for request in requests:
@@ -133,7 +133,7 @@ def test_call_lost_before_any_audio_is_opened_again_with_everything_sent(run):
     assert [piece.text for piece in speech.sent] == ["one", "two"]
 
 
-def test_what_was_answered_is_not_sent_again(run):
+def test_requests_that_were_answered_are_not_resent(run):
     def script(requests, number, context):
         if number == 0:
             next(requests)
@@ -161,7 +161,7 @@ def test_what_was_answered_is_not_sent_again(run):
     assert [request.text.delta for request in server.calls[1]] == ["", "spoken"]
 
 
-def test_call_lost_after_the_first_audio_stays_lost(run):
+def test_a_call_lost_after_its_first_audio_is_an_error(run):
     def script(requests, number, context):
         next(requests)
         yield started("u1")
@@ -183,9 +183,9 @@ def test_call_lost_after_the_first_audio_stays_lost(run):
     assert len(server.calls) == 1
 
 
-def test_server_that_is_not_there(run):
+def test_an_unreachable_server_is_unavailable(run):
     with scripted_server() as server:
-        target = server.target  # free again below
+        target = server.target  # nothing listens there below
 
     async def main() -> None:
         async with SpeechClient(target, reconnects=1) as client:
@@ -199,7 +199,7 @@ def test_server_that_is_not_there(run):
     run(main())
 
 
-def test_leaving_the_context_ends_the_call(run):
+def test_leaving_the_conversation_ends_the_call(run):
     ended = []
 
     def script(requests, number, context):

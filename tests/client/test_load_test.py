@@ -1,4 +1,4 @@
-"""The load generator: its figures, and a whole run against a scripted server."""
+"""The load test: its statistics, and runs against a scripted server."""
 
 import json
 import time
@@ -19,13 +19,13 @@ def latency(ttfa_ms: float | None, gaps_ms: tuple[float, ...], audio_ms: float, 
     return Latency(ttfa_ms, None, ttfa_ms, gaps_ms, 0.5, audio_ms, underrun_s, underrun_s <= 0.1)
 
 
-def test_spread():
+def test_distribution_has_mean_and_percentiles():
     assert distribution([float(value) for value in range(101)]) == Distribution(50.0, 90.0, 95.0, 99.0)
     assert distribution([3.0]) == Distribution(3.0, 3.0, 3.0, 3.0)
     assert distribution([]) == Distribution(None, None, None, None)
 
 
-def test_figures_of_an_outcome():
+def test_summary_of_a_result():
     latencies = (
         latency(100.0, (10.0, 20.0), 1500.0, 0.0),
         latency(300.0, (30.0,), 2500.0, 0.05),
@@ -43,24 +43,24 @@ def test_figures_of_an_outcome():
     assert (nothing["rtfx"], nothing["continuity_percent"]) == (None, None)
 
 
-def test_every_stream_speaks_its_texts_in_turn_on_one_conversation(run):
+def test_each_stream_speaks_its_texts_in_turn_on_one_conversation(run):
     ticks = []
     load = Load(streams=2, iterations=3, texts=("a", "bad", "c"), warm_up=2)
 
     async def measured(target: str) -> LoadResult:
         return await run_load(lambda: SpeechClient(target), load, time.monotonic, lambda: ticks.append(1))
 
-    with scripted_server() as server:  # the second text of the warm-up is refused: there is nothing to measure
+    with scripted_server() as server:  # the second text of the warm-up is rejected
         assert "cannot be spoken" in str(run(failure_of(measured(server.target))))
     load.warm_up = 1
     with scripted_server() as server:
-        outcome = run(measured(server.target))
+        result = run(measured(server.target))
     assert len(server.calls) == 3  # the warm-up and two conversations
     spoken = sorted([request.text.delta for request in call[1:] if request.text.delta] for call in server.calls)
     assert spoken == [["a"], ["a", "bad", "c"], ["bad", "c", "a"]]
-    assert (len(outcome.latencies), len(outcome.errors), len(ticks)) == (4, 2, 6)
-    assert outcome.server_ttfa_ms == (12.5,) * 4
-    assert all(item.audio_ms == 100 for item in outcome.latencies)
+    assert (len(result.latencies), len(result.errors), len(ticks)) == (4, 2, 6)
+    assert result.server_ttfa_ms == (12.5,) * 4
+    assert all(item.audio_ms == 100 for item in result.latencies)
 
 
 def test_lost_calls_are_counted_and_another_is_opened(run):
@@ -77,21 +77,21 @@ def test_lost_calls_are_counted_and_another_is_opened(run):
         return await run_load(lambda: SpeechClient(target), load, time.monotonic, lambda: None)
 
     with scripted_server(script) as server:
-        outcome = run(measured(server.target))
-    # The first conversation ends after its first text, the second before any: each takes one text with it.
-    assert (len(server.calls), len(outcome.latencies)) == (3, 2)
-    assert outcome.errors == ("INTERNAL: broken",) * 2
+        result = run(measured(server.target))
+    # The first call is lost after its first text, the second before any: each costs one text.
+    assert (len(server.calls), len(result.latencies)) == (3, 2)
+    assert result.errors == ("INTERNAL: broken",) * 2
 
 
-def test_command_prints_the_table_and_writes_figures_with_their_conditions(capsys, tmp_path: Path):
+def test_bench_prints_a_table_and_writes_results_with_their_conditions(capsys, tmp_path: Path):
     path, texts = tmp_path / "bench.json", tmp_path / "texts"
     texts.write_text("One.\n\nTwo.\n")
     with scripted_server(token="t") as server:
         command = ["bench", "--streams", "2", "--iterations", "2", "--text", str(texts), "--json", str(path)]
         assert main([*command, "--token", "t", "--server", server.target]) == 0
-    told = capsys.readouterr().out
-    for words in ("p90", "p95", "p99", "latency to first audio", "inter-chunk", "RTFX"):
-        assert words in told
+    output = capsys.readouterr().out
+    for text in ("p90", "p95", "p99", "latency to first audio", "inter-chunk", "RTFX"):
+        assert text in output
     figures = json.loads(path.read_text())
     assert (figures["utterances"], figures["errors"], figures["audio_s"]) == (4, 0, pytest.approx(0.4, abs=1e-9))
     assert figures["conditions"]["server"]["version"] == "9.9"
@@ -100,7 +100,7 @@ def test_command_prints_the_table_and_writes_figures_with_their_conditions(capsy
     assert config.lead_limit_ms == 600_000
 
 
-def test_command_fails_where_an_utterance_failed(capsys, tmp_path: Path):
+def test_bench_fails_if_an_utterance_failed(capsys, tmp_path: Path):
     texts = tmp_path / "texts"
     texts.write_text("bad\n")
     with scripted_server() as server:
@@ -115,6 +115,6 @@ def test_command_fails_where_an_utterance_failed(capsys, tmp_path: Path):
         main(["bench", "--streams", "0"])
 
 
-def test_published_commands_hide_the_token():
+def test_published_command_lines_hide_the_token():
     assert _without_token(["--token", "a", "--token=b", "x"]) == ["--token", "***", "***", "x"]
     assert len(SENTENCES) == len(set(SENTENCES)) == 10

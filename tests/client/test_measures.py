@@ -1,4 +1,4 @@
-"""What the client measures, decodes, writes, plays and draws."""
+"""Latency measures, decoding, emotions, WAV files and playback of the client."""
 
 import struct
 import wave
@@ -18,7 +18,7 @@ from intone.client.audio import ENCODINGS
 from intone.client.latency import Underrun, measure_latency, simulate_playback
 from intone.client.playback import PlaybackBuffer, Player
 from intone.client.settings import parse_emotion
-from intone.client.wav import WavWriter
+from intone.client.wav import WavWriter, write_wav
 from intone.proto import emotion_pb2
 from tests.support.scripted_server import RATE_HZ
 
@@ -57,13 +57,13 @@ def test_playback_stalls_only_when_dry():
     assert simulate_playback([]).underrun_s == 0
 
 
-def test_latency_of_nothing():
+def test_latency_without_chunks():
     latency = measure_latency(1.0, [])
     assert (latency.ttfa_ms, latency.rtf, latency.gap_avg_ms, latency.gap_max_ms) == (None, None, None, None)
     assert (latency.audio_ms, latency.underrun_s, latency.continuous) == (0, 0, True)
 
 
-def test_only_its_own_chunks_belong_to_an_utterance():
+def test_the_log_separates_utterances():
     log = ConversationLog(
         [SentText(1.0, "u1", "a"), SentText(2.0, "u2", "b")],
         [chunk(1.5, 10), replace(chunk(2.5, 20), utterance_id="u2")],
@@ -72,10 +72,10 @@ def test_only_its_own_chunks_belong_to_an_utterance():
     assert len(log.speech("u1").samples) == 10
 
 
-def test_decoding():
+def test_decoding_of_every_encoding():
     assert Format("pcm_s16le", 8000).decode(struct.pack("<3h", -32768, 0, 16384)).tolist() == [-1.0, 0.0, 0.5]
     assert Format("pcm_f32le", 8000).decode(struct.pack("<2f", 1.5, -0.25)).tolist() == [1.5, -0.25]
-    # ITU-T G.711: the loudest of either sign, and the quietest.
+    # ITU-T G.711: the largest and the smallest magnitude of either sign.
     mulaw = Format("mulaw", 8000).decode(bytes([0x00, 0x80, 0xFF, 0x7F])) * 32768
     assert mulaw.tolist() == [-32124, 32124, 0, 0]
     alaw = Format("alaw", 8000).decode(bytes([0x2A, 0xAA, 0xD5, 0x55])) * 32768
@@ -83,7 +83,7 @@ def test_decoding():
     assert Format("alaw", 8000).seconds(4000) == 0.5
 
 
-def test_emotions_as_people_write_them(tmp_path: Path):
+def test_parse_emotion_reads_every_notation(tmp_path: Path):
     clip = tmp_path / "clip.wav"
     clip.write_bytes(b"RIFF")
     assert parse_emotion("ANGRY").label == emotion_pb2.EMOTION_LABEL_ANGRY
@@ -98,7 +98,7 @@ def test_emotions_as_people_write_them(tmp_path: Path):
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_wav_files_are_whole(encoding: str, tmp_path: Path):
+def test_wav_files_have_the_right_sizes_and_samples(encoding: str, tmp_path: Path):
     path, audio_format = tmp_path / "a.wav", Format(encoding, 8000)
     data = bytes(range(64)) * audio_format.bytes_per_sample + bytes(audio_format.bytes_per_sample)
     with WavWriter(path, audio_format) as file:
@@ -110,16 +110,18 @@ def test_wav_files_are_whole(encoding: str, tmp_path: Path):
     assert struct.unpack("<I", written[at + 4 : at + 8]) == (len(data),)
     assert written[at + 8 : at + 8 + len(data)] == data
     assert len(written) % 2 == 0
+    write_wav(tmp_path / "b.wav", audio_format, data)
+    assert (tmp_path / "b.wav").read_bytes() == written
     if encoding == "pcm_s16le":
         with wave.open(str(path)) as file:
             assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
             assert file.readframes(1000) == data
 
 
-def test_playback_buffer_counts_what_was_played_and_what_was_missing():
+def test_playback_buffer_counts_played_samples_and_underruns():
     buffer = PlaybackBuffer(start_samples=3)
     buffer.write(np.array([1, 2], np.float32))
-    assert buffer.take(2).tolist() == [0, 0]  # still filling its cushion
+    assert buffer.take(2).tolist() == [0, 0]  # the jitter buffer is not full yet
     buffer.write(np.array([3, 4], np.float32))
     assert buffer.take(3).tolist() == [1, 2, 3]
     assert buffer.take(3).tolist() == [4, 0, 0]
@@ -130,7 +132,7 @@ def test_playback_buffer_counts_what_was_played_and_what_was_missing():
     assert (buffer.played_samples, buffer.underrun_samples, buffer.finished) == (4, 2, True)
 
 
-def test_player_plays_everything_on_a_device_without_sound(run):
+def test_player_plays_everything_on_a_null_device(run):
     miniaudio = pytest.importorskip("miniaudio")
     player = Player(RATE_HZ, backends=[miniaudio.Backend.NULL])
     try:

@@ -206,6 +206,7 @@ def test_picture_of_an_utterance_is_written(tmp_path):
     draw_utterance(speech, tmp_path / "a.png")
     pixels = image.imread(str(tmp_path / "a.png"))
     assert 1200 <= pixels.shape[1] <= 2000 and 800 <= pixels.shape[0] <= 1600
+    assert 20_000 < (tmp_path / "a.png").stat().st_size < 1_000_000
     assert np.ptp(pixels[:, :, :3].mean(axis=2), axis=1).max() > 0.5  # not blank
     with pytest.raises(ValueError, match="nothing to draw"):
         draw_utterance(Speech((), ()), tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""The client library against a scripted server over real gRPC: talking."""
+"""The client library against a scripted server over gRPC: sending text and receiving events."""
 
 import asyncio
 from contextlib import aclosing
@@ -25,7 +25,7 @@ from tests.support.scripted_responses import lively
 from tests.support.scripted_server import CHUNK_SAMPLES, RATE_HZ, Response, scripted_server
 
 
-def test_say_gives_every_sample_every_event_and_both_reports(run):
+def test_say_returns_samples_events_and_latency(run):
     async def main(target: str) -> Speech:
         async with SpeechClient(target) as client:
             return await client.say(["Hello ", "there."], engine="starter", options=SynthesisOptions(seed=3))
@@ -46,14 +46,14 @@ def test_say_gives_every_sample_every_event_and_both_reports(run):
     assert not config.options.HasField("steps")
 
 
-def test_text_is_heard_while_it_is_being_written(run):
+def test_audio_arrives_while_the_text_is_still_being_written(run):
     async def main(target: str) -> list[str]:
         heard = asyncio.Event()
         order: list[str] = []
 
         async def words():
             yield "One "
-            await heard.wait()  # the next word is not written before the first is heard
+            await heard.wait()  # the second word is written after the audio of the first has arrived
             order.append("written")
             yield "two."
 
@@ -72,7 +72,7 @@ def test_text_is_heard_while_it_is_being_written(run):
         assert run(main(server.target)) == ["heard", "written", "heard"]
 
 
-def test_long_texts_go_out_in_pieces_that_join_to_the_whole(run):
+def test_long_texts_are_split_into_deltas_that_join_to_the_text(run):
     text = "".join(chr(97 + index % 26) for index in range(1234))
 
     async def main(target: str) -> None:
@@ -81,12 +81,12 @@ def test_long_texts_go_out_in_pieces_that_join_to_the_whole(run):
 
     with scripted_server() as server:
         run(main(server.target))
-    pieces = [request.text.delta for request in server.calls[0][1:]]
-    assert max(map(len, pieces)) == 500
-    assert "".join(pieces) == text
+    deltas = [request.text.delta for request in server.calls[0][1:]]
+    assert max(map(len, deltas)) == 500
+    assert "".join(deltas) == text
 
 
-def test_conversation_of_several_utterances_flush_cancel_and_end(run):
+def test_conversation_sends_every_kind_of_message_and_receives_the_events(run):
     async def main(target: str) -> list[object]:
         async with SpeechClient(target) as client, client.converse(voice="ada", emotion="happy:0.5") as conversation:
             await conversation.send("one", "u1", emotion="sad", options=SynthesisOptions(steps=4))
@@ -112,10 +112,10 @@ def test_conversation_of_several_utterances_flush_cancel_and_end(run):
     assert (second.text.voice, second.text.end_of_utterance) == ("eve", True)
 
 
-def test_warnings_and_unknown_messages(run):
+def test_warnings_become_notices_and_unknown_messages_are_skipped(run):
     def script(requests, number, context):
         next(requests)
-        yield Response()  # only a newer client knows it
+        yield Response()  # as a message that only a newer client knows
         yield Response(
             warning=speech_pb2.Warning(
                 code=speech_pb2.WARNING_CODE_UNTRAINED_WEIGHTS, message="noise", utterance_id="u1"
@@ -136,7 +136,7 @@ def test_warnings_and_unknown_messages(run):
     assert all(isinstance(event, Notice) for event in events)
 
 
-def test_failing_text_source_cancels_its_utterance_and_nothing_else(run):
+def test_an_error_in_the_text_source_cancels_only_its_utterance(run):
     async def main(target: str) -> list[object]:
         async def broken():
             yield "one"
@@ -156,7 +156,7 @@ def test_failing_text_source_cancels_its_utterance_and_nothing_else(run):
     assert [request.WhichOneof("request") for request in server.calls[0]][:3] == ["config", "text", "cancel"]
 
 
-def test_rejected_utterance_stops_its_sender_and_keeps_the_conversation(run):
+def test_a_rejected_utterance_stops_its_sender_but_not_the_conversation(run):
     async def main(target: str) -> tuple[list[object], list[object]]:
         async def endless():
             yield "bad"
@@ -175,7 +175,7 @@ def test_rejected_utterance_stops_its_sender_and_keeps_the_conversation(run):
     assert second[-1].reason == "completed"
 
 
-def test_everything_about_emotions_routes_fillers_and_pauses_arrives(run):
+def test_emotions_routes_fillers_and_pauses_are_decoded(run):
     def script(requests, number, context):
         next(requests)
         yield from lively("u1")

@@ -1,4 +1,4 @@
-"""The client library: voices, and the ways to be let in."""
+"""The client library: voices, TLS and tokens."""
 
 import shutil
 import subprocess
@@ -15,9 +15,9 @@ from intone.client import (
 from tests.support.scripted_server import failure_of, scripted_server
 
 
-def test_voices(run, tmp_path: Path):
+def test_voices_are_created_listed_and_deleted(run, tmp_path: Path):
     recording = tmp_path / "ada.wav"
-    recording.write_bytes(bytes(range(256)) * 600)  # 150 KiB: two whole pieces and a rest
+    recording.write_bytes(bytes(range(256)) * 600)  # 150 KiB: two full upload chunks and a rest
     steps: list[tuple[int, int]] = []
 
     async def main(target: str) -> None:
@@ -43,15 +43,15 @@ def test_voices(run, tmp_path: Path):
 
     with scripted_server() as server:
         run(main(server.target))
-    pieces = [request.audio for request in server.uploads[0][1:]]
-    assert [len(piece) for piece in pieces] == [65536, 65536, 22528]
-    assert b"".join(pieces) == recording.read_bytes()
+    chunks = [request.audio for request in server.uploads[0][1:]]
+    assert [len(chunk) for chunk in chunks] == [65536, 65536, 22528]
+    assert b"".join(chunks) == recording.read_bytes()
     assert steps == [(65536, 153600), (131072, 153600), (153600, 153600)]
 
 
 @pytest.fixture(scope="module")
 def certificates(require, tmp_path_factory) -> Path:
-    """Two self-signed certificates, of a server and of a client; each is its own authority."""
+    """Self-signed certificates of a server and of a client."""
     openssl = require("openssl", shutil.which("openssl"), "the command openssl makes the certificates")
     folder = tmp_path_factory.mktemp("certificates")
     for name in ("server", "client"):

@@ -1,4 +1,4 @@
-"""A server for tests of the client: keeps to the contract, speaks tones, and does as its script says. No engine."""
+"""A gRPC server without engines, for tests of the client: a script decides what it answers; speech is a constant."""
 
 import asyncio
 import threading
@@ -28,7 +28,7 @@ Response = speech_pb2.StreamSynthesizeResponse
 
 
 def refusal(field_name: str, description: str, code: int = code_pb2.INVALID_ARGUMENT, retry_s: float = 0) -> Any:
-    """A google.rpc.Status that names a field."""
+    """A `google.rpc.Status` with a field violation and, if set, a retry delay."""
     status = status_pb2.Status(code=code, message="no good")
     violation = error_details_pb2.BadRequest.FieldViolation(field=field_name, description=description)
     details: list[Any] = [error_details_pb2.BadRequest(field_violations=[violation])]
@@ -41,10 +41,10 @@ def refusal(field_name: str, description: str, code: int = code_pb2.INVALID_ARGU
     return status
 
 
-def started(utterance: str, encoding: int = audio_pb2.AUDIO_ENCODING_PCM_S16LE) -> Response:
+def started(utterance_id: str, encoding: int = audio_pb2.AUDIO_ENCODING_PCM_S16LE) -> Response:
     return Response(
         started=speech_pb2.Started(
-            utterance_id=utterance,
+            utterance_id=utterance_id,
             engine="starter",
             route_reason=speech_pb2.ROUTE_REASON_PLAIN,
             route_explanation="plain talk",
@@ -57,11 +57,11 @@ def started(utterance: str, encoding: int = audio_pb2.AUDIO_ENCODING_PCM_S16LE) 
 
 
 def audio(
-    utterance: str, sequence: int, level: float = 0.5, kind: int = speech_pb2.AUDIO_KIND_SPEECH, filler: str = ""
+    utterance_id: str, sequence: int, level: float = 0.5, kind: int = speech_pb2.AUDIO_KIND_SPEECH, filler: str = ""
 ) -> Response:
     return Response(
         audio=speech_pb2.AudioChunk(
-            utterance_id=utterance,
+            utterance_id=utterance_id,
             sequence=sequence,
             offset_samples=sequence * CHUNK_SAMPLES,
             kind=kind,
@@ -74,13 +74,13 @@ def audio(
     )
 
 
-def done(utterance: str, error: Any = None) -> Response:
+def done(utterance_id: str, error: Any = None) -> Response:
     reason = speech_pb2.DONE_REASON_REJECTED if error else speech_pb2.DONE_REASON_COMPLETED
-    return Response(done=speech_pb2.Done(utterance_id=utterance, reason=reason, error=error, report=REPORT))
+    return Response(done=speech_pb2.Done(utterance_id=utterance_id, reason=reason, error=error, report=REPORT))
 
 
 def talk(requests: Iterator[Any]) -> Iterator[Response]:
-    """One chunk of 100 ms for every piece of text, at once. A piece "bad" rejects its utterance."""
+    """Answer each text delta with 100 ms of audio at once. The delta "bad" rejects its utterance."""
     next(requests)
     chunks: dict[str, int] = {}
     texts: dict[str, str] = {}
@@ -102,12 +102,12 @@ def talk(requests: Iterator[Any]) -> Iterator[Response]:
             case "flush":
                 yield Response(flushed=speech_pb2.Flushed(flush_id=request.flush.flush_id))
             case "cancel":
-                utterance = request.cancel.utterance_id
+                utterance_id = request.cancel.utterance_id
                 yield Response(
                     interrupted=speech_pb2.Interrupted(
-                        utterance_id=utterance,
+                        utterance_id=utterance_id,
                         heard_text="so",
-                        unheard_text=texts[utterance],
+                        unheard_text=texts[utterance_id],
                         heard_ms=request.cancel.played_ms,
                         report=REPORT,
                     )
@@ -118,7 +118,7 @@ def talk(requests: Iterator[Any]) -> Iterator[Response]:
 
 @dataclass
 class ScriptedServer(speech_pb2_grpc.SpeechServiceServicer, voice_pb2_grpc.VoiceServiceServicer):  # type: ignore[misc]
-    """What was received, and the script: (requests, number of the call, context) → responses. `stop` ends it all."""
+    """The servicer. Records requests; responses come from `script(requests, number of the call, context)`."""
 
     script: Callable[[Iterator[Any], int, Any], Iterator[Response]]
     token: str | None = None
@@ -136,12 +136,12 @@ class ScriptedServer(speech_pb2_grpc.SpeechServiceServicer, voice_pb2_grpc.Voice
             self.calls.append(received)
             number = len(self.calls) - 1
 
-        def noted() -> Iterator[Any]:
+        def recorded() -> Iterator[Any]:
             for request in request_iterator:
                 received.append(request)
                 yield request
 
-        yield from self.script(noted(), number, context)
+        yield from self.script(recorded(), number, context)
 
     def GetServerInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
         self._check(context)
@@ -203,12 +203,12 @@ class ScriptedServer(speech_pb2_grpc.SpeechServiceServicer, voice_pb2_grpc.Voice
 
 
 def talking(requests: Iterator[Any], number: int, context: Any) -> Iterator[Response]:
-    """The script of a server that simply works."""
+    """The default script."""
     return talk(requests)
 
 
 def abort(context: Any, status: Any) -> None:
-    """End the call with details."""
+    """End the call with a status and its details."""
     context.abort_with_status(rpc_status.to_status(status))
 
 
@@ -220,7 +220,7 @@ def scripted_server(
     token: str | None = None,
     options: Sequence[tuple[str, Any]] = (),
 ) -> Iterator[ScriptedServer]:
-    """Serve on a free port of the loopback as long as the context lasts."""
+    """Run the server on a free local port while the context lasts."""
     servicer = ScriptedServer(script, token)
     pool = ThreadPoolExecutor(8)
     server = grpc.server(pool, options=options)
@@ -242,7 +242,13 @@ def scripted_server(
 async def proxy(
     target: str, *, cut_after: int | None = None, delay_s: float = 0.0, frozen: asyncio.Event | None = None
 ) -> AsyncIterator[str]:
-    """A way to `target` that is cut after so many bytes, or slow, or lets nothing through once it is frozen."""
+    """A TCP proxy to `target`.
+
+    Args:
+        cut_after: close the connection after this many bytes.
+        delay_s: delay each read.
+        frozen: drop all data while this is set.
+    """
     host, port = target.split(":")
     left = [cut_after]
     pipes: list[asyncio.Task[None]] = []
@@ -258,7 +264,7 @@ async def proxy(
                 if frozen is None or not frozen.is_set():
                     sink.write(data)
         except OSError:
-            pass  # the other end was faster
+            pass  # the other end has closed already
         finally:
             sink.transport.abort()
             other.transport.abort()
@@ -279,7 +285,7 @@ async def proxy(
 
 
 async def failure_of(call: Awaitable[Any]) -> IntoneCallError:
-    """The error that `call` must end with. Caught inside the event loop, so that gRPC can finish before it closes."""
+    """The error that `call` must raise. Caught inside the event loop, so that gRPC can finish before it closes."""
     with pytest.raises(IntoneCallError) as caught:
         await call
     return caught.value
