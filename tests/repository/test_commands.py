@@ -1,5 +1,6 @@
-"""The Makefile explains itself, and what the hooks of pre-commit call exists."""
+"""Commands that the Makefile, the pre-commit hooks and the CI script name exist."""
 
+import re
 import shlex
 import subprocess
 import sysconfig
@@ -35,3 +36,10 @@ def test_help_lists_targets_that_exist():
     listed = [line.split()[1] for line in make("help").stdout.splitlines()]
     assert {"demo", "test", "test-fast", "lint", "hooks"} <= set(listed)
     assert make("--dry-run", *listed).returncode == 0
+
+
+def test_ci_requires_tools_that_tests_ask_for():
+    (listed,) = re.findall(r"INTONE_REQUIRE=(\S+)", (ROOT / ".ci" / "run").read_text("utf8"))
+    asked = re.compile(r"require\(\s*\"([\w-]+)\"")
+    known = {name for path in (ROOT / "tests").rglob("*.py") for name in asked.findall(path.read_text("utf8"))}
+    assert set(listed.split(",")) <= known

@@ -1,12 +1,14 @@
-"""Benchmarks refuse to run on a busy machine, judged by /proc/stat over one second."""
+"""Benchmarks can be imported, and refuse to run on a busy machine, judged by /proc/stat over one second."""
 
 import math
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 
-from tests.support.bench_scripts import bench_script
+from tests.support.bench_scripts import BENCH, bench_script
 
 conditions = bench_script("conditions")
 
@@ -65,3 +67,11 @@ def test_without_proc_stat_nothing_is_refused(monkeypatch, tmp_path):
 def test_the_real_file_can_be_read(monkeypatch):
     monkeypatch.setattr(conditions, "WINDOW_S", 0.05)
     assert 0 <= conditions.other_busy_cpus() <= (os.cpu_count() or 1) + 1
+
+
+def test_every_script_can_be_imported():
+    names = sorted(path.stem for path in BENCH.glob("*.py"))
+    command = [sys.executable, "-c", "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(BENCH), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([*command, *names], env=environment, capture_output=True, text=True, timeout=120)
+    assert len(names) > 10 and done.returncode == 0, done.stderr
