@@ -45,7 +45,6 @@ EXTRAS = {
         "soundfile>=0.13",
         "soxr>=1.0",
         "sentencex>=1.0.32",
-        "wetext>=0.1.8",
         "safetensors>=0.5",
         "tokenizers>=0.21",
         "tiktoken>=0.9",  # text of IndexTTS-2.5
@@ -128,6 +127,7 @@ setup(
         "intone.v1": ["*.proto", "*.pyi", "py.typed"],
         "intone.server": ["py.typed"],
         "intone.server.emotion": ["data/*.tsv"],
+        "intone.server.text.reading": ["data/*"],
         "intone.server.ops": ["*.pyi"],
         "intone.server.engines.voxcpm": ["nano/*"],  # a voice, once one is trained
         "intone.client": ["py.typed"],

@@ -172,7 +172,6 @@ def _serve_metrics(metrics: Metrics, config: Config) -> None:
 
 def _server_context(config: Config, workers: dict[str, Worker], store: VoiceStore) -> ServerContext:
     normalizers = {True: Normalizer(enabled=True), False: Normalizer(enabled=False)}
-    normalizers[True].load()  # the grammars take half a second: not on the first sentence's time
     router = Router(config.default_engine, config.emotion_threshold, config.engines_by_emotion(), float(config.busy_ms))
     return ServerContext(
         workers=workers,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from intone.server.text.normalizer import Normalizer, collapse_whitespace
+from intone.server.text.normalizer import Normalizer, collapse
 from training import text_sources
 
 MAX_WORDS = 40
@@ -91,7 +91,7 @@ def run(out: Path, language: str, held_out: int, limit: int | None, seed: int, f
 
 def _spoken(text: str, normalize: Normalizer) -> Iterator[str]:
     """The sentence that `text` is, as it is read; nothing where it had better be left out."""
-    sentence = collapse_whitespace(text.replace("--", ", ").replace("_", "").replace(" ,", ",")).strip(" \"',;:-")
+    sentence = collapse(text.replace("--", ", ").replace("_", "").replace(" ,", ",")).strip(" \"',;:-")
     if not sentence or not _PLAIN.fullmatch(sentence) or _ABBREVIATED_END.search(sentence):
         return
     sentence = sentence[0].upper() + sentence[1:]

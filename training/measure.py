@@ -136,7 +136,6 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
 def render(engine: VoxCPMEngine, texts: Sequence[str], setting: Setting) -> Rendered:
     """Speak every text, in streamed steps, one unit at a time; seeds are their numbers."""
     normalize = Normalizer()
-    normalize.load()  # as a server does before it serves
     rendered = Rendered(engine.info.sample_rate_hz)
     for seed, text in enumerate(tqdm(texts, desc=setting.name, unit="sentence")):
         options = SynthesisOptions(steps=setting.steps, guidance=setting.guidance)

@@ -66,7 +66,8 @@ def test_tags_are_not_spoken_and_change_the_route_where_they_stand(run):
     engine = ScriptedEngine(info=info(voices_emotion=True))
     text = "[calm] It was quiet. [angry]Then I heard the noise of it. See [sic]."
     answers = run(said(text, engine))
-    assert spoken(answers) == "It was quiet.Then I heard the noise of it.See [sic]."
+    # Ordinary brackets are silent; their words are not.
+    assert spoken(answers) == "It was quiet.Then I heard the noise of it.See sic."
     (started,) = told(answers, "started")
     assert started.emotion_source == speech_pb2.EMOTION_SOURCE_TAG and started.emotion.weights[7] == 1
     (rerouted,) = told(answers, "rerouted")

@@ -132,7 +132,7 @@ class StarterEngine:
     def _step(self, state: StarterState) -> Step:
         began_s = time.perf_counter()
         while not state.pieces and state.sentences:
-            state.pieces = _pieces(self._model.g2p(state.sentences.pop(0)))
+            state.pieces = _pieces(self._model.g2p(state.sentences.pop(0), normalize_text=False))
         if not state.pieces:
             return Step(None, done=True)
         phonemes = state.pieces.pop(0)

@@ -9,6 +9,7 @@ import tempfile
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 
 from intone.server.engines.english_text import plain_numbers, readable
@@ -113,7 +114,7 @@ def _english() -> Reading:
         from hibari.g2p import G2P
     except ImportError as error:
         raise _missing("en") from error
-    sounds_of = G2P(british=False)
+    sounds_of = partial(G2P(british=False), normalize_text=False)  # the text was read already: "no." is no number
 
     def read(text: str) -> str:
         if not any(map(readable, text)):

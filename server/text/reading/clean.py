@@ -1,0 +1,46 @@
+"""Removes what is written but never spoken: invisible characters, entities, special tokens of language models."""
+
+import html
+import re
+import unicodedata
+
+from intone.server.text.reading.spans import SpannedText
+
+_THINKING = re.compile(r"<(think|thinking|reasoning)>.*?(?:</\1>|\Z)\s*", re.DOTALL | re.IGNORECASE)
+_SPECIAL_TOKEN = re.compile(
+    r"<\|[^<>|\n]{1,40}\|>|<[｜|][^<>\n]{1,40}[｜|]>|</?s>|\[/?INST\]|<</?SYS>>|<(?:pad|bos|eos|unk)>"
+)
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
+)
+_COMPATIBILITY = re.compile(
+    "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\ufb00-\ufb06\U0001d400-\U0001d7ff\u3000\u00a0\u2007\u202f]"
+)
+_APOSTROPHE = re.compile("(?<=[A-Za-z])[\u2019\u02bc\u00b4\u2032`\u2018](?=[A-Za-z])")
+_PLURAL_APOSTROPHE = re.compile("(?<=[sS])\u2019(?=\\s)")
+_ELISION = re.compile("(?<![A-Za-z0-9])\u2019(?=[A-Za-z]{1,5}\\b)")
+_BLANKS = re.compile("[ \\t\u3000]{2,}")
+_EMOJI = re.compile(
+    "[\u203c\u2049\u20e3\u2190-\u21ff\u231a-\u23ff\u25a0-\u27bf\u2b00-\u2bff\u3030\u303d\u3297\u3299"
+    "\U0001f000-\U0001faff\U000e0020-\U000e007f]+"
+)
+_SPOKEN_SYMBOLS = frozenset("↔→←↑↓✓✗✕✖➕➖➗✘")
+_MATHEMATICAL = frozenset("→")
+
+
+def clean(text: SpannedText) -> SpannedText:
+    """`text` without what no reader says; letters in plain forms. Emoji become blanks."""
+    text = text.sub(_THINKING, "")
+    text = text.sub(_SPECIAL_TOKEN, " ")
+    text = text.sub(_ENTITY, _unescaped)
+    text = text.sub(_INVISIBLE, "")
+    text = text.sub(_COMPATIBILITY, lambda found: unicodedata.normalize("NFKC", found.group()))
+    for pattern in (_APOSTROPHE, _PLURAL_APOSTROPHE, _ELISION):
+        text = text.sub(pattern, "'")
+    return text.sub(_EMOJI, " ").sub(_BLANKS, " ")
+
+
+def _unescaped(found: re.Match[str]) -> str | None:
+    plain = html.unescape(found.group())
+    return None if plain == found.group() or "\x00" in plain else plain

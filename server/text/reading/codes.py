@@ -1,0 +1,181 @@
+"""Numbers that are read digit by digit: telephone numbers, codes, card numbers, identifiers, keypad commands."""
+
+import re
+
+from intone.server.text.reading import numbers_en as en
+from intone.server.text.reading import numbers_zh as zh
+from intone.server.text.reading.patterns import ascii_pattern
+from intone.server.text.reading.scene import Rule, Scene
+
+LONG_DIGITS = 10
+"""An unpunctuated number with so many digits is an identifier, unless it is a round one."""
+
+_ALONE_BEFORE = r"(?<![A-Za-z0-9.,:/$€£¥￥+-])"
+_ALONE_AFTER = r"(?![A-Za-z0-9%°]|[.,:/-]\d)"
+_TELEPHONE = ascii_pattern(
+    rf"""(?:tel:)?{_ALONE_BEFORE}(?:
+      \+\d(?:[ .-]?\(?\d\)?){{7,14}}
+    | (?:1[ -])?\([02-9]\d{{2,4}}\)[ ]?\d{{3,4}}[ .-]\d{{4}}
+    | (?:1([ .-]))?[2-9]\d\d([ .-])\d{{3}}\2\d{{4}}
+    | [2-9]\d\d-\d{{4}}
+    | 0\d{{2,4}}(?:[ -]\d{{3,8}}){{1,2}}
+    | 1[3-9]\d(?:[ -]\d{{4}}){{2}}
+    | 0\d(?:[ .]\d\d){{4}}
+    | \d{{{LONG_DIGITS},19}}
+    ){_ALONE_AFTER}|tel:\+?\d{{5,15}}""",
+    re.VERBOSE,
+)
+_TOLL_FREE = ascii_pattern(r"(?<![\w.,$-])1[ -](8\d0|900)(?=[ -][A-Z0-9])")
+_CARD = ascii_pattern(rf"{_ALONE_BEFORE}\d{{4}}([ -])\d{{4}}(?:\1\d{{3,7}}){{1,3}}{_ALONE_AFTER}")
+_ROUND = ascii_pattern(r"\d\d0-\d\d00|\d+000000")
+_EMERGENCY = ascii_pattern(
+    r"(?<=[打拨])(?:110|112|119|120|122|911|999)(?![\d个次分点折元块.,])"
+    r"|(?<![\w.,$/#-])(?:911|999|112|988|411|311)(?![\w%/-]|[.,]\d| people\b| [a-z]+s\b)",
+    re.IGNORECASE,
+)
+_SERVICE_ZH = ascii_pattern(
+    r"(?<!\d)(?:10000|10001|10010|10086|10099|12306|123(?:15|20|29|33|45|48|58|66|88)|955[0-9]{2}"
+    r"|400-?\d{3}-?\d{4})(?!\d|[元块个万.人名位次米年天字条件家只千亿])"
+)
+_KEYPAD = ascii_pattern(r"(?<!\w)(?:[*#]{1,2}\d[\d*]{0,15}#|\*{1,2}\d[\d*]{0,15})(?=[\s.,;!?。，]|$)")
+_KEY = ascii_pattern(
+    r"(?:(?<=press )|(?<=then )|(?<= hit ))[#*](?=[\s.,;!?]|$)|(?<=[按键])[#*](?=键|[，。]|$)", re.IGNORECASE
+)
+
+_CODE_WORDS = (
+    "code|codes|pin|password|passcode|passphrase|zip|postcode|postal|extension|ext|order|confirmation|tracking|serial|account|card|"
+    "reference|ref|ticket|case|invoice|license|licence|plate|booking|reservation|routing|member|membership|policy|claim|access|"
+    "verification|otp|id|passport|flight|bus|route|highway|locker|suite|apartment|apt|unit|room|gate|dial|part|model|batch|lot|"
+    "port|isbn|sku|imei|vin|ssn|ending|ends|digits|number"
+)
+_CODE = ascii_pattern(
+    rf"\b(?P<word>{_CODE_WORDS})\b\.?(?:[ ](?:number|no\.|num|code|id|is|was|ending|ends|in|reads|would|be"
+    rf"|to|with|called))*[ ]?[:#=]?[ ]?[\"'“]?$",
+    re.IGNORECASE,
+)
+_CODE_WORD_COUNTS = frozenset(
+    [
+        "bus",
+        "route",
+        "highway",
+        "unit",
+        "part",
+        "room",
+        "suite",
+        "apartment",
+        "apt",
+        "gate",
+        "model",
+        "number",
+        "lot",
+        "batch",
+        "flight",
+    ]
+)
+_DIGITS = ascii_pattern(
+    rf"{_ALONE_BEFORE}#?\d{{3,9}}(?:[ -]\d{{3,9}}){{0,3}}{_ALONE_AFTER}|{_ALONE_BEFORE}0\d{{1,8}}{_ALONE_AFTER}"
+)
+_CODE_ZH = ascii_pattern(
+    "(?:验证码|密码|口令|邮编|邮政编码|区号|尾号|门牌号?|房间号?|房号|分机号?|转|编号|单号|订单号?|订单|卡号|账号|帐号|学号|工号|证件号|身份证号?|编码|代码|序列号|"
+    "提取码|取件码|取餐码|暗号|车牌号?|航班号?|车次|座机|电话|手机号?|热线|客服|拨打?|号码|微信号?|qq号?|QQ号?|群号|邀请码|校验码|识别码|流水号)"
+    '(?:号码|号|为|是|的|：|:|[ ]|尾号|改成|输入|填|“|"|,|，){0,3}$'
+)
+_TELEPHONE_ZH = ascii_pattern("电话|手机|热线|客服|[拨打]|座机|航班|号码")
+_NOT_QUANTITY = ascii_pattern(
+    r"(?![ ]?(?:[元块个条张次万亿千百斤米份名位人天年月分秒度层楼折]|percent|dollars|euros|people|items|times|of\b))"
+)
+_ROOM_ZH = ascii_pattern(r"(?<![\w.])\d{3,4}(?=室|房间|号房)")
+_SLANG_ZH = ascii_pattern(r"(?<![\w.,:：$￥¥])(?:(\d)\1{2,5}|23{2,5}|5201314|520|88|886)(?![\w%./:])")
+
+
+def _groups(text: str) -> list[str]:
+    groups = re.findall(r"\d+", text)
+    if len(groups) > 1 or len(groups[0]) < 7:
+        return groups
+    digits = groups[0]
+    if len(digits) == 10:
+        return [digits[:3], digits[3:6], digits[6:]]
+    return [digits[start : start + 4] for start in range(0, len(digits), 4)]
+
+
+def _spelled(scene: Scene, match: re.Match[str], telephone: bool = True) -> str:
+    text = match.group()
+    if scene.chinese(*match.span()):
+        return "加" * ("+" in text) + zh.digits(text, telephone)
+    prefix = "tel " if text.startswith("tel:") else ""
+    plus = "plus " if "+" in text else ""
+    groups = _groups(text)
+    if groups[0] == "1" and groups[1:2] == ["800"] and not plus:
+        return f"{prefix}one, eight hundred, {en.grouped_digits(groups[2:])}"
+    return prefix + plus + en.grouped_digits(groups)
+
+
+def _telephone(scene: Scene, match: re.Match[str]) -> str | None:
+    return None if _ROUND.fullmatch(match.group()) else _spelled(scene, match)
+
+
+def _toll_free(scene: Scene, match: re.Match[str]) -> str | None:
+    return None if scene.chinese(*match.span()) else f"one {en.cardinal(int(match[1]))}"
+
+
+def _code(scene: Scene, match: re.Match[str]) -> str | None:
+    before = scene.before(match.start())
+    if found := _CODE_ZH.search(before):
+        if not _NOT_QUANTITY.match(scene.after(match.end())):
+            return None
+        if scene.chinese(*match.span()):
+            return zh.digits(match.group(), telephone=bool(_TELEPHONE_ZH.search(found.group())))
+    found = _CODE.search(before)
+    if not found or not _NOT_QUANTITY.match(scene.after(match.end())):
+        return None
+    if scene.chinese(*match.span()):
+        return zh.digits(match.group())
+    text = match.group().lstrip("#")
+    word = found["word"].lower()
+    if word in _CODE_WORD_COUNTS and len(text) == 3 and text[0] != "0":
+        return (
+            en.cardinal(int(text[0]))
+            + " "
+            + (("oh " if text[1] == "0" else "") + en.cardinal(int(text[1:])) if text[1:] != "00" else "hundred")
+        )
+    if word == "number" and not re.search(
+        r"(?:code|phone|account|card|order|flight|tracking|id|room|case|reference)[ ]number",
+        before[-40:],
+        re.IGNORECASE,
+    ):
+        return None
+    return en.grouped_digits(_groups(text))
+
+
+def _keypad(scene: Scene, match: re.Match[str]) -> str:
+    if scene.chinese(*match.span()):
+        names = {"*": "星", "#": "井"}
+        return "".join(names.get(c) or zh.digits(c, telephone=True) for c in match.group())
+    names = {"*": "star", "#": "pound"}
+    return " ".join(names.get(c) or en.digits(c) for c in match.group())
+
+
+def _slang(scene: Scene, match: re.Match[str]) -> str | None:
+    if not scene.chinese(*match.span()):
+        return None
+    if re.search(r"[\u3400-\u9fff][ ]?$", scene.before(match.start())) or re.match(
+        r"[ ]?[\u3400-\u9fff]", scene.after(match.end())
+    ):
+        return None
+    return zh.digits(match.group())
+
+
+RULES = (
+    Rule("keypad", _KEYPAD, _keypad),
+    Rule("keypad", _KEY, _keypad),
+    Rule("code", _CARD, _spelled),
+    Rule("telephone", _TELEPHONE, _telephone),
+    Rule(
+        "telephone", _SERVICE_ZH, lambda scene, match: _spelled(scene, match) if scene.chinese(*match.span()) else None
+    ),
+    Rule("telephone", _TOLL_FREE, _toll_free),
+    Rule("telephone", _EMERGENCY, _spelled),
+    Rule("code", _ROOM_ZH, lambda scene, match: zh.digits(match.group(), telephone=True)),
+    Rule("code", _DIGITS, _code),
+    Rule("code", _SLANG_ZH, _slang),
+)

@@ -1,0 +1,104 @@
+"""Takes markup out of a text: Markdown, HTML, SSML, code blocks, links, citations and stage directions.
+
+What people would hear is kept: the text of a link, of emphasis, of a heading. Line breaks become pauses.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from intone.server.text.characters import CJK
+from intone.server.text.reading.cues import is_cue
+from intone.server.text.reading.formulas import read_formula
+from intone.server.text.reading.spans import Piece, SpannedText
+
+_FENCE = re.compile(r"(?:^|(?<=\n))[ \t]*(```|~~~)[^\n]*\n?.*?(?:\1[ \t]*(?:\n|\Z)|\Z)", re.DOTALL)
+_INLINE_FENCE = re.compile(r"```[^`]*```")
+_FORMULA = re.compile(
+    r"\$\$([^$]{1,400})\$\$|(?<![\w$\\])\$(?=[^\s\d$]|\d*[\\^_{a-z(=+])([^$\n]{1,200}?)(?<![\s\\])\$(?![\w$])"
+    r"|\\\((.{1,200}?)\\\)|\\\[(.{1,400}?)\\\]",
+    re.DOTALL,
+)
+_LINK = re.compile(
+    r"!?\[((?:[^\[\]\n]|\[[^\[\]\n]{0,200}\]){0,400})\]\((?:[^()\s]"
+    r"|\([^()\s]{0,200}\)){0,2000}(?:\s\"[^\"\n]{0,200}\")?\)"
+)
+_REFERENCE_LINK = re.compile(r"\[([^\[\]\n]{1,200})\]\[[^\[\]\n]{0,100}\]")
+_AUTOLINK = re.compile(r"<((?:https?://|mailto:|www\.)[^<>\s]{1,2000}|[\w.+-]{1,64}@[\w.-]{1,255})>")
+_FOOTNOTE = re.compile(r"\[\^[^\[\]\s]{1,40}\]:?")
+_CITATIONS = re.compile(r"(?<=[^\W\d_]|[.,;:!?)\"'”’。，；：！？）])(?:[ ]?\[\d{1,3}(?:[ ]?[,–-][ ]?\d{1,3}){0,8}\])+")
+_CHECK_BOX = re.compile(r"^([ \t]*(?:[-*+•][ \t]+)?)\[[ xX✓]\][ \t]+", re.MULTILINE)
+_INNER_BRACKETS = re.compile(r"[\[\]]")
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9:_-]{0,30})((?:\s[^<>]{0,400})?)/?>")
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_BLOCK_TAGS = frozenset(
+    ["br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "hr", "blockquote"]
+)
+_BRACKETED = re.compile(
+    r"\[([^\[\]\n]{1,40})\]|【([^【】\n]{1,12})】|（([^（）\n]{1,12})）|\(([^()\n]{1,40})\)|［([^［］\n]{1,12})］"
+)
+_STARRED = re.compile(r"(?<![\w*])(\*{1,2})([^*\n]{1,60}?)\1(?![\w*])")
+_RULE_LINE = re.compile(r"^[ \t]*\|?[ \t]*[-=*_]{3}[-=*_ \t|:]*$", re.MULTILINE)
+_RULE_RUN = re.compile(r"[-=*_~#]{4,}")
+_LINE_START = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|(?:>[ \t]?)+|[-*+•‣▪●○][ \t]+)", re.MULTILINE)
+_HEADING_END = re.compile(r"[ \t]+#{1,6}[ \t]*$", re.MULTILINE)
+_EMPHASIS = re.compile(
+    r"\*{2,3}|(?<![\w*])\*(?=[^\s\d#*])|(?<=[^\s*])\*(?![\w*])|~~|(?<!\w)_{1,2}(?=\w)|(?<=\w)_{1,2}(?!\w)"
+)
+_BACKTICKS = re.compile(r"`+")
+_TABLE_BAR = re.compile(r"[ \t]*\|[ \t]*")
+_LINE_BREAK = re.compile(r"(?<=[^\s])[ \t\r]*\n\s*(?=\S)")
+_STOPS = ".!?…,;:。！？，、；："
+_IDEOGRAPH = re.compile(f"[{CJK}]")
+
+
+def strip_markup(text: SpannedText) -> SpannedText:
+    """`text` as plain prose, on one line."""
+    text = text.sub(_COMMENT, "")
+    text = text.sub(_FENCE, "\n").sub(_INLINE_FENCE, " ")
+    text = text.sub(_FORMULA, lambda found: read_formula(next(filter(None, found.groups()))))
+    text = text.sub(_CHECK_BOX, lambda found: (1,))
+    for _ in range(2):  # a link inside the text of a link
+        text = text.sub(_LINK, lambda found: (1,))
+    text = text.sub(_REFERENCE_LINK, lambda found: None if found[1].isdigit() else (1,))
+    text = text.sub(_AUTOLINK, lambda found: (1,))
+    text = text.sub(_FOOTNOTE, "").sub(_CITATIONS, "")
+    text = text.sub(_TAG, _tag)
+    text = text.sub(_BRACKETED, _bracketed).sub(_STARRED, _starred)
+    text = text.sub(_INNER_BRACKETS, _inner_bracket(text.text))
+    text = text.sub(_RULE_LINE, "").sub(_RULE_RUN, " ")
+    text = text.sub(_LINE_START, "").sub(_HEADING_END, "")
+    text = text.sub(_EMPHASIS, "").sub(_BACKTICKS, "")
+    text = text.sub(_TABLE_BAR, ", ")
+    before = text.text
+    return text.sub(_LINE_BREAK, lambda found: _pause(before[found.start() - 1]))
+
+
+def _tag(found: re.Match[str]) -> str:
+    return "\n" if found[2].lower() in _BLOCK_TAGS else ""
+
+
+def _bracketed(found: re.Match[str]) -> Sequence[Piece] | str | None:
+    inner = next(filter(None, found.groups()))
+    return " " if is_cue(inner, round_brackets=found.group()[0] in "(（") else None
+
+
+def _starred(found: re.Match[str]) -> Sequence[Piece] | str | None:
+    return " " if is_cue(found[2], round_brackets=False) else (2,)
+
+
+def _inner_bracket(text: str) -> Callable[[re.Match[str]], str]:
+    """Square brackets of ordinary text are silent; a blank stands for them where words would join."""
+
+    def replace(found: re.Match[str]) -> str:
+        start, end = found.span()
+        joins = start > 0 and text[start - 1].isalnum() and end < len(text) and text[end].isalnum()
+        return " " if joins else ""
+
+    return replace
+
+
+def _pause(before: str) -> str:
+    """What a line break becomes after the character `before`."""
+    if before in _STOPS:
+        return " "
+    return "，" if _IDEOGRAPH.match(before) else ", "

@@ -1,0 +1,90 @@
+"""Amounts of money: `$3.50`, `£1.20 fare`, `NT$500`, `$5-10`, `€2 million`, `20 USD`."""
+
+import re
+
+from intone.server.text.reading import numbers_en as en
+from intone.server.text.reading import numbers_zh as zh
+from intone.server.text.reading.patterns import CHINESE_SCALES, DASH, NUMBER, SCALES, SIGN, alternatives, ascii_pattern
+from intone.server.text.reading.scene import Rule, Scene
+from intone.server.text.reading.tables import Currency, currencies
+
+_SYMBOL = alternatives(symbol for symbol in currencies() if not symbol.isalpha())
+_CODE = alternatives(symbol for symbol in currencies() if symbol.isalpha() and symbol.isupper() and len(symbol) == 3)
+_SCALE = (
+    r"(?:[ ]?(?P<scale>thousand|million|billion|trillion|[kKmM](?![A-Za-z/\d])|bn|mn|B(?![A-Za-z])|[万亿千百]{1,2}))?"
+)
+_PREFIXED = ascii_pattern(
+    rf"(?<![A-Za-z])(?P<sign>{SIGN})?(?P<symbol>{_SYMBOL}|(?:{_CODE}|Rp"
+    rf"|RM)(?=[ ]?\d))[ ]?(?P<inner>[-\u2212])?(?P<number>{NUMBER}|\.\d{{1,2}})"
+    rf"(?:{DASH}(?P=symbol)?(?P<to>{NUMBER})(?![:\d]))?{_SCALE}(?![\d])"
+)
+_SUFFIXED = ascii_pattern(
+    rf"(?<![\w.,$€£])(?P<sign>{SIGN})?(?P<number>{NUMBER})(?:{DASH}(?P<to>{NUMBER}))?{_SCALE}[ ]?"
+    rf"(?P<symbol>[€£₽₫₴฿円₿]|zł|Kč|{_CODE})(?![A-Za-z])"
+)
+_CENTS = ascii_pattern(rf"(?<![\w.])(?P<number>{NUMBER})[ ]?(?P<symbol>[¢￠])")
+_DETERMINER = ascii_pattern(
+    r"\b(?:a|an|the|this|that|one|each|every|another|my|your|his|her|our|their|any|no|first"
+    r"|second)[ ]$",
+    re.IGNORECASE,
+)
+_NOUN_AFTER = ascii_pattern(
+    r"[ -](?!(?:in|of|for|to|per|a|an|each|or|and|is|was|were|are|more|less|on|at|by|from|with|off|back"
+    r"|than|as|if|but|it|you|he|she|we|they|i|the|this|that|when|because|now|today|extra|tomorrow|yesterday"
+    r"|so|too|will|would|can|could|has|had|please|worth|plus|minus|through|until|after|before|not|into|over"
+    r"|under)\b)[a-z]{3,}"
+)
+
+
+def _read(scene: Scene, match: re.Match[str]) -> str | None:
+    found = match.groupdict()
+    currency = currencies()[match["symbol"]]
+    negative = bool(found.get("sign") in ("-", "\u2212") or found.get("inner"))
+    scale = found.get("scale") or ""
+    if scene.chinese(*match.span()) or re.search("[万亿千百]", scale):
+        return _chinese(currency, match["number"], found.get("to"), scale, negative)
+    sign = "minus " if negative else ("plus " if found.get("sign") == "+" else "")
+    single = _is_adjective(scene, match)
+    return sign + _english(currency, match["number"], found.get("to"), SCALES.get(scale, ""), single)
+
+
+def _is_adjective(scene: Scene, match: re.Match[str]) -> bool:
+    """Whether the amount stands before a noun that it describes: "a $5 bill"."""
+    return bool(_DETERMINER.search(scene.before(match.start())) and _NOUN_AFTER.match(scene.after(match.end())))
+
+
+def _english(currency: Currency, number: str, to: str | None, scale: str, single: bool) -> str:
+    if to or scale:
+        amount = en.decimal(number) + (f" to {en.decimal(to)}" if to else "")
+        return f"{amount} {scale} {currency.one if single else currency.many}".replace("  ", " ")
+    whole, _, fraction = number.replace(",", "").partition(".")
+    major, minor = int(whole or "0"), 0
+    if fraction:
+        if len(fraction) > 2 or not currency.minor_one:
+            return f"{en.decimal(number)} {currency.many}"
+        minor = int(fraction.ljust(2, "0"))
+    major_words = f"{en.cardinal(major)} {currency.one if single or major == 1 else currency.many}"
+    if not minor:
+        return major_words
+    if single and major:
+        return f"{major_words} {en.cardinal(minor)}"
+    minor_words = f"{en.cardinal(minor)} {currency.minor_one if single or minor == 1 else currency.minor_many}"
+    return f"{major_words} and {minor_words}" if major else minor_words
+
+
+def _chinese(currency: Currency, number: str, to: str | None, scale: str, negative: bool) -> str:
+    def amount(text: str) -> str:
+        return zh.decimal(text.rstrip("0").rstrip(".") if "." in text else text, liang=True)
+
+    scale = CHINESE_SCALES.get(SCALES.get(scale, ""), scale if re.fullmatch("[万亿千百]*", scale) else "")
+    words = amount(number) + (f"到{amount(to)}" if to else "")
+    return ("负" if negative else "") + words + scale + currency.chinese
+
+
+def _cents(scene: Scene, match: re.Match[str]) -> str:
+    if scene.chinese(*match.span()):
+        return zh.decimal(match["number"]) + "美分"
+    return f"{en.decimal(match['number'])} {'cent' if match['number'] == '1' else 'cents'}"
+
+
+RULES = (Rule("money", _PREFIXED, _read), Rule("money", _SUFFIXED, _read), Rule("money", _CENTS, _cents))

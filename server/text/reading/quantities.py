@@ -1,0 +1,346 @@
+"""Numbers without a unit: versions, ranges, scores, fractions, ordinals, scientific notation, counts."""
+
+import re
+
+from intone.server.text.characters import CJK
+from intone.server.text.reading import numbers_en as en
+from intone.server.text.reading import numbers_zh as zh
+from intone.server.text.reading.patterns import DASH, NUMBER, SIGN, ascii_pattern
+from intone.server.text.reading.scene import Rule, Scene
+
+_VERSION = ascii_pattern(
+    r"(?<![\d.,$€£])(?P<v>(?<![A-Za-z])[vV]\.?[ ]?)?(?P<number>\d{1,6}(?:\.\d{1,6}){1,5})(?P<tail>-(?:alpha"
+    r"|beta|rc|dev|post|pre)\.?\d{0,3})?(?![\d])(?!\.\d)(?!,\d)",
+    re.IGNORECASE,
+)
+_VERSION_WORD = ascii_pattern(
+    r"\b(?:version|release|python|build|v|ios|android|macos|node|gpt|chapter|section|figure|table|llama"
+    r"|claude|gemini|windows|java|php|ubuntu|debian|cuda|torch|usb|http|bluetooth|wi-fi|wifi|voxcpm|indextts)[ -]?"
+    r"(?:[≥≤<>=~^]{1,2}[ ]?)?$",
+    re.IGNORECASE,
+)
+_SCIENTIFIC = ascii_pattern(
+    r"(?<![\w.])(?P<sign>[-\u2212])?(?P<number>\d{1,6}(?:\.\d{1,10})?)[eE](?P<power>[-+\u2212]?\d{1,4})(?!\w)"
+)
+_DOTTED_THOUSANDS = ascii_pattern(
+    r"(?<![\d.,])[1-9]\d{0,2}(?:\.000){2,4}(?![\d.]\d)|(?<![\d.,])[1-9]\d{0,2}(?:\.\d{3}){2,4}(?![\d])(?!\.\d)"
+)
+_SPACED_THOUSANDS = ascii_pattern(
+    r"(?<![\d.,])[1-9]\d{0,2}(?:[ \u00a0\u202f]\d{3}){2,4}(?![\d]| \d)"
+    r"|(?<![\d.,][ ])(?<![\d.,])[1-9]\d{0,2}[ ]000(?![\d]| \d)"
+)
+_PRESSURE = ascii_pattern(r"(?<![\w./])(?P<a>\d{2,3})/(?P<b>\d{2,3})(?![\w/])")
+_PRESSURE_WORD = ascii_pattern(r"(?:血压|高压)[^\d]{0,6}$|\b(?:blood pressure|bp|reading)\b[^\d]{0,12}$", re.IGNORECASE)
+_ROUND_THE_CLOCK = ascii_pattern(r"(?<![\w/.])(?:24/7(?:/365)?|50/50|20/20)(?![\w/])")
+_MIXED_FRACTION = ascii_pattern(
+    r"(?<![\w.,])(?P<whole>\d{1,6})?[ ]?(?P<sign>[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])"
+    r"|(?<![\w.,/])(?P<whole2>\d{1,4})[ -](?P<a>[1-9])/(?P<b>[2-9]|1[0-6])(?![\d/])"
+)
+_FRACTION_SIGNS = dict(
+    zip(
+        "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞",
+        [
+            (1, 2),
+            (1, 3),
+            (2, 3),
+            (1, 4),
+            (3, 4),
+            (1, 5),
+            (2, 5),
+            (3, 5),
+            (4, 5),
+            (1, 6),
+            (5, 6),
+            (1, 8),
+            (3, 8),
+            (5, 8),
+            (7, 8),
+        ],
+        strict=True,
+    )
+)
+_FRACTION = ascii_pattern(r"(?<![\w./-])(?P<a>\d{1,4})/(?P<b>\d{1,4})(?:ths?|rds?|nds?)?(?![\w/]|\.\d)")
+_OUT_OF = ascii_pattern(r"(?<![\w./-])(?P<a>\d{1,3})/(?P<b>10|100|5|20)(?![\w/])")
+_SCORE_WORD = ascii_pattern(
+    r"\b(?:won|win|wins|lost|lose|loses|beat|beats|beating|score|scored|lead|leads|leading|led|draw|drew"
+    r"|tied|tie|trailing|ahead|up|down|defeated|victory|loss|vote|voted|ruled|record)\b[^.!?\d]{0,40}$"
+    r"|(?:比分|得分|打成|战胜|领先|落后|击败|大胜|战平|以|赢了|输了)[^\d。！？]{0,8}$",
+    re.IGNORECASE,
+)
+_SCORE = ascii_pattern(r"(?<![\w.,/$-])(?P<a>\d{1,3})[ ]?[-–—:：比][ ]?(?P<b>\d{1,3})(?![\w/%-]|[.,:]\d)")
+_RATIO = ascii_pattern(r"(?<![\w.,:/])(?P<a>\d{1,4})[:：∶](?P<b>\d{1,4})(?![\w:]|\.\d)")
+_ASPECT = ascii_pattern(rf"(?<![\w.,])(?P<a>{NUMBER})[ ]?[x×✕*][ ]?(?P<b>{NUMBER})(?![\w])")
+_RANGE = ascii_pattern(
+    rf"(?<![\w.,/-])(?P<sign>[-\u2212])?(?P<a>{NUMBER})(?P<dash>{DASH})(?P<b>{NUMBER})(?P<s>s)?"
+    rf"(?![A-Za-z0-9_-]|[.,]\d)"
+)
+_ORDINAL = ascii_pattern(
+    rf"(?<![\w.,/])(?P<a>\d{{1,3}}(?:,\d{{3}})*|\d{{1,12}})(?P<suffix>st|nd|rd"
+    rf"|th)(?:{DASH}(?P<b>\d{{1,9}})(?:st|nd|rd|th))?(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
+_NUMBER_SIGN = ascii_pattern(
+    r"(?:(?<![\w/&])(?P<word>[Nn]os?\.|№|No(?=[ ]?\d))[ ]?|(?<![\w/&#])#)(?P<a>\d{1,9})(?:(?P<join>[ ]?(?:&"
+    r"|and|,|-|–)[ ]?)(?P<b>\d{1,9}))?(?![\w])"
+)
+_SIGNED = ascii_pattern(rf"(?P<sign>{SIGN})(?P<a>{NUMBER}|\.\d{{1,12}})(?![A-Za-z0-9_])")
+_PLURAL = ascii_pattern(r"(?<![\w.,])(?P<a>\d{1,4})'?s\b")
+_PLAIN = ascii_pattern(
+    rf"(?<![A-Za-z0-9_])(?<!\d[.,])(?P<a>{NUMBER}|\.\d{{1,12}})(?P<scale>[ ]?(?:hundred|thousand|million"
+    rf"|billion|trillion))?",
+    re.IGNORECASE,
+)
+_LONG = ascii_pattern(r"\d{19,}")
+_CLASSIFIER_ZH = (
+    "个位只条张本次天件家杯斤公斤米名份种台辆部间所座片根双对套岁块毛瓶盒袋层户口头匹场句篇首支枝把朵棵颗粒节段遍趟"
+    "顿堂门倍周年秒分"
+)
+_COUNTS_TWO_ZH = ascii_pattern(f"[ ]?(?:[{_CLASSIFIER_ZH}]|小时|分钟|千|万|亿|点(?!\\d))")
+_MONTHS_ZH = ascii_pattern("(?<!个)月|号|日|楼|路|班|组|级|期|线|档|队|连|排")
+
+
+def _version(scene: Scene, match: re.Match[str]) -> str | None:
+    parts = match["number"].split(".")
+    chinese = scene.chinese(*match.span())
+    named = match["v"] or match["tail"] or _VERSION_WORD.search(scene.before(match.start())) or len(parts) > 2
+    if not named:
+        return None
+    if chinese and len(parts) == 2 and not match["v"] and not match["tail"]:
+        return None
+    read = (
+        (lambda part: zh.digits(part) if part[0] == "0" and len(part) > 1 else zh.cardinal(int(part)))
+        if chinese
+        else _component
+    )
+    point = "点" if chinese else " point "
+    letter = ("V" if chinese else "v ") if match["v"] else ""
+    tail = match["tail"] or ""
+    if tail:
+        name, digits = re.fullmatch(r"-([A-Za-z]+)\.?(\d*)", tail).groups()  # type: ignore[union-attr]
+        tail = f" {name}" + (f" {en.cardinal(int(digits))}" if digits else "")
+    return letter + point.join(read(part) for part in parts) + tail
+
+
+def _component(part: str) -> str:
+    return en.digits(part) if (part[0] == "0" and len(part) > 1) or len(part) > 4 else en.cardinal(int(part))
+
+
+def _scientific(scene: Scene, match: re.Match[str]) -> str:
+    power = match["power"].replace("\u2212", "-").lstrip("+")
+    if scene.chinese(*match.span()):
+        return ("负" if match["sign"] else "") + f"{zh.decimal(match['number'])}乘十的{zh.decimal(power)}次方"
+    return ("minus " if match["sign"] else "") + f"{_oh_decimal(match['number'])} e {en.decimal(power)}"
+
+
+def _oh_decimal(text: str) -> str:
+    whole, point, rest = text.partition(".")
+    return en.cardinal(int(whole)) + (f" point {en.digits(rest, oh=True)}" if point else "")
+
+
+def _separated(scene: Scene, match: re.Match[str]) -> str:
+    number = int(re.sub(r"\D", "", match.group()))
+    return zh.cardinal(number) if scene.chinese(*match.span()) else en.cardinal(number)
+
+
+def _pressure(scene: Scene, match: re.Match[str]) -> str | None:
+    if not _PRESSURE_WORD.search(scene.before(match.start())):
+        return None
+    first, second = int(match["a"]), int(match["b"])
+    if scene.chinese(*match.span()):
+        return f"{zh.cardinal(first)}，{zh.cardinal(second)}"
+    hundreds = (
+        f"{en.cardinal(first // 100)} {('oh ' if first % 100 < 10 else '') + en.cardinal(first % 100)}"
+        if first > 100 and first % 100
+        else en.cardinal(first)
+    )
+    return f"{hundreds} over {en.cardinal(second)}"
+
+
+def _pair(scene: Scene, match: re.Match[str]) -> str:
+    chinese = scene.chinese(*match.span())
+    parts = match.group().split("/")
+    if chinese:
+        return "".join(zh.cardinal(int(part)) if part != "7" else "七" for part in parts)
+    return " ".join(en.cardinal(int(part)) for part in parts)
+
+
+def _mixed_fraction(scene: Scene, match: re.Match[str]) -> str:
+    top, bottom = _FRACTION_SIGNS[match["sign"]] if match["sign"] else (int(match["a"]), int(match["b"]))
+    whole = match["whole"] or match["whole2"]
+    if scene.chinese(*match.span()):
+        return (f"{zh.cardinal(int(whole))}又" if whole else "") + f"{zh.cardinal(bottom)}分之{zh.cardinal(top)}"
+    if whole:
+        words = en.fraction(top, bottom)
+        return f"{en.cardinal(int(whole))} and {'a ' + words[4:] if words.startswith('one ') else words}"
+    half = (top, bottom) == (1, 2) and scene.word_before(match.start()) != "one"
+    return "a half" if half else en.fraction(top, bottom)
+
+
+def _fraction(scene: Scene, match: re.Match[str]) -> str | None:
+    first, second = int(match["a"]), int(match["b"])
+    if scene.chinese(*match.span()):
+        return f"{zh.cardinal(second)}分之{zh.cardinal(first)}" if second else None
+    rated = re.search(r"\b(?:score|scored|rate|rated|rating|got|a|is|was|solid)[ ]$", scene.before(match.start()))
+    if second == 100 or (second == 10 and rated):
+        return f"{en.cardinal(first)} out of {en.cardinal(second)}"
+    if second < 2 or first >= 1000 or second > 100 or (first > second and second > 16):
+        return f"{en.cardinal(first)} slash {en.cardinal(second)}"
+    return en.fraction(first, second)
+
+
+def _score(scene: Scene, match: re.Match[str]) -> str | None:
+    if not _SCORE_WORD.search(scene.before(match.start())):
+        return None
+    first, second = int(match["a"]), int(match["b"])
+    if scene.chinese(*match.span()):
+        return f"{zh.cardinal(first)}比{zh.cardinal(second)}"
+    return f"{en.cardinal(first)} to {en.cardinal(second)}"
+
+
+def _ratio(scene: Scene, match: re.Match[str]) -> str:
+    first, second = int(match["a"]), int(match["b"])
+    if scene.chinese(*match.span()):
+        return f"{zh.cardinal(first)}比{zh.cardinal(second)}"
+    return f"{en.cardinal(first)} to {en.cardinal(second)}"
+
+
+def _aspect(scene: Scene, match: re.Match[str]) -> str:
+    if scene.chinese(*match.span()):
+        return f"{zh.decimal(match['a'])}乘{zh.decimal(match['b'])}"
+    sized = not re.match(r"[ ]?=", scene.after(match.end())) and "x" in match.group()
+    return f"{en.decimal(match['a'])} {'by' if sized else 'times'} {en.decimal(match['b'])}"
+
+
+def _range(scene: Scene, match: re.Match[str]) -> str | None:
+    first, second, dash = match["a"], match["b"], match["dash"]
+    chinese = scene.chinese(*match.span())
+    spaced = dash.startswith(" ") and dash.endswith(" ")
+    if spaced and dash.strip() in "-\u2212" and re.match(r"[ ]?[=＝]", scene.after(match.end())):
+        return (
+            f"{zh.decimal(first)}减{zh.decimal(second)}"
+            if chinese
+            else f"{en.decimal(first)} minus {en.decimal(second)}"
+        )
+    if chinese:
+        return (
+            "负" if match["sign"] else ""
+        ) + f"{zh.decimal(first, liang=False)}到{zh.decimal(second, liang=_counts_two(scene, match.end()))}"
+    if len(first) > 1 and first[0] == "0":
+        return f"{en.digits(first)}, {en.digits(second)}"
+    return ("minus " if match["sign"] else "") + f"{en.decimal(first)} to {en.decimal(second)}"
+
+
+def _counts_two(scene: Scene, end: int) -> bool:
+    after = scene.after(end)
+    return bool(_COUNTS_TWO_ZH.match(after)) and not _MONTHS_ZH.match(after)
+
+
+def _ordinal(scene: Scene, match: re.Match[str]) -> str:
+    words = en.ordinal(int(match["a"].replace(",", "")))
+    return words + (f" to {en.ordinal(int(match['b']))}" if match["b"] else "")
+
+
+def _number_sign(scene: Scene, match: re.Match[str]) -> str | None:
+    if match["word"] and match["word"] in ("no.",) and not re.match(r"\d", match["a"]):
+        return None
+    if scene.chinese(*match.span()):
+        return f"{zh.cardinal(int(match['a']))}号"
+    many = bool(match["b"])
+    join = " to " if match["join"] and match["join"].strip() in "-–" else " and "
+    return f"number{'s' if many else ''} {en.cardinal(int(match['a']))}" + (
+        f"{join}{en.cardinal(int(match['b']))}" if many else ""
+    )
+
+
+def _signed(scene: Scene, match: re.Match[str]) -> str:
+    names = {"-": ("minus ", "负"), "\u2212": ("minus ", "负"), "+": ("plus ", "正"), "±": ("plus or minus ", "正负")}
+    chinese = scene.chinese(*match.span())
+    return names[match["sign"]][chinese] + (zh.decimal(match["a"]) if chinese else en.decimal(match["a"]))
+
+
+def _plural(scene: Scene, match: re.Match[str]) -> str | None:
+    if scene.chinese(*match.span()):
+        return None
+    head, _, last = en.cardinal(int(match["a"])).rpartition(" ")
+    return f"{head} {en.plural(last)}".strip()
+
+
+def _plain(scene: Scene, match: re.Match[str]) -> str:
+    number, scale = match["a"], match["scale"] or ""
+    if scene.chinese(*match.span()) and not scale:
+        whole = number.split(".")[0]
+        if len(whole) > 1 and whole[0] == "0":
+            return zh.digits(number)
+        return zh.decimal(
+            number, liang=_counts_two(scene, match.end()) and not re.search("第$", scene.before(match.start()))
+        )
+    whole = number.split(".")[0]
+    if len(whole) > 1 and whole[0] == "0" and "." not in number:
+        return en.digits(number) + scale
+    return en.decimal(number) + scale
+
+
+def _long(scene: Scene, match: re.Match[str]) -> str:
+    text = match.group()
+    return (
+        zh.digits(text)
+        if scene.chinese(*match.span())
+        else en.grouped_digits([text[i : i + 4] for i in range(0, len(text), 4)])
+    )
+
+
+_RANGE_ZH = ascii_pattern(rf"(?<=[\d%‰℃°点时分秒号月日年岁元块个{CJK}])[ ]?[-–—~～][ ]?(?=(?:周|第|星期)?\d)")
+
+
+_WEEKDAYS_ZH = ascii_pattern(r"(?<=[周期][一二三四五六日天])[ ]?[-–—~～][ ]?(?=周|星期)")
+
+
+def _joiner_zh(scene: Scene, match: re.Match[str]) -> str | None:
+    before = scene.text[max(0, match.start() - 2) : match.start()]
+    if not re.search(r"\d[%‰℃°点时分秒号月日年岁元块个周第天楼层]?$|\d$", before):
+        return None
+    return "到" if scene.chinese(*match.span()) else None
+
+
+_GROUPS = ascii_pattern(r"(?<![\w.,/-])\d{1,7}(?:-\d{1,7}){2,5}(?:-[\dX])?(?![\w/-])")
+_IP = ascii_pattern(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
+
+
+def _digit_groups(scene: Scene, match: re.Match[str]) -> str:
+    return zh.digits(match.group()) if scene.chinese(*match.span()) else en.grouped_digits(match.group().split("-"))
+
+
+def _ip(scene: Scene, match: re.Match[str]) -> str:
+    parts = match.group().replace("/", ".").split(".")
+    if scene.chinese(*match.span()):
+        return "点".join(zh.digits(part) for part in parts)
+    return " dot ".join(en.digits(part) for part in parts)
+
+
+SEPARATED_RULES = (Rule("number", _SPACED_THOUSANDS, _separated), Rule("number", _DOTTED_THOUSANDS, _separated))
+EARLY_RULES = (
+    Rule("address", _IP, _ip),
+    Rule("code", _GROUPS, _digit_groups),
+    Rule("scientific", _SCIENTIFIC, _scientific),
+    Rule("fraction", _ROUND_THE_CLOCK, _pair),
+    Rule("fraction", _PRESSURE, _pressure),
+    Rule("score", _SCORE, _score),
+)
+RULES = (
+    Rule("ordinal", _ORDINAL, _ordinal),
+    Rule("number", _NUMBER_SIGN, _number_sign),
+    Rule("version", _VERSION, _version),
+    Rule("fraction", _MIXED_FRACTION, _mixed_fraction),
+    Rule("fraction", _FRACTION, _fraction),
+    Rule("ratio", _RATIO, _ratio),
+    Rule("number", _ASPECT, _aspect),
+    Rule("range", _RANGE, _range),
+    Rule("range", _RANGE_ZH, _joiner_zh),
+    Rule("range", _WEEKDAYS_ZH, lambda scene, match: "到"),
+)
+LATE_RULES = (
+    Rule("number", _LONG, _long),
+    Rule("number", _SIGNED, _signed),
+    Rule("number", _PLURAL, _plural),
+    Rule("number", _PLAIN, _plain),
+)

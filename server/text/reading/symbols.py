@@ -1,0 +1,136 @@
+"""Symbols between words and numbers: `≠`, `×`, `&`, `C#`, `f(x) = 2x`, `a/b`."""
+
+import re
+from collections.abc import Mapping
+
+from intone.server.text.characters import CJK
+from intone.server.text.reading.patterns import ascii_pattern
+from intone.server.text.reading.scene import TAKEN, Read, Rule, Scene
+from intone.server.text.reading.tables import symbols
+
+_WORDS = symbols()
+_OPERAND = rf"[\w)\]{TAKEN}%²³]"
+_START = rf"[\w(\[{TAKEN}√π-]"
+_SYMBOL = ascii_pattern("[" + "".join(_WORDS) + "]")
+_POWER = ascii_pattern(rf"(?<={_OPERAND})\^[ ]?(?P<power>\{{[^{{}}]{{1,20}}\}}|-?[\w{TAKEN}]+)")
+_LETTER_POWER = ascii_pattern(r"(?<=[A-Za-z)])\^(?P<power>[23])(?!\w)")
+_SQUARED = ascii_pattern(rf"(?<={_OPERAND})[²³]")
+_EQUALS = ascii_pattern(rf"(?<={_OPERAND})[ ]?(?P<sign>==?|!=|<=|>=|:=|=>|->|＝)[ ]?(?={_START})")
+_PLUS = ascii_pattern(rf"(?<=[\w)\]{TAKEN}])[ ]?[+＋][ ]?(?=[\w(\[{TAKEN}])")
+_LESS = ascii_pattern(rf"(?<=[\w)\]{TAKEN}])[ ]?(?P<sign>[<>＜＞])[ ]?(?=[\w(\[{TAKEN}-])")
+_LEADING = ascii_pattern(rf"(?<![\w{TAKEN}])(?P<sign>[<>~～≈])[ ]?(?={TAKEN})")
+_MINUS = ascii_pattern(rf"(?<=[\w)\]{TAKEN}])[ ][-\u2212][ ](?=[\w(\[{TAKEN}])")
+_UNARY = ascii_pattern(rf"(?<![\w{TAKEN}])[\u2212](?=[A-Za-z{TAKEN}])")
+_FUNCTION = ascii_pattern(r"\b(?P<f>[fgh])\((?P<x>[a-z])\)(?=[ ]?[=<>+,.;]|$)")
+_COEFFICIENT = ascii_pattern(rf"(?<=[{TAKEN}])(?P<x>[a-z])(?![A-Za-z])")
+_DIVIDED = ascii_pattern(r"(?<=\ue000)(?:[ ]/[ ]|÷)(?=\ue000)")
+_AND = ascii_pattern(r"[ ]?&[ ]?")
+_LANGUAGE = ascii_pattern(r"(?<![\w])(?P<name>[CFJ])(?P<sign>#|\+\+)(?![\w])")
+_AT = ascii_pattern(r"(?<=[\w\ue000])[ ]?@[ ]?(?=[\w\ue000])")
+_SLASH = ascii_pattern(rf"(?<=[A-Za-z{CJK}{TAKEN}])[ ]?/[ ]?(?=[A-Za-z{CJK}{TAKEN}])")
+_HASH = ascii_pattern(r"(?<!\w)#(?!\w)")
+_PERCENT = ascii_pattern(r"(?<=[\w\ue000])[ ]?%")
+_TIMES = ascii_pattern(rf"(?<=[{TAKEN}])[ ]?[x*✕][ ]?(?={TAKEN})|(?<=[{TAKEN}])[xX](?![\w])")
+_COPYRIGHT = ascii_pattern(r"\((?:[cC]|[rR]|tm|TM)\)(?=[ ]?[\d\ue000])")
+_SIGNS = {
+    "=": ("equals", "等于"),
+    "==": ("equals", "等于"),
+    "＝": ("equals", "等于"),
+    ":=": ("is", "等于"),
+    "!=": ("is not equal to", "不等于"),
+    "<=": ("is less than or equal to", "小于等于"),
+    ">=": ("is greater than or equal to", "大于等于"),
+    "=>": ("gives", "得到"),
+    "->": ("to", "到"),
+}
+_COMPARED = {
+    "<": ("less than", "小于"),
+    ">": ("greater than", "大于"),
+    "＜": ("less than", "小于"),
+    "＞": ("greater than", "大于"),
+}
+_LEADS = {
+    "<": ("less than", "小于"),
+    ">": ("more than", "大于"),
+    "~": ("about", "约"),
+    "～": ("about", "约"),
+    "≈": ("about", "约"),
+}
+
+
+def _pick(scene: Scene, match: re.Match[str], words: tuple[str, str]) -> str:
+    return words[1] if scene.chinese(*match.span()) else f" {words[0]} "
+
+
+def _table(table: Mapping[str, tuple[str, str]]) -> Read:
+    return lambda scene, match: _pick(scene, match, table[match.groupdict().get("sign") or match.group().strip()])
+
+
+def _fixed(english: str, chinese: str) -> Read:
+    return lambda scene, match: _pick(scene, match, (english, chinese))
+
+
+def _power(scene: Scene, match: re.Match[str]) -> str | None:
+    exponent = match["power"].strip("{}")
+    if exponent in ("2", "3"):
+        return _pick(scene, match, (("squared", "的平方"), ("cubed", "的立方"))[exponent == "3"])
+    return None
+
+
+def _leading(scene: Scene, match: re.Match[str]) -> str:
+    words = _LEADS[match["sign"]]
+    said = words[0] == "about" and scene.word_before(match.start()) in ("about", "around", "approximately", "roughly")
+    return "" if said else _pick(scene, match, words)
+
+
+def _programming(scene: Scene, match: re.Match[str]) -> str:
+    return f"{match['name']} {'sharp' if match['sign'] == '#' else 'plus plus'}"
+
+
+def _language_slash(scene: Scene, match: re.Match[str]) -> str:
+    return "，" if scene.chinese(*match.span()) else " "
+
+
+def _minus(scene: Scene, match: re.Match[str]) -> str | None:
+    """A hyphen with blanks is a pause between words and a minus between numbers."""
+    numbers = scene.working[match.start() - 1] == TAKEN and scene.working[match.end()] == TAKEN
+    single = re.search(r"(?<![A-Za-z])[a-z]$", scene.before(match.start())) and re.match(
+        r"[a-z](?![A-Za-z])", scene.after(match.end())
+    )
+    if numbers or single:
+        return _pick(scene, match, ("minus", "减"))
+    return "，" if scene.chinese(*match.span()) else ", "
+
+
+EARLY_RULES = (
+    Rule(
+        "symbol",
+        _LETTER_POWER,
+        lambda scene, match: _pick(scene, match, (("squared", "的平方"), ("cubed", "的立方"))[match["power"] == "3"]),
+    ),
+)
+RULES = tuple(
+    Rule("symbol", pattern, read)
+    for pattern, read in (
+        (_LANGUAGE, _programming),
+        (_COPYRIGHT, _fixed("copyright", "版权")),
+        (_FUNCTION, lambda scene, match: f"{match['f']} of {match['x']}"),
+        (_DIVIDED, _fixed("divided by", "除以")),
+        (_COEFFICIENT, lambda scene, match: f" {match['x']}"),
+        (_SQUARED, _table(_WORDS)),
+        (_POWER, _power),
+        (_EQUALS, _table(_SIGNS)),
+        (_LESS, _table(_COMPARED)),
+        (_LEADING, _leading),
+        (_PLUS, _fixed("plus", "加")),
+        (_MINUS, _minus),
+        (_UNARY, _fixed("minus", "负")),
+        (_TIMES, _fixed("times", "乘")),
+        (_AND, _fixed("and", "和")),
+        (_AT, _fixed("at", "at")),
+        (_PERCENT, _fixed("percent", "百分比")),
+        (_SLASH, _language_slash),
+        (_SYMBOL, _table(_WORDS)),
+        (ascii_pattern(rf"(?<={_OPERAND})\^"), _fixed("to the power of", "的次方")),
+    )
+)

@@ -1,0 +1,277 @@
+"""Times of day and dates: `3:30 PM`, `9am-5pm`, `2024-03-05`, `June 5-7`, `3/15之前`, `the 1990s`."""
+
+import re
+
+from intone.server.text.reading import numbers_en as en
+from intone.server.text.reading import numbers_zh as zh
+from intone.server.text.reading.patterns import DASH, NOT_BEFORE_WORD, NOT_IN_WORD, alternatives, ascii_pattern
+from intone.server.text.reading.scene import Rule, Scene
+
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+_MONTH_NUMBERS = {name.lower(): index for index, name in enumerate(MONTHS, 1)}
+_MONTH_NUMBERS |= {name[:3].lower(): index for index, name in enumerate(MONTHS, 1)} | {"sept": 9}
+_MONTH = alternatives([*MONTHS, *(name[:3] for name in MONTHS if name != "May"), "Sept"])
+_HALF = r"(?P<{0}>[aApP]\.?[mM]\.?(?![A-Za-z]))"
+_CLOCK = r"(?P<h{0}>[01]?\d|2[0-4])(?:[:：](?P<m{0}>[0-5]\d)(?:[:：](?P<s{0}>[0-5]\d))?)?"
+_TIME_RANGE = ascii_pattern(
+    rf"{NOT_IN_WORD}{_CLOCK.format(1)}[ ]?{_HALF.format('a')}?(?:{DASH}"
+    rf"|[ ]?to[ ]){_CLOCK.format(2)}[ ]?{_HALF.format('b')}?(?!\d)(?![.:]\d)"
+)
+_TIME = ascii_pattern(rf"{NOT_IN_WORD}{_CLOCK.format(1)}[ ]?{_HALF.format('a')}?(?!\d)(?![.:]\d)")
+_CHINESE_HALVES = {"a": "上午", "p": "下午"}
+_SAYS_HALF = ascii_pattern("(?:上午|下午|早上|晚上|中午|凌晨|傍晚|夜里)[ ]?$")
+
+
+def _half(text: str | None) -> str:
+    return f" {text[0].upper()} M" if text else ""
+
+
+def _clock_en(hour: str, minute: str | None, second: str | None, half: str | None) -> str:
+    words = en.cardinal(int(hour))
+    if minute and int(minute):
+        words += " " + ("oh " if minute[0] == "0" else "") + en.cardinal(int(minute))
+    elif minute and not half:
+        words += " hundred" if int(hour) > 12 else " o'clock"
+    if second:
+        words += f" and {en.cardinal(int(second))} second{'' if int(second) == 1 else 's'}"
+    return words + _half(half)
+
+
+def _clock_zh(hour: str, minute: str | None, second: str | None, half: str | None, said: bool) -> str:
+    words = "" if said or not half else _CHINESE_HALVES[half[0].lower()]
+    words += zh.cardinal(int(hour), liang=True) + "点"
+    if minute and int(minute):
+        words += ("零" if minute[0] == "0" else "") + zh.cardinal(int(minute)) + "分"
+    if second:
+        words += zh.cardinal(int(second)) + "秒"
+    return words
+
+
+def _time(scene: Scene, match: re.Match[str]) -> str | None:
+    hour, minute, second, half = match["h1"], match["m1"], match["s1"], match["a"]
+    if not minute and (not half or int(hour) > 12):
+        return None
+    if scene.chinese(*match.span()):
+        return _clock_zh(hour, minute, second, half, bool(_SAYS_HALF.search(scene.before(match.start()))))
+    return _clock_en(hour, minute, second, half)
+
+
+def _time_range(scene: Scene, match: re.Match[str]) -> str | None:
+    clock = bool(match["m1"] or match["m2"])
+    if not (match["a"] or match["b"] or (match["m1"] and match["m2"])) or (clock and match["s1"]):
+        return None
+    if scene.chinese(*match.span()):
+        said = bool(_SAYS_HALF.search(scene.before(match.start())))
+        first = _clock_zh(match["h1"], match["m1"], None, match["a"], said)
+        return f"{first}到{_clock_zh(match['h2'], match['m2'], None, match['b'], False)}"
+    first = _clock_en(match["h1"], match["m1"], None, match["a"])
+    if match["b"] and not match["a"]:
+        first = first.replace(" o'clock", "")
+    return f"{first} to {_clock_en(match['h2'], match['m2'], None, match['b'])}"
+
+
+_ISO = ascii_pattern(
+    rf"{NOT_IN_WORD}(?P<y>1[5-9]\d\d|20\d\d)(?P<sep>[-/.])(?P<m>0?[1-9]|1[0-2])(?P=sep)(?P<d>0?[1-9]|[12]\d"
+    rf"|3[01])(?!\d|[-/.]\d)"
+)
+_SLASHED = ascii_pattern(
+    rf"{NOT_IN_WORD}(?<!/)(?P<a>0?[1-9]|[12]\d|3[01])(?P<sep>[-/.])(?P<b>0?[1-9]|[12]\d"
+    rf"|3[01])(?P=sep)(?P<y>(?:1[5-9]|20)?\d\d)(?!\d|[-/.]\d)"
+)
+_SHORT = ascii_pattern(rf"{NOT_IN_WORD}(?<![/-])(?P<m>0?[1-9]|1[0-2])/(?P<d>0?[1-9]|[12]\d|3[01])(?!\d|[/-]\d|%)")
+_MONTH_DAY = ascii_pattern(
+    rf"\b(?P<month>{_MONTH})\b\.?[ ](?P<d>0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?(?:{DASH}(?P<to>0?[1-9]"
+    rf"|[12]\d|3[01])(?:st|nd|rd|th)?)?"
+    rf"(?:,?[ ](?P<y>1[5-9]\d\d|20\d\d)(?!\d|,\d))?(?![\w:])(?![.,/]\d)"
+)
+_DAY_MONTH = ascii_pattern(
+    rf"{NOT_IN_WORD}(?P<d>0?[1-9]|[12]\d|3[01])(?P<th>st|nd|rd|th)?(?:{DASH}(?P<to>0?[1-9]|[12]\d"
+    rf"|3[01])(?:st|nd|rd|th)?)?[ ](?:of[ ])?(?P<month>{_MONTH})\b\.?"
+    rf"(?:,?[ ](?P<y>1[5-9]\d\d|20\d\d)(?!\d|,\d))?"
+)
+_MONTH_YEAR = ascii_pattern(rf"\b(?P<month>{_MONTH})\b\.?,?[ ](?P<y>1[5-9]\d\d|20\d\d)\b")
+_DATE_BEFORE = ascii_pattern(
+    r"\b(?:on|by|before|until|till|since|from|after|dated|due|date|for|starting|born|of)[ :]{1,2}$", re.IGNORECASE
+)
+_DATE_BEFORE_ZH = ascii_pattern("(?:在|于|到|至|截止|日期|日期是|从|自|请在)$")
+_DATE_AFTER_ZH = ascii_pattern("(?:之?前|之?后|放假|起|出发|上线|开始|截止|的?会|生日|晚|早|下午|上午|中午|当天|号|日)")
+
+
+def _month(name: str) -> int:
+    return _MONTH_NUMBERS[name.lower()]
+
+
+def _date_en(month: int, day: int, year: str | None, to: int | None = None) -> str:
+    words = f"{MONTHS[month - 1]} {en.ordinal(day)}" + (f" to {en.ordinal(to)}" if to else "")
+    return words + (f" {en.year(int(year))}" if year else "")
+
+
+def _date_zh(month: int, day: int, year: str | None) -> str:
+    return (f"{zh.year(year)}年" if year else "") + f"{zh.cardinal(month)}月{zh.cardinal(day)}日"
+
+
+def _full_year(text: str) -> str:
+    return text if len(text) == 4 else ("20" if int(text) < 50 else "19") + text
+
+
+def _iso(scene: Scene, match: re.Match[str]) -> str | None:
+    month, day = int(match["m"]), int(match["d"])
+    return (_date_zh if scene.chinese(*match.span()) else _date_en)(month, day, match["y"])
+
+
+def _slashed(scene: Scene, match: re.Match[str]) -> str | None:
+    first, second = int(match["a"]), int(match["b"])
+    if match["sep"] == "." and len(match["y"]) == 2:
+        return None
+    month, day = (second, first) if first > 12 or match["sep"] == "." else (first, second)
+    if month > 12:
+        return None
+    return (_date_zh if scene.chinese(*match.span()) else _date_en)(month, day, _full_year(match["y"]))
+
+
+def _short(scene: Scene, match: re.Match[str]) -> str | None:
+    month, day = int(match["m"]), int(match["d"])
+    if scene.chinese(*match.span()):
+        dated = _DATE_BEFORE_ZH.search(scene.before(match.start())) or _DATE_AFTER_ZH.match(scene.after(match.end()))
+        return _date_zh(month, day, None) if dated else None
+    if match.group() == "9/11":
+        return "nine eleven"
+    if not _DATE_BEFORE.search(scene.before(match.start())) or re.match(
+        r"[ ]?(?:of|inch|cup|mile)\b", scene.after(match.end())
+    ):
+        return None
+    return (
+        None
+        if (month, day) in ((1, 2), (1, 3), (2, 3), (1, 4), (3, 4))
+        and scene.word_before(match.start()) not in ("on", "due")
+        else _date_en(month, day, None)
+    )
+
+
+def _month_day(scene: Scene, match: re.Match[str]) -> str:
+    return _date_en(_month(match["month"]), int(match["d"]), match["y"], int(match["to"]) if match["to"] else None)
+
+
+def _day_month(scene: Scene, match: re.Match[str]) -> str | None:
+    if (
+        match["month"] == "May"
+        and not match["y"]
+        and not match["th"]
+        and scene.word_after(match.end()) in ("i", "we", "be")
+    ):
+        return None
+    day = en.ordinal(int(match["d"])) + (f" to {en.ordinal(int(match['to']))}" if match["to"] else "")
+    the = "" if scene.word_before(match.start()) == "the" else "the "
+    return f"{the}{day} of {MONTHS[_month(match['month']) - 1]}" + (
+        f" {en.year(int(match['y']))}" if match["y"] else ""
+    )
+
+
+def _month_year(scene: Scene, match: re.Match[str]) -> str:
+    return f"{MONTHS[_month(match['month']) - 1]} {en.year(int(match['y']))}"
+
+
+_DECADE = ascii_pattern(
+    r"(?<![\w.,$])(?P<y>1[0-9]\d0|20\d0)'?s\b|(?<![\w])'(?P<short>[2-9]0)s\b|(?<![\w.,$])(?P<bare>[2-9]0)s\b"
+)
+_CENTURY_ZH = ascii_pattern(r"(?<!\d)(?P<y>\d{4}|\d{2})年代")
+_YEAR_ZH = ascii_pattern(
+    rf"(?<!\d)(?P<y>1[0-9]\d\d|20\d\d)(?P<to>{DASH}(?:1[0-9]\d\d|20\d\d))?(?=年(?!代)|财年|届|版|款)"
+)
+_SHORT_YEAR_ZH = ascii_pattern(r"(?<!\d)(?P<y>[0-9]\d)年(?=[0-9一二三四五六七八九十]{1,2}月|[级届款])")
+_YEAR_RANGE = ascii_pattern(
+    rf"{NOT_IN_WORD}(?P<y>1[5-9]\d\d|20\d\d){DASH}(?P<to>1[5-9]\d\d|20\d\d|\d\d){NOT_BEFORE_WORD}"
+)
+_YEAR = ascii_pattern(rf"{NOT_IN_WORD}(?<![$€£#/:-])(?P<y>1[1-9]\d\d|20\d\d){NOT_BEFORE_WORD}(?![%°/:$€£-])")
+_COUNTED = ascii_pattern(
+    r"[ ](?:people|dollars|euros|pounds|points|steps|words|times|miles|meters|metres|feet|units|items|users"
+    r"|votes|calories|kilometers|hours|minutes|seconds|days|years|pages|copies|employees|students|cases"
+    r"|tons|cars|square|percent|tokens|characters|bytes|files|lines|rows|more|of|pieces|seats|rooms|books"
+    r"|soldiers|men|women|children|customers|members|jobs|homes|acres)\b"
+)
+_YEAR_BEFORE = ascii_pattern(
+    r"\b(?:in|since|by|until|till|before|after|from|to|of|year|around|circa|during|early|late|mid|for|the"
+    r"|and|summer|winter|spring|fall|autumn|copyright|born|©)[ -]$|[(,][ ]?$|'s[ ]$|\b(?:Q[1-4]|FY)[ ]?$",
+    re.IGNORECASE,
+)
+
+
+def _decade(scene: Scene, match: re.Match[str]) -> str | None:
+    if match["bare"] and scene.word_before(match.start()) not in (
+        "the",
+        "my",
+        "his",
+        "her",
+        "their",
+        "early",
+        "late",
+        "mid",
+        "in",
+        "your",
+        "our",
+    ):
+        return None
+    return en.decade(int(match["y"] or match["short"] or match["bare"]))
+
+
+def _century_zh(scene: Scene, match: re.Match[str]) -> str:
+    text = match["y"]
+    words = zh.cardinal(int(text)) if len(text) == 2 else zh.digits(text)
+    return words + "年代"
+
+
+def _year(scene: Scene, match: re.Match[str]) -> str | None:
+    if scene.chinese(*match.span()):
+        return None
+    if _COUNTED.match(scene.after(match.end())):
+        return None
+    previous = _YEAR_BEFORE.search(scene.before(match.start()))
+    if not previous and not re.match(r"[ ](?:was|is|will|has|had|and|to|by)\b|[.,;:!?)]|$", scene.after(match.end())):
+        return None
+    return en.year(int(match["y"]))
+
+
+def _year_range(scene: Scene, match: re.Match[str]) -> str | None:
+    first, last = match["y"], match["to"]
+    if len(last) == 4 and int(last) <= int(first):
+        return None
+    if scene.chinese(*match.span()):
+        return f"{zh.digits(first)}到{zh.digits(last)}"
+    if len(last) == 4:
+        return f"{en.year(int(first))} to {en.year(int(last))}"
+    return f"{en.year(int(first))} to {'oh ' if last[0] == '0' else ''}{en.cardinal(int(last))}"
+
+
+RULES = (
+    Rule("date", _ISO, _iso),
+    Rule("date", _SLASHED, _slashed),
+    Rule("date", _MONTH_DAY, _month_day),
+    Rule("date", _DAY_MONTH, _day_month),
+    Rule("date", _MONTH_YEAR, _month_year),
+    Rule("time", _TIME_RANGE, _time_range),
+    Rule("time", _TIME, _time),
+    Rule("date", _SHORT, _short),
+    Rule("decade", _DECADE, _decade),
+    Rule("decade", _CENTURY_ZH, _century_zh),
+    Rule(
+        "year",
+        _YEAR_ZH,
+        lambda scene, match: zh.year(match["y"]) + (f"到{zh.year(match['to'])}" if match["to"] else ""),
+    ),
+    Rule("year", _SHORT_YEAR_ZH, lambda scene, match: zh.year(match["y"]) + "年"),
+    Rule("year", _YEAR_RANGE, _year_range),
+)
+YEAR_RULES = (Rule("year", _YEAR, _year),)
