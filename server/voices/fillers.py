@@ -17,7 +17,7 @@ MAX_RECENT_FILLERS = 2
 MIN_FILLER_MS = 60
 """Shorter sounds are clicks, not interjections."""
 
-RELATED = {
+RELATED_EMOTIONS = {
     "happy": ("surprised",),
     "angry": ("disgusted",),
     "disgusted": ("angry",),
@@ -25,7 +25,7 @@ RELATED = {
     "sad": ("melancholic",),
     "melancholic": ("sad",),
 }
-"""Emotions whose fillers are used if an emotion has none, before the neutral ones are."""
+"""Emotions whose fillers may replace those of an emotion; preferred to neutral ones."""
 
 _FRAME_MS = 5
 _SOUND_DB = -35.0  # relative to the loudest frame: threshold for the beginning and end of the sound
@@ -161,7 +161,7 @@ class FillerChooser:
         the candidates it is the shortest that covers the wait, else the longest.
         """
         known = [filler for filler in fillers if same_language(filler.language, language)]
-        emotions = dict.fromkeys((emotion, *RELATED.get(emotion, ()), "neutral"))
+        emotions = dict.fromkeys((emotion, *RELATED_EMOTIONS.get(emotion, ()), "neutral"))
         pools = [pool for name in emotions if (pool := _pool(known, name, language))]
         if not pools:
             return None

@@ -161,7 +161,7 @@ def encoded(samples, rate_hz=24000, form="WAV", subtype="PCM_16"):
 
 
 def read(data, min_ms=500, max_ms=5000):
-    return read_recording(data, "words", min_ms=min_ms, max_ms=max_ms, field="upload")
+    return read_recording(data, "transcript", min_ms=min_ms, max_ms=max_ms, field="upload")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,11 @@ def test_formats(form, subtype, error, channels):
     samples = tone(24000)
     sides = samples if channels == 1 else np.stack([samples * 1.5, samples * 0.5], axis=1)
     recording = read(encoded(sides, form=form, subtype=subtype))
-    assert (recording.sample_rate_hz, recording.transcript, recording.samples.dtype) == (24000, "words", np.float32)
+    assert (recording.sample_rate_hz, recording.transcript, recording.samples.dtype) == (
+        24000,
+        "transcript",
+        np.float32,
+    )
     assert recording.samples.shape == samples.shape
     assert np.abs(recording.samples - samples)[240:-240].max() <= error
 

@@ -48,7 +48,7 @@ def test_labels(label, expected):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "text",
     [
         "",
         "1",
@@ -64,8 +64,8 @@ def test_labels(label, expected):
         "📎",
     ],
 )
-def test_text_with_unknown_words_is_not_a_label(words):
-    assert parse_label(words) is None
+def test_text_with_unknown_words_is_not_a_label(text):
+    assert parse_label(text) is None
 
 
 @pytest.mark.parametrize(

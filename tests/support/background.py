@@ -58,11 +58,11 @@ def engine(name="voxcpm", **changes):
 
 
 def recording():
-    return Recording(tone(1500, 0.2), RATE_HZ, "the words")
+    return Recording(tone(1500, 0.2), RATE_HZ, "the transcript")
 
 
 def voice(name="ada", engines=("voxcpm",), created_s=1.0):
-    made = {one: PreparedVoice("scripted-1", {"length": np.array([3])}, "the words") for one in engines}
+    made = {one: PreparedVoice("scripted-1", {"length": np.array([3])}, "the transcript") for one in engines}
     return build_voice(name, recording(), made, created_s)
 
 

@@ -95,8 +95,8 @@ def test_a_restarted_server_continues(run, tmp_path):
             await soon(lambda: texts_of(store.get("default").fillers, "happy", "en"), "the happy fillers")
 
     run(stopped_early())
-    kept = VoiceStore(tmp_path).get("default")
-    assert texts_of(kept.fillers, "neutral", "zh") == set(PHRASES["zh"]["neutral"]) and kept.levels
+    saved = VoiceStore(tmp_path).get("default")
+    assert texts_of(saved.fillers, "neutral", "zh") == set(PHRASES["zh"]["neutral"]) and saved.levels
     again, third = engine(), engine()
     render_all(run, VoiceStore(tmp_path), again)
     texts = [request.text for request in again.requests]

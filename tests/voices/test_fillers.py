@@ -175,9 +175,9 @@ def test_choice(emotion, language, wait_ms, text):
 
 def test_recent_fillers_are_not_repeated():
     chooser = FillerChooser()
-    said = [chooser.choose(BANK, "neutral", "en", 500).text for _ in range(30)]
-    for n, text in enumerate(said):
-        assert text not in said[max(0, n - MAX_RECENT_FILLERS) : n], said
+    chosen = [chooser.choose(BANK, "neutral", "en", 500).text for _ in range(30)]
+    for n, text in enumerate(chosen):
+        assert text not in chosen[max(0, n - MAX_RECENT_FILLERS) : n], chosen
 
 
 def test_if_all_are_recent_only_the_last_one_is_avoided():
@@ -199,8 +199,8 @@ def test_clips_of_the_user_take_precedence_for_their_emotion_and_language():
     mine = filler("mine", 100, "angry", "en-US", engine="")
     chooser = FillerChooser()
     assert user_clips((*BANK, mine), "angry", "en") == [mine] and not user_clips((*BANK, mine), "neutral", "en")
-    said = [chooser.choose((*BANK, mine), "angry", "en", 800).text for _ in range(6)]
-    assert said[0] == "mine" and not {"a400", "a800", "a999"} & set(said)
+    chosen = [chooser.choose((*BANK, mine), "angry", "en", 800).text for _ in range(6)]
+    assert chosen[0] == "mine" and not {"a400", "a800", "a999"} & set(chosen)
     assert FillerChooser().choose((*BANK, mine), "neutral", "en", 800).text == "n900"
     assert FillerChooser().choose((*BANK, replace(mine, emotion="calm")), "calm", "en", 800).text == "mine"
 

@@ -34,7 +34,7 @@ NANO_SLACK = 0.02
 
 MANDARIN = [
     line.split("\t")
-    for line in (Path(__file__).parents[1] / "data" / "mandarin_heard.tsv").read_text("utf8").splitlines()
+    for line in (Path(__file__).parents[1] / "data" / "mandarin_transcripts.tsv").read_text("utf8").splitlines()
 ]
 """Sentences, and hama's transcription of the teacher model's speech (training/kokoro.py)."""
 MAX_SAME_TEXT_PER, MIN_OTHER_TEXT_PER = 0.6, 0.8
@@ -63,7 +63,7 @@ def spoken(run, address, engine, sentences=SENTENCES):
 
     async def main():
         async with SpeechClient(address) as client:
-            said = [
+            speeches = [
                 await client.say(
                     (word + " " for word in sentence.split()),
                     engine=engine,
@@ -73,8 +73,8 @@ def spoken(run, address, engine, sentences=SENTENCES):
                 )
                 for sentence in sentences
             ]
-        assert [(one.started.engine, len(one.warnings)) for one in said] == [(engine, 0)] * len(said)
-        return [one.samples for one in said]
+        assert [(one.started.engine, len(one.warnings)) for one in speeches] == [(engine, 0)] * len(speeches)
+        return [one.samples for one in speeches]
 
     return run(main(), timeout_s=180.0)
 
@@ -108,12 +108,12 @@ def test_mandarin_sounds_like_the_teacher(run, require, tmp_path):
     require("hama", importlib.util.find_spec("hama"), "hama is not installed: pip install hama==1.7.0")
     from hama import ASRModel
 
-    sentences, heard = zip(*MANDARIN, strict=True)
+    sentences, transcripts = zip(*MANDARIN, strict=True)
     with real_server.serving(tmp_path, "--voxcpm", "nano", "--no-starter", "--no-fillers") as address:
         audio = spoken(run, address, "voxcpm", sentences)
     recognizer = ASRModel()
     ours = [recognizer.transcribe_waveform(one, sample_rate=judges.RATE_HZ).phoneme_text.split() for one in audio]
-    errors = np.array([[judges.error_rate([theirs.split()], [own]) for own in ours] for theirs in heard])
+    errors = np.array([[judges.error_rate([theirs.split()], [own]) for own in ours] for theirs in transcripts])
     same = np.eye(len(ours), dtype=bool)
     assert errors[same].mean() < MAX_SAME_TEXT_PER < MIN_OTHER_TEXT_PER < errors[~same].mean(), errors.round(2)
     assert (errors.argmin(0) == np.arange(len(ours))).all(), errors.round(2)
