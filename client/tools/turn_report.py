@@ -13,10 +13,13 @@ from rich.text import Text
 from intone.client.tools.turn_measures import TurnMeasures
 from intone.client.tools.utterance_report import milliseconds
 
+_TITLE = """\
+Turns, in milliseconds: first sound, first word, wait covered by fillers, barge-in to stop, underruns"""
+
 
 def turn_report(measures: Sequence[TurnMeasures], wall_s: float) -> RenderableType:
     """A table with one row per turn, then the text heard in each turn, then the totals."""
-    table = Table(box=box.SIMPLE_HEAD, title="Turns (times in milliseconds)", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=_TITLE, title_justify="left")
     columns = [column for column in _COLUMNS if column[0] not in _OPTIONAL_COLUMNS or any(map(column[1], measures))]
     for name, _ in columns:
         numeric = name not in ("engine", "emotion")
@@ -59,13 +62,13 @@ _COLUMNS: tuple[tuple[str, Callable[[TurnMeasures], Text]], ...] = (
     ("#", lambda turn: Text(str(turn.number))),
     ("engine", lambda turn: _with_reason("\n→ ".join(turn.engines), turn.reason.replace("_", " "))),
     ("emotion", lambda turn: _with_reason(turn.emotion, _SHORT_SOURCES.get(turn.source, turn.source))),
-    ("first\nsound", lambda turn: _number(turn.first_sound_ms)),
-    ("first\nword", lambda turn: _number(turn.first_word_ms)),
+    ("sound", lambda turn: _number(turn.first_sound_ms)),
+    ("word", lambda turn: _number(turn.first_word_ms)),
     ("covered", lambda turn: _covered(turn)),
-    ("stopped\nafter", lambda turn: _number(turn.stop_ms)),
-    ("underruns", lambda turn: _number(turn.underrun_ms or None)),
+    ("stop", lambda turn: _number(turn.stop_ms)),
+    ("underrun", lambda turn: _number(turn.underrun_ms or None)),
 )
-_OPTIONAL_COLUMNS = ("covered", "stopped\nafter", "underruns")
+_OPTIONAL_COLUMNS = ("covered", "stop", "underrun")
 """Shown only if a turn has a value."""
 
 

@@ -222,5 +222,8 @@ def test_table_of_turns_shows_every_measure():
         assert text in output, text
     for text in ("一 ✂ barge-in", "100", "skipped: no engine speaks it", "2 turns in 5.6 s, 2.2 s heard", "fillers: 1"):
         assert text in output, text
+    terminal = Console(width=80, record=True, file=io.StringIO())
+    terminal.print(turn_report(measures, 5.6))
+    assert "…" not in terminal.export_text()  # the columns fit the usual width of a terminal
     values = turn_report_to_json(measures, 5.6)
     assert [turn["outcome"] for turn in values["turns"]] == ["completed", "interrupted", "skipped"]
