@@ -12,8 +12,8 @@ from intone.client.__main__ import main
 from intone.client.playback import Player
 from intone.client.tools import chat
 from intone.client.tools.script import parse_script
-from tests.support.scripted_responses import lively
-from tests.support.scripted_server import RATE_HZ, scripted_server, talking
+from tests.support.scripted_responses import varied_utterance
+from tests.support.scripted_server import RATE_HZ, default_script, scripted_server
 
 SCRIPT = """
 title = "It costs $5 and $6"
@@ -70,15 +70,15 @@ def test_chat_prints_saves_and_draws_the_conversation(script, tmp_path: Path, ca
 
 
 def test_chat_measures_fillers_emotions_and_rerouting(tmp_path: Path, capsys):
-    def lively_talk(requests, number, context):
+    def script(requests, number, context):
         next(requests)
         for request in requests:
             if request.text.end_of_utterance:
-                yield from lively(request.text.utterance_id)
+                yield from varied_utterance(request.text.utterance_id)
 
     (tmp_path / "one.toml").write_text("[[turn]]\ntext = 'Great!'\nwords_per_second = 0\n", "utf8")
     command = ["chat", str(tmp_path / "one.toml"), "--filler", "eager", "--json"]
-    with scripted_server(lively_talk) as server:
+    with scripted_server(script) as server:
         assert main([*command, "--server", server.target]) == 0
     assert server.calls[0][0].config.filler == 3
     (turn,) = json.loads(capsys.readouterr().out.splitlines()[-1])["turns"]
@@ -103,7 +103,7 @@ def test_errors_are_printed_and_set_the_exit_code(script, tmp_path: Path, capsys
     (tmp_path / "wrong.toml").write_text("[[turn]]\nwords = 'bad'\n", "utf8")
 
     def closes(requests, number, context):
-        yield from (response for response, _ in zip(talking(requests, number, context), range(3), strict=False))
+        yield from (response for response, _ in zip(default_script(requests, number, context), range(3), strict=False))
 
     with scripted_server() as server:
         assert main(["chat", str(tmp_path / "bad.toml"), "--server", server.target]) == 1

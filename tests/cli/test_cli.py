@@ -18,7 +18,7 @@ from google.rpc import code_pb2
 from intone.client.__main__ import main
 from intone.client.commands import audio_outputs
 from intone.client.playback import Player
-from tests.support.scripted_responses import lively
+from tests.support.scripted_responses import varied_utterance
 from tests.support.scripted_server import (
     CHUNK_SAMPLES,
     RATE_HZ,
@@ -26,9 +26,9 @@ from tests.support.scripted_server import (
     audio,
     done,
     refusal,
+    respond,
     scripted_server,
     started,
-    talk,
 )
 
 COMMANDS = [
@@ -67,7 +67,7 @@ def test_say_writes_a_wav_file_and_prints_events_and_the_report(capsys, tmp_path
 def test_say_prints_fillers_pauses_emotions_and_rerouting(capsys):
     def script(requests, number, context):
         next(requests)
-        yield from lively("say")
+        yield from varied_utterance("say")
 
     with scripted_server(script) as server:
         assert main(["say", "Hello.", "--filler", "eager", "--server", server.target]) == 0
@@ -128,13 +128,13 @@ def test_standard_input_is_sent_as_it_arrives(capsys, monkeypatch):
     first_received = threading.Event()
 
     def script(requests, number, context):
-        def noted():
+        def recorded():
             for request in requests:
                 yield request
                 if request.text.delta:
                     first_received.set()
 
-        yield from talk(noted())
+        yield from respond(recorded())
 
     read_end, write_end = os.pipe()
 
@@ -175,13 +175,13 @@ def test_say_reports_playback_progress_while_it_plays(capsys, monkeypatch):
 
 def test_ctrl_c_cancels_the_utterance(capsys):
     def script(requests, number, context):
-        def noted():
+        def recorded():
             for request in requests:
                 yield request
                 if request.text.end_of_utterance:
                     os.kill(os.getpid(), signal.SIGINT)
 
-        for response in talk(noted()):
+        for response in respond(recorded()):
             if not response.HasField("done"):
                 yield response
 
@@ -195,13 +195,13 @@ def test_ctrl_c_ends_the_program_while_it_waits_for_its_input():
     process_ids: queue.Queue[int] = queue.Queue()
 
     def script(requests, number, context):
-        def noted():
+        def recorded():
             for request in requests:
                 yield request
                 if request.text.delta:
                     os.kill(process_ids.get(timeout=60), signal.SIGINT)
 
-        yield from talk(noted())
+        yield from respond(recorded())
 
     with scripted_server(script) as server:
         command = [sys.executable, "-m", "intone.client", "say", "-", "--server", server.target]

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from intone.client import Conversation, IntoneCallError, SpeechClient, conversation
-from tests.support.scripted_server import ScriptedServer, audio, failure_of, proxy, scripted_server, started, talk
+from tests.support.scripted_server import ScriptedServer, audio, failure_of, proxy, respond, scripted_server, started
 
 OK, CANCELLED, UNAVAILABLE = grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE
 TIMEOUT_S = 120.0  # against hanging; a loaded machine is slow
@@ -109,7 +109,7 @@ def test_speech_is_complete_if_calls_are_lost_before_its_first_audio(run, monkey
             if after[1]:
                 yield started("u1")
             context.abort(UNAVAILABLE, "gone")
-        yield from talk(chain([first], requests))
+        yield from respond(chain([first], requests))
 
     async def say(client: SpeechClient, index: int) -> None:
         voice = f"{index} {rng.randint(1, 3)} {rng.randint(0, 4)} {rng.randint(0, 1)}"
@@ -178,10 +178,10 @@ def test_stopping_the_server_ends_every_call(run):
                     sending = asyncio.create_task(send_all(conversing, [0.002] * 1000))
                     return (await read_all(conversing))[1], await sending
 
-            talks = [asyncio.create_task(converse()) for _ in range(6)]
+            conversations = [asyncio.create_task(converse()) for _ in range(6)]
             await asyncio.sleep(rng.random() / 20)
             server.stop()
-            return await asyncio.wait_for(asyncio.gather(*talks, return_exceptions=True), TIMEOUT_S)
+            return await asyncio.wait_for(asyncio.gather(*conversations, return_exceptions=True), TIMEOUT_S)
 
     for _ in range(5):
         with scripted_server(script) as server:

@@ -25,9 +25,9 @@ from tests.support.scripted_server import (
     done,
     failure_of,
     refusal,
+    respond,
     scripted_server,
     started,
-    talk,
 )
 
 
@@ -117,7 +117,7 @@ def test_a_call_lost_before_its_first_audio_is_opened_again_and_everything_resen
                 if request.text.delta == "two":
                     yield started("u1")
                     context.abort(grpc.StatusCode.UNAVAILABLE, "draining")
-        yield from talk(requests)
+        yield from respond(requests)
 
     async def main(target: str) -> Speech:
         async with SpeechClient(target) as client:
@@ -143,7 +143,7 @@ def test_requests_that_were_answered_are_not_resent(run):
             yield Response(flushed=speech_pb2.Flushed(flush_id="f"))
             next(requests)
             context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
-        yield from talk(requests)
+        yield from respond(requests)
 
     async def main(target: str) -> list[object]:
         async with SpeechClient(target) as client, client.converse() as conversation:

@@ -12,7 +12,7 @@ from intone.client.__main__ import main
 from intone.client.commands.bench import _without_token
 from intone.client.latency import Latency
 from intone.client.tools.load_test import SENTENCES, Distribution, Load, LoadResult, distribution, run_load
-from tests.support.scripted_server import failure_of, scripted_server, talk
+from tests.support.scripted_server import failure_of, respond, scripted_server
 
 
 def latency(ttfa_ms: float | None, gaps_ms: tuple[float, ...], audio_ms: float, underrun_s: float) -> Latency:
@@ -67,7 +67,7 @@ def test_lost_calls_are_counted_and_another_is_opened(run):
     def script(requests, number, context):
         if number == 1:
             context.abort(grpc.StatusCode.INTERNAL, "broken")
-        for response in talk(requests):
+        for response in respond(requests):
             yield response
             if number == 0 and response.HasField("done"):
                 context.abort(grpc.StatusCode.INTERNAL, "broken")

@@ -21,7 +21,7 @@ from intone.client import (
     speak,
 )
 from intone.proto import emotion_pb2, speech_pb2
-from tests.support.scripted_responses import lively
+from tests.support.scripted_responses import varied_utterance
 from tests.support.scripted_server import CHUNK_SAMPLES, RATE_HZ, Response, scripted_server
 
 
@@ -178,7 +178,7 @@ def test_a_rejected_utterance_stops_its_sender_but_not_the_conversation(run):
 def test_emotions_routes_fillers_and_pauses_are_decoded(run):
     def script(requests, number, context):
         next(requests)
-        yield from lively("u1")
+        yield from varied_utterance("u1")
 
     async def main(target: str) -> list[object]:
         async with SpeechClient(target) as client, client.converse(filler="eager") as conversation:

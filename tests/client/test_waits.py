@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from intone.client import AudioChunk, Done, IntoneCallError, SpeechClient, Started, connection, speech_client
-from tests.support.scripted_server import audio, done, failure_of, proxy, scripted_server, started, talking
+from tests.support.scripted_server import audio, default_script, done, failure_of, proxy, scripted_server, started
 
 TIMEOUT_S = 120.0  # against hanging; a loaded machine is slow
 
@@ -237,5 +237,5 @@ def test_a_server_with_a_long_round_trip_can_be_reached(run):
             await client.say("Hello.")
             return time.monotonic() - begin_s
 
-    with scripted_server(talking) as server:
+    with scripted_server(default_script) as server:
         assert run(main(server.target), TIMEOUT_S) > 0.4

@@ -17,7 +17,7 @@ def emotion_fields(happy: float, source: int) -> dict[str, Any]:
     }
 
 
-def lively(utterance_id: str) -> Iterator[Response]:
+def varied_utterance(utterance_id: str) -> Iterator[Response]:
     """An utterance with a filler, speech, a pause, a reroute and a warning."""
     first = started(utterance_id)
     first.started.MergeFrom(speech_pb2.Started(emotion_source=speech_pb2.EMOTION_SOURCE_NONE))

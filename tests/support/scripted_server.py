@@ -79,7 +79,7 @@ def done(utterance_id: str, error: Any = None) -> Response:
     return Response(done=speech_pb2.Done(utterance_id=utterance_id, reason=reason, error=error, report=REPORT))
 
 
-def talk(requests: Iterator[Any]) -> Iterator[Response]:
+def respond(requests: Iterator[Any]) -> Iterator[Response]:
     """Answer each text delta with 100 ms of audio at once. The delta "bad" rejects its utterance."""
     next(requests)
     chunks: dict[str, int] = {}
@@ -202,9 +202,9 @@ class ScriptedServer(speech_pb2_grpc.SpeechServiceServicer, voice_pb2_grpc.Voice
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "a token is needed")
 
 
-def talking(requests: Iterator[Any], number: int, context: Any) -> Iterator[Response]:
+def default_script(requests: Iterator[Any], number: int, context: Any) -> Iterator[Response]:
     """The default script."""
-    return talk(requests)
+    return respond(requests)
 
 
 def abort(context: Any, status: Any) -> None:
@@ -214,7 +214,7 @@ def abort(context: Any, status: Any) -> None:
 
 @contextmanager
 def scripted_server(
-    script: Callable[[Iterator[Any], int, Any], Iterator[Response]] = talking,
+    script: Callable[[Iterator[Any], int, Any], Iterator[Response]] = default_script,
     *,
     credentials: grpc.ServerCredentials | None = None,
     token: str | None = None,
