@@ -1,4 +1,4 @@
-"""`intone-server`: flags and a file → settings → serve."""
+"""The command `intone-server`: reads the settings and runs the server."""
 
 import asyncio
 import logging
@@ -14,14 +14,14 @@ from intone.server.errors import IntoneError
 
 
 class LoadingBars:
-    """A bar for each engine while it loads, on a terminal; nothing elsewhere."""
+    """Shows a progress bar for each engine while it loads, if standard error is a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(console=console, transient=True, disable=not console.is_terminal)
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, engine: str, done: float) -> None:
-        """An engine is loaded as far as `done`, 0 to 1."""
+        """Show the fraction of an engine that is loaded, 0 to 1."""
         if engine not in self._tasks:
             self._bars.start()
             self._tasks[engine] = self._bars.add_task(f"loading {engine}", total=1.0)
@@ -31,14 +31,14 @@ class LoadingBars:
 
 
 def main() -> None:
-    """Run the server; exit status 2 for a setting or a checkpoint that cannot be used."""
+    """Run the server. Exit status 2: a setting or a checkpoint cannot be used."""
     console = Console(stderr=True)
     try:
         settings = config.load()
         handler = RichHandler(console=console, show_path=False, rich_tracebacks=False, markup=False)
         logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], format="%(message)s")
         config.let_waiting_threads_sleep()
-        from intone.server import app  # after --help and bad settings: grpc takes a while to import
+        from intone.server import app  # late, since grpc is slow to import and --help does not need it
 
         asyncio.run(app.run(settings, LoadingBars(console)))
     except IntoneError as error:

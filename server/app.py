@@ -1,12 +1,10 @@
-"""The composition root: loads the engines, wires the services, serves, and stops in good order."""
+"""The composition root: loads the engines, wires the services, serves, and shuts down gracefully."""
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import secrets
 import signal
-import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -21,23 +19,24 @@ from intone.server.config import Config, ConfigError
 from intone.server.conversation.context import FillerSettings, ServerContext
 from intone.server.emotion.analyzers import load_emotion_analyzers
 from intone.server.engines.base import Engine
-from intone.server.errors import CallerError, EngineError
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
 from intone.server.rpc.health import Health
 from intone.server.rpc.interceptors import BearerToken, Decoding
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.speech_service import SpeechService
-from intone.server.rpc.voice_service import VoiceService, prepare
+from intone.server.rpc.tls import server_credentials
+from intone.server.rpc.voice_service import VoiceService
 from intone.server.runtime.loading import Progress, loaders
 from intone.server.runtime.worker import Worker
 from intone.server.storage import atomic_write
 from intone.server.text.normalizer import Normalizer
 from intone.server.text.segmenter import Segmenter
 from intone.server.voices.background_rendering import BackgroundRenderer
+from intone.server.voices.enrolment import open_store, prepare_stored
 from intone.server.voices.store import VoiceStore
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SERVICES = (
     speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name,
@@ -45,21 +44,21 @@ SERVICES = (
 )
 
 CHANNEL_OPTIONS = [
-    # A client that is gone without a word is found within a minute. The timeout of the keepalive is what the kernel is
-    # told, for a dead network; gRPC itself (1.85), which finds a client that hangs, goes by that of the ping, else a
-    # minute. A client may ping as often as every ten seconds.
+    # A client that vanishes is detected within a minute. gRPC sets TCP_USER_TIMEOUT from the keepalive timeout, which
+    # detects a dead network; a client that hangs is detected by the ping timeout (gRPC 1.85; one minute by default).
+    # Clients may ping as often as every ten seconds.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.ping_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    # Two servers on one port would share its connections at random; better to fail and say so.
+    # With SO_REUSEPORT two servers on one port would share its connections at random; without it the second one fails.
     ("grpc.so_reuseport", 0),
 ]
 
 
 class App:
-    """A server that serves, from `serving` to `stop`."""
+    """A running server; made by `serving`, ended by `stop`."""
 
     def __init__(
         self,
@@ -80,12 +79,14 @@ class App:
 
     @property
     def service(self) -> SpeechService:
-        """For tests and benchmarks that look inside."""
+        """The speech service, for tests and benchmarks."""
         return self._service
 
     async def stop(self, grace_s: float | None = None) -> None:
-        """Health says NOT_SERVING, new streams are refused, open ones finish what they have begun, or are cut after
-        `grace_s` seconds (default: the setting `drain_s`)."""
+        """Drain and stop: health becomes NOT_SERVING, new streams are refused, open ones finish their utterances.
+
+        Streams that are still open after `grace_s` seconds (default: the setting `drain_s`) are aborted.
+        """
         self._health.leave()
         self._service.drain()
         self._background_task.cancel()
@@ -98,20 +99,20 @@ class App:
 async def serving(
     config: Config, engines: dict[str, Callable[[], Engine]] | None = None, progress: Progress | None = None
 ) -> AsyncIterator[App]:
-    """A server with its engines loaded and its port bound.
+    """Run a server: its engines are loaded and its port is bound when the context is entered; it stops at the end.
 
     Args:
         config: settings.
-        engines: loaders by name, instead of those that the settings name.
-        progress: told of the loading, from other threads.
+        engines: loaders by name, in order of preference, in place of those that the settings ask for.
+        progress: called during loading, from the engines' threads.
 
     Raises:
         ConfigError: a setting cannot be used.
         CheckpointError: a model folder cannot be used.
     """
-    # Loading may take minutes: what can fail at once comes first.
+    # Loading may take minutes, so everything that can fail at once comes first.
     chosen = loaders(config, progress) if engines is None else engines
-    credentials = _credentials(config) if config.tls_certificate else None
+    credentials = server_credentials(config) if config.tls_certificate else None
     interceptors: list[Any] = [BearerToken(config.token)] if config.token else []
     server = grpc.aio.server(interceptors=[*interceptors, Decoding()], options=CHANNEL_OPTIONS)
     port = _bind(server, config, credentials)
@@ -119,9 +120,9 @@ async def serving(
     app = None
     try:
         for name, load in chosen.items():
-            log.info("loading %s", name)
+            logger.info("loading %s", name)
             workers[name] = await Worker.launch(name, load, config.max_batch)
-            log.info("loaded %s: %s, on %s", name, workers[name].info.model, workers[name].info.device)
+            logger.info("loaded %s: %s, on %s", name, workers[name].info.model, workers[name].info.device)
         app = await _start(server, port, config, workers)
         yield app
     finally:
@@ -131,9 +132,8 @@ async def serving(
 
 
 async def _start(server: Any, port: int, config: Config, workers: dict[str, Worker]) -> App:
-    store = _voices(config)
-    await _refit(store, workers)
-    _check_default_voice(config, store)
+    store = open_store(config)
+    await prepare_stored(store, workers)
     metrics = Metrics()
     context = _server_context(config, workers, store)
     service = SpeechService(config, context, metrics)
@@ -156,9 +156,9 @@ async def _start(server: Any, port: int, config: Config, workers: dict[str, Work
 
 
 def _log_failure(task: "asyncio.Task[None]") -> None:
-    """Speech goes on without whoever prepares fillers, but not silently."""
+    """Log the failure of the background renderer; the server goes on without it."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("the %s failed", task.get_name(), exc_info=error)
+        logger.error("the %s failed", task.get_name(), exc_info=error)
 
 
 def _serve_metrics(metrics: Metrics, config: Config) -> None:
@@ -166,8 +166,8 @@ def _serve_metrics(metrics: Metrics, config: Config) -> None:
         try:
             metrics.serve(config.host, config.metrics_port)
         except OSError as error:
-            words = f"metrics_port: cannot listen on {config.host}:{config.metrics_port}: {error.strerror}"
-            raise ConfigError(words) from error
+            message = f"metrics_port: cannot listen on {config.host}:{config.metrics_port}: {error.strerror}"
+            raise ConfigError(message) from error
 
 
 def _server_context(config: Config, workers: dict[str, Worker], store: VoiceStore) -> ServerContext:
@@ -183,7 +183,7 @@ def _server_context(config: Config, workers: dict[str, Worker], store: VoiceStor
             unit_min_characters=min(20, config.max_unit_characters - 1),
             unit_max_characters=config.max_unit_characters,
         ),
-        # On a thread: milliseconds a sentence, which would hold up every stream.
+        # On a thread: it takes milliseconds per sentence, which would block the event loop for all streams.
         normalize=lambda text, wanted: asyncio.to_thread(normalizers[wanted], text),
         draw_seed=lambda: secrets.randbits(63),
         clock=asyncio.get_running_loop().time,
@@ -200,39 +200,6 @@ def _server_context(config: Config, workers: dict[str, Worker], store: VoiceStor
     )
 
 
-def _voices(config: Config) -> VoiceStore:
-    try:
-        return VoiceStore(Path(config.voices).expanduser() if config.voices else None)
-    except OSError as error:
-        raise ConfigError(f"voices: cannot use the folder {config.voices}: {error.strerror}") from error
-
-
-async def _refit(store: VoiceStore, workers: dict[str, Worker]) -> None:
-    """Prepare stored voices again for engines whose weights they were not made with."""
-    for voice in store.list():
-        lacking = {
-            name: worker
-            for name, worker in workers.items()
-            if worker.info.clones_voices and voice.prepared_for(name, worker.fingerprint) is None
-        }
-        if voice.recording is None or not lacking:
-            continue
-        try:
-            prepared, _ = await prepare(voice.recording, lacking)
-        except (CallerError, EngineError) as error:
-            log.warning("voice %s: %s", voice.name, error)
-            continue
-        store.add(dataclasses.replace(voice, prepared={**voice.prepared, **prepared}), replace=True)
-        log.info("voice %s prepared again for %s", voice.name, ", ".join(prepared))
-
-
-def _check_default_voice(config: Config, store: VoiceStore) -> None:
-    try:
-        store.get(config.default_voice)
-    except CallerError as error:
-        raise ConfigError(f"default_voice: {error}; the folder of voices is {config.voices or 'not set'}") from error
-
-
 def _bind(server: Any, config: Config, credentials: Any) -> int:
     address = f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}"
     try:
@@ -240,32 +207,7 @@ def _bind(server: Any, config: Config, credentials: Any) -> int:
             return int(server.add_secure_port(address, credentials))
         return int(server.add_insecure_port(address))
     except RuntimeError as error:
-        raise ConfigError(f"cannot listen on {address}: is another server there? ({error})") from error
-
-
-def _credentials(config: Config) -> Any:
-    files = {}
-    for name in ("tls_certificate", "tls_key", "tls_client_ca"):
-        if path := getattr(config, name):
-            try:
-                files[name] = Path(path).expanduser().read_bytes()
-            except OSError as error:
-                raise ConfigError(f"{name}: cannot read {path}: {error.strerror}") from error
-    _check_key(Path(config.tls_certificate).expanduser(), Path(config.tls_key).expanduser())
-    return grpc.ssl_server_credentials(
-        [(files["tls_key"], files["tls_certificate"])],
-        root_certificates=files.get("tls_client_ca"),
-        require_client_auth="tls_client_ca" in files,
-    )
-
-
-def _check_key(certificate: Path, key: Path) -> None:
-    """gRPC itself says no more than that it cannot listen."""
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
-    except (ssl.SSLError, ValueError) as error:
-        words = f"tls_certificate {certificate}, tls_key {key}: no PEM certificate with its key, unlocked ({error})"
-        raise ConfigError(words) from error
+        raise ConfigError(f"cannot listen on {address}: is another server running? ({error})") from error
 
 
 async def run(config: Config, progress: Progress | None = None) -> None:
@@ -277,11 +219,11 @@ async def run(config: Config, progress: Progress | None = None) -> None:
     async with serving(config, progress=progress) as app:
         if config.port_file:
             _write_port(Path(config.port_file).expanduser(), app.port)
-        log.info("serving on %s:%d", config.host, app.port)
+        logger.info("serving on %s:%d", config.host, app.port)
         await stopping.wait()
-        log.info("stopping: %d streams are open, they have %g s", app.service.open_streams, config.drain_s)
+        logger.info("stopping: waiting up to %g s for %d open streams", config.drain_s, app.service.open_streams)
         await app.stop()
-    log.info("stopped")
+    logger.info("stopped")
 
 
 def _write_port(path: Path, port: int) -> None:

@@ -313,7 +313,7 @@ class Session:
             return
         logger.error("utterance %s: speaking it failed", utterance.id, exc_info=error)
         if utterance.progress.state is UtteranceState.SPEAKING:
-            known = error if isinstance(error, IntoneError) else IntoneError("the server failed; its log says more")
+            known = error if isinstance(error, IntoneError) else IntoneError("internal error: see the server's log")
             self._end_with_error(utterance.id, DoneReason.FAILED, known)
 
 

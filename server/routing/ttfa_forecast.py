@@ -1,53 +1,56 @@
-"""How long each engine will take to its first sound, from what it took lately. Knows no engines, only their names."""
+"""Predicts each engine's time to first audio from its recent times."""
 
 from collections import defaultdict, deque
 from dataclasses import dataclass
 
 import numpy as np
 
-REMEMBERED = 32
-"""The last units of an engine, which count: so few that the forecast follows a machine that becomes busy, or idle."""
+WINDOW_UNITS = 32
+"""Units of an engine that are used, the latest ones: few enough to follow a machine that becomes busy or idle."""
 
 PRIOR_WEIGHT = 1.0
-"""How many units what is assumed beforehand is worth."""
+"""Weight of the prior, in observations."""
 
 TYPICAL_CHARACTERS = 40
-"""Of a unit, for judging an engine as such."""
+"""Length of a unit for comparing engines."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Observation:
     characters: int
     load: int
     ttfa_ms: float
 
 
 class TTFAForecast:
-    """Predicts the time from submitting a unit to its first audible sound.
+    """Predicts the time from submitting a unit to its first audible audio.
 
-    A ridge regression (Hoerl and Kennard 1970) over the last units of an engine: a fixed part, a part that grows with
-    the text, a part for each unit that the engine was speaking already. With little to go by it assumes that half of
-    the time is fixed, that the other half grows with the text, and that every unit ahead costs as much again.
+    Ridge regression (Hoerl and Kennard 1970) over the last `WINDOW_UNITS` units of an engine, on three features: a
+    constant, the length of the text, and the engine's load. The prior, which decides while there are few observations:
+    for a unit of `TYPICAL_CHARACTERS` half of the time is constant and half grows with the text, and each unit of load
+    adds as much again.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, bool], deque[_Seen]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
+        self._observations: dict[tuple[str, bool], deque[_Observation]] = defaultdict(
+            lambda: deque(maxlen=WINDOW_UNITS)
+        )
 
     def learn(self, engine: str, characters: int, load: int, ttfa_ms: float, whole: bool = False) -> None:
-        """A unit of `characters`, submitted while `load` others were being spoken, took `ttfa_ms` to sound.
+        """Add an observation: a unit of `characters`, submitted at this load, took `ttfa_ms` to its first audio.
 
-        A unit that is spoken `whole`, for a client that wants no stream, has times of its own.
+        Units that are synthesized `whole`, for buffered delivery, are predicted apart from the others.
         """
-        self._seen[engine, whole].append(_Seen(characters, load, ttfa_ms))
+        self._observations[engine, whole].append(_Observation(characters, load, ttfa_ms))
 
     def ttfa_ms(self, engine: str, characters: int, load: int, whole: bool = False) -> float | None:
-        """What such a unit would take now; None for an engine that nothing was learnt of."""
-        seen = self._seen.get((engine, whole))
-        if not seen:
+        """The predicted time of such a unit in milliseconds; None for an engine without observations."""
+        observations = self._observations.get((engine, whole))
+        if not observations:
             return None
-        rows = np.array([_features(one.characters, one.load) for one in seen])  # [n, 3]
-        times_ms = np.array([one.ttfa_ms for one in seen])
-        # The usual time of one unit alone, by the same assumption that the prior makes.
+        rows = np.array([_features(one.characters, one.load) for one in observations])  # [n, 3]
+        times_ms = np.array([one.ttfa_ms for one in observations])
+        # The median time of a typical unit alone, by the prior's assumption.
         alone_ms = float(np.median(times_ms / (0.5 + 0.5 * rows[:, 1] + rows[:, 2])))
         prior = alone_ms * np.array([0.5, 0.5, 1.0])
         gram = rows.T @ rows + PRIOR_WEIGHT * np.eye(3)

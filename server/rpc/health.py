@@ -1,4 +1,4 @@
-"""The standard health service, `grpc.health.v1`. Knows nothing of speech."""
+"""The standard health service, `grpc.health.v1`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -9,24 +9,24 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
-    """All services serve until `leave`. Watches end then: they would hold up the drain."""
+    """All services are SERVING until `leave`. Watches end then, since open calls would delay the drain."""
 
     def __init__(self, services: Sequence[str]) -> None:
         self._services = ("", *services)
         self._left = asyncio.Event()
 
     def leave(self) -> None:
-        """From now on NOT_SERVING."""
+        """Report NOT_SERVING from now on."""
         self._left.set()
 
     async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:
-        """The state of a service, or of the whole server where none is named."""
+        """The state of a service, or of the whole server if the request names none."""
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service[:100]!r}")
         return self._state(request.service)
 
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """The state now, and once more when it changes."""
+        """The present state, then NOT_SERVING when it changes."""
         if not self._left.is_set():
             yield self._state(request.service)
             await self._left.wait()

@@ -1,4 +1,4 @@
-"""What happens to every call before a service sees it: decoding that explains itself, and the bearer token."""
+"""Interceptors of every call: decoding that names the invalid field, and the bearer token."""
 
 import hmac
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ from intone.server.rpc.wire.status import to_status
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
 OPEN_SERVICES = ("/grpc.health.v1.Health/",)
-"""Answer without a token: probes carry none."""
+"""Services that need no token: health probes carry none."""
 
 
 def _request_types() -> dict[str, Any]:
@@ -29,13 +29,13 @@ def _request_types() -> dict[str, Any]:
 
 
 class Decoding(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Gives our services `Undecodable` for bytes that are no message, where gRPC would end the call with INTERNAL."""
+    """Passes undecodable messages to the services as `Undecodable`, where gRPC would end the call with INTERNAL."""
 
     def __init__(self) -> None:
         self._types = _request_types()
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: Any) -> Any:
-        """Replace the decoder of a method of ours."""
+        """Replace the decoder of the methods of `intone.v1`."""
         handler = await continuation(handler_call_details)
         kind = self._types.get(handler_call_details.method)
         if handler is None or kind is None:
@@ -54,7 +54,7 @@ class BearerToken(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         async def refuse(_requests: Any, context: Any) -> None:
             await context.abort_with_status(status)
 
-        # On the wire every method is a stream of messages each way, so one handler refuses them all.
+        # One handler serves all methods: on the wire each is a stream of messages in both directions.
         self._refusal = grpc.stream_stream_rpc_method_handler(refuse)
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: Any) -> Any:

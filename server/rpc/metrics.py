@@ -1,4 +1,4 @@
-"""Figures for Prometheus, named and measured as serving systems do it. Nothing here knows text or audio."""
+"""Prometheus metrics of the server, computed from the events that its streams send."""
 
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
@@ -12,7 +12,7 @@ RTF_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0,
 
 
 class Metrics:
-    """What a server counts. One for each server, with a registry of its own."""
+    """The metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -29,21 +29,21 @@ class Metrics:
             "tts_queue_seconds", "Wait for the engine, first unit.", buckets=LATENCY_BUCKETS_S, registry=registry
         )
         self._rtf = Histogram("tts_rtf", "Synthesis time by audio time.", buckets=RTF_BUCKETS, registry=registry)
-        self._audio = Counter("tts_audio_seconds", "AudioChunk sent.", ["engine", "kind"], registry=registry)
+        self._audio = Counter("tts_audio_seconds", "Audio sent.", ["engine", "kind"], registry=registry)
         self._routes = Counter("tts_route", "Utterances by engine and reason.", ["engine", "reason"], registry=registry)
         self._ended = Counter("tts_utterances_ended", "Utterances by how they ended.", ["how"], registry=registry)
         self._warnings = Counter("tts_warnings", "Warnings sent.", ["code"], registry=registry)
 
     def serve(self, host: str, port: int) -> None:
-        """Answer Prometheus over HTTP, on a thread of its own, until `close`.
+        """Serve the metrics over HTTP, on a thread of their own, until `close`.
 
         Raises:
-            OSError: the port cannot be had.
+            OSError: the port cannot be bound.
         """
         self._http = start_http_server(port, host, self.registry)
 
     def close(self) -> None:
-        """Answer no more; safe to call more than once."""
+        """Stop serving; may be called more than once."""
         if self._http is not None:
             server, thread = self._http
             self._http = None
@@ -52,11 +52,11 @@ class Metrics:
             thread.join()
 
     def streams(self, count: int) -> None:
-        """Streams open now."""
+        """Set the number of open streams."""
         self._streams.set(count)
 
     def observe(self, event: ServerEvent) -> None:
-        """Count what a client is told."""
+        """Count an event that is sent to a client."""
         match event:
             case AudioChunk():
                 self._audio.labels(event.engine, event.kind.value).inc(event.duration_ms / 1000)

@@ -1,4 +1,4 @@
-"""SpeechService over gRPC: one reader and one writer for each stream, errors as statuses. No policy of its own."""
+"""SpeechService over gRPC: connects each call to a session, and decides which calls are admitted."""
 
 import asyncio
 import contextlib
@@ -7,47 +7,27 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
-import grpc
-from grpc_status import rpc_status
-
 from intone.proto import speech_pb2, speech_pb2_grpc
 from intone.server.config import Config
 from intone.server.conversation.context import ServerContext
 from intone.server.conversation.session import Session
 from intone.server.emotion.tags import without_tags
-from intone.server.errors import CallerError, Fault, IntoneError, OverloadError, ShutdownError
+from intone.server.errors import CallerError, Fault, OverloadError, ShutdownError
 from intone.server.events import Done, DoneReason, ServerEvent, StreamSettings, TextInput
 from intone.server.routing.ttfa_forecast import TYPICAL_CHARACTERS
 from intone.server.rpc.metrics import Metrics
+from intone.server.rpc.rpc_errors import errors_as_status
 from intone.server.rpc.wire import requests, responses
 from intone.server.rpc.wire.decoding import Undecodable
-from intone.server.rpc.wire.status import to_status
 from intone.server.runtime.worker import Worker
 from intone.server.text.characters import check_text
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MAX_ANALYZED_CHARACTERS = 1000
 
 RETRY_AFTER_S = 1.0
-"""What a client that finds the server full is told to wait."""
-
-
-@contextlib.asynccontextmanager
-async def answering(context: Any) -> AsyncIterator[None]:
-    """Turns what is raised inside into the status of the call. The only place where failures become statuses."""
-    try:
-        yield
-    except IntoneError as error:
-        status = to_status(error)
-    except grpc.aio.AbortError:
-        raise
-    except Exception:  # the service's boundary: a bug of ours must not look like one of the client's
-        log.exception("a call failed")
-        status = to_status(RuntimeError())
-    else:
-        return
-    await context.abort_with_status(rpc_status.to_status(status))
+"""Retry delay for clients that are refused because too many streams are open."""
 
 
 class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
@@ -60,16 +40,16 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
 
     @property
     def open_streams(self) -> int:
-        """Streams that are open now."""
+        """Number of open streams."""
         return len(self._sessions)
 
     @property
     def workers(self) -> Mapping[str, Worker]:
-        """The engines by name; for tests and benchmarks that look inside."""
+        """The engines by name, for tests and benchmarks."""
         return self._server.workers
 
     def drain(self) -> None:
-        """Refuse new streams; let open ones finish what they have begun."""
+        """Refuse new streams; let open ones finish their utterances."""
         self._draining = True
         for session in self._sessions:
             session.drain()
@@ -80,7 +60,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self, request_iterator: AsyncIterator[Any], context: Any
     ) -> AsyncIterator[speech_pb2.StreamSynthesizeResponse]:
         """One conversation."""
-        async with answering(context):
+        async with errors_as_status(context):
             settings = await self._configured(request_iterator)
             with self._admitted(settings) as session:
                 tasks = [
@@ -95,8 +75,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                     await _stop(session, tasks)
 
     async def Synthesize(self, request: Any, context: Any) -> AsyncIterator[speech_pb2.SynthesizeResponse]:
-        """One text, by the same path as a conversation of one utterance."""
-        async with answering(context):
+        """One text: a session with one utterance."""
+        async with errors_as_status(context):
             settings = self._single(request)
             with self._admitted(settings) as session:
                 try:
@@ -111,21 +91,21 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
 
     async def AnalyzeEmotion(self, request: Any, context: Any) -> speech_pb2.AnalyzeEmotionResponse:
         """The emotion that a text suggests."""
-        async with answering(context):
+        async with errors_as_status(context):
             if isinstance(request, Undecodable):
                 raise request.error
             check_text(request.text, "text", MAX_ANALYZED_CHARACTERS)
             if not request.text.strip():
-                raise CallerError("text", "is blank; there is no emotion in it")
+                raise CallerError("text", "is blank")
             analyze = self._server.analyzers.analyze_text
             if analyze is None:
-                words = "this server reads no emotions: start it with --emotion-analyzer lexicon"
-                raise CallerError("", words, Fault.PRECONDITION)
+                message = "this server has no emotion analyzer: start it with --emotion-analyzer lexicon"
+                raise CallerError("", message, Fault.PRECONDITION)
             return responses.emotion_estimate(await analyze(without_tags(request.text)))
         raise AssertionError("abort always raises")
 
     async def GetServerInfo(self, request: Any, context: Any) -> speech_pb2.GetServerInfoResponse:
-        """What this server is."""
+        """Engines, defaults and limits of this server."""
         config, server = self._config, self._server
         workers = sorted(server.workers.values(), key=lambda worker: worker.info.name != server.plain_engine)
         return speech_pb2.GetServerInfoResponse(
@@ -154,20 +134,20 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         return responses.engine_info(worker.info, not worker.failing, expected_ms, worker.load)
 
     async def _configured(self, messages: AsyncIterator[Any]) -> StreamSettings:
-        """The settings of a stream, from its first message."""
+        """The settings of a stream, from its first message, which may take `config_timeout_s`."""
         try:
             first = await asyncio.wait_for(anext(messages), self._config.config_timeout_s)
         except StopAsyncIteration:
             raise CallerError("config", "must be the first message of a stream, but the stream was closed") from None
         except asyncio.TimeoutError:  # noqa: UP041  (another class before Python 3.11)
-            words = f"did not come within {self._config.config_timeout_s:g} s"
-            raise CallerError("config", words, Fault.TIMEOUT) from None
+            message = f"did not come within {self._config.config_timeout_s:g} s"
+            raise CallerError("config", message, Fault.TIMEOUT) from None
         settings = requests.first_message(first, self._defaults())
         self._check_names(settings)
         return settings
 
     def _single(self, request: Any) -> StreamSettings:
-        """The settings of one text; the text itself is checked too."""
+        """The settings of a call with one text. Checks the text, too."""
         if isinstance(request, Undecodable):
             raise request.error
         check_text(request.text, "text", self._config.max_text_characters)
@@ -201,12 +181,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
 
     @contextlib.contextmanager
     def _admitted(self, settings: StreamSettings) -> Iterator[Session]:
-        """A session, if there is room for one."""
+        """A session, unless the server is draining or full."""
         if self._draining:
             raise ShutdownError("the server is shutting down: reconnect")
         if len(self._sessions) >= self._config.max_streams:
-            words = f"{len(self._sessions)} streams are open, as many as this server takes"
-            raise OverloadError(words, RETRY_AFTER_S)
+            message = f"{len(self._sessions)} streams are open, the maximum of this server"
+            raise OverloadError(message, RETRY_AFTER_S)
         session = Session(settings, self._server)
         self._sessions.add(session)
         self._metrics.streams(len(self._sessions))
@@ -222,24 +202,24 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             async for message in messages:
                 session.receive(requests.client_event(message, defaults))
             session.half_close()
-        except Exception as error:  # the service's boundary: without its reader a stream would wait for ever
-            log.exception("reading a stream failed")
+        except Exception as error:  # a bug; without its reader the stream would never end
+            logger.exception("reading a stream failed")
             session.fail(error)
 
     async def _watch(self, session: Session) -> None:
-        """End a stream on which nothing happens."""
+        """End the stream after `idle_timeout_s` without activity."""
         limit_s = self._config.idle_timeout_s
         while True:
             left_s = session.active_s + limit_s - self._server.clock()
             if left_s <= 0:
                 break
             await asyncio.sleep(left_s)
-        words = f"nothing happened on this stream for {limit_s:g} s"
-        session.fail(CallerError("", words, Fault.TIMEOUT))
+        message = f"there was no activity on this stream for {limit_s:g} s"
+        session.fail(CallerError("", message, Fault.TIMEOUT))
 
 
 async def _stop(session: Session, tasks: list["asyncio.Task[None]"]) -> None:
-    """Whatever ended the stream, leave nothing of it behind."""
+    """Cancel the tasks of a stream and close its session, however the stream ended."""
     for task in tasks:
         task.cancel()
     await session.close()
@@ -248,7 +228,7 @@ async def _stop(session: Session, tasks: list["asyncio.Task[None]"]) -> None:
 
 
 def _raise_if_rejected(event: ServerEvent) -> None:
-    """In a call of one text, what is wrong with the text is the status of the call."""
+    """In a call with one text, an error of the utterance is the status of the call."""
     if isinstance(event, Done) and event.reason is not DoneReason.COMPLETED and event.error is not None:
         if isinstance(event.error, CallerError) and event.error.field == "text.delta":
             raise CallerError("text", event.error.message, event.error.fault)

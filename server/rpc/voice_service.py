@@ -1,4 +1,4 @@
-"""VoiceService over gRPC: voices made from uploaded recordings, each engine on its own thread; fillers for them."""
+"""VoiceService over gRPC: creates voices from uploaded recordings, lists and deletes them, adds fillers to them."""
 
 import asyncio
 import logging
@@ -12,25 +12,26 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from intone.proto import emotion_pb2, voice_pb2, voice_pb2_grpc
 from intone.server.audio.recordings import read_recording
 from intone.server.config import Config
-from intone.server.domain import EMOTIONS, Filler, PreparedVoice, Recording, Voice
-from intone.server.errors import CallerError, EngineError, Fault
-from intone.server.rpc.speech_service import answering
+from intone.server.domain import EMOTIONS, Filler, Recording, Voice
+from intone.server.errors import CallerError, Fault
+from intone.server.rpc.rpc_errors import errors_as_status
 from intone.server.rpc.wire.decoding import Undecodable
 from intone.server.runtime.worker import Worker
 from intone.server.text.characters import check_text
 from intone.server.voices import fillers
 from intone.server.voices.background_rendering import BackgroundRenderer
+from intone.server.voices.enrolment import prepare
 from intone.server.voices.fillers import with_clips
 from intone.server.voices.store import VoiceStore, build_voice, check_name
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MAX_TRANSCRIPT_CHARACTERS = 1000
-MAX_CLIPS = 32
-MAX_CLIPS_OF_A_VOICE = 256
-MAX_CLIP_CHARACTERS = 40
+MAX_FILLER_CLIPS = 32
+MAX_FILLER_CLIPS_PER_VOICE = 256
+MAX_FILLER_CHARACTERS = 40
 MAX_FILLER_CLIP_BYTES = 1 << 20
-MIN_CLIP_MS, MAX_CLIP_MS = 100, 3000
+MIN_FILLER_CLIP_MS, MAX_FILLER_CLIP_MS = 100, 3000
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}")
 _LABELS = {name: emotion_pb2.EmotionLabel.Value(f"EMOTION_LABEL_{name.upper()}") for name in ("neutral", *EMOTIONS)}
@@ -47,7 +48,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         workers: Mapping[str, Worker],
         background_renderer: BackgroundRenderer | None = None,
     ) -> None:
-        """`background_renderer`, where given, is told of new voices and clips."""
+        """`background_renderer` renders what new voices lack; without one they stay without fillers."""
         self._config, self._store, self._workers = config, store, workers
         self._background_renderer = background_renderer
 
@@ -57,46 +58,51 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
 
     async def GetVoice(self, request: Any, context: Any) -> voice_pb2.GetVoiceResponse:
         """One voice."""
-        async with answering(context):
+        async with errors_as_status(context):
             return voice_pb2.GetVoiceResponse(voice=self._message(self._store.get(_named(request))))
         raise AssertionError("abort always raises")
 
     async def DeleteVoice(self, request: Any, context: Any) -> voice_pb2.DeleteVoiceResponse:
-        """Forget a voice."""
-        async with answering(context):
+        """Delete a voice."""
+        async with errors_as_status(context):
             await asyncio.to_thread(self._store.delete, _named(request))
             return voice_pb2.DeleteVoiceResponse()
         raise AssertionError("abort always raises")
 
     async def CreateVoice(self, request_iterator: AsyncIterator[Any], context: Any) -> voice_pb2.CreateVoiceResponse:
-        """Make a voice from a recording."""
-        async with answering(context):
+        """Create a voice from a recording."""
+        async with errors_as_status(context):
             config, data = await self._upload(request_iterator)
             recording = await asyncio.to_thread(self._recording, data, config.transcript)
             try:
                 prepared, warnings = await prepare(recording, self._workers)
                 voice = build_voice(config.name, recording, prepared, time.time())
                 await asyncio.to_thread(self._store.add, voice, config.replace)
-            except CallerError as error:  # engines and the store know the fields, not the message that holds them
+            except CallerError as error:  # engines and the store name the field without the message around it
                 raise (error.under("config") if error.field in ("name", "transcript") else error) from None
-            log.info("voice %s made of %d ms for %s", voice.name, recording.duration_ms, ", ".join(prepared))
+            logger.info(
+                "voice %s created from %d ms, for %s",
+                voice.name,
+                recording.duration_ms,
+                ", ".join(prepared),
+            )
             if self._background_renderer is not None:
                 self._background_renderer.voice_added(voice.name)
             return voice_pb2.CreateVoiceResponse(voice=self._message(voice), warnings=warnings)
         raise AssertionError("abort always raises")
 
     async def AddFillers(self, request: Any, context: Any) -> voice_pb2.AddFillersResponse:
-        """Give a voice fillers of the user's own."""
-        async with answering(context):
+        """Add uploaded fillers to a voice."""
+        async with errors_as_status(context):
             voice = self._store.get(_named(request))
-            if not 1 <= len(request.clips) <= MAX_CLIPS:
-                raise CallerError("clips", f"has {len(request.clips)} clips; it takes 1 to {MAX_CLIPS}")
+            if not 1 <= len(request.clips) <= MAX_FILLER_CLIPS:
+                raise CallerError("clips", f"has {len(request.clips)} clips; it takes 1 to {MAX_FILLER_CLIPS}")
             clips = await asyncio.to_thread(_read_clips, request.clips)
             given = await asyncio.to_thread(self._store.update_assets, voice, lambda now: self._with_clips(now, clips))
             if given is None:
                 self._store.get(voice.name)
                 raise CallerError("name", f"{voice.name!r} was replaced meanwhile; send again", Fault.PRECONDITION)
-            log.info("voice %s was given %d fillers", voice.name, len(clips))
+            logger.info("voice %s: added %d fillers", voice.name, len(clips))
             if self._background_renderer is not None:
                 self._background_renderer.voice_added(voice.name)
             return voice_pb2.AddFillersResponse(voice=self._message(given))
@@ -105,9 +111,9 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
     def _with_clips(self, voice: Voice, clips: list[Filler]) -> Voice:
         made = with_clips(voice, clips)
         count = sum(1 for filler in made.fillers if not filler.engine)
-        if count > MAX_CLIPS_OF_A_VOICE:
-            words = f"the voice would have {count} clips; it takes {MAX_CLIPS_OF_A_VOICE}"
-            raise CallerError("clips", words, Fault.QUOTA_EXCEEDED)
+        if count > MAX_FILLER_CLIPS_PER_VOICE:
+            message = f"the voice would have {count} clips; it takes {MAX_FILLER_CLIPS_PER_VOICE}"
+            raise CallerError("clips", message, Fault.QUOTA_EXCEEDED)
         return made if self._background_renderer is None else self._background_renderer.loudness_matched(made)
 
     def _recording(self, data: bytes, transcript: str) -> Recording:
@@ -115,7 +121,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         return read_recording(data, transcript, min_ms=config.min_recording_ms, max_ms=config.max_recording_ms)
 
     async def _upload(self, messages: AsyncIterator[Any]) -> tuple[voice_pb2.VoiceConfig, bytes]:
-        """The config and the whole file."""
+        """The config and the bytes of the recording's file."""
         config, pieces, size = None, [], 0
         async for message in messages:
             kind = _decoded(message).WhichOneof("request")
@@ -128,30 +134,30 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
             else:
                 size += len(message.audio)
                 if size > self._config.max_recording_bytes:
-                    words = f"has more than {self._config.max_recording_bytes} bytes, the most that this server takes"
-                    raise CallerError("audio", words, Fault.QUOTA_EXCEEDED)
+                    message = f"has more than {self._config.max_recording_bytes} bytes, the maximum of this server"
+                    raise CallerError("audio", message, Fault.QUOTA_EXCEEDED)
                 pieces.append(message.audio)
         if config is None:
             raise CallerError("config", "must come first, but the upload was empty")
         return config, b"".join(pieces)
 
     def _checked(self, config: voice_pb2.VoiceConfig) -> voice_pb2.VoiceConfig:
-        """What can be known to be wrong before the recording is sent."""
+        """The config, checked before the recording is received."""
         check_name(config.name, "config.name")
         check_text(config.transcript, "config.transcript", MAX_TRANSCRIPT_CHARACTERS)
         taken = {voice.name: voice for voice in self._store.list()}.get(config.name)
         if taken is not None and taken.built_in:
             raise CallerError("config.name", f"{config.name!r} is built in", Fault.PRECONDITION)
         if taken is not None and not config.replace:
-            words = f"a voice named {config.name!r} exists already; set `replace` to replace it"
-            raise CallerError("config.name", words, Fault.EXISTS)
+            message = f"a voice named {config.name!r} exists already; set `replace` to replace it"
+            raise CallerError("config.name", message, Fault.EXISTS)
         if not any(worker.info.clones_voices for worker in self._workers.values()):
-            words = "no loaded engine can make a voice from a recording; start the server with --voxcpm or --indextts"
-            raise CallerError("", words, Fault.PRECONDITION)
+            message = f"no loaded engine can clone a voice: {', '.join(self._workers)}"
+            raise CallerError("", message, Fault.PRECONDITION)
         return config
 
     def _message(self, voice: Voice) -> voice_pb2.Voice:
-        """A voice as clients see it."""
+        """The wire message of a voice."""
         message = voice_pb2.Voice(name=voice.name, built_in=voice.built_in, content_id=voice.content_id)
         message.fillers.extend(_filler_message(filler) for filler in voice.fillers)
         if voice.recording is None:
@@ -168,30 +174,8 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         return message
 
 
-async def prepare(recording: Recording, workers: Mapping[str, Worker]) -> tuple[dict[str, PreparedVoice], list[str]]:
-    """Have every engine that clones prepare a recording; gives what they made, and in words what they could not use.
-
-    Raises:
-        CallerError, EngineError: none of them could.
-    """
-    prepared: dict[str, PreparedVoice] = {}
-    failures: list[CallerError | EngineError] = []
-    for name, worker in workers.items():
-        if not worker.info.clones_voices:
-            continue
-        try:
-            prepared[name] = await worker.call(worker.engine.prepare_voice, recording)
-        except (CallerError, EngineError) as error:
-            failures.append(error)
-    if not prepared and failures:
-        raise failures[0]
-    idle = [f"{name} speaks with its own voice only" for name in workers if not workers[name].info.clones_voices]
-    told = [f"{name}: {words}" for name, made in prepared.items() for words in made.warnings]
-    return prepared, [str(error) for error in failures] + told + idle
-
-
 def _read_clips(clips: Sequence[voice_pb2.FillerClip]) -> list[Filler]:
-    """The user's clips as fillers.
+    """Uploaded clips as fillers.
 
     Raises:
         CallerError: a clip cannot be used; names it, such as `clips[2].audio`.
@@ -203,8 +187,8 @@ def _read_clips(clips: Sequence[voice_pb2.FillerClip]) -> list[Filler]:
             filler = _read_clip(clip)
             first = said.setdefault((filler.text, filler.emotion, filler.language), index)
             if first != index:
-                words = f"is that of clips[{first}], with the same emotion and language; a clip replaces such a one"
-                raise CallerError("text", words)
+                message = f"repeats clips[{first}] with the same emotion and language"
+                raise CallerError("text", message)
         except CallerError as error:
             raise error.under(f"clips[{index}]") from None
         made.append(filler)
@@ -212,18 +196,17 @@ def _read_clips(clips: Sequence[voice_pb2.FillerClip]) -> list[Filler]:
 
 
 def _read_clip(clip: voice_pb2.FillerClip) -> Filler:
-    check_text(clip.text, "text", MAX_CLIP_CHARACTERS)
+    check_text(clip.text, "text", MAX_FILLER_CHARACTERS)
     if not clip.text.strip():
-        raise CallerError("text", f"is blank; it takes 1 to {MAX_CLIP_CHARACTERS} characters")
+        raise CallerError("text", f"is blank; it takes 1 to {MAX_FILLER_CHARACTERS} characters")
     if clip.emotion not in _EMOTIONS:
         raise CallerError("emotion", f"is {clip.emotion}, which this server does not know")
     if not _LANGUAGE.fullmatch(clip.language):
-        raise CallerError("language", 'is no BCP 47 code such as "en" or "zh-CN"')
+        raise CallerError("language", 'is not a BCP 47 code such as "en" or "zh-CN"')
     if len(clip.audio) > MAX_FILLER_CLIP_BYTES:
-        raise CallerError(
-            "audio", f"has {len(clip.audio)} bytes; at most {MAX_FILLER_CLIP_BYTES} are taken", Fault.TOO_LARGE
-        )
-    recording = read_recording(clip.audio, "", min_ms=MIN_CLIP_MS, max_ms=MAX_CLIP_MS)
+        message = f"has {len(clip.audio)} bytes; at most {MAX_FILLER_CLIP_BYTES} are taken"
+        raise CallerError("audio", message, Fault.TOO_LARGE)
+    recording = read_recording(clip.audio, "", min_ms=MIN_FILLER_CLIP_MS, max_ms=MAX_FILLER_CLIP_MS)
     filler = fillers.make_filler(
         clip.text, _EMOTIONS[clip.emotion], clip.language, recording.samples, recording.sample_rate_hz
     )
@@ -243,7 +226,7 @@ def _filler_message(filler: Filler) -> voice_pb2.Filler:
 
 
 def _named(request: Any) -> str:
-    """The name in a request, of the right form: an answer repeats it, and trailers hold only a few kB."""
+    """The name in a request, of valid form: errors repeat it, and the trailers of a call hold only a few kB."""
     name = str(_decoded(request).name)
     check_name(name)
     return name

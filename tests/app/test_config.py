@@ -253,7 +253,7 @@ def test_missing_tls_file(tmp_path, flags):
     assert f"tls_certificate: cannot read {tmp_path}/c.pem: No such file or directory" in said
     for name in "ck":
         (tmp_path / f"{name}.pem").write_text("not a certificate")
-    assert "no PEM certificate with its key" in refused(*TINY, *(flag.format(tmp_path) for flag in flags))
+    assert "not a PEM certificate and its key" in refused(*TINY, *(flag.format(tmp_path) for flag in flags))
 
 
 def test_port_in_use():

@@ -88,7 +88,7 @@ def test_certificate_and_key_that_do_not_belong_together(run, certificates):
         config = Config(
             port=0, tls_certificate=str(certificates / "server.pem"), tls_key=str(certificates / "client.key")
         )
-        with pytest.raises(ConfigError, match=r"tls_certificate .*server\.pem, tls_key .*client\.key: no PEM"):
+        with pytest.raises(ConfigError, match=r"tls_certificate .*server\.pem, tls_key .*client\.key: not a PEM"):
             async with serving(config, {"starter": ScriptedEngine}):
                 raise AssertionError("it serves")
 

@@ -13,7 +13,7 @@ from grpc import StatusCode
 from intone.proto import emotion_pb2, voice_pb2
 from intone.server.config import Config
 from intone.server.domain import Level
-from intone.server.rpc.voice_service import MAX_CLIPS_OF_A_VOICE, MAX_FILLER_CLIP_BYTES, VoiceService
+from intone.server.rpc.voice_service import MAX_FILLER_CLIP_BYTES, MAX_FILLER_CLIPS_PER_VOICE, VoiceService
 from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.loudness import loudness_db
 from intone.server.voices.store import VoiceStore
@@ -123,11 +123,11 @@ def test_how_many_clips(run):
             assert blamed(status_of(error)) == (INVALID, "clips[1].text") and "clips[0]" in (error.details() or "")
             both = (clip(), clip(emotion=emotion_pb2.EMOTION_LABEL_ANGRY))
             assert len((await server.voices.AddFillers(adding(*both))).voice.fillers) == 2
-            for start in range(2, MAX_CLIPS_OF_A_VOICE, 32):
-                count = min(32, MAX_CLIPS_OF_A_VOICE - start)
+            for start in range(2, MAX_FILLER_CLIPS_PER_VOICE, 32):
+                count = min(32, MAX_FILLER_CLIPS_PER_VOICE - start)
                 clips = [clip(text=f"{start + n}.", audio=audio) for n in range(count)]
                 made = (await server.voices.AddFillers(adding(*clips))).voice
-            assert len(made.fillers) == MAX_CLIPS_OF_A_VOICE
+            assert len(made.fillers) == MAX_FILLER_CLIPS_PER_VOICE
             error = await failed(server.voices.AddFillers(adding(clip(text="One more."))))
             assert blamed(status_of(error)) == (StatusCode.RESOURCE_EXHAUSTED, "clips")
 

@@ -1,4 +1,4 @@
-"""Bytes to messages, and which field is at fault where they are none."""
+"""Decodes protobuf messages; an error names the field that is invalid."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from intone.server.errors import CallerError
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """Bytes that are no message of the expected kind."""
+    """Stands for bytes that are not a message of the expected type."""
 
     error: CallerError
 
 
 def decode(kind: type[Message], data: bytes) -> Message | Undecodable:
-    """Parse, or say which field is at fault: by itself gRPC would end the call with words that help nobody."""
+    """Parse a message. gRPC itself would end the call without naming the field."""
     try:
         return kind.FromString(data)
     except DecodeError:
@@ -29,7 +29,7 @@ def decode(kind: type[Message], data: bytes) -> Message | Undecodable:
 
 
 def _broken_string(descriptor: Descriptor, data: bytes) -> str | None:
-    """Path of the first string field that is not UTF-8, found by reading the bytes as unknown fields."""
+    """Path of the first string field that is not UTF-8, found by parsing the bytes as unknown fields."""
     try:
         found = UnknownFieldSet(Empty.FromString(data))
     except DecodeError:

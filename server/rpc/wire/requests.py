@@ -1,4 +1,4 @@
-"""What clients send: every field checked for form, errors named by the field's path."""
+"""Converts and checks the messages of clients. Errors name the path of the invalid field."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ from intone.server.voices.store import check_name
 MAX_ID_CHARACTERS = 128
 MAX_DESCRIPTION_CHARACTERS = 200
 MAX_EMOTION_CLIP_BYTES = 2 << 20
-CLIP_BEGINNINGS = (b"RIFF", b"fLaC", b"OggS")
+CLIP_MAGIC = (b"RIFF", b"fLaC", b"OggS")
 MAX_WEIGHT = 1.2
 MAX_WEIGHT_SUM = 1.5
 
-ENCODINGS = {
+WIRE_ENCODINGS = {
     audio_pb2.AUDIO_ENCODING_UNSPECIFIED: "pcm_s16le",
     audio_pb2.AUDIO_ENCODING_PCM_S16LE: "pcm_s16le",
     audio_pb2.AUDIO_ENCODING_PCM_F32LE: "pcm_f32le",
@@ -51,7 +51,7 @@ OPTION_RANGES = {
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a config that leaves fields out gets."""
+    """Server settings that checks need, and that apply where a config leaves a field out."""
 
     voice: str
     sample_rate_hz: int
@@ -82,7 +82,7 @@ def first_message(
 
 
 def client_event(message: speech_pb2.StreamSynthesizeRequest | Undecodable, defaults: Defaults) -> events.ClientEvent:
-    """Any later message. Never raises: what is wrong with it is part of the event."""
+    """Any later message. Never raises: an invalid message becomes an event with its error."""
     if isinstance(message, Undecodable):
         return events.InvalidMessage(message.error)
     try:
@@ -141,10 +141,10 @@ def _voice(name: str, field: str) -> str:
 
 
 def settings(config: speech_pb2.StreamConfig, defaults: Defaults, field: str = "config") -> events.StreamSettings:
-    """A stream's settings, with the server's defaults where the config is silent.
+    """A stream's settings, completed with the server's defaults.
 
     Raises:
-        CallerError: a field has a value out of range, or one this server does not know.
+        CallerError: a value is out of range or unknown to this server.
     """
     rate_hz = config.format.sample_rate_hz or defaults.sample_rate_hz
     if rate_hz not in SUPPORTED_RATES_HZ:
@@ -155,7 +155,7 @@ def settings(config: speech_pb2.StreamConfig, defaults: Defaults, field: str = "
         lead_ms = round(_within(config.lead_limit_ms, 200, 600_000, f"{field}.lead_limit_ms"))
     delivery = _member(config.delivery, speech_pb2.Delivery, f"{field}.delivery")
     return events.StreamSettings(
-        encoding=_known(config.format.encoding, ENCODINGS, f"{field}.format.encoding"),
+        encoding=_known(config.format.encoding, WIRE_ENCODINGS, f"{field}.format.encoding"),
         sample_rate_hz=rate_hz,
         voice=_voice(config.voice, f"{field}.voice") or defaults.voice,
         emotion=emotion(config.emotion, f"{field}.emotion") if config.HasField("emotion") else None,
@@ -175,7 +175,7 @@ def options(message: speech_pb2.SynthesisOptions, field: str) -> SynthesisOption
         CallerError: a value is out of its range.
     """
     given: dict[str, Any] = {descriptor.name: value for descriptor, value in message.ListFields()}
-    # ListFields leaves nothing out here: every field is `optional`, so 0 counts as given.
+    # All fields are `optional`, so ListFields contains a field that was set to 0.
     for name, (low, high) in OPTION_RANGES.items():
         if name in given:
             _within(given[name], low, high, f"{field}.{name}")
@@ -186,7 +186,7 @@ def options(message: speech_pb2.SynthesisOptions, field: str) -> SynthesisOption
 
 
 def emotion(message: emotion_pb2.Emotion, field: str) -> Emotion:
-    """How an utterance should sound.
+    """An emotion.
 
     Raises:
         CallerError: no kind is set, or its value is wrong.
@@ -223,7 +223,7 @@ def _clip(audio: bytes, field: str) -> bytes:
         raise CallerError(
             f"{field}.audio", f"has {len(audio)} bytes; at most {MAX_EMOTION_CLIP_BYTES} are taken", Fault.TOO_LARGE
         )
-    if not audio.startswith(CLIP_BEGINNINGS):
+    if not audio.startswith(CLIP_MAGIC):
         raise CallerError(f"{field}.audio", "is neither a WAV, nor a FLAC, nor an Ogg file")
     return audio
 

@@ -1,4 +1,4 @@
-"""What clients are told: events as messages of the wire."""
+"""Converts events and values of the server to messages for clients."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from intone.proto import audio_pb2, emotion_pb2, speech_pb2
 from intone.server import events
 from intone.server.domain import EngineInfo
 from intone.server.emotion.estimate import EmotionEstimate
-from intone.server.rpc.wire.requests import ENCODINGS
+from intone.server.rpc.wire.requests import WIRE_ENCODINGS
 from intone.server.rpc.wire.status import to_status
 
-ENCODING_NUMBERS = {name: number for number, name in ENCODINGS.items()}  # the last of two wins: not UNSPECIFIED
+ENCODING_NUMBERS = {name: number for number, name in WIRE_ENCODINGS.items() if number}  # without UNSPECIFIED
 
 
 def _number(prefix: str, member: Any) -> Any:
@@ -22,7 +22,7 @@ def audio_format(settings: events.StreamSettings) -> audio_pb2.AudioFormat:
 
 
 def response(event: events.ServerEvent, settings: events.StreamSettings) -> speech_pb2.StreamSynthesizeResponse:
-    """An event as the message that carries it."""
+    """The message of an event."""
     make = speech_pb2.StreamSynthesizeResponse
     match event:
         case events.AudioChunk():
@@ -44,7 +44,7 @@ def response(event: events.ServerEvent, settings: events.StreamSettings) -> spee
 
 
 def single_response(event: events.ServerEvent, settings: events.StreamSettings) -> speech_pb2.SynthesizeResponse:
-    """The same for one text, which has fewer kinds of answer."""
+    """The message of an event in a call with one text."""
     whole = response(event, settings)
     kind = whole.WhichOneof("response")
     return speech_pb2.SynthesizeResponse(**{kind: getattr(whole, kind)})
@@ -157,7 +157,7 @@ def emotion_estimate(found: EmotionEstimate) -> speech_pb2.AnalyzeEmotionRespons
 def engine_info(
     info: EngineInfo, healthy: bool, expected_ms: float | None = None, load: int = 0
 ) -> speech_pb2.EngineInfo:
-    """An engine as clients see it."""
+    """The message that describes a loaded engine."""
     return speech_pb2.EngineInfo(
         name=info.name,
         model=info.model,

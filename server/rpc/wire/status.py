@@ -1,4 +1,4 @@
-"""Errors of ours as `google.rpc.Status`: the one table from failures to status codes."""
+"""Maps the server's exceptions to `google.rpc.Status`."""
 
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -21,10 +21,10 @@ FAULTS = {
 
 
 def to_status(error: Exception) -> status_pb2.Status:
-    """The status of an error: code, words for a person, and details for a program.
+    """The status of an exception: code, message for people, details for programs.
 
-    CallerError carries `BadRequest` (which field), OverloadError `RetryInfo`, all of ours `ErrorInfo`. Anything that is
-    not ours is INTERNAL and says nothing of its inside: the log does.
+    A CallerError has `BadRequest` details, with the field; an OverloadError `RetryInfo`; every IntoneError `ErrorInfo`.
+    Any other exception is INTERNAL, without details: these are in the log only.
     """
     if isinstance(error, CallerError):
         status = status_pb2.Status(code=FAULTS[error.fault], message=str(error))
@@ -45,6 +45,6 @@ def to_status(error: Exception) -> status_pb2.Status:
     elif isinstance(error, IntoneError):
         status, reason = status_pb2.Status(code=code_pb2.INTERNAL, message=str(error)), "FAILED"
     else:
-        return status_pb2.Status(code=code_pb2.INTERNAL, message="the server failed; its log says more")
+        return status_pb2.Status(code=code_pb2.INTERNAL, message="internal error: see the server's log")
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
     return status
