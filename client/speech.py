@@ -79,7 +79,7 @@ class Speech:
         return self.ended.report if self.ended else None
 
     @property
-    def warnings(self) -> tuple[Notice, ...]:
+    def notices(self) -> tuple[Notice, ...]:
         """Warnings from the server."""
         return tuple(event for event in self.events if isinstance(event, Notice))
 

@@ -42,7 +42,7 @@ class WavWriter:
             OSError: the file cannot be written or would exceed 4 GiB.
         """
         if self._data_bytes + len(data) > _MAX_DATA_BYTES:
-            raise OSError("a WAV file cannot hold more than 4 GiB")
+            raise OSError("a WAV file cannot hold more than 4 GiB: write several files, or raw samples")
         self._file.write(data)
         self._data_bytes += len(data)
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from intone.client.commands.arguments import add_connection, add_speech, argument_type, make_client, stream_settings
-from intone.client.tools.load_test import SENTENCES, Load, conditions, run_load
+from intone.client.tools.load_generator import SENTENCES, Load, conditions, run_load
 
 _EPILOG = """\
 Each stream is a conversation on a connection of its own that speaks one text after another, each sent whole.

@@ -29,7 +29,7 @@ from rich.console import Console
 from intone.client import IntoneCallError, SpeechClient, StreamSettings, SynthesisOptions
 from intone.client.tools.drawing import FIRST, GRID, INK, KIND_COLORS, MUTED, new_figure, style_axes
 from intone.client.tools.listener import Listener
-from intone.client.tools.load_test import conditions
+from intone.client.tools.load_generator import conditions
 from intone.client.tools.local_server import LocalServerError, local_server
 from intone.client.tools.script import Script, Turn
 from intone.client.tools.script_runner import ScriptRun, ScriptRunner

@@ -25,7 +25,7 @@ from rich.console import Console
 from intone.client import SpeechClient, StreamSettings, SynthesisOptions
 from intone.client.settings import MAX_LEAD_LIMIT_MS
 from intone.client.tools.drawing import INK, KIND_COLORS, SENT, new_figure, style_axes
-from intone.client.tools.load_test import Load, LoadResult, run_load
+from intone.client.tools.load_generator import Load, LoadResult, run_load
 from intone.client.tools.local_server import local_server
 
 PLAIN = ("--random-weights", "--no-starter", "--no-fillers", "--no-match-loudness", "--busy-ms", "0")

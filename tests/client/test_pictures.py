@@ -147,6 +147,10 @@ def text_boxes(figure: Any) -> list[tuple[str, Any]]:
     return boxes + [(text.get_text(), text.get_window_extent()) for text in drawn]
 
 
+def slow(*values: float) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def assert_nothing_overlaps(figure: Any) -> list[str]:
     """Check the layout; returns the texts."""
     boxes = text_boxes(figure)
@@ -161,7 +165,7 @@ def assert_nothing_overlaps(figure: Any) -> list[str]:
     return [name for name, _ in boxes]
 
 
-@pytest.mark.parametrize(("turns", "words"), [(1, 8), (12, 3), (12, 12), (5, 90)])
+@pytest.mark.parametrize(("turns", "words"), [(1, 8), slow(12, 3), slow(12, 12), slow(5, 90)])
 def test_texts_of_a_conversation_do_not_overlap(turns, words):
     pytest.importorskip("matplotlib")
     figure = conversation_figure(crowded_run(turns, words), title=LONG if turns == 5 else "A call")
@@ -171,7 +175,7 @@ def test_texts_of_a_conversation_do_not_overlap(turns, words):
     assert "barge-in" in texts and "legend of 'Wait for the first word'" in texts
 
 
-@pytest.mark.parametrize(("words", "words_per_s"), [(1, 20.0), (90, 20.0), (90, 1000.0)])
+@pytest.mark.parametrize(("words", "words_per_s"), [(1, 20.0), slow(90, 20.0), slow(90, 1000.0)])
 def test_texts_of_an_utterance_do_not_overlap(words, words_per_s):
     pytest.importorskip("matplotlib")
     texts = assert_nothing_overlaps(utterance_figure(crowded_speech(words, words_per_s)))

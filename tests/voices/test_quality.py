@@ -73,7 +73,7 @@ def spoken(run, address, engine, sentences=SENTENCES):
                 )
                 for sentence in sentences
             ]
-        assert [(one.started.engine, len(one.warnings)) for one in speeches] == [(engine, 0)] * len(speeches)
+        assert [(one.started.engine, len(one.notices)) for one in speeches] == [(engine, 0)] * len(speeches)
         return [one.samples for one in speeches]
 
     return run(main(), timeout_s=180.0)

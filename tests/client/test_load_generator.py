@@ -1,4 +1,4 @@
-"""The load test: its statistics, and runs against a scripted server."""
+"""The load generator: its statistics, and runs against a scripted server."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from intone.client import SpeechClient
 from intone.client.__main__ import main
 from intone.client.commands.bench import _without_token
 from intone.client.latency import Latency
-from intone.client.tools.load_test import SENTENCES, Distribution, Load, LoadResult, distribution, run_load
+from intone.client.tools.load_generator import SENTENCES, Distribution, Load, LoadResult, distribution, run_load
 from tests.support.scripted_server import failure_of, respond, scripted_server
 
 

@@ -1,4 +1,4 @@
-"""Closed-loop load test of a server: latency, gaps, throughput and continuity as a listener would notice them."""
+"""Generates closed-loop load on a server and measures it: latency, gaps, throughput, continuity."""
 
 import asyncio
 import platform
