@@ -204,7 +204,7 @@ Event = Started | Rerouted | AudioChunk | Flushed | Interrupted | Done | Notice 
 
 
 _WIRE_NAMES = {AudioChunk: "audio", Notice: "warning", RequestRefused: "error"}
-"""Where the name of the wire's `response` member is not the class's name in lower case."""
+"""Members of the wire's `response` that are not named as the class is, in lower case."""
 
 
 def event_to_json(event: Event) -> dict[str, Any]:

@@ -5,21 +5,18 @@ import wave
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
-from intone.client import (
-    AudioChunk,
-    ConversationLog,
-    Format,
-    SentText,
-)
+from intone.client import AudioChunk, ConversationLog, Format, IntoneCallError, Notice, RequestRefused, SentText
 from intone.client.audio import ENCODINGS
+from intone.client.events import event_to_json
 from intone.client.latency import Underrun, measure_latency, simulate_playback
 from intone.client.playback import PlaybackBuffer, Player
 from intone.client.settings import parse_emotion
 from intone.client.wav import WavWriter, write_wav
-from intone.proto import emotion_pb2
+from intone.proto import emotion_pb2, speech_pb2
 from tests.support.scripted_server import RATE_HZ
 
 S16 = Format("pcm_s16le", 1000)
@@ -70,6 +67,21 @@ def test_the_log_separates_utterances():
     )
     assert log.speech("u2").latency.first_chunk_ms == 500
     assert len(log.speech("u1").samples) == 10
+
+
+def test_events_in_json_are_named_as_on_the_wire():
+    refused = IntoneCallError(grpc.StatusCode.INVALID_ARGUMENT, "no good", [("text.delta", "is too long")])
+    names = {member.name for member in speech_pb2.StreamSynthesizeResponse.DESCRIPTOR.oneofs[0].fields}
+    events = [chunk(1.0, 10), Notice(1.0, "draining", "reconnect", ""), RequestRefused(1.0, "u1", refused)]
+    values = [event_to_json(event) for event in events]
+    assert [value["event"] for value in values] == ["audio", "warning", "error"]
+    assert {value["event"] for value in values} <= names
+    assert (values[0]["bytes"], values[0]["sample_rate_hz"]) == (20, 1000)
+    assert values[2]["error"] == {
+        "code": "INVALID_ARGUMENT",
+        "message": "no good",
+        "violations": [("text.delta", "is too long")],
+    }
 
 
 def test_decoding_of_every_encoding():
