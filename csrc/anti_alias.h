@@ -1,5 +1,5 @@
-// The low-pass filter of the anti-aliased activations, for the CPU and for CUDA: a Kaiser-windowed sinc of 12 taps that
-// passes half the band, cutoff 1/4 and transition 0.3 of the rate. `reference.py` computes the same numbers.
+// The low-pass filter of the anti-aliased activations, for CPU and CUDA: a Kaiser-windowed sinc of 12 taps with cutoff
+// 1/4 and transition 0.3 of the rate. `server/ops/reference.py` computes the same numbers.
 
 #pragma once
 

@@ -1,4 +1,4 @@
-// Checks of an operation's arguments. Every message names the operation and the argument.
+// Argument checks of the dispatcher operations. Every message names the operation and the argument.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace intone {
 
-// An argument as messages name it.
+// An argument with the names used in messages.
 struct Arg {
   const char* op;
   const char* name;

@@ -1,5 +1,5 @@
-// Every native operation, one schema a line: importing the module registers them. What the module itself holds are the
-// runtimes: classes that own weights and a loop.
+// The extension module. Importing it registers every dispatcher operation, one schema a line; the module itself holds
+// the runtimes: classes that own packed weights and a loop. `server/ops/_C.pyi` describes those to Python.
 
 #include <pybind11/pybind11.h>
 #include <torch/library.h>
@@ -7,7 +7,7 @@
 
 #include "runtimes/bindings.h"
 
-// Read from the file, before it is loaded, to tell whether it was built for the torch that is installed.
+// Found in the file before it is loaded, to tell whether it was built for the torch that is installed.
 extern "C" __attribute__((used, visibility("default"))) const char intone_built_for[] =
     "intone-built-for-torch=" TORCH_VERSION;
 
@@ -19,5 +19,5 @@ TORCH_LIBRARY(intone, m) {
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   intone::bind_gpt(m);
   intone::bind_transformer(m);
-  intone::bind_audio_vae(m);
+  intone::bind_conv_chain(m);
 }

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from intone.server.engines.voxcpm.phonemes import HIBARI, reading
+from intone.server.engines.voxcpm.phonemes import HIBARI, phonemizer
 from training.model_sizes import TEXT_ENDS
 from training.optimizing import multiplies_bfloat16
 from training.shards import Audio, Spoken
@@ -75,7 +75,7 @@ class Kokoro:
             for name in (TIMBRE, PROSODY)
         )
         self._styles = np.concatenate((timbre[:, 0], prosody[:, 1]), 1)
-        self._sounds = reading(HIBARI, ("zh",), TEXT_ENDS)
+        self._sounds = phonemizer(HIBARI, ("zh",), TEXT_ENDS)
 
     def __call__(self, text: str, number: int) -> Spoken | None:
         """One sentence; None where there is nothing to read, or more than it reads at once."""

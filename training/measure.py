@@ -150,8 +150,8 @@ def render(engine: VoxCPMEngine, texts: Sequence[str], setting: Setting) -> Rend
                 parts.append(step.pcm)
             if len(parts) == 1 and len(rendered.first_ms) == len(rendered.audio):
                 rendered.first_ms.append(1000 * (time.perf_counter() - began_s))
-            if unit.progress is not None and len(latents) < unit.made:
-                latents.append(unit.progress.patch)
+            if unit.generation is not None and len(latents) < unit.made:
+                latents.append(unit.generation.patch)
             was_cut = was_cut or step.cut
         rendered.elapsed_s.append(time.perf_counter() - began_s)
         rendered.audio.append(np.concatenate(parts))

@@ -41,6 +41,6 @@ def latents_of(engine: VoxCPMEngine, text: str, seed: int) -> Tensor:
     found: list[Tensor] = []
     while not unit.done:
         engine.step([unit])
-        if unit.progress is not None and len(found) < unit.made:
-            found.append(unit.progress.patch)
+        if unit.generation is not None and len(found) < unit.made:
+            found.append(unit.generation.patch)
     return torch.stack(found).float().cpu()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from intone.server.engines.int8_checkpoint import SUFFIX
+from intone.server.engines.int8_checkpoint import SCALE_SUFFIX
 
 KINDS = ("float32", "float16", "int8")
 MIN_ELEMENTS = 4096
@@ -29,5 +29,5 @@ def packed(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
         rows = tensor.float().flatten(1)
         scale = rows.abs().amax(1).clamp_min(1e-12) / 127
         result[name] = torch.round(rows / scale[:, None]).to(torch.int8).view(tensor.shape)
-        result[name + SUFFIX] = scale
+        result[name + SCALE_SUFFIX] = scale
     return result

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from intone.server.engines.voxcpm.phonemes import HIBARI, reading
+from intone.server.engines.voxcpm.phonemes import HIBARI, phonemizer
 from intone.server.engines.voxcpm.sizes import RESERVED
 from intone.server.engines.voxcpm.text import TextTokenizer
 from training.model_sizes import TEXT_ENDS
@@ -32,7 +32,7 @@ def sounds() -> Tokenizer:
 
 def text_tokenizer(language: str) -> TextTokenizer:
     """The same as the server will see it: from a text, by its sounds, to tokens."""
-    return TextTokenizer(sounds(), 0, reading(HIBARI, (language,), TEXT_ENDS))
+    return TextTokenizer(sounds(), 0, phonemizer(HIBARI, (language,), TEXT_ENDS))
 
 
 def save(folder: Path) -> None:

@@ -2,17 +2,16 @@
 
 #include <algorithm>
 
-// Vectors wider than the compiler's default never cross a call: all that has them is inlined into the functions below.
+// The warning is about passing wide vectors by value; every function that does is inlined.
 #pragma GCC diagnostic ignored "-Wpsabi"
 
+#include "cpu/attributes.h"
 #include "cpu/sin_squared.h"
-
-#define INLINE __attribute__((always_inline)) inline
 
 namespace intone {
 namespace {
 
-// `W` floats that need not be aligned: one register where the instruction set has such wide ones.
+// `W` unaligned floats: one register where the instruction set has registers of that width.
 template <int W>
 struct VectorOf {
   typedef float Type __attribute__((vector_size(4 * W), aligned(4), may_alias));
@@ -21,49 +20,51 @@ template <int W>
 using Vector = typename VectorOf<W>::Type;
 
 template <int W>
-INLINE Vector<W> load(const float* from) {
+INTONE_INLINE Vector<W> load(const float* from) {
   return *reinterpret_cast<const Vector<W>*>(from);
 }
 
 template <int W>
-INLINE void store(float* to, Vector<W> value) {
+INTONE_INLINE void store(float* to, Vector<W> value) {
   *reinterpret_cast<Vector<W>*>(to) = value;
 }
 
-// The activation of W channels, its parameters in registers.
+// The activation of W channels, with its parameters in registers.
 template <int W>
-struct Bender {
+struct SnakeActivation {
   Vector<W> alpha = {}, inverse = {}, scale = {}, shift = {};
-  bool bends, scales;
+  bool has_snake, has_scale;
 
-  INLINE Bender(const Bend& bend, int64_t at) : bends(bend.alpha != nullptr), scales(bend.scale != nullptr) {
-    if (bends) {
-      alpha = load<W>(bend.alpha + at);
-      inverse = load<W>(bend.inverse + at);
+  INTONE_INLINE SnakeActivation(const SnakeParameters& snake, int64_t at)
+      : has_snake(snake.alpha != nullptr), has_scale(snake.scale != nullptr) {
+    if (has_snake) {
+      alpha = load<W>(snake.alpha + at);
+      inverse = load<W>(snake.inverse + at);
     }
-    if (scales) {
-      scale = load<W>(bend.scale + at);
-      shift = load<W>(bend.shift + at);
+    if (has_scale) {
+      scale = load<W>(snake.scale + at);
+      shift = load<W>(snake.shift + at);
     }
   }
-  INLINE Vector<W> operator()(const Vector<W>& value) const {
-    const Vector<W> x = scales ? shift + value * scale : value;
-    return bends ? x + sin_squared(alpha * x) * inverse : x;
+  INTONE_INLINE Vector<W> operator()(const Vector<W>& value) const {
+    const Vector<W> x = has_scale ? shift + value * scale : value;
+    return has_snake ? x + sin_squared(alpha * x) * inverse : x;
   }
 };
 
-// The sums of 2 · W columns for R rows; `x` and `panel` at the first. With `more` they go on from `sums`. Three rows
-// share a pointer: addresses then take few registers.
+// The sums of 2 · W columns for R rows; `x` and `panel` point at the first. With `resume` they continue from `sums`.
+// Three rows share a pointer, so that addresses take few registers.
 template <int W, int R>
-INLINE void sum_rows(const float* x, int64_t stride, int64_t depth, const float* panel, float* sums, bool more) {
+INTONE_INLINE void sum_rows(const float* x, int64_t stride, int64_t depth, const float* panel, float* sums,
+                            bool resume) {
   using V = Vector<W>;
   constexpr int kPointers = (R + 2) / 3;
   const float* from[kPointers];
   V low[R], high[R];
   for (int p = 0; p < kPointers; ++p) from[p] = x + 3 * p * stride;
   for (int r = 0; r < R; ++r) {
-    low[r] = more ? load<W>(sums + r * kConvPanel) : V{};
-    high[r] = more ? load<W>(sums + r * kConvPanel + W) : V{};
+    low[r] = resume ? load<W>(sums + r * kConvPanel) : V{};
+    high[r] = resume ? load<W>(sums + r * kConvPanel + W) : V{};
   }
   for (int64_t k = 0; k < depth; ++k, panel += kConvPanel) {
     const V left = load<W>(panel), right = load<W>(panel + W);
@@ -80,53 +81,54 @@ INLINE void sum_rows(const float* x, int64_t stride, int64_t depth, const float*
   }
 }
 
-// Rows that fill the registers: two sums each, and room for a vector or two of the matrix.
+// Rows that fill the registers: two sums each, and one or two vectors of the matrix.
 template <int W>
-constexpr int kTogether = W == 16 ? 12 : 6;
+constexpr int kRegisterRows = W == 16 ? 12 : 6;
+static_assert(kConvRows % kRegisterRows<16> == 0 && kConvRows % kRegisterRows<8> == 0);
 
-template <int W, int R = kTogether<W>>
-INLINE void sum_up_to(int64_t rows, const float* x, int64_t stride, int64_t depth, const float* panel, float* sums,
-                      bool more) {
+template <int W, int R = kRegisterRows<W>>
+INTONE_INLINE void sum_up_to(int64_t rows, const float* x, int64_t stride, int64_t depth, const float* panel,
+                             float* sums, bool resume) {
   if (rows == R) {
     for (int64_t column = 0; column < kConvPanel; column += 2 * W) {
-      sum_rows<W, R>(x, stride, depth, panel + column, sums + column, more);
+      sum_rows<W, R>(x, stride, depth, panel + column, sums + column, resume);
     }
   } else if constexpr (R > 1) {
-    sum_up_to<W, R - 1>(rows, x, stride, depth, panel, sums, more);
+    sum_up_to<W, R - 1>(rows, x, stride, depth, panel, sums, resume);
   }
 }
 
 template <int W>
-INLINE void finish(const PanelJob& job, const float* sums, const SumsRow* targets, int64_t rows) {
+INTONE_INLINE void finish(const PanelJob& job, const float* sums, const SumsRow* targets, int64_t rows) {
   using V = Vector<W>;
   for (int64_t at = 0; at < job.columns; at += W) {
     const int64_t half = at / kConvLanes, inner = at % kConvLanes;
     const V bias = load<W>(job.bias + at);
-    const Bender<W> bend(job.bend[half], inner);
+    const SnakeActivation<W> activation(job.snake[half], inner);
     for (int64_t r = 0; r < rows; ++r) {
       V value = load<W>(sums + r * kConvPanel + at) + bias;
       float* plain = targets[r].plain;
       if (plain) {
         plain += job.plain_at[half] + inner;
-        if (job.add) value += load<W>(plain);
+        if (job.accumulate) value += load<W>(plain);
         store<W>(plain, value);
       }
-      if (targets[r].bent) store<W>(targets[r].bent + job.bent_at[half] + inner, bend(value));
+      if (targets[r].activated) store<W>(targets[r].activated + job.activated_at[half] + inner, activation(value));
     }
   }
 }
 
-// A deep panel does not stay in the second cache for all rows; a slice of it does.
+// Depth of a slice of a panel: a deep panel does not stay in L2 for all rows, a slice does.
 constexpr int64_t kSlice = 2048;
 
 template <int W>
-INLINE void panel(const PanelJob& job) {
-  const int64_t chunk = job.depth > kSlice ? job.rows : kTogether<W>;  // rows until their sums are finished
+INTONE_INLINE void panel(const PanelJob& job) {
+  const int64_t chunk = job.depth > kSlice ? job.rows : kRegisterRows<W>;  // rows until their sums are stored
   for (int64_t begin = 0; begin < job.rows; begin += chunk) {
     const int64_t end = std::min(begin + chunk, job.rows);
     for (int64_t k = 0; k < job.depth; k += kSlice) {
-      for (int64_t row = begin; row < end; row += kTogether<W>) {
-        sum_up_to<W>(std::min<int64_t>(kTogether<W>, end - row), job.x + row * job.stride + k, job.stride,
+      for (int64_t row = begin; row < end; row += kRegisterRows<W>) {
+        sum_up_to<W>(std::min<int64_t>(kRegisterRows<W>, end - row), job.x + row * job.stride + k, job.stride,
                      std::min(kSlice, job.depth - k), job.panel + k * kConvPanel, job.sums + (row - begin) * kConvPanel,
                      k > 0);
       }
@@ -136,26 +138,26 @@ INLINE void panel(const PanelJob& job) {
 }
 
 template <int W>
-INLINE void depthwise(const Depthwise& layer, const float* x, int64_t stride, float* y, int64_t y_stride,
-                      int64_t rows) {
+INTONE_INLINE void depthwise(const Depthwise& layer, const float* x, int64_t stride, float* y, int64_t y_stride,
+                             int64_t rows) {
   using V = Vector<W>;
   const int64_t step = layer.dilation * stride;
   for (int64_t c = 0; c < layer.channels; c += W) {
     V taps[kConvTaps];
     for (int k = 0; k < kConvTaps; ++k) taps[k] = load<W>(layer.taps + k * layer.channels + c);
     const V bias = load<W>(layer.bias + c);
-    const Bender<W> bend(layer.then, c);
+    const SnakeActivation<W> activation(layer.snake, c);
     for (int64_t r = 0; r < rows; ++r) {
       V sum = bias;
       for (int k = 0; k < kConvTaps; ++k) sum += load<W>(x + r * stride + k * step + c) * taps[k];
-      store<W>(y + r * y_stride + c, bend(sum));
+      store<W>(y + r * y_stride + c, activation(sum));
     }
   }
 }
 
 template <int W>
-INLINE void to_one(const float* x, int64_t stride, int64_t window, int64_t channels, const float* weight, float bias,
-                   float* y, int64_t rows) {
+INTONE_INLINE void to_one(const float* x, int64_t stride, int64_t window, int64_t channels, const float* weight,
+                          float bias, float* y, int64_t rows) {
   using V = Vector<W>;
   for (int64_t r = 0; r < rows; ++r) {
     V sums = {};
@@ -170,7 +172,8 @@ INLINE void to_one(const float* x, int64_t stride, int64_t window, int64_t chann
   }
 }
 
-// The functions of one instruction set: the same code, compiled for it.
+// The kernels of one instruction set: the same code, compiled for it. A macro, because target attributes cannot depend
+// on a template argument.
 #define CONV_KERNELS(NAME, TARGET, W)                                                                              \
   TARGET void panel_##NAME(const PanelJob& job) { panel<W>(job); }                                                 \
   TARGET void depthwise_##NAME(const Depthwise& layer, const float* x, int64_t stride, float* y, int64_t y_stride, \

@@ -1,10 +1,11 @@
 // Sixteen floats at a time in plain C++: one register with AVX-512, two with AVX2, four otherwise. Sums are taken in
-// the same order whatever the processor. For use inside functions marked INTONE_CLONES, into which all of this is
-// inlined.
+// the same order on every processor. For use inside functions marked INTONE_CLONES, into which all of this is inlined.
 
 #pragma once
 
 #include <cstdint>
+
+#include "cpu/attributes.h"
 
 namespace intone {
 
@@ -12,9 +13,7 @@ constexpr int64_t kLanes = 16;
 
 typedef float Lanes __attribute__((vector_size(4 * kLanes)));
 
-#define INTONE_INLINE __attribute__((always_inline)) inline
-
-// By reference, because how a vector is passed depends on the instruction set.
+// By reference: how a vector is passed by value depends on the instruction set.
 INTONE_INLINE void load_lanes(const float* from, Lanes& to) { __builtin_memcpy(&to, from, sizeof(Lanes)); }
 INTONE_INLINE void store_lanes(const Lanes& from, float* to) { __builtin_memcpy(to, &from, sizeof(Lanes)); }
 
@@ -30,9 +29,9 @@ INTONE_INLINE float sum_of(const Lanes& lanes) {
 // e^x to 2 units in the last place; 0 below -87, e^88 above 88.
 INTONE_INLINE float exponential(float x) {
   constexpr float kLog2E = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f, kRound = 12582912.0f;
-  const float kept = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-  const float power = (kept * kLog2E + kRound) - kRound;  // to the nearest integer
-  const float rest = (kept - power * kLn2High) - power * kLn2Low;
+  const float clamped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+  const float power = (clamped * kLog2E + kRound) - kRound;  // to the nearest integer
+  const float rest = (clamped - power * kLn2High) - power * kLn2Low;
   float series = 1.0f / 5040.0f;
   series = series * rest + 1.0f / 720.0f;
   series = series * rest + 1.0f / 120.0f;

@@ -1,5 +1,5 @@
-// Memory for weights that are read from end to end for every row: in pages of 2 MiB where the system has them, because
-// with small ones a third of the time goes by looking them up.
+// Memory for weights that are read from end to end for every row, in pages of 2 MiB where the system has them: with
+// small pages a third of the time is spent on TLB misses.
 
 #pragma once
 
@@ -17,7 +17,7 @@
 
 namespace intone {
 
-// `count` words, int32, of any content.
+// `count` words, int32, uninitialised.
 inline at::Tensor words_in_large_pages(int64_t count) {
 #if defined(__linux__)
   constexpr size_t kPage = size_t{2} << 20;
@@ -25,8 +25,7 @@ inline at::Tensor words_in_large_pages(int64_t count) {
   if (bytes >= kPage) {
     void* memory = nullptr;
     if (posix_memalign(&memory, kPage, bytes) != 0) throw std::bad_alloc();
-    madvise(memory, bytes, MADV_HUGEPAGE);  // advice: without it there are small
-                                            // pages, and nothing else changes
+    madvise(memory, bytes, MADV_HUGEPAGE);  // a hint: without it the pages are small
     return at::from_blob(memory, {count}, [](void* held) { std::free(held); }, at::TensorOptions(at::kInt));
   }
 #endif

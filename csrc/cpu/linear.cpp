@@ -1,51 +1,52 @@
 #include "cpu/linear.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
-#include "cpu/clones.h"
+#include "cpu/attributes.h"
 #include "cpu/lanes.h"
 #include "cpu/large_pages.h"
 
 namespace intone {
 namespace {
 
-constexpr float kMostInt8 = 127.0f;  // -128 is left out: the range is the same on both sides
+constexpr float kMaxInt8 = 127.0f;  // symmetric: -128 is not used
 
-int64_t inputs_of_a_word(WeightType type) { return type == WeightType::kInt8 ? 4 : type == WeightType::kBf16 ? 2 : 1; }
+int64_t inputs_per_word(WeightType type) { return type == WeightType::kInt8 ? 4 : type == WeightType::kBf16 ? 2 : 1; }
 
-// Of non-negative floats the order is that of their bits, and integers can be compared many at a time.
-INTONE_CLONES float greatest_magnitude(const float* x, int64_t count) {
-  uint32_t greatest = 0;
+// Non-negative floats order as their bits do, and integer comparisons vectorize.
+INTONE_CLONES float max_magnitude(const float* x, int64_t count) {
+  uint32_t magnitude = 0;
   for (int64_t i = 0; i < count; ++i) {
     uint32_t bits;
     std::memcpy(&bits, x + i, sizeof(bits));
     bits &= 0x7fffffffu;
-    greatest = bits > greatest ? bits : greatest;
+    magnitude = bits > magnitude ? bits : magnitude;
   }
   float value;
-  std::memcpy(&value, &greatest, sizeof(value));
+  std::memcpy(&value, &magnitude, sizeof(value));
   return value;
 }
 
-// Where the words of one row go: tiles of kTile words, the beginnings of two tiles `stride` words apart.
+// Where the words of one row are stored: tiles of kTileWords words, the starts of two tiles `stride` words apart.
 struct Tiles {
   uint32_t* first;
   int64_t stride;
 };
 
-// x [count] to int8; their sum. A whole tile has a loop of its own, whose length the compiler knows.
+// Quantizes x [count] to int8 and returns the sum. Whole tiles have a loop of constant length.
 INTONE_CLONES int32_t round_to_int8(const float* x, int64_t count, float factor, const Tiles& to) {
-  constexpr int64_t kOfTile = 4 * kTile;
+  constexpr int64_t kTileInputs = 4 * kTileWords;
   const auto rounded = [factor](float value) { return static_cast<int32_t>(std::nearbyint(value * factor)); };
   auto* y = reinterpret_cast<int8_t*>(to.first);
   int32_t sum = 0;
-  for (; count >= kOfTile; count -= kOfTile, x += kOfTile, y += 4 * to.stride) {
-    for (int64_t i = 0; i < kOfTile; ++i) {
+  for (; count >= kTileInputs; count -= kTileInputs, x += kTileInputs, y += 4 * to.stride) {
+    for (int64_t i = 0; i < kTileInputs; ++i) {
       const int32_t value = rounded(x[i]);
       y[i] = static_cast<int8_t>(value);
       sum += value;
@@ -59,12 +60,12 @@ INTONE_CLONES int32_t round_to_int8(const float* x, int64_t count, float factor,
   return sum;
 }
 
-// To nearest, ties to even. What is not a number may become infinite, which shows as well.
+// To nearest, ties to even. NaN may become infinity, which propagates as well.
 INTONE_CLONES void round_to_bf16(const float* x, int64_t count, const Tiles& to) {
-  constexpr int64_t kOfTile = 2 * kTile;
+  constexpr int64_t kTileInputs = 2 * kTileWords;
   auto* y = reinterpret_cast<uint16_t*>(to.first);
-  for (int64_t begin = 0; begin < count; begin += kOfTile, y += 2 * to.stride) {
-    const int64_t here = std::min(kOfTile, count - begin);
+  for (int64_t begin = 0; begin < count; begin += kTileInputs, y += 2 * to.stride) {
+    const int64_t here = std::min(kTileInputs, count - begin);
     for (int64_t i = 0; i < here; ++i) {
       uint32_t bits;
       std::memcpy(&bits, x + begin + i, sizeof(bits));
@@ -74,25 +75,26 @@ INTONE_CLONES void round_to_bf16(const float* x, int64_t count, const Tiles& to)
 }
 
 struct PackedRow {
-  float scale;  // what gives the inputs back
-  int32_t sum;  // of int8
+  float scale;  // x ≈ scale · int8
+  int32_t sum;  // of the int8 inputs
 };
 
-// x [count] to `steps` words, zeros to the end of the last one.
-PackedRow to_words(const float* x, int64_t count, WeightType type, int64_t steps, const Tiles& to) {
-  to.first[(steps - 1) / kTile * to.stride + (steps - 1) % kTile] = 0;
+// Packs x [count] into `steps` words; the last one is padded with zeros.
+PackedRow pack_row(const float* x, int64_t count, WeightType type, int64_t steps, const Tiles& to) {
+  to.first[(steps - 1) / kTileWords * to.stride + (steps - 1) % kTileWords] = 0;
   switch (type) {
     case WeightType::kInt8: {
-      const float greatest = greatest_magnitude(x, count), scale = greatest / kMostInt8;
-      const float factor = greatest == 0.0f ? 0.0f : kMostInt8 / greatest;
+      const float magnitude = max_magnitude(x, count), scale = magnitude / kMaxInt8;
+      const float factor = magnitude == 0.0f ? 0.0f : kMaxInt8 / magnitude;
       return {scale, round_to_int8(x, count, factor, to)};
     }
     case WeightType::kBf16:
       round_to_bf16(x, count, to);
       return {1.0f, 0};
     default:
-      for (int64_t begin = 0; begin < count; begin += kTile) {
-        std::memcpy(to.first + begin / kTile * to.stride, x + begin, std::min<int64_t>(kTile, count - begin) * 4);
+      for (int64_t begin = 0; begin < count; begin += kTileWords) {
+        std::memcpy(to.first + begin / kTileWords * to.stride, x + begin,
+                    std::min<int64_t>(kTileWords, count - begin) * 4);
       }
       return {1.0f, 0};
   }
@@ -102,23 +104,32 @@ INTONE_CLONES void store(const float* sums, const float* bias, int64_t count, fl
   for (int64_t j = 0; j < count; ++j) y[j] = sums[j] + bias[j];
 }
 
-INTONE_CLONES void add(const float* sums, const float* bias, int64_t count, float* y) {
+INTONE_CLONES void accumulate(const float* sums, const float* bias, int64_t count, float* y) {
   for (int64_t j = 0; j < count; ++j) y[j] += sums[j] + bias[j];
 }
 
-INTONE_CLONES void gate(const float* sums, int64_t count, float* y) {
+INTONE_CLONES void swiglu(const float* sums, int64_t count, float* y) {
   float gated[kHalfBlock];
   for (int64_t j = 0; j < kHalfBlock; ++j) gated[j] = sums[j] / (1.0f + exponential(-sums[j])) * sums[kHalfBlock + j];
   std::copy_n(gated, count, y);
 }
 
-// Rows of a block where there are `count`: even blocks, because a last one of a row or two would waste a reading.
-int64_t rows_of_a_block(int64_t count) {
+// Rows per block for `count` rows: blocks of equal size, because a last block of one or two rows would waste a pass
+// over the weights.
+int64_t rows_per_block(int64_t count) {
   const int64_t blocks = std::max<int64_t>(1, (count + kBlockRows - 1) / kBlockRows);
   return (count + blocks - 1) / blocks;
 }
 
 }  // namespace
+
+LinearKernel linear_kernel(WeightType type, Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512 && (type != WeightType::kBf16 || has_avx512_bf16())) return linear_kernel_avx512(type);
+  if (isa != Isa::kPortable) return linear_kernel_avx2(type);
+#endif
+  return linear_kernel_portable(type);
+}
 
 WeightType weight_type_named(const std::string& name) {
   if (name == "int8") return WeightType::kInt8;
@@ -145,13 +156,13 @@ Linear::Linear(const at::Tensor& weight, const std::optional<at::Tensor>& bias, 
   TORCH_CHECK(!gated || (out_ % 2 == 0 && !bias), "a gated layer has an even number of columns and no bias");
   TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == out_ && bias->scalar_type() == at::kFloat),
               "a linear layer's bias is not Float [", out_, "]");
-  measure();
+  set_steps();
   weights_ = zeros_in_large_pages(columns() * steps_).view({columns(), steps_});
   scales_ = at::zeros({columns()}, at::kFloat);
   bias_ = at::zeros({columns()}, at::kFloat);
   const at::Tensor from = weight.contiguous();
   const at::Tensor shift = bias ? bias->contiguous() : at::zeros({out_}, at::kFloat);
-  const uint32_t flipped = kernel_.adds_128 ? 0x80808080u : 0u;  // adding 128 to a byte flips its first bit
+  const uint32_t flipped = kernel_.adds_128 ? 0x80808080u : 0u;  // adding 128 to a byte flips its top bit
   int32_t* to = weights_.mutable_data_ptr<int32_t>();
   at::parallel_for(0, out_, 64, [&](int64_t begin, int64_t end) {
     std::vector<uint32_t> words(steps_);
@@ -160,23 +171,50 @@ Linear::Linear(const at::Tensor& weight, const std::optional<at::Tensor>& bias, 
       const int64_t column = column_of(output), panel = column / kPanel, lane = column % kPanel;
       if (narrow) std::copy_n(from.const_data_ptr<at::BFloat16>() + output * in_, in_, wide.data());
       const float* x = narrow ? wide.data() : from.const_data_ptr<float>() + output * in_;
-      scales_.mutable_data_ptr<float>()[column] = to_words(x, in_, type_, steps_, {words.data(), kTile}).scale;
+      scales_.mutable_data_ptr<float>()[column] = pack_row(x, in_, type_, steps_, {words.data(), kTileWords}).scale;
       bias_.mutable_data_ptr<float>()[column] = shift.const_data_ptr<float>()[output];
       for (int64_t step = 0; step < steps_; ++step) to[(panel * steps_ + step) * kPanel + lane] = words[step] ^ flipped;
     }
   });
 }
 
-void Linear::measure() {
-  const int64_t each = inputs_of_a_word(type_);
+Linear::Linear(const Packed& packed, WeightType type, Isa isa, bool gated)
+    : type_(type), kernel_(linear_kernel(type, isa)), gated_(gated) {
+  const at::Tensor sizes = part_of(packed, "sizes", at::kLong, {2});
+  in_ = sizes.const_data_ptr<int64_t>()[0];
+  out_ = sizes.const_data_ptr<int64_t>()[1];
+  TORCH_CHECK(in_ > 0 && out_ > 0 && (!gated || out_ % 2 == 0), "a packed layer has ", in_, " inputs and ", out_,
+              " outputs");
+  set_steps();
+  weights_ = copied_to_large_pages(part_of(packed, "weights", at::kInt, {columns(), steps_}));
+  scales_ = part_of(packed, "scales", at::kFloat, {columns()}).clone();
+  bias_ = part_of(packed, "bias", at::kFloat, {columns()}).clone();
+}
+
+Packed Linear::packed() const {
+  return {{"sizes", at::tensor({in_, out_}, at::kLong)}, {"weights", weights_}, {"scales", scales_}, {"bias", bias_}};
+}
+
+// Columns as stored: whole blocks.
+int64_t Linear::columns() const { return (column_of(out_ - 1) / kBlockColumns + 1) * kBlockColumns; }
+
+// The stored column of an output. In a gated layer, both columns of one output are in the same block.
+int64_t Linear::column_of(int64_t output) const {
+  if (!gated_) return output;
+  const int64_t half = out_ / 2, index = output % half;
+  return index / kHalfBlock * kBlockColumns + output / half * kHalfBlock + index % kHalfBlock;
+}
+
+void Linear::set_steps() {
+  const int64_t each = inputs_per_word(type_);
   steps_ = (in_ + each - 1) / each;
 }
 
 void Linear::pack(const float* x, PackedRows& rows, int64_t row, int64_t count) const {
-  const int64_t together = rows_of_a_block(count), first = row / together * together;
-  const int64_t stride = std::min(together, count - first) * kTile;
-  uint32_t* to = rows.words.data() + first * row_words() + (row - first) * kTile;
-  const PackedRow packed = to_words(x, in_, type_, steps_, {to, stride});
+  const int64_t block_rows = rows_per_block(count), first = row / block_rows * block_rows;
+  const int64_t stride = std::min(block_rows, count - first) * kTileWords;
+  uint32_t* to = rows.words.data() + first * row_words() + (row - first) * kTileWords;
+  const PackedRow packed = pack_row(x, in_, type_, steps_, {to, stride});
   rows.scales[row] = packed.scale;
   rows.sums[row] = packed.sum;
 }
@@ -187,40 +225,41 @@ void Linear::pack_all(Team& team, const float* x, PackedRows& rows, int64_t coun
   });
 }
 
-void Linear::apply(Team& team, const PackedRows& rows, int64_t count, float* y, Ending ending) const {
-  const int64_t together = rows_of_a_block(count);
+void Linear::apply(Team& team, const PackedRows& rows, int64_t count, float* y, Epilogue epilogue) const {
+  const int64_t block_rows = rows_per_block(count);
   team.split(weights_.size(0) / kBlockColumns, 1, [&](int64_t begin, int64_t end) {
     alignas(64) float sums[kBlockRows * kBlockColumns];
     for (int64_t block = begin; block < end; ++block) {
       const auto* weights = reinterpret_cast<const uint32_t*>(weights_.const_data_ptr<int32_t>());
       const int64_t column = block * kBlockColumns;
-      for (int64_t first = 0; first < count; first += together) {
-        const int64_t here = std::min(together, count - first);
+      for (int64_t first = 0; first < count; first += block_rows) {
+        const int64_t here = std::min(block_rows, count - first);
         kernel_.sum({steps_, weights + column * steps_, scales_.const_data_ptr<float>() + column,
                      rows.words.data() + first * row_words(), rows.scales.data() + first, rows.sums.data() + first,
                      static_cast<int>(here), sums});
-        this->end(sums, block, first, here, y, ending);
+        store_sums(sums, block, first, here, y, epilogue);
       }
     }
   });
 }
 
-// What follows the sums [count, kBlockColumns] of one block of columns, for rows `first` and on.
-void Linear::end(const float* sums, int64_t block, int64_t first, int64_t count, float* y, Ending ending) const {
-  const int64_t width = ending == Ending::kGate ? kHalfBlock : kBlockColumns, column = block * width;
+// Applies the epilogue to the sums [count, kBlockColumns] of one block of columns, for rows `first` and on.
+void Linear::store_sums(const float* sums, int64_t block, int64_t first, int64_t count, float* y,
+                        Epilogue epilogue) const {
+  const int64_t width = epilogue == Epilogue::kSwiGlu ? kHalfBlock : kBlockColumns, column = block * width;
   const int64_t columns = std::min(width, out() - column);
   const float* bias = bias_.const_data_ptr<float>() + block * kBlockColumns;
   for (int64_t row = 0; row < count; ++row, sums += kBlockColumns) {
     float* to = y + (first + row) * out() + column;
-    switch (ending) {
-      case Ending::kStore:
+    switch (epilogue) {
+      case Epilogue::kStore:
         store(sums, bias, columns, to);
         break;
-      case Ending::kAdd:
-        add(sums, bias, columns, to);
+      case Epilogue::kAccumulate:
+        accumulate(sums, bias, columns, to);
         break;
-      case Ending::kGate:
-        gate(sums, columns, to);
+      case Epilogue::kSwiGlu:
+        swiglu(sums, columns, to);
         break;
     }
   }
@@ -236,7 +275,7 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
   rows.reserve(count, row_words());
   Team::run([&](Team& team) {
     pack_all(team, from.const_data_ptr<float>(), rows, count);
-    apply(team, rows, count, y.mutable_data_ptr<float>(), gated_ ? Ending::kGate : Ending::kStore);
+    apply(team, rows, count, y.mutable_data_ptr<float>(), gated_ ? Epilogue::kSwiGlu : Epilogue::kStore);
   });
   return y;
 }

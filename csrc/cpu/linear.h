@@ -1,7 +1,20 @@
-// A linear layer whose weights are packed once, for few rows at a time: int8, bfloat16 or float, by the best
+// A linear layer for few rows at a time, with weights packed once as int8, bfloat16 or float, computed by the best
 // instructions of the processor. Called by all threads of a team together.
 //
-// K inputs, N outputs. A row's result does not depend on the other rows, nor on the number of threads.
+// K inputs, N outputs. Batch-invariant, bit for bit; independent of the number of threads.
+//
+// The packed layout, for int8 (w[n, k]: weight of output n for input k):
+//
+//   word     4 inputs of one column: w[n, 4s] w[n, 4s+1] w[n, 4s+2] w[n, 4s+3], as bytes (bf16: 2 inputs, float: 1)
+//   step s   one word of each of the 16 columns of a panel, side by side: one AVX-512 register
+//   panel    all steps of its columns, one after the other: a kernel reads a panel from end to end
+//   block    4 panels, 64 columns; blocks follow each other. Zeros beyond input K and output N
+//
+//   rows of x are packed in words too: a tile is 16 consecutive words of one row (a cache line), and for each tile
+//   index t come the tiles of all rows of the block of rows:  row 0 tile t | row 1 tile t | ... | row 0 tile t+1 | ...
+//
+// With AVX-512 each int8 weight is stored as w + 128 (unsigned, for vpdpbusd); the kernel starts its sum at -128 · Σx.
+// A gated layer has the 32 gate columns of its block's outputs first, then the 32 up columns.
 
 #pragma once
 
@@ -21,66 +34,65 @@ namespace intone {
 // "int8", "bf16" or "fp32". Throws c10::Error for another name.
 WeightType weight_type_named(const std::string& name);
 
-// Rows of input as the weights want them. Reused from layer to layer; one owner.
+// Packed rows of input. Reused from layer to layer; one owner.
 struct PackedRows {
-  std::vector<uint32_t> words;  // blocks of up to kBlockRows rows, [tiles, rows of the block, kTile] each
+  std::vector<uint32_t> words;  // blocks of up to kBlockRows rows, [tiles, rows of the block, kTileWords] each
   std::vector<float> scales;    // [rows]
-  std::vector<int32_t> sums;    // [rows], of int8
+  std::vector<int32_t> sums;    // [rows], sums of the int8 inputs
 
-  // Makes room. Before a team begins, because vectors move.
+  // Allocates. Call before a team starts: the vectors may move.
   void reserve(int64_t rows, int64_t row_words);
 };
 
-// What is done to a sum before it is stored.
-enum class Ending {
-  kStore,  // y = sum
-  kAdd,    // y = y + sum
-  kGate,   // y = SiLU(sum of the first half of the columns) · sum of the second half
+// How a sum is stored.
+enum class Epilogue {
+  kStore,       // y = sum
+  kAccumulate,  // y += sum
+  kSwiGlu,      // y = SiLU(gate sum) · up sum
 };
 
 class Linear {
  public:
-  // `weight` [N, K] float or bfloat16, `bias` [N] or nothing; both are copied. `gated`: the only ending will be kGate;
-  // no bias.
+  // `weight` [N, K] float or bfloat16, `bias` [N] or nothing; both are copied. `gated`: the layer is only used with
+  // kSwiGlu; the first N / 2 outputs are the gate, and there is no bias.
   Linear(const at::Tensor& weight, const std::optional<at::Tensor>& bias, WeightType type, Isa isa, bool gated = false);
 
-  // As one of this type, instruction set and kind was packed, from a copy of what its `packed` gave.
+  // From a copy of the tensors of `packed`, of a layer with the same type, instruction set and `gated`.
   Linear(const Packed& packed, WeightType type, Isa isa, bool gated = false);
 
-  // Everything that packing made: "sizes" [2], inputs and outputs, "weights", "scales" and "bias" as below. Not copies.
+  // The packed tensors, not copies: "sizes" [2], inputs and outputs, "weights", "scales" and "bias" as below.
   Packed packed() const;
 
   int64_t in() const { return in_; }
   int64_t out() const { return gated_ ? out_ / 2 : out_; }  // columns of y
   int64_t weight_bytes() const { return weights_.nbytes(); }
 
-  // Words that a packed row takes.
-  int64_t row_words() const { return (steps_ + kTile - 1) / kTile * kTile; }
+  // Words of a packed row.
+  int64_t row_words() const { return (steps_ + kTileWords - 1) / kTileWords * kTileWords; }
 
-  // Packs x [K] as row number `row` of `count`. Rows may be packed by different threads.
+  // Packs x [K] as row `row` of `count`. Rows may be packed by different threads.
   void pack(const float* x, PackedRows& rows, int64_t row, int64_t count) const;
 
   // Packs all rows of x [count, K].
   void pack_all(Team& team, const float* x, PackedRows& rows, int64_t count) const;
 
   // The first `count` rows to y [count, out()].
-  void apply(Team& team, const PackedRows& rows, int64_t count, float* y, Ending ending) const;
+  void apply(Team& team, const PackedRows& rows, int64_t count, float* y, Epilogue epilogue) const;
 
-  // The whole of it on a team of its own: x [M, K] float to [M, out()].
+  // Packs and applies on a team of its own: x [M, K] float to [M, out()].
   at::Tensor operator()(const at::Tensor& x) const;
 
  private:
-  void measure();
+  void set_steps();
   int64_t columns() const;
   int64_t column_of(int64_t output) const;
-  void end(const float* sums, int64_t block, int64_t first, int64_t count, float* y, Ending ending) const;
+  void store_sums(const float* sums, int64_t block, int64_t first, int64_t count, float* y, Epilogue epilogue) const;
 
   int64_t in_, out_, steps_;
   WeightType type_;
   LinearKernel kernel_;
   bool gated_;
-  at::Tensor weights_;  // [blocks * kBlockColumns, steps] words, in them [blocks, kPanels, steps, kPanel]; zeros beyond
-                        // the last input or column
+  at::Tensor weights_;  // [blocks * kBlockColumns, steps] words: [blocks, kPanels, steps, kPanel]
   at::Tensor scales_;   // [blocks * kBlockColumns]
   at::Tensor bias_;     // [blocks * kBlockColumns], zeros where there is none
 };

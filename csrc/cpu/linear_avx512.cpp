@@ -5,26 +5,27 @@
 #include <array>
 #include <utility>
 
+#include "cpu/attributes.h"
 #include "cpu/linear_block.h"
 
 namespace intone {
 namespace {
 
-constexpr int64_t kAhead = 32 * kPanel;  // words by which weights are called before they are needed: 2 KiB
+constexpr int64_t kPrefetchWords = 32 * kPanel;  // prefetch distance of the weights: 2 KiB
 
-#define INTONE_STEP INTONE_AVX512 __attribute__((always_inline)) static inline
+#define INTONE_AVX512_STEP INTONE_AVX512 static INTONE_INLINE
 
-// One word of a row times one step of the weights, in one instruction that reads the word and repeats it. As assembly,
-// because GCC 12 reads it apart and moves sums from register to register, which takes a third longer.
+// One word of a row times one step of the weights, in one instruction that loads the word and broadcasts it. Assembly,
+// because GCC 12 emits a separate broadcast and moves sums between registers, which takes a third longer.
 #define INTONE_MULTIPLY(name, sum, x, w) asm(name " %1%{1to16%}, %2, %0" : "+v"(sum) : "m"(*(x)), "v"(w))
 
 struct Int8 {
   using Sum = __m512i;
-  // vpdpbusd multiplies unsigned by signed bytes. The 128 that every weight has too much is taken off beforehand. The
-  // inputs are the signed ones, because only the signed operand may be read from memory.
-  INTONE_STEP Sum start(int32_t row_sum) { return _mm512_set1_epi32(-128 * row_sum); }
-  INTONE_STEP void step(Sum& sum, const uint32_t* x, __m512i w) { INTONE_MULTIPLY("vpdpbusd", sum, x, w); }
-  INTONE_STEP __m512 finish(Sum sum, float row_scale, const float* column_scales) {
+  // vpdpbusd multiplies unsigned by signed bytes: weights are stored with an offset of 128, and the sum starts at
+  // -128 · Σx to cancel it. The inputs are the signed operand, because only that one may be read from memory.
+  INTONE_AVX512_STEP Sum start(int32_t row_sum) { return _mm512_set1_epi32(-128 * row_sum); }
+  INTONE_AVX512_STEP void step(Sum& sum, const uint32_t* x, __m512i w) { INTONE_MULTIPLY("vpdpbusd", sum, x, w); }
+  INTONE_AVX512_STEP __m512 finish(Sum sum, float row_scale, const float* column_scales) {
     const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(row_scale), _mm512_loadu_ps(column_scales));
     return _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);
   }
@@ -32,50 +33,51 @@ struct Int8 {
 
 struct Float {
   using Sum = __m512;
-  INTONE_STEP Sum start(int32_t) { return _mm512_setzero_ps(); }
-  INTONE_STEP void step(Sum& sum, const uint32_t* x, __m512i w) { INTONE_MULTIPLY("vfmadd231ps", sum, x, w); }
-  INTONE_STEP __m512 finish(Sum sum, float, const float*) { return sum; }
+  INTONE_AVX512_STEP Sum start(int32_t) { return _mm512_setzero_ps(); }
+  INTONE_AVX512_STEP void step(Sum& sum, const uint32_t* x, __m512i w) { INTONE_MULTIPLY("vfmadd231ps", sum, x, w); }
+  INTONE_AVX512_STEP __m512 finish(Sum sum, float, const float*) { return sum; }
 };
 
 struct Bf16 : Float {
-  INTONE_STEP void step(Sum& sum, const uint32_t* x, __m512i w) { INTONE_MULTIPLY("vdpbf16ps", sum, x, w); }
+  INTONE_AVX512_STEP void step(Sum& sum, const uint32_t* x, __m512i w) { INTONE_MULTIPLY("vdpbf16ps", sum, x, w); }
 };
 
-// Few rows leave registers for a second panel, whose sums fill the waits for the first.
+// Panels summed at a time. Few rows leave registers for a second panel, which hides the latency of the first.
 template <int Rows>
-constexpr int kTogether = Rows <= kBlockRows / 2 ? 2 : 1;
+constexpr int kRegisterPanels = Rows <= kBlockRows / 2 ? 2 : 1;
 
 template <typename Type, int Rows>
 INTONE_AVX512 void sum_rows(const LinearBlock& block) {
-  constexpr int kWide = kTogether<Rows>;
-  for (int panel = 0; panel < kPanels; panel += kWide) {
+  constexpr int kWidth = kRegisterPanels<Rows>;
+  for (int panel = 0; panel < kPanels; panel += kWidth) {
     const uint32_t *weights = block.weights + panel * block.steps * kPanel, *rows = block.rows;
-    typename Type::Sum sums[Rows][kWide];
+    typename Type::Sum sums[Rows][kWidth];
 #pragma GCC unroll 24
     for (int row = 0; row < Rows; ++row) {
 #pragma GCC unroll 2
-      for (int p = 0; p < kWide; ++p) sums[row][p] = Type::start(block.row_sums[row]);
+      for (int p = 0; p < kWidth; ++p) sums[row][p] = Type::start(block.row_sums[row]);
     }
-    for (int64_t left = block.steps; left > 0; left -= kTile, rows += (Rows - 1) * kTile) {
-      for (const uint32_t* end = rows + (left < kTile ? left : kTile); rows < end; ++rows, weights += kPanel) {
-        __m512i w[kWide];
+    for (int64_t left = block.steps; left > 0; left -= kTileWords, rows += (Rows - 1) * kTileWords) {
+      for (const uint32_t* end = rows + (left < kTileWords ? left : kTileWords); rows < end;
+           ++rows, weights += kPanel) {
+        __m512i w[kWidth];
 #pragma GCC unroll 2
-        for (int p = 0; p < kWide; ++p) {
+        for (int p = 0; p < kWidth; ++p) {
           const uint32_t* from = weights + p * block.steps * kPanel;
-          _mm_prefetch(from + kAhead, _MM_HINT_T0);
+          _mm_prefetch(from + kPrefetchWords, _MM_HINT_T0);
           w[p] = _mm512_loadu_si512(from);
         }
 #pragma GCC unroll 24
         for (int row = 0; row < Rows; ++row) {
 #pragma GCC unroll 2
-          for (int p = 0; p < kWide; ++p) Type::step(sums[row][p], rows + row * kTile, w[p]);
+          for (int p = 0; p < kWidth; ++p) Type::step(sums[row][p], rows + row * kTileWords, w[p]);
         }
       }
     }
 #pragma GCC unroll 24
     for (int row = 0; row < Rows; ++row) {
 #pragma GCC unroll 2
-      for (int p = 0; p < kWide; ++p) {
+      for (int p = 0; p < kWidth; ++p) {
         const int column = (panel + p) * kPanel;
         _mm512_storeu_ps(block.sums + row * kBlockColumns + column,
                          Type::finish(sums[row][p], block.row_scales[row], block.column_scales + column));

@@ -1,3 +1,5 @@
+// The kernels of `linear_block.h` in plain C++.
+
 #include <cstring>
 
 #include "cpu/linear_block.h"
@@ -46,7 +48,7 @@ void sum_block(const LinearBlock& block) {
     for (int row = 0; row < block.count; ++row) {
       typename Type::Sum sums[kPanel] = {};
       for (int64_t step = 0; step < block.steps; ++step) {
-        const uint32_t x = block.rows[(step / kTile * block.count + row) * kTile + step % kTile];
+        const uint32_t x = block.rows[(step / kTileWords * block.count + row) * kTileWords + step % kTileWords];
         for (int lane = 0; lane < kPanel; ++lane) {
           sums[lane] = Type::step(sums[lane], x, weights[step * kPanel + lane]);
         }
@@ -71,14 +73,6 @@ LinearKernel linear_kernel_portable(WeightType type) {
     default:
       return {sum_block<Float>, false};
   }
-}
-
-LinearKernel linear_kernel(WeightType type, Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::kAvx512 && (type != WeightType::kBf16 || has_avx512_bf16())) return linear_kernel_avx512(type);
-  if (isa != Isa::kPortable) return linear_kernel_avx2(type);
-#endif
-  return linear_kernel_portable(type);
 }
 
 }  // namespace intone

@@ -1,4 +1,4 @@
-// What packing made of a part of a model, by name: to be kept in a file, and to build the part again without packing.
+// The packed tensors of a part of a model, by name: saved to a file, and loaded to build the part without packing.
 
 #pragma once
 
@@ -11,7 +11,7 @@ namespace intone {
 
 using Packed = std::map<std::string, at::Tensor>;
 
-// The tensor of this name. Throws c10::Error where there is none, or where it is another than described.
+// The tensor of this name. Throws c10::Error where there is none, or where its dtype, shape or device differs.
 inline at::Tensor part_of(const Packed& packed, const std::string& name, at::ScalarType type, at::IntArrayRef shape) {
   const auto found = packed.find(name);
   TORCH_CHECK(found != packed.end(), "found no ", name, " among the packed tensors");
@@ -22,7 +22,7 @@ inline at::Tensor part_of(const Packed& packed, const std::string& name, at::Sca
   return tensor.contiguous();
 }
 
-// Those whose names begin with `prefix` and a dot, without both.
+// The tensors whose names begin with `prefix` and a dot; both are removed from the names.
 inline Packed inner(const Packed& packed, const std::string& prefix) {
   Packed found;
   const std::string begin = prefix + ".";
@@ -33,7 +33,7 @@ inline Packed inner(const Packed& packed, const std::string& prefix) {
   return found;
 }
 
-// Puts `part` among `all`, where `inner` finds it.
+// Adds `part` to `all` under `prefix`, where `inner` finds it.
 inline void put(Packed& all, const std::string& prefix, const Packed& part) {
   for (const auto& [name, tensor] : part) all.emplace(prefix + "." + name, tensor);
 }

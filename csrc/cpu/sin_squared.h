@@ -1,6 +1,8 @@
-// sin² in a form that loops vectorize, for the activations.
+// sin² in a form that compilers vectorize, for the snake activations.
 
 #pragma once
+
+#include "cpu/attributes.h"
 
 namespace intone {
 
@@ -9,7 +11,7 @@ namespace intone {
 // matter. The limit, a little past π/2 because a rounded count of periods can miss by a little, keeps the result near
 // [0, 1] where the rounding trick ends (2^22 periods); it lets NaN through.
 template <typename T>
-__attribute__((always_inline)) inline T sin_squared(const T& y) {
+INTONE_INLINE T sin_squared(const T& y) {
   constexpr float kRound = 12582912.0f;  // 1.5 · 2^23: adding it drops the fraction
   constexpr float kInvPi = 0.318309886f, kPi1 = 3.140625f, kPi2 = 0x1.fbp-11f, kPi3 = 6.278329465e-7f;
   constexpr float kLimit = 1.6f;

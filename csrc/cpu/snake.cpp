@@ -1,4 +1,4 @@
-// snake on the CPU: x + sin²(αx) / (α + 1e-9), computed in float whatever the storage.
+// snake on the CPU: x + sin²(αx) / (α + 1e-9), computed in float for every storage type.
 
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
@@ -9,14 +9,14 @@
 #include <vector>
 
 #include "check.h"
-#include "cpu/clones.h"
+#include "cpu/attributes.h"
 #include "cpu/sin_squared.h"
 
 namespace intone {
 namespace {
 
-constexpr int64_t kGrain = 16384;  // elements a thread is worth waking for
-constexpr int64_t kBlock = 1024;   // elements converted at a time: they stay in the first cache
+constexpr int64_t kGrain = 16384;  // elements that are worth waking a thread for
+constexpr int64_t kBlock = 1024;   // elements converted at a time: they stay in L1
 
 // One α for the whole row: `[B, C, T]` with T contiguous.
 INTONE_CLONES void snake_over_time(const float* x, float* y, int64_t n, float alpha, float inverse) {
@@ -28,7 +28,7 @@ INTONE_CLONES void snake_over_channels(const float* x, float* y, int64_t n, cons
   for (int64_t i = 0; i < n; ++i) y[i] = x[i] + sin_squared(alpha[i] * x[i]) * inverse[i];
 }
 
-// Runs `body(in, out, start, count)` on floats over a row of any storage type.
+// Runs `body(in, out, start, count)` over a row of any storage type, converted to float.
 template <typename T, typename Body>
 void in_floats(const T* x, T* y, int64_t n, const Body& body) {
   if constexpr (std::is_same_v<T, float>) {
@@ -65,7 +65,7 @@ void snake_rows(const at::Tensor& x, at::Tensor& y, const float* alpha, const fl
   });
 }
 
-// Whether to walk channels first. Where one axis has size 1 both orders are right, and the longer rows are faster.
+// Whether rows run over channels. Where one axis has size 1 both orders are correct, and longer rows are faster.
 bool walks_channels(const at::Tensor& x) {
   const bool contiguous = x.is_contiguous();
   if (contiguous && x.size(2) >= x.size(1)) return false;

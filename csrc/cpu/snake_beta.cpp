@@ -1,13 +1,13 @@
 // snake_beta on the CPU: double the rate, x + sin²(αx) / (β + 1e-9), halve the rate, in one pass over blocks of a row.
-// Computed in float whatever the storage.
+// Computed in float for every storage type.
 //
-// The doubled signal s is kept as its even and its odd samples, so that every loop below reads neighbours:
+// The doubled signal s is stored as its even and its odd samples, so that every loop below reads contiguously:
 //
-//   x     x0    x1    x2    x3         at least 3 samples on either side of a place for both its samples of s,
-//   s     e0 o0 e1 o1 e2 o2 e3 o3      and 3 places on either side of an output for that
+//   x     x0    x1    x2    x3         3 samples on either side of a position, for both its samples of s,
+//   s     e0 o0 e1 o1 e2 o2 e3 o3      and 3 positions on either side of an output
 //   y     y0    y1    y2    y3
 //
-// Before its first sample x is taken to stay as it is there, and after its last; and so is s, which is another thing.
+// x is extended beyond both ends by repeating its first and last sample; s is extended likewise, separately.
 
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
@@ -18,18 +18,19 @@
 
 #include "anti_alias.h"
 #include "check.h"
-#include "cpu/clones.h"
+#include "cpu/attributes.h"
 #include "cpu/sin_squared.h"
 
 namespace intone {
 namespace {
 
-constexpr int64_t kGrain = 4096;  // outputs a thread is worth waking for
-constexpr int64_t kBlock = 512;   // outputs at a time: their buffers stay in the first cache
+constexpr int64_t kGrain = 4096;  // outputs that are worth waking a thread for
+constexpr int64_t kBlock = 512;   // outputs at a time: their buffers stay in L1
 constexpr int64_t kSide = 3;      // neighbours on either side, in both steps
 
-// `n` places of the doubled signal after the activation; `x` points at the input of the first of them.
-INTONE_CLONES void double_and_bend(const float* x, float* even, float* odd, int64_t n, float alpha, float inverse) {
+// `n` positions of the doubled signal after the activation; `x` points at the input of the first one.
+INTONE_CLONES void upsample_and_activate(const float* x, float* even, float* odd, int64_t n, float alpha,
+                                         float inverse) {
   for (int64_t j = 0; j < n; ++j) {
     const float e = 2 * (kTap1 * x[j + 2] + kTap3 * x[j + 1] + kTap5 * x[j] + kTap4 * x[j - 1] + kTap2 * x[j - 2] +
                          kTap0 * x[j - 3]);
@@ -40,8 +41,8 @@ INTONE_CLONES void double_and_bend(const float* x, float* even, float* odd, int6
   }
 }
 
-// `n` outputs; `e` and `o` point at the place of the first of them.
-INTONE_CLONES void halve(const float* e, const float* o, float* y, int64_t n) {
+// `n` outputs; `e` and `o` point at the position of the first one.
+INTONE_CLONES void downsample(const float* e, const float* o, float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     y[i] = kTap0 * (e[i + 3] + o[i - 3]) + kTap1 * (e[i - 2] + o[i + 2]) + kTap2 * (e[i + 2] + o[i - 2]) +
            kTap3 * (e[i - 1] + o[i + 1]) + kTap4 * (e[i + 1] + o[i - 1]) + kTap5 * (e[i] + o[i]);
@@ -52,27 +53,28 @@ struct Buffers {
   float x[kBlock + 4 * kSide], even[kBlock + 2 * kSide], odd[kBlock + 2 * kSide], y[kBlock];
 };
 
-// `n` samples from number `start` on, as floats; before the first and after the last they stay as they are there.
+// `n` samples from index `start` on, as floats; the first and the last sample are repeated beyond the ends.
 template <typename T>
-void copy_held(const T* x, float* to, int64_t length, int64_t start, int64_t n) {
+void copy_extended(const T* x, float* to, int64_t length, int64_t start, int64_t n) {
   const int64_t left = std::clamp<int64_t>(-start, 0, n), right = std::clamp<int64_t>(length - start, left, n);
   std::fill(to, to + left, static_cast<float>(x[0]));
   for (int64_t i = left; i < right; ++i) to[i] = static_cast<float>(x[start + i]);
   std::fill(to + right, to + n, static_cast<float>(x[length - 1]));
 }
 
-// Outputs `start` to `stop` - 1, at most kBlock, of a row of `length` inputs.
+// Outputs `start` to `stop` - 1, kBlock or fewer, of a row of `length` inputs.
 template <typename T>
 void block(const T* x, T* y, int64_t length, int64_t start, int64_t stop, float alpha, float inverse, Buffers& b) {
-  const int64_t first = start - kSide, places = stop - start + 2 * kSide;  // of the doubled signal, edges included
-  copy_held(x, b.x, length, first - kSide, places + 2 * kSide);
-  const int64_t from = std::max<int64_t>(0, -first), to = std::min(places, length - first);  // places that exist
-  double_and_bend(b.x + kSide + from, b.even + from, b.odd + from, to - from, alpha, inverse);
+  const int64_t first = start - kSide, positions = stop - start + 2 * kSide;  // of the doubled signal, edges included
+  copy_extended(x, b.x, length, first - kSide, positions + 2 * kSide);
+  const int64_t from = std::max<int64_t>(0, -first),
+                to = std::min(positions, length - first);  // positions inside the row
+  upsample_and_activate(b.x + kSide + from, b.even + from, b.odd + from, to - from, alpha, inverse);
   std::fill(b.even, b.even + from, b.even[from]);
   std::fill(b.odd, b.odd + from, b.even[from]);
-  std::fill(b.even + to, b.even + places, b.odd[to - 1]);
-  std::fill(b.odd + to, b.odd + places, b.odd[to - 1]);
-  halve(b.even + kSide, b.odd + kSide, b.y, stop - start);
+  std::fill(b.even + to, b.even + positions, b.odd[to - 1]);
+  std::fill(b.odd + to, b.odd + positions, b.odd[to - 1]);
+  downsample(b.even + kSide, b.odd + kSide, b.y, stop - start);
   for (int64_t i = 0; i < stop - start; ++i) y[i] = static_cast<T>(b.y[i]);
 }
 
@@ -107,7 +109,7 @@ void check(const at::Tensor& x, const at::Tensor& alpha, const at::Tensor& beta,
     check_same_dtype(arg, x_arg);
   }
   TORCH_CHECK(before >= 0 && after >= 0 && before + after <= x.size(2), "snake_beta: before is ", before,
-              " and after is ", after, ", expected them to leave something of x's ", x.size(2), " samples");
+              " and after is ", after, ", expected a sum of at most x's ", x.size(2), " samples");
 }
 
 at::Tensor snake_beta_cpu(const at::Tensor& x, const at::Tensor& alpha, const at::Tensor& beta, int64_t before,

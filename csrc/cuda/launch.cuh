@@ -1,4 +1,4 @@
-// What every CUDA body needs around its kernel, by the stable interface of torch alone: it compiles without a GPU and
+// Helpers around CUDA kernel launches. They use only torch's stable interface, so they compile without a GPU and
 // without a CUDA build of torch.
 
 #pragma once
@@ -14,16 +14,16 @@
 
 namespace intone::cuda {
 
-// The stream that torch queues work for this tensor's device on.
+// Torch's current stream on the device of this tensor.
 inline cudaStream_t stream_of(const torch::stable::Tensor& x) {
   void* stream = nullptr;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(x.get_device_index(), &stream));
   return static_cast<cudaStream_t>(stream);
 }
 
-// Blocks as a grid wants them; more than a grid has is an input far beyond any use.
+// `blocks` as a grid dimension. Throws where the input is larger than a grid can cover.
 inline unsigned grid_of(const char* op, int64_t blocks) {
-  STD_TORCH_CHECK(blocks <= INT32_MAX, op, ": needs ", blocks, " blocks, a grid has ", INT32_MAX);
+  STD_TORCH_CHECK(blocks <= INT32_MAX, op, ": needs ", blocks, " blocks, a grid has at most ", INT32_MAX);
   return static_cast<unsigned>(blocks);
 }
 

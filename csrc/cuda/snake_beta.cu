@@ -1,5 +1,5 @@
 // snake_beta on CUDA: double the rate, x + sin²(αx) / (β + 1e-9), halve the rate, in one pass: the doubled signal lives
-// in shared memory only. Computed in float whatever the storage. `csrc/cpu/snake_beta.cpp` draws the picture.
+// in shared memory only. Computed in float for every storage type. `csrc/cpu/snake_beta.cpp` has a picture.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -18,43 +18,45 @@ namespace {
 using torch::stable::Tensor;
 
 constexpr int kThreads = 128;
-constexpr int kTile = 512;  // outputs of a block
-constexpr int kSide = 3;    // neighbours on either side, in both steps
+constexpr int kBlockOutputs = 512;  // outputs of a block
+constexpr int kSide = 3;            // neighbours on either side, in both steps
 
-__device__ inline float bend(float x, float alpha, float inverse) {
+__device__ inline float snake(float x, float alpha, float inverse) {
   const float sine = sinf(alpha * x);
   return x + sine * sine * inverse;
 }
 
-// One block makes kTile outputs of one row: `places` places of the doubled signal, from number `first` on, kSide of
-// them on either side of the outputs. Places that do not exist repeat the signal's first or last sample.
+// One block computes kBlockOutputs outputs of one row from `positions` positions of the doubled signal, from index
+// `first` on, kSide of them on either side of the outputs. Positions outside the row repeat the signal's first or last
+// sample.
 template <typename T>
 __global__ void snake_beta_kernel(const T* x, const T* alpha, const T* beta, T* y, int64_t channels, int64_t length,
                                   int64_t outputs, int64_t before, int64_t tiles) {
-  __shared__ float held[kTile + 4 * kSide], even[kTile + 2 * kSide], odd[kTile + 2 * kSide];
-  const int64_t row = blockIdx.x / tiles, start = (blockIdx.x % tiles) * kTile;
-  const int count = static_cast<int>(min(static_cast<int64_t>(kTile), outputs - start)), places = count + 2 * kSide;
+  __shared__ float extended[kBlockOutputs + 4 * kSide], even[kBlockOutputs + 2 * kSide], odd[kBlockOutputs + 2 * kSide];
+  const int64_t row = blockIdx.x / tiles, start = (blockIdx.x % tiles) * kBlockOutputs;
+  const int count = static_cast<int>(min(static_cast<int64_t>(kBlockOutputs), outputs - start)),
+            positions = count + 2 * kSide;
   const int64_t first = before + start - kSide;
   const float a = static_cast<float>(alpha[row % channels]);
   const float inverse = 1.0f / (static_cast<float>(beta[row % channels]) + 1e-9f);
 
-  for (int i = threadIdx.x; i < places + 2 * kSide; i += blockDim.x) {
+  for (int i = threadIdx.x; i < positions + 2 * kSide; i += blockDim.x) {
     const int64_t at = min(max(first - kSide + i, static_cast<int64_t>(0)), length - 1);
-    held[i] = static_cast<float>(x[row * length + at]);
+    extended[i] = static_cast<float>(x[row * length + at]);
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < places; i += blockDim.x) {
-    const float* v = held + kSide + i;
+  for (int i = threadIdx.x; i < positions; i += blockDim.x) {
+    const float* v = extended + kSide + i;
     const float e = 2 * (kTap1 * v[2] + kTap3 * v[1] + kTap5 * v[0] + kTap4 * v[-1] + kTap2 * v[-2] + kTap0 * v[-3]);
     const float o = 2 * (kTap0 * v[3] + kTap2 * v[2] + kTap4 * v[1] + kTap5 * v[0] + kTap3 * v[-1] + kTap1 * v[-2]);
-    even[i] = bend(e, a, inverse);
-    odd[i] = bend(o, a, inverse);
+    even[i] = snake(e, a, inverse);
+    odd[i] = snake(o, a, inverse);
   }
   __syncthreads();
-  // Only the first and the last blocks of a row have places that do not exist.
+  // Only the first and the last blocks of a row have positions outside it.
   const int from = first < 0 ? static_cast<int>(-first) : 0;
-  const int to = first + places > length ? static_cast<int>(length - first) : places;
-  for (int i = threadIdx.x; i < places; i += blockDim.x) {
+  const int to = first + positions > length ? static_cast<int>(length - first) : positions;
+  for (int i = threadIdx.x; i < positions; i += blockDim.x) {
     if (i < from) even[i] = odd[i] = even[from];
     if (i >= to) even[i] = odd[i] = odd[to - 1];
   }
@@ -69,7 +71,7 @@ __global__ void snake_beta_kernel(const T* x, const T* alpha, const T* beta, T* 
 
 template <typename T>
 void launch(const Tensor& x, const Tensor& alpha, const Tensor& beta, Tensor& y, int64_t before) {
-  const int64_t rows = x.size(0) * x.size(1), tiles = (y.size(2) + kTile - 1) / kTile;
+  const int64_t rows = x.size(0) * x.size(1), tiles = (y.size(2) + kBlockOutputs - 1) / kBlockOutputs;
   snake_beta_kernel<T><<<cuda::grid_of("snake_beta", rows * tiles), kThreads, 0, cuda::stream_of(x)>>>(
       static_cast<const T*>(x.data_ptr()), static_cast<const T*>(alpha.data_ptr()),
       static_cast<const T*>(beta.data_ptr()), static_cast<T*>(y.data_ptr()), x.size(1), x.size(2), y.size(2), before,
@@ -88,7 +90,7 @@ void check(const Tensor& x, const Tensor& alpha, const Tensor& beta, int64_t bef
                     " is not [", x.size(1), "] contiguous, as x has channels");
   }
   STD_TORCH_CHECK(before >= 0 && after >= 0 && before + after <= x.size(2), "snake_beta: before is ", before,
-                  " and after is ", after, ", expected them to leave something of x's ", x.size(2), " samples");
+                  " and after is ", after, ", expected a sum of at most x's ", x.size(2), " samples");
 }
 
 Tensor snake_beta_cuda(Tensor x, Tensor alpha, Tensor beta, int64_t before, int64_t after) {

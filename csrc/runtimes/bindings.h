@@ -1,4 +1,4 @@
-// The runtimes as Python sees them, one function each.
+// Each function adds the Python bindings of one runtime to the module.
 
 #pragma once
 
@@ -8,6 +8,6 @@ namespace intone {
 
 void bind_gpt(pybind11::module_& m);
 void bind_transformer(pybind11::module_& m);
-void bind_audio_vae(pybind11::module_& m);
+void bind_conv_chain(pybind11::module_& m);
 
 }  // namespace intone

@@ -1,4 +1,5 @@
-// Which code comes next for one unit: penalty, temperature, cuts, then a draw. float32 as in the Python original.
+// Draws the next code of one unit: repetition penalty, temperature, top-k and top-p, then a draw. float32, as in the
+// Python reference.
 
 #pragma once
 
@@ -8,21 +9,21 @@
 namespace intone {
 
 struct SamplingSettings {
-  float temperature;  // 0: the likeliest code that the penalty leaves
+  float temperature;  // 0: greedy, the best code after the penalty
   int64_t top_k;      // 0: all
   float top_p;
   float penalty;
-  int64_t least;  // codes that stay whatever the cuts say
+  int64_t min_tokens_to_keep;  // that top_k and top_p never cut
 };
 
 class CodeSampler {
  public:
-  // `seen`: codes that count as made before the first one.
+  // `seen`: codes that the penalty applies to from the first draw on, each 0 to `codes` - 1.
   CodeSampler(const SamplingSettings& settings, int64_t codes, const std::vector<int64_t>& seen);
 
-  // The code that `uniform`, in [0, 1), points at; from then on it counts as made. logits [codes]. `barred` is a code
-  // that cannot come this time, -1 for none.
-  int64_t draw(const float* logits, double uniform, int64_t barred);
+  // The code that `uniform`, in [0, 1), selects; the penalty applies to it from then on. logits [codes]. `excluded` is
+  // a code that this draw cannot return, -1 for none.
+  int64_t draw(const float* logits, double uniform, int64_t excluded);
 
  private:
   struct Candidate {
@@ -30,13 +31,13 @@ class CodeSampler {
     int64_t code;
   };
 
-  void rank(const float* logits, int64_t barred);
+  void rank(const float* logits, int64_t excluded);
   void cut();
-  int64_t pick(double uniform);
+  int64_t select(double uniform);
 
   SamplingSettings settings_;
   std::vector<char> seen_;
-  std::vector<Candidate> kept_;  // of the last draw
+  std::vector<Candidate> candidates_;  // candidates of the last draw
 };
 
 }  // namespace intone

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/clones.h"
+#include "cpu/attributes.h"
 #include "cpu/lanes.h"
 
 namespace intone {
@@ -11,8 +11,7 @@ namespace {
 
 constexpr int64_t kPositions = 64;  // in a block
 
-// a [rows, steps] times b [steps, columns], added to c [rows, columns]; rows of a and c are `a_stride` and `c_stride`
-// apart.
+// c [rows, columns] += a [rows, steps] · b [steps, columns]; rows of a and c are `a_stride` and `c_stride` apart.
 struct Product {
   const float* a;
   int64_t rows, a_stride, steps;
@@ -58,20 +57,20 @@ INTONE_CLONES void multiply(const Product& product) {
   }
 }
 
-// Scores [count], a multiple of kLanes, times `scale`, to powers of e over the greatest; their sum.
-INTONE_CLONES float to_powers(float* scores, int64_t count, float scale) {
-  Lanes lanes, tops = {}, sums = {};
-  tops -= INFINITY;
+// In place: scores [count], a multiple of kLanes, to exp(scale · (score - maximum)). Returns their sum.
+INTONE_CLONES float exp_scores(float* scores, int64_t count, float scale) {
+  Lanes lanes, maxima = {}, sums = {};
+  maxima -= INFINITY;
   for (int64_t p = 0; p < count; p += kLanes) {
     load_lanes(scores + p, lanes);
     lanes *= scale;
     store_lanes(lanes, scores + p);
-    tops = lanes > tops ? lanes : tops;
+    maxima = lanes > maxima ? lanes : maxima;
   }
-  float each[kLanes], top = -INFINITY;
-  store_lanes(tops, each);
-  for (int64_t i = 0; i < kLanes; ++i) top = each[i] > top ? each[i] : top;
-  for (int64_t p = 0; p < count; ++p) scores[p] = exponential(scores[p] - top);
+  float each[kLanes], maximum = -INFINITY;
+  store_lanes(maxima, each);
+  for (int64_t i = 0; i < kLanes; ++i) maximum = each[i] > maximum ? each[i] : maximum;
+  for (int64_t p = 0; p < count; ++p) scores[p] = exponential(scores[p] - maximum);
   for (int64_t p = 0; p < count; p += kLanes) {
     load_lanes(scores + p, lanes);
     sums += lanes;
@@ -83,7 +82,7 @@ int64_t blocks_of(int64_t length) { return (length + kPositions - 1) / kPosition
 
 }  // namespace
 
-int64_t KvBlocks::block_numbers() const { return layers_ * heads_ * 2 * kPositions * head_dim_; }
+int64_t KvBlocks::block_floats() const { return layers_ * heads_ * 2 * kPositions * head_dim_; }
 
 KvBlocks KvBlocks::fork(int64_t length) const {
   KvBlocks other(layers_, heads_, head_dim_);
@@ -91,57 +90,57 @@ KvBlocks KvBlocks::fork(int64_t length) const {
   other.blocks_.assign(blocks_.begin(), blocks_.begin() + full);
   if (length % kPositions > 0) {
     other.reserve(length);
-    std::copy_n(blocks_[full].get(), block_numbers(), other.blocks_[full].get());
+    std::copy_n(blocks_[full].get(), block_floats(), other.blocks_[full].get());
   }
   return other;
 }
 
 void KvBlocks::reserve(int64_t length) {
   while (static_cast<int64_t>(blocks_.size()) < blocks_of(length)) {
-    // Zeros: a block is scored whole, and what is in it must be numbers.
-    blocks_.emplace_back(new float[block_numbers()]());
+    // Zeros: whole blocks are scored, so every value in them must be finite.
+    blocks_.emplace_back(new float[block_floats()]());
   }
 }
 
-float* KvBlocks::of(int64_t block, int64_t layer, int64_t head) const {
+float* KvBlocks::keys_of(int64_t block, int64_t layer, int64_t head) const {
   return blocks_[block].get() + (layer * heads_ + head) * 2 * kPositions * head_dim_;
 }
 
 void KvBlocks::write(int64_t layer, int64_t position, const float* key, const float* value) {
-  const int64_t place = position % kPositions;
+  const int64_t slot = position % kPositions;
   for (int64_t head = 0; head < heads_; ++head) {
-    float* keys = of(position / kPositions, layer, head);
+    float* keys = keys_of(position / kPositions, layer, head);
     float* values = keys + kPositions * head_dim_;
-    for (int64_t d = 0; d < head_dim_; ++d) keys[d * kPositions + place] = key[head * head_dim_ + d];
-    std::copy_n(value + head * head_dim_, head_dim_, values + place * head_dim_);
+    for (int64_t d = 0; d < head_dim_; ++d) keys[d * kPositions + slot] = key[head * head_dim_ + d];
+    std::copy_n(value + head * head_dim_, head_dim_, values + slot * head_dim_);
   }
 }
 
-void KvBlocks::attend(int64_t layer, int64_t head, int64_t length, const float* queries, float* mixed,
+void KvBlocks::attend(int64_t layer, int64_t head, int64_t length, const float* queries, float* attn_out,
                       int64_t count) const {
   const int64_t blocks = blocks_of(length), room = blocks * kPositions;
-  std::vector<float> shares(count * room);
+  std::vector<float> probs(count * room);
   for (int64_t block = 0; block < blocks; ++block) {
-    // Keys lie with their positions side by side, so that scores of a block are sums of whole vectors.
-    multiply({queries, count, head_dim_, head_dim_, of(block, layer, head), kPositions,
-              shares.data() + block * kPositions, room});
+    // Keys are stored with positions contiguous, so that the scores of a block are sums of whole vectors.
+    multiply({queries, count, head_dim_, head_dim_, keys_of(block, layer, head), kPositions,
+              probs.data() + block * kPositions, room});
   }
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim_));
   const int64_t scored = (length + kLanes - 1) / kLanes * kLanes;
   float inverses[kQueries];
   for (int64_t query = 0; query < count; ++query) {
-    float* scores = shares.data() + query * room;
-    std::fill(scores + length, scores + scored, -INFINITY);  // power 0
-    inverses[query] = 1.0f / to_powers(scores, scored, scale);
+    float* scores = probs.data() + query * room;
+    std::fill(scores + length, scores + scored, -INFINITY);  // exp gives 0
+    inverses[query] = 1.0f / exp_scores(scores, scored, scale);
   }
-  std::fill_n(mixed, count * head_dim_, 0.0f);
+  std::fill_n(attn_out, count * head_dim_, 0.0f);
   for (int64_t block = 0; block < blocks; ++block) {
     const int64_t begin = block * kPositions;
-    multiply({shares.data() + begin, count, room, std::min(kPositions, length - begin),
-              of(block, layer, head) + kPositions * head_dim_, head_dim_, mixed, head_dim_});
+    multiply({probs.data() + begin, count, room, std::min(kPositions, length - begin),
+              keys_of(block, layer, head) + kPositions * head_dim_, head_dim_, attn_out, head_dim_});
   }
-  for (int64_t query = 0; query < count; ++query, mixed += head_dim_) {
-    for (int64_t d = 0; d < head_dim_; ++d) mixed[d] *= inverses[query];
+  for (int64_t query = 0; query < count; ++query, attn_out += head_dim_) {
+    for (int64_t d = 0; d < head_dim_; ++d) attn_out[d] *= inverses[query];
   }
 }
 

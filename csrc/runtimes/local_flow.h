@@ -1,7 +1,7 @@
-// The solver of VoxCPM's conditional flow with its diffusion transformer: noise to patch in one call. Euler steps,
-// classifier-free guidance with the optimised scale of CFG-Zero* (arXiv 2503.18886). CPU, float activations.
+// The solver of VoxCPM's flow matching with its diffusion transformer (LocDiT): noise to patch in one call. Euler
+// steps, classifier-free guidance with the optimised scale of CFG-Zero* (arXiv 2503.18886). CPU, float activations.
 //
-// B patches of P frames with D numbers; H is the transformer's width.
+// B patches of P frames of D numbers; H is the transformer's width.
 
 #pragma once
 
@@ -18,17 +18,20 @@ class LocalFlow {
   // `frames_in` from D to H, `frames_out` from H to D.
   LocalFlow(std::shared_ptr<Transformer> stack, Linear frames_in, Linear frames_out);
 
-  // noise [B, P, D] to patches [B, P, D]. What stays the same: `wish` [B, W, H] and `before` [B, P, H]. Each
-  // evaluation has a time [H], a row of `times` [E, H], which is added to the wish where W is 1 and stands after it
-  // otherwise, and the length of the step that follows. `guidance` [B] weighs the wish; nothing means 1 for all.
-  at::Tensor solve(const at::Tensor& noise, const at::Tensor& wish, const at::Tensor& before, const at::Tensor& times,
-                   const std::vector<double>& lengths, const std::optional<at::Tensor>& guidance) const;
+  // noise [B, P, D] to patches [B, P, D]. `condition` [B, C, H], from the language models, and the embedded `previous`
+  // patch [B, P, H] are the same in every evaluation. Evaluation e has the time embedding `times[e]` of `times` [E, H],
+  // which is added to the condition if C is 1 and is a token of its own otherwise, and the step `lengths[e]`.
+  // `guidance` [B] is the weight of the condition; nothing means 1 for all.
+  at::Tensor solve(const at::Tensor& noise, const at::Tensor& condition, const at::Tensor& previous,
+                   const at::Tensor& times, const std::vector<double>& lengths,
+                   const std::optional<at::Tensor>& guidance) const;
 
  private:
-  // What a solution is made of, all contiguous.
+  // Sizes and inputs of a call, all contiguous.
   struct Given {
-    int64_t patches, frames, wishes, rows, length;  // rows: twice the patches with guidance; length: tokens of a row
-    const float *wish, *before, *guidance;
+    int64_t patches, frames, condition_tokens, rows,
+        length;  // rows: twice the patches with guidance; length: tokens of a row
+    const float *condition, *previous, *guidance;
   };
 
   void place_tokens(Team& team, const Given& given, const float* time, const float* frames, float* tokens) const;

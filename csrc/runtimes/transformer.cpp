@@ -1,15 +1,19 @@
 #include "runtimes/transformer.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/clones.h"
+#include "cpu/attributes.h"
 #include "cpu/lanes.h"
 
 namespace intone {
 namespace {
+
+constexpr int64_t kPrefillRows =
+    96;  // positions of a prompt that are computed at a time: their activations stay in cache
 
 INTONE_CLONES void normalize(const float* x, const float* gain, float eps, int64_t width, float* y) {
   Lanes squares = {}, lanes;
@@ -35,11 +39,11 @@ INTONE_CLONES void rotate_heads(float* x, int64_t heads, int64_t head_dim, const
   }
 }
 
-// One query [D] over `length` keys and values, `stride` apart. `shares` [length] is used up.
+// Attention of one query [D] over `length` keys and values, `stride` apart. `probs` [length] is scratch.
 INTONE_CLONES void attend_one(const float* query, const float* keys, const float* values, int64_t stride,
-                              int64_t length, int64_t head_dim, float* shares, float* mixed) {
+                              int64_t length, int64_t head_dim, float* probs, float* attn_out) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  float top = -INFINITY;
+  float maximum = -INFINITY;
   for (int64_t t = 0; t < length; ++t) {
     const float* key = keys + t * stride;
     Lanes products = {}, q, k;
@@ -51,20 +55,20 @@ INTONE_CLONES void attend_one(const float* query, const float* keys, const float
     }
     float score = sum_of(products);
     for (; d < head_dim; ++d) score += query[d] * key[d];
-    shares[t] = score * scale;
-    top = std::max(top, shares[t]);
+    probs[t] = score * scale;
+    maximum = std::max(maximum, probs[t]);
   }
   float total = 0.0f;
-  for (int64_t t = 0; t < length; ++t) shares[t] = exponential(shares[t] - top);
-  for (int64_t t = 0; t < length; ++t) total += shares[t];
-  for (int64_t d = 0; d < head_dim; ++d) mixed[d] = 0.0f;
+  for (int64_t t = 0; t < length; ++t) probs[t] = exponential(probs[t] - maximum);
+  for (int64_t t = 0; t < length; ++t) total += probs[t];
+  for (int64_t d = 0; d < head_dim; ++d) attn_out[d] = 0.0f;
   for (int64_t t = 0; t < length; ++t) {
-    const float share = shares[t] / total;
-    for (int64_t d = 0; d < head_dim; ++d) mixed[d] += share * values[t * stride + d];
+    const float share = probs[t] / total;
+    for (int64_t d = 0; d < head_dim; ++d) attn_out[d] += share * values[t * stride + d];
   }
 }
 
-// Few enough pieces that taking them costs little, enough that nobody waits long for the last one.
+// Few pieces, so that claiming them costs little, but enough that the wait for the last one is short.
 int64_t grain_of(int64_t tasks) { return std::max<int64_t>(1, tasks / 16); }
 
 }  // namespace
@@ -77,19 +81,25 @@ Transformer::Transformer(const TransformerSizes& sizes, std::vector<std::shared_
       norm_(norm.contiguous().clone()),
       cos_(cos ? cos->contiguous() : at::empty({0}, at::kFloat)),
       sin_(sin ? sin->contiguous() : at::empty({0}, at::kFloat)) {
-  TORCH_CHECK(!layers_.empty(), "a stack has layers");
+  TORCH_CHECK(!layers_.empty(), "found 0 layers, expected at least 1");
   TORCH_CHECK(sizes.kv_heads > 0 && sizes.heads % sizes.kv_heads == 0, sizes.heads, " heads do not share ",
               sizes.kv_heads, " key heads evenly");
   const int64_t queries = sizes.heads * sizes.head_dim, keys = sizes.kv_heads * sizes.head_dim;
+  const auto is_norm = [&](const at::Tensor& weight) {
+    return weight.dim() == 1 && weight.numel() == width() && weight.scalar_type() == at::kFloat &&
+           weight.device().is_cpu();
+  };
+  TORCH_CHECK(is_norm(norm_), "the norm is ", norm_.sizes(), " ", norm_.scalar_type(), ", expected [H] Float on cpu");
   for (const auto& layer : layers_) {
     TORCH_CHECK(layer->qkv.in() == width() && layer->qkv.out() == queries + 2 * keys && layer->out.in() == queries &&
                     layer->out.out() == width() && layer->gate_up.in() == width() && layer->down.out() == width() &&
-                    layer->down.in() == layer->gate_up.out() && layer->attention_norm.numel() == width() &&
-                    layer->mlp_norm.numel() == width(),
-                "the parts of a layer do not fit each other");
+                    layer->down.in() == layer->gate_up.out() && is_norm(layer->attention_norm) &&
+                    is_norm(layer->mlp_norm),
+                "the shapes of a layer do not match each other, or a norm is not Float on cpu");
   }
-  TORCH_CHECK(cos_.sizes() == sin_.sizes() && (cos_.dim() == 1 || cos_.size(1) == sizes.head_dim),
-              "cos and sin are not [positions, ", sizes.head_dim, "]");
+  TORCH_CHECK(cos_.sizes() == sin_.sizes() && (cos_.dim() == 1 || cos_.size(1) == sizes.head_dim) &&
+                  cos_.scalar_type() == at::kFloat && sin_.scalar_type() == at::kFloat,
+              "cos and sin are not [positions, ", sizes.head_dim, "] Float");
 }
 
 std::shared_ptr<TransformerCache> Transformer::new_cache(int64_t limit) const {
@@ -102,9 +112,9 @@ Transformer::Workspace Transformer::workspace(int64_t rows) const {
   const TransformerLayer& layer = *layers_.front();
   Workspace work;
   work.qkv.resize(rows * layer.qkv.out());
-  work.mixed.resize(rows * layer.out.in());
-  work.wide.resize(rows * layer.down.in());
-  work.kept.resize(rows * width());
+  work.attn_out.resize(rows * layer.out.in());
+  work.mlp.resize(rows * layer.down.in());
+  work.selected.resize(rows * width());
   work.packed.reserve(rows, std::max({layer.qkv.row_words(), layer.out.row_words(), layer.down.row_words()}));
   return work;
 }
@@ -120,24 +130,24 @@ void Transformer::pack_normed(Team& team, PackedRows& packed, const Linear& into
   });
 }
 
-// x [rows, H] to `qkv`.
+// x [rows, H] to `qkv`: norm, then projection.
 void Transformer::project(Team& team, Workspace& work, const TransformerLayer& layer, const float* x,
                           int64_t rows) const {
   pack_normed(team, work.packed, layer.qkv, layer.attention_norm, x, rows);
-  layer.qkv.apply(team, work.packed, rows, work.qkv.data(), Ending::kStore);
+  layer.qkv.apply(team, work.packed, rows, work.qkv.data(), Epilogue::kStore);
 }
 
-// `mixed` [rows, heads * D] and x [rows, H] to the end of the layer, in x.
+// The rest of a layer after attention, in place in x [rows, H]; `attn_out` is [rows, heads * D].
 void Transformer::finish(Team& team, Workspace& work, const TransformerLayer& layer, float* x, int64_t rows) const {
-  layer.out.pack_all(team, work.mixed.data(), work.packed, rows);
-  layer.out.apply(team, work.packed, rows, x, Ending::kAdd);
+  layer.out.pack_all(team, work.attn_out.data(), work.packed, rows);
+  layer.out.apply(team, work.packed, rows, x, Epilogue::kAccumulate);
   pack_normed(team, work.packed, layer.gate_up, layer.mlp_norm, x, rows);
-  layer.gate_up.apply(team, work.packed, rows, work.wide.data(), Ending::kGate);
-  layer.down.pack_all(team, work.wide.data(), work.packed, rows);
-  layer.down.apply(team, work.packed, rows, x, Ending::kAdd);
+  layer.gate_up.apply(team, work.packed, rows, work.mlp.data(), Epilogue::kSwiGlu);
+  layer.down.pack_all(team, work.mlp.data(), work.packed, rows);
+  layer.down.apply(team, work.packed, rows, x, Epilogue::kAccumulate);
 }
 
-// Queries and keys of one row of `qkv`.
+// Rotates queries and keys of one row of `qkv`.
 void Transformer::rotate(float* qkv, int64_t position) const {
   if (cos_.dim() == 1) return;
   const int64_t at = position * sizes_.head_dim;
@@ -145,61 +155,62 @@ void Transformer::rotate(float* qkv, int64_t position) const {
                sin_.const_data_ptr<float>() + at);
 }
 
-// `qkv` of all rows to `mixed` of rows `first` to `last` - 1 of each sequence.
-void Transformer::attend_all(Team& team, Workspace& work, const Sequences& sequences, int64_t first,
-                             int64_t last) const {
+// From `qkv` of all rows to `attn_out` of rows `first` to `last` - 1 of each sequence.
+void Transformer::bidirectional_attention(Team& team, Workspace& work, const Sequences& sequences, int64_t first,
+                                          int64_t last) const {
   const int64_t length = sequences.length, head_dim = sizes_.head_dim, queries = sizes_.heads * head_dim;
   const int64_t keys = sizes_.kv_heads * head_dim, stride = queries + 2 * keys,
-                sharing = sizes_.heads / sizes_.kv_heads;
+                heads_per_kv = sizes_.heads / sizes_.kv_heads;
   team.split(sequences.count * length, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) rotate(work.qkv.data() + row * stride, row % length);
   });
   const int64_t tasks = sequences.count * sizes_.heads;
   team.split(tasks, grain_of(tasks), [&](int64_t begin, int64_t end) {
-    std::vector<float> shares(length);
+    std::vector<float> probs(length);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t sequence = task / sizes_.heads, head = task % sizes_.heads;
       const float* of_all = work.qkv.data() + sequence * length * stride;
-      const float* of_head = of_all + queries + head / sharing * head_dim;
+      const float* of_head = of_all + queries + head / heads_per_kv * head_dim;
       for (int64_t row = first; row < last; ++row) {
         attend_one(of_all + row * stride + head * head_dim, of_head, of_head + keys, stride, length, head_dim,
-                   shares.data(),
-                   work.mixed.data() + (sequence * (last - first) + row - first) * queries + head * head_dim);
+                   probs.data(),
+                   work.attn_out.data() + (sequence * (last - first) + row - first) * queries + head * head_dim);
       }
     }
   });
 }
 
-void Transformer::see_all(Team& team, Workspace& work, const Sequences& sequences, float* x, float* y) const {
+void Transformer::forward_bidirectional(Team& team, Workspace& work, const Sequences& sequences, float* x,
+                                        float* y) const {
   const int64_t rows = sequences.count * sequences.length, wanted = sequences.last - sequences.first;
   for (size_t index = 0; index + 1 < layers_.size(); ++index) {
     project(team, work, *layers_[index], x, rows);
-    attend_all(team, work, sequences, 0, sequences.length);
+    bidirectional_attention(team, work, sequences, 0, sequences.length);
     finish(team, work, *layers_[index], x, rows);
   }
-  // The last layer computes the other rows only as far as the wanted ones need them.
+  // In the last layer the other rows only need keys and values.
   project(team, work, *layers_.back(), x, rows);
-  attend_all(team, work, sequences, sequences.first, sequences.last);
+  bidirectional_attention(team, work, sequences, sequences.first, sequences.last);
   team.split(sequences.count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t sequence = begin; sequence < end; ++sequence) {
       std::copy_n(x + (sequence * sequences.length + sequences.first) * width(), wanted * width(),
-                  work.kept.data() + sequence * wanted * width());
+                  work.selected.data() + sequence * wanted * width());
     }
   });
-  finish(team, work, *layers_.back(), work.kept.data(), sequences.count * wanted);
+  finish(team, work, *layers_.back(), work.selected.data(), sequences.count * wanted);
   team.split(sequences.count * wanted, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      normalize(work.kept.data() + row * width(), norm_.const_data_ptr<float>(), sizes_.norm_eps, width(),
+      normalize(work.selected.data() + row * width(), norm_.const_data_ptr<float>(), sizes_.norm_eps, width(),
                 y + row * width());
     }
   });
 }
 
-// Stores keys and values of all rows, then lets rows `first` and on look at their own sequence up to themselves.
-void Transformer::attend_before(Team& team, Workspace& work, const std::vector<Row>& rows, int64_t layer,
-                                int64_t first) const {
+// Stores keys and values of all rows, then computes causal attention of rows `first` and on over their own sequences.
+void Transformer::causal_attention(Team& team, Workspace& work, const std::vector<Row>& rows, int64_t layer,
+                                   int64_t first) const {
   const int64_t head_dim = sizes_.head_dim, queries = sizes_.heads * head_dim, keys = sizes_.kv_heads * head_dim;
-  const int64_t stride = queries + 2 * keys, sharing = sizes_.heads / sizes_.kv_heads, count = rows.size();
+  const int64_t stride = queries + 2 * keys, heads_per_kv = sizes_.heads / sizes_.kv_heads, count = rows.size();
   team.split(count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       float* of_row = work.qkv.data() + row * stride;
@@ -207,29 +218,31 @@ void Transformer::attend_before(Team& team, Workspace& work, const std::vector<R
       rows[row].cache->blocks.write(layer, rows[row].position, of_row + queries, of_row + queries + keys);
     }
   });
-  const int64_t groups = (sharing + KvBlocks::kQueries - 1) / KvBlocks::kQueries, of_a_row = sizes_.kv_heads * groups;
-  const int64_t tasks = (count - first) * of_a_row;
+  const int64_t groups = (heads_per_kv + KvBlocks::kQueries - 1) / KvBlocks::kQueries,
+                tasks_per_row = sizes_.kv_heads * groups;
+  const int64_t tasks = (count - first) * tasks_per_row;
   team.split(tasks, grain_of(tasks), [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t row = first + task / of_a_row, kv_head = task % of_a_row / groups;
-      const int64_t group = task % groups * KvBlocks::kQueries, head = kv_head * sharing + group;
-      rows[row].cache->blocks.attend(
-          layer, kv_head, rows[row].position + 1, work.qkv.data() + row * stride + head * head_dim,
-          work.mixed.data() + (row - first) * queries + head * head_dim, std::min(KvBlocks::kQueries, sharing - group));
+      const int64_t row = first + task / tasks_per_row, kv_head = task % tasks_per_row / groups;
+      const int64_t group = task % groups * KvBlocks::kQueries, head = kv_head * heads_per_kv + group;
+      rows[row].cache->blocks.attend(layer, kv_head, rows[row].position + 1,
+                                     work.qkv.data() + row * stride + head * head_dim,
+                                     work.attn_out.data() + (row - first) * queries + head * head_dim,
+                                     std::min(KvBlocks::kQueries, heads_per_kv - group));
     }
   });
 }
 
-// x [rows, H] is used up; y [rows - first, H]. Rows of one sequence come in the order of positions.
-void Transformer::read(const std::vector<Row>& rows, int64_t first, float* x, float* y) const {
+// x [rows, H] is overwritten; y [rows - first, H]. Rows of one sequence are in the order of positions.
+void Transformer::forward(const std::vector<Row>& rows, int64_t first, float* x, float* y) const {
   const int64_t count = rows.size(), last = layers_.size() - 1;
   for (const Row& row : rows) row.cache->blocks.reserve(row.position + 1);
   Workspace work = workspace(count);
   Team::run([&](Team& team) {
     for (int64_t layer = 0; layer <= last; ++layer) {
-      const int64_t skipped = layer == last ? first : 0;  // nobody asks for them, and no layer follows
+      const int64_t skipped = layer == last ? first : 0;  // not part of the result, and no layer follows
       project(team, work, *layers_[layer], x, count);
-      attend_before(team, work, rows, layer, skipped);
+      causal_attention(team, work, rows, layer, skipped);
       finish(team, work, *layers_[layer], x + skipped * width(), count - skipped);
     }
     team.split(count - first, 1, [&](int64_t begin, int64_t end) {
@@ -239,6 +252,74 @@ void Transformer::read(const std::vector<Row>& rows, int64_t first, float* x, fl
       }
     });
   });
+}
+
+std::shared_ptr<TransformerCache> TransformerCache::fork(int64_t count, int64_t limit) const {
+  TORCH_CHECK(0 <= count && count <= length && count <= limit, "fork of ", count, " of ", length,
+              " positions for a limit of ", limit);
+  return std::make_shared<TransformerCache>(TransformerCache{blocks.fork(count), limit, count});
+}
+
+void Transformer::check_input(const at::Tensor& x, int64_t dim) const {
+  TORCH_CHECK(x.dim() == dim && x.size(-1) == width() && x.scalar_type() == at::kFloat && x.device().is_cpu(),
+              "a stack's input is ", x.sizes(), " ", x.scalar_type(), ", expected ", dim, " dimensions, the last of ",
+              width(), ", Float on cpu");
+}
+
+void Transformer::check_positions(int64_t count) const {
+  TORCH_CHECK(cos_.dim() == 1 || count <= cos_.size(0), count, " positions, expected at most ", cos_.size(0));
+}
+
+at::Tensor Transformer::bidirectional(const at::Tensor& x, int64_t first, int64_t last) const {
+  check_input(x, 3);
+  TORCH_CHECK(0 <= first && first < last && last <= x.size(1), "found rows ", first, " to ", last, " of ", x.size(1));
+  check_positions(x.size(1));
+  const Sequences sequences{x.size(0), x.size(1), first, last};
+  const at::Tensor hidden = x.contiguous().clone();
+  at::Tensor y = at::empty({x.size(0), last - first, width()}, at::kFloat);
+  Workspace work = workspace(x.size(0) * x.size(1));
+  Team::run([&](Team& team) {
+    forward_bidirectional(team, work, sequences, hidden.mutable_data_ptr<float>(), y.mutable_data_ptr<float>());
+  });
+  return y;
+}
+
+at::Tensor Transformer::prefill(const at::Tensor& x, TransformerCache& cache, int64_t first) const {
+  check_input(x, 2);
+  const int64_t count = x.size(0);
+  TORCH_CHECK(0 <= first && first < count, "found rows from ", first, " of ", count);
+  TORCH_CHECK(cache.length + count <= cache.limit, "the cache holds ", cache.length, " positions of ", cache.limit,
+              ", which leaves no room for ", count, " more");
+  check_positions(cache.length + count);
+  const at::Tensor hidden = x.contiguous().clone();
+  at::Tensor y = at::empty({count - first, width()}, at::kFloat);
+  for (int64_t begin = 0; begin < count; begin += kPrefillRows) {
+    const int64_t here = std::min(kPrefillRows, count - begin);
+    std::vector<Row> rows;
+    for (int64_t row = 0; row < here; ++row) rows.push_back({&cache, cache.length + row});
+    const int64_t skipped = std::clamp<int64_t>(first - begin, 0, here);
+    forward(rows, skipped, hidden.mutable_data_ptr<float>() + begin * width(),
+            y.mutable_data_ptr<float>() + std::max<int64_t>(0, begin + skipped - first) * width());
+    cache.length += here;
+  }
+  return y;
+}
+
+at::Tensor Transformer::step(const at::Tensor& x, const std::vector<std::shared_ptr<TransformerCache>>& caches) const {
+  check_input(x, 2);
+  TORCH_CHECK(x.size(0) == static_cast<int64_t>(caches.size()), x.size(0), " rows for ", caches.size(), " caches");
+  std::vector<Row> rows;
+  for (const auto& cache : caches) {
+    TORCH_CHECK(cache->length < cache->limit, "the cache holds all of its ", cache->limit, " positions");
+    check_positions(cache->length + 1);
+    TORCH_CHECK(std::count(caches.begin(), caches.end(), cache) == 1, "a cache is in the batch twice");
+    rows.push_back({cache.get(), cache->length});
+  }
+  const at::Tensor hidden = x.contiguous().clone();
+  at::Tensor y = at::empty_like(hidden);
+  forward(rows, 0, hidden.mutable_data_ptr<float>(), y.mutable_data_ptr<float>());
+  for (const auto& cache : caches) ++cache->length;
+  return y;
 }
 
 }  // namespace intone

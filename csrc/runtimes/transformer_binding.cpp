@@ -1,5 +1,5 @@
-// `Linear`, `Transformer` and `LocalFlow` for Python. Their work is done without the interpreter's lock, so a cache may
-// be in one call at a time.
+// Python bindings of `Linear`, `Transformer` and `LocalFlow`. Methods release the GIL, so a cache may only be in one
+// call at a time.
 
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
@@ -94,7 +94,7 @@ void bind_transformer(py::module_& m) {
            }),
            py::kw_only(), py::arg("stack"), py::arg("in_weight"), py::arg("in_bias"), py::arg("out_weight"),
            py::arg("out_bias"))
-      .def("solve", &LocalFlow::solve, py::arg("noise"), py::arg("wish"), py::arg("before"), py::arg("times"),
+      .def("solve", &LocalFlow::solve, py::arg("noise"), py::arg("condition"), py::arg("previous"), py::arg("times"),
            py::arg("lengths"), py::arg("guidance"), Unlocked());
 }
 

@@ -1,20 +1,20 @@
-"""What an English lexicon of sounds can read: which characters, which numbers. Pure; knows no engine."""
+"""Text normalization for English phonemizers: readable characters and numbers."""
 
 import re
 import unicodedata
 
-_LONG_NUMBER = re.compile(r"\d[\d,]{14,}\d")  # read digit by digit: the lexicon's numbers end at 10**36
+_LONG_NUMBER = re.compile(r"\d[\d,]{14,}\d")  # read digit by digit: the phonemizer's numbers end at 10**36
 
 
 def readable(character: str) -> bool:
-    """Whether it is read out: a Latin letter or an ASCII digit."""
+    """Whether a character is read out: a Latin letter or an ASCII digit."""
     if character.isascii():
         return character.isalnum()
     return character.isalpha() and "LATIN" in unicodedata.name(character, "")
 
 
 def plain_numbers(text: str) -> str:
-    """`text` with numbers that the lexicon can read: no raised or circled digits, none of endless length."""
+    """`text` with numbers that the phonemizer can read: no superscript or circled digits, no very long ones."""
     plain = "".join(
         unicodedata.normalize("NFKC", character) if character.isdigit() and not character.isdecimal() else character
         for character in text

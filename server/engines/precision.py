@@ -1,4 +1,4 @@
-"""What an engine computes in, chosen by name. Knows nothing of what it computes."""
+"""The numeric precision of an engine, chosen by name."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from intone.server.errors import CheckpointError
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """How the parts compute.
+    """The precision of the parts of a model.
 
     Attributes:
-        dtype: of what torch computes.
-        packed: weights of the native stacks, "int8", "bf16" or "fp32"; None leaves the stacks to torch.
+        dtype: of the parts computed by torch.
+        packed: weight type of the native stacks, "int8", "bf16" or "fp32"; None for stacks computed by torch.
     """
 
     dtype: torch.dtype
@@ -26,24 +26,24 @@ class Precision:
         return self.packed or {torch.float32: "fp32", torch.bfloat16: "bf16"}[self.dtype]
 
     @property
-    def kept(self) -> torch.dtype:
-        """What a checkpoint that is made in memory is kept in until it is loaded: the published ones are bfloat16."""
+    def checkpoint_dtype(self) -> torch.dtype:
+        """The dtype of a checkpoint made in memory, bfloat16 like the published ones unless the precision is "fp32"."""
         return torch.float32 if self.name == "fp32" else torch.bfloat16
 
 
-def precision_on(device: torch.device, name: str, unasked: str, engine: str) -> Precision:
-    """What one of `PRECISIONS` means on a device. On the CPU all stacks are native.
+def precision_on(device: torch.device, name: str, cpu_default: str, engine: str) -> Precision:
+    """The precision that one of `PRECISIONS` stands for on a device. On the CPU all stacks are native.
 
     Args:
-        unasked: what "auto" is on the CPU.
-        engine: whose name an error bears.
+        cpu_default: what "auto" stands for on the CPU.
+        engine: name of the engine, for errors.
 
     Raises:
-        CheckpointError: the device does not compute so.
+        CheckpointError: the device does not support the precision.
     """
-    assert name in PRECISIONS, "settings are checked where they are read"
+    assert name in PRECISIONS, "settings are checked when they are read"
     if device.type == "cpu":
-        return Precision(torch.float32, unasked if name == "auto" else name)
+        return Precision(torch.float32, cpu_default if name == "auto" else name)
     if name == "int8":
         raise CheckpointError(engine, f"found int8 on {device}, expected bf16 or fp32: only the CPU computes in int8")
     return Precision(torch.float32 if name == "fp32" else torch.bfloat16, None)

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from intone.server.engines.int8_checkpoint import unpacked
+from intone.server.engines.int8_checkpoint import dequantized
 from intone.server.errors import CheckpointError
 
-Progress = Callable[[float], None]
+LoadProgress = Callable[[float], None]
 """Called with the part of a model that has been loaded, 0 to 1, never less than before."""
 
 Shape = tuple[int, ...]
@@ -67,7 +67,7 @@ def read_tensors(path: Path, engine: str) -> dict[str, Tensor]:
     for name, tensor in found.items():
         if not isinstance(tensor, Tensor):
             raise CheckpointError(engine, f"{path}: {name}: found {type(tensor).__name__}, expected a tensor")
-    return unpacked(found, path, engine)
+    return dequantized(found, path, engine)
 
 
 def check_tensors(found: Mapping[str, Tensor], expected: Shapes, path: Path, engine: str) -> None:
@@ -116,7 +116,7 @@ class Weights:
         tensors: Mapping[str, Tensor],
         dtype: torch.dtype = torch.float32,
         device: torch.device = CPU,
-        progress: Progress | None = None,
+        progress: LoadProgress | None = None,
         *,
         mapped: bool = False,
     ) -> None:
@@ -230,7 +230,7 @@ class _Recorder(Weights):
 class _Meter:
     """Counts elements for a progress bar."""
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
+    def __init__(self, total: int, progress: LoadProgress | None) -> None:
         self._total, self._progress, self._done, self._marked = max(total, 1), progress, 0, 0
 
     def passed(self, elements: int) -> bool:

@@ -1,1 +1,1 @@
-"""Modules that engines share; stateless once built."""
+"""Layers and functions shared by the engines' networks."""

@@ -1,9 +1,8 @@
-"""Causal convolutions over `[B, T, C]` that go on where they stopped. They know nothing of models or checkpoints.
+"""Streaming causal convolutions over `[B, T, C]`. Chunk-invariant: any chunking of the input gives the same output.
 
-Every layer is called as `layer(x, tail) -> (y, tail)`: `tail` `[B, tail_rows, C]` is the end of what the layer has
-seen, zeros at first. Any way of cutting the input gives the same output. Rows (time) come before channels because
-streaming has few rows: a matrix product then reads its weights once for all streams, and an upsampled row needs no
-shuffling.
+Every layer is called as `layer(x, tail) -> (y, tail)`: `tail` `[B, tail_rows, C]` is the end of the previous input,
+zeros at first. Time comes before channels because streaming has few rows: a matrix product then reads its weights once
+for all streams, and upsampled rows need no reordering.
 """
 
 from dataclasses import dataclass
@@ -14,14 +13,14 @@ from torch import Tensor
 
 
 def fold_weight_norm(gain: Tensor, direction: Tensor) -> Tensor:
-    """What weight normalization stands for: `gain · direction / ‖direction‖`, the norm over all dims but 0."""
+    """The weight of a weight-normalized layer: `gain · direction / ‖direction‖`, the norm over all dims but 0."""
     norm = torch.linalg.vector_norm(direction, dim=(1, 2), keepdim=True)
     weight: Tensor = direction * (gain / norm)
     return weight
 
 
 def _extend(tail: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """`x` with its past in front, and the next tail: a copy, so that a kept state does not keep the whole chunk."""
+    """`x` after its tail, and the next tail: a copy, so that a state does not keep the whole chunk alive."""
     seen = torch.cat((tail, x), 1)  # [B, tail_rows + T, C]
     return seen, seen[:, seen.shape[1] - tail.shape[1] :].clone()
 
@@ -29,7 +28,7 @@ def _extend(tail: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 def _windows(seen: Tensor, rows: int, stride: int, count: int) -> Tensor:
     """`count` windows of `rows` rows of contiguous `seen`, `stride` apart, flattened: `[B·count, rows·C]`.
 
-    A copy, in one matrix for all streams: of the overlapping view torch would make a product for each stream.
+    A copy, as one matrix for all streams: with the overlapping view torch would compute one product per stream.
     """
     batch, length, channels = seen.shape
     view = seen.as_strided((batch, count, rows * channels), (length * channels, stride * channels, 1))
@@ -43,7 +42,7 @@ class CausalConv:
     Attributes:
         weight: `[Cout, K·Cin]`, the kernel's rows oldest first.
         bias: `[Cout]`.
-        tail_rows: zeros before the first row; at least `K - stride`, and what exceeds that delays the kernel.
+        tail_rows: zeros before the first row; at least `K - stride`, more delay the kernel.
     """
 
     weight: Tensor
@@ -71,8 +70,8 @@ class CausalConv:
 class CausalConvToOne:
     """Convolution to a single channel. `[B, T, C]` → `[B, T]`.
 
-    One product gives what each row adds to the K outputs it takes part in, and the diagonals are summed: windows would
-    copy the input K times.
+    One product gives what each row contributes to K outputs, and the diagonals are summed: windows would copy the input
+    K times.
 
     Attributes:
         weight: `[K, C]`, the kernel's rows oldest first.
@@ -135,7 +134,7 @@ class CausalDepthwiseConv:
         return self.taps.shape[1]
 
     def __call__(self, x: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]:
-        """One chunk; see the module. A sum of shifted rows: the general convolution is slower at few rows."""
+        """One chunk; see the module. A sum of shifted rows, which is faster than a general convolution at few rows."""
         rows = x.shape[1]
         seen, tail = _extend(tail, x)
         y = torch.addcmul(self.bias, seen[:, :rows], self.taps[0])
@@ -147,9 +146,9 @@ class CausalDepthwiseConv:
 
 @dataclass(frozen=True)
 class CausalConvTranspose:
-    """Upsampling by s, the kernel twice as long and its last s outputs cut. `[B, T, Cin]` → `[B, T·s, Cout]`.
+    """Upsampling by s with a kernel of 2s, the last s outputs cut. `[B, T, Cin]` → `[B, T·s, Cout]`.
 
-    Input row t then sounds in the blocks t and t+1 of the output, so block t is one product of rows t-1 and t.
+    Input row t contributes to blocks t and t+1 of the output, so block t is one product of rows t-1 and t.
 
     Attributes:
         weight: `[s·Cout, 2·Cin]`.

@@ -1,19 +1,18 @@
-"""Keys and values of the positions that one sequence has seen. Knows nothing of what they mean."""
+"""The KV cache of one sequence, for stacks computed by torch."""
 
 import torch
 from torch import Tensor
 
 GROWTH_POSITIONS = 64
-"""Room is made for this many positions at a time: a reallocation every ten seconds of speech, little memory unused."""
+"""Positions allocated at a time: one reallocation per ten seconds of speech, and little unused memory."""
 
 
 class KvCache:
-    """The cache of one sequence for a stack of layers; belongs to one unit's state and is changed in place.
+    """Keys and values of all layers of a stack; part of one unit's state, changed in place.
 
     Attributes:
-        length: positions stored in every layer. `write` does not change it: the caller advances it once all layers are
-            written.
-        limit: positions that it may ever hold.
+        length: positions stored in every layer. `write` does not change it: the caller advances it after all layers.
+        limit: maximum of positions.
     """
 
     __slots__ = ("_keys", "_values", "length", "limit")
@@ -29,19 +28,19 @@ class KvCache:
 
     @property
     def room(self) -> int:
-        """Positions for which memory is held."""
+        """Positions that are allocated."""
         return self._keys.shape[2]
 
     def reserve(self, positions: int) -> None:
-        """Make room for `positions` more."""
+        """Allocate `positions` more."""
         needed = self.length + positions
-        assert needed <= self.limit, "the caller keeps a sequence within its limit"
+        assert needed <= self.limit, "the sequence exceeds the limit of its cache"
         if needed > self.room:
             room = min(self.limit, -(-needed // GROWTH_POSITIONS) * GROWTH_POSITIONS)
             self._keys, self._values = self._grown(self._keys, room), self._grown(self._values, room)
 
     def fork(self, count: int, limit: int) -> "KvCache":
-        """A cache of its own, for at most `limit` positions, that begins with the first `count` of this one."""
+        """An independent cache for at most `limit` positions, starting with the first `count` of this one."""
         layers, heads, _, head_dim = self._keys.shape
         other = KvCache(layers, heads, head_dim, limit, self._keys.dtype, self._keys.device)
         other.reserve(count)
@@ -51,7 +50,7 @@ class KvCache:
         return other
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store `[heads, T, head_dim]` after the known positions; all so far, `[heads, length + T, head_dim]`."""
+        """Store `[heads, T, head_dim]` after the existing positions; returns all, `[heads, length + T, head_dim]`."""
         stop = self.length + keys.shape[1]
         self._keys[layer, :, self.length : stop] = keys
         self._values[layer, :, self.length : stop] = values

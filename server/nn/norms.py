@@ -1,4 +1,4 @@
-"""Normalisation of hidden states. Knows nothing of models."""
+"""Normalization layers."""
 
 from torch import Tensor
 from torch.nn import functional

@@ -1,4 +1,4 @@
-"""Rotary position embedding with the per-frequency stretch of LongRoPE. Knows nothing of models or caches.
+"""Rotary position embedding with the per-frequency scaling of LongRoPE.
 
 Papers: RoFormer (arXiv 2104.09864), LongRoPE (arXiv 2402.13753).
 """
@@ -28,11 +28,11 @@ class RopeTable:
         return RopeTable(self.cos[start:stop], self.sin[start:stop])
 
     def gather(self, positions: Tensor) -> "RopeTable":
-        """Rotations `[B, 1, 1, head_dim]` for one position for each row of a batch, `positions` `[B]`."""
+        """Rotations `[B, 1, 1, head_dim]` for one position per row of a batch, `positions` `[B]`."""
         return RopeTable(self.cos[positions].unsqueeze(1), self.sin[positions].unsqueeze(1))
 
     def rotate(self, x: Tensor) -> Tensor:
-        """Turn queries or keys `[B, T, heads, head_dim]`, in float32, back in the dtype of `x`."""
+        """Rotate queries or keys `[B, T, heads, head_dim]` in float32; the result has the dtype of `x`."""
         wide = x.float()
         first, second = wide.chunk(2, dim=-1)
         turned = torch.addcmul(wide * self.cos, torch.cat((second, first), dim=-1), self.sin)
@@ -52,5 +52,5 @@ def longrope_table(
 
 
 def longrope_amplitude(max_positions: int, original_positions: int) -> float:
-    """What LongRoPE multiplies cos and sin by; 1 for a model used at the length it was trained for."""
+    """LongRoPE's factor of cos and sin; 1 for a model used at the length it was trained for."""
     return math.sqrt(1 + math.log(max_positions / original_positions) / math.log(original_positions))

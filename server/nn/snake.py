@@ -1,4 +1,4 @@
-"""The snake activation over rows, as the causal convolutions want it. Knows nothing of models."""
+"""The snake activation over rows `[B, T, C]`, the layout of the causal convolutions."""
 
 from torch import Tensor
 

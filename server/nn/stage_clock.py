@@ -1,4 +1,4 @@
-"""Measures the stages of one step. On CUDA with events, so that the host never waits before the end of the step."""
+"""Timing of the stages of a step. On CUDA with events, so that the host does not wait within the step."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import torch
 
 
 class StageClock:
-    """Times named stages; belongs to one step."""
+    """Times named stages of one step."""
 
     def __init__(self, device: torch.device) -> None:
         self._events = device.type == "cuda"
@@ -17,7 +17,7 @@ class StageClock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what runs inside."""
+        """A context whose duration is added to the stage."""
         if self._events:
             first, last = _event(), _event()
             first.record()
@@ -30,11 +30,11 @@ class StageClock:
             self._spans.append((name, begin, time.perf_counter()))
 
     def stage_ms(self) -> dict[str, float]:
-        """Milliseconds by stage. Call it after the step's results have been copied to the host."""
+        """Milliseconds by stage. To be called after the step's results have been copied to the host."""
         spans = [(name, 1000 * (end - begin)) for name, begin, end in self._spans]
         spans += [(name, first.elapsed_time(last)) for name, first, last in self._marks]
         total: dict[str, float] = {}
-        for name, took_ms in spans:  # a stage may come several times
+        for name, took_ms in spans:  # a stage may be timed several times
             total[name] = total.get(name, 0.0) + took_ms
         return total
 

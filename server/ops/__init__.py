@@ -1,23 +1,44 @@
-"""The native operations, one typed function each, with its contract. `reference.py` says what each one means.
+"""The native operations as typed functions, and access to the native classes, which `_C.pyi` describes.
 
-The extension is loaded at the first call, or by `ensure_built`, which a server calls at start: it may have to compile.
+`reference.py` defines the operations in plain PyTorch. The extension is loaded at the first call or by `ensure_built`,
+which the server calls at start because it may have to compile.
 """
 
 import functools
-from types import ModuleType
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from intone.server.ops import native
 
+if TYPE_CHECKING:
+    from intone.server.ops import _C
+
 SNAKE_BETA_REACH = 5
-"""Samples on either side of an output of `snake_beta` that it depends on."""
+"""Samples on either side that an output of `snake_beta` depends on."""
+
+
+class Extension(Protocol):
+    """The extension module, which has another name if it was compiled just in time. See `_C.pyi`."""
+
+    __file__: str
+    ConvChain: type["_C.ConvChain"]
+    Gpt: type["_C.Gpt"]
+    Linear: type["_C.Linear"]
+    LocalFlow: type["_C.LocalFlow"]
+    SamplingSettings: type["_C.SamplingSettings"]
+    StageWeights: type["_C.StageWeights"]
+    Transformer: type["_C.Transformer"]
+    TransformerLayer: type["_C.TransformerLayer"]
+
+    def best_isa(self) -> str:
+        """See `_C.pyi`."""
 
 
 @functools.cache
-def ensure_built() -> ModuleType:
-    """Load the extension, compiling it if need be, and tell torch the shapes its operations give.
+def ensure_built() -> Extension:
+    """Load the extension, compiling it if necessary, and register the shape functions of its operations.
 
     Raises:
         ImportError: there is no usable extension and no source to compile; the message says what to do.
@@ -25,11 +46,11 @@ def ensure_built() -> ModuleType:
     module = native.load()
     torch.library.register_fake("intone::snake", _snake_fake)
     torch.library.register_fake("intone::snake_beta", _snake_beta_fake)
-    return module
+    return cast(Extension, module)
 
 
 def snake(x: Tensor, alpha: Tensor) -> Tensor:
-    """Periodic activation `x + sin²(αx) / (α + 1e-9)`; `reference.snake` is its meaning.
+    """Periodic activation `x + sin²(αx) / (α + 1e-9)`; defined by `reference.snake`.
 
     Args:
         x: `[B, C, T]`, contiguous or channels last; float32, bfloat16 or float16. Computed in float32.
@@ -39,28 +60,28 @@ def snake(x: Tensor, alpha: Tensor) -> Tensor:
         `[B, C, T]`, dtype and layout of `x`.
 
     Raises:
-        RuntimeError: an argument is not as described; the message names it.
+        RuntimeError: an argument is invalid; the message names it.
     """
     ensure_built()
     return torch.ops.intone.snake.default(x, alpha)  # type: ignore[no-any-return]
 
 
 def snake_beta(x: Tensor, alpha: Tensor, beta: Tensor, before: int = 0, after: int = 0) -> Tensor:
-    """Anti-aliased activation `x + sin²(αx) / (β + 1e-9)`; `reference.snake_beta` is its meaning.
+    """Anti-aliased activation `x + sin²(αx) / (β + 1e-9)`; defined by `reference.snake_beta`.
 
-    An output depends on `SNAKE_BETA_REACH` samples on either side of it. So a stream is computed in windows: with
-    `before` at least that, what came before the window does not matter, and likewise `after`.
+    An output depends on `SNAKE_BETA_REACH` samples on either side. So a stream can be computed in windows, with
+    `before` and `after` at least that large at inner edges.
 
     Args:
         x: `[B, C, T]`, contiguous; float32, bfloat16 or float16. Computed in float32.
         alpha, beta: `[C]`, dtype of `x`, not logarithms.
-        before, after: outputs left away at either end, together at most T.
+        before, after: outputs dropped at either end, together at most T.
 
     Returns:
         `[B, C, T - before - after]`, dtype of `x`.
 
     Raises:
-        RuntimeError: an argument is not as described; the message names it.
+        RuntimeError: an argument is invalid; the message names it.
     """
     ensure_built()
     return torch.ops.intone.snake_beta.default(x, alpha, beta, before, after)  # type: ignore[no-any-return]

@@ -1,19 +1,22 @@
-"""How the extension is compiled: shared by `setup.py` (ahead of time) and `ops/__init__.py` (just in time). A leaf."""
+"""Sources and flags of the extension, for `setup.py` (ahead of time) and `native.py` (just in time).
+
+`setup.py` imports this file by itself, so it must not import the package.
+"""
 
 import re
 import subprocess
 from pathlib import Path
 
-# No -std: torch adds the one its own headers need. Portable code; `csrc/cpu/clones.h` adds what the processor has.
-# The two about mathematics keep NaN and infinity as they are and only let loops with comparisons be vectorized.
+# No -std: torch adds the one its own headers need. No -march: `csrc/cpu/attributes.h` sets it for single functions.
+# The last two keep NaN and infinity intact; they only allow loops with comparisons to be vectorized.
 CXX_FLAGS = ["-O3", "-g0", "-fvisibility=hidden", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
 LINK_FLAGS = ["-fopenmp"]
-# The kernels keep to the stable interface of torch 2.11, whichever newer one is installed.
+# The kernels use the stable interface of torch 2.11, whichever version is installed.
 NVCC_FLAGS = ["-O3", "-DUSE_CUDA", "-DTORCH_TARGET_VERSION=0x020b000000000000", "-Xcompiler", "-fvisibility=hidden"]
 
 
 def sources(csrc: Path, cuda: bool = False) -> list[Path]:
-    """Every C++ file below `csrc`, with `cuda` every CUDA file too, in a fixed order."""
+    """Every C++ file below `csrc`, and with `cuda` every CUDA file, sorted."""
     return sorted(path for pattern in ("*.cpp", "*.cu")[: 1 + cuda] for path in csrc.rglob(pattern))
 
 
@@ -21,15 +24,15 @@ def wants_cuda(torch_cuda: str | None, toolkit: str, asked: str) -> bool:
     """Whether the CUDA files are compiled too.
 
     Args:
-        torch_cuda: release that torch was built with, `torch.version.cuda`; None for a torch without CUDA.
-        toolkit: release of the compiler, as `nvcc_release` gives it; torch takes any of its own major release.
-        asked: the environment's INTONE_CUDA; 0 turns it off.
+        torch_cuda: CUDA release that torch was built with, `torch.version.cuda`; None for a torch without CUDA.
+        toolkit: release of the compiler, from `nvcc_release`; it must have torch's major release.
+        asked: the value of INTONE_CUDA; 0 turns it off.
     """
     return asked != "0" and bool(torch_cuda and toolkit) and str(torch_cuda).split(".")[0] == toolkit.split(".")[0]
 
 
 def nvcc_release(cuda_home: str | None) -> str:
-    """`13.0` of the toolkit in that folder, empty where there is none."""
+    """The release of the toolkit in a folder, such as `13.0`; empty if there is none."""
     nvcc = Path(cuda_home or "", "bin", "nvcc")
     if cuda_home is None or not nvcc.is_file():
         return ""

@@ -1,4 +1,4 @@
-"""Finds the compiled extension: the one built ahead of time, or one compiled now from a checkout. Knows no op."""
+"""Loads the compiled extension: the one built ahead of time, or one compiled just in time from a checkout."""
 
 import functools
 import logging
@@ -12,15 +12,15 @@ import torch
 
 from intone.server.ops.build_flags import CXX_FLAGS, LINK_FLAGS, NVCC_FLAGS, nvcc_release, sources, wants_cuda
 
-CSRC = Path(__file__).parents[2] / "csrc"  # there in a checkout, not in a wheel
+CSRC = Path(__file__).parents[2] / "csrc"  # exists in a checkout, not in a wheel
 BUILT = "intone.server.ops._C"
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @functools.cache
 def load() -> ModuleType:
-    """The extension, its operations registered. Compiling it takes about a minute, once; the log says so.
+    """The extension, with its operations registered. Compiling it takes about a minute, once, and is logged.
 
     Raises:
         ImportError: it was not built for the installed torch and cannot be compiled here; the message says what to do.
@@ -37,7 +37,7 @@ def load() -> ModuleType:
 
 
 def unusable() -> str:
-    """Why the extension built ahead of time cannot be used, in words; empty where it can. Does not load it."""
+    """Why the extension built ahead of time cannot be used; empty if it can. Does not load it."""
     spec = util.find_spec(BUILT)
     if spec is None or spec.origin is None:
         return "it was not built"
@@ -57,7 +57,7 @@ def _compile(reason: str) -> ModuleType:
     from torch.utils.cpp_extension import load as compile_and_load
 
     cuda = wants_cuda(torch.version.cuda, nvcc_release(CUDA_HOME), os.environ.get("INTONE_CUDA", ""))
-    _log.warning("compiling the native extension just in time, because %s; this takes about a minute, once", reason)
+    logger.warning("compiling the native extension just in time, because %s; this takes about a minute, once", reason)
     module = compile_and_load(
         name=f"intone_ops_torch_{_torch_release().replace('.', '_')}{'_cuda' if cuda else ''}",
         sources=[str(path) for path in sources(CSRC, cuda)],

@@ -1,4 +1,4 @@
-"""What each native operation means, in plain PyTorch for any dtype and device. The tests compare against these."""
+"""The native operations in plain PyTorch, for any dtype and device: the reference that tests compare with."""
 
 import math
 
@@ -25,17 +25,17 @@ def snake(x: Tensor, alpha: Tensor) -> Tensor:
 
 
 def snake_beta(x: Tensor, alpha: Tensor, beta: Tensor, before: int, after: int) -> Tensor:
-    """Periodic activation `x + sin²(αx) / (β + 1e-9)` at twice the rate, so that what it adds above the band is cut.
+    """Periodic activation `x + sin²(αx) / (β + 1e-9)`, applied at twice the rate to suppress aliasing.
 
     Args:
-        x: `[B, C, T]`; beyond both ends it is taken to stay as it is there, and so is the doubled signal.
+        x: `[B, C, T]`; its first and last sample are repeated beyond the ends, and so are those of the doubled signal.
         alpha, beta: `[C]`.
-        before, after: outputs left away at either end.
+        before, after: outputs dropped at either end.
 
     Returns:
         `[B, C, T - before - after]`.
 
-    From BigVGAN (Lee et al. 2023, arXiv 2206.04658); the anti-aliasing after StyleGAN3 (Karras et al. 2021).
+    From BigVGAN (Lee et al. 2023, arXiv 2206.04658), with the anti-aliasing of StyleGAN3 (Karras et al. 2021).
     """
     length, channels = x.shape[2], x.shape[1]
     if channels == 0 or before + after == length:
@@ -43,19 +43,19 @@ def snake_beta(x: Tensor, alpha: Tensor, beta: Tensor, before: int, after: int) 
     taps = anti_alias_filter().to(x)
     kernel = taps.expand(channels, 1, -1)
     side = len(taps) // 2 - 1
-    doubled = functional.conv_transpose1d(_held(x, side, side), 2 * kernel, stride=2, groups=channels)
+    doubled = functional.conv_transpose1d(_extended(x, side, side), 2 * kernel, stride=2, groups=channels)
     cut = 3 * side
     doubled = doubled[:, :, cut : cut + 2 * length]
-    bent = doubled + torch.sin(alpha[:, None] * doubled).square() / (beta[:, None] + 1e-9)
-    halved = functional.conv1d(_held(bent, side, side + 1), kernel, stride=2, groups=channels)
-    return halved[:, :, before : length - after]
+    activated = doubled + torch.sin(alpha[:, None] * doubled).square() / (beta[:, None] + 1e-9)
+    downsampled = functional.conv1d(_extended(activated, side, side + 1), kernel, stride=2, groups=channels)
+    return downsampled[:, :, before : length - after]
 
 
 def anti_alias_filter() -> Tensor:
-    """Taps of the low-pass filter for a change of rate by two, `[12]`, float64: a sinc in a Kaiser window, sum 1.
+    """Taps of the low-pass filter for resampling by two, `[12]`, float64: a Kaiser-windowed sinc of sum 1.
 
-    Cutoff 1/4 and transition 0.3 of the higher rate. The window's shape follows from the attenuation that Kaiser's
-    formula gives for 12 taps and that transition, 51 dB.
+    Cutoff 1/4 and transition 0.3 of the higher rate. The window's beta follows from the attenuation of 51 dB that
+    Kaiser's formula gives for 12 taps and this transition.
     """
     taps, cutoff, transition = 12, 0.25, 0.3
     attenuation_db = 2.285 * (taps // 2 - 1) * math.pi * 4 * transition + 7.95
@@ -66,6 +66,6 @@ def anti_alias_filter() -> Tensor:
     return ideal / ideal.sum()
 
 
-def _held(x: Tensor, left: int, right: int) -> Tensor:
-    """`x` with its first and last value repeated in front and behind."""
+def _extended(x: Tensor, left: int, right: int) -> Tensor:
+    """`x` with its first value repeated `left` times in front, and its last `right` times at the end."""
     return torch.cat((x[:, :, :1].expand(-1, -1, left), x, x[:, :, -1:].expand(-1, -1, right)), 2)

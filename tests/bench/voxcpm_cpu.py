@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from conditions import FIGURES, ROOT, command_line, conditions, refuse_if_busy
+from conditions import FIGURES, ROOT, command_line, conditions, module_of_tests, refuse_if_busy
 from timing import multiply_gop_s, peak_gb, read_gb_s
 
 TEXT = "The ferry leaves at nine from pier four."  # 40 bytes, 40 tokens of the random tokenizer
@@ -250,7 +250,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.folder or Path(scratch) / "checkpoint"
         if not (folder / "config.json").exists():
-            from intone.server.engines.voxcpm.sizes import random_checkpoint
+            random_checkpoint = module_of_tests("support.voxcpm_tiny").random_checkpoint
 
             print("writing the checkpoint", file=sys.stderr)
             random_checkpoint(given.size, folder, dtype=torch.bfloat16)

@@ -22,10 +22,10 @@ from voxcpm_floors import Machine, Part, beside_the_best, draw, lines
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.audio_vae import AudioVAE, random_tensors
 from intone.server.engines.voxcpm.config import StackConfig, VoxCPMConfig
-from intone.server.engines.voxcpm.flow import time_table
+from intone.server.engines.voxcpm.flow import build_time_table
 from intone.server.engines.voxcpm.local_dit import LocalDiT
 from intone.server.engines.voxcpm.local_encoder import LocalEncoder
-from intone.server.engines.voxcpm.native_stack import NativeFlow, NativeStack, native_kit
+from intone.server.engines.voxcpm.native_stack import NativeFlow, NativeStack, native_backend
 from intone.server.engines.voxcpm.native_vae import NativeAudioVAE
 from intone.server.engines.voxcpm.transformer import Stack
 from intone.server.engines.weights import Weights, declared_shapes
@@ -95,19 +95,19 @@ def step_ms(native: NativeStack, rows: int, length: int) -> float:
 def local_parts(kind: str, config: VoxCPMConfig, machine: Machine) -> Iterator[Part]:
     """LocEnc for a patch and for a recording; LocDiT's whole solution for one unit and for two."""
     frames, latent, stack = config.patch_frames, config.latent_dim, config.local_encoder
-    encoder = LocalEncoder(config, random_weights(partial(LocalEncoder, config)), native_kit(kind))
+    encoder = LocalEncoder(config, random_weights(partial(LocalEncoder, config)), native_backend(kind))
     for patches in (1, round(PROMPT_S * 6.25)):
         rows, x = patches * (frames + 1), torch.randn(patches, frames, latent)
         took_ms = min_ms(lambda x=x: encoder(x), runs_of(rows))
         work = (weights_bytes(stack, kind), operations(stack, rows, patches))
         yield Part(f"LocEnc, {patches} patch(es)", kind, rows, took_ms, *work, machine)
-    dit, stack = LocalDiT(config, random_weights(partial(LocalDiT, config)), native_kit(kind)), config.local_dit
-    flow, table = NativeFlow(dit), time_table(dit, STEPS, config.mean_mode)
+    dit, stack = LocalDiT(config, random_weights(partial(LocalDiT, config)), native_backend(kind)), config.local_dit
+    flow, table = NativeFlow(dit), build_time_table(dit, STEPS, config.mean_mode)
     count = len(table.lengths)
     for units in (1, 2):
         condition = dit.condition(*torch.randn(2, units, config.base.hidden), torch.randn(units, frames, latent))
         given = (torch.randn(units, frames, latent), condition, torch.full((units,), GUIDANCE), table)
-        rows = 2 * units * (condition.wish.shape[1] + int(dit.split_wish) + 2 * frames)
+        rows = 2 * units * (condition.lm.shape[1] + int(dit.separate_condition) + 2 * frames)
         took_ms = min_ms(lambda given=given: flow.solve(*given), runs_of(rows))
         work = (count * weights_bytes(stack, kind), count * operations(stack, rows, 2 * units * frames))
         yield Part(f"LocDiT, {count} evaluations", kind, rows, took_ms, *work, machine)

@@ -17,10 +17,10 @@ from conditions import command, command_line, commit
 from torch import Tensor
 
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
-from intone.server.engines.voxcpm.lm import Wish
+from intone.server.engines.voxcpm.lm import LMCondition
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.prompt import build_prompt
-from intone.server.engines.voxcpm.state import Progress
+from intone.server.engines.voxcpm.state import Generation
 
 TEXT = b"The ferry leaves at nine from pier four."
 STEPS, GUIDANCE = 10, 2.0
@@ -36,31 +36,31 @@ def compared(exact: VoxCPM, other: VoxCPM, patches: int) -> Pairs:
     true, ours = (_read(model, patches) for model in (exact, other))
     given = _read(other, patches)  # whose inputs are float32's at every stack
     for _ in range(patches):
-        _note(found, true.wish, ours.wish, "after all")
+        _note(found, true.condition, ours.condition, "after all")
         start = torch.randn(1, exact.config.patch_frames, exact.config.latent_dim, generator=noise)
-        before = true.patch
+        previous = true.patch
         for model, unit in ((exact, true), (other, ours)):
             model.make_patches([unit], start, [GUIDANCE])
-        given.wish, given.patch = true.wish, before
+        given.condition, given.patch = true.condition, previous
         other.make_patches([given], start, [GUIDANCE])
         found["LocDiT, all evaluations, given"].append((true.patch, given.patch))
         found["a patch of latents, after all"].append((true.patch, ours.patch))
         ours.patch = true.patch
         heard, alike = (model.encoder(true.patch.unsqueeze(0)) for model in (exact, other))
         found["LocEnc, given"].append((heard, alike))
-        given.wish = other.lm.step(heard, [given.caches]).split()[0]
+        given.condition = other.lm.step(heard, [given.caches]).split()[0]
         for model, unit in ((exact, true), (other, ours)):
             model.advance([unit])
-        _note(found, true.wish, given.wish, "given")
+        _note(found, true.condition, given.condition, "given")
     return found
 
 
-def _read(model: VoxCPM, patches: int) -> Progress:
-    prompt = build_prompt([*TEXT], model.silence)
-    return model.read(prompt, len(prompt) + patches + 1, STEPS)
+def _read(model: VoxCPM, patches: int) -> Generation:
+    prompt = build_prompt([*TEXT], model.empty_audio)
+    return model.prefill(prompt, len(prompt) + patches + 1, STEPS)
 
 
-def _note(found: Pairs, true: Wish, other: Wish, how: str) -> None:
+def _note(found: Pairs, true: LMCondition, other: LMCondition, how: str) -> None:
     found[f"base LM, {how}"].append((true.base, other.base))
     found[f"residual LM after it, {how}"].append((true.residual, other.residual))
 

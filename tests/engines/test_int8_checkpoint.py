@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from intone.server.domain import SpeakRequest, SynthesisOptions
-from intone.server.engines.int8_checkpoint import unpacked
+from intone.server.engines.int8_checkpoint import dequantized
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.engines.weights import read_tensors
 from intone.server.errors import CheckpointError
@@ -41,17 +41,17 @@ def test_round_trip(kind, error, tmp_path):
 def test_each_index_of_the_first_dimension_has_its_scale():
     packed_ones = torch.ones(2, 3, 2, dtype=torch.int8)
     scale = torch.tensor([0.5, -4.0])
-    read = unpacked({"x": packed_ones, "x_scale": scale, "bias": torch.ones(2).half()}, PATH, "voxcpm")
+    read = dequantized({"x": packed_ones, "x_scale": scale, "bias": torch.ones(2).half()}, PATH, "voxcpm")
     assert read.keys() == {"x", "bias"} and read["x"].dtype == torch.float32 and read["bias"].dtype == torch.float16
     assert torch.equal(read["x"], scale.view(2, 1, 1).expand(2, 3, 2))
-    vector = unpacked({"v": torch.tensor([2, 3], dtype=torch.int8), "v_scale": scale}, PATH, "voxcpm")
+    vector = dequantized({"v": torch.tensor([2, 3], dtype=torch.int8), "v_scale": scale}, PATH, "voxcpm")
     assert vector["v"].tolist() == [1.0, -12.0]
 
 
 @pytest.mark.parametrize(
     ("scale", "words"),
     [
-        (None, "x: found int8, expected a partner x_scale"),
+        (None, "x: found int8, expected a scale x_scale"),
         (torch.ones(3), r"x_scale: found float32 \[3\], expected float32 \[2\]"),
         (torch.ones(2, 1), r"x_scale: found float32 \[2, 1\], expected float32 \[2\]"),
         (torch.tensor(1.0), r"x_scale: found float32 \[\], expected"),
@@ -70,7 +70,7 @@ def test_scales_that_do_not_fit(scale, words, tmp_path):
 
 def test_a_number_has_no_rows_to_scale():
     with pytest.raises(CheckpointError, match="x_scale: found float32"):
-        unpacked({"x": torch.tensor(3, dtype=torch.int8), "x_scale": torch.tensor(1.0)}, PATH, "voxcpm")
+        dequantized({"x": torch.tensor(3, dtype=torch.int8), "x_scale": torch.tensor(1.0)}, PATH, "voxcpm")
 
 
 def test_a_scale_of_nothing_is_refused_by_its_name(tmp_path):

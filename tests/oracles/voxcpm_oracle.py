@@ -83,8 +83,8 @@ def official_model(package: types.SimpleNamespace, checkpoint: Checkpoint, lora:
 def official_input(prompt: Prompt, latents: Tensor) -> dict[str, Tensor]:
     """A prompt as the official `inference` takes it; `latents` `[A, P, D]` of all its audio, in order."""
     count = len(prompt)
-    mask = torch.zeros(count, dtype=torch.int32).index_fill(0, prompt.audio_at, 1)
-    feat = torch.zeros(count, *latents.shape[1:]).index_copy(0, prompt.audio_at, latents)
+    mask = torch.zeros(count, dtype=torch.int32).index_fill(0, prompt.audio_positions, 1)
+    feat = torch.zeros(count, *latents.shape[1:]).index_copy(0, prompt.audio_positions, latents)
     return {
         "text": prompt.tokens.unsqueeze(0),
         "text_mask": (1 - mask).unsqueeze(0),

@@ -1,10 +1,13 @@
-"""VoxCPM in miniature, for tests: complete models with random weights that take milliseconds."""
+"""Small VoxCPM models with random weights that compute in milliseconds, and checkpoints of them on disk."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 from intone.server.domain import Recording, Samples, SpeakRequest, Step
 from intone.server.engines.voxcpm import audio_vae, sizes
@@ -19,7 +22,7 @@ FACTORS = (1.0, 1.1, 1.3, 1.7, 2.2, 3.1, 4.0, 5.0, 6.5, 8.0, 9.0, 9.5)
 
 
 def tiny_document(version: int) -> dict[str, Any]:
-    """A `config.json` of a complete model that takes milliseconds; version 2's heads are wider than hidden / heads."""
+    """The `config.json` of a complete small model; in version 2 the heads are wider than hidden / heads."""
     head = 24 if version == 2 else 16
     wide = {"kv_channels": head} if version == 2 else {}
     factors = list(FACTORS[: head // 2])
@@ -66,7 +69,7 @@ def tiny_document(version: int) -> dict[str, Any]:
 
 
 def tiny_checkpoint(version: int, seed: int = 0) -> Checkpoint:
-    """Random tensors in which every one matters: norms are not all ones, the stop head not all zeros."""
+    """Random tensors without neutral ones: norms are not all ones, the stop head is not zero."""
     config = VoxCPMConfig.from_json(tiny_document(version))
     generator = torch.Generator().manual_seed(seed)
     tensors = sizes.random_tensors(config, seed)
@@ -78,13 +81,28 @@ def tiny_checkpoint(version: int, seed: int = 0) -> Checkpoint:
     return Checkpoint(config, tensors, audio_vae.random_tensors(config.vae, generator), f"tiny-{version}-{seed}")
 
 
+def random_checkpoint(size: str, folder: Path, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
+    """Write an untrained model in the published layout; returns `folder`.
+
+    The published models are bfloat16, except the VAE.
+    """
+    content = sizes.in_memory(size, seed, dtype)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(sizes.document(size), indent=1), encoding="utf-8")
+    save_file(content.model, folder / "model.safetensors")
+    torch.save({"state_dict": content.vae}, folder / "audiovae.pth")
+    sizes.byte_level().save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"unk_token": sizes.RESERVED[0]}), encoding="utf-8")
+    return folder
+
+
 def tiny_model(checkpoint: Checkpoint) -> VoxCPM:
-    """Ours."""
+    """The model under test."""
     return VoxCPM(checkpoint, torch.float32, torch.device("cpu"))
 
 
 def tiny_engine(version: int, seed: int = 0) -> VoxCPMEngine:
-    """Ours as an engine; its text is bytes."""
+    """The model as an engine; tokens are bytes."""
     checkpoint = tiny_checkpoint(version, seed)
     return VoxCPMEngine(tiny_model(checkpoint), sizes.byte_tokenizer(), "tiny", checkpoint.fingerprint)
 
@@ -98,7 +116,7 @@ def finish(engine: VoxCPMEngine, state: VoxCPMState) -> list[Step]:
 
 
 def finish_together(engine: VoxCPMEngine, requests: Sequence[SpeakRequest]) -> list[list[Step]]:
-    """All steps of several units that join one after the other and come in changing order."""
+    """All steps of several units that join the batch one after the other, in changing order."""
     states = [engine.start(request) for request in requests]
     together: list[list[Step]] = [[] for _ in requests]
     turn = 0

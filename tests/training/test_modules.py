@@ -9,7 +9,7 @@ import torch
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.audio_vae import AudioVAE as ServedVAE
 from intone.server.engines.voxcpm.audio_vae import tensor_shapes as vae_shapes
-from intone.server.engines.voxcpm.flow import solve, time_table
+from intone.server.engines.voxcpm.flow import build_time_table, solve
 from intone.server.engines.voxcpm.model import VoxCPM as ServedVoxCPM
 from intone.server.engines.voxcpm.prompt import build_prompt
 from intone.server.engines.voxcpm.weights import Checkpoint, tensor_shapes
@@ -127,13 +127,16 @@ def test_wishes_are_the_served_ones(model, served, patches):
         wishes = model.wishes(batch.tokens, batch.at, batch.patches)
         condition = model.condition(wishes)
         stops = model.stop_logits(wishes).argmax(1).bool()
-    unit = served.read(build_prompt(TEXT, served.silence), positions=60, steps=4)
+    unit = served.prefill(build_prompt(TEXT, served.empty_audio), max_positions=60, steps=4)
     errors = []
     for number in range(patches):
-        errors += [worst(unit.wish.base, wishes.base[number]), worst(unit.wish.residual, wishes.residual[number])]
-        told = served.dit.condition(unit.wish.base[None], unit.wish.residual[None], unit.patch[None]).wish[0, 0]
+        errors += [
+            worst(unit.condition.base, wishes.base[number]),
+            worst(unit.condition.residual, wishes.residual[number]),
+        ]
+        told = served.dit.condition(unit.condition.base[None], unit.condition.residual[None], unit.patch[None]).lm[0, 0]
         errors.append(worst(told, condition[number]))
-        assert bool(served.wants_to_stop([unit])[0]) == bool(stops[number])
+        assert bool(served.should_stop([unit])[0]) == bool(stops[number])
         unit.patch = batch.patches[number]
         served.advance([unit])
     assert max(errors) < EXACT
@@ -145,7 +148,7 @@ def test_flow_is_the_served_one(model, served, guidance):
     before, noise = patches_of(3, seed=1), patches_of(3, seed=2)
     base, residual = (torch.randn(3, CONFIG.base.hidden, generator=torch.Generator().manual_seed(s)) for s in (3, 4))
     condition = served.dit.condition(base, residual, before)
-    table = time_table(served.dit, 6, mean_mode=False)
+    table = build_time_table(served.dit, 6, mean_mode=False)
     weight = None if guidance is None else torch.full((3,), guidance)
     wanted = solve(served.dit, noise, condition, weight, table)
 

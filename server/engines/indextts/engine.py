@@ -39,7 +39,7 @@ from intone.server.engines.indextts.voice.emotion_clips import Clips
 from intone.server.engines.indextts.voice.encoders import Encoders, Read
 from intone.server.engines.indextts.voice.prepared_voice import prepare, speaker_of
 from intone.server.engines.precision import precision_on
-from intone.server.engines.weights import Progress, Weights
+from intone.server.engines.weights import LoadProgress, Weights
 from intone.server.errors import CheckpointError, UnsupportedVoiceError
 from intone.server.nn.stage_clock import StageClock
 
@@ -56,7 +56,7 @@ class IndexTTSEngine:
         front_end: FrontEnd,
         name: str,
         plan: ChunkPlan,
-        progress: Progress | None,
+        progress: LoadProgress | None,
         again: Read | None = None,
         dtype: str = "auto",
     ) -> None:
@@ -64,7 +64,7 @@ class IndexTTSEngine:
         cpu = torch.device("cpu")
         packed = precision_on(cpu, dtype, ENTRY.cpu_precision, ENGINE).name
 
-        def part(tensors: dict[str, Tensor], told: Progress | None = None) -> Weights:
+        def part(tensors: dict[str, Tensor], told: LoadProgress | None = None) -> Weights:
             return Weights(tensors, torch.float32, cpu, told)
 
         config = checkpoint.config
@@ -122,7 +122,7 @@ class IndexTTSEngine:
         *,
         dtype: str = "auto",
         threads: int | None = None,
-        progress: Progress | None = None,
+        progress: LoadProgress | None = None,
         drop_encoders: bool = False,
     ) -> "IndexTTSEngine":
         """Load a folder in the published layout, on the thread that will use the engine.
@@ -149,7 +149,7 @@ class IndexTTSEngine:
         seed: int = 0,
         dtype: str = "auto",
         threads: int | None = None,
-        progress: Progress | None = None,
+        progress: LoadProgress | None = None,
         drop_encoders: bool = False,
     ) -> "IndexTTSEngine":
         """An untrained model of one of `sizes.size_names`, for tests and benchmarks; the rest as in `from_folder`.

@@ -1,7 +1,7 @@
-"""The audio VAE of VoxCPM: recordings to latent frames, latent frames to sound, chunk by chunk. Knows only tensors.
+"""The audio VAE of VoxCPM in torch: recordings to latent frames, latent frames to audio. Streaming, chunk-invariant.
 
-Both directions are chains of causal stages with one tail each, so a decoder's state is a tuple of tails, and any way of
-cutting the latents gives the same audio.
+Encoder and decoder are chains of causal stages that keep a tail each, so a decoder's state is a tuple of tails.
+`native_vae.py` is the one used on the CPU.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ from intone.server.nn.causal_conv import (
 )
 from intone.server.nn.snake import snake_rows
 
-ENCODE_FRAMES = 16  # encoded at a time: bounds memory, whatever the recording's length
+ENCODE_FRAMES = 16  # encoded at a time, which bounds memory for long recordings
 
 
 @dataclass(frozen=True)
 class DecoderState:
-    """What the decoder remembers of one stream, or of several in a batch. A value: decoding gives a new one.
+    """The decoder's state of one stream, or of several in a batch. Immutable: decoding returns a new one.
 
     Attributes:
         tensors: `[B, rows, channels]` each, one for each stage of the decoder.
@@ -39,11 +39,11 @@ class DecoderState:
 
     @classmethod
     def stack(cls, states: Sequence["DecoderState"]) -> "DecoderState":
-        """One state of all streams, in order."""
+        """The states of several streams as one batch."""
         return cls(tuple(torch.cat(parts) for parts in zip(*(state.tensors for state in states), strict=True)))
 
     def split(self) -> list["DecoderState"]:
-        """One state for each stream; copies, so that keeping one does not keep the batch."""
+        """One state per stream; copies, so that keeping one does not keep the whole batch alive."""
         batch = self.tensors[0].shape[0]
         return [DecoderState(tuple(t[row : row + 1].clone() for t in self.tensors)) for row in range(batch)]
 
@@ -53,11 +53,11 @@ class Layer(Protocol):
 
     @property
     def bias(self) -> Tensor:
-        """Its bias; tells device and dtype."""
+        """`[C]`, with the device and dtype of the layer."""
 
     @property
     def tail_rows(self) -> int:
-        """Rows of past it keeps."""
+        """Rows of past that it keeps."""
 
     @property
     def channels(self) -> int:
@@ -69,12 +69,12 @@ class Layer(Protocol):
 
 @dataclass(frozen=True)
 class Stage:
-    """A convolution and what stands around it: `then(conv(snake(x·scale + shift)))`, plus `x` in a residual unit.
+    """A convolution and the layers around it: `then(conv(snake(x·scale + shift)))`, plus `x` in a residual unit.
 
     Attributes:
-        conv: the part with a past.
+        conv: the only part with state.
         alpha: `[Cin]` of the activation before it.
-        scale, shift: `[Cin]`, what tells a version 2 decoder its output rate.
+        scale, shift: `[Cin]`, the output rate conditioning of a version 2 decoder.
         then_alpha: `[C]` of the activation after it.
         then: weight `[Cout, C]` and bias `[Cout]` of the linear layer after that.
     """
@@ -109,13 +109,13 @@ def _run(stages: Sequence[Stage], x: Tensor, tails: Sequence[Tensor]) -> tuple[T
 
 
 class AudioVAE:
-    """Encoder and decoder; immutable once built, so any number of streams share one.
+    """Encoder and decoder; immutable, so any number of streams share one.
 
     Attributes:
         hop_in_samples: samples of `encode`'s input to a latent frame.
         hop_out_samples: samples of `decode`'s output to a latent frame.
         receptive_frames: latent frames, its own included, that a sample of the output depends on. A decoder that has
-            seen that many frames is as if it had seen all before them.
+            decoded this many frames does not depend on earlier ones.
         encoder, decoder: the stages, one after the other.
     """
 
@@ -130,7 +130,7 @@ class AudioVAE:
         self.decoder = read.decoder()
 
     def encode(self, audio: Tensor) -> Tensor:
-        """The mean of the latents: `[B, T]` at the input rate, T a multiple of `hop_in_samples` → `[B, D, T / hop]`."""
+        """The latents' mean: `[B, T]` at the input rate, T a multiple of `hop_in_samples` → `[B, D, T / hop]`."""
         if audio.dim() != 2 or audio.shape[1] == 0 or audio.shape[1] % self.hop_in_samples:
             raise ValueError(f"audio is {tuple(audio.shape)}, expected [B, a multiple of {self.hop_in_samples}]")
         tails = self._tails(self.encoder, audio.shape[0])
@@ -145,7 +145,7 @@ class AudioVAE:
         return DecoderState(self._tails(self.decoder, batch))
 
     def decode(self, latents: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        """Go on: latents `[B, D, N]`, N at least 1 → audio `[B, N·hop_out_samples]` in [-1, 1], and the state after."""
+        """Decode more frames: latents `[B, D, N]`, N > 0 → audio `[B, N·hop_out_samples]` in [-1, 1], new state."""
         if latents.dim() != 3 or latents.shape[1] != self.config.latent_dim or latents.shape[2] == 0:
             raise ValueError(f"latents are {tuple(latents.shape)}, expected [B, {self.config.latent_dim}, 1 or more]")
         audio, tails = _run(self.decoder, latents.transpose(1, 2), state.tensors)
@@ -154,9 +154,9 @@ class AudioVAE:
     def decode_each(
         self, frames: Sequence[Tensor], states: Sequence[DecoderState]
     ) -> list[tuple[Tensor, DecoderState]]:
-        """Go on with every stream: latents `[D, N]` each → audio `[N·hop_out_samples]` and the state after, in order.
+        """Decode the next frames of every stream: latents `[D, N]` each → audio `[N·hop_out_samples]` and next state.
 
-        Streams with as many frames are decoded together.
+        Streams with the same number of frames are batched.
         """
         results: dict[int, tuple[Tensor, DecoderState]] = {}
         groups: dict[int, list[int]] = {}
@@ -176,9 +176,9 @@ class AudioVAE:
 
 
 def receptive_frames(config: AudioVAEConfig) -> int:
-    """See `AudioVAE`.
+    """The attribute of `AudioVAE`.
 
-    Counts backwards from a sample: rows of past at the output, then at each stage's input; then its own frame.
+    Counted backwards from an output sample: rows of past at the output, then at each stage's input, then its own frame.
     """
     past = KERNEL - 1
     for rate in reversed(config.decoder_rates):
@@ -193,10 +193,10 @@ def tensor_shapes(config: AudioVAEConfig) -> Shapes:
 
 
 def random_tensors(config: AudioVAEConfig, generator: torch.Generator) -> dict[str, Tensor]:
-    """An untrained checkpoint under the published names, the same for the same generator state.
+    """An untrained checkpoint under the published names; reproducible from the generator's state.
 
-    Gains keep the variance of what passes through near 1, so that latents of variance 1 decode to noise of about a
-    tenth of full scale.
+    Gains keep the variance of activations near 1, so that latents of variance 1 decode to noise of about a tenth of
+    full scale.
     """
     head = f"decoder.model.{len(config.decoder_rates) + 3}"
     gains = {head: 0.1}
@@ -226,7 +226,7 @@ class StageReader:
         self._config, self._weights = config, weights
 
     def encoder(self) -> list[Stage]:
-        """All but the variance, which only training samples."""
+        """The stages of the encoder. The variance is not computed: only training samples from it."""
         config, channels = self._config, self._config.encoder_channels
         stages = [Stage(CausalConv.build(*self._conv("encoder.block.0", channels[0], 1, KERNEL)))]
         for i, rate in enumerate(config.encoder_rates):
@@ -243,7 +243,7 @@ class StageReader:
         return stages
 
     def decoder(self) -> list[Stage]:
-        """All of it; the output rate's class becomes a constant of each upsampling."""
+        """The stages of the decoder; the class of the output rate becomes a constant of each upsampling stage."""
         config, channels = self._config, self._config.decoder_channels
         first = CausalDepthwiseConv.build(*self._conv("decoder.model.0", config.latent_dim, 1, KERNEL))
         stages = [Stage(first, then=self._pointwise("decoder.model.1", channels[0], config.latent_dim))]

@@ -1,7 +1,7 @@
 """Sizes of VoxCPM's audio VAE, read from `config.json`.
 
-"Version" 1 belongs to VoxCPM 0.5B and 1.5, 2 to VoxCPM 2: it pads the encoder's odd strides differently and its decoder
-is told the output rate.
+Version 1 belongs to VoxCPM 0.5B and 1.5, version 2 to VoxCPM 2: it pads odd strides of the encoder differently, and its
+decoder is conditioned on the output rate.
 """
 
 from collections.abc import Mapping
@@ -27,12 +27,12 @@ JSON_KEYS_V2 = {"out_sample_rate_hz": "out_sample_rate", "sr_bin_boundaries": "s
 
 @dataclass(frozen=True)
 class AudioVAEConfig:
-    """Sizes, as `audio_vae_config` of a published `config.json` has them; the defaults are those of version 1.
+    """The sizes under `audio_vae_config` of a published `config.json`; defaults are those of version 1.
 
     Attributes:
-        sample_rate_hz: of the audio `encode` takes.
-        out_sample_rate_hz: of the audio `decode` gives.
-        sr_bin_boundaries: rates that separate the classes of output rate; empty where the decoder is not told.
+        sample_rate_hz: of the input of `encode`.
+        out_sample_rate_hz: of the output of `decode`.
+        sr_bin_boundaries: boundaries between the classes of output rate; empty for a decoder without conditioning.
     """
 
     version: int = 1
@@ -47,10 +47,10 @@ class AudioVAEConfig:
 
     @classmethod
     def from_json(cls, architecture: str, d: Mapping[str, Any] | None) -> "AudioVAEConfig":
-        """From `architecture` and `audio_vae_config` of `config.json`; what is absent has the official default.
+        """From `architecture` and `audio_vae_config` of `config.json`; absent keys have the official defaults.
 
         Raises:
-            CheckpointError: a value of the wrong kind, or a variant that no released model uses.
+            CheckpointError: a value of the wrong type, or a variant that no released model uses.
         """
         if architecture not in ("voxcpm", "voxcpm2"):
             raise CheckpointError("voxcpm", f"config.json: architecture {architecture!r}, expected voxcpm or voxcpm2")
@@ -86,11 +86,11 @@ V2 = AudioVAEConfig(
     out_sample_rate_hz=48000,
     sr_bin_boundaries=(20000, 30000, 40000),
 )
-"""The published configuration of VoxCPM 2, and the defaults of its kind."""
+"""The published configuration of VoxCPM 2; the defaults of version 2."""
 
 
 def _refuse_variants(given: Mapping[str, Any], version: int) -> None:
-    """Switches of the official package that change the mathematics and that no released model sets."""
+    """Refuse options of the official package that change the computation and that no released model sets."""
     expected: list[tuple[str, tuple[Any, ...]]] = [("depthwise", (True,)), ("use_noise_block", (False,))]
     if version == 2:
         expected += [("cond_type", ("scale_bias", "scale_bias_init")), ("cond_out_layer", (False,))]
@@ -102,17 +102,17 @@ def _refuse_variants(given: Mapping[str, Any], version: int) -> None:
 
 
 def _checked(key: str, given: Mapping[str, Any], default: Any) -> Any:
-    """`given[key]` or the default: an integer of at least 1, or a tuple of such where the default is a tuple."""
+    """`given[key]` or the default: an integer of at least 1, or a tuple of these where the default is a tuple."""
     if key not in given:
         return default
     value = given[key]
     if key == "sr_bin_boundaries" and value is None:
         return ()
     many = isinstance(default, tuple)
-    least = 2 if key.endswith("_rates") else 1  # a stride of 1 is padded oddly upstream and never used
+    min_value = 2 if key.endswith("_rates") else 1  # upstream pads a stride of 1 differently, and no model uses it
     items = value if many else [value]
-    if not isinstance(items, list | tuple) or not items or any(type(n) is not int or n < least for n in items):
+    if not isinstance(items, list | tuple) or not items or any(type(n) is not int or n < min_value for n in items):
         kind = "a list of integers" if many else "an integer"
-        message = f"audio_vae_config.{key} is {value!r}, expected {kind}, {least} or more"
+        message = f"audio_vae_config.{key} is {value!r}, expected {kind}, {min_value} or more"
         raise CheckpointError("voxcpm", f"config.json: {message}")
     return tuple(items) if many else value

@@ -1,4 +1,4 @@
-"""What the parts of a model are built from: layers that torch computes, or native ones with the same meaning."""
+"""Implementations of the transformer stacks and linear layers of a model: torch or native, with the same results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,23 @@ from intone.server.engines.voxcpm.transformer import Stack
 from intone.server.engines.weights import Weights
 
 
+class Cache(Protocol):
+    """The KV cache of one sequence; usable only with the kind of stack that made it."""
+
+    @property
+    def length(self) -> int:
+        """Positions stored."""
+
+    def fork(self, count: int, limit: int) -> "Cache":
+        """An independent cache for at most `limit` positions, starting with the first `count` of this one."""
+
+
 class AnyStack(Protocol):
-    """`transformer.Stack`, or what does the same. A cache is known only to the kind of stack that made it."""
+    """The interface of `transformer.Stack` and `native_stack.NativeStack`."""
 
     config: StackConfig
 
-    def new_cache(self, limit: int) -> Any:
+    def new_cache(self, limit: int) -> Cache:
         """See `Stack.new_cache`."""
 
     def bidirectional(self, x: Tensor, first: int, last: int) -> Tensor:
@@ -48,7 +59,7 @@ class TorchLinear:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """How to build a stack from its configuration, tensors and most positions, and a linear layer from its tensors."""
+    """Builds stacks from configuration, weights and maximum of positions, and linear layers from their tensors."""
 
     stack: Callable[[StackConfig, Weights, int], AnyStack]
     linear: Callable[[Tensor, Tensor | None], Linear]

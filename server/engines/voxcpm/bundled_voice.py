@@ -1,6 +1,6 @@
-"""The voice that comes with the package, where one does: its folder, and whether it is good enough to speak unasked.
+"""The VoxCPM checkpoint that the package may contain: its folder, and whether its quality qualifies it as the default.
 
-Knows nothing of tensors, and needs no torch: a server that does without this voice does without both.
+Does not import torch, so a server without this voice does not need it.
 """
 
 import json
@@ -11,17 +11,17 @@ from typing import Any
 from intone.server.errors import CheckpointError
 
 FOLDER = Path(__file__).parent / "nano"
-"""A checkpoint in the published layout, with its card."""
+"""A checkpoint in the published layout, with a model card."""
 
 CARD_FILE = "card.json"
-"""What was measured of the checkpoint beside it, in `languages`: of each one `wer` as a part of 1 (of Chinese, which is
-written without words, `cer`), `mos` from 1 to 5, and more for people."""
+"""The model card: measurements of the checkpoint. `languages` has for each language `wer` as a fraction (`cer` for
+Chinese), and `mos` from 1 to 5; further keys are for people."""
 
-ERROR_LIMIT, MIN_MOS = 0.10, 3.5
+MAX_ERROR, MIN_MOS = 0.10, 3.5
 
 
 def folder(name: str = "") -> Path | None:
-    """Where the voice of this name is, or the only one there is; None where the package has none."""
+    """The folder of the voice of this name, or of the only one; None if the package has none."""
     return FOLDER if name in ("", FOLDER.name) and FOLDER.is_dir() else None
 
 
@@ -36,32 +36,32 @@ def speaks_unasked() -> bool:
 
 
 def can_read() -> bool:
-    """Whether what finds the sounds of a text for this voice is installed: it is an extra, as the starter voice is."""
+    """Whether the phonemizer that this voice needs is installed; it comes with the extra `starter`."""
     return find_spec("hibari") is not None
 
 
 def good_enough(checkpoint: Path) -> bool:
-    """Whether its card says that it can be understood and listened to in English, where it takes the starter's place.
+    """Whether its measured quality in English is high enough to replace the starter voice as the default.
 
-    In another language it is the only voice there is, and takes nobody's place.
+    Other languages do not count: the package has no other voice for them.
 
     Raises:
-        CheckpointError: the card cannot be read, or lacks a figure.
+        CheckpointError: the card cannot be read, or a measurement is missing.
     """
     english = read_card(checkpoint)["languages"].get("en")
-    return english is not None and english[error_of("en")] < ERROR_LIMIT and english["mos"] > MIN_MOS
+    return english is not None and english[error_of("en")] < MAX_ERROR and english["mos"] > MIN_MOS
 
 
 def error_of(language: str) -> str:
-    """Name of the error rate by which a language is judged."""
+    """The key of a language's error rate."""
     return "cer" if language == "zh" else "wer"
 
 
 def read_card(checkpoint: Path) -> dict[str, Any]:
-    """All that the card says; error rate and `mos` of each of its `languages` are numbers.
+    """The card, with error rate and `mos` of each language checked to be numbers.
 
     Raises:
-        CheckpointError: the card cannot be read, or lacks a figure.
+        CheckpointError: the card cannot be read, or a measurement is missing.
     """
     path = checkpoint / CARD_FILE
     try:
@@ -70,10 +70,10 @@ def read_card(checkpoint: Path) -> dict[str, Any]:
         raise CheckpointError("voxcpm", f"cannot read {path}: {error}") from error
     if not isinstance(card, dict):
         raise CheckpointError("voxcpm", f"{path}: found {type(card).__name__}, expected an object")
-    spoken = card.get("languages")
-    if not isinstance(spoken, dict) or not spoken:
-        raise CheckpointError("voxcpm", f"{path}: languages: found {spoken!r}, expected an object of one or more")
-    for language, figures in spoken.items():
+    languages = card.get("languages")
+    if not isinstance(languages, dict) or not languages:
+        raise CheckpointError("voxcpm", f"{path}: languages: found {languages!r}, expected an object of one or more")
+    for language, figures in languages.items():
         for name in (error_of(language), "mos"):
             value = figures.get(name) if isinstance(figures, dict) else None
             if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:

@@ -1,7 +1,7 @@
-"""What a VoxCPM checkpoint is, read from its `config.json`. Knows nothing of tensors.
+"""The configuration of a VoxCPM checkpoint, read from its `config.json`.
 
-Keys the released models carry but never use at inference are ignored; what would change the arithmetic is read or
-refused in words.
+Keys that the released models do not use at inference are ignored; keys that would change the computation are read or
+refused.
 """
 
 import json
@@ -25,14 +25,14 @@ LANGUAGES = {
         *("km", "ko", "lo", "ms", "no", "pl", "pt", "ru", "es", "sw", "sv", "tl", "th", "tr", "vi"),
     ),
 }
-"""By version of the architecture, as the published models state them; a checkpoint may name its own."""
+"""Architecture version → languages of the published models; a checkpoint may have its own list."""
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 @dataclass(frozen=True, slots=True)
 class RopeConfig:
-    """Rotary embedding shared by all stacks of a model. `factors` stretches each of the head_dim / 2 frequencies."""
+    """Rotary embedding of all stacks of a model. `factors` are LongRoPE's, one for each of head_dim / 2 frequencies."""
 
     theta: float
     factors: tuple[float, ...]
@@ -42,7 +42,7 @@ class RopeConfig:
 
 @dataclass(frozen=True, slots=True)
 class StackConfig:
-    """One stack of transformer layers; `rope` is None for a stack without positions."""
+    """One stack of transformer layers; `rope` is None for a stack without positional encoding."""
 
     layers: int
     hidden: int
@@ -56,23 +56,22 @@ class StackConfig:
 
 @dataclass(frozen=True, slots=True)
 class VoxCPMConfig:
-    """A whole model.
+    """A model.
 
     Attributes:
         version: 1 for 0.5B and 1.5 (`architecture` "voxcpm" or absent), 2 for 2 ("voxcpm2").
-        patch_frames: latent frames in a patch, the unit of the language models.
+        patch_frames: latent frames in a patch, which is one position of the language models.
         latent_dim: numbers in a latent frame.
-        max_length: positions that the language models may see, prompt included.
-        mean_mode: whether the diffusion transformer is told the length of each step.
-        languages: BCP 47 codes of what it speaks.
-        trained: False in the checkpoints that `sizes.py` writes.
-        clones_voices: False where it was trained with one voice, and speaks with no other.
-        phonemes: who finds the sounds of a text, see `phonemes.py`; None where the model reads spelling.
-        text_ends: marks of which one ends every text that it has learnt from; for checkpoints with `phonemes`.
-        steps: of the flow where a request names none; the official package's `inference_timesteps`, 10 there and where
-            a checkpoint says nothing.
-        temperature: what the noise that a patch begins with is multiplied by, over 0 and at most 1; the official
-            package's argument of that name, 1 there and where a checkpoint says nothing.
+        max_length: maximum of positions of the language models, prompt included.
+        mean_mode: whether the diffusion transformer is conditioned on the size of each step.
+        languages: that it speaks, as BCP 47 codes.
+        trained: False for random weights.
+        clones_voices: False for a model trained with a single voice.
+        phonemes: name of the phonemizer, see `phonemes.py`; None for a model whose tokens are text.
+        text_ends: the marks that texts ended with in training; only for checkpoints with `phonemes`.
+        steps: default of the flow's steps; the official package's `inference_timesteps`.
+        temperature: factor of the noise that a patch starts from, over 0 and at most 1; the official package's argument
+            of that name.
     """
 
     version: int
@@ -101,7 +100,7 @@ class VoxCPMConfig:
         """Read `config.json`.
 
         Raises:
-            CheckpointError: the file cannot be read, or describes a model that this code does not compute.
+            CheckpointError: the file cannot be read, or describes an unsupported model.
         """
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -140,7 +139,7 @@ class VoxCPMConfig:
             fsq_dim=root.count("scalar_quantization_latent_dim", 512 if version == 2 else 256),
             fsq_scale=root.count("scalar_quantization_scale", 9),
             max_length=root.count("max_length", 8192 if version == 2 else 4096),
-            # The key moved between the versions; a key of the other version is not read by the official package either.
+            # The key moved between the versions; like the official package, this ignores the key of the other version.
             mean_mode=dit.flag("dit_mean_mode", False) if version == 2 else root.flag("dit_mean_mode", False),
             vae=AudioVAEConfig.from_json(architecture, document.get("audio_vae_config")),
             languages=_languages(root, version),
@@ -226,7 +225,7 @@ def _local_stack(base: StackConfig, section: Section) -> StackConfig:
 
 
 def _check(config: VoxCPMConfig) -> None:
-    """What the parts require of each other."""
+    """Check the constraints between parts."""
     for name in ("base", "residual", "local_encoder", "local_dit"):
         stack: StackConfig = getattr(config, name)
         if stack.heads % stack.kv_heads:

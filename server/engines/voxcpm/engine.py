@@ -1,4 +1,4 @@
-"""VoxCPM behind the engine contract: requests to units, steps to sound. Knows nothing of streams or clients."""
+"""VoxCPM as an `Engine`: starts units from requests, and advances them step by step."""
 
 import math
 import re
@@ -22,26 +22,26 @@ from intone.server.engines.voxcpm.entry import ENTRY
 from intone.server.engines.voxcpm.length_limits import limits
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
-from intone.server.engines.voxcpm.packed_cache import PackedCache, through_cache
-from intone.server.engines.voxcpm.phonemes import at_hand
+from intone.server.engines.voxcpm.packed_cache import PackedCache, build_with_cache
+from intone.server.engines.voxcpm.phonemes import available_languages
 from intone.server.engines.voxcpm.prompt import build_prompt
 from intone.server.engines.voxcpm.state import VoxCPMState
 from intone.server.engines.voxcpm.text import TextTokenizer
 from intone.server.engines.voxcpm.voice import prepare_voice
 from intone.server.engines.voxcpm.voice_prompt_cache import VoicePromptCache
 from intone.server.engines.voxcpm.weights import read_checkpoint
-from intone.server.engines.weights import Progress
+from intone.server.engines.weights import LoadProgress
 from intone.server.errors import CallerError, CheckpointError, Fault
 from intone.server.nn.stage_clock import StageClock
 from intone.server.nn.transfer import send
 
 GUIDANCE = 2.0
-ROOM_PATCHES_PER_TOKEN = 1
-"""A text is too long when less than this much speech would still fit behind it; ordinary speech takes one to two."""
+MIN_PATCHES_PER_TOKEN = 1
+"""A text is too long if fewer patches than this would fit after the prompt; ordinary speech takes one to two."""
 
 
 class VoxCPMEngine:
-    """One VoxCPM, loaded. Not for use from several threads at once."""
+    """A loaded VoxCPM model. Not thread-safe."""
 
     def __init__(self, model: VoxCPM, tokenizer: TextTokenizer, name: str, fingerprint: str) -> None:
         config = model.config
@@ -94,25 +94,25 @@ class VoxCPMEngine:
         threads: int | None = None,
         lora: Path | None = None,
         pack_cache: Path | None = None,
-        progress: Progress | None = None,
+        progress: LoadProgress | None = None,
     ) -> "VoxCPMEngine":
-        """Load a folder in the published layout, on the thread that will use the engine.
+        """Load a folder in the published layout. Called on the thread that will use the engine.
 
         Args:
             folder: config.json, model.safetensors or pytorch_model.bin, audiovae.pth or .safetensors, tokenizer.json.
             dtype: one of `PRECISIONS`, for all but the VAE.
-            threads: that torch may compute with; None leaves its own choice.
+            threads: number of torch's threads; None keeps torch's default.
             lora: folder of a fine-tuning, merged into the weights.
-            pack_cache: folder that keeps packed weights for the next start; None packs them at each.
+            pack_cache: folder where packed weights are saved for the next start; None packs at every start.
 
         Raises:
-            CheckpointError: something in the folder, or in the LoRA folder, is not as it must be.
+            CheckpointError: a file of the checkpoint or of the fine-tuning is missing or invalid.
         """
         _use_threads(threads)
         checkpoint = read_checkpoint(folder, lora)
         config = checkpoint.config
         if config.phonemes:
-            config = replace(config, languages=at_hand(config.languages))
+            config = replace(config, languages=available_languages(config.languages))
             checkpoint = replace(checkpoint, config=config)
         tokenizer = TextTokenizer.load(folder, config.vocabulary, config.phonemes, config.languages, config.text_ends)
         chosen = _precision(dtype, device)
@@ -121,7 +121,7 @@ class VoxCPMEngine:
             model = build(progress=progress)
         else:
             cache = PackedCache.of(pack_cache, checkpoint, chosen.packed) if pack_cache else None
-            model = through_cache(build, cache, progress)
+            model = build_with_cache(build, cache, progress)
         name = _model_name(config, folder, lora)
         return cls(model, tokenizer, name, checkpoint.fingerprint)._warmed_up()
 
@@ -134,26 +134,26 @@ class VoxCPMEngine:
         dtype: str = "auto",
         device: str = "cpu",
         threads: int | None = None,
-        progress: Progress | None = None,
+        progress: LoadProgress | None = None,
     ) -> "VoxCPMEngine":
         """An untrained model of one of `sizes.size_names`, for tests and benchmarks; otherwise as `from_folder`.
 
         Raises:
-            CheckpointError: there is no such size.
+            CheckpointError: the size is unknown.
         """
         if size not in sizes.size_names():
             known = ", ".join(sizes.size_names())
             raise CheckpointError(ENGINE, f"found size {size!r}, expected one of {known}")
         _use_threads(threads)
         chosen = _precision(dtype, device)
-        checkpoint = sizes.in_memory(size, seed, chosen.kept)
+        checkpoint = sizes.in_memory(size, seed, chosen.checkpoint_dtype)
         model = VoxCPM(checkpoint, chosen.dtype, torch.device(device), progress, chosen.packed)
         name = f"{size}, random weights"
         return cls(model, sizes.byte_tokenizer(), name, checkpoint.fingerprint)._warmed_up()
 
     @property
     def info(self) -> EngineInfo:
-        """What this engine is; constant."""
+        """Name, model, sample rate, languages and capabilities; constant."""
         return self._info
 
     @property
@@ -163,43 +163,47 @@ class VoxCPMEngine:
 
     @property
     def batches(self) -> bool:
-        """Weights are read once for all units."""
+        """True: weights are read from memory once for all units."""
         return True
 
     @property
     def model(self) -> VoxCPM:
-        """The model alone, for measurements and tests."""
+        """The model, for measurements and tests."""
         return self._model
 
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
-        """See `voice.prepare_voice`. What prompts with the voice begin with has then been read.
+        """See `voice.prepare_voice`. Also fills the prefix cache of prompts with the voice.
 
         Raises:
-            CallerError: the checkpoint has one voice of its own, or the recording cannot be used (field `audio`).
+            CallerError: the checkpoint cannot clone voices, the recording cannot be used (field `audio`), or its
+                transcript is missing (field `transcript`).
         """
         if not self._info.clones_voices:
             raise CallerError("audio", f"{self._info.model} has one voice and cannot clone another", Fault.PRECONDITION)
         voice = prepare_voice(self._model, recording, self._fingerprint)
         with torch.inference_mode():
-            self._model.begun(self._voices.know(voice).beginning)
+            self._model.prefix_cache(self._voices.get(voice).prefix)
         return voice
 
     def start(self, request: SpeakRequest) -> VoxCPMState:
-        """Begin a unit; no model work yet.
+        """Create a unit; the model does not run yet.
 
         Raises:
-            CallerError: nothing to speak, or too much (field `text`).
+            CallerError: the text is empty or too long (field `text`).
         """
         text = re.sub(r"\s+", " ", request.text)
         target = self._tokenizer.ids(text) if text.strip() else []
         if not target:
             raise CallerError("text", f"there is nothing in it to speak in {' or '.join(self._info.languages)}")
-        voice, silence = request.voice, self._model.silence
+        voice = request.voice
         assert voice is None or voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
-        known = self._voices.know(voice) if voice else None
-        prompt, shared = known.prompt(text, target, self._tokenizer) if known else (build_prompt(target, silence), 0)
-        room = self._model.config.max_length - len(prompt) + 1  # the last patch is made, not read
-        if room < max(1, ROOM_PATCHES_PER_TOKEN * len(target)):
+        cached = self._voices.get(voice) if voice else None
+        if cached is not None:
+            prompt, shared_length = cached.prompt(text, target, self._tokenizer)
+        else:
+            prompt, shared_length = build_prompt(target, self._model.empty_audio), 0
+        room = self._model.config.max_length - len(prompt) + 1  # the last patch takes no position
+        if room < max(1, MIN_PATCHES_PER_TOKEN * len(target)):
             raise CallerError(
                 "text",
                 f"with the voice it takes {len(prompt)} positions of {self._model.config.max_length}, "
@@ -215,15 +219,15 @@ class VoxCPMEngine:
             guidance=GUIDANCE if options.guidance is None else options.guidance,
             earliest_end=earliest_end,
             max_patches=min(max_patches, room),
-            decoder=known.decoder if known else self._model.vae.initial_state(),
-            beginning=known.beginning if known and shared else None,
-            shared=shared,
+            decoder=cached.decoder if cached else self._model.vae.initial_state(),
+            prefix=cached.prefix if cached and shared_length else None,
+            shared_length=shared_length,
         )
 
     @torch.inference_mode()
     def step(self, states: Sequence[VoxCPMState]) -> list[Step]:
-        """Advance every unit: first the prompt and 40 ms of sound, then the rest of that patch, then a patch a step."""
-        assert not any(state.done for state in states), "a unit is not stepped after its end"
+        """Advance every unit: first by one latent frame, then by the rest of that patch, then by a patch per step."""
+        assert not any(state.done for state in states), "a unit that has ended cannot be stepped"
         clock = StageClock(self._model.device)
         making = [state for state in states if state.undecoded is None]
         stops = self._make(making, clock) if making else torch.zeros(0, device=self._model.device)
@@ -232,12 +236,12 @@ class VoxCPMEngine:
             decoded = self._model.vae.decode_each(pieces, [state.decoder for state in states])
             audio = [samples for samples, _ in decoded]
             result = torch.cat([*audio, stops])
-        host = result.cpu().numpy()  # the one copy to the host
-        *sound, wanted = np.split(host, np.cumsum([len(samples) for samples in audio]))
+        host = result.cpu().numpy()  # the only copy to the host
+        *sound, stop_flags = np.split(host, np.cumsum([len(samples) for samples in audio]))
         for state, pcm in zip(states, sound, strict=True):
-            state.silence.hear(pcm)
-        for state, stop in zip(making, wanted, strict=True):
-            self._settle(state, bool(stop))
+            state.silence.add(pcm)
+        for state, stop in zip(making, stop_flags, strict=True):
+            self._check_end(state, bool(stop))
         stage_ms = clock.stage_ms()
         steps = []
         for state, (_, decoder), pcm in zip(states, decoded, sound, strict=True):
@@ -246,7 +250,7 @@ class VoxCPMEngine:
         return steps
 
     def _warmed_up(self) -> "VoxCPMEngine":
-        """This, after two patches for nobody: kernels are chosen and weights paged in before the first caller waits."""
+        """This engine, after two patches that select kernels and page in the weights before the first request."""
         patches_ms = math.ceil(2 * self._patch_ms)
         unit = self.start(SpeakRequest(text="a", seed=0, options=SynthesisOptions(steps=2, max_audio_ms=patches_ms)))
         while not unit.done:
@@ -254,45 +258,47 @@ class VoxCPMEngine:
         return self
 
     def _make(self, states: Sequence[VoxCPMState], clock: StageClock) -> Tensor:
-        """Make the next patch of every unit; 1 where the model wants to stop with it, `[B]`, float32, on the device."""
+        """Generate the next patch of every unit; `[B]`, float32, on the device: 1 where it is the model's last."""
         model = self._model
-        fresh = [state for state in states if state.progress is None]
-        going = [state.progress for state in states if state.progress is not None]
+        fresh = [state for state in states if state.generation is None]
+        running = [state.generation for state in states if state.generation is not None]
         if fresh:
             with clock.stage("prefill"):
                 for state in fresh:
-                    assert state.prompt is not None, "a unit has its prompt until it is read"
-                    positions = len(state.prompt) + state.max_patches - 1
-                    state.progress = model.read(state.prompt, positions, state.steps, state.beginning, state.shared)
+                    assert state.prompt is not None, "a unit has its prompt until the prefill"
+                    max_positions = len(state.prompt) + state.max_patches - 1
+                    state.generation = model.prefill(
+                        state.prompt, max_positions, state.steps, state.prefix, state.shared_length
+                    )
                     state.prompt = None
-        if going:
+        if running:
             with clock.stage("lm"):
-                model.advance(going)
-        units = [state.progress for state in states if state.progress is not None]
+                model.advance(running)
+        units = [state.generation for state in states if state.generation is not None]
         with clock.stage("diffusion"):
             shape = (model.config.patch_frames, model.config.latent_dim)
             noise = np.stack([patch_noise(state.seed, state.made, math.prod(shape)) for state in states])
             start = send(torch.from_numpy(model.config.temperature * noise).view(-1, *shape), model.device)
             model.make_patches(units, start, [state.guidance for state in states])
-            stops = model.wants_to_stop(units)
+            stops = model.should_stop(units)
         for state, unit in zip(states, units, strict=True):
             state.undecoded = unit.patch.T  # [D, P]
             state.made += 1
         return stops.float()
 
     def _next_frames(self, state: VoxCPMState) -> Tensor:
-        """What of the undecoded patch this step decodes: of the first patch one frame, then the rest."""
+        """The latent frames to decode in this step: one frame of the first patch, then its rest, then whole patches."""
         frames = state.undecoded
-        assert frames is not None, "a patch was made in this step or left over from the last"
+        assert frames is not None, "there is a patch from this step or the previous one"
         first_sound = state.made == 1 and frames.shape[1] == self._model.config.patch_frames > 1
         state.undecoded = frames[:, 1:] if first_sound else None
         return frames[:, :1] if first_sound else frames
 
-    def _settle(self, state: VoxCPMState, wants_to_stop: bool) -> None:
-        """Decide whether the patch just made was the last one."""
+    def _check_end(self, state: VoxCPMState, should_stop: bool) -> None:
+        """Update `ended` and `cut` after a new patch."""
         last = state.made - 1
         silent = self._info.trained and state.silence.is_end(self._info.sample_rate_hz)
-        stopped = (wants_to_stop or silent) and last >= state.earliest_end
+        stopped = (should_stop or silent) and last >= state.earliest_end
         state.cut = not stopped and state.made >= state.max_patches
         state.ended = stopped or state.cut
 

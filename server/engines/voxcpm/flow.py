@@ -1,6 +1,6 @@
-"""Noise to patch: the Euler solver of the conditional flow, with classifier-free guidance. Knows nothing of speech.
+"""The Euler solver of the conditional flow, from noise to a patch, with classifier-free guidance.
 
-Flow matching: arXiv 2210.02747. Guidance with the zero-init and the optimised scale of CFG-Zero*: arXiv 2503.18886.
+Flow matching: arXiv 2210.02747. Zero-init and optimised guidance scale of CFG-Zero*: arXiv 2503.18886.
 """
 
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from intone.server.engines.voxcpm.local_dit import Condition, LocalDiT
 from intone.server.nn.transfer import send
 
 ZERO_INIT_SHARE = 0.04
-"""Part of the grid, at its noisy end, on which the velocity is taken as zero; one step at least."""
+"""Fraction of the grid, at its noisy end, on which the velocity is taken as zero; at least one step."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeTable:
-    """What the solver needs of a number of steps; E evaluations of the transformer.
+    """The time grid of the solver; E evaluations of the transformer.
 
     Attributes:
-        steps: grid steps; E is smaller by the steps whose velocity is zero.
-        lengths: of the E evaluated steps.
+        steps: of the grid; E is smaller by the steps whose velocity is zero.
+        lengths: sizes of the E evaluated steps.
         embeddings: `[E, H]`.
     """
 
@@ -30,8 +30,8 @@ class TimeTable:
     embeddings: Tensor
 
 
-def time_table(dit: LocalDiT, steps: int, mean_mode: bool) -> TimeTable:
-    """Walk the swayed grid t' = 2t - 1 + cos(πt / 2), t from 1 to 0, and embed the times on the way."""
+def build_time_table(dit: LocalDiT, steps: int, mean_mode: bool) -> TimeTable:
+    """The grid t' = 2t - 1 + cos(πt / 2), t from 1 to 0 (sway sampling), with the embeddings of its times."""
     device = dit.patch_in[0].device
     even = torch.linspace(1, 0, steps + 1)
     grid = even + (torch.cos(torch.pi / 2 * even) - 1 + even)
@@ -54,20 +54,20 @@ def time_table(dit: LocalDiT, steps: int, mean_mode: bool) -> TimeTable:
 def solve(dit: LocalDiT, noise: Tensor, condition: Condition, guidance: Tensor | None, table: TimeTable) -> Tensor:
     """Noise `[B, P, D]` → patches `[B, P, D]`, float32.
 
-    `guidance` `[B]` weighs the wish of each row; None means 1 for all, which needs half the work.
+    `guidance` `[B]` is the weight of each row's condition; None means 1 for all, which needs half the evaluations.
     """
     x = noise
     if guidance is None:
         for length, time in zip(table.lengths, table.embeddings, strict=True):
             x = x - length * dit.velocity(x, condition, time)
         return x
-    both = condition.with_unguided()
+    both = condition.with_unconditional()
     weight = guidance.view(-1, 1, 1)
     for length, time in zip(table.lengths, table.embeddings, strict=True):
-        wished, plain = dit.velocity(x, both, time).chunk(2)
-        overlap = (wished * plain).sum((1, 2), keepdim=True)
+        conditional, plain = dit.velocity(x, both, time).chunk(2)
+        overlap = (conditional * plain).sum((1, 2), keepdim=True)
         plain = plain * (overlap / (plain.square().sum((1, 2), keepdim=True) + 1e-8))
-        x = x - length * (plain + weight * (wished - plain))
+        x = x - length * (plain + weight * (conditional - plain))
     return x
 
 

@@ -1,7 +1,4 @@
-"""Finite scalar quantisation: what the base model says of an audio position, rounded to few levels.
-
-arXiv 2309.15505.
-"""
+"""Finite scalar quantization (arXiv 2309.15505) of the base model's hidden states at audio positions."""
 
 from dataclasses import dataclass
 
@@ -15,7 +12,7 @@ from intone.server.engines.weights import Weights
 
 @dataclass(frozen=True, slots=True)
 class ScalarQuantizer:
-    """Down to `fsq_dim` numbers in [-1, 1], each rounded to a multiple of 1 / scale (ties to even), and up again."""
+    """Projects to `fsq_dim` numbers in [-1, 1], rounds to multiples of 1 / scale, ties to even, and projects back."""
 
     down: Linear  # H to Q
     up: Linear  # Q to H
@@ -27,8 +24,8 @@ class ScalarQuantizer:
         return self.up(codes)
 
 
-def build_fsq(config: VoxCPMConfig, weights: Weights, kit: Backend) -> ScalarQuantizer:
+def build_fsq(config: VoxCPMConfig, weights: Weights, backend: Backend) -> ScalarQuantizer:
     """From the tensors `in_proj` and `out_proj`."""
     hidden, inner = config.base.hidden, config.fsq_dim
-    down, up = kit.read(weights, "in_proj", (inner, hidden)), kit.read(weights, "out_proj", (hidden, inner))
+    down, up = backend.read(weights, "in_proj", (inner, hidden)), backend.read(weights, "out_proj", (hidden, inner))
     return ScalarQuantizer(down, up, config.fsq_scale)

@@ -1,4 +1,4 @@
-"""How short and how long VoxCPM's speech may be, and how long it may be silent. Knows nothing of the model."""
+"""Limits on the length of a unit's audio, and on the silence within it."""
 
 import math
 from dataclasses import dataclass
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from intone.server.audio.encoding import is_audible
 from intone.server.domain import Samples, SynthesisOptions
 
-SHORTEST_PATCHES = 4
-"""Where a request names no minimum: the official loop never ends earlier."""
+MIN_PATCHES = 4
+"""The minimum if a request sets none, as in the official loop."""
 
 GUARD_PATCHES_PER_TOKEN = 6.0
 GUARD_EXTRA_PATCHES = 10
 UNTRAINED_MS_PER_TOKEN = 80
-"""An untrained model never stops by itself and its tokens are bytes: it is cut after about the words' length."""
+"""An untrained model never stops by itself and its tokens are bytes: it is cut at about the length of the text."""
 
-LONGEST_SILENCE_MS = 2000
-"""A model that does not notice its own end (nano once in 1,000 strings of random words) goes on in silence, for many
-seconds. Within a unit nobody pauses for so long, so that no word is lost."""
+MAX_SILENCE_MS = 2000
+"""A model that misses its end (nano: 1 in 1,000 strings of random words) continues with many seconds of silence. Pauses
+within a unit are shorter than this, so no word is lost."""
 
 
 @dataclass(slots=True)
-class Silence:
-    """What a unit has been silent for since its last sound.
+class TrailingSilence:
+    """The silence of a unit since its last sound.
 
     Attributes:
         samples: None before its first sound, which may come late.
@@ -29,25 +29,25 @@ class Silence:
 
     samples: int | None = None
 
-    def hear(self, pcm: Samples) -> None:
-        """Go on with `[T]`, float32, -1 to 1."""
+    def add(self, pcm: Samples) -> None:
+        """Add the next audio `[T]`, float32, -1 to 1."""
         if is_audible(pcm):
             self.samples = 0
         elif self.samples is not None:
             self.samples += len(pcm)
 
     def is_end(self, rate_hz: int) -> bool:
-        """Whether nothing more is to be expected, at so many samples a second."""
-        return self.samples is not None and 1000 * self.samples >= LONGEST_SILENCE_MS * rate_hz
+        """Whether it is long enough to end the unit, at `rate_hz` samples per second."""
+        return self.samples is not None and 1000 * self.samples >= MAX_SILENCE_MS * rate_hz
 
 
 def limits(options: SynthesisOptions, tokens: int, patch_ms: float, trained: bool) -> tuple[int, int]:
-    """First patch, from 0, that may be the last by the model's own wish; most patches."""
+    """The index of the first patch that the model may end with, and the maximum of patches."""
     if trained:
-        most = int(GUARD_PATCHES_PER_TOKEN * tokens + GUARD_EXTRA_PATCHES)
+        max_patches = int(GUARD_PATCHES_PER_TOKEN * tokens + GUARD_EXTRA_PATCHES)
     else:
-        most = max(SHORTEST_PATCHES, math.ceil(UNTRAINED_MS_PER_TOKEN * tokens / patch_ms))
-    least = SHORTEST_PATCHES if options.min_audio_ms is None else math.ceil(options.min_audio_ms / patch_ms)
+        max_patches = max(MIN_PATCHES, math.ceil(UNTRAINED_MS_PER_TOKEN * tokens / patch_ms))
+    min_patches = MIN_PATCHES if options.min_audio_ms is None else math.ceil(options.min_audio_ms / patch_ms)
     if options.max_audio_ms is not None:
-        most = min(most, max(1, math.floor(options.max_audio_ms / patch_ms)))
-    return max(0, least - 1), most
+        max_patches = min(max_patches, max(1, math.floor(options.max_audio_ms / patch_ms)))
+    return max(0, min_patches - 1), max_patches

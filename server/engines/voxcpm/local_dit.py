@@ -1,7 +1,7 @@
-"""LocDiT: the velocity of a noisy patch, given the language models' wish and the patch before. Knows no solver.
+"""LocDiT: the velocity of a noisy patch, given the language models' hidden states and the previous patch.
 
-Tokens, version 1: [wish + time], the patch before, the noisy patch. Version 2: [base wish], [residual wish], [time],
-then the same. All see all; the rows of the noisy patch are the answer.
+Tokens in version 1: [condition + time], the previous patch, the noisy patch. In version 2: [base], [residual], [time],
+then the same. Attention is bidirectional; the output is taken at the rows of the noisy patch.
 """
 
 import math
@@ -21,42 +21,41 @@ SLOWEST_PERIOD = 10000.0
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What stays the same through all evaluations for a patch; R rows.
+    """The input that is the same in all evaluations for a patch; R rows.
 
     Attributes:
-        wish: `[R, 1 or 2, H]`, from the language models; zeros in rows without guidance.
-        before: `[R, P, H]`, the patch before.
+        lm: `[R, 1 or 2, H]`, from the language models; zeros in unconditional rows.
+        previous: `[R, P, H]`, the embedded previous patch.
     """
 
-    wish: Tensor
-    before: Tensor
+    lm: Tensor
+    previous: Tensor
 
-    def with_unguided(self) -> "Condition":
-        """These rows, and after them the same without their wish."""
-        wish = torch.cat((self.wish, torch.zeros_like(self.wish)))
-        return Condition(wish, self.before.repeat(2, 1, 1))
+    def with_unconditional(self) -> "Condition":
+        """These rows, followed by the same ones without `lm`, for classifier-free guidance."""
+        return Condition(torch.cat((self.lm, torch.zeros_like(self.lm))), self.previous.repeat(2, 1, 1))
 
 
 class LocalDiT:
-    """The diffusion transformer and the projections into it; frozen once built."""
+    """The diffusion transformer and the projections into it; immutable."""
 
-    def __init__(self, config: VoxCPMConfig, weights: Weights, kit: Backend = TORCH_BACKEND) -> None:
+    def __init__(self, config: VoxCPMConfig, weights: Weights, backend: Backend = TORCH_BACKEND) -> None:
         inner = weights.scope("feat_decoder.estimator")
         hidden, latent = config.local_dit.hidden, config.latent_dim
         square, between = (hidden, hidden), (hidden, config.base.hidden)
         self.frames = config.patch_frames
-        self.split_wish = config.version == 2
-        self.stack = kit.stack(config.local_dit, inner.scope("decoder"), 2 * config.patch_frames + 3)
+        self.separate_condition = config.version == 2
+        self.stack = backend.stack(config.local_dit, inner.scope("decoder"), 2 * config.patch_frames + 3)
         self.patch_in = inner.affine("in_proj", (hidden, latent))
-        self.before_in = kit.read(inner, "cond_proj", (hidden, latent))
+        self.previous_in = backend.read(inner, "cond_proj", (hidden, latent))
         self.patch_out = inner.affine("out_proj", (latent, hidden))
-        self.time_mlp = tuple(kit.read(inner, f"time_mlp.linear_{n}", square) for n in (1, 2))
-        self.delta_mlp = tuple(kit.read(inner, f"delta_time_mlp.linear_{n}", square) for n in (1, 2))
+        self.time_mlp = tuple(backend.read(inner, f"time_mlp.linear_{n}", square) for n in (1, 2))
+        self.delta_mlp = tuple(backend.read(inner, f"delta_time_mlp.linear_{n}", square) for n in (1, 2))
         base, residual = (weights.affine(name, between) for name in ("lm_to_dit_proj", "res_to_dit_proj"))
-        if self.split_wish:
-            self.wish_in: tuple[Linear, ...] = (kit.linear(*base), kit.linear(*residual))
-        else:  # a sum of two projections is one projection of the two side by side
-            self.wish_in = (kit.linear(torch.cat((base[0], residual[0]), dim=1), base[1] + residual[1]),)
+        if self.separate_condition:
+            self.lm_in: tuple[Linear, ...] = (backend.linear(*base), backend.linear(*residual))
+        else:  # the sum of two projections is one projection of the concatenation
+            self.lm_in = (backend.linear(torch.cat((base[0], residual[0]), dim=1), base[1] + residual[1]),)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -64,29 +63,29 @@ class LocalDiT:
         return self.patch_in[0].dtype
 
     def time_embeddings(self, times: Tensor, lengths: Tensor) -> Tensor:
-        """For E evaluations at `times` `[E]` (1 is noise, 0 is speech) of steps of `lengths` `[E]`: `[E, H]`."""
+        """Embeddings `[E, H]` of evaluations at `times` `[E]` (1 is noise, 0 is data) with step sizes `[E]`."""
         size = self.stack.config.hidden
         return _mlp(_waves(times, size).to(self.dtype), self.time_mlp) + _mlp(
             _waves(lengths, size).to(self.dtype), self.delta_mlp
         )
 
-    def condition(self, base: Tensor, residual: Tensor, before: Tensor) -> Condition:
-        """From the language models' wishes, `[B, their H]` each, and the patches before, `[B, P, D]`."""
-        if self.split_wish:
-            wishes = zip((base, residual), self.wish_in, strict=True)
-            wish = torch.stack([project(hidden) for hidden, project in wishes], dim=1)
+    def condition(self, base: Tensor, residual: Tensor, previous: Tensor) -> Condition:
+        """From the hidden states of the language models, `[B, H_lm]` each, and the previous patches, `[B, P, D]`."""
+        if self.separate_condition:
+            pairs = zip((base, residual), self.lm_in, strict=True)
+            lm = torch.stack([project(hidden) for hidden, project in pairs], dim=1)
         else:
-            wish = self.wish_in[0](torch.cat((base, residual), dim=1)).unsqueeze(1)
-        return Condition(wish, self.before_in(before.to(self.dtype)))
+            lm = self.lm_in[0](torch.cat((base, residual), dim=1)).unsqueeze(1)
+        return Condition(lm, self.previous_in(previous.to(self.dtype)))
 
     def velocity(self, x: Tensor, condition: Condition, time: Tensor) -> Tensor:
         """Noisy patches `[B, P, D]`, one time embedding `[H]` → velocities `[R, P, D]`, float32; R is B or 2B."""
         patch = functional.linear(x.to(self.dtype), *self.patch_in)
-        rows = condition.wish.shape[0]
+        rows = condition.lm.shape[0]
         if rows != patch.shape[0]:
             patch = patch.repeat(2, 1, 1)
-        lead = (condition.wish, time.expand(rows, 1, -1)) if self.split_wish else (condition.wish + time,)
-        tokens = torch.cat((*lead, condition.before, patch), dim=1)
+        lead = (condition.lm, time.expand(rows, 1, -1)) if self.separate_condition else (condition.lm + time,)
+        tokens = torch.cat((*lead, condition.previous, patch), dim=1)
         count = tokens.shape[1]
         return functional.linear(self.stack.bidirectional(tokens, count - self.frames, count), *self.patch_out).float()
 

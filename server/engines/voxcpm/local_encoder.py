@@ -1,4 +1,4 @@
-"""LocEnc: a patch of latent frames → one embedding for the language models. No memory from patch to patch."""
+"""LocEnc: embeds a patch of latent frames for the language models. Patches are independent of each other."""
 
 import torch
 from torch import Tensor
@@ -9,14 +9,14 @@ from intone.server.engines.weights import Weights
 
 
 class LocalEncoder:
-    """A learned token before the frames, bidirectional layers over all, of which the token's row is kept."""
+    """Bidirectional layers over a learned token and the frames; the output is taken at the token."""
 
-    def __init__(self, config: VoxCPMConfig, weights: Weights, kit: Backend = TORCH_BACKEND) -> None:
+    def __init__(self, config: VoxCPMConfig, weights: Weights, backend: Backend = TORCH_BACKEND) -> None:
         inner, hidden = weights.scope("feat_encoder"), config.local_encoder.hidden
         self.token = inner.tensor("special_token", (1, 1, 1, hidden)).flatten()
-        self.frames_in = kit.read(inner, "in_proj", (hidden, config.latent_dim))
-        self.stack = kit.stack(config.local_encoder, inner.scope("encoder"), config.patch_frames + 1)
-        self.out = kit.read(weights, "enc_to_lm_proj", (config.base.hidden, hidden))
+        self.frames_in = backend.read(inner, "in_proj", (hidden, config.latent_dim))
+        self.stack = backend.stack(config.local_encoder, inner.scope("encoder"), config.patch_frames + 1)
+        self.out = backend.read(weights, "enc_to_lm_proj", (config.base.hidden, hidden))
 
     def __call__(self, patches: Tensor) -> Tensor:
         """Latents `[N, P, D]`, float32 → embeddings `[N, H of the language model]`."""

@@ -1,4 +1,4 @@
-"""Merges a LoRA fine-tuning (arXiv 2106.09685) into the weights it was trained for. Knows names and shapes only."""
+"""Merges a LoRA fine-tuning (arXiv 2106.09685) into the weights it was trained for."""
 
 import json
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from intone.server.errors import CheckpointError
 WEIGHT_FILES = ("lora_weights.safetensors", "lora_weights.ckpt")
 CONFIG_FILE = "lora_config.json"
 OFFICIAL_ALPHA = 16.0
-"""Of the official package, where the folder does not tell."""
+"""The official package's default."""
 
 
 def merge_lora(tensors: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
-    """`tensors` with W + alpha / r · B A in place of each weight that the folder's `lora_A` and `lora_B` belong to.
+    """`tensors` with W + alpha / r · B A in place of each weight for which the folder has `lora_A` and `lora_B`.
 
     Raises:
-        CheckpointError: a file cannot be read, a target is unknown, half of a pair is missing, or shapes do not fit.
+        CheckpointError: a file cannot be read, a target is unknown, half of a pair is missing, or shapes differ.
     """
     path = find_file(folder, WEIGHT_FILES, ENGINE)
     updates = read_tensors(path, ENGINE)
@@ -58,12 +58,12 @@ def _half(updates: Mapping[str, Tensor], key: str, path: Path) -> Tensor:
 
 
 def _read_config(path: Path) -> tuple[float, int | None]:
-    """Alpha and rank; the rank is None, to be read off the tensors, where the file does not exist."""
+    """Alpha and rank. Without a file the rank is None: it follows from the tensors."""
     if not path.is_file():
         return OFFICIAL_ALPHA, None
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
-        values = document.get("lora_config", document)  # the training script wraps it
+        values = document.get("lora_config", document)  # the training script nests it
         alpha, rank = float(values.get("alpha", OFFICIAL_ALPHA)), int(values.get("r", 8))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(ENGINE, f"cannot read {path}: {error}") from error

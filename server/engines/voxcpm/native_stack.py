@@ -1,11 +1,11 @@
-"""The stacks of VoxCPM and its flow's solver, native: the same as `transformer.py` and `flow.py`, on the CPU.
+"""The native stacks, linear layers and flow solver of VoxCPM on the CPU, equivalent to `transformer.py` and `flow.py`.
 
-Weights are packed at load as int8, bfloat16 or float32; activations and caches are float32. Knows only tensors.
+Weights are packed at load as int8, bfloat16 or float32; activations and caches are float32.
 """
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,11 +19,14 @@ from intone.server.engines.voxcpm.transformer import read_layer, rope_of
 from intone.server.engines.weights import Weights
 from intone.server.ops import ensure_built
 
+if TYPE_CHECKING:
+    from intone.server.ops._C import TransformerCache, TransformerLayer
+
 
 class NativeStack:
-    """As `transformer.Stack`. A row's result does not depend on its company, to the bit.
+    """As `transformer.Stack`. Batch-invariant, bit for bit.
 
-    It computes on as many threads as torch is set to, without the interpreter's lock: a cache is in one call at a time.
+    Computes on as many threads as torch is set to and releases the GIL: a cache may only be in one call at a time.
     """
 
     def __init__(
@@ -39,17 +42,17 @@ class NativeStack:
         """As `transformer.Stack`; `weights` are float32.
 
         Args:
-            packed: "int8", "bf16" or "fp32". For int8, inputs of the layers are rounded too, row by row.
-            isa: names an instruction set, which only tests do.
-            layers: where the packed layers come from; None packs them.
+            packed: "int8", "bf16" or "fp32". With int8, inputs of the layers are quantized too, with a scale per row.
+            isa: instruction set; only tests set it.
+            layers: the source of packed layers; None packs them.
 
         Raises:
-            RuntimeError: this processor does not have it.
+            RuntimeError: this processor lacks the instruction set.
         """
         native = ensure_built()
         layers = layers or PackedLayers()
         rope = rope_of(config, positions, torch.device("cpu"))
-        taken = partial(native.TransformerLayer.of_packed, type=packed, isa=isa)
+        load = partial(native.TransformerLayer.of_packed, type=packed, isa=isa)
         self.config = config
         self.native = native.Transformer(
             heads=config.heads,
@@ -57,9 +60,7 @@ class NativeStack:
             head_dim=config.head_dim,
             norm_eps=config.norm_eps,
             layers=[
-                layers.part(
-                    f"{weights.prefix}layers.{i}", taken, partial(_packed, native, config, weights, i, packed, isa)
-                )
+                layers.part(f"{weights.prefix}layers.{i}", load, partial(_pack_layer, config, weights, i, packed, isa))
                 for i in range(config.layers)
             ],
             norm=weights.tensor("norm.weight", (config.hidden,)),
@@ -67,45 +68,45 @@ class NativeStack:
             sin=rope.sin.squeeze(1) if rope else None,
         )
 
-    def new_cache(self, limit: int) -> Any:
-        """As `Stack.new_cache`; opaque but for its `length`."""
+    def new_cache(self, limit: int) -> "TransformerCache":
+        """As `Stack.new_cache`."""
         return self.native.new_cache(limit)
 
     def bidirectional(self, x: Tensor, first: int, last: int) -> Tensor:
         """As `Stack.bidirectional`."""
-        return self.native.bidirectional(x, first, last)  # type: ignore[no-any-return]
+        return self.native.bidirectional(x, first, last)
 
-    def prefill(self, x: Tensor, cache: Any, first: int = 0) -> Tensor:
-        """As `Stack.prefill`; the cache need not be empty: it goes on from there."""
-        return self.native.prefill(x, cache, first)  # type: ignore[no-any-return]
+    def prefill(self, x: Tensor, cache: "TransformerCache", first: int = 0) -> Tensor:
+        """As `Stack.prefill`."""
+        return self.native.prefill(x, cache, first)
 
-    def step(self, x: Tensor, caches: Sequence[Any]) -> Tensor:
+    def step(self, x: Tensor, caches: Sequence["TransformerCache"]) -> Tensor:
         """As `Stack.step`."""
-        return self.native.step(x, list(caches))  # type: ignore[no-any-return]
+        return self.native.step(x, list(caches))
 
 
 class NativeLinear:
-    """A linear layer in float32: a row's result does not depend on how many there are."""
+    """A linear layer in float32. Batch-invariant, bit for bit."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self._linear = ensure_built().Linear(weight, bias, type="fp32")
         self._out = weight.shape[0]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """See `kit.Linear`."""
-        return self._linear(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], self._out)  # type: ignore[no-any-return]
+        """See `backend.Linear`."""
+        return self._linear(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], self._out)
 
 
-def native_kit(packed: str, layers: PackedLayers | None = None) -> Backend:
-    """Native stacks with weights of this type, from `layers`. The few layers around them stay in float32."""
+def native_backend(packed: str, layers: PackedLayers | None = None) -> Backend:
+    """Native stacks with weights of this type, from `layers`; the linear layers around them stay in float32."""
     return Backend(partial(NativeStack, packed=packed, layers=layers), NativeLinear)
 
 
 class NativeFlow:
-    """The solver around a LocalDiT whose stack is native: a patch in one call."""
+    """The flow solver for a LocalDiT with a native stack; a patch takes one call."""
 
     def __init__(self, dit: LocalDiT) -> None:
-        assert isinstance(dit.stack, NativeStack), "the solver runs on the packed weights of the stack"
+        assert isinstance(dit.stack, NativeStack), "the native solver needs a native stack"
         self._flow = ensure_built().LocalFlow(
             stack=dit.stack.native,
             in_weight=dit.patch_in[0],
@@ -116,16 +117,16 @@ class NativeFlow:
 
     def solve(self, noise: Tensor, condition: Condition, guidance: Tensor | None, table: TimeTable) -> Tensor:
         """As `flow.solve`."""
-        return self._flow.solve(  # type: ignore[no-any-return]
-            noise, condition.wish, condition.before, table.embeddings, list(table.lengths), guidance
+        return self._flow.solve(
+            noise, condition.lm, condition.previous, table.embeddings, list(table.lengths), guidance
         )
 
 
-def _packed(native: Any, config: StackConfig, weights: Weights, index: int, packed: str, isa: str) -> Any:
+def _pack_layer(config: StackConfig, weights: Weights, index: int, packed: str, isa: str) -> "TransformerLayer":
     """One layer; the pages it was packed from are given back before the next one is read."""
     stored = weights.scope(f"layers.{index}").keeping_bf16()
     layer = read_layer(config, stored)
-    made = native.TransformerLayer(
+    made = ensure_built().TransformerLayer(
         attention_norm=layer.attention_norm.float(),
         qkv=layer.qkv,
         out=layer.out,

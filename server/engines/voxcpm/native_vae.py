@@ -1,9 +1,9 @@
-"""The audio VAE of VoxCPM, native: the same numbers as `audio_vae.py`, on the CPU. Knows only tensors."""
+"""The native audio VAE of VoxCPM on the CPU, equivalent to `audio_vae.py`."""
 
 from collections.abc import Sequence
 from functools import partial
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,12 +21,14 @@ from intone.server.engines.weights import Weights
 from intone.server.nn.causal_conv import CausalConv, CausalConvToOne, CausalConvTranspose, CausalDepthwiseConv
 from intone.server.ops import ensure_built
 
+if TYPE_CHECKING:
+    from intone.server.ops._C import ConvChain, StageWeights
+
 
 class NativeAudioVAE:
-    """As `AudioVAE`: its attributes, its methods, its states. float32 on the CPU.
+    """As `AudioVAE`, with the same attributes, methods and states. float32 on the CPU.
 
-    Any cut of a stream, and any company of other streams, gives the same audio to the bit. It computes on as many
-    threads as torch is set to, without the interpreter's lock.
+    Chunk-invariant and batch-invariant, bit for bit. Releases the GIL and uses as many threads as torch is set to.
     """
 
     def __init__(
@@ -36,35 +38,35 @@ class NativeAudioVAE:
         isa: str = "best",
         layers: PackedLayers | None = None,
     ) -> None:
-        """`weights` as for `AudioVAE`; `isa` names an instruction set, which only tests do.
+        """`weights` as for `AudioVAE`; `isa` is an instruction set, only set by tests.
 
-        Packed layers come from `layers`, which then are all that is looked at; None packs them.
+        With packed tensors in `layers` the weights are not read; None packs them.
 
         Raises:
-            RuntimeError: this processor does not have it.
+            RuntimeError: this processor lacks the instruction set.
         """
         layers = layers or PackedLayers()
         read = StageReader(config, weights)
-        taken = partial(ensure_built().ConvChain.of_packed, isa=isa)
+        load = partial(ensure_built().ConvChain.of_packed, isa=isa)
         self.config = config
         self.hop_in_samples = prod(config.encoder_rates)
         self.hop_out_samples = prod(config.decoder_rates)
         self.receptive_frames = receptive_frames(config)
-        # One after the other: what is folded takes as much memory again until it is packed.
-        self.encoder = layers.part("vae.encoder", taken, lambda: _chain(read.encoder(), isa))
-        self.decoder = layers.part("vae.decoder", taken, lambda: _chain(read.decoder(), isa))
+        # One after the other: folded weights take as much memory again until they are packed.
+        self.encoder = layers.part("vae.encoder", load, lambda: _chain(read.encoder(), isa))
+        self.decoder = layers.part("vae.decoder", load, lambda: _chain(read.decoder(), isa))
 
     def encode(self, audio: Tensor) -> Tensor:
         """As `AudioVAE.encode`."""
         if audio.dim() != 2 or audio.shape[1] == 0 or audio.shape[1] % self.hop_in_samples:
             raise ValueError(f"audio is {tuple(audio.shape)}, expected [B, a multiple of {self.hop_in_samples}]")
-        silence = _silence(self.encoder, 1)
-        heard = self.encoder.run([row.unsqueeze(1) for row in audio], [silence] * audio.shape[0])
-        return torch.stack([result.output.T for result in heard]).contiguous()
+        tails = _initial_tails(self.encoder, 1)
+        encoded = self.encoder.run([row.unsqueeze(1) for row in audio], [tails] * audio.shape[0])
+        return torch.stack([result.output.T for result in encoded]).contiguous()
 
     def initial_state(self, batch: int = 1) -> DecoderState:
         """As `AudioVAE.initial_state`."""
-        return DecoderState(tuple(_silence(self.decoder, batch)))
+        return DecoderState(tuple(_initial_tails(self.decoder, batch)))
 
     def decode(self, latents: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """As `AudioVAE.decode`."""
@@ -83,22 +85,21 @@ class NativeAudioVAE:
         return [(result.output[:, 0].tanh_(), DecoderState(tuple(result.tails))) for result in decoded]
 
 
-def _chain(stages: Sequence[Stage], isa: str) -> Any:
-    native = ensure_built()
-    return native.ConvChain(stages=[_described(native, stage) for stage in stages], isa=isa)
+def _chain(stages: Sequence[Stage], isa: str) -> "ConvChain":
+    return ensure_built().ConvChain(stages=[_stage_weights(stage) for stage in stages], isa=isa)
 
 
-def _silence(chain: Any, batch: int) -> list[Tensor]:
+def _initial_tails(chain: "ConvChain", batch: int) -> list[Tensor]:
     """The tails of `batch` streams before their first row."""
     return [torch.zeros(batch, rows, channels) for rows, channels in chain.tail_shapes]
 
 
-def _described(native: Any, stage: Stage) -> Any:
-    """A stage as one matrix, which a window of rows is multiplied with, and what stands before that."""
+def _stage_weights(stage: Stage) -> "StageWeights":
+    """A stage as one matrix, which windows of rows are multiplied by, and the parts before it."""
     conv = stage.conv
     taps = conv if isinstance(conv, CausalDepthwiseConv) else None
     weight, bias = stage.then if stage.then is not None else _matrix(conv)
-    return native.StageWeights(
+    return ensure_built().StageWeights(
         alpha=stage.alpha,
         scale=stage.scale,
         shift=stage.shift,

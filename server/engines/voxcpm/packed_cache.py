@@ -1,7 +1,7 @@
-"""Packed weights kept in a file, so that the next start need not pack them again. Knows nothing of what they compute.
+"""Saves packed weights to a file, so that the next start does not pack them again.
 
-A file belongs to one state of one checkpoint, one precision, one kind of processor and one build of this package. What
-is found in its place and does not fit is made again.
+A file is valid for one state of one checkpoint, one precision, one instruction set and one build of this package. An
+invalid file is replaced.
 """
 
 import hashlib
@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from intone.server.engines.voxcpm.weights import Checkpoint
-from intone.server.engines.weights import Progress, Weights
+from intone.server.engines.weights import LoadProgress, Weights
 from intone.server.ops import ensure_built
 from intone.server.storage import atomic_write
 from intone.server.storage.atomic_write import TEMPORARY_SUFFIX
@@ -29,77 +29,84 @@ Model = TypeVar("Model")
 Built = TypeVar("Built", covariant=True)
 
 SAMPLED_BYTES = 4096
-"""Of each tensor, at its beginning, which is checked when a file is read."""
+"""Bytes of each tensor, at its start, that are verified when a file is read."""
 
 ABANDONED_S = 3600.0
-"""Age from which what is being written is taken for the rest of a process that was killed."""
+"""Age from which an unfinished file is taken to be left by a killed process."""
+
+
+class Packable(Protocol):
+    """A native part of a model, such as `TransformerLayer` or `ConvChain`."""
+
+    def packed(self) -> dict[str, Tensor]:
+        """Its packed tensors. Not copies."""
+
+
+Part = TypeVar("Part", bound=Packable)
 
 
 class PackedLayers:
-    """The packed parts of a model by name: taken from where they were kept, or packed now and remembered."""
+    """The packed parts of a model by name, loaded from cached tensors or packed and recorded."""
 
-    def __init__(self, kept: Weights | None = None) -> None:
-        """`kept` has the tensors of each part under its name; without it all parts are packed."""
-        self._kept = kept
-        self._made: dict[str, Any] = {}
+    def __init__(self, cached: Weights | None = None) -> None:
+        """`cached` has the tensors of each part under its name; without it all parts are packed."""
+        self._cached = cached
+        self._packed: dict[str, Packable] = {}
 
-    def part(self, name: str, take: Callable[[dict[str, Tensor]], Any], pack: Callable[[], Any]) -> Any:
-        """The part of this name: what `take` makes of the tensors that were kept of it, else what `pack` makes.
-
-        Either has a method `packed`, which gives those tensors.
-        """
-        if self._kept is None:
-            made = self._made[name] = pack()
-            return made
-        tensors = self._kept.scope(name)
-        taken = take(tensors.all())
-        tensors.release()  # `taken` has copied them
-        return taken
+    def part(self, name: str, load: Callable[[dict[str, Tensor]], Part], pack: Callable[[], Part]) -> Part:
+        """The part of this name: `load` of its cached tensors, or `pack()`."""
+        if self._cached is None:
+            packed = self._packed[name] = pack()
+            return packed
+        tensors = self._cached.scope(name)
+        loaded = load(tensors.all())
+        tensors.release()  # `load` has copied them
+        return loaded
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that was packed, by name of part and tensor. Not copies."""
-        parts = {name: part.packed() for name, part in self._made.items()}
+        """All tensors that were packed, by name of part and tensor. Not copies."""
+        parts = {name: part.packed() for name, part in self._packed.items()}
         return {f"{name}.{inner}": tensor for name, part in parts.items() for inner, tensor in part.items()}
 
 
 class Build(Protocol[Built]):
-    """Makes a model whose packed parts come from `layers`."""
+    """Builds a model whose packed parts come from `layers`."""
 
-    def __call__(self, *, progress: Progress | None, layers: PackedLayers) -> Built:
-        """Tell `progress` on the way."""
+    def __call__(self, *, progress: LoadProgress | None, layers: PackedLayers) -> Built:
+        """Call `progress` while building."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedCache:
-    """Where the packed form of a checkpoint is kept.
+    """The cache file of a checkpoint.
 
     Attributes:
-        folder: of the files; it need not exist.
-        place: what the file is for, whatever state that is in; 16 hex digits.
-        key: everything that decides its bytes; 32 hex digits.
+        folder: of cache files; it need not exist.
+        slot: identifies the checkpoint's path and the precision, in any state; 16 hex digits.
+        key: identifies everything that the file's contents depend on; 32 hex digits.
     """
 
     folder: Path
-    place: str
+    slot: str
     key: str
 
     @classmethod
     def of(cls, folder: Path, checkpoint: Checkpoint, packed: str) -> "PackedCache | None":
-        """For a checkpoint packed as `packed`; None for one that was made in memory."""
+        """For a checkpoint with packed weights of type `packed`; None for a checkpoint made in memory."""
         if not checkpoint.files:
             return None
-        place = _hash([packed, ensure_built().best_isa(), *(os.fspath(path.resolve()) for path in checkpoint.files)])
-        key = _hash([place, checkpoint.fingerprint, *_states(checkpoint.files), *_makers()])
-        return cls(folder, place[:16], key[:32])
+        slot = _hash([packed, ensure_built().best_isa(), *(os.fspath(path.resolve()) for path in checkpoint.files)])
+        key = _hash([slot, checkpoint.fingerprint, *_states(checkpoint.files), *_packer_versions()])
+        return cls(folder, slot[:16], key[:32])
 
     @property
     def path(self) -> Path:
-        """The file, there or not."""
-        return self.folder / f"{self.place}-{self.key}.safetensors"
+        """The file, which need not exist."""
+        return self.folder / f"{self.slot}-{self.key}.safetensors"
 
     def read(self) -> dict[str, Tensor] | None:
-        """The tensors, mapped; None where there is no file or, with a warning, where it cannot be used."""
-        from safetensors import SafetensorError, safe_open  # not needed to speak with a model that is built in memory
+        """The tensors, memory-mapped; None without a file or, with a warning, if it cannot be used."""
+        from safetensors import SafetensorError, safe_open  # not needed for models built in memory
 
         if not self.path.is_file():
             return None
@@ -108,15 +115,15 @@ class PackedCache:
                 written: Mapping[str, str] = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         except (OSError, SafetensorError) as error:
-            logger.warning("cannot read packed weights from %s, which is made again: %s", self.path, error)
+            logger.warning("cannot read packed weights from %s, packing again: %s", self.path, error)
             return None
         if written.get("key") != self.key or written.get("digest") != _digest(tensors):
-            logger.warning("%s is not what its name says, and is made again", self.path)
+            logger.warning("%s does not match its key, packing again", self.path)
             return None
         return tensors
 
     def write(self, tensors: Mapping[str, Tensor]) -> None:
-        """Keep the tensors, in place of what was kept for another state; a warning where that cannot be done."""
+        """Save the tensors, replacing files of other states; a warning if they cannot be written."""
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
@@ -126,47 +133,47 @@ class PackedCache:
                 save_file(dict(tensors), temporary, {"key": self.key, "digest": _digest(tensors)})
             self._sweep()
         except (OSError, SafetensorError) as error:
-            logger.warning("packed weights are not kept, and are packed again at the next start: %s", error)
+            logger.warning("cannot save packed weights, which are packed again at the next start: %s", error)
 
     def _sweep(self) -> None:
-        """Remove what was kept for other states of the same checkpoint, and what was never finished."""
-        for path in self.folder.glob(f"{self.place}-*"):
+        """Remove the files of other states of the same checkpoint, and abandoned unfinished ones."""
+        for path in self.folder.glob(f"{self.slot}-*"):
             abandoned = path.suffix == TEMPORARY_SUFFIX and time.time() - path.stat().st_mtime > ABANDONED_S
             if abandoned or (path.suffix != TEMPORARY_SUFFIX and path != self.path):
                 path.unlink(missing_ok=True)
 
 
-def through_cache(build: Build[Model], cache: PackedCache | None, progress: Progress | None = None) -> Model:
-    """What `build` makes, from packed weights that were kept, else packed now and kept. It is the same to the bit."""
-    began = time.perf_counter()
-    kept = cache.read() if cache else None
-    if cache and kept is not None:
-        model = _taken(build, kept, cache, progress)
+def build_with_cache(build: Build[Model], cache: PackedCache | None, progress: LoadProgress | None = None) -> Model:
+    """The model that `build` makes, with packed weights from the cache, or packed now and saved. Bit-identical."""
+    started = time.perf_counter()
+    cached = cache.read() if cache else None
+    if cache and cached is not None:
+        model = _from_cache(build, cached, cache, progress)
         if model is not None:
-            logger.info("took packed weights from %s in %.1f s", cache.path, time.perf_counter() - began)
+            logger.info("loaded packed weights from %s in %.1f s", cache.path, time.perf_counter() - started)
             return model
-    logger.info("packing the weights%s", ", which the next start need not" if cache else "")
+    logger.info("packing the weights%s", ", once for this and later starts" if cache else "")
     layers = PackedLayers()
     model = build(progress=progress, layers=layers)
-    packed = time.perf_counter()
-    logger.info("packed the weights in %.1f s", packed - began)
+    finished = time.perf_counter()
+    logger.info("packed the weights in %.1f s", finished - started)
     if cache:
         tensors = layers.tensors()
         cache.write(tensors)
         megabytes = sum(tensor.nbytes for tensor in tensors.values()) / 1e6
-        logger.info("kept %.0f MB as %s in %.1f s", megabytes, cache.path, time.perf_counter() - packed)
+        logger.info("saved %.0f MB as %s in %.1f s", megabytes, cache.path, time.perf_counter() - finished)
     return model
 
 
-def _taken(
-    build: Build[Model], kept: Mapping[str, Tensor], cache: PackedCache, progress: Progress | None
+def _from_cache(
+    build: Build[Model], cached: Mapping[str, Tensor], cache: PackedCache, progress: LoadProgress | None
 ) -> Model | None:
-    """None where the tensors, whole as they are, are not those of the model."""
-    weights = Weights(kept, mapped=True)
+    """The model; None, with a warning, if the tensors do not match it."""
+    weights = Weights(cached, mapped=True)
     try:
         model = build(progress=None, layers=PackedLayers(weights))
     except (RuntimeError, KeyError) as error:
-        logger.warning("%s does not fit, and is made again: %s", cache.path, error)
+        logger.warning("%s does not match the model, packing again: %s", cache.path, error)
         return None
     if progress:
         progress(1.0)
@@ -182,7 +189,7 @@ def _hash(parts: Iterable[str | bytes]) -> str:
 
 
 def _states(files: Iterable[Path]) -> Iterator[str | bytes]:
-    """What changes when a file is written again."""
+    """What identifies the state of files: sizes, times, headers of safetensors and contents of JSON."""
     for path in files:
         stat = path.stat()
         yield f"{path.name} {stat.st_size} {stat.st_mtime_ns}"
@@ -193,17 +200,17 @@ def _states(files: Iterable[Path]) -> Iterator[str | bytes]:
             yield path.read_bytes()
 
 
-def _makers() -> Iterator[str | bytes]:
-    """What packs: this package, compiled or not, torch, which folds the VAE, and the processor."""
+def _packer_versions() -> Iterator[str | bytes]:
+    """What the packed form depends on: the sources of this package, its extension, torch and the processor."""
     engines = Path(__file__).parents[1]
     for path in sorted([*engines.glob("*.py"), *engines.glob("voxcpm/*.py"), *engines.parent.glob("nn/*.py")]):
         yield path.read_bytes()
-    yield Path(ensure_built().__file__ or "").read_bytes()
+    yield Path(ensure_built().__file__).read_bytes()
     yield from (torch.__version__, torch.backends.cpu.get_cpu_capability(), platform.machine())
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Of names, types, shapes and the beginning of every tensor."""
+    """A hash of names, types, shapes and the first bytes of all tensors."""
     return _hash(part for name in sorted(tensors) for part in _sample(name, tensors[name]))
 
 

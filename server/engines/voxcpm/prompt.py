@@ -1,7 +1,7 @@
-"""The sequence that the language models read before they speak. Knows token ids and embeddings, no text and no audio.
+"""The prompt of the language models: token ids and audio embeddings.
 
-Layouts, T text, A audio patches: `T 101` alone; `T 101 A` continues a recording whose words begin T; `103 A 104 T 101`
-follows a recording as a reference; both may be had at once.
+Layouts, with text tokens T and audio patches A: `T 101`; `T 101 A` continues a recording whose transcript T starts
+with; `103 A 104 T 101` has a recording as a reference. The last two can be combined.
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ from intone.server.engines.voxcpm.text import AUDIO_START, REFERENCE_END, REFERE
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
-    """A recording as the model hears it.
+class AudioPrompt:
+    """An encoded recording.
 
     Attributes:
         latents: `[A, P, D]`, float32.
-        embeddings: `[A, H]`, what LocEnc and its projection made of them.
+        embeddings: `[A, H]`, of LocEnc and its projection.
     """
 
     latents: Tensor
     embeddings: Tensor
 
     def __len__(self) -> int:
-        """Patches."""
+        """The number of patches."""
         return self.latents.shape[0]
 
 
@@ -35,54 +35,56 @@ class Prompt:
     """One unit's prompt of S positions, A of them audio.
 
     Attributes:
-        tokens: `[S]`, int64, on the host; 0 where there is audio.
-        audio_at: `[A]`, int64, on the host: positions of the audio, ascending.
-        audio: `[A, H]`, embeddings there.
-        before: `[P, D]`, float32, the patch before the first one to be made; zeros where text comes last.
+        tokens: `[S]`, int64, on the host; 0 at positions of audio.
+        audio_positions: `[A]`, int64, on the host, ascending.
+        audio: `[A, H]`, embeddings at these positions.
+        previous: `[P, D]`, float32, the patch before the first generated one; zeros after text.
     """
 
     tokens: Tensor
-    audio_at: Tensor
+    audio_positions: Tensor
     audio: Tensor
-    before: Tensor
+    previous: Tensor
 
     def __len__(self) -> int:
-        """Positions."""
+        """The number of positions."""
         return self.tokens.shape[0]
 
     def after(self, count: int) -> "Prompt":
-        """What follows the first `count` positions."""
-        heard = int((self.audio_at < count).sum())
-        return Prompt(self.tokens[count:], self.audio_at[heard:] - count, self.audio[heard:], self.before)
+        """The positions after the first `count`."""
+        skipped = int((self.audio_positions < count).sum())
+        return Prompt(self.tokens[count:], self.audio_positions[skipped:] - count, self.audio[skipped:], self.previous)
 
 
 def build_prompt(
-    text: Sequence[int], silence: Clip, reference: Clip | None = None, continued: Clip | None = None
+    text: Sequence[int], empty: AudioPrompt, reference: AudioPrompt | None = None, continued: AudioPrompt | None = None
 ) -> Prompt:
-    """Lay out a prompt. `text` holds the words of `continued`, if any, and then the words to speak.
+    """Lay out a prompt.
 
-    `silence` is a clip of no patches: it brings sizes, dtype and device.
+    Args:
+        text: tokens of the transcript of `continued`, if any, followed by those of the text to speak.
+        empty: an audio prompt without patches, which sets sizes, dtype and device.
     """
-    beginning = build_beginning(text, silence, reference)
-    tokens = torch.cat((beginning.tokens, torch.tensor([AUDIO_START])))
+    prefix = build_prefix(text, empty, reference)
+    tokens = torch.cat((prefix.tokens, torch.tensor([AUDIO_START])))
     if continued is None:
-        return Prompt(tokens, beginning.audio_at, beginning.audio, beginning.before)
+        return Prompt(tokens, prefix.audio_positions, prefix.audio, prefix.previous)
     places = torch.arange(len(tokens), len(tokens) + len(continued))
     return Prompt(
         tokens=torch.cat((tokens, torch.zeros(len(continued), dtype=torch.int64))),
-        audio_at=torch.cat((beginning.audio_at, places)),
-        audio=torch.cat((beginning.audio, continued.embeddings)),
-        before=continued.latents[-1],
+        audio_positions=torch.cat((prefix.audio_positions, places)),
+        audio=torch.cat((prefix.audio, continued.embeddings)),
+        previous=continued.latents[-1],
     )
 
 
-def build_beginning(words: Sequence[int], silence: Clip, reference: Clip | None = None) -> Prompt:
-    """What prompts have in common that `build_prompt` makes of texts that begin with `words`."""
-    given = silence if reference is None else reference
+def build_prefix(tokens: Sequence[int], empty: AudioPrompt, reference: AudioPrompt | None = None) -> Prompt:
+    """The common prefix of the prompts that `build_prompt` makes of texts starting with `tokens`."""
+    given = empty if reference is None else reference
     marked = [] if reference is None else [REFERENCE_START, *[0] * len(given), REFERENCE_END]
     return Prompt(
-        tokens=torch.tensor([*marked, *words], dtype=torch.int64),
-        audio_at=torch.arange(1, 1 + len(given)),
+        tokens=torch.tensor([*marked, *tokens], dtype=torch.int64),
+        audio_positions=torch.arange(1, 1 + len(given)),
         audio=given.embeddings,
-        before=silence.latents.new_zeros(silence.latents.shape[1:]),
+        previous=empty.latents.new_zeros(empty.latents.shape[1:]),
     )

@@ -1,13 +1,11 @@
-"""The published sizes and `nano`, with random weights: for tests and benchmarks that have no checkpoint.
+"""Configurations of the published sizes and `nano`, and random weights for them (`--random-weights`, tests).
 
-Untrained models make noise. Their stop head is all zeros, so they never stop by themselves: the length guard ends them.
+An untrained model generates noise and never stops by itself, because its stop head is zero: the length limit ends it.
 """
 
-import json
 import math
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +21,7 @@ RESERVED = {0: "<unk>", 1: "<s>", 2: "</s>"} | dict(
     zip(range(101, 105), ("<|audio_start|>", "<|audio_end|>", "<|ref_start|>", "<|ref_end|>"), strict=True)
 )
 
-# The same list, short and long, in 0.5B and 1.5. That of 2 is known only to its checkpoint; 1 leaves rotations plain.
+# Short and long factors of 0.5B and 1.5. Those of 2 are only in its checkpoint; factors of 1 are plain RoPE.
 LONGROPE_FACTORS = [
     *(1.00043607, 1.06684434, 1.16314256, 1.30257428, 1.50402057, 1.79415059, 2.21012211, 2.80266666),
     *(3.63899708, 4.80419254, 6.39855433, 8.52714825, 11.27754211, 14.68499851, 18.69317055, 23.13019371),
@@ -33,22 +31,22 @@ LONGROPE_FACTORS = [
 
 
 def size_names() -> tuple[str, ...]:
-    """Names that `document` knows."""
+    """The names of the sizes."""
     return tuple(_DOCUMENTS)
 
 
 def document(size: str) -> dict[str, Any]:
-    """What `config.json` of a size says. KeyError for a size that is not one of `size_names`."""
+    """The `config.json` of a size. KeyError for a name not in `size_names`."""
     return {**_DOCUMENTS[size], "trained": False}
 
 
 def config_of(size: str) -> VoxCPMConfig:
-    """The same, read. KeyError as `document`."""
+    """The configuration of a size. KeyError as `document`."""
     return VoxCPMConfig.from_json(document(size))
 
 
 def size_of(config: VoxCPMConfig) -> str | None:
-    """The name of the size that a model has; None if it is none of these."""
+    """The name of a model's size; None for another size."""
     known = {_measures(config_of(name)): name for name in size_names()}
     return known.get(_measures(config))
 
@@ -56,8 +54,8 @@ def size_of(config: VoxCPMConfig) -> str | None:
 def random_tensors(config: VoxCPMConfig, seed: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     """Untrained tensors of the model without its VAE, by published name.
 
-    Each is decided by seed and name alone. Matrices keep the variance of their input; the two that end a residual
-    branch are smaller, so that the sum stays near 1 through any number of layers.
+    Each depends on seed and name only. Matrices keep the variance of their input; those at the end of a residual branch
+    are smaller, so that the sum stays near 1 through any number of layers.
     """
     tensors: dict[str, Tensor] = {}
     for name, shape in tensor_shapes(config).items():
@@ -72,37 +70,21 @@ def random_tensors(config: VoxCPMConfig, seed: int, dtype: torch.dtype = torch.f
     return tensors
 
 
-def random_checkpoint(size: str, folder: Path, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
-    """Write an untrained model in the published layout, to be loaded like any other; returns `folder`.
-
-    The published ones are bfloat16, but for the VAE.
-    """
-    from safetensors.torch import save_file  # a dependency of checkpoints, not of speaking
-
-    content = in_memory(size, seed, dtype)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(document(size), indent=1), encoding="utf-8")
-    save_file(content.model, folder / "model.safetensors")
-    torch.save({"state_dict": content.vae}, folder / "audiovae.pth")
-    _byte_tokenizer().save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"unk_token": RESERVED[0]}), encoding="utf-8")
-    return folder
-
-
 def in_memory(size: str, seed: int = 0, dtype: torch.dtype = torch.float32) -> Checkpoint:
-    """An untrained model of a published size, without a file of gigabytes. KeyError for an unknown size."""
+    """An untrained model of a size, made in memory. KeyError for an unknown size."""
     config = config_of(size)
     vae = audio_vae.random_tensors(config.vae, torch.Generator().manual_seed(seed & (2**63 - 1)))
     return Checkpoint(config, random_tensors(config, seed, dtype), vae, f"random-{size}-{seed}")
 
 
 def byte_tokenizer() -> TextTokenizer:
-    """Bytes of UTF-8 as tokens, the model's special ids left free: any text can be said in it."""
-    return TextTokenizer(_byte_tokenizer(), 0)
+    """The tokenizer of untrained models, see `byte_level`."""
+    return TextTokenizer(byte_level(), 0)
 
 
-def _byte_tokenizer() -> Any:
-    from tokenizers import Tokenizer, models  # heavy, and only for random weights
+def byte_level() -> Any:
+    """A `tokenizers.Tokenizer` whose tokens are the bytes of UTF-8; the model's special ids are not used."""
+    from tokenizers import Tokenizer, models  # slow to import, and only needed for random weights
 
     free = (number for number in range(BYTES + len(RESERVED)) if number not in RESERVED)
     vocabulary = {token: number for number, token in RESERVED.items()}
@@ -127,7 +109,7 @@ def _scale(name: str, shape: tuple[int, ...], config: VoxCPMConfig) -> float:
 
 
 def _lm(hidden: int, layers: int, feed_forward: int, heads: int, **more: Any) -> dict[str, Any]:
-    """`lm_config`; the muP numbers are what the releases carry and do not use."""
+    """`lm_config`; the releases contain the muP keys and do not use them."""
     factors = more.pop("factors", LONGROPE_FACTORS)
     return {
         "bos_token_id": 1,

@@ -1,4 +1,4 @@
-"""What the engine remembers of one unit."""
+"""The state of one unit, between steps."""
 
 from dataclasses import dataclass, field
 
@@ -6,18 +6,18 @@ from torch import Tensor
 
 from intone.server.engines.voxcpm.audio_vae import DecoderState
 from intone.server.engines.voxcpm.flow import TimeTable
-from intone.server.engines.voxcpm.length_limits import Silence
-from intone.server.engines.voxcpm.lm import Caches, Wish
+from intone.server.engines.voxcpm.length_limits import TrailingSilence
+from intone.server.engines.voxcpm.lm import Caches, LMCondition
 from intone.server.engines.voxcpm.prompt import Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
-    """Positions with which many prompts begin.
+class PromptPrefix:
+    """Positions that many prompts start with, and their entry in the prefix cache.
 
     Attributes:
         prompt: these positions.
-        caches: what the models remember of them; empty until the first unit needs it, never changed again.
+        caches: the models' KV caches after them; empty until a unit needs them, never changed afterwards.
     """
 
     prompt: Prompt
@@ -25,18 +25,18 @@ class Beginning:
 
 
 @dataclass(slots=True)
-class Progress:
-    """The model's own memory of a unit; exists from the first step on.
+class Generation:
+    """The model's state of a unit; exists from the first step on.
 
     Attributes:
-        caches: positions read so far.
-        wish: for the patch being made, `[H]` each.
-        patch: `[P, D]`, float32, the patch made last; before the first one, the end of the prompt.
-        times: for the unit's number of steps.
+        caches: KV caches of all positions so far.
+        condition: for the next patch, `[H]` each.
+        patch: `[P, D]`, float32, the latest patch; before the first one, the end of the prompt.
+        times: time table for the unit's number of steps.
     """
 
     caches: Caches
-    wish: Wish
+    condition: LMCondition
     patch: Tensor
     times: TimeTable
 
@@ -46,21 +46,21 @@ class VoxCPMState:
     """One unit. Changed by `step` only.
 
     Attributes:
-        prompt: to be read; None once it has been.
-        beginning: what other prompts begin with too; None if there is nothing.
-        shared: positions, from the first one on, that the prompt has in common with it.
+        prompt: None after the prefill.
         seed: 0 to 2**64 - 1.
-        steps: of the flow's grid.
-        guidance: weight of the wish; 1 is none.
-        earliest_end: the model may end with this patch, counted from 0, or a later one.
-        max_patches: the unit is cut here.
-        decoder: of the VAE, one row.
-        progress: None before the first step.
-        made: patches made.
-        undecoded: `[D, N]`, frames made but not yet heard; None if there are none.
-        silence: since the last sound heard; enough of it ends the unit as the model's own wish does.
-        ended: the last patch has been made; nothing follows but `undecoded`.
-        cut: it was the last because of `max_patches`.
+        steps: of the flow's time grid.
+        guidance: weight of the condition; 1 is no guidance.
+        earliest_end: index of the first patch that the model may end with.
+        max_patches: the unit is cut after this many.
+        decoder: state of the VAE's decoder, one row.
+        prefix: a prefix that other prompts share; None if there is none.
+        shared_length: leading positions of the prompt that are those of `prefix`.
+        generation: None before the first step.
+        made: patches generated.
+        undecoded: `[D, N]`, latent frames that have not been decoded; None if there are none.
+        silence: the silence at the end of the audio so far; enough of it ends the unit.
+        ended: the last patch has been generated; only `undecoded` remains.
+        cut: the unit ended because of `max_patches`.
     """
 
     prompt: Prompt | None
@@ -70,16 +70,16 @@ class VoxCPMState:
     earliest_end: int
     max_patches: int
     decoder: DecoderState
-    beginning: Beginning | None = None
-    shared: int = 0
-    progress: Progress | None = None
+    prefix: PromptPrefix | None = None
+    shared_length: int = 0
+    generation: Generation | None = None
     made: int = 0
     undecoded: Tensor | None = None
-    silence: Silence = field(default_factory=Silence)
+    silence: TrailingSilence = field(default_factory=TrailingSilence)
     ended: bool = False
     cut: bool = False
 
     @property
     def done(self) -> bool:
-        """Whether all of it has been heard."""
+        """Whether all audio has been returned."""
         return self.ended and self.undecoded is None

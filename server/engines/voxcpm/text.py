@@ -1,4 +1,4 @@
-"""Text to token ids, as VoxCPM was trained: no begin or end token, Chinese one character at a time. Knows no audio."""
+"""Tokenizes text as in the training of VoxCPM: no begin or end tokens, Chinese one character at a time."""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intone.server.engines.voxcpm.config import ENGINE, SENTENCE_ENDS
-from intone.server.engines.voxcpm.phonemes import Reading, reading
+from intone.server.engines.voxcpm.phonemes import Phonemizer, phonemizer
 from intone.server.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -20,18 +20,18 @@ WORD_START = "▁"
 
 
 class TextTokenizer:
-    """The checkpoint's tokenizer, with its tokens of several Chinese characters taken apart.
+    """The checkpoint's tokenizer, with tokens of several Chinese characters split.
 
-    The model reads one character at a time, so a token that, without word-start marks, is a vocabulary entry of two or
-    more characters of U+4E00 to U+9FFF becomes those characters; a character that has no entry becomes `unknown`.
+    A token of two or more characters in U+4E00 to U+9FFF, not counting word-start marks, is replaced by the tokens of
+    its characters; a character without a token becomes `unknown`.
 
     Args:
-        unknown: the id of what has none.
-        read: for a checkpoint whose tokens are sounds: what the tokenizer is given in the text's place.
+        unknown: id of the unknown token.
+        phonemize: converts text to phonemes first, for a checkpoint whose tokens are phonemes.
     """
 
-    def __init__(self, tokenizer: "Tokenizer", unknown: int, read: Reading = str) -> None:
-        self._read = read
+    def __init__(self, tokenizer: "Tokenizer", unknown: int, phonemize: Phonemizer = str) -> None:
+        self._phonemize = phonemize
         self._tokenizer = tokenizer
         self._vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
         self._unknown = unknown
@@ -49,19 +49,19 @@ class TextTokenizer:
         """Read `tokenizer.json`, and the unknown token from it or from `tokenizer_config.json`.
 
         Args:
-            vocabulary: ids that the model has.
-            phonemes, languages, ends: see `phonemes.reading`; None where tokens are spelling.
+            vocabulary: size of the model's embedding.
+            phonemes, languages, ends: as for `phonemes.phonemizer`; None where tokens are text.
 
         Raises:
-            CheckpointError: a file cannot be read, has more tokens than `vocabulary`, or needs sounds nobody can find.
+            CheckpointError: a file cannot be read, has more tokens than `vocabulary`, or a phonemizer is missing.
         """
-        from tokenizers import Tokenizer  # heavy, and only for checkpoints
+        from tokenizers import Tokenizer  # slow to import, and only needed for checkpoints
 
         path = folder / "tokenizer.json"
         try:
             document = path.read_text(encoding="utf-8")
             tokenizer = Tokenizer.from_str(document)
-        except Exception as error:  # the library raises nothing more exact
+        except Exception as error:  # the library raises nothing more specific
             raise CheckpointError(ENGINE, f"cannot read {path}: {error}") from error
         name = json.loads(document).get("model", {}).get("unk_token") or _configured_unknown(folder)
         unknown = tokenizer.token_to_id(name) if name else None
@@ -70,11 +70,11 @@ class TextTokenizer:
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values())
         if largest >= vocabulary:
             raise CheckpointError(ENGINE, f"{path}: found token id {largest}, expected below vocab_size = {vocabulary}")
-        return cls(tokenizer, unknown, reading(phonemes, languages, ends) if phonemes else str)
+        return cls(tokenizer, unknown, phonemizer(phonemes, languages, ends) if phonemes else str)
 
     def ids(self, text: str) -> list[int]:
         """Token ids; empty for empty text."""
-        encoding = self._tokenizer.encode(self._read(text), add_special_tokens=False)
+        encoding = self._tokenizer.encode(self._phonemize(text), add_special_tokens=False)
         result: list[int] = []
         for token, token_id in zip(encoding.tokens, encoding.ids, strict=True):
             bare = token.replace(WORD_START, "")

@@ -1,6 +1,6 @@
-"""The transformer layers that all four stacks of VoxCPM share (MiniCPM4). Knows nothing of audio or text.
+"""The transformer stack (MiniCPM4) of which VoxCPM has four, in torch. `native_stack.py` is the one used on the CPU.
 
-x ← x + Attention(Norm(x)); x ← x + Down(SiLU(Gate(n)) · Up(n)) with n = Norm(x); a last norm at the end of the stack.
+x ← x + Attention(Norm(x)); x ← x + Down(SiLU(Gate(n)) · Up(n)) with n = Norm(x); a final norm at the end.
 """
 
 from collections.abc import Sequence
@@ -32,10 +32,10 @@ class Layer:
 
 
 class Stack:
-    """Layers and the final norm; frozen once built.
+    """Layers and the final norm; immutable.
 
     Args:
-        positions: how many positions the stack will ever see.
+        positions: the maximum of positions in a sequence.
     """
 
     def __init__(self, config: StackConfig, weights: Weights, positions: int) -> None:
@@ -50,9 +50,9 @@ class Stack:
         return KvCache(config.layers, config.kv_heads, config.head_dim, limit, self.norm.dtype, self.norm.device)
 
     def bidirectional(self, x: Tensor, first: int, last: int) -> Tensor:
-        """Every position sees every other: `[B, T, H]` → of the result rows `first` to `last - 1`, `[B, rows, H]`.
+        """Bidirectional attention: `[B, T, H]` → rows `first` to `last - 1` of the result, `[B, last - first, H]`.
 
-        The last layer computes the other rows only as far as these need them.
+        In the last layer the other rows only get keys and values.
         """
         rope = self.rope.at(0, x.shape[1]) if self.rope else None
         for layer in self.layers[:-1]:
@@ -63,23 +63,23 @@ class Stack:
         return self._normed(self._finish(layer, kept, attend(queries, keys, values, causal=False)))
 
     def prefill(self, x: Tensor, cache: KvCache, first: int = 0) -> Tensor:
-        """A sequence `[T, H]` after what `cache` holds; rows `first` and on of the result, `[T - first, H]`."""
+        """Append a sequence `[T, H]` to `cache`; rows `first` and on of the result, `[T - first, H]`."""
         count = x.shape[0]
         cache.reserve(count)
         x = x.unsqueeze(0)
         rope = self.rope.at(cache.length, cache.length + count) if self.rope else None
         for index, layer in enumerate(self.layers):
             queries, keys, values = self._project(layer, x, rope)
-            known = cache.write(index, keys[0].transpose(0, 1), values[0].transpose(0, 1))  # [kv_heads, S, D]
-            mixed = attend(queries, *(part.transpose(0, 1).unsqueeze(0) for part in known), causal=True)
+            stored = cache.write(index, keys[0].transpose(0, 1), values[0].transpose(0, 1))  # [kv_heads, S, D]
+            attn_out = attend(queries, *(part.transpose(0, 1).unsqueeze(0) for part in stored), causal=True)
             if index == len(self.layers) - 1:
-                x, mixed = x[:, first:], mixed[:, first:]
-            x = self._finish(layer, x, mixed)
+                x, attn_out = x[:, first:], attn_out[:, first:]
+            x = self._finish(layer, x, attn_out)
         cache.length += count
         return self._normed(x)[0]
 
     def step(self, x: Tensor, caches: Sequence[KvCache]) -> Tensor:
-        """One position for each of B sequences, of any lengths: `[B, H]` → `[B, H]`."""
+        """Append one position to each of B sequences, of any lengths: `[B, H]` → `[B, H]`."""
         for cache in caches:
             cache.reserve(1)
         positions = send(torch.tensor([cache.length for cache in caches]), x.device)
@@ -88,23 +88,23 @@ class Stack:
         for index, layer in enumerate(self.layers):
             queries, keys, values = self._project(layer, x, rope)
             # Row by row: each sequence has its own length, and attention is a small part of a step.
-            mixed = [
+            attn_out = [
                 attend_one(queries[row, 0], *cache.write(index, keys[row].transpose(0, 1), values[row].transpose(0, 1)))
                 for row, cache in enumerate(caches)
             ]
-            x = self._finish(layer, x, torch.stack(mixed).unsqueeze(1))
+            x = self._finish(layer, x, torch.stack(attn_out).unsqueeze(1))
         for cache in caches:
             cache.length += 1
         return self._normed(x)[:, 0]
 
     def _project(self, layer: Layer, x: Tensor, rope: RopeTable | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of every row, `[B, T, heads, D]` each, the first two rotated."""
+        """Queries, keys and values of every row, `[B, T, heads, D]` each; queries and keys rotated."""
         config = self.config
         normed = rms_norm(x, layer.attention_norm, config.norm_eps)
         joined = functional.linear(normed, layer.qkv).view(*x.shape[:2], -1, config.head_dim)
-        turning, values = joined.split((config.heads + config.kv_heads, config.kv_heads), dim=2)
-        turned = rope.rotate(turning) if rope else turning
-        queries, keys = turned.split((config.heads, config.kv_heads), dim=2)
+        rotated_part, values = joined.split((config.heads + config.kv_heads, config.kv_heads), dim=2)
+        rotated = rope.rotate(rotated_part) if rope else rotated_part
+        queries, keys = rotated.split((config.heads, config.kv_heads), dim=2)
         return queries, keys, values
 
     def _project_kept(
@@ -122,9 +122,9 @@ class Stack:
             queries, keys = rope.at(first, last).rotate(queries), rope.rotate(keys)
         return queries, keys, values
 
-    def _finish(self, layer: Layer, x: Tensor, mixed: Tensor) -> Tensor:
+    def _finish(self, layer: Layer, x: Tensor, attn_out: Tensor) -> Tensor:
         """The rest of a layer after attention."""
-        x = x + functional.linear(mixed, layer.out)
+        x = x + functional.linear(attn_out, layer.out)
         gate, up = functional.linear(rms_norm(x, layer.mlp_norm, self.config.norm_eps), layer.gate_up).chunk(2, dim=-1)
         return x + functional.linear(functional.silu(gate) * up, layer.down)
 
@@ -133,7 +133,7 @@ class Stack:
 
 
 def read_layer(config: StackConfig, weights: Weights) -> Layer:
-    """One layer's tensors by their published names, projections of one input joined."""
+    """The tensors of one layer, by their published names; projections of the same input are joined."""
     hidden, feed_forward = config.hidden, config.feed_forward
     queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
     qkv = {
@@ -150,7 +150,7 @@ def read_layer(config: StackConfig, weights: Weights) -> Layer:
 
 
 def rope_of(config: StackConfig, positions: int, device: torch.device) -> RopeTable | None:
-    """The rotations that a stack applies to queries and keys; None for a stack without positions."""
+    """The rotary table of a stack; None for a stack without positional encoding."""
     rope = config.rope
     if rope is None:
         return None

@@ -1,4 +1,4 @@
-"""What is the same for all units of a voice, worked out once. Knows nothing of units; forgets the voices used least."""
+"""An LRU cache of the parts of a prompt that all units of a voice share, with their KV caches (prefix caching)."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -7,75 +7,78 @@ from dataclasses import dataclass
 from intone.server.domain import PreparedVoice
 from intone.server.engines.voxcpm.audio_vae import DecoderState
 from intone.server.engines.voxcpm.model import VoxCPM
-from intone.server.engines.voxcpm.prompt import Clip, Prompt, build_beginning, build_prompt
-from intone.server.engines.voxcpm.state import Beginning
+from intone.server.engines.voxcpm.prompt import AudioPrompt, Prompt, build_prefix, build_prompt
+from intone.server.engines.voxcpm.state import PromptPrefix
 from intone.server.engines.voxcpm.text import TextTokenizer
-from intone.server.engines.voxcpm.voice import clip_of, decoder_of
+from intone.server.engines.voxcpm.voice import audio_of, decoder_of
 from intone.server.nn.kv_cache import GROWTH_POSITIONS
 
-KEPT_POSITIONS = 2048
-"""Of the beginnings of all voices together. In float32 a position is 30 KiB of 0.5B, 32 of 1.5 and 72 of 2, so 2048
-are 60, 64 and 144 MiB. A continued voice has as many as its transcript has tokens, a reference as its sound has
-patches and two more; both count, and take memory, in whole blocks of `GROWTH_POSITIONS`."""
+MAX_CACHED_POSITIONS = 2048
+"""Cached positions of all voices together. In float32 a position takes 30 KiB in 0.5B, 32 in 1.5 and 72 in 2, so 2048
+take 60, 64 and 144 MiB. A continued voice has one position per token of its transcript, a reference one per patch and
+two more; both are counted, and allocated, in whole blocks of `GROWTH_POSITIONS`."""
 
 
 @dataclass(frozen=True, slots=True)
-class KnownVoice:
+class VoicePrompt:
     """A prepared voice on the model's device.
 
     Attributes:
-        voice: as it was prepared.
-        clip: its recording.
-        decoder: of the VAE, where the sound of a unit begins.
-        words: token ids of the transcript; empty where the recording is a reference.
-        silence: of no patches.
-        beginning: of the prompts with this voice.
+        voice: the prepared voice.
+        audio: its recording.
+        decoder: the initial state of the VAE's decoder for a unit.
+        transcript_ids: token ids of the transcript; empty for a reference.
+        empty: an audio prompt without patches.
+        prefix: the common prefix of prompts with this voice.
     """
 
     voice: PreparedVoice
-    clip: Clip
+    audio: AudioPrompt
     decoder: DecoderState
-    words: Sequence[int]
-    silence: Clip
-    beginning: Beginning
+    transcript_ids: Sequence[int]
+    empty: AudioPrompt
+    prefix: PromptPrefix
 
     def prompt(self, text: str, target: Sequence[int], tokenizer: TextTokenizer) -> tuple[Prompt, int]:
-        """The prompt that speaks `text`, alone the tokens `target`; how many positions it shares with `beginning`."""
+        """The prompt for `text`, which alone has the tokens `target`; the number of positions shared with `prefix`."""
         if not self.voice.text:
-            return build_prompt(target, self.silence, reference=self.clip), len(self.beginning.prompt)
-        # One text: the official loop joins them before it makes tokens, and so was the model trained. The transcript's
-        # last tokens may come out otherwise than alone.
+            return build_prompt(target, self.empty, reference=self.audio), len(self.prefix.prompt)
+        # Transcript and text are tokenized as one text, as in training and in the official loop, so the last tokens of
+        # the transcript may differ from those of the transcript alone.
         joined = tokenizer.ids(self.voice.text + text)
-        pairs = zip(self.words, joined, strict=False)
-        shared = next((i for i, (one, other) in enumerate(pairs) if one != other), min(len(self.words), len(joined)))
-        return build_prompt(joined, self.silence, continued=self.clip), shared
+        pairs = enumerate(zip(self.transcript_ids, joined, strict=False))
+        shared_length = next(
+            (i for i, (one, other) in pairs if one != other), min(len(self.transcript_ids), len(joined))
+        )
+        return build_prompt(joined, self.empty, continued=self.audio), shared_length
 
     @property
     def positions(self) -> int:
-        """For which it takes memory."""
-        return -(-len(self.beginning.prompt) // GROWTH_POSITIONS) * GROWTH_POSITIONS
+        """Positions that are allocated."""
+        return -(-len(self.prefix.prompt) // GROWTH_POSITIONS) * GROWTH_POSITIONS
 
 
 class VoicePromptCache:
-    """The voices used last, as many as have `most` positions together, and at least one. One thread at a time."""
+    """The most recently used voices, up to `max_positions` positions in total, but at least one. Not thread-safe."""
 
-    def __init__(self, model: VoxCPM, tokenizer: TextTokenizer, most: int = KEPT_POSITIONS) -> None:
-        self._model, self._tokenizer, self._most = model, tokenizer, most
-        self._by_id: OrderedDict[int, KnownVoice] = OrderedDict()  # an id is taken as long as its voice is in here
+    def __init__(self, model: VoxCPM, tokenizer: TextTokenizer, max_positions: int = MAX_CACHED_POSITIONS) -> None:
+        self._model, self._tokenizer, self._max_positions = model, tokenizer, max_positions
+        self._by_id: OrderedDict[int, VoicePrompt] = (
+            OrderedDict()
+        )  # an id is not reused while its voice is referenced here
 
-    def know(self, voice: PreparedVoice) -> KnownVoice:
-        """The voice, from now on known; its beginning is read when a unit needs it."""
-        known = self._by_id.pop(id(voice), None) or self._meet(voice)
-        self._by_id[id(voice)] = known  # at the end, as the one used last
-        while len(self._by_id) > 1 and sum(each.positions for each in self._by_id.values()) > self._most:
+    def get(self, voice: PreparedVoice) -> VoicePrompt:
+        """The prompt of a voice, cached; its prefix cache is filled when a unit needs it."""
+        prompt = self._by_id.pop(id(voice), None) or self._load(voice)
+        self._by_id[id(voice)] = prompt  # at the end, as the most recently used
+        while len(self._by_id) > 1 and sum(each.positions for each in self._by_id.values()) > self._max_positions:
             self._by_id.popitem(last=False)
-        return known
+        return prompt
 
-    def _meet(self, voice: PreparedVoice) -> KnownVoice:
+    def _load(self, voice: PreparedVoice) -> VoicePrompt:
         model = self._model
-        clip = clip_of(voice, model)
-        words = self._tokenizer.ids(voice.text) if voice.text else []
-        silence = model.silence
-        prompt = build_beginning(words, silence, None if voice.text else clip)
-        beginning = Beginning(prompt, model.lm.new_caches(len(prompt)))
-        return KnownVoice(voice, clip, decoder_of(voice, model), words, silence, beginning)
+        audio, empty = audio_of(voice, model), model.empty_audio
+        transcript_ids = self._tokenizer.ids(voice.text) if voice.text else []
+        prompt = build_prefix(transcript_ids, empty, None if voice.text else audio)
+        prefix = PromptPrefix(prompt, model.lm.new_caches(len(prompt)))
+        return VoicePrompt(voice, audio, decoder_of(voice, model), transcript_ids, empty, prefix)

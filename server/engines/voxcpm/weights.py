@@ -1,4 +1,4 @@
-"""A VoxCPM checkpoint on disk: which files, which tensors. Knows nothing of what they compute."""
+"""A VoxCPM checkpoint on disk: its files and tensors."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +20,14 @@ CONFIG_FILE = "config.json"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """All tensors of a model, checked.
+    """All tensors of a model, with names and shapes checked.
 
     Attributes:
-        model: language models, LocEnc and LocDiT, by published name.
-        vae: the audio VAE's, by published name.
+        model: of language models, LocEnc and LocDiT, by published name.
+        vae: of the audio VAE, by published name.
         fingerprint: of the weights.
-        mapped: the tensors are views of the files.
-        files: that it was read from; none for one that was made in memory.
+        mapped: whether tensors are views of mapped files.
+        files: the files it was read from; empty for one made in memory.
     """
 
     config: VoxCPMConfig

@@ -247,8 +247,8 @@ def test_the_interpreter_goes_on_meanwhile(turns_while: Callable[..., int]) -> N
 
 BAD = {
     r"the prefix is \[3, 5\] Float, expected \[S, 64\] Float": (torch.zeros(3, 5), 10),
-    "at most 0 codes, expected 1 to 82": (torch.zeros(3, 64), 0),
-    "at most 83 codes, expected 1 to 82": (torch.zeros(3, 64), 83),
+    "max_codes is 0, expected 1 to 82": (torch.zeros(3, 64), 0),
+    "max_codes is 83, expected 1 to 82": (torch.zeros(3, 64), 83),
 }
 
 
@@ -262,7 +262,7 @@ def test_a_bad_beginning_is_refused(message: str) -> None:
 def test_one_unit_twice_is_refused() -> None:
     python, native = both(OFFICIAL)
     unit = native.begin(prefix_of(python, [1]), 11, GREEDY, 0)
-    with pytest.raises(RuntimeError, match="a unit is there twice"):
+    with pytest.raises(RuntimeError, match="a unit is in the batch twice"):
         native.generate([unit, unit], 1)
 
 

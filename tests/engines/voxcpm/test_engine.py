@@ -14,10 +14,10 @@ from intone.server.domain import Samples, SpeakRequest, SynthesisOptions
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.audio_vae import AudioVAE, DecoderState, random_tensors
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
-from intone.server.engines.voxcpm.flow import time_table
+from intone.server.engines.voxcpm.flow import build_time_table
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
-from intone.server.engines.voxcpm.state import Progress
+from intone.server.engines.voxcpm.state import Generation
 from intone.server.engines.weights import Weights
 from intone.server.errors import CallerError, CheckpointError, Fault
 from tests.support.voxcpm_tiny import finish, finish_together, joined, patch_samples, recording, tiny_engine
@@ -69,10 +69,10 @@ def test_streamed_audio_is_one_decode_of_the_latents(engine: VoxCPMEngine) -> No
     latents: list[torch.Tensor] = []
     while not state.done:
         step = engine.step([state])[0]
-        assert step.pcm is not None and state.progress is not None
+        assert step.pcm is not None and state.generation is not None
         audio.append(step.pcm)
         if len(latents) < state.made:
-            latents.append(state.progress.patch)
+            latents.append(state.generation.patch)
     vae = engine.model.vae
     with torch.inference_mode():
         whole, _ = vae.decode(torch.cat(latents).T.unsqueeze(0), vae.initial_state())
@@ -165,7 +165,7 @@ def test_a_model_that_misses_its_end_is_ended_by_its_silence(
         return [(torch.full_like(pcm, 0.1 if loud else 0.0005), after) for pcm, after in decode(pieces, states)]
 
     monkeypatch.setattr(engine.model.vae, "decode_each", quiet_but_for_two_patches)
-    monkeypatch.setattr(engine.model, "wants_to_stop", lambda units: torch.zeros(len(units)))
+    monkeypatch.setattr(engine.model, "should_stop", lambda units: torch.zeros(len(units)))
     state = engine.start(SpeakRequest("abc", seed=1, options=SynthesisOptions(min_audio_ms=min_ms)))
     assert not finish(engine, state)[-1].cut
     assert state.made == made
@@ -220,20 +220,20 @@ def test_bfloat16_speaks_like_float32_at_first() -> None:
 def test_computing_never_waits_for_the_device() -> None:
     """All that a step computes on a GPU runs through on fake tensors, whose values cannot be read."""
     model = VoxCPM(sizes.in_memory("nano"), torch.float32, torch.device("cpu"))
-    table = time_table(model.dit, 10, mean_mode=False)
+    table = build_time_table(model.dit, 10, mean_mode=False)
     vae = AudioVAE(
         model.config.vae, Weights(random_tensors(model.config.vae, torch.Generator().manual_seed(0)))
     )  # of a GPU
     with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        tokens, audio_at, audio = torch.arange(9), torch.arange(5, 9), torch.zeros(4, 256)
+        tokens, audio_positions, audio = torch.arange(9), torch.arange(5, 9), torch.zeros(4, 256)
         caches = model.lm.new_caches(limit=20)
-        wish = model.lm.prefill(tokens, audio_at, audio, caches)
+        condition = model.lm.prefill(tokens, audio_positions, audio, caches)
         times = replace(table, embeddings=mode.from_tensor(table.embeddings))
-        unit = Progress(caches, wish, torch.zeros(4, 64), times)
+        unit = Generation(caches, condition, torch.zeros(4, 64), times)
         for _ in range(2):
             model.make_patches([unit], torch.zeros(1, 4, 64), [2.0])
             model.advance([unit])
-        assert model.wants_to_stop([unit]).shape == (1,)
+        assert model.should_stop([unit]).shape == (1,)
         state = DecoderState(tuple(mode.from_tensor(part) for part in vae.initial_state().tensors))
         audio, _ = vae.decode_each([unit.patch.T], [state])[0]
         assert audio.shape == (4 * 640,) and caches.base.length == 11

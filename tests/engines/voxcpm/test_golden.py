@@ -15,10 +15,10 @@ from torch import Tensor
 from intone.server.domain import SpeakRequest, SynthesisOptions
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
-from intone.server.engines.voxcpm.flow import solve, time_table
+from intone.server.engines.voxcpm.flow import build_time_table, solve
 from intone.server.engines.voxcpm.local_dit import Condition
 from intone.server.engines.voxcpm.noise import patch_noise
-from intone.server.engines.voxcpm.prompt import Clip, Prompt, build_prompt
+from intone.server.engines.voxcpm.prompt import AudioPrompt, Prompt, build_prompt
 from intone.server.engines.voxcpm.state import VoxCPMState
 from intone.server.engines.voxcpm.voice import warm_decoder
 from tests.oracles import voxcpm_oracle as oracle
@@ -50,10 +50,10 @@ class Pair:
         self.theirs = oracle.official_model(package, self.checkpoint)
         self.engine = VoxCPMEngine(self.ours, sizes.byte_tokenizer(), "tiny", self.checkpoint.fingerprint)
 
-    def clip(self, patches: int, seed: int) -> Clip:
+    def clip(self, patches: int, seed: int) -> AudioPrompt:
         shape = (patches, self.config.patch_frames, self.config.latent_dim)
         latents = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-        return Clip(latents, self.ours.encoder(latents))
+        return AudioPrompt(latents, self.ours.encoder(latents))
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["v1", "v2"])
@@ -96,13 +96,13 @@ def test_local_encoder(pair: Pair) -> None:
 def test_local_dit(pair: Pair) -> None:
     generator = torch.Generator().manual_seed(4)
     dit, hidden = pair.ours.dit, pair.config.local_dit.hidden
-    x, before = torch.randn(2, 3, pair.config.patch_frames, pair.config.latent_dim, generator=generator)
-    wish = torch.randn(3, 2 if pair.config.version == 2 else 1, hidden, generator=generator)
+    x, previous = torch.randn(2, 3, pair.config.patch_frames, pair.config.latent_dim, generator=generator)
+    lm = torch.randn(3, 2 if pair.config.version == 2 else 1, hidden, generator=generator)
     time = torch.tensor([0.7])
-    condition = Condition(wish, dit.before_in(before))
+    condition = Condition(lm, dit.previous_in(previous))
     ours = dit.velocity(x, condition, dit.time_embeddings(time, torch.zeros(1))[0])
     theirs = pair.theirs.feat_decoder.estimator(
-        x.transpose(1, 2), wish.flatten(1), time.expand(3), before.transpose(1, 2), torch.zeros(3)
+        x.transpose(1, 2), lm.flatten(1), time.expand(3), previous.transpose(1, 2), torch.zeros(3)
     )
     assert_close(ours, theirs.transpose(1, 2))
 
@@ -113,11 +113,11 @@ def test_flow(pair: Pair, steps: int, guidance: float) -> None:
     generator = torch.Generator().manual_seed(5)
     config, dit = pair.config, pair.ours.dit
     base, residual = torch.randn(2, 3, config.base.hidden, generator=generator)
-    noise, before = torch.randn(2, 3, config.patch_frames, config.latent_dim, generator=generator)
-    table = time_table(dit, steps, config.mean_mode)
+    noise, previous = torch.randn(2, 3, config.patch_frames, config.latent_dim, generator=generator)
+    table = build_time_table(dit, steps, config.mean_mode)
     assert len(table.lengths) == steps - max(1, int(0.04 * (steps + 1)))
     weights = None if guidance == 1.0 else torch.full((3,), guidance)
-    ours = solve(dit, noise, dit.condition(base, residual, before), weights, table)
+    ours = solve(dit, noise, dit.condition(base, residual, previous), weights, table)
     parts = [pair.theirs.lm_to_dit_proj(base), pair.theirs.res_to_dit_proj(residual)]
     mu = torch.cat(parts, dim=-1) if config.version == 2 else parts[0] + parts[1]
     grid = torch.linspace(1, 0, steps + 1)
@@ -125,7 +125,7 @@ def test_flow(pair: Pair, steps: int, guidance: float) -> None:
         x=noise.transpose(1, 2),
         t_span=grid + (torch.cos(torch.pi / 2 * grid) - 1 + grid),
         mu=mu,
-        cond=before.transpose(1, 2).contiguous(),
+        cond=previous.transpose(1, 2).contiguous(),
         cfg_value=guidance,
     )
     assert_close(ours, theirs.transpose(1, 2))
@@ -146,11 +146,11 @@ def test_quantizer(pair: Pair) -> None:
     assert_close(pair.ours.lm.quantize(hidden), pair.theirs.fsq_layer(hidden))
 
 
-def prompts(pair: Pair) -> dict[str, tuple[Prompt, Clip, Clip]]:
+def prompts(pair: Pair) -> dict[str, tuple[Prompt, AudioPrompt, AudioPrompt]]:
     """By layout: our prompt, all audio in it, and what is continued."""
-    none, text = pair.ours.silence, sizes.byte_tokenizer().ids("How are you?")
+    none, text = pair.ours.empty_audio, sizes.byte_tokenizer().ids("How are you?")
     reference, continued = pair.clip(5, seed=7), pair.clip(7, seed=8)
-    both = Clip(
+    both = AudioPrompt(
         torch.cat((reference.latents, continued.latents)), torch.cat((reference.embeddings, continued.embeddings))
     )
     found = {
@@ -163,7 +163,7 @@ def prompts(pair: Pair) -> dict[str, tuple[Prompt, Clip, Clip]]:
     return found
 
 
-def speak(pair: Pair, prompt: Prompt, continued: Clip, max_patches: int) -> tuple[Tensor, Tensor, bool]:
+def speak(pair: Pair, prompt: Prompt, continued: AudioPrompt, max_patches: int) -> tuple[Tensor, Tensor, bool]:
     """Latents `[N, P, D]`, audio `[T]`, and whether it was cut."""
     vae = pair.ours.vae
     state = VoxCPMState(
@@ -181,12 +181,12 @@ def speak(pair: Pair, prompt: Prompt, continued: Clip, max_patches: int) -> tupl
         step = pair.engine.step([state])[0]
         audio.append(torch.from_numpy(step.pcm))
         if state.made > len(latents):
-            assert state.progress is not None
-            latents.append(state.progress.patch)
+            assert state.generation is not None
+            latents.append(state.generation.patch)
     return torch.stack(latents), torch.cat(audio), state.cut
 
 
-def official_latents(pair: Pair, prompt: Prompt, heard: Clip, context: int, max_patches: int) -> Tensor:
+def official_latents(pair: Pair, prompt: Prompt, heard: AudioPrompt, context: int, max_patches: int) -> Tensor:
     shape = (pair.config.patch_frames, pair.config.latent_dim)
     noise = (torch.from_numpy(patch_noise(77, i, math.prod(shape))).view(shape) for i in itertools.count())
     given = oracle.official_input(prompt, heard.latents)
@@ -232,7 +232,7 @@ def test_recordings_become_the_same_latents(pair: Pair) -> None:
     audio = 0.3 * torch.randn(10 * 4 * vae.hop_in_samples, generator=torch.Generator().manual_seed(9))
     theirs = pair.theirs.audio_vae.encode(audio.unsqueeze(0), pair.config.vae.sample_rate_hz)
     theirs = theirs.view(pair.config.latent_dim, -1, pair.config.patch_frames).permute(1, 2, 0)
-    assert_close(pair.ours.hear(audio).latents, theirs)
+    assert_close(pair.ours.embed_audio(audio).latents, theirs)
 
 
 def test_engine_takes_the_official_number_of_patches_for_a_request(pair: Pair) -> None:
@@ -243,7 +243,7 @@ def test_engine_takes_the_official_number_of_patches_for_a_request(pair: Pair) -
     assert limit == 6 * 3 + 10
     while not state.done:
         pair.engine.step([state])
-    assert state.made == official_latents(pair, prompt, pair.ours.silence, 0, limit).squeeze(0).shape[0]
+    assert state.made == official_latents(pair, prompt, pair.ours.empty_audio, 0, limit).squeeze(0).shape[0]
 
 
 def test_chinese_tokens_come_apart_as_officially(package: types.SimpleNamespace) -> None:

@@ -18,11 +18,12 @@ from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.engines.voxcpm.text import TextTokenizer
 from intone.server.engines.voxcpm.weights import read_checkpoint, tensor_shapes
 from intone.server.errors import CheckpointError
+from tests.support.voxcpm_tiny import random_checkpoint
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sizes.random_checkpoint("nano", tmp_path_factory.mktemp("checkpoint") / "nano", seed=3)
+    return random_checkpoint("nano", tmp_path_factory.mktemp("checkpoint") / "nano", seed=3)
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.engines.voxcpm.weights import read_checkpoint
 from intone.server.errors import CheckpointError
 from tests.oracles import voxcpm_oracle as oracle
+from tests.support.voxcpm_tiny import random_checkpoint
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sizes.random_checkpoint("nano", tmp_path_factory.mktemp("checkpoint") / "nano", seed=3)
+    return random_checkpoint("nano", tmp_path_factory.mktemp("checkpoint") / "nano", seed=3)
 
 
 def write_lora(folder: Path, targets: list[str], published: Path, rank: int = 4) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import StackConfig, VoxCPMConfig
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.engines.voxcpm.entry import ENTRY
-from intone.server.engines.voxcpm.flow import solve, time_table
+from intone.server.engines.voxcpm.flow import build_time_table, solve
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.native_stack import NativeStack
 from intone.server.engines.voxcpm.transformer import Stack
@@ -157,7 +157,7 @@ def test_a_full_cache_and_wrong_inputs_are_refused() -> None:
         (lambda: native.prefill(noise(2, 50), cache), "no room for 2"),
         (lambda: native.prefill(noise(2, 49), cache), "input is"),
         (lambda: native.step(noise(2, 50), [cache]), "2 rows for 1 caches"),
-        (lambda: native.step(noise(2, 50), [cache, cache]), "there twice"),
+        (lambda: native.step(noise(2, 50), [cache, cache]), "in the batch twice"),
         (lambda: native.bidirectional(noise(1, 10, 50), 0, 10), "10 positions"),
         (lambda: native.bidirectional(noise(1, 4, 50), 3, 3), "rows 3 to 3"),
     ]:
@@ -184,7 +184,7 @@ def engine_of(version: int, packed: str | None) -> VoxCPMEngine:
 @pytest.mark.parametrize("steps", [1, 2, 4, 10, 50])
 def test_a_patch_is_solved_as_in_python(version: int, guided: bool, steps: int) -> None:
     python, native = model_of(version, None), model_of(version, "fp32")
-    table = time_table(python.dit, steps, mean_mode=False)
+    table = build_time_table(python.dit, steps, mean_mode=False)
     condition = python.dit.condition(noise(3, 64), noise(3, 64, seed=2), noise(3, 4, 8, seed=3))
     guidance = torch.tensor([2.0, 1.0, 3.5]) if guided else None
     start = noise(3, 4, 8, seed=4)
@@ -194,7 +194,7 @@ def test_a_patch_is_solved_as_in_python(version: int, guided: bool, steps: int) 
     assert torch.equal(start, noise(3, 4, 8, seed=4)), "what is given is not changed"
     alone = native.solve(
         start[1:2],
-        dataclasses.replace(condition, wish=condition.wish[1:2], before=condition.before[1:2]),
+        dataclasses.replace(condition, lm=condition.lm[1:2], previous=condition.previous[1:2]),
         None if guidance is None else guidance[1:2],
         table,
     )
@@ -248,7 +248,7 @@ def test_two_engines_speak_at_once(packed: str) -> None:
 
 
 def test_auto_is_int8_on_a_cpu() -> None:
-    on = partial(precision_on, unasked=ENTRY.cpu_precision, engine="voxcpm")
+    on = partial(precision_on, cpu_default=ENTRY.cpu_precision, engine="voxcpm")
     assert on(CPU, "auto").name == "int8"
     assert on(torch.device("cuda"), "auto").dtype == torch.bfloat16
     assert on(torch.device("cuda"), "fp32").name == "fp32"

@@ -9,16 +9,17 @@ from intone.server.domain import Recording, SpeakRequest, SynthesisOptions
 from intone.server.engines.voxcpm import phonemes, sizes
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
-from intone.server.engines.voxcpm.phonemes import reading, runs
+from intone.server.engines.voxcpm.phonemes import phonemizer, runs
 from intone.server.engines.voxcpm.text import TextTokenizer
 from intone.server.errors import CallerError, CheckpointError, Fault
+from tests.support.voxcpm_tiny import random_checkpoint
 
 pytest.importorskip("hibari")
 
 
 @pytest.fixture(scope="module")
 def read():
-    return reading("hibari", ("en",))
+    return phonemizer("hibari", ("en",))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def engine_folder(tmp_path):
 
 def sounding(folder):
     """A checkpoint as that of `engine`, on disk."""
-    sizes.random_checkpoint("nano", folder)
+    random_checkpoint("nano", folder)
     document = json.loads((folder / "config.json").read_text())
     one_voice = {"phonemes": "hibari", "clones_voices": False, "languages": ["en"], "inference_timesteps": 7}
     (folder / "config.json").write_text(json.dumps({**document, **one_voice}))
@@ -52,11 +53,11 @@ def test_words_become_sounds(read):
 def test_what_is_sent_ends_as_sentences_end(read, said):
     assert read(said) == read("If so.") == "ˌɪf sˌO."
     assert read("If so?")[-1] == "?" and read("If so!")[-1] == "!" and read("Wait...") == "wˈAt..."
-    assert reading("hibari", ("en", "zh"))(said) == read(said)
+    assert phonemizer("hibari", ("en", "zh"))(said) == read(said)
 
 
 def test_a_checkpoint_says_with_what_its_texts_may_end():
-    read = reading("hibari", ("en",), ends=".?!,")
+    read = phonemizer("hibari", ("en",), ends=".?!,")
     assert [read(f"If so{mark}")[-1] for mark in (".", ",", "?", ";", "")] == [".", ",", "?", ".", "."]
 
 
@@ -77,7 +78,7 @@ def test_text_comes_apart_by_script(text, pieces):
 
 def test_mandarin_becomes_sounds_with_tones():
     pytest.importorskip("misaki")
-    chinese, both = reading("hibari", ("zh",)), reading("hibari", ("en", "zh"))
+    chinese, both = phonemizer("hibari", ("zh",)), phonemizer("hibari", ("en", "zh"))
     assert chinese("你好。") == both("你好。") == "ni↓xau↓."
     assert both("你好，world。走吧！") == "ni↓xau↓, wˈɜɹld. ʦou↓ pa!"
     assert both("Hello there.") == "həlˈO ðˈɛɹ."
@@ -92,18 +93,20 @@ def test_a_language_that_nothing_can_read_here_is_left_out(engine_folder, monkey
     found = phonemes.find_spec
     monkeypatch.setattr(phonemes, "find_spec", lambda name: None if name == "misaki" else found(name))
     assert VoxCPMEngine.from_folder(engine_folder, dtype="fp32", threads=1).info.languages == ("en",)
-    assert "zh is left out of what VoxCPM speaks: pip install 'intone[mandarin]'" in caplog.text
+    assert "VoxCPM does not speak zh until its phonemizer is installed: pip install 'intone[mandarin]'" in caplog.text
     monkeypatch.setattr(phonemes, "find_spec", lambda name: None)
-    assert phonemes.at_hand(("en", "zh")) == ("en", "zh") and phonemes.at_hand(("zh",)) == ("zh",)
+    assert phonemes.available_languages(("en", "zh")) == ("en", "zh") and phonemes.available_languages(("zh",)) == (
+        "zh",
+    )
 
 
 def test_the_tokenizer_is_given_the_sounds(tmp_path, read):
-    sizes.random_checkpoint("nano", tmp_path)
+    random_checkpoint("nano", tmp_path)
     spelling, sounds = (TextTokenizer.load(tmp_path, 512, name, ("en",)) for name in (None, "hibari"))
     assert sounds.ids("Hello there.") == spelling.ids("həlˈO ðˈɛɹ.") != spelling.ids("Hello there.")
     with pytest.raises(CheckpointError, match="phonemes: found 'espeak', expected 'hibari'"):
         TextTokenizer.load(tmp_path, 512, "espeak", ("en",))
-    with pytest.raises(CheckpointError, match="languages: found de, which 'hibari' does not read; it reads en and zh"):
+    with pytest.raises(CheckpointError, match="languages: found de, expected en and zh with 'hibari'"):
         TextTokenizer.load(tmp_path, 512, "hibari", ("en", "de"))
 
 

@@ -38,7 +38,7 @@ def voice_of(engine: VoxCPMEngine, transcript: str) -> Recording:
 
 def whole(state: VoxCPMState) -> VoxCPMState:
     """The unit as it would be if voices were not known: every position is read."""
-    return replace(state, beginning=None, shared=0)
+    return replace(state, prefix=None, shared_length=0)
 
 
 def positions_read(engine: VoxCPMEngine, state: VoxCPMState, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -68,7 +68,7 @@ def test_the_sound_is_the_same_to_the_bit(version: int, transcript: str, packed:
     for text in ("abc", "Another one."):
         request = SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(max_audio_ms=800))
         begun, alone = engine.start(request), whole(engine.start(request))
-        assert begun.shared > 0
+        assert begun.shared_length > 0
         assert joined(finish(engine, begun)).tobytes() == joined(finish(engine, alone)).tobytes()
 
 
@@ -128,7 +128,7 @@ def test_a_last_token_that_merges_with_the_text_is_read_anew(monkeypatch: pytest
     for text, shared, new in (("abc", 9, 3), (" abc", 10, 4)):  # "." and "a" are one token
         request = SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(max_audio_ms=480))
         state, alone = engine.start(request), whole(engine.start(request))
-        assert state.shared == shared
+        assert state.shared_length == shared
         assert positions_read(engine, engine.start(request), monkeypatch) == new + 1 + len(voice.arrays["latents"])
         assert joined(finish(engine, state)).tobytes() == joined(finish(engine, alone)).tobytes()
 
@@ -174,7 +174,7 @@ def test_a_native_fork_is_no_longer_than_its_cache_and_limit() -> None:
     cache = base.new_cache(9)
     base.prefill(torch.ones(5, 64), cache)
     for count, limit in ((6, 9), (-1, 9), (5, 4)):
-        with pytest.raises(RuntimeError, match=f"{count} positions of 5"):
+        with pytest.raises(RuntimeError, match=f"fork of {count} of 5 positions"):
             cache.fork(count, limit)
 
 
@@ -193,20 +193,22 @@ def test_torch_reads_in_parts_as_at_once() -> None:
 def test_voices_used_least_are_forgotten() -> None:
     engine = engine_of(1, "int8")
     voices = [engine.prepare_voice(voice_of(engine, transcript)) for transcript in (WORDS, "Few words.", "Others.")]
-    known = VoicePromptCache(engine.model, sizes.byte_tokenizer(), most=192)  # three blocks; the first voice takes two
-    first, second = known.know(voices[0]), known.know(voices[1])
+    known = VoicePromptCache(
+        engine.model, sizes.byte_tokenizer(), max_positions=192
+    )  # three blocks; the first voice takes two
+    first, second = known.get(voices[0]), known.get(voices[1])
     assert (first.positions, second.positions) == (128, 64)
-    assert known.know(voices[0]) is first
-    third = known.know(voices[2])  # the second is in the way, because the first was used after it
-    assert known.know(voices[0]) is first and known.know(voices[2]) is third
-    assert known.know(voices[1]) is not second
-    small = VoicePromptCache(engine.model, sizes.byte_tokenizer(), most=1)
-    assert small.know(voices[0]) is small.know(voices[0]), "the voice in use is kept, whatever its size"
+    assert known.get(voices[0]) is first
+    third = known.get(voices[2])  # the second is in the way, because the first was used after it
+    assert known.get(voices[0]) is first and known.get(voices[2]) is third
+    assert known.get(voices[1]) is not second
+    small = VoicePromptCache(engine.model, sizes.byte_tokenizer(), max_positions=1)
+    assert small.get(voices[0]) is small.get(voices[0]), "the voice in use is kept, whatever its size"
 
 
 def test_a_unit_under_way_outlives_the_memory_of_its_voice(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_of(1, "int8")
-    monkeypatch.setattr(engine, "_voices", VoicePromptCache(engine.model, sizes.byte_tokenizer(), most=1))
+    monkeypatch.setattr(engine, "_voices", VoicePromptCache(engine.model, sizes.byte_tokenizer(), max_positions=1))
     one, other = (engine.prepare_voice(voice_of(engine, transcript)) for transcript in (WORDS, "Few words."))
     request = SpeakRequest("abc", seed=3, voice=one, options=SynthesisOptions(max_audio_ms=480))
     expected = joined(finish(engine, engine.start(request)))

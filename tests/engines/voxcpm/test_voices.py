@@ -34,8 +34,8 @@ def test_continued_voice_joins_the_recording_without_a_seam(engine: VoxCPMEngine
         step = engine.step([state])[0]
         audio.append(step.pcm)
         if len(latents) <= state.made:
-            assert state.progress is not None
-            latents.append(state.progress.patch)
+            assert state.generation is not None
+            latents.append(state.generation.patch)
     with torch.inference_mode():
         whole, _ = model.vae.decode(torch.cat(latents).T.unsqueeze(0), model.vae.initial_state())
     sound = whole[0, len(heard) * patch_samples(engine) :].numpy()
@@ -48,7 +48,7 @@ def test_padding_keeps_the_end_of_a_continued_recording_and_the_start_of_a_refer
     for transcript, padding in (("Words.", (18, 0)), ("", (0, 18))):
         voice = engine.prepare_voice(replace(given, transcript=transcript))
         with torch.inference_mode():
-            expected = engine.model.hear(torch.nn.functional.pad(torch.from_numpy(given.samples), padding))
+            expected = engine.model.embed_audio(torch.nn.functional.pad(torch.from_numpy(given.samples), padding))
         assert np.array_equal(voice.arrays["latents"], expected.latents.numpy())
         assert any(name.startswith("vae.") for name in voice.arrays) == bool(transcript)
 
@@ -62,7 +62,7 @@ def test_reference_needs_version_two() -> None:
     state = engine.start(SpeakRequest("abc", seed=1, voice=voice))
     assert state.prompt is not None
     assert state.prompt.tokens.tolist()[:10] == [103, *[0] * 7, 104, *sizes.byte_tokenizer().ids("a")]
-    assert state.prompt.audio_at.tolist() == list(range(1, 8))
+    assert state.prompt.audio_positions.tolist() == list(range(1, 8))
     assert len(joined(finish(engine, state))) > 0
 
 

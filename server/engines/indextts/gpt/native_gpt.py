@@ -96,7 +96,7 @@ class NativeGPT:
             top_k=sampling.top_k,
             top_p=sampling.top_p,
             penalty=sampling.penalty,
-            least=sampling.least,
+            min_tokens_to_keep=sampling.least,
         )
         seen = [PENALISED_FROM_THE_START, self.config.start_code]
         memory = self._gpt.begin(prefix.float().cpu(), max_codes, settings, seen, min_codes)

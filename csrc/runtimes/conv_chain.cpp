@@ -1,18 +1,18 @@
-#include "runtimes/audio_vae.h"
+#include "runtimes/conv_chain.h"
 
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
 
-#include "runtimes/audio_vae_pass.h"
+#include "runtimes/conv_chain_pass.h"
 
 namespace intone {
 namespace {
 
-constexpr int64_t kMostFrames = 16;  // of all streams in one pass: bounds its memory
+constexpr int64_t kMaxFrames = 16;  // of all streams in one pass: bounds its memory
 
-// A stream on its way through the passes.
-struct Journey {
+// A stream and the frames that further passes must compute.
+struct PendingStream {
   StreamPart part;
   int64_t frames_left;
 };
@@ -43,7 +43,7 @@ Packed ConvChain::packed() const {
 void ConvChain::add(const Stage& stage) {
   if (stages_.empty()) {
     TORCH_CHECK(!stage.alpha.defined() && !stage.scale.defined() && !stage.residual,
-                "nothing stands before the first stage");
+                "the first stage has no alpha, no scale and no residual");
   } else {
     const int64_t channels = stages_.back().out_channels;
     TORCH_CHECK(stage.channels == channels, "stage ", stages_.size(), " takes ", stage.channels, " channels, expected ",
@@ -100,39 +100,40 @@ std::vector<ConvChain::Result> ConvChain::run(const std::vector<at::Tensor>& inp
                                               std::vector<double>* stage_ms) const {
   TORCH_CHECK(inputs.size() == tails.size(), "found ", tails.size(), " states for ", inputs.size(), " streams");
   std::vector<Result> results;
-  std::vector<at::Tensor> kept;  // alive until all is done
-  std::vector<Journey> journeys;
+  std::vector<at::Tensor> contiguous_inputs;  // alive until all is done
+  std::vector<PendingStream> pending;
   for (size_t i = 0; i < inputs.size(); ++i) {
     check(inputs[i], tails[i]);
-    kept.push_back(inputs[i].contiguous());
+    contiguous_inputs.push_back(inputs[i].contiguous());
     const int64_t frames = inputs[i].size(0) / rows_in_;
     results.push_back(empty_result(frames));
-    Journey journey{{kept[i].const_data_ptr<float>(), 0, results[i].output.mutable_data_ptr<float>(), {}, {}}, frames};
-    for (const at::Tensor& tail : tails[i]) journey.part.before.push_back(tail.const_data_ptr<float>());
-    for (const at::Tensor& tail : results[i].tails) journey.part.after.push_back(tail.mutable_data_ptr<float>());
-    journeys.push_back(std::move(journey));
+    PendingStream stream{
+        {contiguous_inputs[i].const_data_ptr<float>(), 0, results[i].output.mutable_data_ptr<float>(), {}, {}}, frames};
+    for (const at::Tensor& tail : tails[i]) stream.part.before.push_back(tail.const_data_ptr<float>());
+    for (const at::Tensor& tail : results[i].tails) stream.part.after.push_back(tail.mutable_data_ptr<float>());
+    pending.push_back(std::move(stream));
   }
-  for (size_t first = 0; first < journeys.size();) {
+  for (size_t first = 0; first < pending.size();) {
     std::vector<StreamPart> parts;
-    int64_t room = kMostFrames;
-    for (size_t i = first; i < journeys.size() && room > 0; ++i) {
-      const int64_t frames = std::min(room, journeys[i].frames_left);
+    int64_t room = kMaxFrames;
+    for (size_t i = first; i < pending.size() && room > 0; ++i) {
+      const int64_t frames = std::min(room, pending[i].frames_left);
       room -= frames;
-      parts.push_back(journeys[i].part);
+      parts.push_back(pending[i].part);
       parts.back().rows = frames * rows_in_;
     }
     run_pass(stages_, kernels_, parts, stage_ms);
     for (const StreamPart& part : parts) {
-      Journey& journey = journeys[first];
+      PendingStream& stream = pending[first];
       const int64_t frames = part.rows / rows_in_;
-      journey.frames_left -= frames;
-      if (journey.frames_left == 0) {
+      stream.frames_left -= frames;
+      if (stream.frames_left == 0) {
         ++first;
         continue;
       }
-      journey.part.input += part.rows * stages_[0].channels;
-      journey.part.output += frames * rows_out_ * stages_.back().out_channels;
-      journey.part.before.assign(part.after.begin(), part.after.end());
+      stream.part.input += part.rows * stages_[0].channels;
+      stream.part.output += frames * rows_out_ * stages_.back().out_channels;
+      stream.part.before.assign(part.after.begin(), part.after.end());
     }
   }
   return results;

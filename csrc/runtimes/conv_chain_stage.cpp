@@ -1,6 +1,4 @@
-// How a stage's weights are laid out.
-
-#include "runtimes/audio_vae_stage.h"
+#include "runtimes/conv_chain_stage.h"
 
 #include <ATen/Functions.h>
 
@@ -12,13 +10,12 @@ namespace intone {
 namespace {
 
 constexpr int64_t kSizes = 8;
-constexpr int64_t kSkew = kConvLanes;  // floats between rows: without them all rows would meet in one set of the cache
 
 int64_t padded(int64_t channels, int64_t multiple = kConvLanes) {
   return (channels + multiple - 1) / multiple * multiple;
 }
 
-// What a message calls a tensor.
+// The name of a tensor in messages.
 struct Name {
   size_t stage;
   const char* part;
@@ -31,21 +28,21 @@ at::Tensor checked(const at::Tensor& tensor, at::IntArrayRef shape, const Name& 
   return tensor.contiguous();
 }
 
-// The last axis filled up with zeros; always a copy.
-at::Tensor filled_up(const at::Tensor& tensor, int64_t size) {
+// Pads the last axis with zeros; always a copy.
+at::Tensor pad_last(const at::Tensor& tensor, int64_t size) {
   return at::constant_pad_nd(tensor, {0, size - tensor.size(-1)}).contiguous();
 }
 
-at::Tensor row_of(const std::optional<at::Tensor>& values, int64_t width, int64_t channels, const Name& name) {
-  return values ? filled_up(checked(*values, {channels}, name), width) : at::Tensor();
+at::Tensor padded_row(const std::optional<at::Tensor>& values, int64_t width, int64_t channels, const Name& name) {
+  return values ? pad_last(checked(*values, {channels}, name), width) : at::Tensor();
 }
 
-at::Tensor inverse_of(const at::Tensor& alpha) { return alpha.defined() ? alpha.add(1e-9).reciprocal() : alpha; }
+at::Tensor reciprocal_of(const at::Tensor& alpha) { return alpha.defined() ? alpha.add(1e-9).reciprocal() : alpha; }
 
-// weight [up · Cout, window · Cin] to panels.
-at::Tensor in_panels(const Stage& stage, const at::Tensor& weight) {
+// Packs weight [up · Cout, window · Cin] into panels.
+at::Tensor pack_panels(const Stage& stage, const at::Tensor& weight) {
   const int64_t up = stage.up, out = stage.out_channels, window = stage.window, in = stage.channels;
-  at::Tensor matrix = filled_up(weight.view({up, out, window, in}), stage.width);  // [up, Cout, window, width]
+  at::Tensor matrix = pad_last(weight.view({up, out, window, in}), stage.width);  // [up, Cout, window, width]
   matrix = at::constant_pad_nd(matrix, {0, 0, 0, 0, 0, stage.out_width - out}).view({stage.columns, -1});
   const int64_t columns = padded(stage.columns, kConvPanel);
   matrix = at::constant_pad_nd(matrix, {0, stage.depth - matrix.size(1), 0, columns - stage.columns});
@@ -69,23 +66,23 @@ Stage::Stage(const StageWeights& weights, size_t index, size_t count)
               " · Cin]");
   channels = weights.weight.size(1) / window;
   out_channels = weights.weight.size(0) / up;
-  measure(index, count, weights.taps.has_value());
+  set_padded_sizes(index, count, weights.taps.has_value());
 
-  alpha = row_of(weights.alpha, width, channels, {index, "alpha"});
-  inverse = inverse_of(alpha);
-  scale = row_of(weights.scale, width, channels, {index, "scale"});
-  shift = row_of(weights.shift, width, channels, {index, "shift"});
-  TORCH_CHECK(scale.defined() == shift.defined(), "stage ", index, ": scale and shift come together");
+  alpha = padded_row(weights.alpha, width, channels, {index, "alpha"});
+  inverse = reciprocal_of(alpha);
+  scale = padded_row(weights.scale, width, channels, {index, "scale"});
+  shift = padded_row(weights.shift, width, channels, {index, "shift"});
+  TORCH_CHECK(scale.defined() == shift.defined(), "stage ", index, ": expected both scale and shift, or neither");
   if (weights.taps) {
-    taps = filled_up(checked(*weights.taps, {kConvTaps, channels}, {index, "taps"}), width);
-    taps_bias = row_of(weights.taps_bias.value_or(at::zeros(channels)), width, channels, {index, "taps_bias"});
-    taps_alpha = row_of(weights.taps_alpha, width, channels, {index, "taps_alpha"});
-    taps_inverse = inverse_of(taps_alpha);
+    taps = pad_last(checked(*weights.taps, {kConvTaps, channels}, {index, "taps"}), width);
+    taps_bias = padded_row(weights.taps_bias.value_or(at::zeros(channels)), width, channels, {index, "taps_bias"});
+    taps_alpha = padded_row(weights.taps_alpha, width, channels, {index, "taps_alpha"});
+    taps_inverse = reciprocal_of(taps_alpha);
   }
   const at::Tensor matrix = checked(weights.weight, {up * out_channels, window * channels}, {index, "weight"});
   const at::Tensor row = checked(weights.bias, {up * out_channels}, {index, "bias"});
-  panels = to_one ? filled_up(matrix.view({window, channels}), width) : in_panels(*this, matrix);
-  bias = filled_up(row.view({up, out_channels}), out_width).flatten();
+  panels = to_one ? pad_last(matrix.view({window, channels}), width) : pack_panels(*this, matrix);
+  bias = pad_last(row.view({up, out_channels}), out_width).flatten();
 }
 
 Stage::Stage(const Packed& packed, size_t index, size_t count) {
@@ -100,8 +97,8 @@ Stage::Stage(const Packed& packed, size_t index, size_t count) {
   dilation = size[6];
   residual = size[7] != 0;
   TORCH_CHECK(*std::min_element(size, size + 5) > 0 && tail_rows >= 0 && dilation > 0, "packed stage ", index,
-              ": its sizes are not those of a stage");
-  measure(index, count, packed.count("taps") > 0);
+              ": found invalid sizes");
+  set_padded_sizes(index, count, packed.count("taps") > 0);
   const auto row = [&](const char* name) {
     return packed.count(name) ? part_of(packed, name, at::kFloat, {width}).clone() : at::Tensor();
   };
@@ -114,7 +111,7 @@ Stage::Stage(const Packed& packed, size_t index, size_t count) {
   taps_inverse = row("taps_inverse");
   TORCH_CHECK(alpha.defined() == inverse.defined() && scale.defined() == shift.defined() &&
                   taps_alpha.defined() == taps_inverse.defined(),
-              "packed stage ", index, ": half of a pair is missing");
+              "packed stage ", index, ": a tensor of a pair is missing");
   if (packed.count("taps")) {
     taps = part_of(packed, "taps", at::kFloat, {kConvTaps, width}).clone();
     TORCH_CHECK(taps_bias.defined(), "packed stage ", index, ": taps_bias is missing");
@@ -139,8 +136,8 @@ Packed Stage::packed() const {
   return all;
 }
 
-// What follows from the real sizes, and whether they go together.
-void Stage::measure(size_t index, size_t count, bool has_taps) {
+// Derives the padded sizes, and checks that the sizes are consistent.
+void Stage::set_padded_sizes(size_t index, size_t count, bool has_taps) {
   mono = index == 0 && channels == 1 && !has_taps;
   to_one = index + 1 == count && out_channels == 1 && !has_taps && up == 1 && stride == 1;
   width = mono ? 1 : padded(channels);
@@ -149,11 +146,11 @@ void Stage::measure(size_t index, size_t count, bool has_taps) {
   columns = up * out_width;
   const int64_t needed = has_taps ? (kConvTaps - 1) * dilation : window - stride;
   TORCH_CHECK(has_taps ? window == 1 && stride == 1 && tail_rows == needed : tail_rows >= needed, "stage ", index, ": ",
-              tail_rows, " rows of past do not fit its kernel");
+              tail_rows, " tail rows do not match its kernel");
   TORCH_CHECK(!residual || (up == 1 && stride == 1 && channels == out_channels), "stage ", index,
-              ": its output does not fit its input, to which it is added");
+              ": a residual stage needs output and input of the same shape");
 }
 
-int64_t Stage::seen_stride() const { return mono ? 1 : width + kSkew; }
+int64_t Stage::input_stride() const { return mono ? 1 : width + kRowPadding; }
 
 }  // namespace intone

@@ -1,8 +1,7 @@
-// A chain of causal convolutions over rows of channels, which is what the encoder and the decoder of an audio VAE are.
-// Knows neither recordings nor voices. float32.
+// A chain of causal convolutions over rows of channels: the encoder or the decoder of an audio VAE. CPU, float32.
 //
-// A stage keeps the rows of past that its next call needs, its tail, zeros at first. Any way of cutting the input gives
-// the same output to the bit, and so does any company of other streams.
+// Each stage keeps a tail, the rows of past that its next call needs, zeros at first. Chunk-invariant and
+// batch-invariant, bit for bit.
 
 #pragma once
 
@@ -13,33 +12,33 @@
 #include <utility>
 #include <vector>
 
-#include "runtimes/audio_vae_stage.h"
+#include "runtimes/conv_chain_stage.h"
 
 namespace intone {
 
 class ConvChain {
  public:
-  // `isa` as `isa_named` has it.
+  // `isa` as for `isa_named`.
   ConvChain(const std::vector<StageWeights>& stages, const std::string& isa);
 
-  // As another one was packed for this instruction set, from a copy of what its `packed` gave.
+  // From a copy of the tensors of `packed`, of a chain packed for the same instruction set.
   ConvChain(const Packed& packed, const std::string& isa);
 
-  // What its stages packed, each under its number. Not copies.
+  // The packed tensors of every stage under its index. Not copies.
   Packed packed() const;
 
-  using Tails = std::vector<at::Tensor>;  // of each stage [1, tail_rows, Cin]
+  using Tails = std::vector<at::Tensor>;  // one per stage, [1, tail_rows, Cin]
   struct Result {
     at::Tensor output;  // [T · rows_out / rows_in, Cout]
-    Tails tails;        // all in one piece of memory
+    Tails tails;        // views of one allocation
   };
 
-  // Goes on with every stream: its input [T, Cin], T a multiple of `rows_in`, and its tails, which stay as they are.
+  // Continues every stream from its tails, which are not changed. Input [T, Cin], T a multiple of `rows_in`.
   std::vector<Result> run(const std::vector<at::Tensor>& inputs, const std::vector<Tails>& tails) const {
     return run(inputs, tails, nullptr);
   }
 
-  // Milliseconds that each stage of that takes.
+  // Milliseconds that each stage of `run` takes.
   std::vector<double> stage_ms(const std::vector<at::Tensor>& inputs, const std::vector<Tails>& tails) const;
 
   // [tail_rows, Cin] of each stage.
@@ -54,7 +53,8 @@ class ConvChain {
 
   std::vector<Stage> stages_;
   const ConvKernels& kernels_;
-  int64_t rows_in_ = 1, rows_out_ = 1;  // of a frame: so many that every stage makes whole rows of them
+  int64_t rows_in_ = 1,
+          rows_out_ = 1;  // rows of a frame at the input and output: every stage takes and makes whole rows of it
 };
 
 }  // namespace intone

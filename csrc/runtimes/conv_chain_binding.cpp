@@ -1,14 +1,14 @@
-// `ConvChain` for Python. Its work is done without the interpreter's lock, and changes nothing that it is given.
+// Python bindings of `ConvChain`. Methods release the GIL and do not change their arguments.
 
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
-#include "runtimes/audio_vae.h"
 #include "runtimes/bindings.h"
+#include "runtimes/conv_chain.h"
 
 namespace intone {
 
-void bind_audio_vae(pybind11::module_& m) {
+void bind_conv_chain(pybind11::module_& m) {
   namespace py = pybind11;
   using Unlocked = py::call_guard<py::gil_scoped_release>;
   using Streams = std::vector<at::Tensor>;

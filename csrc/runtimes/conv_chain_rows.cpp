@@ -1,4 +1,4 @@
-#include "runtimes/audio_vae_rows.h"
+#include "runtimes/conv_chain_rows.h"
 
 #include <ATen/ops/empty.h>
 
@@ -7,7 +7,7 @@
 namespace intone {
 namespace {
 
-// Rows between two memories with other distances between rows; what is between them becomes zero.
+// Copies rows between two strides; the padding between rows becomes zero.
 void copy_rows(const float* source, int64_t source_stride, float* to, int64_t stride, int64_t rows, int64_t channels) {
   for (int64_t row = 0; row < rows; ++row, source += source_stride, to += stride) {
     std::copy_n(source, channels, to);
@@ -21,7 +21,7 @@ Rows::Rows(const std::vector<Stage>& stages, const std::vector<StreamPart>& stre
     : stages_(stages), parts_(streams) {
   std::vector<int64_t> rows;
   for (const StreamPart& stream : streams) rows.push_back(stream.rows);
-  int64_t most_seen[2] = {}, most_plain = 0;
+  int64_t max_input[2] = {}, max_plain = 0;
   for (size_t s = 0; s < stages.size(); ++s) {
     const Stage& stage = stages[s];
     Place place{};
@@ -30,25 +30,25 @@ Rows::Rows(const std::vector<Stage>& stages, const std::vector<StreamPart>& stre
       place.products = count / stage.stride;
       places_[s].push_back(place);
       place.product += place.products;
-      place.seen += (stage.tail_rows + count) * stage.seen_stride();
+      place.input += (stage.tail_rows + count) * stage.input_stride();
       place.plain += place.products * stage.columns;
       count = place.products * stage.up;
     }
-    most_seen[s % 2] = std::max(most_seen[s % 2], place.seen);
-    most_plain = std::max(most_plain, place.plain);
+    max_input[s % 2] = std::max(max_input[s % 2], place.input);
+    max_plain = std::max(max_plain, place.plain);
   }
-  for (int i = 0; i < 2; ++i) seen_[i] = at::empty(most_seen[i], at::kFloat);
-  plain_ = at::empty(most_plain, at::kFloat);
+  for (int i = 0; i < 2; ++i) input_[i] = at::empty(max_input[i], at::kFloat);
+  plain_ = at::empty(max_plain, at::kFloat);
 }
 
-float* Rows::seen(size_t stage, size_t stream) const {
-  return seen_[stage % 2].mutable_data_ptr<float>() + places_[stage][stream].seen;
+float* Rows::input(size_t stage, size_t stream) const {
+  return input_[stage % 2].mutable_data_ptr<float>() + places_[stage][stream].input;
 }
 
 float* Rows::next(size_t stage, size_t stream) const {
   if (stage + 1 == stages_.size()) return nullptr;
   const Stage& next = stages_[stage + 1];
-  return seen(stage + 1, stream) + next.tail_rows * next.seen_stride();
+  return input(stage + 1, stream) + next.tail_rows * next.input_stride();
 }
 
 float* Rows::plain(size_t stage, size_t stream) const {
@@ -60,8 +60,8 @@ float* Rows::plain(size_t stage, size_t stream) const {
 void Rows::begin(size_t stream) const {
   const Stage& stage = stages_[0];
   put_tail(0, stream);
-  copy_rows(parts_[stream].input, stage.channels, seen(0, stream) + stage.tail_rows * stage.seen_stride(),
-            stage.seen_stride(), parts_[stream].rows, stage.channels);
+  copy_rows(parts_[stream].input, stage.channels, input(0, stream) + stage.tail_rows * stage.input_stride(),
+            stage.input_stride(), parts_[stream].rows, stage.channels);
 }
 
 void Rows::move_tails(size_t stage, size_t stream) const {
@@ -80,15 +80,15 @@ void Rows::end() const {
 
 void Rows::put_tail(size_t s, size_t stream) const {
   const Stage& stage = stages_[s];
-  copy_rows(parts_[stream].before[s], stage.channels, seen(s, stream), stage.seen_stride(), stage.tail_rows,
+  copy_rows(parts_[stream].before[s], stage.channels, input(s, stream), stage.input_stride(), stage.tail_rows,
             stage.channels);
 }
 
 void Rows::keep_tail(size_t s, size_t stream) const {
   const Stage& stage = stages_[s];
   const int64_t rows = places_[s][stream].products * stage.stride;  // of input; the tail ends with them
-  copy_rows(seen(s, stream) + rows * stage.seen_stride(), stage.seen_stride(), parts_[stream].after[s], stage.channels,
-            stage.tail_rows, stage.channels);
+  copy_rows(input(s, stream) + rows * stage.input_stride(), stage.input_stride(), parts_[stream].after[s],
+            stage.channels, stage.tail_rows, stage.channels);
 }
 
 }  // namespace intone

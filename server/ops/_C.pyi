@@ -1,0 +1,259 @@
+"""The native extension: classes that own packed weights and a loop. CPU; activations are float32.
+
+Shapes: B sequences or streams, T positions or rows, H the width of a stack, D the size of a head or latent. Methods
+that compute release the GIL and use as many threads as torch is set to. Wrong arguments raise RuntimeError, which names
+the argument, what was found and what was expected. The dispatcher operations are in `__init__.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from torch import Tensor
+
+WeightType = Literal["int8", "bf16", "fp32"]
+"""How weights are packed. With int8, inputs are quantized too, with a scale per row; with bf16, rounded."""
+
+def best_isa() -> str:
+    """The best instruction set that this processor has: "avx512", "avx2" or "portable"."""
+
+class Linear:
+    """A linear layer with packed weights. Batch-invariant, bit for bit."""
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None = None, *, type: str, isa: str = "best", gated: bool = False
+    ) -> None:
+        """`weight` `[N, K]`, float32 or bfloat16; `bias` `[N]`, float32. Both are copied.
+
+        Args:
+            type: a `WeightType`.
+            isa: "best", "portable", "avx2" or "avx512".
+            gated: compute SiLU(x @ gateᵀ) · (x @ upᵀ), where the first N / 2 rows of `weight` are the gate; no bias.
+        """
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`[M, K]` float32 → `[M, N]`, or `[M, N / 2]` if gated."""
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the packed weights."""
+
+class TransformerLayer:
+    """The packed weights of one transformer layer; Q = heads · D, KV = kv_heads · D, F the feed-forward size."""
+
+    def __init__(
+        self,
+        *,
+        attention_norm: Tensor,
+        qkv: Tensor,
+        out: Tensor,
+        mlp_norm: Tensor,
+        gate_up: Tensor,
+        down: Tensor,
+        type: str,
+        isa: str = "best",
+    ) -> None:
+        """Norms `[H]` float32, `qkv` `[Q + 2 KV, H]`, `out` `[H, Q]`, `gate_up` `[2 F, H]`, `down` `[H, F]`; copied."""
+
+    @staticmethod
+    def of_packed(packed: Mapping[str, Tensor], *, type: str, isa: str = "best") -> TransformerLayer:
+        """From a copy of the tensors of `packed()` of a layer with the same `type` and instruction set."""
+
+    def packed(self) -> dict[str, Tensor]:
+        """The packed tensors by name. Not copies."""
+
+class TransformerCache:
+    """The KV cache of one sequence. In one call at a time."""
+
+    @property
+    def length(self) -> int:
+        """Positions stored."""
+
+    def fork(self, count: int, limit: int) -> TransformerCache:
+        """An independent cache for at most `limit` positions, starting with the first `count` of this one."""
+
+class Transformer:
+    """A stack of layers with RMS norms, rotary positions, grouped-query attention and SwiGLU. Batch-invariant."""
+
+    def __init__(
+        self,
+        *,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        norm_eps: float,
+        layers: Sequence[TransformerLayer],
+        norm: Tensor,
+        cos: Tensor | None,
+        sin: Tensor | None,
+    ) -> None:
+        """`norm` `[H]`; `cos` and `sin` `[positions, D]`, the first half of `sin` negated; None without positions."""
+
+    def new_cache(self, limit: int) -> TransformerCache:
+        """An empty cache for at most `limit` positions."""
+
+    def bidirectional(self, x: Tensor, first: int, last: int) -> Tensor:
+        """Bidirectional attention: `[B, T, H]` → rows `first` to `last - 1`, `[B, last - first, H]`."""
+
+    def prefill(self, x: Tensor, cache: TransformerCache, first: int = 0) -> Tensor:
+        """Append a sequence `[T, H]` to `cache`; rows `first` and on of the result, `[T - first, H]`."""
+
+    def step(self, x: Tensor, caches: Sequence[TransformerCache]) -> Tensor:
+        """Append one position to each of B caches, all different: `[B, H]` → `[B, H]`."""
+
+class LocalFlow:
+    """The flow solver of VoxCPM with its diffusion transformer; patches of P frames of D numbers."""
+
+    def __init__(
+        self, *, stack: Transformer, in_weight: Tensor, in_bias: Tensor, out_weight: Tensor, out_bias: Tensor
+    ) -> None:
+        """`in_weight` `[H, D]`, `in_bias` `[H]`, `out_weight` `[D, H]`, `out_bias` `[D]`, float32."""
+
+    def solve(
+        self,
+        noise: Tensor,
+        condition: Tensor,
+        previous: Tensor,
+        times: Tensor,
+        lengths: Sequence[float],
+        guidance: Tensor | None,
+    ) -> Tensor:
+        """Noise `[B, P, D]` → patches `[B, P, D]` by Euler steps, in float32.
+
+        Args:
+            condition: `[B, C, H]`, from the language models.
+            previous: `[B, P, H]`, the embedded previous patches.
+            times: `[E, H]`, embedding of the time of each evaluation.
+            lengths: E step sizes.
+            guidance: `[B]`, weight of the condition; None means 1 for all.
+        """
+
+class StageWeights:
+    """Description of a stage: `matrix(depthwise(snake(x · scale + shift)))`, plus x if `residual`."""
+
+    def __init__(
+        self,
+        *,
+        alpha: Tensor | None,
+        scale: Tensor | None,
+        shift: Tensor | None,
+        taps: Tensor | None,
+        taps_bias: Tensor | None,
+        taps_alpha: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+        dilation: int,
+        window: int,
+        stride: int,
+        up: int,
+        tail_rows: int,
+        residual: bool,
+    ) -> None:
+        """All float32.
+
+        Args:
+            alpha, scale, shift: `[Cin]` of the activation before the convolution.
+            taps, taps_bias, taps_alpha: `[7, Cin]`, `[Cin]`, `[Cin]`: a depthwise convolution and the snake after it.
+            weight, bias: `[up · Cout, window · Cin]`, oldest row first, and `[up · Cout]`.
+            dilation: of the taps.
+            window, stride: rows that a product takes, and rows from one product to the next.
+            up: output rows of a product.
+            tail_rows: rows of past that are kept.
+        """
+
+class ConvResult:
+    """What a chain returns for one stream."""
+
+    @property
+    def output(self) -> Tensor:
+        """`[T · rows_out / rows_in, Cout]`."""
+
+    @property
+    def tails(self) -> list[Tensor]:
+        """`[1, tail_rows, Cin]` of each stage, for the next chunk; views of one allocation."""
+
+class ConvChain:
+    """A chain of causal convolutions. Chunk-invariant and batch-invariant, bit for bit."""
+
+    def __init__(self, *, stages: Sequence[StageWeights], isa: str) -> None:
+        """Packs the stages."""
+
+    @staticmethod
+    def of_packed(packed: Mapping[str, Tensor], *, isa: str) -> ConvChain:
+        """From a copy of the tensors of `packed()` of a chain with the same instruction set."""
+
+    def packed(self) -> dict[str, Tensor]:
+        """The packed tensors by name. Not copies."""
+
+    def run(self, inputs: Sequence[Tensor], tails: Sequence[Sequence[Tensor]]) -> list[ConvResult]:
+        """Continue every stream: its input `[T, Cin]` and its tails, which are not changed."""
+
+    def stage_ms(self, inputs: Sequence[Tensor], tails: Sequence[Sequence[Tensor]]) -> list[float]:
+        """Milliseconds that each stage of `run` takes."""
+
+    @property
+    def tail_shapes(self) -> list[tuple[int, int]]:
+        """`(tail_rows, Cin)` of each stage."""
+
+class SamplingSettings:
+    """How codes are drawn."""
+
+    def __init__(
+        self, *, temperature: float, top_k: int, top_p: float, penalty: float, min_tokens_to_keep: int
+    ) -> None:
+        """Temperature 0 is greedy; `top_k` 0 is off; `penalty` is the repetition penalty, 1 is none."""
+
+class GptUnit:
+    """The state of one unit. In one call at a time."""
+
+    @property
+    def made(self) -> int:
+        """Codes generated."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether no code follows."""
+
+class GptGenerated:
+    """What a call generates for one unit."""
+
+    @property
+    def codes(self) -> Tensor:
+        """`[n]`, int64, without the stop code."""
+
+    @property
+    def hidden(self) -> Tensor:
+        """`[n, H]`, the hidden state that predicted each code."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether no code follows: by the stop code, or at `max_codes`."""
+
+class Gpt:
+    """The language model of IndexTTS with its sampling loop. Batch-invariant, bit for bit."""
+
+    def __init__(
+        self,
+        *,
+        layers: int,
+        heads: int,
+        start_code: int,
+        stop_code: int,
+        skipped_positions: int,
+        tensors: Mapping[str, Tensor],
+        type: str,
+    ) -> None:
+        """`tensors` by published name, float32; copied. `skipped_positions` lie between start code and first code."""
+
+    def begin(
+        self, prefix: Tensor, max_codes: int, settings: SamplingSettings, seen: Sequence[int], min_codes: int = 0
+    ) -> GptUnit:
+        """A new unit: prefill of prefix `[S, H]` and the start code.
+
+        Args:
+            max_codes: after which the unit ends.
+            seen: codes that the repetition penalty applies to from the start.
+            min_codes: before which the stop code is excluded.
+        """
+
+    def generate(self, units: Sequence[GptUnit], count: int, uniforms: Tensor) -> list[GptGenerated]:
+        """Up to `count` more codes of each unit; `uniforms` `[units, count]`, float64 in [0, 1), one per draw."""
