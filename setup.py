@@ -127,7 +127,7 @@ setup(
         "intone.v1": ["*.proto", "*.pyi", "py.typed"],
         "intone.server": ["py.typed"],
         "intone.server.emotion": ["data/*.tsv"],
-        "intone.server.text.reading": ["data/*"],
+        "intone.server.text.normalization": ["data/*"],
         "intone.server.ops": ["*.pyi"],
         "intone.server.engines.voxcpm": ["nano/*"],  # a voice, once one is trained
         "intone.client": ["py.typed"],

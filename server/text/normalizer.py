@@ -2,7 +2,7 @@
 
 import re
 
-from intone.server.text.reading import read
+from intone.server.text.normalization import normalize
 
 _BLANKS = re.compile(r"\s+")
 
@@ -20,7 +20,7 @@ class Normalizer:
             text: of one unit.
             language: BCP 47 code of the conversation, where it is known.
         """
-        return read(text, language).spoken if self._enabled else collapse(text)
+        return normalize(text, language).spoken if self._enabled else collapse(text)
 
 
 def collapse(text: str) -> str:

@@ -2,11 +2,19 @@
 
 import re
 
-from intone.server.text.reading import numbers_en as en
-from intone.server.text.reading import numbers_zh as zh
-from intone.server.text.reading.patterns import CHINESE_SCALES, DASH, NUMBER, SCALES, SIGN, alternatives, ascii_pattern
-from intone.server.text.reading.scene import Rule, Scene
-from intone.server.text.reading.tables import Currency, currencies
+from intone.server.text.normalization import numbers_en as en
+from intone.server.text.normalization import numbers_zh as zh
+from intone.server.text.normalization.context import Context, Rule
+from intone.server.text.normalization.patterns import (
+    CHINESE_SCALES,
+    DASH,
+    NUMBER,
+    SCALES,
+    SIGN,
+    alternatives,
+    ascii_pattern,
+)
+from intone.server.text.normalization.tables import Currency, currencies
 
 _SYMBOL = alternatives(symbol for symbol in currencies() if not symbol.isalpha())
 _CODE = alternatives(symbol for symbol in currencies() if symbol.isalpha() and symbol.isupper() and len(symbol) == 3)
@@ -36,21 +44,21 @@ _NOUN_AFTER = ascii_pattern(
 )
 
 
-def _read(scene: Scene, match: re.Match[str]) -> str | None:
+def _read(context: Context, match: re.Match[str]) -> str | None:
     found = match.groupdict()
     currency = currencies()[match["symbol"]]
     negative = bool(found.get("sign") in ("-", "\u2212") or found.get("inner"))
     scale = found.get("scale") or ""
-    if scene.chinese(*match.span()) or re.search("[万亿千百]", scale):
+    if context.chinese(*match.span()) or re.search("[万亿千百]", scale):
         return _chinese(currency, match["number"], found.get("to"), scale, negative)
     sign = "minus " if negative else ("plus " if found.get("sign") == "+" else "")
-    single = _is_adjective(scene, match)
+    single = _is_adjective(context, match)
     return sign + _english(currency, match["number"], found.get("to"), SCALES.get(scale, ""), single)
 
 
-def _is_adjective(scene: Scene, match: re.Match[str]) -> bool:
+def _is_adjective(context: Context, match: re.Match[str]) -> bool:
     """Whether the amount stands before a noun that it describes: "a $5 bill"."""
-    return bool(_DETERMINER.search(scene.before(match.start())) and _NOUN_AFTER.match(scene.after(match.end())))
+    return bool(_DETERMINER.search(context.before(match.start())) and _NOUN_AFTER.match(context.after(match.end())))
 
 
 def _english(currency: Currency, number: str, to: str | None, scale: str, single: bool) -> str:
@@ -81,8 +89,8 @@ def _chinese(currency: Currency, number: str, to: str | None, scale: str, negati
     return ("负" if negative else "") + words + scale + currency.chinese
 
 
-def _cents(scene: Scene, match: re.Match[str]) -> str:
-    if scene.chinese(*match.span()):
+def _cents(context: Context, match: re.Match[str]) -> str:
+    if context.chinese(*match.span()):
         return zh.decimal(match["number"]) + "美分"
     return f"{en.decimal(match['number'])} {'cent' if match['number'] == '1' else 'cents'}"
 

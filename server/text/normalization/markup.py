@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 
 from intone.server.text.characters import CJK
-from intone.server.text.reading.cues import is_cue
-from intone.server.text.reading.formulas import read_formula
-from intone.server.text.reading.spans import Piece, SpannedText
+from intone.server.text.normalization.formulas import read_formula
+from intone.server.text.normalization.spans import Piece, SpannedText
+from intone.server.text.normalization.stage_directions import is_stage_direction
 
 _FENCE = re.compile(r"(?:^|(?<=\n))[ \t]*(```|~~~)[^\n]*\n?.*?(?:\1[ \t]*(?:\n|\Z)|\Z)", re.DOTALL)
 _INLINE_FENCE = re.compile(r"```[^`]*```")
@@ -79,11 +79,11 @@ def _tag(found: re.Match[str]) -> str:
 
 def _bracketed(found: re.Match[str]) -> Sequence[Piece] | str | None:
     inner = next(filter(None, found.groups()))
-    return " " if is_cue(inner, round_brackets=found.group()[0] in "(（") else None
+    return " " if is_stage_direction(inner, round_brackets=found.group()[0] in "(（") else None
 
 
 def _starred(found: re.Match[str]) -> Sequence[Piece] | str | None:
-    return " " if is_cue(found[2], round_brackets=False) else (2,)
+    return " " if is_stage_direction(found[2], round_brackets=False) else (2,)
 
 
 def _inner_bracket(text: str) -> Callable[[re.Match[str]], str]:

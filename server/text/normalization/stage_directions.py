@@ -2,17 +2,17 @@
 
 import re
 
-from intone.server.text.reading.tables import words
+from intone.server.text.normalization.tables import words
 
-_SOUNDS = frozenset(words("cues_sounds"))
-_CUES = _SOUNDS | frozenset(words("cues_manners"))
-_CHINESE = frozenset(words("cues_chinese"))
+_SOUNDS = frozenset(words("stage_directions_sounds"))
+_CUES = _SOUNDS | frozenset(words("stage_directions_manners"))
+_CHINESE = frozenset(words("stage_directions_chinese"))
 _MODIFIERS = frozenset("softly quietly loudly nervously slowly heavily deeply gently briefly a little very".split())  # noqa: SIM905
 _LABEL = re.compile(r"([^\s:：]+)\s*[:：]\s*(?:0?\.\d+|1(?:\.0+)?|0)")
 _CHINESE_SUFFIX = re.compile(r"(?:地|着|了|一下|的语气|语气|的声音)$")
 
 
-def is_cue(text: str, *, round_brackets: bool) -> bool:
+def is_stage_direction(text: str, *, round_brackets: bool) -> bool:
     """Whether the content of brackets or asterisks is a stage direction.
 
     Args:

@@ -1,4 +1,4 @@
-"""A text while its tokens are read: what stands around each token, in which language, and what was read already."""
+"""A text while its tokens are verbalized: the text around each token, its language, and what is done already."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ from intone.server.text.characters import CJK
 logger = logging.getLogger(__name__)
 
 TAKEN = "\ue000"
-"""Stands in the working text for every character that a rule has read, so that no later rule reads it again."""
+"""Replaces every character that a rule has verbalized in the working text, so that no later rule matches it."""
 
 _LETTER = re.compile(f"[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f]|[{CJK}]")
 _IDEOGRAPH = re.compile(f"[{CJK}]")
@@ -56,26 +56,26 @@ class Token:
     kind: str
 
 
-Read = Callable[["Scene", re.Match[str]], "str | None"]
+Verbalize = Callable[["Context", re.Match[str]], "str | None"]
 """Words for a match, or None where it is something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A class of tokens: what they look like and how they are read."""
+    """A class of tokens: the pattern that finds them and the function that verbalizes them."""
 
     kind: str
     pattern: re.Pattern[str]
-    read: Read
+    verbalize: Verbalize
 
 
 @dataclass
-class Scene:
+class Context:
     """A text on one line, and the tokens that were found in it so far.
 
     Attributes:
         text: without markup.
-        working: the same with `TAKEN` for what was read.
+        working: the same with `TAKEN` for what is verbalized.
         language: of the conversation, where it is known: decides where nothing in the text does.
     """
 
@@ -92,7 +92,7 @@ class Scene:
         self._chinese_alone = bool(_CHINESE_MARKS.search(self.text)) or self.language.startswith("zh")
 
     def apply(self, rule: Rule) -> None:
-        """Read everything that a rule recognizes."""
+        """Verbalize everything that a rule recognizes."""
         found = []
         for match in rule.pattern.finditer(self.working):
             if match.group() and TAKEN not in match.group():
@@ -105,9 +105,9 @@ class Scene:
 
     def _words(self, rule: Rule, match: re.Match[str]) -> str | None:
         try:
-            return rule.read(self, match)
+            return rule.verbalize(self, match)
         except Exception:
-            logger.exception("reading a token of class %s with %d characters failed", rule.kind, len(match.group()))
+            logger.exception("verbalizing a token of class %s with %d characters failed", rule.kind, len(match.group()))
             return None
 
     def _swallowed_stop(self, match: re.Match[str], words: str, kind: str) -> str:
@@ -144,7 +144,7 @@ class Scene:
         return found[1].lower() if found else ""
 
     def chinese(self, start: int, end: int) -> bool:
-        """Whether the token at `start` to `end` is read in Chinese: by the letters nearest to it on both sides."""
+        """Whether the token at `start` to `end` is verbalized in Chinese: by the nearest letters on both sides."""
         left = self._letter_before(start)
         right = self._letter_after(end)
         if left and right and (left in "zh") is not (right in "zh"):

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 
 from intone.server.text.characters import CJK
-from intone.server.text.reading.patterns import ascii_pattern
-from intone.server.text.reading.scene import TAKEN, Read, Rule, Scene
-from intone.server.text.reading.tables import symbols
+from intone.server.text.normalization.context import TAKEN, Context, Rule, Verbalize
+from intone.server.text.normalization.patterns import ascii_pattern
+from intone.server.text.normalization.tables import symbols
 
 _WORDS = symbols()
 _OPERAND = rf"[\w)\]{TAKEN}%²³]"
@@ -58,55 +58,57 @@ _LEADS = {
 }
 
 
-def _pick(scene: Scene, match: re.Match[str], words: tuple[str, str]) -> str:
-    return words[1] if scene.chinese(*match.span()) else f" {words[0]} "
+def _pick(context: Context, match: re.Match[str], words: tuple[str, str]) -> str:
+    return words[1] if context.chinese(*match.span()) else f" {words[0]} "
 
 
-def _table(table: Mapping[str, tuple[str, str]]) -> Read:
-    return lambda scene, match: _pick(scene, match, table[match.groupdict().get("sign") or match.group().strip()])
+def _table(table: Mapping[str, tuple[str, str]]) -> Verbalize:
+    return lambda context, match: _pick(context, match, table[match.groupdict().get("sign") or match.group().strip()])
 
 
-def _fixed(english: str, chinese: str) -> Read:
-    return lambda scene, match: _pick(scene, match, (english, chinese))
+def _fixed(english: str, chinese: str) -> Verbalize:
+    return lambda context, match: _pick(context, match, (english, chinese))
 
 
-def _power(scene: Scene, match: re.Match[str]) -> str | None:
+def _power(context: Context, match: re.Match[str]) -> str | None:
     exponent = match["power"].strip("{}")
     if exponent in ("2", "3"):
-        return _pick(scene, match, (("squared", "的平方"), ("cubed", "的立方"))[exponent == "3"])
+        return _pick(context, match, (("squared", "的平方"), ("cubed", "的立方"))[exponent == "3"])
     return None
 
 
-def _leading(scene: Scene, match: re.Match[str]) -> str:
+def _leading(context: Context, match: re.Match[str]) -> str:
     words = _LEADS[match["sign"]]
-    said = words[0] == "about" and scene.word_before(match.start()) in ("about", "around", "approximately", "roughly")
-    return "" if said else _pick(scene, match, words)
+    said = words[0] == "about" and context.word_before(match.start()) in ("about", "around", "approximately", "roughly")
+    return "" if said else _pick(context, match, words)
 
 
-def _programming(scene: Scene, match: re.Match[str]) -> str:
+def _programming(context: Context, match: re.Match[str]) -> str:
     return f"{match['name']} {'sharp' if match['sign'] == '#' else 'plus plus'}"
 
 
-def _language_slash(scene: Scene, match: re.Match[str]) -> str:
-    return "，" if scene.chinese(*match.span()) else " "
+def _language_slash(context: Context, match: re.Match[str]) -> str:
+    return "，" if context.chinese(*match.span()) else " "
 
 
-def _minus(scene: Scene, match: re.Match[str]) -> str | None:
+def _minus(context: Context, match: re.Match[str]) -> str | None:
     """A hyphen with blanks is a pause between words and a minus between numbers."""
-    numbers = scene.working[match.start() - 1] == TAKEN and scene.working[match.end()] == TAKEN
-    single = re.search(r"(?<![A-Za-z])[a-z]$", scene.before(match.start())) and re.match(
-        r"[a-z](?![A-Za-z])", scene.after(match.end())
+    numbers = context.working[match.start() - 1] == TAKEN and context.working[match.end()] == TAKEN
+    single = re.search(r"(?<![A-Za-z])[a-z]$", context.before(match.start())) and re.match(
+        r"[a-z](?![A-Za-z])", context.after(match.end())
     )
     if numbers or single:
-        return _pick(scene, match, ("minus", "减"))
-    return "，" if scene.chinese(*match.span()) else ", "
+        return _pick(context, match, ("minus", "减"))
+    return "，" if context.chinese(*match.span()) else ", "
 
 
 EARLY_RULES = (
     Rule(
         "symbol",
         _LETTER_POWER,
-        lambda scene, match: _pick(scene, match, (("squared", "的平方"), ("cubed", "的立方"))[match["power"] == "3"]),
+        lambda context, match: _pick(
+            context, match, (("squared", "的平方"), ("cubed", "的立方"))[match["power"] == "3"]
+        ),
     ),
 )
 RULES = tuple(
@@ -114,9 +116,9 @@ RULES = tuple(
     for pattern, read in (
         (_LANGUAGE, _programming),
         (_COPYRIGHT, _fixed("copyright", "版权")),
-        (_FUNCTION, lambda scene, match: f"{match['f']} of {match['x']}"),
+        (_FUNCTION, lambda context, match: f"{match['f']} of {match['x']}"),
         (_DIVIDED, _fixed("divided by", "除以")),
-        (_COEFFICIENT, lambda scene, match: f" {match['x']}"),
+        (_COEFFICIENT, lambda context, match: f" {match['x']}"),
         (_SQUARED, _table(_WORDS)),
         (_POWER, _power),
         (_EQUALS, _table(_SIGNS)),

@@ -28,7 +28,7 @@ class Unit:
 
 
 def _lines(name: str) -> list[str]:
-    content = (resources.files("intone.server.text.reading") / "data" / name).read_text("utf8")
+    content = (resources.files("intone.server.text.normalization") / "data" / name).read_text("utf8")
     return [line for line in content.splitlines() if line and not line.startswith("#")]
 
 

@@ -1,4 +1,4 @@
-"""How written text is read: a corpus by class, and what holds for every text."""
+"""Text normalization: a corpus by class, spans, and properties of every text."""
 
 import random
 import re
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intone.server.text.reading import Reading, read
-from intone.server.text.reading.spans import SpannedText
+from intone.server.text.normalization import NormalizedText, normalize
+from intone.server.text.normalization.spans import SpannedText
 
-DATA = Path(__file__).parents[1] / "data" / "reading.tsv"
+DATA = Path(__file__).parents[1] / "data" / "normalization.tsv"
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 _NAMED = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 
@@ -31,7 +31,7 @@ def corpus() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("kind", "written", "spoken"), corpus(), ids=lambda text: text[:40])
 def test_corpus(kind: str, written: str, spoken: str) -> None:
-    assert read(written).spoken == spoken
+    assert normalize(written).spoken == spoken
 
 
 def test_the_corpus_has_each_class_and_no_sentence_twice() -> None:
@@ -41,27 +41,27 @@ def test_the_corpus_has_each_class_and_no_sentence_twice() -> None:
 
 
 def test_the_language_of_the_conversation_decides_where_the_text_does_not() -> None:
-    assert read("10086", "zh").spoken == "幺零零八六"
-    assert read("3.5", "zh-CN").spoken == "三点五"
-    assert read("3.5", "en").spoken == "three point five"
-    assert read("The word 你好 cost $5", "zh").spoken == "The word 你好 cost five dollars"
+    assert normalize("10086", "zh").spoken == "幺零零八六"
+    assert normalize("3.5", "zh-CN").spoken == "三点五"
+    assert normalize("3.5", "en").spoken == "three point five"
+    assert normalize("The word 你好 cost $5", "zh").spoken == "The word 你好 cost five dollars"
 
 
 # ---- spans
 
 
-def uncovered(text: str, reading: Reading) -> list[str]:
+def uncovered(text: str, normalized: NormalizedText) -> list[str]:
     """Words of `text` that no spoken piece stands for."""
     covered = bytearray(len(text))
-    for piece in reading.pieces:
+    for piece in normalized.pieces:
         if any(character.isalnum() for character in piece.spoken):
             covered[piece.start : piece.end] = b"\1" * (piece.end - piece.start)
     return [found.group() for found in re.finditer(r"[^\W_]+", text) if not any(covered[found.start() : found.end()])]
 
 
-def check_pieces(text: str, reading: Reading) -> None:
-    assert "".join(piece.spoken for piece in reading.pieces) == reading.spoken
-    for piece in reading.pieces:
+def check_pieces(text: str, normalized: NormalizedText) -> None:
+    assert "".join(piece.spoken for piece in normalized.pieces) == normalized.spoken
+    for piece in normalized.pieces:
         assert 0 <= piece.start <= piece.end <= len(text), piece
 
 
@@ -77,10 +77,10 @@ def check_pieces(text: str, reading: Reading) -> None:
         ("So $m^2$ holds.", "squared", "$m^2$"),
     ],
 )
-def test_a_word_knows_the_text_that_it_was_read_from(text: str, word: str, original: str) -> None:
-    reading = read(text)
-    check_pieces(text, reading)
-    (piece,) = (piece for piece in reading.pieces if word in piece.spoken)
+def test_spans_of_spoken_words(text: str, word: str, original: str) -> None:
+    normalized = normalize(text)
+    check_pieces(text, normalized)
+    (piece,) = (piece for piece in normalized.pieces if word in piece.spoken)
     assert text[piece.start : piece.end].strip() == original.strip()
 
 
@@ -103,20 +103,20 @@ ANYTHING = st.text(max_size=200)
 @settings(max_examples=300, deadline=None)
 @given(PROSE)
 def test_no_word_is_lost(text: str) -> None:
-    reading = read(text)
-    check_pieces(text, reading)
-    lost = [word for word in uncovered(text, reading) if not word.isdigit() or len(word) > 3]
-    # A formula between dollar signs and a line of markup are read as such: their letters may be commands.
-    assert not lost or "$" in text or "\n" in text, (lost, reading.spoken)
+    normalized = normalize(text)
+    check_pieces(text, normalized)
+    lost = [word for word in uncovered(text, normalized) if not word.isdigit() or len(word) > 3]
+    # Formulas between dollar signs and lines of markup are verbalized as such: their letters may be commands.
+    assert not lost or "$" in text or "\n" in text, (lost, normalized.spoken)
 
 
 @settings(max_examples=300, deadline=None)
 @given(ANYTHING, st.sampled_from(["", "en", "zh"]))
-def test_anything_is_read(text: str, language: str) -> None:
-    reading = read(text, language)
-    check_pieces(text, reading)
-    assert "\n" not in reading.spoken and "\ue000" not in reading.spoken.replace(text, "")
-    assert reading.spoken == reading.spoken.strip()
+def test_any_text_is_normalized(text: str, language: str) -> None:
+    normalized = normalize(text, language)
+    check_pieces(text, normalized)
+    assert "\n" not in normalized.spoken and "\ue000" not in normalized.spoken.replace(text, "")
+    assert normalized.spoken == normalized.spoken.strip()
 
 
 RUNS = [*map(chr, range(33, 127)), *"，。、！？～—–−…“”（）【】《》½²€￥℃中一儿 \n\t"]
@@ -142,22 +142,22 @@ RUNS += [
 ]
 
 
-def test_every_run_is_read_in_linear_time() -> None:
+def test_linear_time_on_runs_of_every_character() -> None:
     """4,000 of the same characters, in a time that a pattern with quadratic behaviour would exceed many times over."""
     slow = []
     for run in RUNS:
         text = (run * 4000)[:4000]
         began_s = time.process_time()
-        read(text)
+        normalize(text)
         if (took_s := time.process_time() - began_s) > 2.0:
             slow.append((run, took_s))
     assert not slow
 
 
-def test_random_mixtures_are_read_soon() -> None:
+def test_linear_time_on_random_mixtures() -> None:
     source = random.Random(7)
     for _ in range(50):
         text = "".join(source.choice(RUNS) for _ in range(200))[:400]
         began_s = time.process_time()
-        read(text)
+        normalize(text)
         assert time.process_time() - began_s < 1.0, text

@@ -2,7 +2,7 @@
 
 import re
 
-from intone.server.text.reading.tables import words as word_list
+from intone.server.text.normalization.tables import words as word_list
 
 _EMPHASIZED = frozenset(word_list("emphasized"))
 _INITIALISMS = frozenset(word_list("initialisms"))

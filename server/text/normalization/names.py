@@ -2,11 +2,11 @@
 
 import re
 
-from intone.server.text.reading import numbers_en as en
-from intone.server.text.reading import numbers_zh as zh
-from intone.server.text.reading.patterns import alternatives, ascii_pattern
-from intone.server.text.reading.scene import Rule, Scene
-from intone.server.text.reading.tables import words as word_list
+from intone.server.text.normalization import numbers_en as en
+from intone.server.text.normalization import numbers_zh as zh
+from intone.server.text.normalization.context import Context, Rule
+from intone.server.text.normalization.patterns import alternatives, ascii_pattern
+from intone.server.text.normalization.tables import words as word_list
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?"
 _NUMBERED_NOUNS = frozenset(word_list("numbered_nouns"))
@@ -96,7 +96,7 @@ def _path(text: str) -> str:
     return " ".join(_runs(re.sub(r"[^A-Za-z0-9]", lambda found: _PATH_MARKS.get(found.group(), " "), text)).split())
 
 
-def _url(scene: Scene, match: re.Match[str]) -> str | None:
+def _url(context: Context, match: re.Match[str]) -> str | None:
     host = match["host"] or match["other"]
     path = match["path"] or match["path2"] or ""
     port = match["port"] or match["port2"]
@@ -122,21 +122,21 @@ _WORD_TLDS = frozenset(
 )
 
 
-def _email(scene: Scene, match: re.Match[str]) -> str:
+def _email(context: Context, match: re.Match[str]) -> str:
     local = _runs(re.sub(r"[._+-]", lambda found: _PATH_MARKS[found.group()], match["local"]))
     return f"{local} at {_host(match['host'])}"
 
 
-def _handle(scene: Scene, match: re.Match[str]) -> str:
+def _handle(context: Context, match: re.Match[str]) -> str:
     return f"at {_runs(match['name'].replace('_', ' underscore '))}"
 
 
-def _hashtag(scene: Scene, match: re.Match[str]) -> str:
+def _hashtag(context: Context, match: re.Match[str]) -> str:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", match["name"].replace("_", " "))
     return f"hashtag {_runs(words)}"
 
 
-def _dotted(scene: Scene, match: re.Match[str]) -> str | None:
+def _dotted(context: Context, match: re.Match[str]) -> str | None:
     parts = [match["first"], *match["rest"][1:].split(".")]
     if match["call"] is None and (
         re.fullmatch(r"(?:[A-Za-z]\.)+[A-Za-z]", match.group()) or any(len(part) == 1 for part in parts)
@@ -147,9 +147,9 @@ def _dotted(scene: Scene, match: re.Match[str]) -> str | None:
     return " dot ".join(_label(part.replace("_", " ")) for part in parts)
 
 
-def _snake(scene: Scene, match: re.Match[str]) -> str:
+def _snake(context: Context, match: re.Match[str]) -> str:
     parts = match.group().split("_")
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         return "下划线".join(re.sub(r"\d+", lambda found: zh.digits(found.group()), part) for part in parts)
     spoken = " underscore " if re.search(r"\d", match.group()) else " "
     return spoken.join(_runs(part) for part in parts)
@@ -164,7 +164,7 @@ _CHEMICAL = ascii_pattern(
 _MOLECULES = frozenset(("O2", "O3", "N2", "H2", "F2"))
 
 
-def _chemical(scene: Scene, match: re.Match[str]) -> str | None:
+def _chemical(context: Context, match: re.Match[str]) -> str | None:
     plain = match.group().translate(_SUBSCRIPTS)
     symbols = re.findall(_ELEMENTS, plain)
     subscript = plain != match.group()
@@ -172,7 +172,7 @@ def _chemical(scene: Scene, match: re.Match[str]) -> str | None:
         return None
     if not subscript and plain not in _MOLECULES and len(set(symbols)) < 2:
         return None
-    chinese = scene.chinese(*match.span())
+    chinese = context.chinese(*match.span())
     parts = re.findall(r"[A-Z][a-z]?|\d+", plain)
     words = [
         (zh.cardinal(int(part)) if chinese else en.cardinal(int(part))) if part.isdigit() else " ".join(part.upper())
@@ -189,9 +189,9 @@ _ROMAN = ascii_pattern(
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50}
 
 
-def _roman(scene: Scene, match: re.Match[str]) -> str | None:
+def _roman(context: Context, match: re.Match[str]) -> str | None:
     text = match["roman"]
-    previous = re.search(r"([A-Za-z]+)[ ]$", scene.before(match.start()))
+    previous = re.search(r"([A-Za-z]+)[ ]$", context.before(match.start()))
     if not previous:
         return None
     word = previous[1]
@@ -203,7 +203,7 @@ def _roman(scene: Scene, match: re.Match[str]) -> str | None:
         if (
             word.lower() not in _REGNAL
             and text in ("II", "III", "IV")
-            and re.match(r"[ ]?(?:Pro|Max|Plus)", scene.after(match.end()))
+            and re.match(r"[ ]?(?:Pro|Max|Plus)", context.after(match.end()))
         ):
             return en.cardinal(number)
         return f"the {en.ordinal(number)}" + (match["possessive"] or "")
@@ -238,19 +238,19 @@ _MULTIPLE = ascii_pattern(
 )
 
 
-def _codec(scene: Scene, match: re.Match[str]) -> str:
+def _codec(context: Context, match: re.Match[str]) -> str:
     return f"{match['letter']} {_short_number(match['number'])}"
 
 
-def _multiple(scene: Scene, match: re.Match[str]) -> str:
+def _multiple(context: Context, match: re.Match[str]) -> str:
     return f"{en.decimal(match['number'])} times"
 
 
-def _mixed(scene: Scene, match: re.Match[str]) -> str | None:
+def _mixed(context: Context, match: re.Match[str]) -> str | None:
     text = match.group()
-    chinese = scene.chinese(*match.span())
+    chinese = context.chinese(*match.span())
     runs = re.findall(r"[A-Za-z]+|\d+|-", text)
-    code = sum(run != "-" for run in runs) > 2 or bool(_CODE_LIKE.search(scene.before(match.start())))
+    code = sum(run != "-" for run in runs) > 2 or bool(_CODE_LIKE.search(context.before(match.start())))
     if text.count("-") and text.replace("-", "").isalpha():
         return None
     lower_tail = re.fullmatch(r"\d+-[a-z]{2,}(?:-[a-z]+){0,3}", text)
@@ -290,8 +290,8 @@ def _short_number(run: str) -> str:
     return en.cardinal(int(run))
 
 
-def _decimal_mixed(scene: Scene, match: re.Match[str]) -> str:
-    if scene.chinese(*match.span()):
+def _decimal_mixed(context: Context, match: re.Match[str]) -> str:
+    if context.chinese(*match.span()):
         return match["letters"] + zh.decimal(match["number"])
     return f"{' '.join(match['letters'])} {en.decimal(match['number'])}"
 
@@ -311,5 +311,7 @@ RULES = (
     Rule("number", _MULTIPLE, _multiple),
     Rule("code", _DECIMAL_MIXED, _decimal_mixed),
     Rule("code", _MIXED, _mixed),
-    Rule("chemistry", _SUBSCRIPTED, lambda scene, match: f" {en.cardinal(int(match.group().translate(_SUBSCRIPTS)))}"),
+    Rule(
+        "chemistry", _SUBSCRIPTED, lambda context, match: f" {en.cardinal(int(match.group().translate(_SUBSCRIPTS)))}"
+    ),
 )

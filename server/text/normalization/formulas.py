@@ -2,7 +2,7 @@
 
 import re
 
-from intone.server.text.reading.tables import latex
+from intone.server.text.normalization.tables import latex
 
 _COMMANDS = latex()
 _SYMBOLS = {

@@ -3,10 +3,10 @@
 import re
 
 from intone.server.text.characters import CJK
-from intone.server.text.reading import numbers_en as en
-from intone.server.text.reading import numbers_zh as zh
-from intone.server.text.reading.patterns import DASH, NUMBER, SIGN, ascii_pattern
-from intone.server.text.reading.scene import Rule, Scene
+from intone.server.text.normalization import numbers_en as en
+from intone.server.text.normalization import numbers_zh as zh
+from intone.server.text.normalization.context import Context, Rule
+from intone.server.text.normalization.patterns import DASH, NUMBER, SIGN, ascii_pattern
 
 _VERSION = ascii_pattern(
     r"(?<![\d.,$€£])(?P<v>(?<![A-Za-z])[vV]\.?[ ]?)?(?P<number>\d{1,6}(?:\.\d{1,6}){1,5})(?P<tail>-(?:alpha"
@@ -99,10 +99,10 @@ _COUNTS_TWO_ZH = ascii_pattern(f"[ ]?(?:[{_CLASSIFIER_ZH}]|小时|分钟|千|万
 _MONTHS_ZH = ascii_pattern("(?<!个)月|号|日|楼|路|班|组|级|期|线|档|队|连|排")
 
 
-def _version(scene: Scene, match: re.Match[str]) -> str | None:
+def _version(context: Context, match: re.Match[str]) -> str | None:
     parts = match["number"].split(".")
-    chinese = scene.chinese(*match.span())
-    named = match["v"] or match["tail"] or _VERSION_WORD.search(scene.before(match.start())) or len(parts) > 2
+    chinese = context.chinese(*match.span())
+    named = match["v"] or match["tail"] or _VERSION_WORD.search(context.before(match.start())) or len(parts) > 2
     if not named:
         return None
     if chinese and len(parts) == 2 and not match["v"] and not match["tail"]:
@@ -125,9 +125,9 @@ def _component(part: str) -> str:
     return en.digits(part) if (part[0] == "0" and len(part) > 1) or len(part) > 4 else en.cardinal(int(part))
 
 
-def _scientific(scene: Scene, match: re.Match[str]) -> str:
+def _scientific(context: Context, match: re.Match[str]) -> str:
     power = match["power"].replace("\u2212", "-").lstrip("+")
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         return ("负" if match["sign"] else "") + f"{zh.decimal(match['number'])}乘十的{zh.decimal(power)}次方"
     return ("minus " if match["sign"] else "") + f"{_oh_decimal(match['number'])} e {en.decimal(power)}"
 
@@ -137,16 +137,16 @@ def _oh_decimal(text: str) -> str:
     return en.cardinal(int(whole)) + (f" point {en.digits(rest, oh=True)}" if point else "")
 
 
-def _separated(scene: Scene, match: re.Match[str]) -> str:
+def _separated(context: Context, match: re.Match[str]) -> str:
     number = int(re.sub(r"\D", "", match.group()))
-    return zh.cardinal(number) if scene.chinese(*match.span()) else en.cardinal(number)
+    return zh.cardinal(number) if context.chinese(*match.span()) else en.cardinal(number)
 
 
-def _pressure(scene: Scene, match: re.Match[str]) -> str | None:
-    if not _PRESSURE_WORD.search(scene.before(match.start())):
+def _pressure(context: Context, match: re.Match[str]) -> str | None:
+    if not _PRESSURE_WORD.search(context.before(match.start())):
         return None
     first, second = int(match["a"]), int(match["b"])
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         return f"{zh.cardinal(first)}，{zh.cardinal(second)}"
     hundreds = (
         f"{en.cardinal(first // 100)} {('oh ' if first % 100 < 10 else '') + en.cardinal(first % 100)}"
@@ -156,31 +156,31 @@ def _pressure(scene: Scene, match: re.Match[str]) -> str | None:
     return f"{hundreds} over {en.cardinal(second)}"
 
 
-def _pair(scene: Scene, match: re.Match[str]) -> str:
-    chinese = scene.chinese(*match.span())
+def _pair(context: Context, match: re.Match[str]) -> str:
+    chinese = context.chinese(*match.span())
     parts = match.group().split("/")
     if chinese:
         return "".join(zh.cardinal(int(part)) if part != "7" else "七" for part in parts)
     return " ".join(en.cardinal(int(part)) for part in parts)
 
 
-def _mixed_fraction(scene: Scene, match: re.Match[str]) -> str:
+def _mixed_fraction(context: Context, match: re.Match[str]) -> str:
     top, bottom = _FRACTION_SIGNS[match["sign"]] if match["sign"] else (int(match["a"]), int(match["b"]))
     whole = match["whole"] or match["whole2"]
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         return (f"{zh.cardinal(int(whole))}又" if whole else "") + f"{zh.cardinal(bottom)}分之{zh.cardinal(top)}"
     if whole:
         words = en.fraction(top, bottom)
         return f"{en.cardinal(int(whole))} and {'a ' + words[4:] if words.startswith('one ') else words}"
-    half = (top, bottom) == (1, 2) and scene.word_before(match.start()) != "one"
+    half = (top, bottom) == (1, 2) and context.word_before(match.start()) != "one"
     return "a half" if half else en.fraction(top, bottom)
 
 
-def _fraction(scene: Scene, match: re.Match[str]) -> str | None:
+def _fraction(context: Context, match: re.Match[str]) -> str | None:
     first, second = int(match["a"]), int(match["b"])
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         return f"{zh.cardinal(second)}分之{zh.cardinal(first)}" if second else None
-    rated = re.search(r"\b(?:score|scored|rate|rated|rating|got|a|is|was|solid)[ ]$", scene.before(match.start()))
+    rated = re.search(r"\b(?:score|scored|rate|rated|rating|got|a|is|was|solid)[ ]$", context.before(match.start()))
     if second == 100 or (second == 10 and rated):
         return f"{en.cardinal(first)} out of {en.cardinal(second)}"
     if second < 2 or first >= 1000 or second > 100 or (first > second and second > 16):
@@ -188,34 +188,34 @@ def _fraction(scene: Scene, match: re.Match[str]) -> str | None:
     return en.fraction(first, second)
 
 
-def _score(scene: Scene, match: re.Match[str]) -> str | None:
-    if not _SCORE_WORD.search(scene.before(match.start())):
+def _score(context: Context, match: re.Match[str]) -> str | None:
+    if not _SCORE_WORD.search(context.before(match.start())):
         return None
     first, second = int(match["a"]), int(match["b"])
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         return f"{zh.cardinal(first)}比{zh.cardinal(second)}"
     return f"{en.cardinal(first)} to {en.cardinal(second)}"
 
 
-def _ratio(scene: Scene, match: re.Match[str]) -> str:
+def _ratio(context: Context, match: re.Match[str]) -> str:
     first, second = int(match["a"]), int(match["b"])
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         return f"{zh.cardinal(first)}比{zh.cardinal(second)}"
     return f"{en.cardinal(first)} to {en.cardinal(second)}"
 
 
-def _aspect(scene: Scene, match: re.Match[str]) -> str:
-    if scene.chinese(*match.span()):
+def _aspect(context: Context, match: re.Match[str]) -> str:
+    if context.chinese(*match.span()):
         return f"{zh.decimal(match['a'])}乘{zh.decimal(match['b'])}"
-    sized = not re.match(r"[ ]?=", scene.after(match.end())) and "x" in match.group()
+    sized = not re.match(r"[ ]?=", context.after(match.end())) and "x" in match.group()
     return f"{en.decimal(match['a'])} {'by' if sized else 'times'} {en.decimal(match['b'])}"
 
 
-def _range(scene: Scene, match: re.Match[str]) -> str | None:
+def _range(context: Context, match: re.Match[str]) -> str | None:
     first, second, dash = match["a"], match["b"], match["dash"]
-    chinese = scene.chinese(*match.span())
+    chinese = context.chinese(*match.span())
     spaced = dash.startswith(" ") and dash.endswith(" ")
-    if spaced and dash.strip() in "-\u2212" and re.match(r"[ ]?[=＝]", scene.after(match.end())):
+    if spaced and dash.strip() in "-\u2212" and re.match(r"[ ]?[=＝]", context.after(match.end())):
         return (
             f"{zh.decimal(first)}减{zh.decimal(second)}"
             if chinese
@@ -224,26 +224,26 @@ def _range(scene: Scene, match: re.Match[str]) -> str | None:
     if chinese:
         return (
             "负" if match["sign"] else ""
-        ) + f"{zh.decimal(first, liang=False)}到{zh.decimal(second, liang=_counts_two(scene, match.end()))}"
+        ) + f"{zh.decimal(first, liang=False)}到{zh.decimal(second, liang=_counts_two(context, match.end()))}"
     if len(first) > 1 and first[0] == "0":
         return f"{en.digits(first)}, {en.digits(second)}"
     return ("minus " if match["sign"] else "") + f"{en.decimal(first)} to {en.decimal(second)}"
 
 
-def _counts_two(scene: Scene, end: int) -> bool:
-    after = scene.after(end)
+def _counts_two(context: Context, end: int) -> bool:
+    after = context.after(end)
     return bool(_COUNTS_TWO_ZH.match(after)) and not _MONTHS_ZH.match(after)
 
 
-def _ordinal(scene: Scene, match: re.Match[str]) -> str:
+def _ordinal(context: Context, match: re.Match[str]) -> str:
     words = en.ordinal(int(match["a"].replace(",", "")))
     return words + (f" to {en.ordinal(int(match['b']))}" if match["b"] else "")
 
 
-def _number_sign(scene: Scene, match: re.Match[str]) -> str | None:
+def _number_sign(context: Context, match: re.Match[str]) -> str | None:
     if match["word"] and match["word"] in ("no.",) and not re.match(r"\d", match["a"]):
         return None
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         return f"{zh.cardinal(int(match['a']))}号"
     many = bool(match["b"])
     join = " to " if match["join"] and match["join"].strip() in "-–" else " and "
@@ -252,27 +252,27 @@ def _number_sign(scene: Scene, match: re.Match[str]) -> str | None:
     )
 
 
-def _signed(scene: Scene, match: re.Match[str]) -> str:
+def _signed(context: Context, match: re.Match[str]) -> str:
     names = {"-": ("minus ", "负"), "\u2212": ("minus ", "负"), "+": ("plus ", "正"), "±": ("plus or minus ", "正负")}
-    chinese = scene.chinese(*match.span())
+    chinese = context.chinese(*match.span())
     return names[match["sign"]][chinese] + (zh.decimal(match["a"]) if chinese else en.decimal(match["a"]))
 
 
-def _plural(scene: Scene, match: re.Match[str]) -> str | None:
-    if scene.chinese(*match.span()):
+def _plural(context: Context, match: re.Match[str]) -> str | None:
+    if context.chinese(*match.span()):
         return None
     head, _, last = en.cardinal(int(match["a"])).rpartition(" ")
     return f"{head} {en.plural(last)}".strip()
 
 
-def _plain(scene: Scene, match: re.Match[str]) -> str:
+def _plain(context: Context, match: re.Match[str]) -> str:
     number, scale = match["a"], match["scale"] or ""
-    if scene.chinese(*match.span()) and not scale:
+    if context.chinese(*match.span()) and not scale:
         whole = number.split(".")[0]
         if len(whole) > 1 and whole[0] == "0":
             return zh.digits(number)
         return zh.decimal(
-            number, liang=_counts_two(scene, match.end()) and not re.search("第$", scene.before(match.start()))
+            number, liang=_counts_two(context, match.end()) and not re.search("第$", context.before(match.start()))
         )
     whole = number.split(".")[0]
     if len(whole) > 1 and whole[0] == "0" and "." not in number:
@@ -280,11 +280,11 @@ def _plain(scene: Scene, match: re.Match[str]) -> str:
     return en.decimal(number) + scale
 
 
-def _long(scene: Scene, match: re.Match[str]) -> str:
+def _long(context: Context, match: re.Match[str]) -> str:
     text = match.group()
     return (
         zh.digits(text)
-        if scene.chinese(*match.span())
+        if context.chinese(*match.span())
         else en.grouped_digits([text[i : i + 4] for i in range(0, len(text), 4)])
     )
 
@@ -295,24 +295,24 @@ _RANGE_ZH = ascii_pattern(rf"(?<=[\d%‰℃°点时分秒号月日年岁元块�
 _WEEKDAYS_ZH = ascii_pattern(r"(?<=[周期][一二三四五六日天])[ ]?[-–—~～][ ]?(?=周|星期)")
 
 
-def _joiner_zh(scene: Scene, match: re.Match[str]) -> str | None:
-    before = scene.text[max(0, match.start() - 2) : match.start()]
+def _joiner_zh(context: Context, match: re.Match[str]) -> str | None:
+    before = context.text[max(0, match.start() - 2) : match.start()]
     if not re.search(r"\d[%‰℃°点时分秒号月日年岁元块个周第天楼层]?$|\d$", before):
         return None
-    return "到" if scene.chinese(*match.span()) else None
+    return "到" if context.chinese(*match.span()) else None
 
 
 _GROUPS = ascii_pattern(r"(?<![\w.,/-])\d{1,7}(?:-\d{1,7}){2,5}(?:-[\dX])?(?![\w/-])")
 _IP = ascii_pattern(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
 
 
-def _digit_groups(scene: Scene, match: re.Match[str]) -> str:
-    return zh.digits(match.group()) if scene.chinese(*match.span()) else en.grouped_digits(match.group().split("-"))
+def _digit_groups(context: Context, match: re.Match[str]) -> str:
+    return zh.digits(match.group()) if context.chinese(*match.span()) else en.grouped_digits(match.group().split("-"))
 
 
-def _ip(scene: Scene, match: re.Match[str]) -> str:
+def _ip(context: Context, match: re.Match[str]) -> str:
     parts = match.group().replace("/", ".").split(".")
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         return "点".join(zh.digits(part) for part in parts)
     return " dot ".join(en.digits(part) for part in parts)
 
@@ -336,7 +336,7 @@ RULES = (
     Rule("number", _ASPECT, _aspect),
     Rule("range", _RANGE, _range),
     Rule("range", _RANGE_ZH, _joiner_zh),
-    Rule("range", _WEEKDAYS_ZH, lambda scene, match: "到"),
+    Rule("range", _WEEKDAYS_ZH, lambda context, match: "到"),
 )
 LATE_RULES = (
     Rule("number", _LONG, _long),

@@ -1,13 +1,13 @@
-"""The reading pipeline: original text → pieces of spoken text with their original spans."""
+"""The normalization pipeline: written text to pieces of spoken text with their spans in the original."""
 
 import re
 from dataclasses import dataclass
 
 from intone.server.text.characters import CJK
-from intone.server.text.reading import (
+from intone.server.text.normalization import (
     abbreviations,
+    capitals,
     codes,
-    letters,
     measures,
     money,
     names,
@@ -15,11 +15,11 @@ from intone.server.text.reading import (
     symbols,
     time_and_date,
 )
-from intone.server.text.reading.clean import clean
-from intone.server.text.reading.erhua import drop_erhua
-from intone.server.text.reading.markup import strip_markup
-from intone.server.text.reading.scene import Scene, Token
-from intone.server.text.reading.spans import SpannedText
+from intone.server.text.normalization.clean import clean
+from intone.server.text.normalization.context import Context, Token
+from intone.server.text.normalization.erhua import drop_erhua
+from intone.server.text.normalization.markup import strip_markup
+from intone.server.text.normalization.spans import SpannedText
 
 RULES = (
     *abbreviations.RULES,
@@ -38,7 +38,7 @@ RULES = (
     *quantities.LATE_RULES,
     *symbols.RULES,
 )
-"""In the order in which they are tried: what an earlier one has read, no later one sees."""
+"""In the order in which they are tried: what an earlier rule has verbalized, no later one matches."""
 
 _BLANKS = re.compile(r"\s+")
 _BEFORE_MARK = re.compile(r"\s+(?=[,.;:!?，。；：！？、](?!\w))|\s+(?=[，。；：！？、])")
@@ -72,7 +72,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class NormalizedText:
     """A text as it is spoken.
 
     Attributes:
@@ -84,38 +84,38 @@ class Reading:
     pieces: tuple[Piece, ...]
 
 
-def read(text: str, language: str = "") -> Reading:
-    """How `text` is spoken.
+def normalize(text: str, language: str = "") -> NormalizedText:
+    """The words for `text`.
 
     Args:
         text: one or several sentences of the original text.
         language: BCP 47 code of the conversation, where it is known; decides where nothing in the text does.
 
     Returns:
-        Its reading: in linear time, never with an exception, in words that cover everything in it that can be spoken.
+        Words for everything in it that can be spoken. Takes linear time; raises nothing.
     """
     plain = strip_markup(clean(SpannedText.of(text)))
     plain = plain.sub(_NO_BLANK_AFTER_STOP, lambda found: found.group() + " ")
     plain = plain.sub(_ELLIPSIS, "... ").sub(_BLANKS, " ").sub(_LEADING, "")
-    scene = Scene(plain.text, language)
+    context = Context(plain.text, language)
     for rule in RULES:
-        scene.apply(rule)
-    _read_capitals(scene)
-    return _assemble(plain, scene)
+        context.apply(rule)
+    _read_capitals(context)
+    return _assemble(plain, context)
 
 
-def _read_capitals(scene: Scene) -> None:
-    shouted = letters.find_shouted(scene.text)
-    scene.take(
+def _read_capitals(context: Context) -> None:
+    shouted = capitals.find_shouted(context.text)
+    context.take(
         [
             Token(start, end, word, "capitals")
             for start, end, word in shouted
-            if "\ue000" not in scene.working[start:end]
+            if "\ue000" not in context.working[start:end]
         ]
     )
 
 
-def _assemble(plain: SpannedText, scene: Scene) -> Reading:
+def _assemble(plain: SpannedText, context: Context) -> NormalizedText:
     """Tokens and the text between them, joined so that words stay apart."""
     spoken: list[str] = []
     starts: list[int] = []
@@ -129,7 +129,7 @@ def _assemble(plain: SpannedText, scene: Scene) -> Reading:
         kinds.extend([kind] * len(text))
 
     position, last = 0, ""
-    for token in [*sorted(scene.tokens, key=lambda token: token.start), None]:
+    for token in [*sorted(context.tokens, key=lambda token: token.start), None]:
         end = len(plain.text) if token is None else token.start
         for index in range(position, end):
             if index == position and last and _joins(last, plain.text[index]):
@@ -164,8 +164,8 @@ class _Kinded:
         numbers_of = [index[kind] for kind in kinds]
         self._kinds = SpannedText(text, numbers_of, numbers_of)
 
-    def tidy(self) -> Reading:
-        """The reading, with blanks and punctuation in order."""
+    def tidy(self) -> NormalizedText:
+        """The text with blanks and punctuation in order."""
         for pattern, replacement in (
             (_SILENT, " "),
             (_BLANKS, " "),
@@ -180,7 +180,7 @@ class _Kinded:
             self._spans = self._spans.sub(pattern, replacement)
             self._kinds = self._kinds.sub(pattern, replacement)
         self._spans, self._kinds = drop_erhua(self._spans), drop_erhua(self._kinds)
-        return Reading(self._spans.text, tuple(self._pieces()))
+        return NormalizedText(self._spans.text, tuple(self._pieces()))
 
     def _pieces(self) -> list[Piece]:
         """Runs of one class and one span; plain text by words."""

@@ -2,10 +2,10 @@
 
 import re
 
-from intone.server.text.reading import numbers_en as en
-from intone.server.text.reading import numbers_zh as zh
-from intone.server.text.reading.patterns import DASH, NOT_BEFORE_WORD, NOT_IN_WORD, alternatives, ascii_pattern
-from intone.server.text.reading.scene import Rule, Scene
+from intone.server.text.normalization import numbers_en as en
+from intone.server.text.normalization import numbers_zh as zh
+from intone.server.text.normalization.context import Context, Rule
+from intone.server.text.normalization.patterns import DASH, NOT_BEFORE_WORD, NOT_IN_WORD, alternatives, ascii_pattern
 
 MONTHS = [
     "January",
@@ -60,21 +60,21 @@ def _clock_zh(hour: str, minute: str | None, second: str | None, half: str | Non
     return words
 
 
-def _time(scene: Scene, match: re.Match[str]) -> str | None:
+def _time(context: Context, match: re.Match[str]) -> str | None:
     hour, minute, second, half = match["h1"], match["m1"], match["s1"], match["a"]
     if not minute and (not half or int(hour) > 12):
         return None
-    if scene.chinese(*match.span()):
-        return _clock_zh(hour, minute, second, half, bool(_SAYS_HALF.search(scene.before(match.start()))))
+    if context.chinese(*match.span()):
+        return _clock_zh(hour, minute, second, half, bool(_SAYS_HALF.search(context.before(match.start()))))
     return _clock_en(hour, minute, second, half)
 
 
-def _time_range(scene: Scene, match: re.Match[str]) -> str | None:
+def _time_range(context: Context, match: re.Match[str]) -> str | None:
     clock = bool(match["m1"] or match["m2"])
     if not (match["a"] or match["b"] or (match["m1"] and match["m2"])) or (clock and match["s1"]):
         return None
-    if scene.chinese(*match.span()):
-        said = bool(_SAYS_HALF.search(scene.before(match.start())))
+    if context.chinese(*match.span()):
+        said = bool(_SAYS_HALF.search(context.before(match.start())))
         first = _clock_zh(match["h1"], match["m1"], None, match["a"], said)
         return f"{first}到{_clock_zh(match['h2'], match['m2'], None, match['b'], False)}"
     first = _clock_en(match["h1"], match["m1"], None, match["a"])
@@ -127,60 +127,62 @@ def _full_year(text: str) -> str:
     return text if len(text) == 4 else ("20" if int(text) < 50 else "19") + text
 
 
-def _iso(scene: Scene, match: re.Match[str]) -> str | None:
+def _iso(context: Context, match: re.Match[str]) -> str | None:
     month, day = int(match["m"]), int(match["d"])
-    return (_date_zh if scene.chinese(*match.span()) else _date_en)(month, day, match["y"])
+    return (_date_zh if context.chinese(*match.span()) else _date_en)(month, day, match["y"])
 
 
-def _slashed(scene: Scene, match: re.Match[str]) -> str | None:
+def _slashed(context: Context, match: re.Match[str]) -> str | None:
     first, second = int(match["a"]), int(match["b"])
     if match["sep"] == "." and len(match["y"]) == 2:
         return None
     month, day = (second, first) if first > 12 or match["sep"] == "." else (first, second)
     if month > 12:
         return None
-    return (_date_zh if scene.chinese(*match.span()) else _date_en)(month, day, _full_year(match["y"]))
+    return (_date_zh if context.chinese(*match.span()) else _date_en)(month, day, _full_year(match["y"]))
 
 
-def _short(scene: Scene, match: re.Match[str]) -> str | None:
+def _short(context: Context, match: re.Match[str]) -> str | None:
     month, day = int(match["m"]), int(match["d"])
-    if scene.chinese(*match.span()):
-        dated = _DATE_BEFORE_ZH.search(scene.before(match.start())) or _DATE_AFTER_ZH.match(scene.after(match.end()))
+    if context.chinese(*match.span()):
+        dated = _DATE_BEFORE_ZH.search(context.before(match.start())) or _DATE_AFTER_ZH.match(
+            context.after(match.end())
+        )
         return _date_zh(month, day, None) if dated else None
     if match.group() == "9/11":
         return "nine eleven"
-    if not _DATE_BEFORE.search(scene.before(match.start())) or re.match(
-        r"[ ]?(?:of|inch|cup|mile)\b", scene.after(match.end())
+    if not _DATE_BEFORE.search(context.before(match.start())) or re.match(
+        r"[ ]?(?:of|inch|cup|mile)\b", context.after(match.end())
     ):
         return None
     return (
         None
         if (month, day) in ((1, 2), (1, 3), (2, 3), (1, 4), (3, 4))
-        and scene.word_before(match.start()) not in ("on", "due")
+        and context.word_before(match.start()) not in ("on", "due")
         else _date_en(month, day, None)
     )
 
 
-def _month_day(scene: Scene, match: re.Match[str]) -> str:
+def _month_day(context: Context, match: re.Match[str]) -> str:
     return _date_en(_month(match["month"]), int(match["d"]), match["y"], int(match["to"]) if match["to"] else None)
 
 
-def _day_month(scene: Scene, match: re.Match[str]) -> str | None:
+def _day_month(context: Context, match: re.Match[str]) -> str | None:
     if (
         match["month"] == "May"
         and not match["y"]
         and not match["th"]
-        and scene.word_after(match.end()) in ("i", "we", "be")
+        and context.word_after(match.end()) in ("i", "we", "be")
     ):
         return None
     day = en.ordinal(int(match["d"])) + (f" to {en.ordinal(int(match['to']))}" if match["to"] else "")
-    the = "" if scene.word_before(match.start()) == "the" else "the "
+    the = "" if context.word_before(match.start()) == "the" else "the "
     return f"{the}{day} of {MONTHS[_month(match['month']) - 1]}" + (
         f" {en.year(int(match['y']))}" if match["y"] else ""
     )
 
 
-def _month_year(scene: Scene, match: re.Match[str]) -> str:
+def _month_year(context: Context, match: re.Match[str]) -> str:
     return f"{MONTHS[_month(match['month']) - 1]} {en.year(int(match['y']))}"
 
 
@@ -209,8 +211,8 @@ _YEAR_BEFORE = ascii_pattern(
 )
 
 
-def _decade(scene: Scene, match: re.Match[str]) -> str | None:
-    if match["bare"] and scene.word_before(match.start()) not in (
+def _decade(context: Context, match: re.Match[str]) -> str | None:
+    if match["bare"] and context.word_before(match.start()) not in (
         "the",
         "my",
         "his",
@@ -227,28 +229,28 @@ def _decade(scene: Scene, match: re.Match[str]) -> str | None:
     return en.decade(int(match["y"] or match["short"] or match["bare"]))
 
 
-def _century_zh(scene: Scene, match: re.Match[str]) -> str:
+def _century_zh(context: Context, match: re.Match[str]) -> str:
     text = match["y"]
     words = zh.cardinal(int(text)) if len(text) == 2 else zh.digits(text)
     return words + "年代"
 
 
-def _year(scene: Scene, match: re.Match[str]) -> str | None:
-    if scene.chinese(*match.span()):
+def _year(context: Context, match: re.Match[str]) -> str | None:
+    if context.chinese(*match.span()):
         return None
-    if _COUNTED.match(scene.after(match.end())):
+    if _COUNTED.match(context.after(match.end())):
         return None
-    previous = _YEAR_BEFORE.search(scene.before(match.start()))
-    if not previous and not re.match(r"[ ](?:was|is|will|has|had|and|to|by)\b|[.,;:!?)]|$", scene.after(match.end())):
+    previous = _YEAR_BEFORE.search(context.before(match.start()))
+    if not previous and not re.match(r"[ ](?:was|is|will|has|had|and|to|by)\b|[.,;:!?)]|$", context.after(match.end())):
         return None
     return en.year(int(match["y"]))
 
 
-def _year_range(scene: Scene, match: re.Match[str]) -> str | None:
+def _year_range(context: Context, match: re.Match[str]) -> str | None:
     first, last = match["y"], match["to"]
     if len(last) == 4 and int(last) <= int(first):
         return None
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         return f"{zh.digits(first)}到{zh.digits(last)}"
     if len(last) == 4:
         return f"{en.year(int(first))} to {en.year(int(last))}"
@@ -269,9 +271,9 @@ RULES = (
     Rule(
         "year",
         _YEAR_ZH,
-        lambda scene, match: zh.year(match["y"]) + (f"到{zh.year(match['to'])}" if match["to"] else ""),
+        lambda context, match: zh.year(match["y"]) + (f"到{zh.year(match['to'])}" if match["to"] else ""),
     ),
-    Rule("year", _SHORT_YEAR_ZH, lambda scene, match: zh.year(match["y"]) + "年"),
+    Rule("year", _SHORT_YEAR_ZH, lambda context, match: zh.year(match["y"]) + "年"),
     Rule("year", _YEAR_RANGE, _year_range),
 )
 YEAR_RULES = (Rule("year", _YEAR, _year),)

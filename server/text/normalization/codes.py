@@ -2,10 +2,10 @@
 
 import re
 
-from intone.server.text.reading import numbers_en as en
-from intone.server.text.reading import numbers_zh as zh
-from intone.server.text.reading.patterns import ascii_pattern
-from intone.server.text.reading.scene import Rule, Scene
+from intone.server.text.normalization import numbers_en as en
+from intone.server.text.normalization import numbers_zh as zh
+from intone.server.text.normalization.context import Context, Rule
+from intone.server.text.normalization.patterns import ascii_pattern
 
 LONG_DIGITS = 10
 """An unpunctuated number with so many digits is an identifier, unless it is a round one."""
@@ -98,9 +98,9 @@ def _groups(text: str) -> list[str]:
     return [digits[start : start + 4] for start in range(0, len(digits), 4)]
 
 
-def _spelled(scene: Scene, match: re.Match[str], telephone: bool = True) -> str:
+def _spelled(context: Context, match: re.Match[str], telephone: bool = True) -> str:
     text = match.group()
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         return "加" * ("+" in text) + zh.digits(text, telephone)
     prefix = "tel " if text.startswith("tel:") else ""
     plus = "plus " if "+" in text else ""
@@ -110,25 +110,25 @@ def _spelled(scene: Scene, match: re.Match[str], telephone: bool = True) -> str:
     return prefix + plus + en.grouped_digits(groups)
 
 
-def _telephone(scene: Scene, match: re.Match[str]) -> str | None:
-    return None if _ROUND.fullmatch(match.group()) else _spelled(scene, match)
+def _telephone(context: Context, match: re.Match[str]) -> str | None:
+    return None if _ROUND.fullmatch(match.group()) else _spelled(context, match)
 
 
-def _toll_free(scene: Scene, match: re.Match[str]) -> str | None:
-    return None if scene.chinese(*match.span()) else f"one {en.cardinal(int(match[1]))}"
+def _toll_free(context: Context, match: re.Match[str]) -> str | None:
+    return None if context.chinese(*match.span()) else f"one {en.cardinal(int(match[1]))}"
 
 
-def _code(scene: Scene, match: re.Match[str]) -> str | None:
-    before = scene.before(match.start())
+def _code(context: Context, match: re.Match[str]) -> str | None:
+    before = context.before(match.start())
     if found := _CODE_ZH.search(before):
-        if not _NOT_QUANTITY.match(scene.after(match.end())):
+        if not _NOT_QUANTITY.match(context.after(match.end())):
             return None
-        if scene.chinese(*match.span()):
+        if context.chinese(*match.span()):
             return zh.digits(match.group(), telephone=bool(_TELEPHONE_ZH.search(found.group())))
     found = _CODE.search(before)
-    if not found or not _NOT_QUANTITY.match(scene.after(match.end())):
+    if not found or not _NOT_QUANTITY.match(context.after(match.end())):
         return None
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         return zh.digits(match.group())
     text = match.group().lstrip("#")
     word = found["word"].lower()
@@ -147,19 +147,19 @@ def _code(scene: Scene, match: re.Match[str]) -> str | None:
     return en.grouped_digits(_groups(text))
 
 
-def _keypad(scene: Scene, match: re.Match[str]) -> str:
-    if scene.chinese(*match.span()):
+def _keypad(context: Context, match: re.Match[str]) -> str:
+    if context.chinese(*match.span()):
         names = {"*": "星", "#": "井"}
         return "".join(names.get(c) or zh.digits(c, telephone=True) for c in match.group())
     names = {"*": "star", "#": "pound"}
     return " ".join(names.get(c) or en.digits(c) for c in match.group())
 
 
-def _slang(scene: Scene, match: re.Match[str]) -> str | None:
-    if not scene.chinese(*match.span()):
+def _slang(context: Context, match: re.Match[str]) -> str | None:
+    if not context.chinese(*match.span()):
         return None
-    if re.search(r"[\u3400-\u9fff][ ]?$", scene.before(match.start())) or re.match(
-        r"[ ]?[\u3400-\u9fff]", scene.after(match.end())
+    if re.search(r"[\u3400-\u9fff][ ]?$", context.before(match.start())) or re.match(
+        r"[ ]?[\u3400-\u9fff]", context.after(match.end())
     ):
         return None
     return zh.digits(match.group())
@@ -171,11 +171,13 @@ RULES = (
     Rule("code", _CARD, _spelled),
     Rule("telephone", _TELEPHONE, _telephone),
     Rule(
-        "telephone", _SERVICE_ZH, lambda scene, match: _spelled(scene, match) if scene.chinese(*match.span()) else None
+        "telephone",
+        _SERVICE_ZH,
+        lambda context, match: _spelled(context, match) if context.chinese(*match.span()) else None,
     ),
     Rule("telephone", _TOLL_FREE, _toll_free),
     Rule("telephone", _EMERGENCY, _spelled),
-    Rule("code", _ROOM_ZH, lambda scene, match: zh.digits(match.group(), telephone=True)),
+    Rule("code", _ROOM_ZH, lambda context, match: zh.digits(match.group(), telephone=True)),
     Rule("code", _DIGITS, _code),
     Rule("code", _SLANG_ZH, _slang),
 )

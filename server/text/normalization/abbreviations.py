@@ -2,8 +2,8 @@
 
 import re
 
-from intone.server.text.reading.patterns import ascii_pattern
-from intone.server.text.reading.scene import Read, Rule, Scene
+from intone.server.text.normalization.context import Context, Rule, Verbalize
+from intone.server.text.normalization.patterns import ascii_pattern
 
 _STREET = r"(?<=[a-z] )"
 _ABBREVIATIONS = (
@@ -55,8 +55,8 @@ _ABBREVIATIONS = (
 )
 
 
-def _constant(words: str) -> Read:
-    def read(scene: Scene, match: re.Match[str]) -> str:
+def _constant(words: str) -> Verbalize:
+    def read(context: Context, match: re.Match[str]) -> str:
         return words
 
     return read

@@ -2,11 +2,11 @@
 
 import re
 
-from intone.server.text.reading import numbers_en as en
-from intone.server.text.reading import numbers_zh as zh
-from intone.server.text.reading.patterns import DASH, NUMBER, SIGN, alternatives, ascii_pattern
-from intone.server.text.reading.scene import Rule, Scene
-from intone.server.text.reading.tables import units
+from intone.server.text.normalization import numbers_en as en
+from intone.server.text.normalization import numbers_zh as zh
+from intone.server.text.normalization.context import Context, Rule
+from intone.server.text.normalization.patterns import DASH, NUMBER, SIGN, alternatives, ascii_pattern
+from intone.server.text.normalization.tables import units
 
 _SPACED_ONLY = frozenset(("in", "A", "B", "K", "N", "J", "W", "V", "t", "s", "L", "l", "h", "m", "g"))
 """Symbols that are also letters or words: those that need care."""
@@ -61,12 +61,12 @@ def _number(text: str, chinese: bool) -> str:
     return zh.decimal(text, liang=True) if chinese else en.decimal(text)
 
 
-def _measure(scene: Scene, match: re.Match[str]) -> str | None:
+def _measure(context: Context, match: re.Match[str]) -> str | None:
     symbol, number = match["unit"], match["number"]
-    if not _is_unit(scene, match, symbol):
+    if not _is_unit(context, match, symbol):
         return None
     unit, to = units()[symbol], match["to"] if "to" in match.groupdict() else None
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         amount = (
             _signed(match, True) + zh.decimal(number, liang=True) + (f"到{zh.decimal(to, liang=True)}" if to else "")
         )
@@ -75,15 +75,15 @@ def _measure(scene: Scene, match: re.Match[str]) -> str | None:
     single = number.lstrip("0") == "1" and not to
     if match["gap"] == "" and symbol == "in":
         return None
-    adjective = re.search(r"\b(?:[Aa]n?|[Tt]he)[ ]$", scene.before(match.start())) and re.match(
-        r"[ ][a-z]{3,}", scene.after(match.end())
+    adjective = re.search(r"\b(?:[Aa]n?|[Tt]he)[ ]$", context.before(match.start())) and re.match(
+        r"[ ][a-z]{3,}", context.after(match.end())
     )
     return f"{amount} {unit.one if single or (adjective and symbol not in ('°', '°C', '°F')) else unit.many}"
 
 
-def _is_unit(scene: Scene, match: re.Match[str], symbol: str) -> bool:
+def _is_unit(context: Context, match: re.Match[str], symbol: str) -> bool:
     """Whether a symbol that is also a letter or a word is one of measure here."""
-    after = scene.after(match.end())
+    after = context.after(match.end())
     if symbol == "in":
         return (
             match["gap"] == " "
@@ -96,35 +96,35 @@ def _is_unit(scene: Scene, match: re.Match[str], symbol: str) -> bool:
         return symbol in ("m", "g", "h", "s", "L", "W", "V") and not re.match(r"['’.][A-Za-z]", after)
     if symbol == "s" and not match["gap"]:
         return bool(re.search(r"\.\d|^\d{1,3}$", match["number"])) and not re.search(
-            r"\b(?:the|in|his|her|their|my)[ ]$", scene.before(match.start())
+            r"\b(?:the|in|his|her|their|my)[ ]$", context.before(match.start())
         )
     return True
 
 
-def _percent(scene: Scene, match: re.Match[str]) -> str:
+def _percent(context: Context, match: re.Match[str]) -> str:
     english, chinese = _PERCENT_WORDS[match["unit"]]
     to = match["to"]
-    if scene.chinese(*match.span()):
+    if context.chinese(*match.span()):
         sign = _signed(match, True)
         words = sign + chinese + zh.decimal(match["number"])
         return words + (f"到{chinese}{zh.decimal(to)}" if to else "")
     return _signed(match, False) + en.decimal(match["number"]) + (f" to {en.decimal(to)}" if to else "") + f" {english}"
 
 
-def _full_range(scene: Scene, match: re.Match[str]) -> str | None:
+def _full_range(context: Context, match: re.Match[str]) -> str | None:
     if match["unit"] in _PERCENT_WORDS:
-        return _percent(scene, match)
-    return _measure(scene, match)
+        return _percent(context, match)
+    return _measure(context, match)
 
 
-def _per(scene: Scene, match: re.Match[str]) -> str | None:
-    if scene.chinese(*match.span()):
+def _per(context: Context, match: re.Match[str]) -> str | None:
+    if context.chinese(*match.span()):
         return None
     return f" per {_PER_WORDS.get(match['unit'], match['unit'])}"
 
 
-def _feet(scene: Scene, match: re.Match[str]) -> str:
-    if scene.chinese(*match.span()):
+def _feet(context: Context, match: re.Match[str]) -> str:
+    if context.chinese(*match.span()):
         return f"{zh.cardinal(int(match['feet']))}英尺{zh.cardinal(int(match['inches']))}英寸"
     inches = int(match["inches"])
     return f"{en.cardinal(int(match['feet']))} feet {en.cardinal(inches)} inch{'' if inches == 1 else 'es'}"
