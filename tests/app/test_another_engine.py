@@ -10,7 +10,7 @@ from intone.proto import audio_pb2, emotion_pb2, speech_pb2, speech_pb2_grpc
 from intone.server import config
 from intone.server.app import serving
 from intone.server.engines.registry import ENGINES
-from tests.support.live_server import blamed, failed, status_of
+from tests.support.live_server import code_and_field, failed, status_of
 from tests.support.tone_engine.engine import RATE_HZ, SAMPLES_PER_CHARACTER
 from tests.support.tone_engine.entry import ENTRY as TONE
 
@@ -81,7 +81,7 @@ def test_an_engine_that_is_not_loaded_is_refused(run):
             config_of = speech_pb2.StreamConfig(engine="indextts")
             request = speech_pb2.SynthesizeRequest(text="Hello.", config=config_of)
             error = await failed(stub.Synthesize(request))
-            assert blamed(status_of(error)) == (grpc.StatusCode.NOT_FOUND, "config.engine")
+            assert code_and_field(status_of(error)) == (grpc.StatusCode.NOT_FOUND, "config.engine")
             said = "config.engine: there is no engine named 'indextts'; the loaded engines are tone"
             assert status_of(error).message == said
 

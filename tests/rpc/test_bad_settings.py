@@ -1,4 +1,4 @@
-"""Bad settings over real gRPC: of a stream, of one text, of one utterance. The status names the field every time."""
+"""Invalid settings of a stream, of one text and of an utterance, over real gRPC: the status names the field."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from grpc import StatusCode
 
 from intone.proto import audio_pb2, emotion_pb2, speech_pb2
-from tests.support.live_server import blamed, chunks, failed, live, status_of
+from tests.support.live_server import chunks, code_and_field, failed, live, status_of
 
 INVALID = StatusCode.INVALID_ARGUMENT
 NAN, INFINITY = float("nan"), float("inf")
@@ -53,10 +53,10 @@ BAD_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "guidance infinite": ({"guidance": INFINITY}, ".guidance"),
     "guidance negative": ({"guidance": -1}, ".guidance"),
     "guidance 11": ({"guidance": 11}, ".guidance"),
-    "least audio over a minute": ({"min_audio_ms": 60_001}, ".min_audio_ms"),
-    "most audio under 100 ms": ({"max_audio_ms": 99}, ".max_audio_ms"),
-    "most audio over ten minutes": ({"max_audio_ms": 600_001}, ".max_audio_ms"),
-    "least more than most": ({"min_audio_ms": 501, "max_audio_ms": 500}, ".min_audio_ms"),
+    "min_audio_ms over a minute": ({"min_audio_ms": 60_001}, ".min_audio_ms"),
+    "max_audio_ms under 100 ms": ({"max_audio_ms": 99}, ".max_audio_ms"),
+    "max_audio_ms over ten minutes": ({"max_audio_ms": 600_001}, ".max_audio_ms"),
+    "min_audio_ms over max_audio_ms": ({"min_audio_ms": 501, "max_audio_ms": 500}, ".min_audio_ms"),
 }
 
 BAD_FIELDS: dict[str, tuple[dict[str, Any], str, StatusCode]] = {
@@ -76,7 +76,7 @@ BAD_FIELDS: dict[str, tuple[dict[str, Any], str, StatusCode]] = {
 
 
 def bad_settings() -> Iterator[Any]:
-    """Every bad setting of a config: (fields, path under the config, code)."""
+    """All cases: fields, path under the config, code."""
     for name, (fields, path, code) in BAD_FIELDS.items():
         yield pytest.param(fields, path, code, id=name)
     for name, (emotion, path) in BAD_EMOTIONS.items():
@@ -87,28 +87,22 @@ def bad_settings() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("fields", "path", "code"), [*bad_settings()])
-def test_bad_config_ends_the_call(run, fields, path, code):
+def test_a_bad_config_ends_the_call(run, fields, path, code):
     async def main() -> None:
+        config = speech_pb2.StreamConfig(**fields)
         async with live() as server:
             talk = server.open()
-            await talk.send(config=speech_pb2.StreamConfig(**fields))
-            assert blamed(status_of(await talk.failure())) == (code, f"config{path}")
+            await talk.send(config=config)
+            assert code_and_field(status_of(await talk.failure())) == (code, f"config{path}")
+            request = speech_pb2.SynthesizeRequest(text="Hello.", config=config)
+            error = await failed(server.speech.Synthesize(request))
+            assert code_and_field(status_of(error)) == (code, f"config{path}")
 
     run(main())
 
 
-@pytest.mark.parametrize(("fields", "path", "code"), [*bad_settings()])
-def test_bad_config_of_one_text_ends_the_call(run, fields, path, code):
-    async def main() -> None:
-        async with live() as server:
-            request = speech_pb2.SynthesizeRequest(text="Hello.", config=speech_pb2.StreamConfig(**fields))
-            assert blamed(status_of(await failed(server.speech.Synthesize(request)))) == (code, f"config{path}")
-
-    run(main())
-
-
-def test_bad_settings_of_an_utterance_end_it_alone(run):
-    """One conversation survives all of them."""
+def test_bad_settings_of_an_utterance_end_only_that(run):
+    """All cases on one stream, which goes on."""
     cases = [case for case in bad_settings() if case.values[1].startswith((".voice", ".emotion", ".options"))]
 
     async def main() -> None:
@@ -120,7 +114,7 @@ def test_bad_settings_of_an_utterance_end_it_alone(run):
                 answers = await talk.until("done")
                 done = answers[-1][1]
                 assert (done.utterance_id, done.reason) == (case.id, speech_pb2.DONE_REASON_REJECTED), case.id
-                assert blamed(done.error) == (code, f"text{path}"), case.id
+                assert code_and_field(done.error) == (code, f"text{path}"), case.id
                 assert not chunks(answers)
             await talk.prove_alive()
 

@@ -1,11 +1,11 @@
-"""Barge-in over real gRPC: the model stops, no audio follows, what was heard is told, the conversation goes on."""
+"""Cancelling over real gRPC: the model stops, no audio follows, the heard text is reported, the stream goes on."""
 
 import pytest
 from grpc import StatusCode
 
 from intone.proto import speech_pb2
 from tests.support.fakes import MS_PER_CHARACTER
-from tests.support.live_server import GatedEngine, blamed, chunks, live, soon, spoken
+from tests.support.live_server import GatedEngine, chunks, code_and_field, live, soon, spoken
 
 ENDED = speech_pb2.WARNING_CODE_UTTERANCE_ENDED
 
@@ -24,7 +24,7 @@ def test_cancel_stops_the_model_within_one_step(run):
                 await talk.cancel("u")
                 answers = await talk.until("interrupted")
                 stopped = answers[-1][1]
-                assert server.jobs == 0 or await soon(lambda: server.jobs == 0, "the job is dropped", 0.1)
+                await soon(lambda: server.jobs == 0, "the job is dropped while its step runs")
             finally:
                 engine.open()  # the step that was running may finish
             assert stopped.utterance_id == "u" and stopped.heard_text + stopped.unheard_text == text
@@ -124,7 +124,7 @@ def test_cancel_of_everything(run):
     run(main())
 
 
-def test_wrong_played_ms_is_said_but_does_not_keep_the_interruption(run):
+def test_an_invalid_played_ms_is_an_error_but_the_cancel_counts(run):
     async def main():
         async with live() as server:
             talk = await server.talk()
@@ -134,13 +134,13 @@ def test_wrong_played_ms_is_said_but_does_not_keep_the_interruption(run):
             answers = await talk.until("interrupted")
             ((_, error),) = [answer for answer in answers if answer[0] == "error"]
             assert error.utterance_id == "u"
-            assert blamed(error.status) == (StatusCode.INVALID_ARGUMENT, "cancel.played_ms")
+            assert code_and_field(error.status) == (StatusCode.INVALID_ARGUMENT, "cancel.played_ms")
             await talk.prove_alive()
 
     run(main())
 
 
-def test_a_flush_of_what_was_interrupted_is_answered(run):
+def test_a_flush_of_a_cancelled_utterance_is_answered(run):
     async def main():
         engine = GatedEngine()
         async with live(engine) as server:
@@ -159,8 +159,8 @@ def test_a_flush_of_what_was_interrupted_is_answered(run):
     run(main())
 
 
-def test_next_utterance_waits_for_nothing_that_was_dropped(run):
-    """The listener's queue is empty after an interruption: what follows is not held back by audio nobody will play."""
+def test_the_next_utterance_does_not_wait_for_dropped_audio(run):
+    """After an interruption the listener's queue is empty, so the lead limit counts from there."""
 
     async def main():
         async with live() as server:

@@ -1,4 +1,4 @@
-"""Well-formed messages that are wrong at their time, over real gRPC: each is answered, and the conversation goes on."""
+"""Valid messages at the wrong time, over real gRPC: each is answered, and the stream goes on."""
 
 import pytest
 from google.rpc import error_details_pb2
@@ -8,8 +8,8 @@ from intone.proto import emotion_pb2, speech_pb2
 from tests.support.fakes import Script, ScriptedEngine
 from tests.support.live_server import (
     GatedEngine,
-    blamed,
     chunks,
+    code_and_field,
     code_of,
     details,
     failed,
@@ -34,7 +34,7 @@ def test_text_after_its_end(run):
                 await talk.say("u", "More of it.")
                 error = (await talk.until("error"))[-1][1]
                 assert error.utterance_id == "u"
-                assert blamed(error.status) == (StatusCode.FAILED_PRECONDITION, "text.utterance_id")
+                assert code_and_field(error.status) == (StatusCode.FAILED_PRECONDITION, "text.utterance_id")
             finally:
                 engine.open()
             assert spoken(await talk.until("done", "u")) == "The whole text."
@@ -60,7 +60,7 @@ def test_settings_count_on_the_first_message_only(run, late):
             await talk.say("u", "tence.", **late)
             (_, done) = (await talk.until("done"))[-1]
             assert done.reason == REJECTED
-            assert blamed(done.error) == (StatusCode.FAILED_PRECONDITION, f"text.{next(iter(late))}")
+            assert code_and_field(done.error) == (StatusCode.FAILED_PRECONDITION, f"text.{next(iter(late))}")
             await talk.prove_alive()
 
     run(main())
@@ -75,7 +75,7 @@ def test_an_id_is_used_once(run):
             await talk.say("u", "Second.")
             ((kind, warning),) = await talk.until("warning")
             assert (warning.code, warning.utterance_id) == (speech_pb2.WARNING_CODE_UTTERANCE_ENDED, "u")
-            await talk.say("u", "Third.")  # was said once and is enough
+            await talk.say("u", "Third.")  # without another warning
             await talk.prove_alive()
             await talk.end()
             assert not await talk.rest()
@@ -113,16 +113,16 @@ def test_an_utterance_over_its_cap(run):
             await talk.say("over", "x" * 41)
             (_, done) = (await talk.until("done", "over"))[-1]
             assert done.reason == REJECTED and "101" in done.error.message and "100" in done.error.message
-            assert blamed(done.error) == (StatusCode.INVALID_ARGUMENT, "text.delta")
+            assert code_and_field(done.error) == (StatusCode.INVALID_ARGUMENT, "text.delta")
             await talk.prove_alive()
             request = speech_pb2.SynthesizeRequest(text="x" * 101)
             error = await failed(server.speech.Synthesize(request))
-            assert blamed(status_of(error)) == (StatusCode.INVALID_ARGUMENT, "text")
+            assert code_and_field(status_of(error)) == (StatusCode.INVALID_ARGUMENT, "text")
 
     run(main())
 
 
-def test_progress_neither_goes_back_nor_runs_ahead(run):
+def test_progress_that_goes_back_or_past_what_was_sent(run):
     async def main():
         async with live() as server:
             talk = await server.talk()
@@ -132,14 +132,14 @@ def test_progress_neither_goes_back_nor_runs_ahead(run):
             for wrong_ms in (200, 502, 2**63):
                 await talk.progress(wrong_ms)
                 ((_, error),) = await talk.until("error")
-                assert blamed(error.status) == (StatusCode.INVALID_ARGUMENT, "progress.played_ms"), wrong_ms
+                assert code_and_field(error.status) == (StatusCode.INVALID_ARGUMENT, "progress.played_ms"), wrong_ms
             await talk.progress(500)
             await talk.prove_alive()
 
     run(main())
 
 
-def test_a_piece_that_is_no_unicode_is_left_out_and_said(run):
+def test_a_delta_that_is_not_unicode_is_refused(run):
     async def main():
         async with live(wait_ms=60_000) as server:
             talk = await server.talk()
@@ -164,9 +164,9 @@ def test_text_that_the_engine_refuses(run):
             warnings = [message.code for kind, message in answers if kind == "warning"]
             assert warnings == [speech_pb2.WARNING_CODE_TEXT_NOT_SPOKEN] and not chunks(answers)
             assert done.reason == FAILED
-            assert blamed(done.error) == (StatusCode.FAILED_PRECONDITION, "text.delta")
+            assert code_and_field(done.error) == (StatusCode.FAILED_PRECONDITION, "text.delta")
             error = await failed(server.speech.Synthesize(speech_pb2.SynthesizeRequest(text="Zzz.")))
-            assert blamed(status_of(error)) == (StatusCode.FAILED_PRECONDITION, "text")
+            assert code_and_field(status_of(error)) == (StatusCode.FAILED_PRECONDITION, "text")
             await talk.prove_alive()
 
     run(main())

@@ -1,4 +1,4 @@
-"""How a server goes: what is open is finished, what is new is refused, and whoever watches is told."""
+"""Draining: open streams finish, new ones are refused, and health watches are notified."""
 
 import asyncio
 import signal
@@ -31,7 +31,7 @@ def test_open_utterance_is_finished(run):
                 await speaking.say("v", "Another one.")
                 refused = (await speaking.until("done"))[-1][1]
                 assert refused.utterance_id == "v" and code_of(refused.error) is StatusCode.UNAVAILABLE
-                await speaking.say("u", "")  # the text that was begun may be ended
+                await speaking.say("u", "")  # the open utterance may be ended
             finally:
                 engine.open()
             answers = await speaking.until("done")
@@ -45,7 +45,7 @@ def test_open_utterance_is_finished(run):
     run(main())
 
 
-def test_half_closed_stream_ends_well(run):
+def test_a_half_closed_stream_ends_with_ok(run):
     async def main():
         engine = GatedEngine()
         async with live(engine) as server:
@@ -65,7 +65,7 @@ def test_half_closed_stream_ends_well(run):
     run(main())
 
 
-def test_idle_stream_is_sent_away_at_once_and_a_watch_does_not_hold_the_server(run):
+def test_an_idle_stream_is_ended_at_once_and_a_watch_does_not_delay_the_stop(run):
     async def main():
         async with live() as server:
             talk = await server.talk()
@@ -73,8 +73,8 @@ def test_idle_stream_is_sent_away_at_once_and_a_watch_does_not_hold_the_server(r
             watch = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
             assert (await watch.read()).status == SERVING
             began_s = time.monotonic()
-            await server.app.stop(10)
-            assert time.monotonic() - began_s < 5
+            await server.app.stop(60)
+            assert time.monotonic() - began_s < 30
             assert (await watch.read()).status == NOT_SERVING
             assert (await talk.failure()).code() is StatusCode.UNAVAILABLE
             assert (await server.open().failure()).code() is StatusCode.UNAVAILABLE
@@ -82,7 +82,7 @@ def test_idle_stream_is_sent_away_at_once_and_a_watch_does_not_hold_the_server(r
     run(main())
 
 
-def test_a_stream_that_never_ends_is_cut_after_the_grace(run):
+def test_a_stream_that_does_not_end_is_aborted_after_the_grace_period(run):
     async def main():
         engine = GatedEngine()
         async with live(engine) as server:
@@ -128,12 +128,12 @@ def test_sigterm_drains_the_process(run, tmp_path):
     process = subprocess.Popen([sys.executable, "-m", "intone.server", *voice, *flags, str(port_file)])
 
     async def main() -> None:
-        await soon(lambda: port_file.exists() or process.poll() is not None, "the server serves", 60)
+        await soon(lambda: port_file.exists() or process.poll() is not None, "the server serves", 120)
         await speak_while_it_stops(process, int(port_file.read_text("ascii")))
-        await soon(lambda: process.poll() is not None, "the process ends", 20)
+        await soon(lambda: process.poll() is not None, "the process ends", 60)
 
     try:
-        run(main(), timeout_s=90)
+        run(main(), timeout_s=200)
         assert process.returncode == 0
     finally:
         process.kill()

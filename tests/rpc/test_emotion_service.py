@@ -1,19 +1,19 @@
-"""Emotion over the wire: read from the text, from tags, from a description; and what is said of it."""
+"""Emotion over real gRPC: read from the text, from tags and from a description, and reported."""
 
 import pytest
 from grpc import StatusCode
 
 from intone.proto import emotion_pb2, speech_pb2
 from tests.support.fakes import ScriptedEngine, info
-from tests.support.live_server import blamed, chunks, failed, live, spoken, status_of
+from tests.support.live_server import chunks, code_and_field, failed, live, spoken, status_of
 
 
-def told(answers, kind):
+def messages(answers, kind):
     return [message for found, message in answers if found == kind]
 
 
 async def said(text, engine=None, config=None, **settings):
-    """One utterance, with nothing between the units but what the text says."""
+    """The answers to one utterance."""
     async with live(engine or ScriptedEngine(), **settings) as server:
         talk = await server.talk(**(config or {}))
         await talk.say("u", text)
@@ -42,35 +42,35 @@ def test_the_emotion_of_a_text(run, text, label):
 @pytest.mark.parametrize(
     ("text", "words"), [("", "blank"), (" \n", "blank"), ("a" * 1001, "1000"), ("a\x00", "U+0000")]
 )
-def test_texts_that_have_none(run, text, words):
+def test_texts_that_cannot_be_analyzed(run, text, words):
     async def main():
         async with live() as server:
             return await failed(server.speech.AnalyzeEmotion(speech_pb2.AnalyzeEmotionRequest(text=text)))
 
-    code, field = blamed(status_of(error := run(main())))
+    code, field = code_and_field(status_of(error := run(main())))
     assert code is StatusCode.INVALID_ARGUMENT and field == "text" and words in (error.details() or "")
 
 
-def test_an_utterance_says_where_its_emotion_comes_from(run):
-    (started,) = told(run(said("I am so happy for you!")), "started")
+def test_started_reports_where_the_emotion_comes_from(run):
+    (started,) = messages(run(said("I am so happy for you!")), "started")
     assert started.emotion_source == speech_pb2.EMOTION_SOURCE_TEXT
     assert started.emotion.weights[0] > 0.5 and started.emotion_intensity > 0.5 and started.emotion_explanation
-    (started,) = told(run(said("I am so happy for you!", emotion_analyzer="none")), "started")
+    (started,) = messages(run(said("I am so happy for you!", emotion_analyzer="none")), "started")
     assert started.emotion_source == speech_pb2.EMOTION_SOURCE_NONE and not any(started.emotion.weights)
     sad = emotion_pb2.Emotion(label=emotion_pb2.EMOTION_LABEL_SAD)
-    (started,) = told(run(said("[angry] I am so happy!", config={"emotion": sad})), "started")
+    (started,) = messages(run(said("[angry] I am so happy!", config={"emotion": sad})), "started")
     assert started.emotion_source == speech_pb2.EMOTION_SOURCE_STREAM and started.emotion.weights[2] == 1
 
 
-def test_tags_are_not_spoken_and_change_the_route_where_they_stand(run):
+def test_tags_are_not_spoken_and_change_the_route(run):
     engine = ScriptedEngine(info=info(voices_emotion=True))
     text = "[calm] It was quiet. [angry]Then I heard the noise of it. See [sic]."
     answers = run(said(text, engine))
     # Ordinary brackets are silent; their words are not.
     assert spoken(answers) == "It was quiet.Then I heard the noise of it.See sic."
-    (started,) = told(answers, "started")
+    (started,) = messages(answers, "started")
     assert started.emotion_source == speech_pb2.EMOTION_SOURCE_TAG and started.emotion.weights[7] == 1
-    (rerouted,) = told(answers, "rerouted")
+    (rerouted,) = messages(answers, "rerouted")
     assert rerouted.emotion.weights[1] == 1 and rerouted.engine == "starter" and rerouted.route_explanation
     assert text[rerouted.text_span.start : rerouted.text_span.end] == " [angry]Then I heard the noise of it."
     order = [kind for kind, message in answers if kind in ("audio", "rerouted")]
@@ -79,20 +79,20 @@ def test_tags_are_not_spoken_and_change_the_route_where_they_stand(run):
     assert "".join(text[start:end] for start, end in sorted(spans)) == text
 
 
-def test_a_description_is_read_by_keywords_and_that_is_said(run):
+def test_a_description_matched_by_keywords_gives_a_warning(run):
     happy = emotion_pb2.Emotion(description="overjoyed")
     engine = ScriptedEngine(info=info(voices_emotion=True))
     answers = run(said("It is done.", engine, {"emotion": happy}))
-    (started,) = told(answers, "started")
+    (started,) = messages(answers, "started")
     assert started.emotion.weights[0] > 0.5 and started.emotion_source == speech_pb2.EMOTION_SOURCE_STREAM
-    codes = [message.code for message in told(answers, "warning")]
+    codes = [message.code for message in messages(answers, "warning")]
     assert speech_pb2.WARNING_CODE_EMOTION_APPROXIMATED in codes
 
 
-def test_the_policy_of_the_server_decides(run):
+def test_the_server_settings_name_the_engine_of_an_emotion(run):
     answers = run(said("I am so happy!", emotion_engines="happy=starter"))
-    (started,) = told(answers, "started")
+    (started,) = messages(answers, "started")
     assert started.route_reason == speech_pb2.ROUTE_REASON_POLICY
     answers = run(said("I am so happy!", emotion_engines="happy=indextts"))
-    (started,) = told(answers, "started")
+    (started,) = messages(answers, "started")
     assert started.route_reason == speech_pb2.ROUTE_REASON_NOT_LOADED and "indextts" in started.route_explanation

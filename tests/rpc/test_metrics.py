@@ -1,4 +1,4 @@
-"""What Prometheus reads from a server: the names, and right counts after one utterance of each fate."""
+"""Prometheus metrics: the names, and the counts after utterances that end in each way."""
 
 from urllib.error import URLError
 
@@ -53,7 +53,7 @@ def test_counts_after_utterances(run):
     run(main())
 
 
-def test_single_texts_count_too(run):
+def test_calls_with_one_text_are_counted(run):
     async def main():
         port = free_port()
         async with live(metrics_port=port) as server:
@@ -69,7 +69,7 @@ def test_single_texts_count_too(run):
     run(main())
 
 
-def test_port_that_is_taken_is_named(run):
+def test_a_port_that_is_in_use(run):
     async def main():
         port = free_port()
         async with live(metrics_port=port):

@@ -1,4 +1,4 @@
-"""What cannot be had is said: warnings, routing, what is not here yet, and what a server tells of itself."""
+"""Warnings about what the engine cannot do, and GetServerInfo, over real gRPC."""
 
 import pytest
 from grpc import StatusCode
@@ -9,7 +9,7 @@ from tests.support.live_server import failed, live, spoken, status_of
 
 
 def warned(answers):
-    """Names of the warnings in `answers`, each of which says something."""
+    """Names of the warnings in `answers`; each must have a message."""
     found = [message for kind, message in answers if kind == "warning"]
     assert all(message.message for message in found)
     return [speech_pb2.WarningCode.Name(message.code).removeprefix("WARNING_CODE_") for message in found]

@@ -1,4 +1,4 @@
-"""What a client of SpeechService is told and hears, over real gRPC: order, spans, formats, settings, warnings."""
+"""SpeechService over real gRPC: order of messages, spans, formats, settings."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,7 +23,7 @@ def spans(answers):
 
 
 def check_one_utterance(answers, text):
-    """Everything the contract says of the order and the counts of one utterance."""
+    """Check what the proto promises about order and counts of one utterance."""
     kinds = [kind for kind, _ in answers]
     assert kinds == ["started", *["audio"] * (len(kinds) - 2), "done"]
     audio = chunks(answers)
@@ -116,11 +116,11 @@ def test_flush_is_answered_after_the_audio_before_it(run):
     run(main())
 
 
-def test_flush_is_answered_when_all_is_spoken_and_only_the_listener_is_behind(run):
+def test_flush_is_answered_while_only_playback_is_behind(run):
     async def main():
         async with live() as server:
             talk = await server.talk(lead_limit_ms=200)
-            await talk.progress(0)  # from here on, only reports move the listener
+            await talk.progress(0)  # from now on only reports move the position of playback
             await talk.say("u", "Hello, you.")
             await soon(lambda: server.jobs == 0 and bool(server.engine.stepped), "the engine is done")
             await talk.flush("late")
@@ -133,7 +133,7 @@ def test_flush_is_answered_when_all_is_spoken_and_only_the_listener_is_behind(ru
     run(main())
 
 
-def test_half_close_ends_the_text_and_the_rest_is_spoken(run):
+def test_half_close_ends_the_text(run):
     async def main():
         async with live(wait_ms=60_000) as server:
             talk = await server.talk()
@@ -208,7 +208,7 @@ def test_buffered_audio_waits_for_the_whole_unit(run):
                 for _ in range(2):
                     engine.gate.release()
                 await soon(lambda: len(engine.stepped) == 2, "two of three steps are taken")
-                await talk.cancel("nobody")  # its answer overtakes nothing that could have left before
+                await talk.cancel("nobody")  # audio that was ready would arrive before its answer
                 assert [kind for kind, _ in await talk.until("error")] == ["started", "error"]
             finally:
                 engine.open()
@@ -218,7 +218,7 @@ def test_buffered_audio_waits_for_the_whole_unit(run):
 
 
 class NoisyEngine(ScriptedEngine):
-    """Speaks noise that only the seed and the position decide."""
+    """Speaks noise that depends on seed and position only."""
 
     def step(self, states: Sequence[ScriptedState]) -> list[Step]:
         seeds = [np.random.default_rng((state.request.seed, state.position)) for state in states]
@@ -228,7 +228,7 @@ class NoisyEngine(ScriptedEngine):
         ]
 
 
-def test_same_seed_same_audio(run):
+def test_the_same_seed_gives_the_same_audio_and_a_drawn_one_is_reported(run):
     async def main():
         async with live(NoisyEngine()) as server:
             talk = await server.talk(lead_limit_ms=600_000, options=speech_pb2.SynthesisOptions(seed=7))
@@ -245,27 +245,16 @@ def test_same_seed_same_audio(run):
             await speak("zero", options=speech_pb2.SynthesisOptions(seed=0))
             assert seeds == {"of the stream": 7, "its own": 8, "the same": 8, "zero": 0}
             assert heard["its own"] == heard["the same"] and len(set(heard.values())) == 3
+            talk = await server.talk(lead_limit_ms=600_000)
+            await speak("drawn")
+            await speak("drawn again")
+            await speak("asked for", options=speech_pb2.SynthesisOptions(seed=seeds["drawn"]))
+            assert heard["asked for"] == heard["drawn"] != heard["drawn again"]
 
     run(main())
 
 
-def test_drawn_seed_is_told_and_can_be_asked_for(run):
-    async def main():
-        async with live(NoisyEngine()) as server:
-            talk = await server.talk()
-            await talk.say("drawn", "Hello.")
-            first = await talk.until("done")
-            seed = first[0][1].seed
-            await talk.say("drawn again", "Hello.")
-            other = await talk.until("done")
-            await talk.say("asked for", "Hello.", options=speech_pb2.SynthesisOptions(seed=seed))
-            again = await talk.until("done")
-            assert np.array_equal(samples(first), samples(again)) and not np.array_equal(samples(first), samples(other))
-
-    run(main())
-
-
-def test_alone_and_in_a_batch_sound_the_same(run):
+def test_speech_is_the_same_alone_and_in_a_batch(run):
     async def main():
         engine = NoisyEngine(Script(step_s=0.01))
         texts = {"a": "The first of two that speak together.", "b": "And the second one of these."}

@@ -18,7 +18,7 @@ from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.loudness import loudness_db
 from intone.server.voices.store import VoiceStore
 from tests.support.fakes import ScriptedWorker
-from tests.support.live_server import LONE_SURROGATE, blamed, failed, live, status_of
+from tests.support.live_server import LONE_SURROGATE, code_and_field, failed, live, status_of
 
 INVALID = StatusCode.INVALID_ARGUMENT
 
@@ -105,7 +105,7 @@ def test_a_clip_that_cannot_be_used(run, changes, field):
         async with live() as server:
             clips = (clip(text="One."), clip(text="Two."), clip(**changes))
             error = await failed(server.voices.AddFillers(adding(*clips)))
-            assert blamed(status_of(error)) == (INVALID, f"clips[2].{field}")
+            assert code_and_field(status_of(error)) == (INVALID, f"clips[2].{field}")
             found = await server.voices.GetVoice(voice_pb2.GetVoiceRequest(name="default"))
             assert not found.voice.fillers, "then none of them is used"
 
@@ -118,9 +118,14 @@ def test_how_many_clips(run):
             audio = recording(100, rate_hz=8000)
             for count in (0, 33):
                 clips = [clip(text=f"{n}.", audio=audio) for n in range(count)]
-                assert blamed(status_of(await failed(server.voices.AddFillers(adding(*clips))))) == (INVALID, "clips")
+                assert code_and_field(status_of(await failed(server.voices.AddFillers(adding(*clips))))) == (
+                    INVALID,
+                    "clips",
+                )
             error = await failed(server.voices.AddFillers(adding(clip(), clip(500))))
-            assert blamed(status_of(error)) == (INVALID, "clips[1].text") and "clips[0]" in (error.details() or "")
+            assert code_and_field(status_of(error)) == (INVALID, "clips[1].text") and "clips[0]" in (
+                error.details() or ""
+            )
             both = (clip(), clip(emotion=emotion_pb2.EMOTION_LABEL_ANGRY))
             assert len((await server.voices.AddFillers(adding(*both))).voice.fillers) == 2
             for start in range(2, MAX_FILLER_CLIPS_PER_VOICE, 32):
@@ -129,7 +134,7 @@ def test_how_many_clips(run):
                 made = (await server.voices.AddFillers(adding(*clips))).voice
             assert len(made.fillers) == MAX_FILLER_CLIPS_PER_VOICE
             error = await failed(server.voices.AddFillers(adding(clip(text="One more."))))
-            assert blamed(status_of(error)) == (StatusCode.RESOURCE_EXHAUSTED, "clips")
+            assert code_and_field(status_of(error)) == (StatusCode.RESOURCE_EXHAUSTED, "clips")
 
     run(main())
 
@@ -138,7 +143,7 @@ def test_clips_for_no_voice(run):
     async def main():
         async with live() as server:
             for name, code in (("nobody", StatusCode.NOT_FOUND), ("", INVALID), ("../x", INVALID)):
-                assert blamed(status_of(await failed(server.voices.AddFillers(adding(clip(), name=name))))) == (
+                assert code_and_field(status_of(await failed(server.voices.AddFillers(adding(clip(), name=name))))) == (
                     code,
                     "name",
                 )

@@ -12,7 +12,7 @@ from grpc import StatusCode
 
 from intone.proto import speech_pb2, voice_pb2
 from tests.support.fakes import ScriptedEngine, info
-from tests.support.live_server import LONE_SURROGATE, blamed, chunks, failed, live, status_of
+from tests.support.live_server import LONE_SURROGATE, chunks, code_and_field, failed, live, status_of
 
 INVALID = StatusCode.INVALID_ARGUMENT
 SECONDS_2 = 2000
@@ -82,7 +82,7 @@ def test_recording_that_cannot_be_used(run, data, field):
     async def main():
         async with live() as server:
             error = await failed(server.voices.CreateVoice(upload(data)))
-            assert blamed(status_of(error)) == (INVALID, field)
+            assert code_and_field(status_of(error)) == (INVALID, field)
             assert [voice.name for voice in (await server.voices.ListVoices(voice_pb2.ListVoicesRequest())).voices] == [
                 "default"
             ]
@@ -95,7 +95,7 @@ def test_ten_minutes_are_too_long(run):
         async with live() as server:
             data = recording(600_000, rate_hz=8000, subtype="PCM_U8")
             error = await failed(server.voices.CreateVoice(upload(data, piece=1 << 20)))
-            assert blamed(status_of(error)) == (INVALID, "audio") and "60000 ms" in (error.details() or "")
+            assert code_and_field(status_of(error)) == (INVALID, "audio") and "60000 ms" in (error.details() or "")
 
     run(main())
 
@@ -104,7 +104,7 @@ def test_upload_over_the_byte_limit_is_ended_early(run):
     async def main():
         async with live(max_recording_bytes=1 << 16) as server:
             error = await failed(server.voices.CreateVoice(upload(bytes(1 << 20), piece=4096)))
-            assert blamed(status_of(error)) == (StatusCode.RESOURCE_EXHAUSTED, "audio")
+            assert code_and_field(status_of(error)) == (StatusCode.RESOURCE_EXHAUSTED, "audio")
             assert "65536" in (error.details() or "")
             exact = recording(1500)[: 1 << 16]
             assert len(exact) <= 1 << 16 and (await server.voices.CreateVoice(upload(exact))).voice.name == "anna"
@@ -120,12 +120,12 @@ def test_bad_names(run, name):
     async def main():
         async with live() as server:
             error = await failed(server.voices.CreateVoice(upload(GOOD["16 bits"], name=name)))
-            assert blamed(status_of(error)) == (INVALID, "config.name")
+            assert code_and_field(status_of(error)) == (INVALID, "config.name")
             for call in (
                 server.voices.GetVoice(voice_pb2.GetVoiceRequest(name=name)),
                 server.voices.DeleteVoice(voice_pb2.DeleteVoiceRequest(name=name)),
             ):
-                assert blamed(status_of(await failed(call))) == (INVALID, "name")
+                assert code_and_field(status_of(await failed(call))) == (INVALID, "name")
 
     run(main())
 
@@ -135,12 +135,12 @@ def test_names_that_are_taken(run):
         async with live() as server:
             first = (await server.voices.CreateVoice(upload(GOOD["16 bits"]))).voice
             error = await failed(server.voices.CreateVoice(upload(GOOD["stereo"])))
-            assert blamed(status_of(error)) == (StatusCode.ALREADY_EXISTS, "config.name")
+            assert code_and_field(status_of(error)) == (StatusCode.ALREADY_EXISTS, "config.name")
             second = (await server.voices.CreateVoice(upload(recording(3000), replace=True))).voice
             assert second.recording_ms == 3000 and second.content_id != first.content_id
             for replace in (False, True):
                 error = await failed(server.voices.CreateVoice(upload(GOOD["FLAC"], name="default", replace=replace)))
-                assert blamed(status_of(error)) == (StatusCode.FAILED_PRECONDITION, "config.name")
+                assert code_and_field(status_of(error)) == (StatusCode.FAILED_PRECONDITION, "config.name")
 
     run(main())
 
@@ -155,7 +155,7 @@ def test_two_uploads_of_one_name_at_once(run):
             await first.done_writing()
             assert (await first).voice.name == "anna"
             await second.done_writing()
-            assert blamed(status_of(await failed(second))) == (StatusCode.ALREADY_EXISTS, "config.name")
+            assert code_and_field(status_of(await failed(second))) == (StatusCode.ALREADY_EXISTS, "config.name")
 
     run(main())
 
@@ -177,7 +177,7 @@ def test_messages_out_of_order(run, messages, code, field):
     async def main():
         async with live() as server:
             error = await failed(server.voices.CreateVoice(iter(messages)))
-            assert blamed(status_of(error)) == (code, field)
+            assert code_and_field(status_of(error)) == (code, field)
 
     run(main())
 
@@ -191,10 +191,10 @@ def test_garbage_and_bad_transcripts(run):
                 assert error.code() is INVALID and "not valid protobuf" in (error.details() or "")
             surrogate = voice_pb2.CreateVoiceRequest(config=voice_pb2.VoiceConfig(name="anna", transcript="@@@"))
             data = surrogate.SerializeToString().replace(b"@@@", LONE_SURROGATE)
-            assert blamed(status_of(await failed(raw(iter([data]))))) == (INVALID, "config.transcript")
+            assert code_and_field(status_of(await failed(raw(iter([data]))))) == (INVALID, "config.transcript")
             for transcript in ("x" * 1001, "a\0"):
                 error = await failed(server.voices.CreateVoice(upload(GOOD["16 bits"], transcript=transcript)))
-                assert blamed(status_of(error)) == (INVALID, "config.transcript")
+                assert code_and_field(status_of(error)) == (INVALID, "config.transcript")
 
     run(main())
 
@@ -203,7 +203,7 @@ def test_engine_that_needs_the_words(run):
     async def main():
         async with live() as server:
             error = await failed(server.voices.CreateVoice(upload(GOOD["16 bits"], transcript="")))
-            assert blamed(status_of(error)) == (INVALID, "config.transcript")
+            assert code_and_field(status_of(error)) == (INVALID, "config.transcript")
 
     run(main())
 
@@ -236,10 +236,10 @@ def test_list_use_and_delete(run, tmp_path):
             assert answers[-1][1].reason == speech_pb2.DONE_REASON_COMPLETED
             await talk.say("v", "Hello.")
             done = (await talk.until("done"))[-1][1]
-            assert blamed(done.error) == (StatusCode.NOT_FOUND, "text.voice")
+            assert code_and_field(done.error) == (StatusCode.NOT_FOUND, "text.voice")
             for name, code in (("zoe", StatusCode.NOT_FOUND), ("default", StatusCode.FAILED_PRECONDITION)):
                 error = await failed(server.voices.DeleteVoice(voice_pb2.DeleteVoiceRequest(name=name)))
-                assert blamed(status_of(error)) == (code, "name")
+                assert code_and_field(status_of(error)) == (code, "name")
         async with live(voices=str(tmp_path), default_voice="anna") as again:
             talk = await again.talk()
             await talk.say("u", "Hello.")

@@ -1,6 +1,6 @@
-"""A server of ours on the loopback with a scripted engine, and one conversation with it told in few words.
+"""A server on the loopback with a scripted engine, and short methods for one stream.
 
-Knows the wire, not the server's inside: what a test asserts here is what any client would see.
+Tests see what any client sees: messages of the wire.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from intone.server.domain import Step
 from tests.support.fakes import RATE_HZ, ScriptedEngine, ScriptedState, text_of
 
 READ_S = 10.0
-"""What no single answer should take on the slowest of machines."""
+"""Longest wait for one answer; it only keeps a failing test from hanging."""
 
 STREAM_METHOD = "/intone.v1.SpeechService/StreamSynthesize"
 F32 = audio_pb2.AudioFormat(encoding=audio_pb2.AUDIO_ENCODING_PCM_F32LE, sample_rate_hz=RATE_HZ)
@@ -34,14 +34,14 @@ PLACE_FOR_SURROGATE = "@@@"
 
 
 def with_lone_surrogate(message: Any) -> bytes:
-    """The bytes of `message` with a lone surrogate, as some languages write it, wherever a string says `@@@`."""
+    """The bytes of `message` with a lone surrogate, as some languages encode it, in place of each `@@@`."""
     data = message.SerializeToString().replace(PLACE_FOR_SURROGATE.encode(), LONE_SURROGATE)
     assert LONE_SURROGATE in data
     return bytes(data)
 
 
-def as_it_is(message: Any) -> bytes:
-    """Bytes stay bytes: what no well-made client could send can be sent."""
+def serialized(message: Any) -> bytes:
+    """The bytes of a message. Bytes are passed through, so that invalid messages can be sent."""
     return message if isinstance(message, bytes) else bytes(message.SerializeToString())
 
 
@@ -65,20 +65,20 @@ class Live:
 
     @property
     def jobs(self) -> int:
-        """Units that the engines speak or have queued."""
+        """Units that the engines are speaking or have queued."""
         return sum(worker.load for worker in self.app.service.workers.values())
 
     @property
     def idle(self) -> bool:
-        """Whether no call has left anything behind."""
+        """Whether no stream is open and no unit is queued."""
         return self.app.service.open_streams == 0 and self.jobs == 0
 
     def open(self, **call: Any) -> "Talk":
-        """A stream on which nothing was sent yet. `call`: timeout, metadata."""
+        """A new stream, without a config. `call`: timeout, metadata."""
         return Talk.over(self.channel, **call)
 
     async def talk(self, **config: Any) -> "Talk":
-        """A stream with its config sent: float32 at the engine's rate unless `format` says otherwise."""
+        """A stream with its config sent: float32 at the engine's rate, unless `format` is given."""
         talk = self.open()
         await talk.send(config=speech_pb2.StreamConfig(**{"format": F32, **config}))
         return talk
@@ -86,8 +86,8 @@ class Live:
 
 @contextlib.asynccontextmanager
 async def live(engine: ScriptedEngine | None = None, **settings: Any) -> AsyncIterator[Live]:
-    """A server with one scripted engine, its settings the defaults but for `settings` and what would put audio between
-    the units, from which these tests read the text."""
+    """A server with one scripted engine. Pauses, fillers and loudness matching are off, unless `settings` has them:
+    tests read the text back from the audio."""
     engine = engine or ScriptedEngine()
     config = Config.of(port=0, **{"pause_scale": 0.0, "fillers": False, "match_loudness": False, **settings})
     async with (
@@ -99,17 +99,17 @@ async def live(engine: ScriptedEngine | None = None, **settings: Any) -> AsyncIt
 
 @dataclass
 class GatedEngine(ScriptedEngine):
-    """Takes a step only when the test lets it: `gate.release()` is one step, `open()` all of them."""
+    """Waits before each step for the test: `gate.release()` allows one step, `open()` all."""
 
     gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def step(self, states: Sequence[ScriptedState]) -> list[Step]:
-        """Wait for leave, then the next characters of each."""
+        """Wait at the gate, then speak the next characters of each unit."""
         self.gate.acquire()
         return super().step(states)
 
     def open(self) -> None:
-        """Hold nothing back any more: a test must end so, or the engine's thread never does."""
+        """Allow all steps. A test must do so at its end, or the engine's thread would never end."""
         self.gate.release(1_000_000)
 
 
@@ -123,7 +123,7 @@ class Talk:
     @classmethod
     def over(cls, channel: Any, **call: Any) -> "Talk":
         """A call over this channel. `call`: timeout, metadata."""
-        method = channel.stream_stream(STREAM_METHOD, as_it_is, speech_pb2.StreamSynthesizeResponse.FromString)
+        method = channel.stream_stream(STREAM_METHOD, serialized, speech_pb2.StreamSynthesizeResponse.FromString)
         return cls(method(**call))
 
     async def send(self, data: bytes | None = None, **message: Any) -> None:
@@ -176,7 +176,7 @@ class Talk:
         return answers
 
     async def failure(self) -> grpc.aio.AioRpcError:
-        """How the call failed, whatever was said before."""
+        """The error with which the call ends; earlier answers are skipped."""
         try:
             while await asyncio.wait_for(self.call.read(), READ_S) is not grpc.aio.EOF:
                 pass
@@ -185,7 +185,7 @@ class Talk:
         raise AssertionError("the call ended with OK")
 
     async def prove_alive(self) -> None:
-        """Another utterance can be spoken on this stream, whole."""
+        """Speak another utterance on this stream and check that it is complete."""
         self._proofs += 1
         name = f"proof {self._proofs}"
         await self.say(name, "still alive")
@@ -211,7 +211,7 @@ def spoken(answers: list[tuple[str, Any]], utterance_id: str | None = None) -> s
 
 
 def details(status: status_pb2.Status, kind: Any) -> Any:
-    """The detail of this kind, which must be there."""
+    """The detail of this type. Fails if there is none."""
     for packed in status.details:
         if packed.Is(kind.DESCRIPTOR):
             found = kind()
@@ -227,8 +227,8 @@ def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     return status
 
 
-def blamed(status: status_pb2.Status) -> tuple[grpc.StatusCode, str]:
-    """Code of a status and the path of the field that its BadRequest names; the message names it too."""
+def code_and_field(status: status_pb2.Status) -> tuple[grpc.StatusCode, str]:
+    """Code of a status, and the field in its BadRequest details, which the message must name, too."""
     (violation,) = details(status, error_details_pb2.BadRequest).field_violations
     assert status.message == f"{violation.field}: {violation.description}", status
     assert details(status, error_details_pb2.ErrorInfo).domain == "intone.v1"
@@ -241,7 +241,7 @@ def code_of(status: status_pb2.Status) -> grpc.StatusCode:
 
 
 async def failed(call: Any) -> grpc.aio.AioRpcError:
-    """How a call failed, whatever it answered before."""
+    """The error with which a call ends; earlier answers are skipped."""
     try:
         if hasattr(call, "__aiter__"):
             async for _ in call:
@@ -253,8 +253,9 @@ async def failed(call: Any) -> grpc.aio.AioRpcError:
     raise AssertionError("the call ended with OK")
 
 
-async def soon(condition: Callable[[], bool], what: str, within_s: float = 5.0) -> float:
-    """Wait until `condition` holds; gives the seconds it took. Fails with `what` after `within_s`."""
+async def soon(condition: Callable[[], bool], what: str, within_s: float = 20.0) -> float:
+    """Wait until `condition` holds and return the seconds it took. `within_s` only keeps a failing test from hanging;
+    the failure says `what`."""
     began_s = time.monotonic()
     while not condition():
         assert time.monotonic() - began_s < within_s, f"not within {within_s} s: {what}"
@@ -269,7 +270,7 @@ def free_port() -> int:
 
 
 def scraped(metrics_port: int) -> list[tuple[str, float]]:
-    """What Prometheus would read: (name with labels, value)."""
+    """The metrics as Prometheus reads them: (name with labels, value)."""
     with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=READ_S) as page:
         lines = [line.rpartition(" ") for line in page.read().decode().splitlines() if not line.startswith("#")]
     return [(name, float(value)) for name, _, value in lines]

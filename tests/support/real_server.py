@@ -1,4 +1,4 @@
-"""A real `intone-server` in a process of its own, for tests that come from outside: foreign clients, the README."""
+"""Runs `intone-server` in a process of its own, for foreign clients and the commands in the docs."""
 
 import contextlib
 import subprocess
@@ -12,12 +12,12 @@ START_S, STOP_S = 120.0, 60.0
 
 @contextlib.contextmanager
 def serving(folder: Path, *flags: str) -> Iterator[str]:
-    """Start the server on a free port of the loopback and give its address; stop it the way an operator would.
+    """Start the server on a free port of the loopback and yield its address; stop it with SIGTERM.
 
     Its log is `folder`/server.log.
 
     Raises:
-        RuntimeError: it does not come up, or does not go down by itself with status 0; with the end of its log.
+        RuntimeError: it does not start, or does not end with status 0; the message has the end of its log.
     """
     log, port_file = folder / "server.log", folder / "port"
     command = [sys.executable, "-m", "intone.server", "--port", "0", "--port-file", str(port_file), *flags]

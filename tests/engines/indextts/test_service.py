@@ -15,7 +15,7 @@ from intone.server.domain import SpeakRequest, SynthesisOptions
 from intone.server.engines.indextts.engine import IndexTTSEngine
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from tests.support.indextts_units import CLOSE, finish, recording, sound_file
-from tests.support.live_server import F32, Live, Talk, blamed, chunks, samples
+from tests.support.live_server import F32, Live, Talk, chunks, code_and_field, samples
 
 TEXT = "Words to say."
 ANGRY = emotion_pb2.Emotion(label=emotion_pb2.EMOTION_LABEL_ANGRY)
@@ -172,7 +172,7 @@ def test_what_is_refused_is_named_as_on_the_wire(run: Any) -> None:
             clip = emotion_pb2.ReferenceClip(audio=b"RIFF....WAVE and nothing")
             answers = await speak(talk, "clip", emotion=emotion_pb2.Emotion(clip=clip))
             assert answers[-1][1].reason == speech_pb2.DONE_REASON_FAILED
-            assert blamed(answers[-1][1].error)[1] == "text.emotion.clip.audio"
+            assert code_and_field(answers[-1][1].error)[1] == "text.emotion.clip.audio"
             await talk.say("long", "a" * 900, options=OPTIONS)
             done = (await talk.until("done", "long"))[-1][1]
             assert done.reason == speech_pb2.DONE_REASON_FAILED and "expected at most 600" in done.error.message

@@ -257,7 +257,7 @@ def test_auto_is_int8_on_a_cpu() -> None:
         on(torch.device("cuda"), "int8")
 
 
-def test_the_embedding_stays_as_it_is_stored() -> None:
+def test_the_embedding_stays_serialized_stored() -> None:
     """Its rows are looked up one by one: a copy in float32 would be most of the memory of a model in int8."""
     checkpoint = sizes.in_memory("nano", dtype=torch.bfloat16)
     model = VoxCPM(checkpoint, torch.float32, CPU, packed="int8")
