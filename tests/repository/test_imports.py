@@ -61,6 +61,12 @@ def test_every_package_of_the_server_has_a_layer(tree):
     assert status == 1 and len(broken) == 1 and broken[0].startswith("The server's layers")
 
 
+def test_every_engine_is_independent():
+    (contract,) = re.findall(r'type = "independence"\nmodules = \[(.*?)\]', (ROOT / "pyproject.toml").read_text("utf8"))
+    engines = {f"intone.server.engines.{path.parent.name}" for path in (ROOT / "server/engines").glob("*/entry.py")}
+    assert engines == set(re.findall(r'"([\w.]+)"', contract)), "list every engine in the contract"
+
+
 def test_rules_hold_and_violations_are_found(tree):
     status, verdicts = lint_imports(tree)
     assert status == 0 and set(verdicts.values()) == {"KEPT"}, verdicts
