@@ -68,13 +68,13 @@ class Config:
     )
     dtype: str = _setting(
         "auto",
-        "precision of the engines: int8, bf16, fp32 or auto, or a list for single engines: voxcpm=int8,indextts=bf16. "
-        "auto is the engine's own choice, see the table below",
+        "precision of the engines: int8, bf16, fp32 or auto, or a list for single engines: NAME=int8,NAME=bf16. auto "
+        "is the engine's own choice, see the table below",
     )
     device: str = _setting(
         "cpu",
-        "where the engines run: cpu, cuda, cuda:N or auto, or a list for single engines: voxcpm=cuda:1. Engines that "
-        "cannot run on CUDA stay on the CPU; auto is cuda where torch finds a GPU",
+        "where the engines run: cpu, cuda, cuda:N or auto, or a list for single engines: NAME=cuda:1,NAME=cpu. Engines "
+        "that cannot run on CUDA stay on the CPU; auto is cuda where torch finds a GPU",
     )
     pack_cache: str = _setting(
         "",
@@ -91,9 +91,7 @@ class Config:
     max_recording_bytes: int = _setting(32 << 20, "largest upload of a recording", low=1 << 16, high=1 << 30)
 
     emotion_threshold: float = _setting(0.5, "intensity from which an emotion counts as strong", low=0.0, high=1.0)
-    emotion_engines: str = _setting(
-        "", "engine for an emotion, whatever its intensity, as in angry=indextts,sad=voxcpm"
-    )
+    emotion_engines: str = _setting("", "engine for an emotion, whatever its intensity, as in angry=NAME,sad=NAME")
     emotion_analyzer: str = _setting(
         "lexicon", "analyzer of texts that carry no emotion of their own", choices=("none", "lexicon", "qwen")
     )
@@ -296,13 +294,7 @@ def parser(registry: Registry = ENGINES) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="intone-server",
         description="A gRPC text-to-speech server for live conversation.",
-        epilog=_engine_table(registry) + "\nexamples:\n"
-        "  intone-server                                     the packaged voice: English and Mandarin, no download\n"
-        "  intone-server --voxcpm ~/models/VoxCPM1.5         VoxCPM from its published folder\n"
-        "  intone-server --voxcpm DIR --indextts DIR         plain speech and strong emotion, each by its engine\n"
-        "  intone-server --voxcpm nano --random-weights      an untrained VoxCPM, to try and to measure\n"
-        "  intone-server --config intone.toml --port 0       settings from a file, a free port\n\n"
-        "then, in another shell:  intone say 'Hello there.' --play",
+        epilog=_engine_table(registry) + "\n" + _examples(registry),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--config", metavar="FILE", help="TOML file; keys are the flags below with underscores")
@@ -320,6 +312,14 @@ def _engine_table(registry: Registry) -> str:
     for name, entry in registry.items():
         lines.append(f"  {name:12}{entry.cpu_precision or 'no choice':16}{', '.join(entry.devices)}")
     return "engines, in the default order of preference:\n" + "\n".join(lines) + "\n"
+
+
+def _examples(registry: Registry) -> str:
+    examples = [("", "the packaged voice: English and Mandarin, no download")]
+    examples += [example for entry in registry.values() for example in entry.examples]
+    examples += [("--config intone.toml --port 0", "settings from a file, a free port")]
+    lines = [f"  {f'intone-server {flags}':50}{text}\n" for flags, text in examples]
+    return "examples:\n" + "".join(lines) + "\nthen, in another shell:  intone say 'Hello there.' --play"
 
 
 def _add_flag(

@@ -78,8 +78,9 @@ class Engine(Protocol):
         """Begin a unit. Cheap: the heavy work belongs in the first step.
 
         Raises:
-            CallerError: this engine cannot speak the request. The field says what happens next: `text` drops the unit,
-                `voice` makes the server try another engine, `emotion.…` is reported under the message that set it.
+            UnsupportedVoiceError: it cannot speak with this voice; the server tries another engine.
+            CallerError: it cannot speak this unit, which is left out (field `text`, or a field of the emotion such as
+                `emotion.clip.audio`, which is reported under the message that set the emotion).
         """
 
     def step(self, states: Sequence[State]) -> list[Step]:
@@ -113,6 +114,7 @@ class EngineEntry:
         devices: kinds of device that it runs on: "cpu", "cuda".
         reference_voice: reference to a function (LoadSpec) → Recording that speaks for engines without a voice of
             their own; empty for an engine that does not.
+        examples: of command lines, for `--help`: flags, and what they do.
     """
 
     name: str
@@ -123,6 +125,7 @@ class EngineEntry:
     cpu_precision: str = ""
     devices: tuple[str, ...] = ("cpu",)
     reference_voice: str = ""
+    examples: tuple[tuple[str, str], ...] = ()
 
     def load(self, spec: LoadSpec) -> Engine:
         """Import the engine and load it.

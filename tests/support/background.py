@@ -22,7 +22,7 @@ def tone(duration_ms, level, rate_hz=RATE_HZ):
 
 
 @dataclass
-class ToneEngine(ScriptedEngine):
+class SteadyToneEngine(ScriptedEngine):
     """Speaks a tone of amplitude `level`, 40 ms per character, between two silences. Each of the three is one step."""
 
     level: float = 0.1
@@ -54,7 +54,7 @@ class RecordedForecast:
 
 def engine(name="voxcpm", **changes):
     own = {key: changes.pop(key) for key in ("level", "script", "fingerprint", "broken") if key in changes}
-    return ToneEngine(info=info(name, **changes), batches=True, **own)
+    return SteadyToneEngine(info=info(name, **changes), batches=True, **own)
 
 
 def recording():

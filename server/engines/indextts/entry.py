@@ -16,4 +16,5 @@ ENTRY = EngineEntry(
     ),
     random_weights=True,
     cpu_precision="fp32",
+    examples=(("--voxcpm DIR --indextts DIR", "plain speech and strong emotion, each by its engine"),),
 )

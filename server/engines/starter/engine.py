@@ -1,4 +1,4 @@
-"""The engine of a fresh machine: the small packaged English voice `hibari-tts`. Knows no other engine, no streams."""
+"""The starter engine: `hibari-tts`, a small English model that is installed as a package."""
 
 import re
 import time
@@ -12,23 +12,22 @@ from intone.server.audio.encoding import MIN_AUDIBLE_PEAK, fade
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
 from intone.server.engines.base import LoadSpec
 from intone.server.engines.english_text import plain_numbers, readable
+from intone.server.engines.starter.entry import ENTRY
 from intone.server.errors import CallerError, CheckpointError, Fault
 
 _CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
-_PIECE_PHONEMES = 100  # about 7 s of speech: what one step makes when a sentence has clauses to cut it at
-_MAX_PIECE_PHONEMES = 300  # one clause longer than this is cut between words: the model reads 400 well
+_PIECE_PHONEMES = 100  # per step, about 7 s of speech, if the sentence has clauses to be cut at
+_MAX_PIECE_PHONEMES = 300  # longer clauses are cut between words; the model is good up to 400
 _RATE_HZ = 24_000
-_LEAD_MS = 40  # kept before the first sound: the model begins with 250 to 320 ms of silence
-_SENTENCE_TAIL_MS, _CLAUSE_TAIL_MS = (
-    350,
-    160,
-)  # kept after the last sound, of about 400 ms; inside a sentence it pauses 170 to 350
+_LEAD_MS = 40  # silence kept at the beginning; the model produces 250 to 320 ms
+# Silence kept at the end; the model produces about 400 ms, and pauses for 170 to 350 ms inside a sentence.
+_SENTENCE_TAIL_MS, _CLAUSE_TAIL_MS = 350, 160
 _FADE_MS = 5
 
 
 @dataclass(slots=True)
 class StarterState:
-    """One unit on its way: sentences still to be read, phonemes still to be spoken."""
+    """State of one unit: sentences not yet phonemized, and pieces of phonemes not yet spoken."""
 
     sentences: list[str]
     seed: int
@@ -40,19 +39,19 @@ class StarterState:
 
 
 REFERENCE_TEXT = "The evening was warm and quiet, and people sat outside and talked until dark."
-"""What the voice says in the recording that `reference_voice` makes."""
+"""Text of the recording that `reference_voice` makes."""
 
 
 class StarterEngine:
-    """English, one voice, no emotion: about a hundred times faster than speech on one CPU core.
+    """Implements `intone.server.engines.base.Engine`: English, one voice, no emotion, RTF 0.01 on one CPU core.
 
-    Implements `intone.server.engines.base.Engine`; one step speaks one sentence, or some clauses of a long one.
+    A step speaks one sentence, or some clauses of a long one.
     """
 
     def __init__(self, model: Any, threads: int) -> None:
         self._model = model
         self._info = EngineInfo(
-            name="starter",
+            name=ENTRY.name,
             model="hibari-tts 0.2.1 (heart)",
             sample_rate_hz=_RATE_HZ,
             languages=("en",),
@@ -74,7 +73,7 @@ class StarterEngine:
 
     @classmethod
     def packaged(cls, threads: int = 1) -> "StarterEngine":
-        """Load the packaged model and its lexicon, and speak once so that the first caller does not wait for it.
+        """Load the model and its lexicon, and warm them up.
 
         Raises:
             CheckpointError: the package is not installed.
@@ -82,9 +81,9 @@ class StarterEngine:
         try:
             from hibari import Hibari  # optional, and it imports onnxruntime
         except ImportError as error:
-            raise CheckpointError("starter", "hibari-tts is missing: pip install 'intone[starter]'") from error
+            raise CheckpointError(ENTRY.name, "hibari-tts is missing: pip install 'intone[starter]'") from error
         model = Hibari(voice="heart", threads=threads)
-        model("Ready, qwyzz.", seed=0)  # the second word is in no lexicon: it loads the net for such words
+        model("Ready, qwyzz.", seed=0)  # the second word is in no lexicon: it loads the network for such words
         return cls(model, threads)
 
     @property
@@ -126,7 +125,7 @@ class StarterEngine:
         )
 
     def step(self, states: Sequence[StarterState]) -> list[Step]:
-        """Speak the next piece of each unit; noise is drawn from (seed, piece), so company changes nothing."""
+        """Speak the next piece of each unit. The noise depends on (seed, piece) only, so it is batch-invariant."""
         return [self._step(state) for state in states]
 
     def _step(self, state: StarterState) -> Step:
@@ -163,7 +162,7 @@ def reference_voice(spec: LoadSpec) -> Recording:
 
 
 def _pieces(phonemes: str) -> list[str]:
-    """One sentence in pieces for one step each: cut after clauses, where a clause is very long between words."""
+    """Cut the phonemes of a sentence into pieces of one step each: after clauses, very long clauses between words."""
     parts = [part for clause in _CLAUSE_END.split(phonemes) for part in _words(clause)]
     pieces: list[str] = []
     for part in parts:
@@ -175,7 +174,7 @@ def _pieces(phonemes: str) -> list[str]:
 
 
 def _words(clause: str) -> list[str]:
-    """`clause` whole, or in parts of at most `_MAX_PIECE_PHONEMES` where it is longer."""
+    """Cut a clause between words into parts of at most `_MAX_PIECE_PHONEMES`."""
     parts: list[str] = []
     while len(clause) > _MAX_PIECE_PHONEMES:
         cut = clause.rfind(" ", 1, _MAX_PIECE_PHONEMES)
@@ -186,7 +185,7 @@ def _words(clause: str) -> list[str]:
 
 
 def _trim(pcm: Samples, ends_sentence: bool) -> Samples:
-    """Shorten the silence at both ends, so that pieces follow each other as in speech and the first sound is early."""
+    """Shorten the silence at both ends, for natural pauses between pieces and an early first sound."""
     audible = np.flatnonzero(np.abs(pcm) >= MIN_AUDIBLE_PEAK)
     if len(audible) == 0:
         return pcm
@@ -198,7 +197,7 @@ def _trim(pcm: Samples, ends_sentence: bool) -> Samples:
 
 
 def _cut(pcm: Samples, state: StarterState) -> tuple[Samples, bool]:
-    """`pcm` within the unit's limit, and whether the limit ended it."""
+    """`pcm` cut at the unit's length limit, and whether it was cut."""
     if state.max_samples is None:
         return pcm, False
     room = state.max_samples - state.spoken_samples

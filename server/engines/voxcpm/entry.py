@@ -18,4 +18,8 @@ ENTRY = EngineEntry(
     random_weights=True,
     cpu_precision="int8",
     devices=("cpu", "cuda"),
+    examples=(
+        ("--voxcpm ~/models/VoxCPM1.5", "VoxCPM from its published folder"),
+        ("--voxcpm nano --random-weights", "an untrained VoxCPM, to try and to measure"),
+    ),
 )
