@@ -184,7 +184,7 @@ def _server_context(config: Config, workers: dict[str, Worker], store: VoiceStor
             unit_max_characters=config.max_unit_characters,
         ),
         # On a thread: it takes milliseconds per sentence, which would block the event loop for all streams.
-        normalize=lambda text, wanted: asyncio.to_thread(normalizers[wanted], text),
+        normalize=lambda text, wanted, language: asyncio.to_thread(normalizers[wanted], text, language),
         draw_seed=lambda: secrets.randbits(63),
         clock=asyncio.get_running_loop().time,
         max_open_utterances=config.max_open_utterances,

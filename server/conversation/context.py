@@ -13,6 +13,7 @@ from intone.server.events import EmotionSource, ResolvedEmotion, StreamSettings,
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
 from intone.server.runtime.worker import Worker
+from intone.server.text.characters import detect_language
 from intone.server.text.segmenter import Segmenter
 from intone.server.voices.fillers import FillerChooser
 
@@ -48,8 +49,8 @@ class ServerContext:
     """Raises `CallerError`, field `voice`, for an unknown name."""
     segmenter: Callable[[], Segmenter]
     """Makes the segmenter of an utterance."""
-    normalize: Callable[[str, bool], Awaitable[str]]
-    """Text as it is spoken; False leaves numbers and symbols as they are."""
+    normalize: Callable[[str, bool, str], Awaitable[str]]
+    """Normalizes a unit's text: the text, whether to normalize, the conversation's language so far (empty: unknown)."""
     draw_seed: Callable[[], int]
     clock: Callable[[], float]
     """Monotonic, in seconds."""
@@ -98,6 +99,19 @@ def _given_emotion(message: TextInput, settings: StreamSettings) -> ResolvedEmot
     return None if settings.emotion is None else ResolvedEmotion(settings.emotion, EmotionSource.STREAM)
 
 
+class ConversationLanguage:
+    """The language of the last unit with letters: how numbers are read in a unit without any, such as "10086."."""
+
+    def __init__(self) -> None:
+        self.code = ""
+        """BCP 47 code; empty before the first unit with letters."""
+
+    def update(self, text: str) -> None:
+        """Take note of a unit's text."""
+        if any(character.isalpha() for character in text):
+            self.code = detect_language(text)
+
+
 @dataclass(frozen=True, slots=True)
 class StreamContext:
     """Settings and shared parts of one stream; `filler_chooser` remembers which fillers it has played."""
@@ -107,3 +121,4 @@ class StreamContext:
     outbox: Outbox
     playback: Playback
     filler_chooser: FillerChooser = field(default_factory=FillerChooser)
+    language: ConversationLanguage = field(default_factory=ConversationLanguage)

@@ -54,7 +54,10 @@ class UtteranceRunner:
                 context.outbox.put("", Flushed(item.flush_id))
             elif item.speakable:
                 emotion = await self._emotions.resolve(item)
-                normalized = await context.server.normalize(item.untagged_text, context.settings.normalize)
+                context.language.update(item.untagged_text)
+                normalized = await context.server.normalize(
+                    item.untagged_text, context.settings.normalize, context.language.code
+                )
                 if is_speakable(normalized):
                     await self._speak(item, normalized, emotion)
         context.outbox.put(utterance.id, self._end())
@@ -79,7 +82,7 @@ class UtteranceRunner:
         tried: set[str] = set()
         while True:
             try:
-                route = self._choose_route(unit, emotion, tried)
+                route = self._choose_route(unit, normalized, emotion, tried)
                 tried.add(route.engine)
                 await self._synthesizer.synthesize(unit, normalized, emotion.emotion, route.engine)
                 return
@@ -106,11 +109,11 @@ class UtteranceRunner:
         fault = error.fault if error.fault is Fault.TOO_LARGE else Fault.PRECONDITION
         return CallerError("text.delta", error.message, fault)
 
-    def _choose_route(self, unit: Unit, emotion: ResolvedEmotion, tried: set[str]) -> Route:
+    def _choose_route(self, unit: Unit, normalized: str, emotion: ResolvedEmotion, tried: set[str]) -> Route:
         """Route a unit; send `Started`, `Rerouted` and warnings where they are due."""
         server = self._context.server
         candidates = [self._candidate(worker, tried) for worker in server.workers.values()]
-        language = detect_language(unit.untagged_text)
+        language = detect_language(normalized)
         route = server.router.route(candidates, emotion, self._context.settings.engine, language)
         self._announce(unit, route, emotion)
         for code, message in route.warnings:

@@ -287,3 +287,17 @@ def test_normalization(run, server_normalizes):
                 assert spoken(await talk.until("done")) == ("I have five cats." if expected else "I have 5 cats.")
 
     run(main())
+
+
+def test_a_number_alone_is_read_in_the_language_of_the_conversation(run):
+    async def main():
+        engine = ScriptedEngine()
+        async with live(engine) as server:
+            talk = await server.talk()
+            for number, text in enumerate(["10086。", "Two.", "5!", "好的。", "5!"]):
+                await talk.say(str(number), text)
+                await talk.until("done")
+        texts = [unit for batch in engine.stepped for unit in batch]
+        assert list(dict.fromkeys(texts)) == ["幺零零八六。", "Two.", "five!", "好的。", "五!"]
+
+    run(main())

@@ -50,7 +50,7 @@ class Talk:
         self.session = Session(stream_settings(**changes), self._server_context())
         self._reader = asyncio.create_task(self._read(), name="test-reader")
 
-    async def _normalize(self, text: str, wanted: bool) -> str:
+    async def _normalize(self, text: str, wanted: bool, language: str) -> str:
         """Replaces the real normalizer, whose thread needs real time."""
         return self._normalized.get(text, text.strip())
 
