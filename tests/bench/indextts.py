@@ -57,7 +57,7 @@ def ours(engine: IndexTTSEngine, voice: PreparedVoice, cell: Cell, whole: bool) 
         if step.pcm is not None:
             arrivals.append((time.perf_counter() - began_s, len(step.pcm)))
     total_s = time.perf_counter() - began_s
-    assert len(state.written) == cell.codes, f"{len(state.written)} codes, {cell.codes} were wanted"
+    assert len(state.all_codes) == cell.codes, f"{len(state.all_codes)} codes, {cell.codes} were wanted"
     heard_until_s = first_s = arrivals[0][0]
     for at_s, samples in arrivals:
         heard_until_s = max(heard_until_s, at_s) + samples / RATE_HZ

@@ -66,12 +66,12 @@ class Bench:
         """Codes along a path, and what they are when nothing is cut."""
         codes, others = path_codes(self.book, count, seed), path_codes(self.book, count, seed + 1000)
         content = self.model.source.of_codes(codes, None)
-        mel = self.model.solve_offline(self.prompt, codes, None, self.settings)
+        mel = self.model.whole(self.prompt.known_frames(), codes, None, self.settings)
         return Unit(
             codes=codes,
             mel=mel,
             sound=self._decoded(mel),
-            other=self.model.solve_offline(self.prompt, others, None, self.settings),
+            other=self.model.whole(self.prompt.known_frames(), others, None, self.settings),
             condition=self.model.regulator.whole(content, self.model.frames(count, 1.0))[0],
         )
 
@@ -79,7 +79,7 @@ class Bench:
         """Mel of a unit whose codes come one plan's chunk at a time, in chunks; the states between."""
         state = streaming.start(self.prompt, self.settings, plan)
         if not heard:
-            state = replace(state, moments=self.model.regulator.nothing_seen())
+            state = replace(state, moments=self.model.regulator.empty_moments())
         chunks, states, position = [], [], 0
         while not state.done:
             end = min(codes.shape[0], position + plan.codes(state.chunks, self.model.features_per_code))

@@ -15,14 +15,9 @@ from torch import Tensor
 
 from intone.server.engines.indextts.checkpoint import sizes
 from intone.server.engines.indextts.checkpoint.config_files import config_of
-from intone.server.engines.indextts.checkpoint.random_weights import random_like
-from intone.server.engines.indextts.gpt import language_model
+from intone.server.engines.indextts.checkpoint.sizes import random_part
 from intone.server.engines.indextts.layers import sinusoids
-from intone.server.engines.indextts.s2mel import acoustic, codec
 from intone.server.engines.indextts.text.front_end import SPECIAL_TOKENS
-from intone.server.engines.indextts.vocoder import bigvgan
-from intone.server.engines.indextts.voice import conditioning, w2v_bert
-from intone.server.engines.indextts.voice.campplus import tensor_shapes as campplus_shapes
 
 Documents = tuple[sizes.Document, sizes.Document, sizes.Document]
 
@@ -77,14 +72,12 @@ def write(folder: Path, documents: Documents) -> None:
     """The whole folder. Scores are spread like those of a trained model; it never stops by itself."""
     config = config_of(*documents)
     generator = torch.Generator().manual_seed(1)
-    language = language_model.random_tensors(config, generator) | random_like(
-        conditioning.tensor_shapes(config), generator
-    )
+    language = random_part(config, "gpt", generator)
     language["mel_head.weight"] = 3 * language["mel_head.weight"]
     places = sinusoids(5000, config.gpt.emotion[0].dim, torch.device("cpu"))
     torch.save(language | {"emo_conditioning_encoder.embed.pos_enc.pe": places[None]}, folder / "gpt.pth")
-    torch.save({"net": _parts(acoustic.random_tensors(config, generator))}, folder / "s2mel.pth")
-    torch.save({"model": codec.random_tensors(config, generator)}, folder / "codec.pth")
+    torch.save({"net": _parts(random_part(config, "s2mel", generator))}, folder / "s2mel.pth")
+    torch.save({"model": random_part(config, "codec", generator)}, folder / "codec.pth")
     rows, width, semantic = sum(config.emotion_rows), config.gpt.dim, config.feature_dim
     torch.save(
         {
@@ -95,13 +88,13 @@ def write(folder: Path, documents: Documents) -> None:
     )
     torch.save(torch.randn(rows, config.campplus.embedding, generator=generator), folder / "feat1.pt")
     torch.save(torch.randn(rows, width, generator=generator), folder / "feat2.pt")
-    campplus = random_like(campplus_shapes(config.campplus), generator)
+    campplus = random_part(config, "campplus", generator)
     torch.save(campplus, _made(folder / "campplus") / "campplus_cn_common.bin")
     vocoder = _made(folder / "bigvgan_v2_22khz_80band_256x")
-    torch.save({"generator": bigvgan.random_tensors(config.vocoder, generator)}, vocoder / "bigvgan_generator.pt")
+    torch.save({"generator": random_part(config, "vocoder", generator)}, vocoder / "bigvgan_generator.pt")
     encoder = _made(folder / "w2v-bert-2.0")
-    heard = random_like(w2v_bert.tensor_shapes(config.w2v_bert), generator)
-    save_file(heard | {"masked_spec_embed": torch.zeros(config.w2v_bert.dim)}, encoder / "model.safetensors")
+    w2v_bert = random_part(config, "w2v_bert", generator)
+    save_file(w2v_bert | {"masked_spec_embed": torch.zeros(config.w2v_bert.dim)}, encoder / "model.safetensors")
     (encoder / "preprocessor_config.json").write_text(json.dumps(EXTRACTOR), "utf8")
     (folder / "config.yaml").write_text(yaml.safe_dump(documents[0]), "utf8")
     (vocoder / "config.json").write_text(json.dumps(documents[1]), "utf8")

@@ -1,7 +1,8 @@
 """The acoustic modules of IndexTTS in sizes that take milliseconds, for several tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,10 +22,13 @@ from intone.server.engines.indextts.checkpoint.config import (
     W2vBertConfig,
     WaveNetConfig,
 )
-from intone.server.engines.indextts.s2mel import acoustic, codec, streaming
+from intone.server.engines.indextts.checkpoint.random_weights import Rule, gpt_rules, random_tensors
+from intone.server.engines.indextts.checkpoint.sizes import random_part
+from intone.server.engines.indextts.reference.language_model import GPT
+from intone.server.engines.indextts.s2mel import streaming
 from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticPrompt, AcousticSettings
 from intone.server.engines.indextts.s2mel.streaming import AcousticState, ChunkPlan
-from intone.server.engines.weights import Weights
+from intone.server.engines.weights import Weights, declared_shapes
 
 HIDDEN, CHANNELS, STYLE, BANDS, CODES, GPT_DIM = 32, 64, 192, 80, 128, 48
 PLAN = ChunkPlan(
@@ -56,7 +60,17 @@ def tiny_config(
 
 
 def weights(tensors: Mapping[str, Tensor]) -> Weights:
-    return Weights(tensors, torch.float32, torch.device("cpu"))
+    return Weights(tensors)
+
+
+def untrained(module: Callable[[Weights], object], seed: int = 0, rules: Sequence[Rule] = ()) -> dict[str, Tensor]:
+    """Random tensors for everything that a module declares."""
+    return random_tensors(declared_shapes(module), torch.Generator().manual_seed(seed), rules)
+
+
+def untrained_gpt(config: IndexTTSConfig, seed: int) -> dict[str, Tensor]:
+    """Random tensors of the language model without its conditioners."""
+    return untrained(partial(GPT, config), seed, gpt_rules(config.gpt))
 
 
 def published(folded: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
@@ -79,7 +93,7 @@ def published(folded: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]
 
 def tiny_model(config: IndexTTSConfig, seed: int = 0) -> AcousticModel:
     generator = torch.Generator().manual_seed(seed)
-    s2mel, book = acoustic.random_tensors(config, generator), codec.random_tensors(config, generator)
+    s2mel, book = (random_part(config, part, generator) for part in ("s2mel", "codec"))
     return AcousticModel(config, weights(s2mel), weights(book))
 
 
@@ -112,7 +126,7 @@ class Speaker:
         return codes, hidden if self.variant is Variant.V2 else None
 
     def offline(self, codes: Tensor, hidden: Tensor | None) -> Tensor:
-        return self.model.solve_offline(self.prompt, codes, hidden, self.settings)
+        return self.model.whole(self.prompt.known_frames(), codes, hidden, self.settings)
 
     def stream(
         self, codes: Tensor, hidden: Tensor | None, cuts: Sequence[int], plan: ChunkPlan = PLAN

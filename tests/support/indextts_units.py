@@ -4,6 +4,7 @@ import functools
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import soundfile
@@ -11,13 +12,15 @@ import torch
 
 from intone.server.domain import PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
 from intone.server.engines.indextts.checkpoint import sizes
+from intone.server.engines.indextts.checkpoint.random_weights import vocoder_rules
 from intone.server.engines.indextts.checkpoint.weights import Checkpoint
 from intone.server.engines.indextts.engine import IndexTTSEngine
-from intone.server.engines.indextts.gpt.native_gpt import Written
+from intone.server.engines.indextts.gpt.native_gpt import GeneratedCodes
 from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
 from intone.server.engines.indextts.state import IndexTTSState
 from intone.server.engines.indextts.text.front_end import FrontEnd
-from intone.server.engines.indextts.vocoder import bigvgan
+from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
+from tests.support.indextts_tiny import untrained
 
 TEXT = "These are words to say, a few."
 FAST = SynthesisOptions(steps=2)
@@ -48,7 +51,7 @@ def checkpoint_of(size: str) -> Checkpoint:
     checkpoint = sizes.in_memory(size)
     checkpoint.gpt["mel_head.weight"] *= 3
     vocoder = replace(checkpoint.config.vocoder, channels=64)
-    tensors = bigvgan.random_tensors(vocoder, torch.Generator().manual_seed(2))
+    tensors = untrained(partial(BigVGAN, vocoder), 2, vocoder_rules(vocoder))
     return replace(checkpoint, config=replace(checkpoint.config, vocoder=vocoder), vocoder=tensors)
 
 
@@ -124,41 +127,41 @@ def frames_of(codes: int, features_per_code: int, duration_factor: float = 1.0) 
 
 
 @dataclass
-class ScriptedUnit:
-    """Stands for `NativeUnit`."""
+class ScriptedDecoding:
+    """Stands for `NativeDecoding`."""
 
     codes: list[int]
     max_codes: int
-    made: int = 0
+    code_count: int = 0
     stopped: bool = False
 
     @property
     def ended(self) -> bool:
         """As the native one: the stop code was drawn, or the most are made."""
-        return self.stopped or self.made >= self.max_codes
+        return self.stopped or self.code_count >= self.max_codes
 
 
 @dataclass
-class ScriptedWriter:
+class ScriptedGPT:
     """Stands for `NativeGPT`: writes these codes, then the stop code."""
 
     codes: Sequence[int]
     width: int
     asked: list[int] = field(default_factory=list)
 
-    def begin(self, prefix: torch.Tensor, max_codes: int, *others: object) -> ScriptedUnit:
+    def begin(self, prefix: torch.Tensor, max_codes: int, *others: object) -> ScriptedDecoding:
         """Nothing to read."""
-        return ScriptedUnit(list(self.codes), max_codes)
+        return ScriptedDecoding(list(self.codes), max_codes)
 
-    def generate(self, units: Sequence[ScriptedUnit], count: int) -> list[Written]:
+    def generate(self, units: Sequence[ScriptedDecoding], count: int) -> list[GeneratedCodes]:
         """The next of each; the stop code is a draw like any other."""
         self.asked.append(count)
         return [self._next(unit, count) for unit in units]
 
-    def _next(self, unit: ScriptedUnit, count: int) -> Written:
-        first, room = unit.made, min(count, unit.max_codes - unit.made)
+    def _next(self, unit: ScriptedDecoding, count: int) -> GeneratedCodes:
+        first, room = unit.code_count, min(count, unit.max_codes - unit.code_count)
         new = unit.codes[first : first + room]
-        unit.made += len(new)
+        unit.code_count += len(new)
         unit.stopped = len(new) < room
         hidden = torch.randn(len(unit.codes) + 1, self.width, generator=torch.Generator().manual_seed(5))
-        return Written(torch.tensor(new, dtype=torch.long), hidden[first : first + len(new)])
+        return GeneratedCodes(torch.tensor(new, dtype=torch.long), hidden[first : first + len(new)])

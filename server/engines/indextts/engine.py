@@ -1,7 +1,7 @@
-"""IndexTTS 2 and 2.5 behind the engine contract: text and emotion to codes to mel to sound, a chunk at a time.
+"""The engine of IndexTTS 2 and 2.5: text and emotion → semantic codes → mel → audio, streamed in chunks, on the CPU.
 
-Runs on the CPU. Sound leaves after the first dozen codes: the flow fills in the frames that they stand
-for, after those of the recording and those already spoken, and the vocoder goes on from its own state.
+The first audio is returned after a dozen codes: the flow solves their frames as a continuation of the recording's
+frames and of those already emitted, and the vocoder continues from its own state.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,15 @@ from torch import Tensor
 
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
 from intone.server.engines.base import LoadSpec
+from intone.server.engines.common import describe_device, set_threads, warm_up
 from intone.server.engines.indextts.checkpoint import sizes
 from intone.server.engines.indextts.checkpoint.config import ENGINE, Variant
 from intone.server.engines.indextts.checkpoint.weights import Checkpoint, read_checkpoint
 from intone.server.engines.indextts.entry import ENTRY
-from intone.server.engines.indextts.gpt.code_budget import Pace
+from intone.server.engines.indextts.gpt.code_budget import CodeBudget, repeats
 from intone.server.engines.indextts.gpt.native_gpt import NativeGPT
-from intone.server.engines.indextts.gpt.prefix import Prefixes
-from intone.server.engines.indextts.gpt.sampling import Sampling, repeats
+from intone.server.engines.indextts.gpt.prefixes import Prefixes
+from intone.server.engines.indextts.gpt.sampling import Sampling
 from intone.server.engines.indextts.s2mel import streaming
 from intone.server.engines.indextts.s2mel.acoustic import (
     DEFAULT_GUIDANCE,
@@ -35,8 +36,8 @@ from intone.server.engines.indextts.state import IndexTTSState
 from intone.server.engines.indextts.text.front_end import LANGUAGES, FrontEnd
 from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
 from intone.server.engines.indextts.voice.emotion import balanced, blended, merged
-from intone.server.engines.indextts.voice.emotion_clips import Clips
-from intone.server.engines.indextts.voice.encoders import Encoders, Read
+from intone.server.engines.indextts.voice.emotion_clips import EmotionClipCache
+from intone.server.engines.indextts.voice.encoders import Encoders, ReloadCheckpoint
 from intone.server.engines.indextts.voice.prepared_voice import prepare, speaker_of
 from intone.server.engines.precision import precision_on
 from intone.server.engines.weights import LoadProgress, Weights
@@ -44,11 +45,11 @@ from intone.server.errors import CheckpointError, UnsupportedVoiceError
 from intone.server.nn.stage_clock import StageClock
 
 CODES_PER_STEP = 8
-"""The most that one step writes: it keeps a step, and so a cancellation, short."""
+"""Upper bound of the codes generated in one step: it keeps steps, and so the time to cancel, short."""
 
 
 class IndexTTSEngine:
-    """One IndexTTS, loaded. Not for use from several threads at once."""
+    """A loaded IndexTTS model. Not thread-safe."""
 
     def __init__(
         self,
@@ -57,27 +58,24 @@ class IndexTTSEngine:
         name: str,
         plan: ChunkPlan,
         progress: LoadProgress | None,
-        again: Read | None = None,
+        reload: ReloadCheckpoint | None = None,
         dtype: str = "auto",
     ) -> None:
-        """`again` as `Encoders` has it, `dtype` as `from_folder`."""
+        """`reload` as for `Encoders`, `dtype` as for `from_folder`."""
         cpu = torch.device("cpu")
         packed = precision_on(cpu, dtype, ENTRY.cpu_precision, ENGINE).name
-
-        def part(tensors: dict[str, Tensor], told: LoadProgress | None = None) -> Weights:
-            return Weights(tensors, torch.float32, cpu, told)
 
         config = checkpoint.config
         self._config, self._front_end, self._plan = config, front_end, plan
         self._fingerprint = checkpoint.fingerprint
         with torch.inference_mode():
-            gpt = part(checkpoint.gpt, progress)
-            self._prefixes, self._writer = Prefixes(config, gpt), NativeGPT(config, gpt, packed=packed)
-            self._acoustic = AcousticModel(config, part(checkpoint.s2mel), part(checkpoint.codec), packed)
-            self._vocoder = BigVGAN(config.vocoder, part(checkpoint.vocoder))
-        self._encoder = Encoders(checkpoint, again)
-        self._clips = Clips(self._encoder)
-        self._pace = Pace(config, self._writer.max_codes())
+            gpt = Weights(checkpoint.gpt, progress=progress)
+            self._prefixes, self._gpt = Prefixes(config, gpt), NativeGPT(config, gpt, packed=packed)
+            self._acoustic = AcousticModel(config, Weights(checkpoint.s2mel), Weights(checkpoint.codec), packed)
+            self._vocoder = BigVGAN(config.vocoder, Weights(checkpoint.vocoder))
+        self._encoder = Encoders(checkpoint, reload)
+        self._clips = EmotionClipCache(self._encoder)
+        self._budget = CodeBudget(config, self._gpt.max_codes())
         self._times = cache(self._acoustic.time_table)
         self._own_voice: PreparedVoice | None = None
         self._info = EngineInfo(
@@ -88,7 +86,7 @@ class IndexTTSEngine:
             trained=config.trained,
             clones_voices=True,
             voices_emotion=True,
-            device=f"cpu, {torch.get_num_threads()} threads, {packed}",
+            device=describe_device(cpu, packed),
             changes_speed=True,
         )
         if progress:
@@ -134,12 +132,12 @@ class IndexTTSEngine:
         Raises:
             CheckpointError: something in the folder is not as it must be.
         """
-        _use_threads(threads)
+        set_threads(threads)
         checkpoint = read_checkpoint(folder)
         front_end = FrontEnd.load(folder, checkpoint.config)
         name = f"IndexTTS {checkpoint.config.variant.value}"
-        again = partial(read_checkpoint, folder) if drop_encoders else None
-        return cls(checkpoint, front_end, name, ChunkPlan(), progress, again, dtype)._warmed_up()
+        reload = partial(read_checkpoint, folder) if drop_encoders else None
+        return cls(checkpoint, front_end, name, ChunkPlan(), progress, reload, dtype)._warmed_up()
 
     @classmethod
     def random(
@@ -159,11 +157,11 @@ class IndexTTSEngine:
         """
         if size not in sizes.size_names():
             raise CheckpointError(ENGINE, f"found size {size!r}, expected one of {', '.join(sizes.size_names())}")
-        _use_threads(threads)
+        set_threads(threads)
         checkpoint = sizes.in_memory(size, seed)
         front_end = FrontEnd.of_bytes(checkpoint.config)
-        again = partial(sizes.in_memory, size, seed) if drop_encoders else None
-        return cls(checkpoint, front_end, f"{size}, random weights", ChunkPlan(), progress, again, dtype)._warmed_up()
+        reload = partial(sizes.in_memory, size, seed) if drop_encoders else None
+        return cls(checkpoint, front_end, f"{size}, random weights", ChunkPlan(), progress, reload, dtype)._warmed_up()
 
     @property
     def info(self) -> EngineInfo:
@@ -177,7 +175,7 @@ class IndexTTSEngine:
 
     @property
     def batches(self) -> bool:
-        """Weights are read once for all units."""
+        """True: one pass over the weights serves all units."""
         return True
 
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
@@ -185,11 +183,11 @@ class IndexTTSEngine:
         return prepare(self._encoder, self._acoustic, recording, self._fingerprint)
 
     def adopt_voice(self, recording: Recording) -> None:
-        """Speak with this recording's voice where a request names none: IndexTTS has none of its own."""
+        """Use this recording's voice for requests without one: IndexTTS has no voice of its own."""
         self._own_voice = self.prepare_voice(recording)
 
     def start(self, request: SpeakRequest) -> IndexTTSState:
-        """Begin a unit; no model work yet.
+        """Start a unit, without model work.
 
         Raises:
             CallerError: nothing to speak or too much (field `text`, TOO_LARGE), an emotion clip
@@ -199,7 +197,7 @@ class IndexTTSEngine:
         if voice is None:
             raise UnsupportedVoiceError("IndexTTS speaks with a recording's voice only: name one")
         assert voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
-        reading = self._front_end.read(request.text)
+        tokenized = self._front_end.tokenize(request.text)
         options = request.options
         settings = AcousticSettings(
             seed=request.seed,
@@ -209,35 +207,36 @@ class IndexTTSEngine:
         )
         return IndexTTSState(
             request=request,
-            reading=reading,
+            tokenized=tokenized,
             speaker=speaker_of(voice, self._acoustic.device),
-            clip=self._clips.read(request.emotion.clip) if request.emotion.clip else None,
+            clip=self._clips.get(request.emotion.clip) if request.emotion.clip else None,
             plan=streaming.WHOLE if request.whole else self._plan,
             settings=settings,
-            min_codes=self._pace.min_codes(options, settings.duration_factor),
-            max_codes=self._pace.max_codes(len(reading.ids), options, settings.duration_factor),
+            min_codes=self._budget.min_codes(options, settings.duration_factor),
+            max_codes=self._budget.max_codes(len(tokenized.ids), options, settings.duration_factor),
             vocoder=self._vocoder.initial_state(),
         )
 
     @torch.inference_mode()
     def step(self, states: Sequence[IndexTTSState]) -> list[Step]:
-        """Advance: whoever has too few codes to speak gets some, together; then one of those who have enough speaks.
+        """Generate codes, in one batch, for the units that have too few for a chunk; then synthesize one unit's chunk.
 
-        One, because a solve takes much longer than the codes for it: the others' listeners would all wait for the sum.
+        Only one, because a solve takes much longer than generating its codes, and audio of a step is returned at its
+        end.
         """
         assert not any(state.done for state in states), "a unit is not stepped after its end"
         clock = StageClock(self._acoustic.device)
         with clock.stage("gpt_gen_time"):
             for state in states:
-                if state.writer is None:
-                    self._begin(state)
-            self._write([state for state in states if not self._ready(state)])
-        speaking = self._next_speaker(states)
-        sound = None if speaking is None else self._speak(speaking, clock)
+                if state.decoding is None:
+                    self._prefill(state)
+            self._generate([state for state in states if not self._ready(state)])
+        chosen = self._next_to_synthesize(states)
+        audio = None if chosen is None else self._synthesize(chosen, clock)
         stage_ms = clock.stage_ms()
         return [
             Step(
-                pcm=sound if state is speaking else None,
+                pcm=audio if state is chosen else None,
                 done=state.done,
                 cut=state.done and state.cut,
                 stage_ms=stage_ms,
@@ -246,71 +245,68 @@ class IndexTTSEngine:
         ]
 
     def _ready(self, state: IndexTTSState) -> bool:
-        """Whether there is enough for a chunk, or nothing will follow."""
+        """Whether the unit has enough codes for a chunk, or all its codes."""
         return state.ended or state.pending >= self._plan_codes(state)
 
-    def _next_speaker(self, states: Sequence[IndexTTSState]) -> IndexTTSState | None:
-        """Of the units that are ready one that nobody has heard yet, else the one that has waited longest."""
+    def _next_to_synthesize(self, states: Sequence[IndexTTSState]) -> IndexTTSState | None:
+        """Of the ready units, one without audio so far; among equals the one that has waited longest."""
         ready = [state for state in states if self._ready(state)]
         if not ready:
             return None
-        chosen = max(ready, key=lambda state: (not state.heard, state.waited_steps))
+        chosen = max(ready, key=lambda state: (not state.has_audio, state.waited_steps))
         for state in ready:
             state.waited_steps = 0 if state is chosen else state.waited_steps + 1
         return chosen
 
     def _warmed_up(self) -> "IndexTTSEngine":
-        """This, after a syllable for nobody: kernels are chosen and weights paged in before the first caller waits."""
         rate_hz = self._info.sample_rate_hz
         noise = 0.1 * np.random.default_rng(0).standard_normal(rate_hz).astype(np.float32)
         options = SynthesisOptions(steps=1, max_audio_ms=200)
         voice = self.prepare_voice(Recording(noise, rate_hz))
-        unit = self.start(SpeakRequest("a", seed=0, voice=voice, options=options))
-        while not unit.done:
-            self.step([unit])
+        warm_up(self, SpeakRequest("a", seed=0, voice=voice, options=options))
         return self
 
     # ---- codes
 
-    def _begin(self, state: IndexTTSState) -> None:
-        reading, speaker = state.reading, state.speaker
-        prefix = self._prefixes.prefix(reading.ids, speaker.rows, self._emotion(state), reading.language)
-        state.writer = self._writer.begin(prefix, state.max_codes, Sampling(), state.request.seed, state.min_codes)
+    def _prefill(self, state: IndexTTSState) -> None:
+        tokenized, speaker = state.tokenized, state.speaker
+        prefix = self._prefixes.prefix(tokenized.ids, speaker.rows, self._emotion(state), tokenized.language)
+        state.decoding = self._gpt.begin(prefix, state.max_codes, Sampling(), state.request.seed, state.min_codes)
         state.acoustic = streaming.start(speaker.prompt, state.settings, state.plan)
 
     def _emotion(self, state: IndexTTSState) -> Tensor:
-        """The language model's row for how the unit should sound: `[D]`."""
+        """The emotion vector of the unit: `[D]`."""
         emotion, speaker = state.request.emotion, state.speaker
         if state.clip is not None:
-            return merged(speaker.emotion, self._clips.row(state.clip), emotion.intensity)
+            return merged(speaker.emotion, self._clips.vector(state.clip), emotion.intensity)
         if not any(emotion.weights):
             return speaker.emotion
         return blended(speaker.emotion, speaker.emotion_rows, balanced(emotion.weights))
 
-    def _write(self, states: Sequence[IndexTTSState]) -> None:
-        """Codes for all, as many as the one that needs the fewest wants before it speaks."""
+    def _generate(self, states: Sequence[IndexTTSState]) -> None:
+        """Generate codes for all, as many as the unit that is closest to its next chunk needs."""
         if not states:
             return
         count = min(CODES_PER_STEP, *(self._plan_codes(state) - state.pending for state in states))
-        units = [state.writer for state in states if state.writer is not None]
-        for state, unit, new in zip(states, units, self._writer.generate(units, count), strict=True):
+        units = [state.decoding for state in states if state.decoding is not None]
+        for state, unit, new in zip(states, units, self._gpt.generate(units, count), strict=True):
             state.codes.append(new.codes)
             state.hidden.append(new.hidden)
-            state.written.extend(new.codes.tolist())
-            free = self._info.trained and unit.made >= state.min_codes
-            looped = free and repeats(state.written, self._pace.codes_per_s())
-            state.ended = unit.ended or looped
-            state.cut = looped or unit.made >= state.max_codes
+            state.all_codes.extend(new.codes.tolist())
+            free = self._info.trained and unit.code_count >= state.min_codes
+            repeating = free and repeats(state.all_codes, self._budget.codes_per_s())
+            state.ended = unit.ended or repeating
+            state.cut = repeating or unit.code_count >= state.max_codes
 
     def _plan_codes(self, state: IndexTTSState) -> int:
-        assert state.acoustic is not None, "a unit writes after it has begun"
+        assert state.acoustic is not None, "prefill sets it"
         return state.plan.codes(state.acoustic.chunks, self._acoustic.features_per_code)
 
-    # ---- sound
+    # ---- audio
 
-    def _speak(self, state: IndexTTSState, clock: StageClock) -> Samples | None:
-        """The sound of what is pending."""
-        assert state.acoustic is not None, "a unit speaks after it has begun"
+    def _synthesize(self, state: IndexTTSState, clock: StageClock) -> Samples | None:
+        """The audio of the pending codes."""
+        assert state.acoustic is not None, "prefill sets it"
         codes, hidden = state.take_codes()
         with clock.stage("s2mel_time"):
             latent = hidden if self._config.variant is Variant.V2 else None
@@ -321,10 +317,5 @@ class IndexTTSEngine:
             if not state.ended:
                 right = state.acoustic.provisional.unsqueeze(0)
                 provisional = self._vocoder.peek(right, state.vocoder)[0].numpy()
-        sound = state.joint.join(final[0].numpy(), provisional, state.ended)
-        return sound if len(sound) else None
-
-
-def _use_threads(threads: int | None) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)
+        audio = state.crossfader.join(final[0].numpy(), provisional, state.ended)
+        return audio if len(audio) else None

@@ -1,4 +1,4 @@
-"""Linear layers, by torch and packed, layer norms and sinusoidal positions as values. Knows nothing of models."""
+"""Layers shared by the IndexTTS modules: linear (in torch or packed for the CPU), layer norm, sinusoidal positions."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from intone.server.engines.weights import Weights
+from intone.server.engines.weights import Shape, Weights
 from intone.server.ops import ensure_built
 
 NORM_EPS = 1e-5
@@ -22,9 +22,10 @@ class Linear:
     bias: Tensor | None = None
 
     @classmethod
-    def read(cls, weights: Weights, name: str, bias: bool = True) -> "Linear":
-        """From `name.weight`, which may have trailing dimensions of 1, and `name.bias`."""
-        return cls(weights[f"{name}.weight"].flatten(1), weights[f"{name}.bias"] if bias else None)
+    def read(cls, weights: Weights, name: str, shape: Shape, bias: bool = True) -> "Linear":
+        """Read `name.weight` of `shape`, `(out, in)` with optional trailing ones, and `name.bias`."""
+        weight = weights.tensor(f"{name}.weight", shape).flatten(1)
+        return cls(weight, weights.tensor(f"{name}.bias", shape[:1]) if bias else None)
 
     def __call__(self, x: Tensor) -> Tensor:
         """`[..., in]` → `[..., out]`."""
@@ -33,7 +34,7 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Gated:
-    """`SiLU(x @ gateᵀ) · (x @ upᵀ)`; weight `[2 · out, in]`, gate first."""
+    """SwiGLU (arXiv 2002.05202): `SiLU(x @ gateᵀ) · (x @ upᵀ)`; weight `[2 · out, in]`, gate first."""
 
     weight: Tensor
 
@@ -48,7 +49,7 @@ Projection = Callable[[Tensor], Tensor]
 
 
 def projection(layer: Linear | Gated, packed: str) -> Projection:
-    """The layer itself for "fp32", where torch is as fast; for "int8" and "bf16" its native form, on the CPU."""
+    """The layer as it is for "fp32", where torch is as fast; its native CPU form for "int8" and "bf16"."""
     if packed == "fp32":
         return layer
     bias = layer.bias if isinstance(layer, Linear) else None
@@ -63,24 +64,24 @@ def projection(layer: Linear | Gated, packed: str) -> Projection:
 
 @dataclass(frozen=True, slots=True)
 class LayerNorm:
-    """Norm over the last dimension."""
+    """Layer norm over the last dimension."""
 
     weight: Tensor
     bias: Tensor
     eps: float = NORM_EPS
 
     @classmethod
-    def read(cls, weights: Weights, name: str, eps: float = NORM_EPS) -> "LayerNorm":
-        """From `name.weight` and `name.bias`."""
-        return cls(weights[f"{name}.weight"], weights[f"{name}.bias"], eps)
+    def read(cls, weights: Weights, name: str, dim: int, eps: float = NORM_EPS) -> "LayerNorm":
+        """Read `name.weight` and `name.bias`, `[dim]` each."""
+        return cls(*weights.affine(name, (dim,)), eps)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """`[..., D]` → `[..., D]`."""
+        """`[..., dim]` → `[..., dim]`."""
         return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
 def sinusoids(positions: int, dim: int, device: torch.device) -> Tensor:
-    """Position embedding of "Attention is all you need", sines and cosines interleaved: `[positions, dim]`."""
+    """Sinusoidal position embedding (arXiv 1706.03762), sines and cosines interleaved: `[positions, dim]`."""
     frequencies = torch.exp(torch.arange(0, dim, 2, dtype=torch.float32) * (-math.log(10000.0) / dim))
     angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)
     return torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1).to(device)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from intone.server.engines.indextts.checkpoint.config import Variant
-from intone.server.engines.indextts.s2mel import acoustic, codec
+from intone.server.engines.indextts.checkpoint.sizes import random_part
+from intone.server.engines.indextts.checkpoint.weights import part_shapes, unused_names
 from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticSettings
 from intone.server.engines.indextts.s2mel.codec import FeatureQuantizer, code_table
 from tests.oracles.indextts_golden import assert_close, golden, under
@@ -44,8 +45,8 @@ def speaker25() -> Speaker:
 
 @pytest.fixture(scope="module")
 def official_model(official: dict[str, Tensor]) -> AcousticModel:
-    s2mel = published(under(official, "s2mel.w"), acoustic.tensor_shapes(V25))
-    book = published(under(official, "codec.w"), codec.tensor_shapes(V25))
+    s2mel = published(under(official, "s2mel.w"), part_shapes(V25)["s2mel"])
+    book = published(under(official, "codec.w"), part_shapes(V25)["codec"])
     return AcousticModel(V25, weights(s2mel), weights(book))
 
 
@@ -64,18 +65,18 @@ def test_a_whole_unit_equals_the_official_one(
     condition, _ = model.regulator.whole(model.source.of_codes(official["in.codes"][0], None), count)
     assert_close(condition, found["out.content"][0, before:])
     settings = AcousticSettings(0, model.time_table(steps), guidance, factor)
-    mel = model.fill(prompt.given(), condition, found["in.noise"][0, :, before:].t().contiguous(), settings)
+    mel = model.fill(prompt.known_frames(), condition, found["in.noise"][0, :, before:].t().contiguous(), settings)
     assert_close(mel.t(), found["out.mel"][0, :, before:], 2e-5)
     assert float(found["out.mel"][0, :, :before].abs().max()) == 0  # the official result is cut where ours begins
 
 
-def test_dead_and_used_names_are_all_the_names_there_are(official: dict[str, Tensor]) -> None:
-    for prefix, dead, shapes in (
-        ("s2mel.w", acoustic.dead_keys(V25), acoustic.tensor_shapes(V25)),
-        ("codec.w", codec.dead_keys(V25), codec.tensor_shapes(V25)),
+def test_used_and_unused_names_are_all_published_names(official: dict[str, Tensor]) -> None:
+    for prefix, ignored, shapes in (
+        ("s2mel.w", unused_names(V25)["s2mel"], part_shapes(V25)["s2mel"]),
+        ("codec.w", unused_names(V25)["codec"], part_shapes(V25)["codec"]),
     ):
         names = set(under(official, prefix))
-        unused = {name for name in names if any(re.fullmatch(pattern, name) for pattern in dead)}
+        unused = {name for name in names if re.fullmatch(ignored, name)}
         used = {re.sub(r"weight_[gv]$", "weight", name) for name in shapes}
         assert names == used | unused and not used & unused
     assert "cfm.estimator.transformer.layers.2.skip_in_linear.weight" in under(official, "s2mel.w")
@@ -86,20 +87,20 @@ def test_dead_and_used_names_are_all_the_names_there_are(official: dict[str, Ten
 
 def test_latents_of_version_2_are_those_of_the_published_layers_one_by_one() -> None:
     generator = torch.Generator().manual_seed(0)
-    s2mel, book = acoustic.random_tensors(V2, generator), codec.random_tensors(V2, generator)
+    s2mel, book = random_part(V2, "s2mel", generator), random_part(V2, "codec", generator)
     model = AcousticModel(V2, weights(s2mel), weights(book))
     layers = nn.Sequential(nn.Linear(GPT_DIM, 256), nn.Linear(256, 128), nn.Linear(128, HIDDEN))
     layers.load_state_dict(under(s2mel, "gpt_layer"))
     codes, hidden = torch.randint(0, CODES, (11,), generator=generator), torch.randn(11, GPT_DIM, generator=generator)
     with torch.inference_mode():
-        features = code_table(weights(book))[codes] + layers(hidden)
+        features = code_table(V2.codec, weights(book))[codes] + layers(hidden)
         assert_close(model.source.of_codes(codes, hidden), model.regulator.content_in(features))
 
 
 @pytest.mark.parametrize(("config", "quantised"), [(V2, True), (V25, False)], ids=["v2", "v2.5"])
 def test_a_recording_is_quantised_in_version_2_and_raw_in_2_5(config: Any, quantised: bool) -> None:
     generator = torch.Generator().manual_seed(0)
-    s2mel, book = acoustic.random_tensors(config, generator), codec.random_tensors(config, generator)
+    s2mel, book = random_part(config, "s2mel", generator), random_part(config, "codec", generator)
     model = AcousticModel(config, weights(s2mel), weights(book))
     features = torch.randn(35, HIDDEN, generator=generator)
     prompt = model.prompt(torch.randn(BANDS, 60), features, torch.randn(STYLE))
@@ -107,7 +108,7 @@ def test_a_recording_is_quantised_in_version_2_and_raw_in_2_5(config: Any, quant
     expected, moments = model.regulator.whole(model.regulator.content_in(heard), 60)
     assert_close(prompt.condition, expected)
     assert_close(prompt.moments, moments.sums, 1e-9)
-    assert prompt.heard().frames == 60
+    assert prompt.initial_moments().frames == 60
 
 
 def test_hidden_states_must_come_with_the_codes_of_version_2() -> None:
@@ -127,11 +128,11 @@ def test_an_empty_recording_is_refused(speaker25: Speaker) -> None:
 def test_a_recording_may_be_shorter_than_the_wavenet_s_context(speaker25: Speaker, frames: int) -> None:
     """A given frame is one that the flow does not move: more of them in front, far away, must not change the rule."""
     prompt = tiny_prompt(speaker25.model, frames)
-    mel = speaker25.model.solve_offline(prompt, *speaker25.codes(5), speaker25.settings)
+    mel = speaker25.model.whole(prompt.known_frames(), *speaker25.codes(5), speaker25.settings)
     assert mel.shape == (BANDS, 17) and bool(mel.isfinite().all())
 
 
 @pytest.mark.parametrize("config", [V2, V25], ids=["v2", "v2.5"])
 def test_untrained_tensors_have_the_published_shapes(config: Any) -> None:
-    tensors = acoustic.random_tensors(config, torch.Generator().manual_seed(0))
-    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == acoustic.tensor_shapes(config)
+    tensors = random_part(config, "s2mel", torch.Generator().manual_seed(0))
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == part_shapes(config)["s2mel"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -14,10 +14,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from intone.server import ops
 from intone.server.engines.indextts.checkpoint.config import BigVGANConfig
-from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN, BigVGANState, random_tensors, tensor_shapes
+from intone.server.engines.indextts.checkpoint.random_weights import vocoder_rules
+from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN, BigVGANState
+from intone.server.engines.weights import declared_shapes
 from intone.server.errors import CheckpointError
 from tests.oracles.indextts_golden import assert_close, golden, under
-from tests.support.indextts_tiny import published, weights
+from tests.support.indextts_tiny import published, untrained, weights
 
 SCRIPT = "indextts_oracle_bigvgan.py"
 PUBLISHED = BigVGANConfig(
@@ -48,8 +50,12 @@ def built(config: BigVGANConfig, tensors: dict[str, Tensor]) -> BigVGAN:
 
 
 @cache
-def untrained(config: BigVGANConfig) -> BigVGAN:
-    return built(config, random_tensors(config, torch.Generator().manual_seed(3)))
+def untrained_vocoder(config: BigVGANConfig) -> BigVGAN:
+    return built(config, untrained_tensors(config))
+
+
+def untrained_tensors(config: BigVGANConfig) -> dict[str, Tensor]:
+    return untrained(partial(BigVGAN, config), 3, vocoder_rules(config))
 
 
 def noise(seed: int, *shape: int) -> Tensor:
@@ -77,8 +83,10 @@ def official(require: Callable[..., Any]) -> dict[str, Tensor]:
 @pytest.mark.parametrize("case", CONFIGS)
 def test_whole_is_the_official_sound(case: str, official: dict[str, Tensor]) -> None:
     folded = under(official, f"{case}.w")
-    vocoder = built(CONFIGS[case], published(folded, tensor_shapes(CONFIGS[case])))
-    assert {name.removesuffix("_g").removesuffix("_v") for name in tensor_shapes(CONFIGS[case])} == set(folded)
+    vocoder = built(CONFIGS[case], published(folded, declared_shapes(partial(BigVGAN, CONFIGS[case]))))
+    assert {
+        name.removesuffix("_g").removesuffix("_v") for name in declared_shapes(partial(BigVGAN, CONFIGS[case]))
+    } == set(folded)
     inputs = under(official, f"{case}.in")
     assert len(inputs) >= 3
     for frames, mel in inputs.items():
@@ -90,7 +98,7 @@ def test_whole_is_the_official_sound(case: str, official: dict[str, Tensor]) -> 
 @pytest.mark.parametrize("sizes", [(1,) * 60, (7, 0, 40, 3), (90, 10), (100,), (5, 38, 39)])
 def test_pieces_are_the_official_sound(sizes: tuple[int, ...], official: dict[str, Tensor]) -> None:
     config = CONFIGS["published"]
-    vocoder = built(config, published(under(official, "published.w"), tensor_shapes(config)))
+    vocoder = built(config, published(under(official, "published.w"), declared_shapes(partial(BigVGAN, config))))
     assert_close(in_pieces(vocoder, official["published.in.100"], sizes), official["published.out.100"])
 
 
@@ -104,7 +112,7 @@ def test_the_activation_is_the_official_one(require: Callable[..., Any]) -> None
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(0, 12), max_size=12), st.integers(0, 20))
 def test_any_cut_gives_the_same_sound(sizes: list[int], rest: int) -> None:
-    vocoder = untrained(TINY)
+    vocoder = untrained_vocoder(TINY)
     mel = noise(1, 1, TINY.mel_bands, sum(sizes) + rest)
     pieces = in_pieces(vocoder, mel, sizes)
     assert pieces.shape[1] == mel.shape[2] * vocoder.hop_samples
@@ -113,38 +121,48 @@ def test_any_cut_gives_the_same_sound(sizes: list[int], rest: int) -> None:
 
 
 def test_the_delay_of_the_published_vocoder() -> None:
-    vocoder = untrained(CONFIGS["published"])
+    vocoder = untrained_vocoder(CONFIGS["published"])
     assert (vocoder.hop_samples, vocoder.lag_samples, vocoder.lookahead_frames) == (256, 9501, 38)
 
 
-def test_streams_in_a_batch_are_as_alone() -> None:
-    vocoder = untrained(TINY)
-    frames = (vocoder.settled_frames, vocoder.settled_frames + 5, 3 * vocoder.settled_frames)
-    past = [noise(seed, 1, TINY.mel_bands, count) for seed, count in enumerate(frames)]
+def settled_frames(vocoder: BigVGAN) -> int:
+    """From this many frames on, all states have tails of the same shapes."""
+    return -(-(vocoder.lag_samples + 10) // vocoder.hop_samples)
+
+
+def rows_of(state: BigVGANState) -> list[BigVGANState]:
+    return [
+        replace(state, tails=tuple(tail[row : row + 1] for tail in state.tails)) for row in range(len(state.tails[0]))
+    ]
+
+
+def test_a_batch_gives_the_same_audio_as_each_stream_alone() -> None:
+    vocoder = untrained_vocoder(TINY)
+    settled = settled_frames(vocoder)
+    past = [noise(seed, 1, TINY.mel_bands, count) for seed, count in enumerate((settled, settled + 5, 3 * settled))]
     states = [vocoder.decode(mel, vocoder.initial_state(), last=False)[1] for mel in past]
+    tails = tuple(torch.cat(parts) for parts in zip(*(state.tails for state in states), strict=True))
     following = noise(9, 3, TINY.mel_bands, 7)
-    audio, after = vocoder.decode(following, BigVGANState.stack(states), last=False)
+    audio, after = vocoder.decode(following, replace(states[0], tails=tails), last=False)
     rest = vocoder.decode(following, after, last=True)[0]
-    for row, (state, split) in enumerate(zip(states, after.split(), strict=True)):
-        alone, state = vocoder.decode(following[row : row + 1], state, last=False)
+    for row, (state, split) in enumerate(zip(states, rows_of(after), strict=True)):
+        alone, _ = vocoder.decode(following[row : row + 1], state, last=False)
         assert_close(audio[row], alone[0])
-        assert split.frames == state.frames == vocoder.settled_frames
         assert_close(vocoder.decode(following[row : row + 1], split, last=True)[0], rest[row : row + 1])
 
 
-def test_states_are_alike_once_settled() -> None:
-    vocoder = untrained(CONFIGS["published"])
+def test_tails_stop_growing() -> None:
+    vocoder = untrained_vocoder(CONFIGS["published"])
     state, shapes = vocoder.initial_state(), []
-    for frame in range(vocoder.settled_frames + 3):
+    for frame in range(settled_frames(vocoder) + 3):
         state = vocoder.decode(noise(frame, 1, 80, 1), state, last=False)[1]
         shapes.append([tuple(tail.shape) for tail in state.tails])
     assert shapes[-1] == shapes[-2] == shapes[-3] == shapes[-4] and shapes[-1] != shapes[4]
-    with pytest.raises(AssertionError, match="groups states"):
-        BigVGANState.stack([state, vocoder.initial_state()])
+    assert state.frames == settled_frames(vocoder) + 3
 
 
 def test_a_kept_state_can_be_gone_on_from_twice() -> None:
-    vocoder = untrained(TINY)
+    vocoder = untrained_vocoder(TINY)
     state = vocoder.decode(noise(1, 1, TINY.mel_bands, 20), vocoder.initial_state(), last=False)[1]
     before = [tail.clone() for tail in state.tails]
     mel = noise(2, 1, TINY.mel_bands, 9)
@@ -155,7 +173,7 @@ def test_a_kept_state_can_be_gone_on_from_twice() -> None:
 
 @pytest.mark.parametrize("frames", [0, 1, 9, 40])
 def test_a_peek_at_the_true_future_is_exact(frames: int) -> None:
-    vocoder = untrained(TINY)
+    vocoder = untrained_vocoder(TINY)
     mel = noise(4, 2, TINY.mel_bands, frames + 60)
     audio, state = vocoder.decode(mel[:, :, :frames], vocoder.initial_state(2), last=False)
     before = [tail.clone() for tail in state.tails]
@@ -168,18 +186,8 @@ def test_a_peek_at_the_true_future_is_exact(frames: int) -> None:
         assert torch.equal(vocoder.peek(mel[:, :, frames:], state), told)  # what is further away is not looked at
 
 
-@pytest.mark.parametrize("frames", [0, 1, 30])
-def test_a_peek_at_known_frames_is_what_decoding_them_gives(frames: int) -> None:
-    vocoder = untrained(TINY)
-    mel = noise(6, 1, TINY.mel_bands, frames + 12 + 9)
-    _, state = vocoder.decode(mel[:, :, :frames], vocoder.initial_state(), last=False)
-    told = vocoder.peek(mel[:, :, frames:], state, known=12)
-    audio, after = vocoder.decode(mel[:, :, frames : frames + 12], state, last=False)
-    assert_close(told, torch.cat((audio, vocoder.peek(mel[:, :, frames + 12 :], after)), 1))
-
-
 def test_a_peek_is_the_truer_the_more_is_expected() -> None:
-    vocoder = untrained(CONFIGS["published"])
+    vocoder = untrained_vocoder(CONFIGS["published"])
     mel = noise(4, 1, 80, 100)
     exact = whole(vocoder, mel)[:, : 50 * 256]
     audio, state = vocoder.decode(mel[:, :, :50], vocoder.initial_state(), last=False)
@@ -191,7 +199,7 @@ def test_a_peek_is_the_truer_the_more_is_expected() -> None:
 
 
 def test_a_stream_that_ends_here_is_what_a_peek_at_nothing_gives() -> None:
-    vocoder = untrained(TINY)
+    vocoder = untrained_vocoder(TINY)
     _, state = vocoder.decode(noise(1, 1, TINY.mel_bands, 12), vocoder.initial_state(), last=False)
     empty = torch.zeros(1, TINY.mel_bands, 0)
     rest, ended = vocoder.decode(empty, state, last=True)
@@ -203,7 +211,7 @@ def test_a_stream_that_ends_here_is_what_a_peek_at_nothing_gives() -> None:
 
 def test_nothing_is_read_back_from_the_device() -> None:
     """Fake tensors have no values, so whoever asks for one fails."""
-    vocoder = untrained(TINY)
+    vocoder = untrained_vocoder(TINY)
     with FakeTensorMode(allow_non_fake_inputs=True):
         state = vocoder.initial_state(2)
         for frames in (3, 40):
@@ -214,17 +222,17 @@ def test_nothing_is_read_back_from_the_device() -> None:
 
 def test_untrained_sound_is_neither_silent_nor_cut() -> None:
     for config in (CONFIGS["published"], replace(PUBLISHED, channels=256)):
-        sound = whole(untrained(config), noise(5, 1, 80, 40))
+        sound = whole(untrained_vocoder(config), noise(5, 1, 80, 40))
         assert 0.01 < float(sound.std()) < 0.4 and float(sound.abs().max()) < 1
 
 
 def test_sound_never_exceeds_full_scale() -> None:
-    sound = whole(untrained(TINY), 1e4 * noise(5, 1, TINY.mel_bands, 40))
+    sound = whole(untrained_vocoder(TINY), 1e4 * noise(5, 1, TINY.mel_bands, 40))
     assert float(sound.max()) == 1 and float(sound.min()) == -1
 
 
 def test_shapes_of_the_published_file() -> None:
-    shapes = tensor_shapes(PUBLISHED)
+    shapes = declared_shapes(partial(BigVGAN, PUBLISHED))
     assert shapes["ups.0.0.weight_g"] == (1536, 1, 1) and shapes["ups.5.0.weight_v"] == (48, 24, 4)
     assert shapes["resblocks.17.convs2.2.weight_v"] == (24, 24, 11)
     assert "conv_post.bias" not in shapes and shapes["activation_post.act.alpha"] == (24,)
@@ -233,7 +241,7 @@ def test_shapes_of_the_published_file() -> None:
 
 
 def test_another_filter_is_refused() -> None:
-    tensors = random_tensors(TINY, torch.Generator().manual_seed(3))
+    tensors = untrained_tensors(TINY)
     name = "resblocks.1.activations.3.downsample.lowpass.filter"
     tensors[name] = tensors[name] + 1e-3 * torch.arange(12.0)
     with pytest.raises(CheckpointError, match=rf"{name}: differs by 1\.1e-02"):
@@ -253,10 +261,10 @@ def test_another_filter_is_refused() -> None:
 )
 def test_another_vocoder_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
-        tensor_shapes(replace(TINY, **changes))
+        declared_shapes(partial(BigVGAN, replace(TINY, **changes)))
 
 
 def test_mel_of_another_width_is_refused() -> None:
-    vocoder = untrained(TINY)
+    vocoder = untrained_vocoder(TINY)
     with pytest.raises(ValueError, match=r"mel is \(1, 4, 9\), expected \[B, 5, N\]"):
         vocoder.decode(torch.zeros(1, 4, 9), vocoder.initial_state(), last=True)

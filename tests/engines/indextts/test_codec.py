@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.engines.indextts.checkpoint.config import Variant
+from intone.server.engines.indextts.checkpoint.sizes import random_part
+from intone.server.engines.indextts.checkpoint.weights import part_shapes
 from intone.server.engines.indextts.s2mel import codec
 from intone.server.engines.indextts.s2mel.codec import CodecDecoder, FeatureQuantizer, Tower
 from tests.oracles.indextts_golden import assert_close, golden, under
@@ -24,20 +26,20 @@ def official(require: Callable[..., Any]) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def decoder() -> CodecDecoder:
-    return CodecDecoder(V25.codec, weights(codec.random_tensors(V25, torch.Generator().manual_seed(0))))
+    return CodecDecoder(V25.codec, weights(random_part(V25, "codec", torch.Generator().manual_seed(0))))
 
 
 @pytest.mark.parametrize("count", [1, 3, 60])
 def test_decoding_equals_the_official_codec(official: dict[str, Tensor], count: int) -> None:
-    tensors = published(under(official, "w"), codec.tensor_shapes(V25))
+    tensors = published(under(official, "w"), part_shapes(V25)["codec"])
     decoded = CodecDecoder(V25.codec, weights(tensors))(official[f"in.{count}"])
     assert_close(decoded, official[f"out.{count}"])
 
 
 def test_a_tower_equals_the_official_one(official: dict[str, Tensor]) -> None:
     """The encoder that IndexTTS-2 quantises with is built like the decoder, which alone the oracle has."""
-    tensors = published(under(official, "w"), codec.tensor_shapes(V25))
-    tower = Tower(weights(tensors).scope("decoder"), V25.codec.vocos_layers)
+    tensors = published(under(official, "w"), part_shapes(V25)["codec"])
+    tower = Tower(V25.codec, weights(tensors).scope("decoder"))
     assert_close(tower(official["in.tower"]), official["out.tower"])
 
 
@@ -59,7 +61,7 @@ def test_codes_cut_off_beyond_the_context_change_nothing(decoder: CodecDecoder) 
 
 
 def test_quantising_takes_the_nearest_direction_and_the_code_s_own_length() -> None:
-    tensors = codec.random_tensors(V2, torch.Generator().manual_seed(3))
+    tensors = random_part(V2, "codec", torch.Generator().manual_seed(3))
     features = torch.randn(2, 25, HIDDEN, generator=torch.Generator().manual_seed(4))
     codes, quantised = FeatureQuantizer(V2.codec, weights(tensors))(features)
 
@@ -69,7 +71,7 @@ def test_quantising_takes_the_nearest_direction_and_the_code_s_own_length() -> N
         return functional.conv1d(x.transpose(1, 2), weight, tensors[f"{name}.bias"]).transpose(1, 2)
 
     book = tensors[f"{codec.BOOK}.codebook.weight"]
-    low = projected(f"{codec.BOOK}.in_project", Tower(weights(tensors).scope("encoder"), 3)(features))
+    low = projected(f"{codec.BOOK}.in_project", Tower(V2.codec, weights(tensors).scope("encoder"))(features))
     distances = torch.cdist(functional.normalize(low, dim=2), functional.normalize(book, dim=1))
     assert torch.equal(codes, distances.argmin(dim=2))
     assert len(codes.unique()) > 10
@@ -78,7 +80,7 @@ def test_quantising_takes_the_nearest_direction_and_the_code_s_own_length() -> N
 
 @pytest.mark.parametrize("config", [V2, V25], ids=["v2", "v2.5"])
 def test_untrained_features_have_a_variance_near_1(config: Any) -> None:
-    tensors = codec.random_tensors(config, torch.Generator().manual_seed(0))
-    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == codec.tensor_shapes(config)
-    table = codec.code_table(weights(tensors))
+    tensors = random_part(config, "codec", torch.Generator().manual_seed(0))
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == part_shapes(config)["codec"]
+    table = codec.code_table(config.codec, weights(tensors))
     assert 0.5 < float(table.std()) < 2

@@ -1,6 +1,7 @@
 """The encoders and spectra that make a voice of IndexTTS, against the official package."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,6 @@ from intone.server.engines.indextts.checkpoint.config import (
     W2vBertConfig,
 )
 from intone.server.engines.indextts.layers import sinusoids
-from intone.server.engines.indextts.voice import campplus, conformer, perceiver, w2v_bert
 from intone.server.engines.indextts.voice.campplus import CAMPPlus
 from intone.server.engines.indextts.voice.conformer import Conformer
 from intone.server.engines.indextts.voice.fbank import fbank, w2v_features
@@ -23,6 +23,7 @@ from intone.server.engines.indextts.voice.mel import mel_spectrogram
 from intone.server.engines.indextts.voice.perceiver import Perceiver
 from intone.server.engines.indextts.voice.resample import sinc_resample
 from intone.server.engines.indextts.voice.w2v_bert import W2vBert
+from intone.server.engines.weights import declared_shapes
 from tests.oracles.indextts_golden import assert_close, golden, under
 from tests.support.indextts_tiny import weights
 
@@ -49,7 +50,7 @@ def has_exactly(found: Goldens, expected: Shapes, *dead: str) -> None:
 def test_conformer(conditioning: Goldens) -> None:
     tensors = under(conditioning, "conformer.w")
     config = ConformerConfig(input_dim=96, dim=64, feed_forward=128, heads=4, blocks=2)
-    has_exactly(tensors, conformer.tensor_shapes(config), "pos_enc.pe")
+    has_exactly(tensors, declared_shapes(partial(Conformer, config)), "pos_enc.pe")
     encoder = Conformer(config, weights(tensors))
     assert_close(encoder(conditioning["conformer.in"]), conditioning["conformer.out"])
     assert_close(sinusoids(5000, 64, torch.device("cpu")), tensors["embed.pos_enc.pe"][0])
@@ -58,14 +59,14 @@ def test_conformer(conditioning: Goldens) -> None:
 def test_perceiver(conditioning: Goldens) -> None:
     tensors = under(conditioning, "perceiver.w")
     config = PerceiverConfig(dim=64, context_dim=48, latents=3, heads=4)
-    has_exactly(tensors, perceiver.tensor_shapes(config))
+    has_exactly(tensors, declared_shapes(partial(Perceiver, config)))
     assert_close(Perceiver(config, weights(tensors))(conditioning["perceiver.in"]), conditioning["perceiver.out"])
 
 
 @pytest.mark.parametrize("frames", [230, 100, 57])
 def test_campplus(voice: Goldens, frames: int) -> None:
     tensors = under(voice, "campplus.w")
-    has_exactly(tensors, campplus.tensor_shapes(CAMPPlusConfig()), "num_batches_tracked")
+    has_exactly(tensors, declared_shapes(partial(CAMPPlus, CAMPPlusConfig())), "num_batches_tracked")
     encoder = CAMPPlus(CAMPPlusConfig(), weights(tensors))
     assert_close(encoder(voice[f"campplus.in.{frames}"]), voice[f"campplus.out.{frames}"])
 
@@ -96,7 +97,7 @@ def test_w2v_bert(require: Callable[..., Any], samples: int) -> None:
     goldens = golden(require, "w2v_bert")
     tensors = under(goldens, "w")
     used = {name: t for name, t in tensors.items() if not name.startswith(("encoder.layers.2", "masked"))}
-    has_exactly(used, w2v_bert.tensor_shapes(SMALL_W2V))
+    has_exactly(used, declared_shapes(partial(W2vBert, SMALL_W2V)))
     features, last_masked = w2v_features(goldens[f"in.{samples}"])
     assert last_masked == (not goldens[f"out.mask.{samples}"][-1])
     real = goldens[f"out.mask.{samples}"].bool()

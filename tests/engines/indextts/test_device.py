@@ -8,8 +8,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from intone.server.engines.indextts.checkpoint import sizes
-from intone.server.engines.indextts.gpt.language_model import GPT
-from intone.server.engines.indextts.gpt.sampling import Sampling, Settings, cut, draw, seen_at_start, uniforms
+from intone.server.engines.indextts.gpt.sampling import Sampling, uniforms
+from intone.server.engines.indextts.reference.language_model import GPT
+from intone.server.engines.indextts.reference.sampling import BatchSampling, cut, draw, seen_at_start
 from intone.server.engines.indextts.voice.conditioning import FeatureStatistics, VoiceEncoder
 from intone.server.engines.indextts.voice.emotion import EmotionMatrix, blended
 from intone.server.engines.indextts.voice.mel import mel_spectrogram
@@ -41,7 +42,7 @@ def test_nothing_is_read_back(size: str) -> None:
         begun = [model.begin(model.prefix([1, 2], encoder.speaker(style, features), emotion), 5) for _ in range(2)]
         units, rows = [unit for unit, _ in begun], torch.stack([hidden for _, hidden in begun])
         seen = torch.stack([seen_at_start(codes, config.gpt.start_code, CPU)] * 2)
-        drawn = draw(*cut(model.logits(rows), seen, Settings.of([Sampling()] * 2, codes, CPU)), points)
+        drawn = draw(*cut(model.logits(rows), seen, BatchSampling.of([Sampling()] * 2, codes, CPU)), points)
         assert model.advance(drawn, units).shape == (2, config.gpt.dim)
         with pytest.raises(DataDependentOutputException):  # what reading back would do here
             drawn.tolist()

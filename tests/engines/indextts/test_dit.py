@@ -1,19 +1,21 @@
 """The velocity field of IndexTTS's flow and its WaveNet: against the official package; savings that must be exact."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from intone.server.engines.indextts.s2mel import dit_shapes, wavenet
+from intone.server.engines.indextts.checkpoint.random_weights import S2MEL
 from intone.server.engines.indextts.s2mel.cfm import solve, time_table
 from intone.server.engines.indextts.s2mel.dit import MAX_FRAMES, DiT
 from intone.server.engines.indextts.s2mel.wavenet import WaveNet
+from intone.server.engines.weights import declared_shapes
 from intone.server.errors import CheckpointError
 from tests.oracles.indextts_golden import assert_close, golden, under
-from tests.support.indextts_tiny import BANDS, CHANNELS, STYLE, published, tiny_config, weights
+from tests.support.indextts_tiny import BANDS, CHANNELS, STYLE, published, tiny_config, untrained, weights
 
 CPU = torch.device("cpu")
 
@@ -31,7 +33,7 @@ def official_wavenet(require: Callable[..., Any]) -> dict[str, Tensor]:
 @pytest.fixture(scope="module")
 def field() -> DiT:
     config = tiny_config()
-    tensors = dit_shapes.random_tensors(config.dit, config.wavenet, torch.Generator().manual_seed(0))
+    tensors = untrained(partial(DiT, config.dit, config.wavenet), 0, S2MEL)
     return DiT(config.dit, config.wavenet, weights(tensors))
 
 
@@ -45,7 +47,7 @@ def test_the_wavenet_equals_the_official_one(
     official_wavenet: dict[str, Tensor], case: str, layers: int, rate: int, frames: int
 ) -> None:
     config = tiny_config(wavenet_layers=layers, rate=rate).wavenet
-    tensors = published(under(official_wavenet, f"{case}.w"), wavenet.tensor_shapes(config))
+    tensors = published(under(official_wavenet, f"{case}.w"), declared_shapes(partial(WaveNet, config)))
     ours = WaveNet(config, weights(tensors))
     gates = ours.gates(official_wavenet[f"{case}.in.time"][:, :, 0])[0]
     assert_close(ours(official_wavenet[f"{case}.in.{frames}"], gates), official_wavenet[f"{case}.out.{frames}"])
@@ -54,7 +56,7 @@ def test_the_wavenet_equals_the_official_one(
 def test_the_wavenet_needs_no_more_context_than_it_says() -> None:
     config = tiny_config(wavenet_layers=8).wavenet
     dit = tiny_config().dit
-    tensors = dit_shapes.random_tensors(dit, config, torch.Generator().manual_seed(1))
+    tensors = untrained(partial(DiT, dit, config), 1, S2MEL)
     ours = WaveNet(config, weights(tensors).scope("wavenet"))
     assert ours.context_frames == 16
     x, gates = noise(2, 1, CHANNELS, 60), ours.gates(noise(3, 1, CHANNELS))[0]
@@ -70,7 +72,7 @@ def test_the_field_equals_the_official_one(
     case = f"{depth}.{layers}.{prompt}.{frames}"
     config = tiny_config(depth=depth, wavenet_layers=layers)
     found = under(official, case)
-    shapes = dit_shapes.tensor_shapes(config.dit, config.wavenet)
+    shapes = declared_shapes(partial(DiT, config.dit, config.wavenet))
     ours = DiT(config.dit, config.wavenet, weights(published(under(found, "w"), shapes)))
     x, given = found["in.x"].transpose(1, 2), found["in.given"].transpose(1, 2)
     condition = ours.condition(given[:, :prompt], found["in.content"], found["in.style"], guided=False)

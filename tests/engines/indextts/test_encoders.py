@@ -4,6 +4,7 @@ import base64
 import gc
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import torch
 from intone.server.config import Config
 from intone.server.domain import Emotion, PreparedVoice, SpeakRequest
 from intone.server.engines.indextts.checkpoint import sizes
+from intone.server.engines.indextts.checkpoint.weights import part_shapes
 from intone.server.engines.indextts.engine import IndexTTSEngine
-from intone.server.engines.indextts.voice import conditioning, w2v_bert
-from intone.server.engines.indextts.voice.campplus import tensor_shapes as campplus_shapes
+from intone.server.engines.indextts.voice.conditioning import Conditioners
+from intone.server.engines.weights import declared_shapes
 from intone.server.errors import CallerError, CheckpointError, EngineError
 from intone.server.runtime.loading import loaders
 from tests.support.indextts_files import write_checkpoint
@@ -55,21 +57,18 @@ def mapped(folder: Path) -> set[str]:
 
 def encoder_bytes(size: str) -> int:
     config = sizes.in_memory(size).config
-    parts = (
-        conditioning.tensor_shapes(config),
-        w2v_bert.tensor_shapes(config.w2v_bert),
-        campplus_shapes(config.campplus),
-    )
-    return sum(4 * int(np.prod(shape)) for shapes in parts for shape in shapes.values())
+    parts = part_shapes(config)
+    encoders = (declared_shapes(partial(Conditioners, config)), parts["w2v_bert"], parts["campplus"])
+    return sum(4 * int(np.prod(shape)) for shapes in encoders for shape in shapes.values())
 
 
 @pytest.mark.parametrize("size", ["nano", "nano-2"])
 def test_a_voice_made_after_dropping_is_the_same(size: str) -> None:
     kept, dropping = IndexTTSEngine.random(size), IndexTTSEngine.random(size, drop_encoders=True)
-    assert kept._encoder.there and not dropping._encoder.there
+    assert kept._encoder.loaded and not dropping._encoder.loaded
     for seed in (1, 2):
         assert_same(dropping.prepare_voice(recording(seed=seed)), kept.prepare_voice(recording(seed=seed)))
-        assert kept._encoder.there and not dropping._encoder.there
+        assert kept._encoder.loaded and not dropping._encoder.loaded
 
 
 def test_a_folder_is_read_again(folder: Path) -> None:
@@ -116,14 +115,14 @@ def test_a_clip_is_followed_after_dropping() -> None:
         voice = engine.prepare_voice(recording())
         state = engine.start(SpeakRequest("Hm", seed=1, voice=voice, emotion=emotion, options=FAST))
         rows.append(engine._emotion(state))
-    assert torch.equal(*rows) and not dropping._encoder.there
+    assert torch.equal(*rows) and not dropping._encoder.loaded
 
 
 def test_a_recording_that_is_refused_drops_them_too() -> None:
     engine = IndexTTSEngine.random("nano", drop_encoders=True)
     with pytest.raises(CallerError):
         engine.prepare_voice(recording(0.1))
-    assert not engine._encoder.there
+    assert not engine._encoder.loaded
 
 
 def test_files_that_have_changed_make_no_voice(folder: Path, tmp_path: Path) -> None:
@@ -132,16 +131,16 @@ def test_files_that_have_changed_make_no_voice(folder: Path, tmp_path: Path) -> 
     shutil.copytree(folder, place)
     engine = IndexTTSEngine.from_folder(place, drop_encoders=True)
     write_checkpoint(place, sizes.in_memory("nano", seed=4), sizes.documents("nano"))
-    with pytest.raises(EngineError, match="are not those that it was loaded from: start it again"):
+    with pytest.raises(EngineError, match="have changed since they were loaded: restart the server"):
         engine.prepare_voice(recording())
     shutil.rmtree(place)
     with pytest.raises(CheckpointError, match="config.yaml"):
         engine.prepare_voice(recording())
-    assert not engine._encoder.there
+    assert not engine._encoder.loaded
 
 
 def test_the_setting_reaches_the_engine() -> None:
     for drop in (False, True):
         config = Config.of(indextts="nano", random_weights=True, starter=False, drop_encoders=drop)
         engine = loaders(config)["indextts"]()
-        assert isinstance(engine, IndexTTSEngine) and engine._encoder.there is not drop
+        assert isinstance(engine, IndexTTSEngine) and engine._encoder.loaded is not drop

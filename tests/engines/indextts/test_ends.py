@@ -15,7 +15,7 @@ from tests.support.indextts_files import write_checkpoint
 from tests.support.indextts_units import (
     FAST,
     TEXT,
-    ScriptedWriter,
+    ScriptedGPT,
     Spoken,
     Subject,
     engine_of,
@@ -38,7 +38,7 @@ def trained() -> Subject:
 def scripted(subject: Subject, codes: int, monkeypatch: pytest.MonkeyPatch, **changes: object) -> Spoken:
     """A unit of so many codes, after which the model stops."""
     script = np.random.default_rng(codes).integers(0, 1024, codes).tolist()
-    monkeypatch.setattr(subject.engine, "_writer", ScriptedWriter(script, width=256))
+    monkeypatch.setattr(subject.engine, "_gpt", ScriptedGPT(script, width=256))
     return subject.speak(**changes)
 
 
@@ -55,7 +55,7 @@ def test_a_model_that_says_nothing_ends_at_once(size: str) -> None:
             SpeakRequest(TEXT, seed=1, voice=engine.prepare_voice(recording()), options=FAST, whole=whole)
         )
         (step,) = engine.step([state])
-        assert (step.pcm, step.done, step.cut, state.written) == (None, True, False, [])
+        assert (step.pcm, step.done, step.cut, state.all_codes) == (None, True, False, [])
 
 
 @pytest.mark.parametrize("codes", [0, 1, 5, "first - 1", "first", "first + 1", "second", "third", "third + 1"])
@@ -66,7 +66,7 @@ def test_a_unit_may_end_anywhere(subject: Subject, codes: int | str, monkeypatch
         number = {"first": 1, "second": 2, "third": 3}[chunk]
         codes = sum(plan_codes(subject, index) for index in range(number)) + int(more.replace(" ", "") or 0)
     spoken = scripted(subject, codes, monkeypatch, options=replace(FAST, max_audio_ms=600_000), text=10 * TEXT)
-    assert len(spoken.state.written) == codes and spoken.steps[-1].done and not spoken.steps[-1].cut
+    assert len(spoken.state.all_codes) == codes and spoken.steps[-1].done and not spoken.steps[-1].cut
     assert len(spoken.sound) == HOP * frames_of(codes, features_per_code(subject))
     whole = scripted(
         subject, codes, monkeypatch, options=replace(FAST, max_audio_ms=600_000), text=10 * TEXT, whole=True
@@ -87,15 +87,15 @@ def test_an_end_right_on_a_border_needs_no_other_solve(newer: Subject, monkeypat
 
 def test_a_model_that_repeats_itself_is_stopped(trained: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     script = [*range(40), *[7, 8, 9] * 100]
-    monkeypatch.setattr(trained.engine, "_writer", ScriptedWriter(script, width=256))
+    monkeypatch.setattr(trained.engine, "_gpt", ScriptedGPT(script, width=256))
     spoken = trained.speak()
     assert spoken.steps[-1].done and spoken.steps[-1].cut
-    assert 40 + 3 * 25 <= len(spoken.state.written) <= 40 + 3 * 25 + 8 + 1
+    assert 40 + 3 * 25 <= len(spoken.state.all_codes) <= 40 + 3 * 25 + 8 + 1
 
 
 def test_a_model_that_never_ends_is_cut_by_the_guard_of_its_text(trained: Subject) -> None:
     state = trained.engine.start(trained.request("Hi"))
-    tokens = len(state.reading.ids)
+    tokens = len(state.tokenized.ids)
     assert state.max_codes == int((0.8 * tokens + 2.0) * 22050 / 256 / 3.44)
     assert trained.engine.start(trained.request("Hi", options=SynthesisOptions(speed=2.0))).max_codes == state.max_codes
     assert trained.engine.start(trained.request(TEXT * 15)).max_codes == 1815 + 3 - 1
@@ -113,7 +113,7 @@ def test_no_unit_is_shorter_than_asked_for(min_audio_ms: int, speed: float | Non
     steps = finish(engine, state)
     sound_ms = 1000 / 22050 * sum(len(step.pcm) for step in steps if step.pcm is not None)
     assert min_audio_ms <= sound_ms < min_audio_ms + 1000 / 22050 * HOP * (3.44 / (speed or 1) + 1)
-    assert len(state.written) == state.min_codes and not steps[-1].cut
+    assert len(state.all_codes) == state.min_codes and not steps[-1].cut
 
 
 def test_the_least_gives_way_to_the_most_and_to_what_the_model_can_count(trained: Subject) -> None:
@@ -128,9 +128,9 @@ def test_the_least_gives_way_to_the_most_and_to_what_the_model_can_count(trained
 
 
 def test_a_model_may_repeat_itself_until_the_least(trained: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trained.engine, "_writer", ScriptedWriter([7] * 400, width=256))
+    monkeypatch.setattr(trained.engine, "_gpt", ScriptedGPT([7] * 400, width=256))
     spoken = trained.speak(options=replace(FAST, min_audio_ms=5000))
-    assert 126 <= len(spoken.state.written) <= 126 + 8 and spoken.steps[-1].cut
+    assert 126 <= len(spoken.state.all_codes) <= 126 + 8 and spoken.steps[-1].cut
 
 
 # ---- text, loading --------------------------------------------------------------------------------------------------

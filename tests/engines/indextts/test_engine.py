@@ -8,8 +8,9 @@ import torch
 
 from intone.server.domain import EMOTIONS, Emotion, Samples, SpeakRequest, Step, SynthesisOptions
 from intone.server.engines.indextts.checkpoint.config import Variant
-from intone.server.engines.indextts.gpt.language_model import GPT
-from intone.server.engines.indextts.gpt.sampling import Sampling, Settings, cut, draw, seen_at_start, uniforms
+from intone.server.engines.indextts.gpt.sampling import Sampling, uniforms
+from intone.server.engines.indextts.reference.language_model import GPT
+from intone.server.engines.indextts.reference.sampling import BatchSampling, cut, draw, seen_at_start
 from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticSettings
 from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
 from intone.server.engines.indextts.state import IndexTTSState
@@ -40,7 +41,7 @@ ANGRY = Emotion(tuple(float(name == "angry") for name in EMOTIONS), 1.0)
 
 def test_a_unit_comes_in_chunks_that_are_all_of_it(subject: Subject) -> None:
     spoken = subject.speak()
-    codes = len(spoken.state.written)
+    codes = len(spoken.state.all_codes)
     assert len(spoken.chunks) >= 3
     assert len(spoken.sound) == HOP * frames_of(codes, features_per_code(subject))
     assert all(chunk.dtype == np.float32 and np.isfinite(chunk).all() for chunk in spoken.chunks)
@@ -61,7 +62,7 @@ def test_the_first_chunk_leaves_after_the_first_codes(subject: Subject) -> None:
     while step.pcm is None:
         step = subject.engine.step([state])[0]
     first, plan = plan_codes(subject, 0), ChunkPlan()
-    assert len(state.written) == first
+    assert len(state.all_codes) == first
     frames = frames_of(first, features_per_code(subject)) - plan.lookahead_frames
     assert len(step.pcm) == HOP * frames - 384
 
@@ -70,7 +71,7 @@ def test_same_seed_same_bytes_another_seed_other_sound(subject: Subject) -> None
     first, again, other = (subject.speak(seed=seed) for seed in (2**64 - 1, 2**64 - 1, 0))
     assert [len(chunk) for chunk in first.chunks] == [len(chunk) for chunk in again.chunks]
     assert first.sound.tobytes() == again.sound.tobytes()
-    assert first.state.written != other.state.written
+    assert first.state.all_codes != other.state.all_codes
     assert np.abs(first.sound - other.sound).max() > 0.01
 
 
@@ -97,7 +98,7 @@ def test_a_chunk_begins_as_the_one_before_would_have_gone_on(subject: Subject) -
     owed: list[Samples] = []
     begun: list[Samples] = []
     while not begun or not state.acoustic or not state.acoustic.done:
-        before = state.joint.kept.copy()
+        before = state.crossfader.held.copy()
         (step,) = subject.engine.step([state])
         if step.pcm is not None:
             owed.append(before)
@@ -120,10 +121,10 @@ def by_hand(subject: Subject, request: SpeakRequest) -> tuple[list[int], Samples
     assert request.voice is not None
     speaker = speaker_of(request.voice, torch.device("cpu"))
     unit, hidden = gpt.begin(
-        gpt.prefix(state.reading.ids, speaker.rows, speaker.emotion, state.reading.language), state.max_codes
+        gpt.prefix(state.tokenized.ids, speaker.rows, speaker.emotion, state.tokenized.language), state.max_codes
     )
     seen = seen_at_start(config.gpt.codes, config.gpt.start_code, hidden.device)
-    columns = Settings.of([Sampling()], config.gpt.codes, hidden.device)
+    columns = BatchSampling.of([Sampling()], config.gpt.codes, hidden.device)
     codes: list[int] = []
     rows = [hidden]
     while len(codes) < state.max_codes:
@@ -133,7 +134,7 @@ def by_hand(subject: Subject, request: SpeakRequest) -> tuple[list[int], Samples
         rows.append(gpt.advance(code, [unit])[0])
     settings = AcousticSettings(request.seed, acoustic.time_table(FAST.steps or 0))
     latent = torch.stack(rows[:-1]) if config.variant is Variant.V2 else None
-    mel = acoustic.solve_offline(speaker.prompt, torch.tensor(codes), latent, settings)
+    mel = acoustic.whole(speaker.prompt.known_frames(), torch.tensor(codes), latent, settings)
     sound, _ = vocoder.decode(mel.unsqueeze(0), vocoder.initial_state(), last=True)
     return codes, sound[0].numpy()
 
@@ -143,14 +144,14 @@ def test_whole_is_the_pipeline_by_hand(subject: Subject) -> None:
     spoken = subject.speak(whole=True, seed=11)
     with torch.inference_mode():
         codes, sound = by_hand(subject, request)
-    assert spoken.state.written == codes and len(spoken.chunks) == 1
+    assert spoken.state.all_codes == codes and len(spoken.chunks) == 1
     assert spoken.sound.shape == sound.shape
     assert np.abs(spoken.sound - sound).max() <= CLOSE
 
 
 def test_streamed_and_whole_have_the_same_codes_and_length(subject: Subject) -> None:
     streamed, whole = subject.speak(), subject.speak(whole=True)
-    assert streamed.state.written == whole.state.written
+    assert streamed.state.all_codes == whole.state.all_codes
     assert streamed.sound.shape == whole.sound.shape
 
 
@@ -212,12 +213,12 @@ def test_one_unit_speaks_at_a_time_and_none_waits_for_ever(newer: Subject) -> No
 
 def test_a_newcomer_is_heard_before_others_go_on(newer: Subject) -> None:
     states = [newer.engine.start(newer.request(seed=seed)) for seed in range(4)]
-    while not all(state.heard for state in states):
+    while not all(state.has_audio for state in states):
         newer.engine.step(states)
     newcomer = newer.engine.start(newer.request(seed=9))
-    while len(newcomer.written) < plan_codes(newer, 0):
+    while len(newcomer.all_codes) < plan_codes(newer, 0):
         steps = newer.engine.step([*[state for state in states if not state.ended], newcomer])
-    assert steps[-1].pcm is not None and newcomer.heard
+    assert steps[-1].pcm is not None and newcomer.has_audio
 
 
 def test_a_stage_that_comes_twice_counts_twice(monkeypatch: pytest.MonkeyPatch) -> None:

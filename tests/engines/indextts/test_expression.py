@@ -44,7 +44,7 @@ def test_emotion_is_heard_and_neutral_is_none(subject: Subject) -> None:
     rows = [subject.engine._emotion(spoken.state) for spoken in sounds.values()]
     for index, row in enumerate(rows):
         assert all(float((row - other).abs().max()) > 1e-3 for other in rows[:index])
-    assert len({tuple(spoken.state.written) for spoken in sounds.values()}) >= 4
+    assert len({tuple(spoken.state.all_codes) for spoken in sounds.values()}) >= 4
     assert len({spoken.sound.tobytes() for spoken in sounds.values()}) >= 4
 
 
@@ -94,8 +94,8 @@ def test_bad_clips_are_refused_by_name(newer: Subject, clip: bytes, words: str) 
 @pytest.mark.parametrize("speed", [0.5, 0.8, 1.25, 2.0])
 def test_speed_stretches_the_sound_of_the_same_codes(subject: Subject, speed: float) -> None:
     plain, changed = subject.speak(), subject.speak(options=replace(FAST, speed=speed))
-    assert changed.state.written == plain.state.written
-    frames = frames_of(len(plain.state.written), features_per_code(subject), 1 / speed)
+    assert changed.state.all_codes == plain.state.all_codes
+    frames = frames_of(len(plain.state.all_codes), features_per_code(subject), 1 / speed)
     assert len(changed.sound) == HOP * frames
     assert abs(len(changed.sound) - len(plain.sound) / speed) <= 2 * HOP
 
@@ -108,7 +108,7 @@ def test_steps_and_guidance_change_the_sound_and_not_the_codes(subject: Subject)
         SynthesisOptions(steps=2, guidance=3.0),
     ):
         other = subject.speak(options=options)
-        assert other.state.written == plain.state.written
+        assert other.state.all_codes == plain.state.all_codes
         assert np.abs(other.sound - plain.sound).max() > 1e-3
     same = subject.speak(options=SynthesisOptions(steps=2, guidance=1.7))
     assert np.abs(same.sound - plain.sound).max() <= CLOSE
@@ -123,8 +123,8 @@ def test_no_unit_is_longer_than_asked_for(subject: Subject, max_audio_ms: int, s
     code_ms = 1000 * features_per_code(subject) * 1.72 / (speed or 1) * HOP / 22050
     sound_ms = 1000 * len(spoken.sound) / 22050
     assert sound_ms <= max_audio_ms
-    assert spoken.state.written == plain.state.written[: len(spoken.state.written)]
-    if len(spoken.state.written) < len(plain.state.written):
+    assert spoken.state.all_codes == plain.state.all_codes[: len(spoken.state.all_codes)]
+    if len(spoken.state.all_codes) < len(plain.state.all_codes):
         assert sound_ms > max_audio_ms - code_ms - 1000 * HOP / 22050 and spoken.steps[-1].cut
 
 

@@ -16,15 +16,14 @@ from intone.server.engines.indextts.checkpoint.config import (
     Variant,
     W2vBertConfig,
 )
-from intone.server.engines.indextts.gpt import language_model
-from intone.server.engines.indextts.gpt.language_model import GPT
-from intone.server.engines.indextts.gpt.sampling import GREEDY, Settings, cut
+from intone.server.engines.indextts.checkpoint.weights import part_shapes
 from intone.server.engines.indextts.layers import Linear
-from intone.server.engines.indextts.voice import conditioning
+from intone.server.engines.indextts.reference.language_model import GPT
+from intone.server.engines.indextts.reference.sampling import GREEDY, BatchSampling, cut
 from intone.server.engines.indextts.voice.conditioning import FeatureStatistics, VoiceEncoder
 from intone.server.engines.indextts.voice.emotion import EmotionMatrix, merged
 from tests.oracles.indextts_golden import assert_close, golden, under
-from tests.support.indextts_tiny import tiny_config, weights
+from tests.support.indextts_tiny import tiny_config, untrained_gpt, weights
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 
@@ -48,7 +47,7 @@ def official(goldens: dict[str, Tensor]) -> GPT:
 
 
 def official_prefix(model: GPT, goldens: dict[str, Tensor], case: str) -> Tensor:
-    project = Linear.read(weights(under(goldens, "w")), "spk_emb_proj")
+    project = Linear.read(weights(under(goldens, "w")), "spk_emb_proj", (64, 192))
     text, language = goldens[f"{case}.in.text"].tolist(), int(goldens[f"{case}.in.language"])
     return model.prefix(text, project(goldens["in.style"][None]), goldens["in.emotion"], language)
 
@@ -56,7 +55,7 @@ def official_prefix(model: GPT, goldens: dict[str, Tensor], case: str) -> Tensor
 def test_names_and_shapes_are_the_official_ones(require: Callable[..., Any]) -> None:
     theirs = under(golden(require, "conditioning"), "gpt.w")
     config = official_config()
-    expected = {**language_model.tensor_shapes(config), **conditioning.tensor_shapes(config)}
+    expected = part_shapes(config)["gpt"]
     assert {n: tuple(t.shape) for n, t in theirs.items() if not n.endswith("pos_enc.pe")} == expected
 
 
@@ -71,7 +70,7 @@ def test_prefix_hidden_states_and_logits(official: GPT, goldens: dict[str, Tenso
     theirs = goldens[f"{case}.out.hidden"][len(prefix) :]
     assert_close(torch.stack(rows), theirs)
     assert_close(official.logits(torch.stack(rows)), goldens[f"{case}.out.logits"][len(prefix) :])
-    assert unit.made == 20
+    assert unit.code_count == 20
 
 
 @pytest.mark.parametrize("case", ["a", "b", "c"])
@@ -107,7 +106,7 @@ def greedy(model: GPT, prefixes: list[Tensor], count: int) -> list[list[int]]:
     """The likeliest codes of several units, all in one batch."""
     begun = [model.begin(prefix, count) for prefix in prefixes]
     units, rows = [unit for unit, _ in begun], torch.stack([hidden for _, hidden in begun])
-    settings = Settings.of([GREEDY] * len(units), model.config.codes, rows.device)
+    settings = BatchSampling.of([GREEDY] * len(units), model.config.codes, rows.device)
     nothing = torch.zeros(len(units), model.config.codes, dtype=torch.bool)
     made = []
     for _ in range(count):
@@ -121,7 +120,7 @@ def random_gpt(variant: Variant, **switches: bool) -> GPT:
     config = tiny_config(variant)
     speaker = (EMOTION[0], PerceiverConfig(64, 64, 5, 2)) if variant is Variant.V2 else None
     config = dataclasses.replace(config, gpt=dataclasses.replace(OFFICIAL, speaker=speaker))
-    return GPT(config, weights(language_model.random_tensors(config, torch.Generator().manual_seed(3))), **switches)
+    return GPT(config, weights(untrained_gpt(config, 3)), **switches)
 
 
 def random_prefix(model: GPT, text: list[int], seed: int = 0) -> Tensor:
@@ -174,7 +173,7 @@ def test_marks_of_the_vocabulary_are_text_like_any_other() -> None:
 
 def test_what_stands_before_the_text() -> None:
     two, newer = random_gpt(Variant.V2), random_gpt(Variant.V25)
-    tensors = language_model.random_tensors(tiny_config(Variant.V2), torch.Generator().manual_seed(3))
+    tensors = untrained_gpt(tiny_config(Variant.V2), 3)
     assert tensors["speed_emb.weight"].shape == (2, 48)
     speaker, emotion = torch.randn(5, 64), torch.randn(64)
     prefix = two.prefix([3], speaker, emotion)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from intone.server.engines.indextts.checkpoint.random_weights import S2MEL
 from intone.server.engines.indextts.s2mel import length_regulator
 from intone.server.engines.indextts.s2mel.length_regulator import (
     LengthRegulator,
@@ -20,8 +22,9 @@ from intone.server.engines.indextts.s2mel.length_regulator import (
     nominal_ratio,
     source_features,
 )
+from intone.server.engines.weights import declared_shapes
 from tests.oracles.indextts_golden import assert_close, golden, under
-from tests.support.indextts_tiny import CHANNELS, HIDDEN, published, tiny_config, weights
+from tests.support.indextts_tiny import CHANNELS, HIDDEN, published, tiny_config, untrained, weights
 
 CONFIG = tiny_config().regulator
 REGULATED = ((100, 172), (25, 43), (13, 22), (1, 1), (40, 55))
@@ -34,7 +37,7 @@ def official(require: Callable[..., Any]) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def regulator() -> LengthRegulator:
-    tensors = length_regulator.random_tensors(CONFIG, torch.Generator().manual_seed(0))
+    tensors = untrained(partial(LengthRegulator, CONFIG), 0, S2MEL)
     return LengthRegulator(CONFIG, weights(tensors))
 
 
@@ -44,7 +47,7 @@ def content(rows: int, seed: int = 1) -> Tensor:
 
 @pytest.mark.parametrize(("features", "frames"), REGULATED)
 def test_a_whole_unit_equals_the_official_one(official: dict[str, Tensor], features: int, frames: int) -> None:
-    tensors = published(under(official, "w"), length_regulator.tensor_shapes(CONFIG))
+    tensors = published(under(official, "w"), declared_shapes(partial(LengthRegulator, CONFIG)))
     ours = LengthRegulator(CONFIG, weights(tensors))
     found, _ = ours.whole(ours.content_in(official[f"in.{features}.{frames}"][0]), frames)
     assert_close(found, official[f"out.{features}.{frames}"][0])
@@ -97,7 +100,7 @@ def test_pieces_with_fixed_moments_equal_the_whole(regulator: LengthRegulator) -
     """With the norms told what the whole will be, only the convolutions remain, and their context is enough."""
     rows = content(90)
     lead = regulator.context_frames
-    whole, moments = regulator.condition(rows, regulator.nothing_seen(), 0, 90)
+    whole, moments = regulator.condition(rows, regulator.empty_moments(), 0, 90)
     heavy = length_regulator.Moments(90 * 10**9, moments.sums * 10**9)  # so much that nothing can move them
     pieces, start = [], 0
     for stop in (7, 31, 32, 80, 90):
@@ -113,8 +116,8 @@ def test_pieces_with_fixed_moments_equal_the_whole(regulator: LengthRegulator) -
 def test_moments_add_up_whatever_the_pieces(regulator: LengthRegulator) -> None:
     """The first norm sees only what is convolved, so its sums must be those of the whole; only kept frames count."""
     rows = content(60)
-    _, whole = regulator.condition(rows, regulator.nothing_seen(), 0, 60)
-    seen, start = regulator.nothing_seen(), 0
+    _, whole = regulator.condition(rows, regulator.empty_moments(), 0, 60)
+    seen, start = regulator.empty_moments(), 0
     for stop in (10, 40, 60):
         skip = min(start, regulator.context_frames)
         ahead = min(60, stop + 9)
@@ -125,9 +128,9 @@ def test_moments_add_up_whatever_the_pieces(regulator: LengthRegulator) -> None:
 
 
 def test_moments_of_a_whole_are_sums_over_channels_and_frames(regulator: LengthRegulator) -> None:
-    tensors = length_regulator.random_tensors(CONFIG, torch.Generator().manual_seed(0))
+    tensors = untrained(partial(LengthRegulator, CONFIG), 0, S2MEL)
     rows = content(30)
-    _, moments = regulator.condition(rows, regulator.nothing_seen(), 0, 30)
+    _, moments = regulator.condition(rows, regulator.empty_moments(), 0, 30)
     first = functional.conv1d(rows.t().unsqueeze(0), tensors["model.0.weight"], tensors["model.0.bias"], padding=1)
     expected = torch.stack((first.double().sum(), first.double().square().sum()))
     assert_close(moments.sums[0], expected, 1e-6)

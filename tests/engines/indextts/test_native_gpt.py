@@ -20,21 +20,19 @@ from intone.server.engines.indextts.checkpoint.config import (
     PerceiverConfig,
     Variant,
 )
-from intone.server.engines.indextts.gpt import language_model
-from intone.server.engines.indextts.gpt.language_model import GPT
-from intone.server.engines.indextts.gpt.native_gpt import NativeGPT, NativeUnit
-from intone.server.engines.indextts.gpt.sampling import (
+from intone.server.engines.indextts.gpt.native_gpt import NativeDecoding, NativeGPT
+from intone.server.engines.indextts.gpt.sampling import Sampling, uniforms
+from intone.server.engines.indextts.reference.language_model import GPT
+from intone.server.engines.indextts.reference.sampling import (
     GREEDY,
-    Sampling,
-    Settings,
+    BatchSampling,
     barred,
     cut,
     draw,
     seen_at_start,
-    uniforms,
 )
 from tests.oracles.indextts_golden import assert_close, golden, under
-from tests.support.indextts_tiny import tiny_config, weights
+from tests.support.indextts_tiny import tiny_config, untrained_gpt, weights
 
 EMOTION = ConformerConfig(1024, 64, 128, 4, 2), PerceiverConfig(1024, 64, 1, 4)
 OFFICIAL = GPTConfig(64, 3, 4, 300, 130, 60, 80, 0, 1, 128, 129, EMOTION, None)
@@ -45,7 +43,7 @@ SAMPLINGS = (
     Sampling(),
     Sampling(temperature=1.3, top_k=0, top_p=0.9, penalty=1.5),
     Sampling(temperature=0.6, top_k=5, top_p=1.0, penalty=2.0),
-    Sampling(temperature=1.0, top_k=50, top_p=0.3, penalty=1.0, least=3),
+    Sampling(temperature=1.0, top_k=50, top_p=0.3, penalty=1.0, min_tokens_to_keep=3),
     GREEDY,
 )
 
@@ -58,7 +56,7 @@ def config_of(model: GPTConfig) -> IndexTTSConfig:
 def tensors_of(model: GPTConfig, ends: bool = False) -> dict[str, Tensor]:
     """Untrained, with scores spread as far as a trained model's are; `ends`: with a stop code like any other."""
     generator = torch.Generator().manual_seed(3)
-    tensors = language_model.random_tensors(config_of(model), generator)
+    tensors = untrained_gpt(config_of(model), 3)
     tensors["mel_head.weight"] = 3 * tensors["mel_head.weight"]
     for name in [name for name in tensors if "ln_" in name or "_norm" in name]:
         tensors[name] = tensors[name] + 0.1 * torch.randn(tensors[name].shape, generator=generator)
@@ -86,7 +84,7 @@ def python_unit(
     unit, hidden = model.begin(prefix, max_codes)
     config = model.config
     seen = seen_at_start(config.codes, config.start_code, hidden.device)
-    columns = Settings.of([sampling], config.codes, hidden.device)
+    columns = BatchSampling.of([sampling], config.codes, hidden.device)
     codes: list[int] = []
     states: list[Tensor] = []
     while len(codes) < max_codes:
@@ -102,7 +100,7 @@ def python_unit(
     return codes, states
 
 
-def generated(model: NativeGPT, unit: NativeUnit, sizes: Sequence[int]) -> tuple[list[int], Tensor]:
+def generated(model: NativeGPT, unit: NativeDecoding, sizes: Sequence[int]) -> tuple[list[int], Tensor]:
     written = [model.generate([unit], size)[0] for size in sizes]
     return torch.cat([w.codes for w in written]).tolist(), torch.cat([w.hidden for w in written])
 
@@ -164,11 +162,11 @@ def test_in_company_as_alone(count: int) -> None:
     """Bit for bit, with other texts, settings, seeds, lengths and ends, and joining one after the other."""
     python, native = both(OFFICIAL, ends=True)
 
-    def begun(i: int) -> NativeUnit:
+    def begun(i: int) -> NativeDecoding:
         return native.begin(prefix_of(python, range(i + 1), i), 20 + 5 * i, SAMPLINGS[i % len(SAMPLINGS)], i)
 
     alone = [generated(native, begun(i), (100,)) for i in range(count)]
-    units: list[NativeUnit] = []
+    units: list[NativeDecoding] = []
     codes: list[list[int]] = [[] for _ in range(count)]
     states: list[list[Tensor]] = [[] for _ in range(count)]
     for turn in range(40):
@@ -179,7 +177,7 @@ def test_in_company_as_alone(count: int) -> None:
             states[i].append(written.hidden)
     for i in range(count):
         assert codes[i] == alone[i][0] and torch.equal(torch.cat(states[i]), alone[i][1])
-        assert units[i].ended and units[i].made == len(codes[i])
+        assert units[i].ended and units[i].code_count == len(codes[i])
     assert count == 2 or len({len(made) for made in codes}) > 1
 
 
@@ -197,7 +195,7 @@ def test_a_unit_ends_where_the_model_says_so() -> None:
     assert len(lengths) > 5 and max(lengths) < 80
 
 
-@pytest.mark.parametrize("sampling", [*SAMPLINGS, Sampling(top_k=0, top_p=1.0, least=130)])
+@pytest.mark.parametrize("sampling", [*SAMPLINGS, Sampling(top_k=0, top_p=1.0, min_tokens_to_keep=130)])
 def test_no_unit_ends_before_the_least_codes(sampling: Sampling) -> None:
     python, native = both(OFFICIAL, ends=True)
     lengths: dict[int, list[int]] = {0: [], 30: []}
@@ -216,7 +214,7 @@ def test_a_unit_ends_at_the_most_codes_it_may_have() -> None:
     python, native = both(OFFICIAL)
     unit = native.begin(prefix_of(python, [1]), 11, SAMPLINGS[0], 0)
     first, second = native.generate([unit], 10)[0], native.generate([unit], 10)[0]
-    assert (len(first.codes), len(second.codes)) == (10, 1) and unit.ended and unit.made == 11
+    assert (len(first.codes), len(second.codes)) == (10, 1) and unit.ended and unit.code_count == 11
 
 
 def test_nothing_asked_nothing_written() -> None:
@@ -242,7 +240,7 @@ def test_the_interpreter_goes_on_meanwhile(turns_while: Callable[..., int]) -> N
     wide = dataclasses.replace(OFFICIAL, dim=512, heads=8, layers=2)
     python, native = both(wide)
     unit = native.begin(prefix_of(python, range(40)), 80, SAMPLINGS[1], 4)
-    assert turns_while(lambda: native.generate([unit], 80)) > 100 and unit.made == 80
+    assert turns_while(lambda: native.generate([unit], 80)) > 100 and unit.code_count == 80
 
 
 BAD = {
@@ -277,12 +275,12 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
 
 def test_the_most_codes_are_those_of_python() -> None:
     python, native = both(OFFICIAL)
-    assert native.begin(prefix_of(python, [1]), python.max_codes(), GREEDY, 0).made == 0
+    assert native.begin(prefix_of(python, [1]), python.max_codes(), GREEDY, 0).code_count == 0
 
 
 def test_version_2() -> None:
     config = dataclasses.replace(tiny_config(Variant.V2), gpt=OFFICIAL)
-    read = weights(language_model.random_tensors(config, torch.Generator().manual_seed(3)))
+    read = weights(untrained_gpt(config, 3))
     python, native = GPT(config, read), NativeGPT(config, read)
     prefix = prefix_of(python, [5, 6, 7])
     codes, states = python_unit(python, prefix, 40, SAMPLINGS[1], 3)

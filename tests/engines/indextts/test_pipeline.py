@@ -133,8 +133,8 @@ def test_the_whole_pipeline(name: str, pipelines: Pipelines, monkeypatch: pytest
     )
     state = engine.start(request)
     sound = np.concatenate([step.pcm for step in finish(engine, state) if step.pcm is not None])
-    assert list(state.reading.ids) == theirs["text"].tolist()
-    assert state.written == theirs["codes"].tolist() and len(state.written) == CODES
+    assert list(state.tokenized.ids) == theirs["text"].tolist()
+    assert state.all_codes == theirs["codes"].tolist() and len(state.all_codes) == CODES
     assert theirs["mel"].shape[1] == int(2 * CODES * 1.72 * factor)
     assert float(theirs["sound"].std()) > 0.02
     assert_close(torch.from_numpy(sound), theirs["sound"], MAX_RELATIVE_ERROR)

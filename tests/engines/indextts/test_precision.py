@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
@@ -18,15 +18,15 @@ from intone.server.engines.indextts.checkpoint.config import (
     PerceiverConfig,
     WaveNetConfig,
 )
-from intone.server.engines.indextts.gpt.language_model import GPT
-from intone.server.engines.indextts.gpt.native_gpt import NativeGPT, NativeUnit
+from intone.server.engines.indextts.checkpoint.random_weights import S2MEL
+from intone.server.engines.indextts.gpt.native_gpt import NativeDecoding, NativeGPT
 from intone.server.engines.indextts.gpt.sampling import Sampling
-from intone.server.engines.indextts.s2mel import dit_shapes
+from intone.server.engines.indextts.reference.language_model import GPT
 from intone.server.engines.indextts.s2mel.cfm import solve, time_table
 from intone.server.engines.indextts.s2mel.dit import DiT
 from intone.server.ops import ensure_built
 from intone.server.runtime.loading import loaders
-from tests.support.indextts_tiny import tiny_config, weights
+from tests.support.indextts_tiny import tiny_config, untrained, untrained_gpt, weights
 
 EMOTION = ConformerConfig(1024, 64, 128, 4, 2), PerceiverConfig(1024, 64, 1, 4)
 SMALL = GPTConfig(64, 3, 4, 300, 130, 60, 80, 0, 1, 128, 129, EMOTION, None)
@@ -47,7 +47,7 @@ def config_of(model: GPTConfig) -> IndexTTSConfig:
 def tensors_of(model: GPTConfig) -> dict[str, Tensor]:
     """Untrained, with scores spread as far as a trained model's are, and norms that are not all the same."""
     generator = torch.Generator().manual_seed(3)
-    tensors = model.random_tensors(config_of(model), generator)
+    tensors = untrained_gpt(config_of(model), 3)
     tensors["mel_head.weight"] = 3 * tensors["mel_head.weight"]
     for name in [name for name in tensors if "ln_" in name or "_norm" in name]:
         tensors[name] = tensors[name] + 0.1 * torch.randn(tensors[name].shape, generator=generator)
@@ -70,7 +70,7 @@ def prefix_of(model: GPTConfig, text: Sequence[int], seed: int = 0) -> Tensor:
     return python(model).prefix(text, voice, emotion, 1)
 
 
-def generated(model: NativeGPT, unit: NativeUnit, sizes: Sequence[int]) -> tuple[list[int], Tensor]:
+def generated(model: NativeGPT, unit: NativeDecoding, sizes: Sequence[int]) -> tuple[list[int], Tensor]:
     written = [model.generate([unit], size)[0] for size in sizes]
     return torch.cat([w.codes for w in written]).tolist(), torch.cat([w.hidden for w in written])
 
@@ -102,11 +102,11 @@ def test_in_company_as_alone(size: GPTConfig, packed: str) -> None:
     """Bit for bit: other texts, seeds, lengths and ends, joining one after the other; more than a block of rows."""
     model = native(size, packed)
 
-    def begun(i: int) -> NativeUnit:
+    def begun(i: int) -> NativeDecoding:
         return model.begin(prefix_of(size, range(i + 1), i), 10 + i, Sampling(temperature=1.3), i)
 
     alone = [generated(model, begun(i), (40,)) for i in range(30)]
-    units: list[NativeUnit] = []
+    units: list[NativeDecoding] = []
     codes: list[list[int]] = [[] for _ in alone]
     states: list[list[Tensor]] = [[] for _ in alone]
     while len(units) < len(alone) or not all(unit.ended for unit in units):
@@ -123,7 +123,7 @@ def test_in_company_as_alone(size: GPTConfig, packed: str) -> None:
 def test_the_flow(packed: str) -> None:
     """Velocity and solved mel, of the published width and a few layers; guided."""
     config = DiTConfig(512, 8, 5, 80, 512, 192), WaveNetConfig(512, 2, 5, 1)
-    tensors = weights(dit_shapes.random_tensors(*config, torch.Generator().manual_seed(0)))
+    tensors = weights(untrained(partial(DiT, *config), 0, S2MEL))
     generator = torch.Generator().manual_seed(1)
     shapes = ((1, 20, 80), (1, 60, 512), (1, 192))
     given = [torch.randn(shape, generator=generator) for shape in shapes]

@@ -11,22 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from intone.server.engines.indextts.gpt import language_model
-from intone.server.engines.indextts.gpt.beam import Beams, Candidate, search
-from intone.server.engines.indextts.gpt.language_model import GPT
-from intone.server.engines.indextts.gpt.sampling import (
-    GREEDY,
-    Sampling,
-    Settings,
-    cut,
-    draw,
-    max_codes,
-    repeats,
-    seen_at_start,
-    uniforms,
-)
+from intone.server.engines.indextts.gpt.code_budget import length_guard, repeats
+from intone.server.engines.indextts.gpt.sampling import Sampling, uniforms
+from intone.server.engines.indextts.reference.beam import Beams, Candidate, search
+from intone.server.engines.indextts.reference.language_model import GPT
+from intone.server.engines.indextts.reference.sampling import GREEDY, BatchSampling, cut, draw, seen_at_start
 from tests.oracles.indextts_golden import assert_close, golden
-from tests.support.indextts_tiny import tiny_config, weights
+from tests.support.indextts_tiny import tiny_config, untrained_gpt, weights
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 
@@ -59,7 +50,7 @@ def spread(codes: Tensor, values: Tensor, rest: float) -> Tensor:
 @pytest.mark.parametrize("case", range(4))
 def test_cuts(goldens: dict[str, Tensor], case: int) -> None:
     sampling = case_settings(goldens, case)
-    settings = Settings.of([sampling] * 4, 200, CPU)
+    settings = BatchSampling.of([sampling] * 4, 200, CPU)
     codes, scores = cut(goldens["in.logits"], seen_of(goldens), settings)
     ours, theirs = spread(codes, scores.softmax(1), 0.0), goldens[f"{case}.out"]
     assert torch.equal(ours > 0, theirs > 0)
@@ -73,13 +64,13 @@ def test_cuts(goldens: dict[str, Tensor], case: int) -> None:
 def test_each_unit_has_its_own_settings(goldens: dict[str, Tensor]) -> None:
     """Row r of a batch with four settings is row r of the batch that has its settings throughout."""
     cases = [case_settings(goldens, case) for case in range(4)]
-    codes, scores = cut(goldens["in.logits"], seen_of(goldens), Settings.of(cases, 200, CPU))
+    codes, scores = cut(goldens["in.logits"], seen_of(goldens), BatchSampling.of(cases, 200, CPU))
     together = spread(codes, scores.softmax(1), 0.0)
     assert_close(together, torch.stack([goldens[f"{case}.out"][case] for case in range(4)]))
 
 
 def test_greedy_takes_the_likeliest(goldens: dict[str, Tensor]) -> None:
-    settings = Settings.of([GREEDY, Sampling(), GREEDY, Sampling()], 200, CPU)
+    settings = BatchSampling.of([GREEDY, Sampling(), GREEDY, Sampling()], 200, CPU)
     codes, scores = cut(goldens["in.logits"], torch.zeros(4, 200, dtype=torch.bool), settings)
     for uniform in (0.0, 0.5, 1 - 2.0**-53):
         drawn = draw(codes, scores, torch.full((4,), uniform, dtype=torch.float64))
@@ -96,7 +87,7 @@ def test_the_prompt_counts_as_made() -> None:
 
 def test_draws_follow_the_probabilities(goldens: dict[str, Tensor]) -> None:
     count = 4000
-    codes, scores = cut(goldens["in.logits"][:1], seen_of(goldens)[:1], Settings.of([Sampling()], 200, CPU))
+    codes, scores = cut(goldens["in.logits"][:1], seen_of(goldens)[:1], BatchSampling.of([Sampling()], 200, CPU))
     drawn = draw(codes.expand(count, -1), scores.expand(count, -1), uniforms(7, 0, count))
     share = drawn.bincount(minlength=200) / count
     wanted = goldens["0.out"][0]
@@ -107,7 +98,7 @@ def test_draws_follow_the_probabilities(goldens: dict[str, Tensor]) -> None:
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=8), st.integers(0, 1000))
 def test_only_what_is_left_is_drawn(points: list[float], seed: int) -> None:
     scores = torch.randn(len(points), 12, generator=torch.Generator().manual_seed(seed))
-    settings = Settings.of([Sampling(top_k=3 + n % 3, top_p=0.6) for n in range(len(points))], 12, CPU)
+    settings = BatchSampling.of([Sampling(top_k=3 + n % 3, top_p=0.6) for n in range(len(points))], 12, CPU)
     codes, left = cut(scores, torch.zeros_like(scores, dtype=torch.bool), settings)
     drawn = draw(codes, left, torch.tensor(points, dtype=torch.float64))
     allowed = [set(codes[row][left[row].isfinite()].tolist()) for row in range(len(points))]
@@ -128,7 +119,7 @@ def sampled(model: GPT, prefixes: list[Tensor], seeds: list[int], sampling: list
     begun = [model.begin(prefix, count) for prefix in prefixes]
     units, rows = [unit for unit, _ in begun], torch.stack([hidden for _, hidden in begun])
     seen = torch.stack([seen_at_start(config.codes, config.start_code, CPU) for _ in units])
-    settings = Settings.of(sampling, config.codes, CPU)
+    settings = BatchSampling.of(sampling, config.codes, CPU)
     made = []
     for place in range(count):
         points = torch.cat([uniforms(seed, place, 1) for seed in seeds])
@@ -143,7 +134,7 @@ def sampled(model: GPT, prefixes: list[Tensor], seeds: list[int], sampling: list
 def model() -> GPT:
     config = tiny_config()
     config = dataclasses.replace(config, gpt=dataclasses.replace(config.gpt, max_codes=120))
-    return GPT(config, weights(language_model.random_tensors(config, torch.Generator().manual_seed(1))))
+    return GPT(config, weights(untrained_gpt(config, 1)))
 
 
 def prefix_of(model: GPT, seed: int) -> Tensor:
@@ -165,9 +156,9 @@ def test_a_seed_gives_the_same_codes_in_any_company(model: GPT) -> None:
 
 
 def test_length_guard() -> None:
-    assert max_codes(10, 25.0, 1815) == 25 * (8 + 2)
-    assert max_codes(10, 50.0, 1815) == 2 * max_codes(10, 25.0, 1815)
-    assert max_codes(1000, 50.0, 1815) == 1815
+    assert length_guard(10, 25.0, 1815) == 25 * (8 + 2)
+    assert length_guard(10, 50.0, 1815) == 2 * length_guard(10, 25.0, 1815)
+    assert length_guard(1000, 50.0, 1815) == 1815
 
 
 @pytest.mark.parametrize("period", [1, 2, 7, 25])
@@ -200,7 +191,7 @@ def test_beams_as_the_official_scorer_keeps_them(goldens: dict[str, Tensor], cas
 
 def test_search_is_repeatable_and_hangs_on_the_seed(model: GPT) -> None:
     prefix = prefix_of(model, 4)
-    narrow = Sampling(temperature=1.0, top_k=2, top_p=1.0, penalty=1.0, least=2)
+    narrow = Sampling(temperature=1.0, top_k=2, top_p=1.0, penalty=1.0, min_tokens_to_keep=2)
     found = search(model, prefix, 3, 15, narrow)
     assert found == search(model, prefix, 3, 15, narrow) and len(found) == 15
     assert found != search(model, prefix, 4, 15)

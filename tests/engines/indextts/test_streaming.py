@@ -11,7 +11,7 @@ from torch import Tensor
 
 from intone.server.engines.indextts.checkpoint.config import Variant
 from intone.server.engines.indextts.s2mel import streaming
-from intone.server.engines.indextts.s2mel.acoustic import AcousticPrompt, AcousticSettings, Given
+from intone.server.engines.indextts.s2mel.acoustic import AcousticPrompt, AcousticSettings, KnownFrames
 from intone.server.engines.indextts.s2mel.noise import frame_noise
 from intone.server.engines.indextts.s2mel.streaming import AcousticState, ChunkPlan
 from tests.oracles.indextts_golden import assert_close
@@ -75,7 +75,7 @@ def test_the_first_chunk_of_many_is_solved_as_if_it_were_all_but_for_the_norms(s
     count = 25 if speaker.variant is Variant.V25 else 50
     codes, hidden = speaker.codes(count)
     state = streaming.start(speaker.prompt, speaker.settings, UNLIMITED)
-    forgetful = replace(state, moments=speaker.model.regulator.nothing_seen())
+    forgetful = replace(state, moments=speaker.model.regulator.empty_moments())
     mel, after = streaming.extend(speaker.model, forgetful, codes, hidden, last=False)
     whole = speaker.offline(codes, hidden)
     assert mel.shape[1] == 86 - PLAN.lookahead_frames
@@ -204,14 +204,14 @@ def test_a_later_chunk_is_a_solve_after_recording_and_spoken_frames_with_the_noi
     mel = torch.cat((speaker.prompt.mel[-PLAN.prompt_frames :], chunks[0].t()[-PLAN.context_frames :]))
     heard = torch.cat((speaker.prompt.condition[-PLAN.prompt_frames :], before.recent.condition))
     noise = torch.from_numpy(frame_noise(speaker.settings.seed, frames, available - frames, BANDS))
-    found = model.fill(Given(mel, heard, speaker.prompt.style), condition, noise, speaker.settings)
+    found = model.fill(KnownFrames(mel, heard, speaker.prompt.style), condition, noise, speaker.settings)
     assert_close(torch.cat((chunks[1], states[1].provisional), dim=1), found.t(), 1e-5)
 
 
 def test_the_norms_hear_every_spoken_frame_once(speaker25: Speaker) -> None:
     _, states = speaker25.stream(*speaker25.codes(70), [20, 35, 50])
     for state in states[:-1]:
-        assert state.moments.frames == speaker25.prompt.heard().frames + state.frames
+        assert state.moments.frames == speaker25.prompt.initial_moments().frames + state.frames
 
 
 @pytest.mark.parametrize("per_code", [1, 2])

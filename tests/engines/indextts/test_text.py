@@ -119,44 +119,44 @@ def test_language(text: str, language: str) -> None:
 # ---- the front end --------------------------------------------------------------------------------------------------
 
 
-def letters(reading_ids: tuple[int, ...]) -> str:
-    return bytes(reading_ids).decode()
+def letters(ids: tuple[int, ...]) -> str:
+    return bytes(ids).decode()
 
 
-def front_end(variant: Variant, longest: int = 100) -> FrontEnd:
-    return FrontEnd(variant, byte_tokenizer(), longest)
+def front_end(variant: Variant, max_tokens: int = 100) -> FrontEnd:
+    return FrontEnd(variant, byte_tokenizer(), max_tokens)
 
 
 def test_version_2_reads_capitals_and_single_characters() -> None:
-    reading = front_end(Variant.V2).read("Say 你好！")
-    assert letters(reading.ids) == "SAY 你 好 !" and reading.language == 0
+    tokenized = front_end(Variant.V2).tokenize("Say 你好！")
+    assert letters(tokenized.ids) == "SAY 你 好 !" and tokenized.language == 0
 
 
 @pytest.mark.parametrize(
     ("text", "spoken", "language"), [("Hi There!", " hi there!", "en"), ("¿Qué TAL?", " ¿QUÉ TAL?", "es")]
 )
 def test_version_25_reads_a_tag_and_the_case_of_the_language(text: str, spoken: str, language: str) -> None:
-    reading = front_end(Variant.V25).read(text)
-    assert reading.ids[0] == 256 + FIRST_LANGUAGE_TAG + LANGUAGE_ROWS[language]
-    assert letters(reading.ids[1:]) == spoken and reading.language == LANGUAGE_ROWS[language]
+    tokenized = front_end(Variant.V25).tokenize(text)
+    assert tokenized.ids[0] == 256 + FIRST_LANGUAGE_TAG + LANGUAGE_ROWS[language]
+    assert letters(tokenized.ids[1:]) == spoken and tokenized.language == LANGUAGE_ROWS[language]
 
 
 def test_the_language_can_be_given() -> None:
-    assert front_end(Variant.V25).read("hola", "es").language == LANGUAGE_ROWS["es"]
+    assert front_end(Variant.V25).tokenize("hola", "es").language == LANGUAGE_ROWS["es"]
 
 
 @pytest.mark.parametrize("variant", list(Variant))
 @pytest.mark.parametrize("text", ["", "  ", "?!", "…", "🙂"])
 def test_nothing_to_read(variant: Variant, text: str) -> None:
     with pytest.raises(CallerError, match="no letter") as caught:
-        front_end(variant).read(text)
+        front_end(variant).tokenize(text)
     assert caught.value.field == "text"
 
 
 def test_too_much_to_read() -> None:
-    assert len(front_end(Variant.V25, longest=12).read("a" * 10).ids) == 12
+    assert len(front_end(Variant.V25, max_tokens=12).tokenize("a" * 10).ids) == 12
     with pytest.raises(CallerError, match="found 13 tokens, expected at most 12"):
-        front_end(Variant.V25, longest=12).read("a" * 11)
+        front_end(Variant.V25, max_tokens=12).tokenize("a" * 11)
 
 
 def test_a_vocabulary_must_fit_the_model(goldens: Goldens, tmp_path: Path) -> None:

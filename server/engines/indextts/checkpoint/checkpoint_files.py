@@ -1,7 +1,7 @@
-"""Where the files of an IndexTTS model are, and what stands in them. Knows nothing of which tensors there should be.
+"""Finds the files of an IndexTTS checkpoint and reads their tensors, without checking names or shapes.
 
-Files have the published names, or those with the suffix `.safetensors`. Of a name in `config.yaml` only the last part
-counts: the first release had absolute paths of the machine it was made on.
+Files have their published names, or these with the suffix `.safetensors`. Of a path in `config.yaml` only the file name
+is used: the first release contained absolute paths of the machine it was trained on.
 """
 
 import pickle
@@ -21,15 +21,15 @@ CONFIG_FILE = "config.yaml"
 W2V_BERT, MASK_GCT = "facebook/w2v-bert-2.0", "amphion/MaskGCT"
 CAMPPLUS, VOCODER = "funasr/campplus", "nvidia/bigvgan_v2_22khz_80band_256x"
 
-# Newer torch writes the two parts of a normalised weight under these names.
+# Newer versions of torch name the two parts of a weight-normed weight like this.
 NORM_PARTS = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
 
 
 class Files:
-    """Where everything is; raises CheckpointError for what is not there.
+    """The paths of all files; CheckpointError if one is missing.
 
-    The four models that are published apart are looked for in a folder of the model's name, and where `huggingface_hub`
-    puts them, both in the model's folder and in its `hf_cache`.
+    The four models that are published separately are searched in a folder of their own name and in `huggingface_hub`'s
+    cache layout, in the model's folder and in its `hf_cache`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,14 +48,14 @@ class Files:
         self.vocoder = self._part(VOCODER, "bigvgan_generator.pt")
 
     def codec(self, variant: Variant) -> Path:
-        """The codec's file, which is another model's in 2."""
+        """The codec's file; in IndexTTS-2 it belongs to MaskGCT."""
         if variant is Variant.V25:
             return self._find([self._folder], "codec.pth")
         places = [place / "semantic_codec" for place in self._places(MASK_GCT)]
         return self._find([*places, self._folder / "semantic_codec"], "model.safetensors")
 
     def all(self) -> list[Path]:
-        """Every file but the codec's."""
+        """Every file except the codec's."""
         return [path for path in vars(self).values() if isinstance(path, Path) and path != self._folder]
 
     def _named(self, key: str, default: str) -> Path:
@@ -83,7 +83,7 @@ class Files:
 
 
 def read_flat(path: Path, roots: Sequence[str] = ()) -> dict[str, Tensor]:
-    """All tensors of a file, or of what stands under the first of `roots` that is there; nested names with dots."""
+    """All tensors of a file, or those under the first of `roots` that it has; nested names are joined by dots."""
     if path.suffix == ".safetensors":
         return dict(_renamed(read_tensors(path, ENGINE)))
     content = _unpickled(path)
@@ -94,7 +94,7 @@ def read_flat(path: Path, roots: Sequence[str] = ()) -> dict[str, Tensor]:
 
 
 def read_bare(path: Path) -> Tensor:
-    """The one tensor of a file."""
+    """The only tensor of a file."""
     if path.suffix == ".safetensors":
         tensors = list(read_tensors(path, ENGINE).values())
         content: Any = tensors[0] if len(tensors) == 1 else tensors
@@ -106,11 +106,11 @@ def read_bare(path: Path) -> Tensor:
 
 
 def _unpickled(path: Path) -> Any:
-    """Mapped, so that what is not used, like the optimizer's state beside a model, is never read."""
+    """Memory-mapped, so that unused content such as optimizer state is never read."""
     try:
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError:  # files of before torch 1.6 cannot be mapped
+        except RuntimeError:  # files written before torch 1.6 cannot be mapped
             return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(ENGINE, f"cannot read {path}: {error}") from error

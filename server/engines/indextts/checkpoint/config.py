@@ -1,6 +1,6 @@
-"""What an IndexTTS checkpoint is, as values. Knows nothing of files or tensors; `config_files.py` reads these values.
+"""The configuration of an IndexTTS checkpoint as dataclasses; `config_files.py` reads them from files.
 
-Defaults are those of the published models wherever the published files do not say.
+Defaults are the values of the published models that their configuration files do not contain.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from enum import Enum
 ENGINE = "indextts"
 
 FRAMES_PER_FEATURE = 1.72
-"""Mel frames to one semantic feature (50.07 per second), at a duration factor of 1."""
+"""Mel frames per semantic feature (50.07 per second) at a duration factor of 1."""
 
 
 class Variant(Enum):
-    """Which of the two published pipelines: they share most modules and differ in what stands before and after them."""
+    """The two published pipelines: they share most modules and differ in text, conditioning and codec."""
 
     V2 = "2"
     V25 = "2.5"
@@ -21,7 +21,7 @@ class Variant(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ConformerConfig:
-    """A conditioning encoder of the GPT: convolution that halves the rate, then conformer blocks."""
+    """A conditioning encoder of the language model: a convolution that halves the rate, then conformer blocks."""
 
     input_dim: int
     dim: int
@@ -33,7 +33,7 @@ class ConformerConfig:
 
 @dataclass(frozen=True, slots=True)
 class PerceiverConfig:
-    """Latents that attend to an encoder's output; `ff_mult` times 2/3 is the width of the feed-forward part."""
+    """Latents that attend to an encoder's output."""
 
     dim: int
     context_dim: int
@@ -45,7 +45,7 @@ class PerceiverConfig:
 
     @property
     def inner(self) -> int:
-        """Width of the feed-forward part."""
+        """Width of the feed-forward layers."""
         return int(self.dim * self.ff_mult * 2 / 3)
 
 
@@ -55,9 +55,9 @@ class GPTConfig:
 
     Attributes:
         text_tokens: size of the text vocabulary; the embedding has one row more.
-        codes: all ids of the output, start and stop included.
-        max_text, max_codes: how much text and how many codes the position tables are for.
-        speaker: encoder and perceiver of the speaker (2 only; 2.5 projects the style instead).
+        codes: size of the output vocabulary, start and stop codes included.
+        max_text, max_codes: text tokens and codes that the position tables are for.
+        speaker: encoder and perceiver of the speaker (IndexTTS-2 only; 2.5 projects the style instead).
         emotion: encoder and perceiver of the emotion.
     """
 
@@ -89,7 +89,7 @@ class GPTConfig:
 
 @dataclass(frozen=True, slots=True)
 class CodecConfig:
-    """The semantic codec: RepCodec (2) or EnhancedCodec (2.5, with one code for `downsample` features)."""
+    """The semantic codec: RepCodec (2) or EnhancedCodec (2.5); one code stands for `downsample` features."""
 
     codebook_size: int
     hidden: int
@@ -102,7 +102,7 @@ class CodecConfig:
 
 @dataclass(frozen=True, slots=True)
 class RegulatorConfig:
-    """The length regulator: features at 50 Hz to one condition for each mel frame; `blocks` of conv, norm, Mish."""
+    """The length regulator: features at 50 Hz to mel frame conditions, in `blocks` of conv, norm, Mish."""
 
     channels: int
     in_channels: int
@@ -138,7 +138,7 @@ class WaveNetConfig:
 
 @dataclass(frozen=True, slots=True)
 class MelConfig:
-    """The mel spectrogram between flow and vocoder; `fmax_hz` None means half the sample rate."""
+    """The mel spectrogram between flow and vocoder; `fmax_hz` None is the Nyquist frequency."""
 
     sample_rate_hz: int
     n_fft: int
@@ -151,7 +151,7 @@ class MelConfig:
 
 @dataclass(frozen=True, slots=True)
 class BigVGANConfig:
-    """The vocoder, BigVGAN v2 with SnakeBeta (log scale), clamped output and no bias in its last convolution."""
+    """The vocoder: BigVGAN v2 with SnakeBeta (log scale), clamped output and no bias in the last convolution."""
 
     mel_bands: int
     channels: int
@@ -164,7 +164,7 @@ class BigVGANConfig:
 
 @dataclass(frozen=True, slots=True)
 class W2vBertConfig:
-    """w2v-BERT 2.0, as far as it is used: `layers` is 17, of 24 in the published file."""
+    """w2v-BERT 2.0 up to the layer used: `layers` is 17 of the 24 in the published file."""
 
     dim: int
     feed_forward: int
@@ -196,9 +196,9 @@ class IndexTTSConfig:
     """A whole model.
 
     Attributes:
-        tokenizer_file: bare name of the text vocabulary.
-        emotion_rows: rows of the emotion matrix for each of the eight emotions, in the vocabulary's order.
-        trained: False in what `sizes.py` makes.
+        tokenizer_file: file name of the text vocabulary.
+        emotion_rows: rows of the emotion matrix for each of the eight emotions, in the order of `domain.EMOTIONS`.
+        trained: False for the random weights of `sizes.py`.
     """
 
     variant: Variant
@@ -217,10 +217,10 @@ class IndexTTSConfig:
 
     @property
     def feature_dim(self) -> int:
-        """Numbers in a semantic feature."""
+        """Width of a semantic feature."""
         return self.codec.hidden
 
     @property
     def features_per_code(self) -> int:
-        """Semantic features (50 Hz) that one code stands for."""
+        """Semantic features (50 Hz) per code."""
         return self.codec.downsample

@@ -1,6 +1,6 @@
-"""Reads the published configuration files into `config.py`'s values. Knows nothing of tensors.
+"""Reads the published configuration files into the dataclasses of `config.py`.
 
-Keys that are never used at inference are ignored; what would change the arithmetic is read or refused in words.
+Keys that inference never uses are ignored. Values that would change the arithmetic are read, or refused with a message.
 """
 
 import json
@@ -28,7 +28,7 @@ from intone.server.engines.indextts.checkpoint.config import (
 from intone.server.errors import CheckpointError
 
 FEATURE_LAYER = 17
-"""Of w2v-BERT's layers, the one whose output is the semantic feature."""
+"""The layer of w2v-BERT whose output is the semantic feature."""
 
 EMOTION_LATENT_DIM = 1024
 SPEAKER_LATENTS = 32
@@ -66,8 +66,8 @@ def read_json(path: Path) -> Mapping[str, Any]:
 def config_of(document: Mapping[str, Any], vocoder: Mapping[str, Any], w2v_bert: Mapping[str, Any]) -> IndexTTSConfig:
     """Build from the parsed `config.yaml` and the two `config.json` of the vocoder and of w2v-BERT.
 
-    The variant is told by the kind of text vocabulary: the `version` key is 2.0 in both. The section `intone`, which
-    published files lack, names what they take for granted: sizes of parts, and whether the weights are trained.
+    The kind of text vocabulary decides the variant, as the `version` key is 2.0 in both. The section `intone`, which
+    published files lack, holds what they do not configure: sizes of some parts, and whether the weights are trained.
 
     Raises:
         CheckpointError: names the key, what was found and what was expected.
@@ -184,7 +184,7 @@ def _wavenet(wavenet: Section) -> WaveNetConfig:
 
 def _mel(preprocess: Section) -> MelConfig:
     spectrum = preprocess.section("spect_params")
-    fmax = spectrum.raw("fmax")  # published as the word "None"
+    fmax = spectrum.raw("fmax")  # published as the string "None"
     return MelConfig(
         sample_rate_hz=preprocess.count("sr"),
         n_fft=spectrum.count("n_fft"),
@@ -238,7 +238,7 @@ def _campplus(campplus: Section) -> CAMPPlusConfig:
 
 
 def _check(config: IndexTTSConfig) -> None:
-    """What the parts require of each other."""
+    """Check that the parts fit together."""
     pairs = [
         ("w2v-bert hidden_size", config.w2v_bert.dim, "semantic_codec.hidden_size", config.codec.hidden),
         ("s2mel.length_regulator.in_channels", config.regulator.in_channels, "hidden_size", config.codec.hidden),

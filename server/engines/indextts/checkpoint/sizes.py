@@ -1,6 +1,6 @@
-"""The published models and `nano`, with random weights: for tests and benchmarks that have no checkpoint.
+"""The published models and two small ones, with random weights: for tests and benchmarks without a checkpoint.
 
-Untrained models make noise and never stop by themselves: the length guard ends them.
+Untrained models produce noise and never stop by themselves: the length guard ends their units.
 """
 
 from typing import Any
@@ -10,13 +10,8 @@ from torch import Tensor
 
 from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig
 from intone.server.engines.indextts.checkpoint.config_files import config_of
-from intone.server.engines.indextts.checkpoint.random_weights import random_like
-from intone.server.engines.indextts.checkpoint.weights import Checkpoint
-from intone.server.engines.indextts.gpt import language_model
-from intone.server.engines.indextts.s2mel import acoustic, codec
-from intone.server.engines.indextts.vocoder import bigvgan
-from intone.server.engines.indextts.voice import conditioning, w2v_bert
-from intone.server.engines.indextts.voice.campplus import tensor_shapes as campplus_shapes
+from intone.server.engines.indextts.checkpoint.random_weights import random_tensors, rules
+from intone.server.engines.indextts.checkpoint.weights import Checkpoint, part_shapes
 from intone.server.engines.indextts.voice.conditioning import FeatureStatistics
 from intone.server.engines.indextts.voice.emotion import EmotionMatrix
 
@@ -29,7 +24,7 @@ def size_names() -> tuple[str, ...]:
 
 
 def documents(size: str) -> tuple[Document, Document, Document]:
-    """What `config.yaml`, the vocoder's `config.json` and w2v-BERT's say. KeyError for an unknown size."""
+    """The contents of `config.yaml` and the two `config.json` of vocoder and w2v-BERT. KeyError for an unknown size."""
     if size not in size_names():
         raise KeyError(size)
     if size.startswith("nano"):
@@ -38,22 +33,21 @@ def documents(size: str) -> tuple[Document, Document, Document]:
 
 
 def in_memory(size: str, seed: int = 0) -> Checkpoint:
-    """An untrained model, without a file of gigabytes. KeyError for an unknown size."""
+    """An untrained model of that size, without files. KeyError for an unknown size."""
     config = config_of(*documents(size))
     generator = torch.Generator().manual_seed(seed & (2**63 - 1))
     return Checkpoint(
         config=config,
-        gpt=language_model.random_tensors(config, generator)
-        | random_like(conditioning.tensor_shapes(config), generator),
-        s2mel=acoustic.random_tensors(config, generator),
-        codec=codec.random_tensors(config, generator),
-        w2v_bert=random_like(w2v_bert.tensor_shapes(config.w2v_bert), generator),
-        campplus=random_like(campplus_shapes(config.campplus), generator),
-        vocoder=bigvgan.random_tensors(config.vocoder, generator),
+        **{part: random_part(config, part, generator) for part in part_shapes(config)},
         statistics=FeatureStatistics(torch.zeros(config.feature_dim), torch.ones(config.feature_dim)),
         matrix=_matrix(config, generator),
         fingerprint=f"random-{size}-{seed}",
     )
+
+
+def random_part(config: IndexTTSConfig, part: str, generator: torch.Generator) -> dict[str, Tensor]:
+    """Random tensors for one of `weights.part_shapes`, the same for the same generator state."""
+    return random_tensors(part_shapes(config)[part], generator, rules(config).get(part, ()))
 
 
 def _matrix(config: IndexTTSConfig, generator: torch.Generator) -> EmotionMatrix:

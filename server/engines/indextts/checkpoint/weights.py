@@ -1,22 +1,28 @@
-"""The tensors of an IndexTTS checkpoint, read strictly. Knows nothing of what they compute, or where files are."""
+"""The tensors of an IndexTTS checkpoint: which there must be, and reading them strictly.
+
+`part_shapes` takes names and shapes from the modules, which declare each tensor where they read it.
+"""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from torch import Tensor
 
 from intone.server.engines.indextts.checkpoint.checkpoint_files import Files, read_bare, read_flat
-from intone.server.engines.indextts.checkpoint.config import ENGINE, IndexTTSConfig
+from intone.server.engines.indextts.checkpoint.config import ENGINE, IndexTTSConfig, Variant
 from intone.server.engines.indextts.checkpoint.config_files import config_of, read_json
-from intone.server.engines.indextts.gpt import language_model
-from intone.server.engines.indextts.s2mel import acoustic, codec
-from intone.server.engines.indextts.vocoder import bigvgan
-from intone.server.engines.indextts.voice import campplus, conditioning, w2v_bert
-from intone.server.engines.indextts.voice.conditioning import FeatureStatistics
+from intone.server.engines.indextts.gpt.native_gpt import gpt_tensors
+from intone.server.engines.indextts.gpt.prefixes import Prefixes
+from intone.server.engines.indextts.s2mel.acoustic import AcousticModel
+from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
+from intone.server.engines.indextts.voice.campplus import CAMPPlus
+from intone.server.engines.indextts.voice.conditioning import Conditioners, FeatureStatistics
 from intone.server.engines.indextts.voice.emotion import EmotionMatrix
-from intone.server.engines.weights import Shapes, check_tensors, fingerprint
+from intone.server.engines.indextts.voice.w2v_bert import W2vBert
+from intone.server.engines.weights import Shape, Weights, check_tensors, declared_shapes, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +30,11 @@ class Checkpoint:
     """All tensors of a model, checked, by published name.
 
     Attributes:
-        gpt: the language model's and its conditioning's.
-        s2mel: `cfm.estimator.…`, `length_regulator.…`, and in 2 `gpt_layer.…`.
-        codec, w2v_bert, campplus, vocoder: of their own files, as far as they are used.
-        statistics, matrix: what `VoiceEncoder` wants.
-        fingerprint: of the weights.
+        gpt: language model and conditioners.
+        s2mel: `cfm.estimator.…`, `length_regulator.…`, and in IndexTTS-2 `gpt_layer.…`.
+        codec, w2v_bert, campplus, vocoder: the used tensors of their own files.
+        statistics, matrix: see `VoiceEncoder`.
+        fingerprint: of the files.
     """
 
     config: IndexTTSConfig
@@ -43,42 +49,47 @@ class Checkpoint:
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What a part of a model must hold, and what its file may hold beside it.
+@cache
+def part_shapes(config: IndexTTSConfig) -> dict[str, dict[str, Shape]]:
+    """Every tensor that is used, by part (the dictionaries of `Checkpoint`): published name → shape.
 
-    Attributes:
-        shapes: name → shape, by configuration.
-        dead: names, whole, as regular expressions.
+    Raises:
+        CheckpointError: the parts of the configuration do not fit together.
     """
 
-    shapes: Callable[[IndexTTSConfig], Shapes]
-    dead: Callable[[IndexTTSConfig], Sequence[str]]
+    def read(weights: Weights) -> None:
+        gpt = weights.scope("gpt")
+        Prefixes(config, gpt), gpt_tensors(config, gpt), Conditioners(config, gpt)
+        AcousticModel(config, weights.scope("s2mel"), weights.scope("codec"))
+        W2vBert(config.w2v_bert, weights.scope("w2v_bert"))
+        CAMPPlus(config.campplus, weights.scope("campplus"))
+        BigVGAN(config.vocoder, weights.scope("vocoder"))
 
-    def of(self, tensors: Mapping[str, Tensor], config: IndexTTSConfig, path: Path) -> dict[str, Tensor]:
-        """The tensors that are used.
-
-        Raises:
-            CheckpointError: a name is missing, unexpected or of the wrong shape.
-        """
-        shapes = self.shapes(config)
-        dead = re.compile("|".join(f"(?:{pattern})" for pattern in self.dead(config)) or r"(?!)")
-        used = {name: tensor for name, tensor in tensors.items() if name in shapes or not dead.fullmatch(name)}
-        check_tensors(used, shapes, path, ENGINE)
-        return used
-
-
-def gpt_shapes(config: IndexTTSConfig) -> dict[str, tuple[int, ...]]:
-    """Every tensor that is used of the language model's file."""
-    return {**language_model.tensor_shapes(config), **conditioning.tensor_shapes(config)}
+    parts: dict[str, dict[str, Shape]] = {}
+    for name, shape in declared_shapes(read).items():
+        part, published = name.split(".", 1)
+        parts.setdefault(part, {})[published] = shape
+    return parts
 
 
-GPT = Contents(gpt_shapes, language_model.dead_keys)
-S2MEL = Contents(acoustic.tensor_shapes, acoustic.dead_keys)
-CODEC = Contents(codec.tensor_shapes, codec.dead_keys)
-W2V = Contents(lambda c: w2v_bert.tensor_shapes(c.w2v_bert), lambda c: w2v_bert.dead_keys(c.w2v_bert))
-VOCODER = Contents(lambda c: bigvgan.tensor_shapes(c.vocoder), lambda c: ())
-CAMP = Contents(lambda c: campplus.tensor_shapes(c.campplus), lambda c: campplus.DEAD_KEYS)
+def unused_names(config: IndexTTSConfig) -> dict[str, str]:
+    """Names that the files of a part may contain although nothing uses them, as regular expressions for whole names."""
+    v25, depth, layers = config.variant is Variant.V25, config.dit.depth, config.w2v_bert.layers
+    without_skip = "|".join(str(index) for index in range(depth // 2 + 1))
+    gpt = [r"text_head\..*", r"gpt\.h\.\d+\.attn\.(bias|masked_bias)", r".*\.embed\.pos_enc\.pe"]
+    gpt += [r"conditioning_encoder\..*", r"perceiver_encoder\..*", r"speed_emb\..*"] if v25 else []
+    s2mel = [
+        r"cfm\.estimator\.(x_embedder|cond_embedder|content_mask_embedder)\..*",
+        r"cfm\.estimator\.input_pos",
+        rf"cfm\.estimator\.transformer\.layers\.({without_skip})\.skip_in_linear\..*",
+        r"length_regulator\.(embedding\.weight|mask_token)",
+    ]
+    s2mel += [r"gpt_layer\..*"] if v25 else []
+    codec = [r"(encoder|down|quantizer\.quantizers\.0\.in_project)\..*"] if v25 else [r"decoder\..*"]
+    w2v_bert = [r"masked_spec_embed", r"(adapter|intermediate_ffn)\..*"]
+    w2v_bert += [rf"encoder\.layers\.{index}\..*" for index in range(layers, 100)]  # the layers above ours
+    parts = {"gpt": gpt, "s2mel": s2mel, "codec": codec, "w2v_bert": w2v_bert, "campplus": [r".*\.num_batches_tracked"]}
+    return {part: "|".join(patterns) for part, patterns in parts.items()}
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -89,9 +100,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     files = Files(folder)
     config = config_of(files.document, read_json(files.vocoder_config), read_json(files.w2v_config))
+    shapes, unused = part_shapes(config), unused_names(config)
 
-    def read(contents: Contents, path: Path, *roots: str) -> dict[str, Tensor]:
-        return contents.of(read_flat(path, roots), config, path)
+    def read(part: str, path: Path, *roots: str) -> dict[str, Tensor]:
+        expected, ignored = shapes[part], re.compile(unused.get(part, r"(?!)"))
+        found = read_flat(path, roots)
+        used = {name: tensor for name, tensor in found.items() if name in expected or not ignored.fullmatch(name)}
+        check_tensors(used, expected, path, ENGINE)
+        return used
 
     statistics = read_flat(files.statistics)
     speakers, emotions = read_bare(files.speakers), read_bare(files.emotions)
@@ -100,12 +116,12 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     paths = [*files.all(), codec_path]
     return Checkpoint(
         config=config,
-        gpt=read(GPT, files.gpt, "model"),
-        s2mel=read(S2MEL, files.s2mel, "net"),
-        codec=read(CODEC, codec_path, "model"),
-        w2v_bert=read(W2V, files.w2v_bert),
-        campplus=read(CAMP, files.campplus),
-        vocoder=read(VOCODER, files.vocoder, "generator"),
+        gpt=read("gpt", files.gpt, "model"),
+        s2mel=read("s2mel", files.s2mel, "net"),
+        codec=read("codec", codec_path, "model"),
+        w2v_bert=read("w2v_bert", files.w2v_bert),
+        campplus=read("campplus", files.campplus),
+        vocoder=read("vocoder", files.vocoder, "generator"),
         statistics=FeatureStatistics(statistics["mean"].float(), statistics["var"].float()),
         matrix=EmotionMatrix(speakers.float(), emotions.float(), config.emotion_rows),
         fingerprint=fingerprint(paths),

@@ -1,20 +1,17 @@
-"""Codes to mel, a whole unit at a time, in the voice of a recording. Knows no text and no vocoder.
+"""The acoustic model: semantic codes of a whole unit to mel frames in the voice of a recording.
 
-codes → content (codec, or table and hidden states) → a condition for each mel frame → flow, going on from the
-recording's frames. `streaming.py` does the same in pieces.
+codes → content (codec, or table and hidden states) → a condition for each mel frame (length regulator) → flow matching,
+which continues the recording's frames. `streaming.py` does the same in chunks.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig, Variant
-from intone.server.engines.indextts.s2mel import dit_shapes, length_regulator
+from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig
 from intone.server.engines.indextts.s2mel.cfm import TimeTable, solve, time_table
-from intone.server.engines.indextts.s2mel.content import content_source, latent_shapes, random_latent
+from intone.server.engines.indextts.s2mel.content import content_source
 from intone.server.engines.indextts.s2mel.dit import DiT
 from intone.server.engines.indextts.s2mel.length_regulator import LengthRegulator, Moments, mel_frames
 from intone.server.engines.indextts.s2mel.noise import frame_noise
@@ -23,45 +20,18 @@ from intone.server.engines.weights import Weights
 DEFAULT_GUIDANCE = 0.7
 DEFAULT_STEPS = 25
 
-T = TypeVar("T")
-
 FLOW, REGULATOR, LATENT = "cfm.estimator", "length_regulator", "gpt_layer"
-
-
-def tensor_shapes(config: IndexTTSConfig) -> dict[str, tuple[int, ...]]:
-    """Published name → shape of what is used of the s2mel file, its parts side by side."""
-    return {
-        **_prefixed(FLOW, dit_shapes.tensor_shapes(config.dit, config.wavenet)),
-        **_prefixed(REGULATOR, length_regulator.tensor_shapes(config.regulator)),
-        **_prefixed(LATENT, latent_shapes(config)),
-    }
-
-
-def dead_keys(config: IndexTTSConfig) -> tuple[str, ...]:
-    """Patterns of the names (whole, as regular expressions) that the s2mel file has and nothing here uses."""
-    flow = tuple(f"cfm\\.estimator\\.{pattern}" for pattern in dit_shapes.dead_keys(config.dit))
-    regulator = tuple(f"length_regulator\\.{pattern}" for pattern in length_regulator.DEAD_KEYS)
-    return flow + regulator + ((r"gpt_layer\..*",) if config.variant is Variant.V25 else ())
-
-
-def random_tensors(config: IndexTTSConfig, generator: torch.Generator) -> dict[str, Tensor]:
-    """An untrained s2mel file, the same for the same generator state."""
-    return {
-        **_prefixed(FLOW, dit_shapes.random_tensors(config.dit, config.wavenet, generator)),
-        **_prefixed(REGULATOR, length_regulator.random_tensors(config.regulator, generator)),
-        **_prefixed(LATENT, random_latent(config, generator)),
-    }
 
 
 @dataclass(frozen=True, slots=True)
 class AcousticPrompt:
-    """What a recording tells the acoustic model; part of a prepared voice. All but `moments` float32.
+    """A recording as the acoustic model takes it; part of a prepared voice. Float32 except `moments`.
 
     Attributes:
-        mel: `[P, bands]`, the recording's natural-logarithm mel.
+        mel: `[P, bands]`, the recording's log mel spectrogram.
         condition: `[P, C]`, from the length regulator.
-        style: `[S]`, of the speaker encoder.
-        moments: `[blocks, 2]`, float64, what the regulator's norms saw in these P frames (`length_regulator.Moments`).
+        style: `[S]`, the speaker embedding.
+        moments: `[blocks, 2]`, float64, `length_regulator.Moments.sums` of these P frames.
     """
 
     mel: Tensor
@@ -69,37 +39,37 @@ class AcousticPrompt:
     style: Tensor
     moments: Tensor
 
-    def given(self, frames: int | None = None) -> "Given":
-        """What the flow is given of it: all of it, or its last `frames` frames."""
+    def known_frames(self, frames: int | None = None) -> "KnownFrames":
+        """All frames for the flow to continue, or the last `frames` of them."""
         first = 0 if frames is None else max(0, self.mel.shape[0] - frames)
-        return Given(self.mel[first:], self.condition[first:], self.style)
+        return KnownFrames(self.mel[first:], self.condition[first:], self.style)
 
-    def heard(self) -> Moments:
-        """What the regulator's norms have seen when a stream begins."""
+    def initial_moments(self) -> Moments:
+        """The state of the regulator's norms at the start of a stream."""
         return Moments(self.mel.shape[0], self.moments)
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """Frames that the flow goes on from: `mel` `[G, bands]` and `condition` `[G, C]`; `style` is the speaker's."""
+class KnownFrames:
+    """Frames that the flow continues: `mel` `[G, bands]`, `condition` `[G, C]`; `style` is the speaker's."""
 
     mel: Tensor
     condition: Tensor
     style: Tensor
 
-    def then(self, mel: Tensor, condition: Tensor) -> "Given":
-        """These frames and more."""
-        return Given(torch.cat((self.mel, mel)), torch.cat((self.condition, condition)), self.style)
+    def followed_by(self, mel: Tensor, condition: Tensor) -> "KnownFrames":
+        """These frames with more after them."""
+        return KnownFrames(torch.cat((self.mel, mel)), torch.cat((self.condition, condition)), self.style)
 
 
 @dataclass(frozen=True, slots=True)
 class AcousticSettings:
-    """How a unit is made; with its codes they decide every number.
+    """Settings of a unit; with its codes they determine the result.
 
     Attributes:
         seed: 0 to 2**64 - 1.
         times: from `AcousticModel.time_table`.
-        guidance: 0 is none and needs half the work.
+        guidance: strength of classifier-free guidance; 0 is none and halves the work.
         duration_factor: stretches the speech; over 1 is slower. IndexTTS-2.5 was trained for 0.5 to 2.
     """
 
@@ -110,15 +80,15 @@ class AcousticSettings:
 
 
 class AcousticModel:
-    """All modules between codes and mel; frozen once built. Tensors in and out are on the device of the weights.
+    """All modules between codes and mel; immutable. Tensors in and out are on the device of the weights.
 
     Attributes:
         source: codes or a recording's features to content.
-        features_per_code: content rows of a code.
+        features_per_code: content rows per code.
     """
 
     def __init__(self, config: IndexTTSConfig, s2mel: Weights, codec: Weights, packed: str = "fp32") -> None:
-        """`s2mel` as `tensor_shapes` here, `codec` as `codec.tensor_shapes` describes; `packed` as in `dit.DiT`."""
+        """Read the s2mel file and the codec's file; `packed` as in `dit.DiT`."""
         self.features_per_code = config.features_per_code
         self.regulator = LengthRegulator(config.regulator, s2mel.scope(REGULATOR))
         self.source = content_source(config, self.regulator, codec, s2mel.scope(LATENT))
@@ -126,20 +96,20 @@ class AcousticModel:
 
     @property
     def bands(self) -> int:
-        """Numbers in a mel frame."""
+        """Bands of a mel frame."""
         return self._dit.mel_bands
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the weights."""
         return self.regulator.content_in.weight.device
 
     def time_table(self, steps: int = DEFAULT_STEPS) -> TimeTable:
-        """For solves of so many steps; worth keeping."""
+        """The table for solves of so many steps, worth caching."""
         return time_table(self._dit, steps, self.device)
 
     def prompt(self, mel: Tensor, features: Tensor, style: Tensor) -> AcousticPrompt:
-        """From one recording: mel `[bands, P]`, normalised w2v-BERT features `[T, H]` and style `[S]`.
+        """The prompt of one recording: mel `[bands, P]`, normalised w2v-BERT features `[T, H]` and style `[S]`.
 
         Raises:
             ValueError: the recording has no frame or no feature.
@@ -150,35 +120,25 @@ class AcousticModel:
         return AcousticPrompt(mel.t().contiguous(), condition, style, moments.sums)
 
     def frames(self, codes: int, duration_factor: float) -> int:
-        """How many mel frames so many codes last."""
+        """Mel frames of so many codes."""
         return mel_frames(codes * self.features_per_code, duration_factor)
 
-    def solve_offline(
-        self, prompt: AcousticPrompt, codes: Tensor, hidden: Tensor | None, settings: AcousticSettings
-    ) -> Tensor:
-        """A whole unit: codes `[n]`, and in IndexTTS-2 their hidden states `[n, GPT's width]` → mel `[bands, F]`."""
-        return self.whole(prompt.given(), codes, hidden, settings)
-
-    def whole(self, given: Given, codes: Tensor, hidden: Tensor | None, settings: AcousticSettings) -> Tensor:
-        """As `solve_offline`, after any frames."""
+    def whole(self, known: KnownFrames, codes: Tensor, hidden: Tensor | None, settings: AcousticSettings) -> Tensor:
+        """A whole unit: codes `[n]`, and in IndexTTS-2 their hidden states `[n, GPT width]` → mel `[bands, F]`."""
         count = self.frames(codes.shape[0], settings.duration_factor)
         if count == 0:
-            return given.mel.new_zeros(self.bands, 0)
+            return known.mel.new_zeros(self.bands, 0)
         condition, _ = self.regulator.whole(self.source.of_codes(codes, hidden), count)
-        return self.fill(given, condition, self.noise(settings, 0, count), settings).t()
+        return self.fill(known, condition, self.noise(settings, 0, count), settings).t()
 
     def noise(self, settings: AcousticSettings, first: int, count: int) -> Tensor:
-        """Of the unit's frames `first` to `first + count - 1`, `[count, bands]`."""
+        """The noise of the unit's frames `first` to `first + count - 1`, `[count, bands]`."""
         return torch.from_numpy(frame_noise(settings.seed, first, count, self.bands)).to(self.device)
 
-    def fill(self, given: Given, condition: Tensor, noise: Tensor, settings: AcousticSettings) -> Tensor:
-        """Mel of the frames that follow the given ones: conditions `[F, C]` and noise `[F, bands]` → `[F, bands]`."""
-        content = torch.cat((given.condition, condition)).unsqueeze(0)
-        told = self._dit.condition(
-            given.mel.unsqueeze(0), content, given.style.unsqueeze(0), guided=settings.guidance > 0
+    def fill(self, known: KnownFrames, condition: Tensor, noise: Tensor, settings: AcousticSettings) -> Tensor:
+        """Mel frames after the known ones: conditions `[F, C]` and noise `[F, bands]` → `[F, bands]`."""
+        content = torch.cat((known.condition, condition)).unsqueeze(0)
+        fixed = self._dit.condition(
+            known.mel.unsqueeze(0), content, known.style.unsqueeze(0), guided=settings.guidance > 0
         )
-        return solve(self._dit, noise.unsqueeze(0), told, settings.guidance, settings.times)[0]
-
-
-def _prefixed(prefix: str, parts: Mapping[str, T]) -> dict[str, T]:
-    return {f"{prefix}.{name}": part for name, part in parts.items()}
+        return solve(self._dit, noise.unsqueeze(0), fixed, settings.guidance, settings.times)[0]

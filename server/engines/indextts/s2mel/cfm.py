@@ -1,7 +1,4 @@
-"""Noise to mel: the Euler solver of the conditional flow, with classifier-free guidance. Knows nothing of speech.
-
-Flow matching: arXiv 2210.02747. Guidance: arXiv 2207.12598.
-"""
+"""The Euler solver of the flow (flow matching, arXiv 2210.02747) with classifier-free guidance (arXiv 2207.12598)."""
 
 from dataclasses import dataclass
 
@@ -13,11 +10,11 @@ from intone.server.engines.indextts.s2mel.dit import Condition, DiT, Modulation
 
 @dataclass(frozen=True, slots=True)
 class TimeTable:
-    """What a solve of so many steps needs of the times it passes; costs about as much as one frame.
+    """The steps of a solve. Computing it costs about as much as solving one frame.
 
     Attributes:
-        lengths: of the steps.
-        modulations: of the field, one for each step.
+        lengths: step sizes.
+        modulations: the field's parameters at the start of each step.
     """
 
     lengths: tuple[float, ...]
@@ -25,7 +22,7 @@ class TimeTable:
 
 
 def time_table(dit: DiT, steps: int, device: torch.device) -> TimeTable:
-    """Walk from 0 to 1 in equal steps, in float32, each step ending where the grid says from where the walk is.
+    """Equal steps from 0 to 1, accumulated in float32 as the official solver does.
 
     Raises:
         ValueError: `steps` is below 1.
@@ -44,13 +41,13 @@ def time_table(dit: DiT, steps: int, device: torch.device) -> TimeTable:
 def solve(dit: DiT, noise: Tensor, condition: Condition, guidance: float, table: TimeTable) -> Tensor:
     """Noise `[B, F, M]` → mel frames `[B, F, M]`, float32.
 
-    With `guidance` g over 0 the condition has twice B rows and the field is (1 + g) · guided - g · unguided.
+    With `guidance` g over 0 the condition has 2B rows, and the velocity is (1 + g) · conditional - g · unconditional.
     """
     x = noise
     for length, time in zip(table.lengths, table.modulations, strict=True):
         velocity = dit.velocity(x, condition, time)
         if guidance > 0:
-            told, untold = velocity.chunk(2)
-            velocity = torch.lerp(untold, told, 1 + guidance)
+            conditional, unconditional = velocity.chunk(2)
+            velocity = torch.lerp(unconditional, conditional, 1 + guidance)
         x = x + length * velocity
     return x

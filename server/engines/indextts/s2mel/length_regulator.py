@@ -1,10 +1,9 @@
-"""The length regulator: semantic features at 50 Hz to a condition for each mel frame. Knows nothing of codes or flows.
+"""The length regulator: semantic features at 50 Hz to a condition for each mel frame.
 
-Its norms take mean and variance over all channels and all frames. A stream has not seen all frames, so the sums behind
-them are a value that the caller keeps: seeded with the voice's recording, then added to.
+Its norms take mean and variance over all channels and all frames. In a stream not all frames are known yet, so the
+caller keeps running sums (`Moments`), which begin with those of the voice's recording.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,66 +19,40 @@ from intone.server.engines.weights import Weights
 KERNEL = 3
 NORM_EPS = 1e-5
 
-DEAD_KEYS = (r"embedding\.weight", r"mask_token")
-
-
-def tensor_shapes(config: RegulatorConfig) -> dict[str, tuple[int, ...]]:
-    """Published name → shape."""
-    wide = config.channels
-    shapes: dict[str, tuple[int, ...]] = {"content_in_proj.weight": (wide, config.in_channels)}
-    for block in range(config.blocks):
-        shapes[f"model.{3 * block}.weight"] = (wide, wide, KERNEL)
-        shapes[f"model.{3 * block + 1}.weight"] = (wide,)
-    shapes[f"model.{3 * config.blocks}.weight"] = (wide, wide, 1)
-    return shapes | {name.replace("weight", "bias"): shape[:1] for name, shape in shapes.items()}
-
-
-def random_tensors(config: RegulatorConfig, generator: torch.Generator) -> dict[str, Tensor]:
-    """Untrained tensors under the published names; conditions have a variance near 1."""
-    tensors: dict[str, Tensor] = {}
-    for name, shape in tensor_shapes(config).items():
-        noise = torch.randn(shape, generator=generator)
-        if len(shape) > 1:
-            tensors[name] = noise * math.prod(shape[1:]) ** -0.5
-        else:
-            gain = name.endswith("weight")
-            tensors[name] = 1.5 + 0.1 * noise.clamp(-3, 3) if gain else 0.02 * noise
-    return tensors
-
 
 def mel_frames(features: int, duration_factor: float = 1.0) -> int:
-    """Mel frames that so many features last; the product is taken from the left and cut."""
+    """Mel frames of so many features, rounded down; multiplied from left to right as the official code does."""
     return int(features * FRAMES_PER_FEATURE * duration_factor)
 
 
 def exact_ratio(features: int, frames: int) -> np.float32:
-    """Features to a frame when all `features` are known to fill `frames`: the map of a whole unit."""
+    """Features per frame of a whole unit, whose `features` fill `frames` frames."""
     return np.float32(np.float32(features) / np.float32(max(frames, 1)))
 
 
 def nominal_ratio(duration_factor: float = 1.0) -> np.float32:
-    """Features to a frame while the unit's length is unknown. At factor 1 it is exact for multiples of 25 features."""
+    """Features per frame while the length of the unit is unknown; at factor 1 exact for multiples of 25 features."""
     return np.float32(1.0 / (FRAMES_PER_FEATURE * duration_factor))
 
 
 def source_features(first: int, last: int, ratio: np.float32, features: int) -> NDArray[np.int64]:
-    """Which feature each of the frames `first` to `last - 1` shows, below `features`.
+    """The index of the feature, below `features`, for each of the frames `first` to `last - 1`.
 
-    In float32 on purpose: a product that should be whole and falls a little short of it shows the feature before, as in
-    the nearest-neighbour interpolation that the model was trained with.
+    In float32 on purpose: where rounding makes an integral product slightly too small, the previous feature is used, as
+    in the nearest-neighbour interpolation that the model was trained with.
     """
-    if ratio == 1:  # the interpolation has no map then
+    if ratio == 1:  # torch's interpolation copies its input then
         return np.arange(first, last).clip(max=features - 1)
     return np.floor(np.arange(first, last).astype(np.float32) * ratio).astype(np.int64).clip(max=features - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """What the norms have seen.
+    """Running sums of the norms' inputs.
 
     Attributes:
-        frames: how many.
-        sums: `[blocks, 2]`, float64: over frames and channels, of the values and of their squares before each norm.
+        frames: frames summed.
+        sums: `[blocks, 2]`, float64: sums of the values and of their squares, over frames and channels.
     """
 
     frames: int
@@ -95,37 +68,44 @@ class Block:
 
 
 class LengthRegulator:
-    """Frozen once built.
+    """The regulator; immutable.
 
     Attributes:
-        context_frames: frames on either side that a frame's condition depends on, the norms aside.
-        content_in: features `[..., in_channels]` to content `[..., C]`, which the methods take.
+        context_frames: frames on either side that a frame's condition depends on, besides through the norms.
+        content_in: features `[..., in_channels]` to content `[..., C]`, the input of the methods.
     """
 
     def __init__(self, config: RegulatorConfig, weights: Weights) -> None:
         self.context_frames = config.blocks * (KERNEL // 2)
-        self.content_in = Linear.read(weights, "content_in_proj")
+        wide = config.channels
+        self.content_in = Linear.read(weights, "content_in_proj", (wide, config.in_channels))
         self._blocks = tuple(
-            Block(_pair(weights, f"model.{3 * index}"), _pair(weights, f"model.{3 * index + 1}"))
+            Block(
+                conv=weights.affine(f"model.{3 * index}", (wide, wide, KERNEL)),
+                norm=weights.affine(f"model.{3 * index + 1}", (wide,)),
+            )
             for index in range(config.blocks)
         )
-        self._out = Linear.read(weights, f"model.{3 * config.blocks}")
+        self._out = Linear.read(weights, f"model.{3 * config.blocks}", (wide, wide, 1))
 
-    def nothing_seen(self) -> Moments:
-        """The moments of a unit that is regulated as a whole."""
+    def empty_moments(self) -> Moments:
+        """The moments before the first frame."""
         return Moments(0, torch.zeros(len(self._blocks), 2, dtype=torch.float64, device=self._out.weight.device))
 
     def whole(self, content: Tensor, frames: int) -> tuple[Tensor, Moments]:
-        """All features of a unit or a recording, `[T, C]`, spread over `frames` frames: `[frames, C]`."""
+        """Conditions `[frames, C]` of a whole unit or recording from the content of its T features, `[T, C]`."""
         features = content.shape[0]
         index = source_features(0, frames, exact_ratio(features, frames), features)
-        return self.condition(content[torch.from_numpy(index).to(content.device)], self.nothing_seen(), 0, frames)
+        return self.condition(content[torch.from_numpy(index).to(content.device)], self.empty_moments(), 0, frames)
 
     def condition(self, content: Tensor, seen: Moments, lead: int, kept: int) -> tuple[Tensor, Moments]:
-        """Frames in a row, `[F, C]` → the conditions of all but the first `lead`, `[F - lead, C]`.
+        """Content of F consecutive frames, `[F, C]` → conditions of all but the first `lead` frames, `[F - lead, C]`.
 
-        The norms use `seen` and these F - lead frames; the moments given back are `seen` and the first `kept` of them,
-        for whoever will come again with the rest. Unless the row begins with the speech, `lead` is `context_frames`.
+        The norms use `seen` plus these F - lead frames. The moments returned are `seen` plus the first `kept` of them,
+        because the caller will pass the others again.
+
+        Args:
+            lead: context frames before those wanted: `context_frames`, or fewer at the beginning of the speech.
         """
         x = content.t().unsqueeze(0)  # [1, C, F]
         sums: list[Tensor] = []
@@ -140,7 +120,3 @@ class LengthRegulator:
             scale = gain * spread.to(gain.dtype)
             x = functional.mish((y - mean.to(y.dtype)) * scale.unsqueeze(1) + shift.unsqueeze(1))
         return self._out(x[0, :, lead:].t()), Moments(seen.frames + kept, torch.stack(sums))
-
-
-def _pair(weights: Weights, name: str) -> tuple[Tensor, Tensor]:
-    return weights[f"{name}.weight"], weights[f"{name}.bias"]

@@ -1,6 +1,6 @@
-"""What IndexTTS reads: text in the spelling it was trained on, as token ids, and the language. Knows no audio.
+"""Text to the language model's input: punctuation and case as in training, token ids, and the language.
 
-Numbers and the like are words already when text comes here.
+Numbers, units and the like have been expanded to words before.
 """
 
 import re
@@ -21,16 +21,16 @@ LANGUAGES = {
     Variant.V2: ("zh", "en"),
     Variant.V25: ("zh", "en", "ja", "es", "ar"),
 }
-"""What each speaks; BCP 47."""
+"""Languages of each variant; BCP 47."""
 
 LANGUAGE_ROWS = {"en": 0, "zh": 1, "es": 3, "ja": 7, "ar": 13}
-"""Rows of the language table. The tags in the text vocabulary stand in the same order."""
+"""Rows of the language table, which has the order of the language tags in the text vocabulary."""
 
 SPECIAL_TOKENS = 1673
 FIRST_LANGUAGE_TAG = 2
-"""Of the special tokens, which follow the vocabulary's own, the one for the first row of the table."""
+"""Index of the first language tag among the special tokens, which follow the vocabulary."""
 
-# What the text was folded to before training: (what it becomes, what becomes it). Longer ones first.
+# Punctuation was normalised like this before training: (replacement, replaced). Longer ones first.
 FOLDED = (
     ("…", ("......", "……", "...", ",,,", "，，，")),
     (",", (":", ";", "：", "；", "，", "、")),
@@ -47,7 +47,7 @@ TO_FOLD = re.compile("|".join(re.escape(old) for old in sorted(FOLDING, key=len,
 ONE_BY_ONE = re.compile(
     r"([\u1100-\u11ff\u2e80-\ua4cf\ua840-\ud7af\uf900-\ufaff\ufe30-\ufe4f\uff65-\uffdc\U00020000-\U0002ffff])"
 )
-"""Characters that IndexTTS-2 reads one by one."""
+"""CJK characters and others that IndexTTS-2 tokenizes one by one."""
 
 SCRIPTS = (
     ("ja", re.compile(r"[\u3040-\u30ff\uff66-\uff9d]")),
@@ -58,29 +58,29 @@ SCRIPTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A text as the language model takes it; `language` is a row of its language table, 0 in IndexTTS-2."""
+class TokenizedText:
+    """Token ids, and the row of the language table, 0 in IndexTTS-2."""
 
     ids: tuple[int, ...]
     language: int
 
 
 class FrontEnd:
-    """Text to `Reading`; frozen once built.
+    """Tokenizes text for one variant; immutable.
 
     Args:
-        longest: ids that the model has positions for.
+        max_tokens: ids that the model has positions for.
     """
 
-    def __init__(self, variant: Variant, tokenizer: Tokenizer, longest: int) -> None:
-        self._variant, self._tokenizer, self._longest = variant, tokenizer, longest
+    def __init__(self, variant: Variant, tokenizer: Tokenizer, max_tokens: int) -> None:
+        self._variant, self._tokenizer, self._max_tokens = variant, tokenizer, max_tokens
 
     @classmethod
     def load(cls, folder: Path, config: IndexTTSConfig) -> "FrontEnd":
-        """Read the vocabulary that the configuration names.
+        """Read the vocabulary named in the configuration.
 
         Raises:
-            CheckpointError: it cannot be read, or does not fit the model.
+            CheckpointError: it cannot be read, or its size does not fit the model.
         """
         path, tokens = folder / config.tokenizer_file, config.gpt.text_tokens
         if config.variant is Variant.V2:
@@ -95,42 +95,42 @@ class FrontEnd:
 
     @classmethod
     def of_bytes(cls, config: IndexTTSConfig) -> "FrontEnd":
-        """Bytes as tokens, for models with random weights: any text can be said in it."""
+        """With bytes as tokens, for models with random weights."""
         return cls(config.variant, byte_tokenizer(), config.gpt.max_text)
 
-    def read(self, text: str, language: str | None = None) -> Reading:
-        """What the model reads for a text; `language` is one of `LANGUAGE_ROWS`, None to tell it from the script.
+    def tokenize(self, text: str, language: str | None = None) -> TokenizedText:
+        """Tokenize a text; `language` is one of `LANGUAGE_ROWS`, None to infer it from the script.
 
         Raises:
-            CallerError: there is nothing to read in the text, or too much, which is TOO_LARGE (field `text`).
+            CallerError: the text has no letter and no digit, or has too many tokens, which is TOO_LARGE (field `text`).
         """
         spoken = folded(text).strip()
         if not any(unicodedata.category(character)[0] in "LN" for character in spoken):
             raise CallerError("text", "there is no letter and no digit in it")
         if self._variant is Variant.V2:
-            reading = Reading(tuple(self._tokenizer.ids(spaced(spoken.upper()))), 0)
+            tokenized = TokenizedText(tuple(self._tokenizer.ids(spaced(spoken.upper()))), 0)
         else:
             language = language or language_of(spoken)
             cased = spoken.upper() if language == "es" else spoken.lower()
             row = LANGUAGE_ROWS[language]
             tag = len(self._tokenizer) + FIRST_LANGUAGE_TAG + row
-            reading = Reading((tag, *self._tokenizer.ids(f" {cased}")), row)
-        if len(reading.ids) > self._longest:
-            words = f"found {len(reading.ids)} tokens, expected at most {self._longest}: send less at once"
-            raise CallerError("text", words, Fault.TOO_LARGE)
-        return reading
+            tokenized = TokenizedText((tag, *self._tokenizer.ids(f" {cased}")), row)
+        if len(tokenized.ids) > self._max_tokens:
+            message = f"found {len(tokenized.ids)} tokens, expected at most {self._max_tokens}: send less at once"
+            raise CallerError("text", message, Fault.TOO_LARGE)
+        return tokenized
 
 
 def folded(text: str) -> str:
-    """Punctuation in the few signs that the models know, text composed (NFC)."""
+    """The text in NFC, with punctuation reduced to what the models were trained on."""
     return TO_FOLD.sub(lambda match: FOLDING[match[0]], unicodedata.normalize("NFC", text))
 
 
 def spaced(text: str) -> str:
-    """Characters that are read one by one set apart by spaces, pieces between them stripped."""
+    """The text with spaces around each character of `ONE_BY_ONE`."""
     return " ".join(piece.strip() for piece in ONE_BY_ONE.split(text) if piece.strip())
 
 
 def language_of(text: str) -> str:
-    """The language by its script; Latin letters without a Spanish sign are English."""
+    """The language of a text by its script; Latin script without Spanish characters is English."""
     return next((language for language, script in SCRIPTS if script.search(text)), "en")

@@ -1,10 +1,9 @@
-"""Recordings to what the models are told of a voice or an emotion. Knows no text, no codes and no vocoder.
+"""Recordings to the conditioning of language model and acoustic model: speaker embedding, features, emotion vector.
 
-All of it depends on the recording alone: it is made once for each voice, never while somebody waits for speech.
+All of it depends on the recording alone, so it is computed once per voice, when the voice is created.
 """
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ from torch import Tensor
 from intone.server.domain import Recording
 from intone.server.engines.indextts.checkpoint.config import ConformerConfig, IndexTTSConfig, PerceiverConfig
 from intone.server.engines.indextts.layers import Linear
-from intone.server.engines.indextts.voice import conformer, perceiver
 from intone.server.engines.indextts.voice.campplus import CAMPPlus
 from intone.server.engines.indextts.voice.conformer import Conformer
 from intone.server.engines.indextts.voice.emotion import EmotionMatrix
@@ -26,23 +24,23 @@ from intone.server.engines.indextts.voice.w2v_bert import W2vBert
 from intone.server.engines.weights import Weights
 from intone.server.errors import CallerError
 
-LONGEST_S = 15
-SHORTEST_MS = 200
+MAX_RECORDING_S = 15
+MIN_RECORDING_MS = 200
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceParts:
-    """A recording as the models take it. D is the width of the language model, H that of semantic features.
+    """The conditioning from one recording. D is the width of the language model, H that of semantic features.
 
     Attributes:
-        style: `[192]`, who speaks.
-        mel: `[80, P]`, the recording for the flow to go on from.
+        style: `[192]`, the speaker embedding.
+        mel: `[80, P]`, the mel spectrogram, which the flow continues.
         features: `[T, H]`, semantic features at 50 Hz, normalised, not quantised.
-        speaker: `[N, D]`, what the language model knows of the speaker: 32 rows in 2, one in 2.5.
-        emotion: `[D]`, how the recording itself is spoken.
-        emotion_rows: `[8, D]`, how this speaker would sound in each emotion.
+        speaker: `[N, D]`, the speaker's rows of the language model's prefix: 32 in IndexTTS-2, one in 2.5.
+        emotion: `[D]`, the emotion vector of the recording itself.
+        emotion_rows: `[8, D]`, emotion vectors of a similar speaker in each emotion.
     """
 
     style: Tensor
@@ -55,18 +53,18 @@ class VoiceParts:
 
 @dataclass(frozen=True, slots=True)
 class FeatureStatistics:
-    """Mean and variance, `[H]` each, that semantic features are normalised with."""
+    """Mean and variance, `[H]` each, for normalising semantic features."""
 
     mean: Tensor
     variance: Tensor
 
 
 class VoiceEncoder:
-    """All encoders together; frozen once built.
+    """All encoders of recordings; immutable.
 
     Args:
-        gpt: of the language model's file; its conditioning part is used.
-        w2v_bert, campplus: of their own files.
+        gpt: the language model's file; the tensors of `Conditioners` are read.
+        w2v_bert, campplus: their own files.
     """
 
     def __init__(
@@ -81,21 +79,18 @@ class VoiceEncoder:
         self._mel, self._statistics, self._matrix = config.mel, statistics, matrix
         self._w2v_bert = W2vBert(config.w2v_bert, w2v_bert)
         self._campplus = CAMPPlus(config.campplus, campplus)
-        self._emotion = _Latents(*config.gpt.emotion, gpt, "emo_")
-        self._emotion_out = Linear.read(gpt, "emovec_layer"), Linear.read(gpt, "emo_layer")
-        self._speaker = _Latents(*config.gpt.speaker, gpt, "") if config.gpt.speaker else None
-        self._style_out = None if config.gpt.speaker else Linear.read(gpt, "spk_emb_proj")
+        self._conditioners = Conditioners(config, gpt)
         self._device = statistics.mean.device
 
     def enrol(self, recording: Recording) -> VoiceParts:
-        """What the models need of a voice; of a long recording its first 15 s.
+        """The conditioning of a voice; of a longer recording, the first 15 s are used.
 
         Raises:
             CallerError: the recording is too short or not finite (field `audio`).
         """
         with torch.inference_mode():
             audio = self._audio(recording, self._mel.sample_rate_hz)
-            # Trained with two resamplings, one after the other: not the same as one from the recording's own rate.
+            # Resampled twice as in training; a single resampling from the recording's own rate differs.
             low = sinc_resample(audio, self._mel.sample_rate_hz, RATE_HZ)
             features, style = self.features(low), self.style(low)
             return VoiceParts(
@@ -108,7 +103,7 @@ class VoiceEncoder:
             )
 
     def emotion_of(self, clip: Recording) -> Tensor:
-        """How a clip is spoken: `[D]`. Raises as `enrol` does."""
+        """The emotion vector of a clip: `[D]`. Raises as `enrol` does."""
         with torch.inference_mode():
             return self.emotion(self.features(self._audio(clip, RATE_HZ)))
 
@@ -118,45 +113,68 @@ class VoiceEncoder:
         return (hidden - self._statistics.mean) / self._statistics.variance.sqrt()
 
     def style(self, samples: Tensor) -> Tensor:
-        """Who speaks in mono `[N]` at 16 kHz: `[192]`."""
+        """The speaker embedding of mono `[N]` at 16 kHz: `[192]`."""
         energies = fbank(samples)
         return self._campplus(energies - energies.mean(0))
 
     def speaker(self, style: Tensor, features: Tensor) -> Tensor:
-        """The language model's rows for a speaker: `[N, D]`."""
-        if self._speaker is not None:
-            return self._speaker(features)
-        assert self._style_out is not None, "built with one or the other"
-        return self._style_out(style[None])
+        """See `Conditioners.speaker`."""
+        return self._conditioners.speaker(style, features)
 
     def emotion(self, features: Tensor) -> Tensor:
-        """The language model's row for the emotion in features: `[D]`."""
-        first, second = self._emotion_out
-        return second(first(self._emotion(features)))[0]
+        """See `Conditioners.emotion`."""
+        return self._conditioners.emotion(features)
 
     def _audio(self, recording: Recording, rate_hz: int) -> Tensor:
-        """The recording at a rate, cut: `[N]`."""
-        import soxr  # only where voices are made
+        """The recording at `rate_hz`, at most `MAX_RECORDING_S`: `[N]`."""
+        import soxr  # needed only to create voices
 
-        if recording.duration_ms < SHORTEST_MS or not np.isfinite(recording.samples).all():
-            raise CallerError("audio", f"the recording must be finite and last at least {SHORTEST_MS} ms")
-        for words in cuts(recording):
-            logger.warning("a recording: %s", words)
-        samples = recording.samples[: (LONGEST_S + 1) * recording.sample_rate_hz].astype(np.float32)
+        if recording.duration_ms < MIN_RECORDING_MS or not np.isfinite(recording.samples).all():
+            raise CallerError("audio", f"the recording must be finite and last at least {MIN_RECORDING_MS} ms")
+        for warning in truncation_warnings(recording):
+            logger.warning("recording: %s", warning)
+        samples = recording.samples[: (MAX_RECORDING_S + 1) * recording.sample_rate_hz].astype(np.float32)
         if recording.sample_rate_hz != rate_hz:
             samples = soxr.resample(samples, recording.sample_rate_hz, rate_hz)
-        return torch.from_numpy(samples[: LONGEST_S * rate_hz].copy()).to(self._device)
+        return torch.from_numpy(samples[: MAX_RECORDING_S * rate_hz].copy()).to(self._device)
 
 
-def cuts(recording: Recording) -> tuple[str, ...]:
-    """In words what of a recording is not used; nothing where all of it is."""
-    if recording.duration_ms <= 1000 * LONGEST_S:
+def truncation_warnings(recording: Recording) -> tuple[str, ...]:
+    """A warning where only part of the recording is used, else nothing."""
+    if recording.duration_ms <= 1000 * MAX_RECORDING_S:
         return ()
-    return (f"of {recording.duration_ms} ms the first {LONGEST_S} s are used",)
+    return (f"of {recording.duration_ms} ms the first {MAX_RECORDING_S} s are used",)
 
 
-class _Latents:
-    """An encoder and the perceiver on it."""
+class Conditioners:
+    """The parts of the language model's file that turn features into rows of its prefix; immutable."""
+
+    def __init__(self, config: IndexTTSConfig, gpt: Weights) -> None:
+        dim, inner = config.gpt.dim, config.gpt.emotion[1].dim
+        self._emotion = _Resampler(*config.gpt.emotion, gpt, "emo_")
+        self._emotion_in = Linear.read(gpt, "emovec_layer", (dim, inner))
+        self._emotion_out = Linear.read(gpt, "emo_layer", (dim, dim))
+        self._speaker: _Resampler | None = None
+        self._style: Linear | None = None
+        if config.gpt.speaker:
+            self._speaker = _Resampler(*config.gpt.speaker, gpt, "")
+        else:
+            self._style = Linear.read(gpt, "spk_emb_proj", (dim, config.campplus.embedding))
+
+    def speaker(self, style: Tensor, features: Tensor) -> Tensor:
+        """The speaker's rows of the language model's prefix: `[N, D]`."""
+        if self._speaker is not None:
+            return self._speaker(features)
+        assert self._style is not None, "built with one or the other"
+        return self._style(style[None])
+
+    def emotion(self, features: Tensor) -> Tensor:
+        """The emotion vector of features: `[D]`."""
+        return self._emotion_out(self._emotion_in(self._emotion(features)))[0]
+
+
+class _Resampler:
+    """A conformer, and a perceiver on its output."""
 
     def __init__(self, encoder: ConformerConfig, resampler: PerceiverConfig, gpt: Weights, prefix: str) -> None:
         self._encoder = Conformer(encoder, gpt.scope(f"{prefix}conditioning_encoder"))
@@ -165,25 +183,3 @@ class _Latents:
     def __call__(self, features: Tensor) -> Tensor:
         """`[T, H]` → `[latents, dim]`."""
         return self._resampler(self._encoder(features))
-
-
-def tensor_shapes(config: IndexTTSConfig) -> dict[str, tuple[int, ...]]:
-    """Published name → shape of what the language model's file holds for conditioning."""
-    gpt, (encoder, resampler) = config.gpt, config.gpt.emotion
-    shapes = dict(_latent_shapes(encoder, resampler, "emo_"))
-    linears = {"emovec_layer": (gpt.dim, resampler.dim), "emo_layer": (gpt.dim, gpt.dim)}
-    if gpt.speaker:
-        shapes |= _latent_shapes(*gpt.speaker, "")
-    else:
-        linears["spk_emb_proj"] = (gpt.dim, config.campplus.embedding)
-    for name, shape in linears.items():
-        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
-    return shapes
-
-
-def _latent_shapes(encoder: ConformerConfig, resampler: PerceiverConfig, prefix: str) -> Mapping[str, tuple[int, ...]]:
-    parts = {
-        "conditioning_encoder": conformer.tensor_shapes(encoder),
-        "perceiver_encoder": perceiver.tensor_shapes(resampler),
-    }
-    return {f"{prefix}{part}.{name}": shape for part, shapes in parts.items() for name, shape in shapes.items()}

@@ -1,7 +1,4 @@
-"""How an emotion becomes a row for the language model: from a vector of eight weights, or from a clip's own vector.
-
-Order of the eight: `domain.EMOTIONS`. Knows no audio, and no words: turning text into weights is another's work.
-"""
+"""The emotion vector of a unit, from eight weights in the order of `domain.EMOTIONS` or from the vector of a clip."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,19 +10,19 @@ from torch.nn import functional
 from intone.server.domain import EMOTIONS
 
 BALANCE = (0.9375, 0.875, 1.0, 1.0, 0.9375, 0.9375, 0.6875, 0.5625)
-"""How strongly each emotion may be asked for; the trained rows differ in strength."""
+"""Factors of the eight weights: the trained vectors differ in strength."""
 
-MAX_IN_ALL = 0.8
-"""Of the sum of the weights: the rest stays with the speaker."""
+MAX_TOTAL_WEIGHT = 0.8
+"""Upper bound of the sum of the weights; the rest is the speaker's own emotion vector."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmotionMatrix:
-    """Recordings of speakers in each emotion, as vectors. R is their number.
+    """The published table of R recordings of speakers in each emotion.
 
     Attributes:
-        speakers: `[R, 192]`, who speaks.
-        emotions: `[R, D]`, how.
+        speakers: `[R, 192]`, speaker embeddings.
+        emotions: `[R, D]`, emotion vectors.
         counts: rows of each of the eight emotions, in order; they sum to R.
     """
 
@@ -34,27 +31,27 @@ class EmotionMatrix:
     counts: tuple[int, ...]
 
     def nearest(self, style: Tensor) -> Tensor:
-        """Of each emotion the row of the speaker most like `style` `[192]`: `[8, D]`."""
-        likeness = functional.cosine_similarity(self.speakers, style[None], dim=1)
-        groups = zip(likeness.split(self.counts), self.emotions.split(self.counts), strict=True)
+        """For each emotion, the vector of the speaker most similar to `style` `[192]`: `[8, D]`."""
+        similarity = functional.cosine_similarity(self.speakers, style[None], dim=1)
+        groups = zip(similarity.split(self.counts), self.emotions.split(self.counts), strict=True)
         # Indexing with a tensor keeps the choice on the device.
         return torch.cat([rows[group.argmax(0, keepdim=True)] for group, rows in groups])
 
 
 def balanced(weights: Sequence[float]) -> tuple[float, ...]:
-    """Weights as they should go to the model: each with its strength, the sum at most `MAX_IN_ALL`."""
+    """Weights scaled by `BALANCE`, with a sum of at most `MAX_TOTAL_WEIGHT`."""
     assert len(weights) == len(EMOTIONS), "one weight for each emotion"
-    strong = [weight * strength for weight, strength in zip(weights, BALANCE, strict=True)]
-    shrink = min(1.0, MAX_IN_ALL / max(sum(strong), MAX_IN_ALL))
-    return tuple(weight * shrink for weight in strong)
+    scaled = [weight * factor for weight, factor in zip(weights, BALANCE, strict=True)]
+    shrink = min(1.0, MAX_TOTAL_WEIGHT / max(sum(scaled), MAX_TOTAL_WEIGHT))
+    return tuple(weight * shrink for weight in scaled)
 
 
 def merged(own: Tensor, other: Tensor, share: float) -> Tensor:
-    """From the speaker's own emotion `[D]` the way towards a clip's `[D]`, of which `share` is gone."""
+    """Interpolate from the speaker's own emotion vector `[D]` (share 0) to a clip's `[D]` (share 1)."""
     return own + share * (other - own)
 
 
 def blended(own: Tensor, rows: Tensor, weights: Sequence[float]) -> Tensor:
-    """The emotion that weights ask for, `rows` `[8, D]` being those of `nearest`: `[D]`. What they leave is `own`."""
+    """The weighted sum of `rows` `[8, D]`, see `EmotionMatrix.nearest`, completed to weight 1 by `own`: `[D]`."""
     scale = torch.tensor(weights, dtype=rows.dtype).to(rows.device)
     return scale @ rows + (1 - sum(weights)) * own

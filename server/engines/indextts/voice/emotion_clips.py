@@ -1,4 +1,4 @@
-"""Recordings whose emotion is to be followed, each encoded once however many units follow it. Knows no voices."""
+"""Emotion vectors of recordings whose emotion a unit imitates, with a cache: a clip is encoded once for many units."""
 
 import hashlib
 from collections import OrderedDict
@@ -10,45 +10,47 @@ from intone.server.audio.recordings import read_recording
 from intone.server.domain import Recording
 from intone.server.engines.indextts.voice.encoders import Encoders
 
-SHORTEST_MS, LONGEST_MS = 500, 30_000
+MIN_EMOTION_CLIP_MS, MAX_EMOTION_CLIP_MS = 500, 30_000
 
-KEPT = 16
-"""Clips that are remembered: an utterance has many units, and a conversation few clips."""
+CACHED_CLIPS = 16
+"""An utterance has many units, and a conversation few clips."""
 
 
 @dataclass(slots=True)
-class Clip:
-    """A clip: its recording until the first unit needs it, from then on its row for the language model, `[D]`."""
+class EmotionClip:
+    """A clip: its recording until the first unit needs its emotion vector, from then on the vector, `[D]`."""
 
     recording: Recording | None
-    row: Tensor | None = None
+    vector: Tensor | None = None
 
 
-class Clips:
-    """The clips of the last requests. Not for use from several threads at once."""
+class EmotionClipCache:
+    """The most recently used clips. Not thread-safe."""
 
     def __init__(self, encoder: Encoders) -> None:
         self._encoder = encoder
-        self._kept: OrderedDict[bytes, Clip] = OrderedDict()
+        self._clips: OrderedDict[bytes, EmotionClip] = OrderedDict()
 
-    def read(self, data: bytes) -> Clip:
-        """A whole sound file; no model work.
+    def get(self, data: bytes) -> EmotionClip:
+        """Decode a whole sound file, or find it in the cache; no model work.
 
         Raises:
-            CallerError: it cannot be read, or is too short, too long or silent (field `emotion.clip.audio`).
+            CallerError: it cannot be decoded, or is too short, too long or silent (field `emotion.clip.audio`).
         """
         key = hashlib.sha256(data).digest()
-        if key not in self._kept:
-            recording = read_recording(data, "", min_ms=SHORTEST_MS, max_ms=LONGEST_MS, field="emotion.clip.audio")
-            self._kept[key] = Clip(recording)
-        self._kept.move_to_end(key)
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+        if key not in self._clips:
+            recording = read_recording(
+                data, "", min_ms=MIN_EMOTION_CLIP_MS, max_ms=MAX_EMOTION_CLIP_MS, field="emotion.clip.audio"
+            )
+            self._clips[key] = EmotionClip(recording)
+        self._clips.move_to_end(key)
+        if len(self._clips) > CACHED_CLIPS:
+            self._clips.popitem(last=False)
+        return self._clips[key]
 
-    def row(self, clip: Clip) -> Tensor:
-        """How a clip is spoken, to the language model: `[D]`."""
-        if clip.row is None:
-            assert clip.recording is not None, "a clip has its recording until it has its row"
-            clip.row, clip.recording = self._encoder.emotion_of(clip.recording), None
-        return clip.row
+    def vector(self, clip: EmotionClip) -> Tensor:
+        """The emotion vector of a clip, `[D]`; encodes it on the first call."""
+        if clip.vector is None:
+            assert clip.recording is not None, "a clip has its recording until it has its vector"
+            clip.vector, clip.recording = self._encoder.emotion_of(clip.recording), None
+        return clip.vector

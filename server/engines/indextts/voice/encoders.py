@@ -1,7 +1,4 @@
-"""The encoders of recordings, which are large and rarely needed: kept in memory, or read again for each recording.
-
-Knows nothing of what they compute.
-"""
+"""The encoders of recordings, large and rarely used: kept in memory, or dropped after use and read again."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,61 +13,58 @@ from intone.server.engines.indextts.voice.conditioning import VoiceEncoder, Voic
 from intone.server.engines.weights import Weights
 from intone.server.errors import EngineError
 
-Read = Callable[[], Checkpoint]
-"""Reads a checkpoint that was read before."""
+ReloadCheckpoint = Callable[[], Checkpoint]
+"""Reads the checkpoint of a loaded engine again."""
 
 
 class Encoders:
-    """Does what `VoiceEncoder` does. Not for use from several threads at once."""
+    """A `VoiceEncoder` that may be dropped between uses. Not thread-safe."""
 
-    def __init__(self, checkpoint: Checkpoint, again: Read | None = None) -> None:
-        """With `again` the encoders are dropped after every use, and built for the next one from what it reads."""
-        self._fingerprint, self._again = checkpoint.fingerprint, again
-        self._encoder: VoiceEncoder | None = _encoder_of(checkpoint)
+    def __init__(self, checkpoint: Checkpoint, reload: ReloadCheckpoint | None = None) -> None:
+        """With `reload` the encoders are dropped after each use and rebuilt for the next one from what it returns."""
+        self._fingerprint, self._reload = checkpoint.fingerprint, reload
+        self._encoder: VoiceEncoder | None = _build(checkpoint)
 
     @property
-    def there(self) -> bool:
+    def loaded(self) -> bool:
         """Whether they are in memory."""
         return self._encoder is not None
 
     def enrol(self, recording: Recording) -> VoiceParts:
-        """See `VoiceEncoder.enrol`; EngineError where the checkpoint is not what it was."""
+        """See `VoiceEncoder.enrol`; EngineError where the checkpoint has changed since it was loaded."""
         with self._open() as encoder:
             return encoder.enrol(recording)
 
     def emotion_of(self, clip: Recording) -> Tensor:
-        """See `VoiceEncoder.emotion_of`; EngineError where the checkpoint is not what it was."""
+        """See `VoiceEncoder.emotion_of`; EngineError where the checkpoint has changed since it was loaded."""
         with self._open() as encoder:
             return encoder.emotion_of(clip)
 
     @contextmanager
     def _open(self) -> Iterator[VoiceEncoder]:
         if self._encoder is None:
-            self._encoder = self._read()
+            self._encoder = self._rebuild()
         try:
             yield self._encoder
         finally:
-            if self._again is not None:
+            if self._reload is not None:
                 self._encoder = None
 
-    def _read(self) -> VoiceEncoder:
-        assert self._again is not None, "only what can be read again is dropped"
-        checkpoint = self._again()
+    def _rebuild(self) -> VoiceEncoder:
+        assert self._reload is not None, "encoders are dropped only where they can be read again"
+        checkpoint = self._reload()
         if checkpoint.fingerprint != self._fingerprint:
-            raise EngineError(ENGINE, "the files of the model are not those that it was loaded from: start it again")
-        return _encoder_of(checkpoint)
+            raise EngineError(ENGINE, "the model's files have changed since they were loaded: restart the server")
+        return _build(checkpoint)
 
 
-def _encoder_of(checkpoint: Checkpoint) -> VoiceEncoder:
-    def part(tensors: dict[str, Tensor]) -> Weights:
-        return Weights(tensors, torch.float32, torch.device("cpu"))
-
+def _build(checkpoint: Checkpoint) -> VoiceEncoder:
     with torch.inference_mode():
         return VoiceEncoder(
             checkpoint.config,
-            part(checkpoint.gpt),
-            part(checkpoint.w2v_bert),
-            part(checkpoint.campplus),
+            Weights(checkpoint.gpt),
+            Weights(checkpoint.w2v_bert),
+            Weights(checkpoint.campplus),
             checkpoint.statistics,
             checkpoint.matrix,
         )

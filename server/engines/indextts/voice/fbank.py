@@ -1,7 +1,7 @@
-"""Kaldi's log mel filter bank, and the features that w2v-BERT is given. Knows no networks.
+"""Kaldi's log mel filter bank (Povey et al., "The Kaldi speech recognition toolkit", 2011), and w2v-BERT's features.
 
-Kaldi: Povey et al., "The Kaldi speech recognition toolkit", 2011. Frames of 25 ms every 10 ms, at 16 kHz, without
-dither; a frame that does not fit is dropped.
+Frames of 25 ms every 10 ms, at 16 kHz, without dither; an incomplete last frame is dropped. Written here because
+results must match Kaldi's exactly.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 RATE_HZ = 16000
 FRAME_SAMPLES, HOP_SAMPLES, FFT_SAMPLES = 400, 160, 512
 BANDS = 80
-LOWEST_HZ = 20.0
+MIN_HZ = 20.0
 PREEMPHASIS = 0.97
 FLOOR = float(np.finfo(np.float32).eps)
 INT16 = 2.0**15
@@ -19,10 +19,10 @@ STACKED = 2
 
 
 def fbank(samples: Tensor) -> Tensor:
-    """Natural logarithms of mel energies: mono `[N]` at 16 kHz → `[1 + (N - 400) // 160, 80]`; N at least 400."""
+    """Natural log mel energies: mono `[N]` at 16 kHz → `[1 + (N - 400) // 160, 80]`; N at least 400."""
     frames = samples.unfold(0, FRAME_SAMPLES, HOP_SAMPLES)
     frames = frames - frames.mean(1, keepdim=True)
-    before = torch.cat((frames[:, :1], frames[:, :-1]), dim=1)  # the first sample stands before itself
+    before = torch.cat((frames[:, :1], frames[:, :-1]), dim=1)  # the first sample is its own predecessor
     window = torch.hann_window(FRAME_SAMPLES, periodic=False, device=samples.device).pow(0.85)
     spectrum = torch.fft.rfft((frames - PREEMPHASIS * before) * window, n=FFT_SAMPLES)
     power = spectrum.real**2 + spectrum.imag**2
@@ -31,9 +31,9 @@ def fbank(samples: Tensor) -> Tensor:
 
 
 def w2v_features(samples: Tensor) -> tuple[Tensor, bool]:
-    """What w2v-BERT reads: `[N]` at 16 kHz → `[T, 160]`, two frames a row, each band with mean 0 and variance 1.
+    """The input of w2v-BERT: `[N]` at 16 kHz → `[T, 160]`, two frames per row, each band with mean 0 and variance 1.
 
-    The second value tells that the frames were odd in number: the last row is half padding, and must be masked.
+    The second value is True where the number of frames is odd: half of the last row is padding, and must be masked.
     """
     energies = fbank(samples * INT16)
     centred = energies - energies.mean(0)
@@ -45,12 +45,12 @@ def w2v_features(samples: Tensor) -> tuple[Tensor, bool]:
 
 
 def _kaldi_bank() -> Tensor:
-    """Triangles on Kaldi's mel scale, from 20 Hz to half the rate: `[257, 80]`; the bin at half the rate is unused."""
+    """Triangular filters on Kaldi's mel scale, from 20 Hz to the Nyquist frequency: `[257, 80]`; the last bin is 0."""
 
     def mel(hz: np.ndarray | float) -> np.ndarray:
         return 1127.0 * np.log(1.0 + np.asarray(hz, np.float64) / 700.0)
 
-    edges = np.linspace(mel(LOWEST_HZ), mel(RATE_HZ / 2), BANDS + 2)
+    edges = np.linspace(mel(MIN_HZ), mel(RATE_HZ / 2), BANDS + 2)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     bins = mel(np.arange(FFT_SAMPLES // 2) * RATE_HZ / FFT_SAMPLES)[:, None]  # [256, 1]
     triangles = np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clip(min=0.0)

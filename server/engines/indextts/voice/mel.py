@@ -1,7 +1,4 @@
-"""The log mel spectrogram that flow and vocoder share. Knows no networks.
-
-Mel scale and normalisation of Slaney's Auditory Toolbox, as librosa has them.
-"""
+"""The log mel spectrogram of flow and vocoder, with librosa's Slaney mel scale and normalisation."""
 
 import math
 
@@ -20,7 +17,7 @@ MELS_PER_E = 27.0 / math.log(6.4)
 
 
 def mel_spectrogram(samples: Tensor, config: MelConfig) -> Tensor:
-    """Natural logarithms of mel amplitudes: mono `[N]` at `sample_rate_hz` → `[bands, N // hop]`."""
+    """Natural log mel amplitudes: mono `[N]` at `sample_rate_hz` → `[bands, N // hop]`."""
     padding = (config.n_fft - config.hop_samples) // 2
     padded = functional.pad(samples[None, None], (padding, padding), mode="reflect")[0, 0]
     window = torch.hann_window(config.win_samples, device=samples.device)
@@ -32,9 +29,9 @@ def mel_spectrogram(samples: Tensor, config: MelConfig) -> Tensor:
 
 
 def _slaney_bank(config: MelConfig) -> Tensor:
-    """Triangles of equal area: `[bands, n_fft // 2 + 1]`."""
-    highest = config.fmax_hz if config.fmax_hz is not None else config.sample_rate_hz / 2
-    edges = _hz(np.linspace(_mel(config.fmin_hz), _mel(highest), config.bands + 2))[:, None]
+    """Triangular filters of equal area: `[bands, n_fft // 2 + 1]`."""
+    max_hz = config.fmax_hz if config.fmax_hz is not None else config.sample_rate_hz / 2
+    edges = _hz(np.linspace(_mel(config.fmin_hz), _mel(max_hz), config.bands + 2))[:, None]
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     bins = np.linspace(0, config.sample_rate_hz / 2, config.n_fft // 2 + 1)
     triangles = np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clip(min=0.0)
@@ -49,5 +46,5 @@ def _mel(hz: float) -> float:
 
 def _hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     corner = LOGARITHMIC_FROM_HZ / LINEAR_HZ_PER_MEL
-    bent: NDArray[np.float64] = LOGARITHMIC_FROM_HZ * np.exp((mel - corner) / MELS_PER_E)
-    return np.where(mel < corner, LINEAR_HZ_PER_MEL * mel, bent)
+    logarithmic: NDArray[np.float64] = LOGARITHMIC_FROM_HZ * np.exp((mel - corner) / MELS_PER_E)
+    return np.where(mel < corner, LINEAR_HZ_PER_MEL * mel, logarithmic)

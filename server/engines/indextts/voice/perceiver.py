@@ -1,4 +1,4 @@
-"""A fixed number of latents out of a sequence of any length (Perceiver, arXiv 2103.03206). Knows no audio."""
+"""Perceiver resampler (arXiv 2103.03206): a sequence of any length to a fixed number of latents."""
 
 import math
 from dataclasses import dataclass
@@ -19,18 +19,19 @@ class Layer:
     query: Tensor  # [A, D]
     key_value: Tensor  # [2A, D]
     out: Tensor  # [D, A]
-    wide: Linear  # [2·inner, D]
+    wide: Linear  # [2 · inner, D]
     narrow: Linear  # [D, inner]
 
 
 class Perceiver:
-    """The resampler; frozen once built."""
+    """The resampler; immutable."""
 
     def __init__(self, config: PerceiverConfig, weights: Weights) -> None:
         self.config = config
-        self._latents, self._gamma = weights["latents"], weights["norm.gamma"]
-        self._context = Linear.read(weights, "proj_context")
-        self._layers = tuple(_layer(weights.scope(f"layers.{index}")) for index in range(config.layers))
+        self._latents = weights.tensor("latents", (config.latents, config.dim))
+        self._gamma = weights.tensor("norm.gamma", (config.dim,))
+        self._context = Linear.read(weights, "proj_context", (config.dim, config.context_dim))
+        self._layers = tuple(_layer(config, weights.scope(f"layers.{index}")) for index in range(config.layers))
 
     def __call__(self, context: Tensor) -> Tensor:
         """`[T, context_dim]` → `[latents, dim]`."""
@@ -41,44 +42,22 @@ class Perceiver:
             x = x + layer.narrow(value * functional.gelu(gate))
         return functional.normalize(x, dim=1) * math.sqrt(self.config.dim) * self._gamma
 
-    def _attend(self, layer: Layer, x: Tensor, seen: Tensor) -> Tensor:
+    def _attend(self, layer: Layer, x: Tensor, context: Tensor) -> Tensor:
         heads = (self.config.heads, self.config.head_dim)
         queries = functional.linear(x, layer.query).unflatten(1, heads).transpose(0, 1)  # [h, N, d]
         keys, values = (
-            rows.unflatten(1, heads).transpose(0, 1) for rows in functional.linear(seen, layer.key_value).chunk(2, 1)
+            rows.unflatten(1, heads).transpose(0, 1) for rows in functional.linear(context, layer.key_value).chunk(2, 1)
         )
-        mixed = functional.scaled_dot_product_attention(queries[None], keys[None], values[None])
-        return functional.linear(mixed[0].transpose(0, 1).flatten(1), layer.out)
+        attended = functional.scaled_dot_product_attention(queries[None], keys[None], values[None])
+        return functional.linear(attended[0].transpose(0, 1).flatten(1), layer.out)
 
 
-def tensor_shapes(config: PerceiverConfig) -> dict[str, tuple[int, ...]]:
-    """Published name → shape."""
+def _layer(config: PerceiverConfig, weights: Weights) -> Layer:
     dim, attention = config.dim, config.heads * config.head_dim
-    shapes: dict[str, tuple[int, ...]] = {
-        "latents": (config.latents, dim),
-        "norm.gamma": (dim,),
-        "proj_context.weight": (dim, config.context_dim),
-        "proj_context.bias": (dim,),
-    }
-    for index in range(config.layers):
-        prefix = f"layers.{index}."
-        shapes |= {
-            f"{prefix}0.to_q.weight": (attention, dim),
-            f"{prefix}0.to_kv.weight": (2 * attention, dim),
-            f"{prefix}0.to_out.weight": (dim, attention),
-            f"{prefix}1.0.weight": (2 * config.inner, dim),
-            f"{prefix}1.0.bias": (2 * config.inner,),
-            f"{prefix}1.2.weight": (dim, config.inner),
-            f"{prefix}1.2.bias": (dim,),
-        }
-    return shapes
-
-
-def _layer(weights: Weights) -> Layer:
     return Layer(
-        query=weights["0.to_q.weight"],
-        key_value=weights["0.to_kv.weight"],
-        out=weights["0.to_out.weight"],
-        wide=Linear.read(weights, "1.0"),
-        narrow=Linear.read(weights, "1.2"),
+        query=weights.tensor("0.to_q.weight", (attention, dim)),
+        key_value=weights.tensor("0.to_kv.weight", (2 * attention, dim)),
+        out=weights.tensor("0.to_out.weight", (dim, attention)),
+        wide=Linear.read(weights, "1.0", (2 * config.inner, dim)),
+        narrow=Linear.read(weights, "1.2", (dim, config.inner)),
     )

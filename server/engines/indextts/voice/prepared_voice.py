@@ -1,4 +1,4 @@
-"""A recording as IndexTTS keeps it in a prepared voice, and back. Knows no text and no codes."""
+"""Prepared voices of IndexTTS: a recording's conditioning as arrays that the voice store keeps, and back as tensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from torch import Tensor
 
 from intone.server.domain import PreparedVoice, Recording
 from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticPrompt
-from intone.server.engines.indextts.voice.conditioning import cuts
+from intone.server.engines.indextts.voice.conditioning import truncation_warnings
 from intone.server.engines.indextts.voice.encoders import Encoders
 
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """What a unit is spoken with.
+    """A voice as the models take it; in IndexTTS "speaker" always means voice identity.
 
     Attributes:
-        rows: `[N, D]`, the speaker to the language model.
-        emotion: `[D]`, how the recording itself is spoken.
-        emotion_rows: `[8, D]`, how this speaker would sound in each emotion.
-        prompt: the recording to the acoustic model.
+        rows: `[N, D]`, the speaker's rows of the language model's prefix.
+        emotion: `[D]`, the emotion vector of the recording itself.
+        emotion_rows: `[8, D]`, emotion vectors of a similar speaker in each emotion.
+        prompt: the recording for the acoustic model.
     """
 
     rows: Tensor
@@ -31,7 +31,7 @@ class Speaker:
 
 
 def prepare(encoder: Encoders, acoustic: AcousticModel, recording: Recording, fingerprint: str) -> PreparedVoice:
-    """Everything that depends on the recording alone.
+    """Compute everything that depends on the recording alone.
 
     Raises:
         CallerError: the recording is too short or not finite (field `audio`).
@@ -49,17 +49,17 @@ def prepare(encoder: Encoders, acoustic: AcousticModel, recording: Recording, fi
         "moments": prompt.moments,
     }
     arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-    return PreparedVoice(fingerprint, arrays, warnings=cuts(recording))
+    return PreparedVoice(fingerprint, arrays, warnings=truncation_warnings(recording))
 
 
 def speaker_of(voice: PreparedVoice, device: torch.device) -> Speaker:
-    """A prepared voice on the model's device."""
+    """A prepared voice as tensors on the model's device."""
     arrays = _tensors(voice.arrays, device)
     prompt = AcousticPrompt(arrays["mel"], arrays["condition"], arrays["style"], arrays["moments"])
     return Speaker(arrays["rows"], arrays["emotion"], arrays["emotion_rows"], prompt)
 
 
 def _tensors(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
-    # A saved voice may come back as a read-only view of its file, which torch warns about.
+    # A saved voice may be a read-only view of its mapped file; torch warns about such arrays.
     writeable = {name: array if array.flags.writeable else array.copy() for name, array in arrays.items()}
     return {name: torch.from_numpy(array).to(device) for name, array in writeable.items()}

@@ -1,7 +1,7 @@
-"""w2v-BERT 2.0 as far as semantic features need it: the output of one of its layers. Knows no audio, only features.
+"""w2v-BERT 2.0 up to the layer whose output is the semantic feature; the input is a stacked filter bank.
 
-Conformer layers with Shaw's relative positions on keys (arXiv 1803.02155) and causal convolutions; the model is that of
-SeamlessM4T (arXiv 2312.05187).
+Conformer layers with relative positions on keys (Shaw et al., arXiv 1803.02155) and causal convolutions; the model is
+that of SeamlessM4T (arXiv 2312.05187).
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,10 @@ from intone.server.engines.indextts.checkpoint.config import W2vBertConfig
 from intone.server.engines.indextts.layers import LayerNorm, Linear
 from intone.server.engines.weights import Weights
 
-DEAD_KEYS = (r"masked_spec_embed", r"adapter\..*", r"intermediate_ffn\..*")
-
 
 @dataclass(frozen=True, slots=True)
 class FeedForward:
-    """Half of it is added to the rows."""
+    """A feed-forward residual branch of weight 1/2 (macaron style)."""
 
     norm: LayerNorm
     wide: Linear
@@ -32,7 +30,7 @@ class FeedForward:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """Self-attention; P positions from `left` before to `right` after a row, farther ones count as the farthest."""
+    """Self-attention; P relative positions from `-left` to `right`, clamped."""
 
     norm: LayerNorm
     query: Linear
@@ -44,7 +42,7 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """Each row from itself and the `K - 1` before it."""
+    """A causal convolution module of kernel K."""
 
     norm: LayerNorm
     pointwise_in: Linear
@@ -65,28 +63,29 @@ class Layer:
 
 
 class W2vBert:
-    """The encoder up to `config.layers`; frozen once built."""
+    """The encoder up to `config.layers`; immutable."""
 
     def __init__(self, config: W2vBertConfig, weights: Weights) -> None:
         self.config = config
-        self._norm = LayerNorm.read(weights, "feature_projection.layer_norm", config.norm_eps)
-        self._project = Linear.read(weights, "feature_projection.projection")
-        self._layers = tuple(
-            _layer(weights.scope(f"encoder.layers.{i}"), config.norm_eps) for i in range(config.layers)
-        )
+        projection = weights.scope("feature_projection")
+        self._norm = LayerNorm.read(projection, "layer_norm", config.input_dim, config.norm_eps)
+        self._project = Linear.read(projection, "projection", (config.dim, config.input_dim))
+        self._layers = tuple(_layer(config, weights.scope(f"encoder.layers.{i}")) for i in range(config.layers))
 
     def __call__(self, features: Tensor, last_masked: bool = False) -> Tensor:
         """Output of the last layer: `[T, input_dim]` → `[T, dim]`.
 
         Args:
-            last_masked: the last row is padding: others do not see it, but it comes out, as in the trained pipeline.
+            last_masked: the last row is padding: no row attends to it, but it is returned, as in the official pipeline.
         """
         x = self._project(self._norm(features))
         real = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
         real[len(x) - 1 :] = not last_masked
         x = x * real
-        places = torch.arange(len(x), device=x.device)
-        distances = (places[None] - places[:, None]).clamp(-self.config.left_positions, self.config.right_positions)
+        positions = torch.arange(len(x), device=x.device)
+        distances = (positions[None] - positions[:, None]).clamp(
+            -self.config.left_positions, self.config.right_positions
+        )
         distances += self.config.left_positions  # [T, T]
         for layer in self._layers:
             x = layer.before(x)
@@ -104,72 +103,43 @@ class W2vBert:
         by_distance = queries @ attention.distances.T * queries.shape[2] ** -0.5  # [h, T, P]
         bias = by_distance.gather(2, distances.expand(self.config.heads, -1, -1))  # [h, T, T]
         bias = bias.masked_fill(~real.T, float("-inf"))
-        mixed = functional.scaled_dot_product_attention(queries[None], keys[None], values[None], attn_mask=bias[None])
-        return attention.out(mixed[0].transpose(0, 1).flatten(1))
+        attended = functional.scaled_dot_product_attention(
+            queries[None], keys[None], values[None], attn_mask=bias[None]
+        )
+        return attention.out(attended[0].transpose(0, 1).flatten(1))
 
 
-def tensor_shapes(config: W2vBertConfig) -> dict[str, tuple[int, ...]]:
-    """Published name → shape of what is used; see `dead_keys`."""
-    dim, reach = config.dim, config.left_positions + config.right_positions + 1
-    shapes: dict[str, tuple[int, ...]] = {}
-    norms = {"feature_projection.layer_norm": config.input_dim}
-    linears = {"feature_projection.projection": (dim, config.input_dim)}
-    for index in range(config.layers):
-        prefix = f"encoder.layers.{index}."
-        for name in ("ffn1", "ffn2"):
-            norms[f"{prefix}{name}_layer_norm"] = dim
-            linears[f"{prefix}{name}.intermediate_dense"] = (config.feed_forward, dim)
-            linears[f"{prefix}{name}.output_dense"] = (dim, config.feed_forward)
-        linears |= {f"{prefix}self_attn.linear_{name}": (dim, dim) for name in ("q", "k", "v", "out")}
-        norms |= {f"{prefix}{name}_layer_norm": dim for name in ("self_attn", "final")}
-        norms |= {f"{prefix}conv_module.{name}": dim for name in ("layer_norm", "depthwise_layer_norm")}
-        shapes |= {
-            f"{prefix}self_attn.distance_embedding.weight": (reach, dim // config.heads),
-            f"{prefix}conv_module.pointwise_conv1.weight": (2 * dim, dim, 1),
-            f"{prefix}conv_module.depthwise_conv.weight": (dim, 1, config.kernel),
-            f"{prefix}conv_module.pointwise_conv2.weight": (dim, dim, 1),
-        }
-    for name, size in norms.items():
-        shapes |= {f"{name}.weight": (size,), f"{name}.bias": (size,)}
-    for name, shape in linears.items():
-        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
-    return shapes
-
-
-def dead_keys(config: W2vBertConfig) -> tuple[str, ...]:
-    """Names (whole, as regular expressions) that the file may have and nothing here uses: the layers above ours."""
-    return (*DEAD_KEYS, *(rf"encoder\.layers\.{index}\..*" for index in range(config.layers, 100)))
-
-
-def _layer(weights: Weights, eps: float) -> Layer:
+def _layer(config: W2vBertConfig, weights: Weights) -> Layer:
+    dim, eps, square = config.dim, config.norm_eps, (config.dim, config.dim)
+    distances = (config.left_positions + config.right_positions + 1, dim // config.heads)
     attention, conv = weights.scope("self_attn"), weights.scope("conv_module")
     return Layer(
-        before=_feed_forward(weights, "ffn1", eps),
+        before=_feed_forward(config, weights, "ffn1"),
         attention=Attention(
-            norm=LayerNorm.read(weights, "self_attn_layer_norm", eps),
-            query=Linear.read(attention, "linear_q"),
-            key=Linear.read(attention, "linear_k"),
-            value=Linear.read(attention, "linear_v"),
-            out=Linear.read(attention, "linear_out"),
-            distances=attention["distance_embedding.weight"],
+            norm=LayerNorm.read(weights, "self_attn_layer_norm", dim, eps),
+            query=Linear.read(attention, "linear_q", square),
+            key=Linear.read(attention, "linear_k", square),
+            value=Linear.read(attention, "linear_v", square),
+            out=Linear.read(attention, "linear_out", square),
+            distances=attention.tensor("distance_embedding.weight", distances),
         ),
         convolution=Convolution(
-            norm=LayerNorm.read(conv, "layer_norm", eps),
-            pointwise_in=Linear.read(conv, "pointwise_conv1", bias=False),
-            depthwise=conv["depthwise_conv.weight"],
-            norm_depthwise=LayerNorm.read(conv, "depthwise_layer_norm", eps),
-            pointwise_out=Linear.read(conv, "pointwise_conv2", bias=False),
+            norm=LayerNorm.read(conv, "layer_norm", dim, eps),
+            pointwise_in=Linear.read(conv, "pointwise_conv1", (2 * dim, dim, 1), bias=False),
+            depthwise=conv.tensor("depthwise_conv.weight", (dim, 1, config.kernel)),
+            norm_depthwise=LayerNorm.read(conv, "depthwise_layer_norm", dim, eps),
+            pointwise_out=Linear.read(conv, "pointwise_conv2", (dim, dim, 1), bias=False),
         ),
-        after=_feed_forward(weights, "ffn2", eps),
-        norm_final=LayerNorm.read(weights, "final_layer_norm", eps),
+        after=_feed_forward(config, weights, "ffn2"),
+        norm_final=LayerNorm.read(weights, "final_layer_norm", dim, eps),
     )
 
 
-def _feed_forward(weights: Weights, name: str, eps: float) -> FeedForward:
+def _feed_forward(config: W2vBertConfig, weights: Weights, name: str) -> FeedForward:
     return FeedForward(
-        LayerNorm.read(weights, f"{name}_layer_norm", eps),
-        Linear.read(weights, f"{name}.intermediate_dense"),
-        Linear.read(weights, f"{name}.output_dense"),
+        LayerNorm.read(weights, f"{name}_layer_norm", config.dim, config.norm_eps),
+        Linear.read(weights, f"{name}.intermediate_dense", (config.feed_forward, config.dim)),
+        Linear.read(weights, f"{name}.output_dense", (config.dim, config.feed_forward)),
     )
 
 

@@ -1,6 +1,7 @@
-"""The official default, three beams of sampled candidates, for offline comparison: codes may change until the end.
+"""Beam search with sampled candidates, the official default with three beams. Codes may change until the end, so it
+cannot stream.
 
-Not for streams. Scores are sums of the logarithms that are left after penalties and cuts; lengths do not count.
+A beam's score is the sum of its codes' log probabilities after penalty and cuts, without length normalisation.
 """
 
 import copy
@@ -10,17 +11,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from intone.server.engines.indextts.gpt.language_model import GPT
-from intone.server.engines.indextts.gpt.sampling import Sampling, Settings, cut, seen_at_start, uniforms
+from intone.server.engines.indextts.gpt.sampling import Sampling, uniforms
+from intone.server.engines.indextts.reference.language_model import GPT
+from intone.server.engines.indextts.reference.sampling import BatchSampling, cut, seen_at_start
 
 BEAMS = 3
 NEVER = -1e9
-OFFICIAL = Sampling(least=2)
+OFFICIAL = Sampling(min_tokens_to_keep=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A beam with one code more: its score, that code, and which beam."""
+    """A beam extended by one code: the new score, the code, and the index of the beam."""
 
     score: float
     code: int
@@ -37,11 +39,11 @@ class Finished:
 
 @dataclass(slots=True)
 class Beams:
-    """The live beams and the finished ones, at most `width` of each.
+    """The live and the finished beams, at most `width` of each.
 
     Attributes:
         codes, scores: of the live beams.
-        done: no live beam can become better than the finished ones.
+        done: whether no live beam can become better than the finished ones.
     """
 
     width: int
@@ -53,10 +55,10 @@ class Beams:
 
     def __post_init__(self) -> None:
         self.codes = [()] * self.width
-        self.scores = [0.0] + [NEVER] * (self.width - 1)  # all begin alike: only one may be chosen from
+        self.scores = [0.0] + [NEVER] * (self.width - 1)  # all beams are equal at first: choose from one only
 
     def take(self, candidates: Sequence[Candidate]) -> list[int]:
-        """Go on with the best of twice as many candidates as beams, in falling order; the parent of each new beam."""
+        """Continue with the best of `2 · width` candidates, given best first; the parent index of each new beam."""
         chosen: list[Candidate] = []
         for rank, candidate in enumerate(candidates):
             if candidate.code != self.stop_code:
@@ -72,7 +74,7 @@ class Beams:
         return [candidate.parent for candidate in chosen]
 
     def best(self) -> Finished:
-        """The best sequence; live ones count when the search was cut short."""
+        """The best sequence; live beams count where the search was cut short."""
         if not self.done:
             for score, codes in zip(self.scores, self.codes, strict=True):
                 self._finish(Finished(score, codes))
@@ -83,19 +85,19 @@ class Beams:
 
 
 def search(
-    gpt: GPT, prefix: Tensor, seed: int, most: int, sampling: Sampling = OFFICIAL, width: int = BEAMS
+    gpt: GPT, prefix: Tensor, seed: int, max_codes: int, sampling: Sampling = OFFICIAL, width: int = BEAMS
 ) -> list[int]:
-    """Codes of a unit, at most `most`, the stop code not among them; for hidden states see `GPT.replay`."""
+    """At most `max_codes` codes of a unit, without the stop code; `GPT.replay` gives their hidden states."""
     config = gpt.config
-    unit, hidden = gpt.begin(prefix, most)
+    unit, hidden = gpt.begin(prefix, max_codes)
     units, rows = [copy.deepcopy(unit) for _ in range(width)], hidden.expand(width, -1)
     seen = seen_at_start(config.codes, config.start_code, prefix.device).repeat(width, 1)
-    settings = Settings.of([sampling] * width, config.codes, prefix.device)
+    settings = BatchSampling.of([sampling] * width, config.codes, prefix.device)
     beams = Beams(width, config.stop_code)
-    for place in range(most):
+    for position in range(max_codes):
         codes, scores = cut(gpt.logits(rows).log_softmax(1), seen, settings)
-        parents = beams.take(_candidates(codes, scores, beams.scores, seed, place))
-        if beams.done or place == most - 1:
+        parents = beams.take(_candidates(codes, scores, beams.scores, seed, position))
+        if beams.done or position == max_codes - 1:
             break
         units = [copy.deepcopy(units[parent]) for parent in parents]
         last = torch.tensor([codes[-1] for codes in beams.codes], device=prefix.device)
@@ -104,12 +106,14 @@ def search(
     return list(beams.best().codes)
 
 
-def _candidates(codes: Tensor, scores: Tensor, so_far: Sequence[float], seed: int, place: int) -> list[Candidate]:
-    """Twice as many as beams, drawn without putting back, in falling order; codes and scores are `[beams, K]`."""
+def _candidates(
+    codes: Tensor, scores: Tensor, beam_scores: Sequence[float], seed: int, position: int
+) -> list[Candidate]:
+    """`2 · width` candidates sampled without replacement, best first; codes and scores are `[beams, K]`."""
     width, kept = codes.shape
-    sums = scores.double() + torch.tensor(so_far, dtype=torch.float64, device=scores.device)[:, None]
-    # The largest of logarithms plus Gumbel noise are a draw without putting back (arXiv 1903.06059).
-    noise = -(-uniforms(seed, place * width * kept, width * kept).clamp_min(2.0**-60).log()).log()
+    sums = scores.double() + torch.tensor(beam_scores, dtype=torch.float64, device=scores.device)[:, None]
+    # Gumbel top-k: the largest log probabilities plus noise are samples without replacement (arXiv 1903.06059).
+    noise = -(-uniforms(seed, position * width * kept, width * kept).clamp_min(2.0**-60).log()).log()
     drawn = (sums.flatten() + noise.to(sums)).topk(2 * width).indices
     drawn = drawn[sums.flatten()[drawn].argsort(descending=True, stable=True)]
     flat = codes.flatten()
