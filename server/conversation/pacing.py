@@ -22,7 +22,7 @@ class Playback:
     """The playback position in one stream's audio, in milliseconds from its beginning.
 
     Until the client reports a position, it is estimated: playback starts with the first audio, runs in real time, and
-    pauses while there is nothing to play. After the first report only reports move the position.
+    pauses while there is nothing to play. After the first report only reports move the position, until `end_reports`.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -89,6 +89,12 @@ class Playback:
             self._play(played_ms - self._played_ms)
         else:
             self._rewind(self._played_ms - played_ms)
+
+    def end_reports(self) -> None:
+        """No further report can come: from the last one on, playback is taken to run in real time."""
+        if self._reported:
+            self._play(1000 * (self._clock() - self._position_s))
+            self._reported, self._estimated_s = False, self._clock()
 
     def heard_ms(self, utterance_id: str) -> float:
         """Audio of an utterance that was played."""

@@ -90,6 +90,8 @@ class Session:
     def half_close(self) -> None:
         """The client sends no more: open utterances are spoken to the end of their text, then the events end."""
         self._half_closed = True
+        self._playback.end_reports()
+        self._outbox.wake()
         for utterance in self._open_utterances():
             if not utterance.text_ended:
                 utterance.push("", end=True)

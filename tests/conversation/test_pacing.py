@@ -70,6 +70,18 @@ def test_time_to_silence_falls_between_reports(playback: Playback, clock: Clock)
     assert playback.silent_in_ms == 500
 
 
+def test_once_no_report_can_come_playback_goes_on_in_real_time_from_the_last_one(
+    playback: Playback, clock: Clock
+) -> None:
+    playback.audio_sent("a", 1000)
+    playback.report(100)
+    clock.now_s = 0.3
+    playback.end_reports()
+    assert playback.played_ms == pytest.approx(400)
+    clock.now_s = 0.5
+    assert playback.played_ms == pytest.approx(600) and playback.is_estimated
+
+
 def test_heard_audio_is_counted_by_utterance(playback: Playback) -> None:
     playback.audio_sent("a", 300)
     playback.audio_sent("b", 300)

@@ -68,6 +68,19 @@ def test_audio_sent_ahead_of_playback_stays_within_the_lead_limit(talk):
     talk(body, max_lead_ms=1000)
 
 
+def test_after_half_close_audio_leaves_in_real_time_although_no_report_can_come(talk):
+    async def body(t: Talk) -> None:
+        t.text("u", "x" * 150 + ".", end=True)  # 7.5 s
+        await asyncio.sleep(0.5)
+        t.session.receive(e.PlaybackProgress(0))
+        await asyncio.wait_for(t.finish(), timeout=30)
+        assert [event.reason for event in t.of(e.Done)] == [e.DoneReason.COMPLETED]
+        assert sum(chunk.duration_ms for chunk in t.of(e.AudioChunk)) > 7000
+        assert t.events[-1][0] - t.time_of(e.AudioChunk) > 5.5  # the lead limit still holds
+
+    talk(body, max_lead_ms=1000)
+
+
 def test_after_a_progress_report_only_reports_release_audio(talk):
     async def body(t: Talk) -> None:
         t.text("u", "x" * 100 + ".", end=True)
