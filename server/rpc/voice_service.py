@@ -200,7 +200,7 @@ def _read_clip(clip: voice_pb2.FillerClip) -> Filler:
     if not clip.text.strip():
         raise CallerError("text", f"is blank; it takes 1 to {MAX_FILLER_CHARACTERS} characters")
     if clip.emotion not in _EMOTIONS:
-        raise CallerError("emotion", f"is {clip.emotion}, which this server does not know")
+        raise CallerError("emotion", f"is {clip.emotion}, which is unknown to this server")
     if not _LANGUAGE.fullmatch(clip.language):
         raise CallerError("language", 'is not a BCP 47 code such as "en" or "zh-CN"')
     if len(clip.audio) > MAX_FILLER_CLIP_BYTES:

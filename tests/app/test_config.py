@@ -1,4 +1,4 @@
-"""Settings: flags, file, environment, and what the command says of those that cannot be used."""
+"""Settings: flags, file, environment, and the error messages of the command."""
 
 import dataclasses
 import os
@@ -222,7 +222,7 @@ TINY = ("--no-starter", "--voxcpm", "nano", "--random-weights", "--threads", "1"
 
 
 def refused(*arguments: str) -> str:
-    """What `intone-server` says when it ends with status 2."""
+    """Standard error of `intone-server`, which must end with status 2."""
     command = [sys.executable, "-m", "intone.server", "--port", "0", *arguments]
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2, ended.stderr
@@ -277,7 +277,7 @@ def test_port_file_that_cannot_be_written(tmp_path):
     ],
     ids=["voices", "default voice", "host"],
 )
-def test_settings_that_only_show_when_it_starts(run, setting, words):
+def test_settings_that_fail_at_start_up(run, setting, words):
     async def main() -> None:
         with pytest.raises(ConfigError, match=words):
             async with serving(Config(port=0, **setting), {"starter": ScriptedEngine}):
@@ -286,7 +286,7 @@ def test_settings_that_only_show_when_it_starts(run, setting, words):
     run(main())
 
 
-def test_waiting_threads_sleep_unless_told_otherwise(monkeypatch):
+def test_openmp_spin_count(monkeypatch):
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.setenv(name, "")  # so that both are put back afterwards
         monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""Who speaks, and why: the policy as a table."""
+"""The routing policy, as tables."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_the_route(loaded, emotion, preference, language, engine, reason) -> Non
     assert engine in route.explanation or reason in (RouteReason.PLAIN, RouteReason.STRONG_EMOTION)
 
 
-def test_a_failing_engine_is_replaced_and_the_client_told() -> None:
+def test_a_failing_engine_is_replaced_with_a_warning() -> None:
     route = Router().route([Candidate(VOXCPM, failing=True), Candidate(STARTER)], ResolvedEmotion(), AUTO, "en")
     assert (route.engine, route.reason) == ("starter", RouteReason.FAILING)
     assert route.warnings[0][0] is WarningCode.ENGINE_SUBSTITUTED
@@ -66,7 +66,7 @@ def test_a_failing_engine_alone_is_tried_again() -> None:
     assert route.engine == "voxcpm"
 
 
-def test_what_an_engine_lacks_is_said() -> None:
+def test_shortcomings_of_the_engine_are_warnings() -> None:
     route = Router().route([Candidate(UNTRAINED)], asked(ANGRY), AUTO, "en")
     codes = [code for code, _ in route.warnings]
     assert codes == [WarningCode.ENGINE_SUBSTITUTED, WarningCode.UNTRAINED_WEIGHTS, WarningCode.EMOTION_NOT_VOICED]
@@ -94,7 +94,7 @@ def test_the_default_engine_is_a_setting() -> None:
         ("starter", [INDEXTTS, VOXCPM], "indextts"),
     ],
 )
-def test_plain_talk_has_an_engine_that_is_loaded(default_engine, loaded, plain) -> None:
+def test_the_plain_engine_is_a_loaded_one(default_engine, loaded, plain) -> None:
     assert Router(default_engine=default_engine).plain_engine(loaded) == plain
 
 
@@ -103,7 +103,7 @@ def test_without_engines_nothing_is_routed() -> None:
         Router().route([], ResolvedEmotion(), AUTO, "en")
 
 
-def test_emotion_that_nobody_asked_for_is_no_reason_for_a_warning() -> None:
+def test_emotion_read_from_the_text_causes_no_warning() -> None:
     route = Router().route([Candidate(VOXCPM), Candidate(STARTER)], read(ANGRY), AUTO, "en")
     assert (route.engine, route.reason, route.warnings) == ("voxcpm", RouteReason.PLAIN, ())
     assert "angry" in route.explanation
@@ -111,7 +111,7 @@ def test_emotion_that_nobody_asked_for_is_no_reason_for_a_warning() -> None:
     assert Router().route(both, read(ANGRY), AUTO, "en").reason is RouteReason.STRONG_EMOTION
 
 
-def test_the_policy_may_name_an_engine_for_an_emotion() -> None:
+def test_settings_may_name_an_engine_for_an_emotion() -> None:
     router = Router(emotion_engines={"angry": "starter", "neutral": "indextts"})
     loaded = [Candidate(VOXCPM), Candidate(STARTER), Candidate(INDEXTTS)]
     assert router.route(loaded, asked(ANGRY), AUTO, "en").engine == "starter"
@@ -133,9 +133,7 @@ def test_the_policy_may_name_an_engine_for_an_emotion() -> None:
         (2, 3100.0, 100.0, "indextts", "indextts", RouteReason.PREFERENCE),
     ],
 )
-def test_a_busy_engine_is_passed_over_where_another_is_quick(
-    load, indextts_ms, voxcpm_ms, preference, engine, reason
-) -> None:
+def test_a_busy_engine_is_replaced_by_a_quick_one(load, indextts_ms, voxcpm_ms, preference, engine, reason) -> None:
     loaded = [Candidate(VOXCPM, expected_ms=voxcpm_ms), Candidate(INDEXTTS, load=load, expected_ms=indextts_ms)]
     route = Router(busy_ms=3000.0).route(loaded, asked(ANGRY), preference, "en")
     assert (route.engine, route.reason) == (engine, reason)
@@ -143,8 +141,8 @@ def test_a_busy_engine_is_passed_over_where_another_is_quick(
     assert substituted == (reason is RouteReason.BUSY)
 
 
-def test_who_could_not_speak_a_unit_is_not_asked_again() -> None:
-    """Not even where all others fail, too: the next of those is tried."""
+def test_an_engine_that_is_ruled_out_is_not_chosen() -> None:
+    """Not even if all others are failing: then one of those is tried."""
     loaded = [Candidate(VOXCPM, ruled_out=True), Candidate(INDEXTTS, failing=True)]
     route = Router().route(loaded, ResolvedEmotion(), AUTO, "en")
     assert (route.engine, route.reason) == ("indextts", RouteReason.FAILING)

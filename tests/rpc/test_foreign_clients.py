@@ -1,4 +1,4 @@
-"""Clients that share no code with ours, against the real server: grpc-js from Node, connect-go inside `buf curl`."""
+"""Clients that share no code with intone, against the real server: grpc-js in Node, connect-go in `buf curl`."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ def utterance(name: str, pieces: list[str]) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def node(require, server_address):
-    """`node(script, arguments)`: what the script prints, as JSON."""
+    """`node(script, arguments)`: the output of the script, parsed as JSON."""
     program = require("node", shutil.which("node") and shutil.which("npm"), "node and npm are not installed")
     wanted = (FOREIGN / "package-lock.json").read_bytes()
     done = NODE_HOME / "node_modules" / ".package-lock.json"
@@ -68,7 +68,7 @@ def node(require, server_address):
 
 @pytest.fixture
 def buf_curl(server_address):
-    """`buf_curl(path, *arguments, messages=…)`: the answers, as a list of JSON values, or the text where it is none."""
+    """`buf_curl(path, *arguments, messages=…)`: the output of `buf curl`."""
 
     def call(path: str, *arguments: str, messages: list[dict[str, Any]] | None = None) -> str:
         given = [] if messages is None else ["--data", "@-"]
@@ -95,7 +95,7 @@ def buf_curl(server_address):
 
 
 def json_values(text: str) -> list[Any]:
-    """JSON values that stand one after another."""
+    """Concatenated JSON values."""
     decoder, values, at = json.JSONDecoder(), [], 0
     while at < len(text.rstrip()):
         value, at = decoder.raw_decode(text, at)
@@ -105,7 +105,7 @@ def json_values(text: str) -> list[Any]:
 
 
 def speak_from_python(address: str, messages: list[dict[str, Any]]) -> bytes:
-    """The audio of a conversation through the Python stubs."""
+    """The audio of a stream through the Python stubs."""
     requests = [json_format.ParseDict(message, speech_pb2.StreamSynthesizeRequest()) for message in messages]
     with grpc.insecure_channel(address) as channel:
         answers = list(speech_pb2_grpc.SpeechServiceStub(channel).StreamSynthesize(iter(requests), timeout=60))
@@ -113,7 +113,7 @@ def speak_from_python(address: str, messages: list[dict[str, Any]]) -> bytes:
 
 
 def check_utterance(events: list[dict[str, Any]], name: str, text: str) -> bytes:
-    """The events of one utterance that was spoken whole, in the order that the schema promises; gives the audio."""
+    """Check order and contents of the events of one completed utterance; return its audio."""
     mine = [event for event in events if event.get("utterance_id") == name and event["event"] != "warning"]
     order = [event["event"] for event in mine]
     assert order == ["started", *["audio"] * (len(order) - 2), "done"] and len(order) > 2
@@ -138,7 +138,7 @@ def check_utterance(events: list[dict[str, Any]], name: str, text: str) -> bytes
     return audio
 
 
-def test_node_talks_and_hears_what_python_hears(node, server_address):
+def test_node_receives_the_audio_that_python_receives(node, server_address):
     messages = utterance("u1", PIECES) + utterance("u2", ["Two."])
     answer = node("talk.js", {"config": CONFIG, "messages": utterance("u1", PIECES)})
     assert answer["status"]["code"] == "OK"
@@ -147,11 +147,11 @@ def test_node_talks_and_hears_what_python_hears(node, server_address):
     both = node("talk.js", {"config": CONFIG, "messages": messages})
     order = [event["utterance_id"] for event in both["events"] if event["event"] in {"started", "done"}]
     assert order == ["u1", "u1", "u2", "u2"]
-    # Untrained weights are never passed off as speech.
+    # Untrained weights always cause a warning.
     assert "WARNING_CODE_UNTRAINED_WEIGHTS" in {event.get("code") for event in answer["events"]}
 
 
-def test_node_interrupts_and_drops(node):
+def test_node_cancels_an_utterance_and_a_call(node):
     answer = node("cancel.js", {"config": CONFIG, "text": LONG_TEXT, "played_ms": 40})
     events = answer["barge_in"]["events"]
     assert answer["barge_in"]["status"]["code"] == "OK"
@@ -166,7 +166,7 @@ def test_node_interrupts_and_drops(node):
     assert answer["dropped"]["status"]["code"] == "CANCELLED"
 
 
-def test_node_is_told_what_is_wrong(node):
+def test_node_receives_error_details(node):
     answer = node("errors.js", {"config": CONFIG})
     for name, field in [
         ("text_first", "config"),
@@ -180,7 +180,7 @@ def test_node_is_told_what_is_wrong(node):
     assert answer["too_long"]["failure"]["code"] == "INVALID_ARGUMENT"
 
 
-def test_node_conversation_survives_faults(node):
+def test_a_stream_of_node_goes_on_after_errors(node):
     inside = node("errors.js", {"config": CONFIG})["inside"]
     assert inside["status"]["code"] == "OK"
     errors = [event for event in inside["events"] if event["event"] == "error"]

@@ -1,4 +1,4 @@
-"""The schema is lint-free and explained, the committed stubs are made from it, and they load under protobuf 6 and 7."""
+"""The proto files pass lint and are commented; the committed stubs match them and load under protobuf 6 and 7."""
 
 import importlib.metadata
 import subprocess
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROTO = ROOT / "proto"
 BUF = Path(sysconfig.get_path("scripts")) / "buf"
 
-# Names that say it all. The nine emotions are words of everyday language; a comment could only repeat them.
+# Emotions need no comment: it could only repeat the name.
 EMOTIONS = ("HAPPY", "ANGRY", "SAD", "AFRAID", "DISGUSTED", "MELANCHOLIC", "SURPRISED", "CALM")
 SELF_EXPLAINING = {f"EMOTION_LABEL_{emotion}" for emotion in EMOTIONS}
 
@@ -28,7 +28,7 @@ def buf(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> list[descriptor_pb2.FileDescriptorProto]:
-    """Our files as the compiler sees them, comments included."""
+    """Descriptors of our files, with comments."""
     image = tmp_path_factory.mktemp("proto") / "intone.binpb"
     buf("build", "--as-file-descriptor-set", "-o", str(image))
     everything = descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file
@@ -66,7 +66,7 @@ def test_requests_and_responses_belong_to_one_method(files):
 
 
 class Comments:
-    """What of a file is commented. Paths are those of SourceCodeInfo: field numbers and indices, alternating."""
+    """The commented elements of a file. Paths are those of SourceCodeInfo: field numbers and indices, alternating."""
 
     def __init__(self, file: descriptor_pb2.FileDescriptorProto) -> None:
         self.file = file
@@ -74,7 +74,7 @@ class Comments:
         self.paths = {tuple(place.path) for place in places if place.leading_comments or place.trailing_comments}
 
     def missing(self, explained: set[str]) -> list[str]:
-        """What has no comment and is not explained elsewhere: see `test_everything_is_explained`."""
+        """Elements without a comment; `test_everything_is_explained` says which need one."""
         out = []
         for i, service in enumerate(self.file.service):
             out += self.unless((6, i), service.name)
@@ -133,7 +133,7 @@ def installed(package: str) -> str | None:
         return None
 
 
-def test_stubs_are_what_the_schema_gives(require, tmp_path):
+def test_stubs_are_up_to_date(require, tmp_path):
     tools = installed("grpcio-tools")
     require("oracle", tools == generate.TOOLS, f"grpcio-tools {generate.TOOLS} is not installed (found {tools})")
     # In a process of its own: protoc's messages go past Python's stderr.

@@ -1,4 +1,4 @@
-"""Who may call: TLS, client certificates, the bearer token; health and reflection beside the services."""
+"""TLS, client certificates and the bearer token; health and reflection."""
 
 import shutil
 import subprocess
@@ -48,8 +48,8 @@ def tls(folder: Path, **more: str) -> Config:
     return Config(port=0, tls_certificate=str(folder / "server.pem"), tls_key=str(folder / "server.key"), **more)
 
 
-async def told(port: int, credentials: grpc.ChannelCredentials | None) -> speech_pb2.GetServerInfoResponse:
-    """What the server tells of itself over a channel with these credentials."""
+async def server_info(port: int, credentials: grpc.ChannelCredentials | None) -> speech_pb2.GetServerInfoResponse:
+    """GetServerInfo over a channel with these credentials."""
     address = f"localhost:{port}"
     made = grpc.aio.secure_channel(address, credentials) if credentials else grpc.aio.insecure_channel(address)
     async with made as channel:
@@ -60,10 +60,10 @@ def test_tls(run, certificates):
     async def main():
         authority = (certificates / "ca.pem").read_bytes()
         async with serving(tls(certificates), {"starter": ScriptedEngine}) as app:
-            assert (await told(app.port, grpc.ssl_channel_credentials(authority))).version
+            assert (await server_info(app.port, grpc.ssl_channel_credentials(authority))).version
             stranger = (certificates / "stranger.pem").read_bytes()
             for wrong in (None, grpc.ssl_channel_credentials(stranger)):
-                error = await failed(told(app.port, wrong))
+                error = await failed(server_info(app.port, wrong))
                 assert error.code() is StatusCode.UNAVAILABLE
 
     run(main())
@@ -74,10 +74,10 @@ def test_mtls(run, certificates):
         authority, *own = [(certificates / name).read_bytes() for name in ("ca.pem", "client.key", "client.pem")]
         config = tls(certificates, tls_client_ca=str(certificates / "ca.pem"))
         async with serving(config, {"starter": ScriptedEngine}) as app:
-            assert (await told(app.port, grpc.ssl_channel_credentials(authority, *own))).version
+            assert (await server_info(app.port, grpc.ssl_channel_credentials(authority, *own))).version
             stranger = [(certificates / f"stranger.{kind}").read_bytes() for kind in ("key", "pem")]
             for wrong in ([], stranger):
-                error = await failed(told(app.port, grpc.ssl_channel_credentials(authority, *wrong)))
+                error = await failed(server_info(app.port, grpc.ssl_channel_credentials(authority, *wrong)))
                 assert error.code() is StatusCode.UNAVAILABLE
 
     run(main())
@@ -110,7 +110,7 @@ RIGHT = (("authorization", "Bearer secret"),)
 
 
 @pytest.mark.parametrize("metadata", WRONG.values(), ids=WRONG)
-def test_without_the_token_nothing_is_answered(run, metadata):
+def test_every_call_without_the_token_is_refused(run, metadata):
     async def main():
         async with live(token="secret") as server:
             reflection = reflection_pb2_grpc.ServerReflectionStub(server.channel)
@@ -129,7 +129,7 @@ def test_without_the_token_nothing_is_answered(run, metadata):
             ]
             for call in calls:
                 error = await failed(call())
-                while error.details() == "Internal error from Core":  # it was refused while it was still being sent
+                while error.details() == "Internal error from Core":  # refused while it was being sent
                     error = await failed(call())
                 assert code_of(status_of(error)) is StatusCode.UNAUTHENTICATED
                 words = error.details() or ""
@@ -151,7 +151,7 @@ def test_with_the_token(run):
 
 
 @pytest.mark.parametrize("token", ["", "secret"])
-def test_health_is_open(run, token):
+def test_health_needs_no_token(run, token):
     async def main():
         async with live(token=token) as server:
             stub = health_pb2_grpc.HealthStub(server.channel)

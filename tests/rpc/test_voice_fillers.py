@@ -1,4 +1,4 @@
-"""Fillers of the user's own, added over real gRPC: kept whole, refused by name, as loud as the voice."""
+"""Uploaded fillers over real gRPC: stored as they are, refused by field, matched to the voice's loudness."""
 
 import io
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def recording(duration_ms: int, rate_hz: int = 16_000, **how: Any) -> bytes:
 
 
 def upload() -> Iterator[voice_pb2.CreateVoiceRequest]:
-    """The messages that make a voice."""
+    """The messages that create a voice."""
     yield voice_pb2.CreateVoiceRequest(config=voice_pb2.VoiceConfig(name="anna", transcript="the words"))
     yield voice_pb2.CreateVoiceRequest(audio=recording(2000))
 
@@ -48,7 +48,7 @@ def adding(*clips: voice_pb2.FillerClip, name: str = "default") -> voice_pb2.Add
     return voice_pb2.AddFillersRequest(name=name, clips=clips)
 
 
-def test_clips_are_kept(run, tmp_path):
+def test_clips_are_stored(run, tmp_path):
     async def main():
         sad = emotion_pb2.EMOTION_LABEL_SAD
         async with live(voices=str(tmp_path)) as server:
@@ -71,7 +71,7 @@ def test_clips_are_kept(run, tmp_path):
     run(main())
 
 
-def test_a_clip_replaces_one_that_says_the_same(run):
+def test_a_clip_replaces_one_with_the_same_text(run):
     async def main():
         async with live() as server:
             await server.voices.AddFillers(adding(clip(300), clip(300, text="Oh.")))
@@ -112,7 +112,7 @@ def test_a_clip_that_cannot_be_used(run, changes, field):
     run(main())
 
 
-def test_how_many_clips(run):
+def test_limits_on_the_number_of_clips(run):
     async def main():
         async with live() as server:
             audio = recording(100, rate_hz=8000)
@@ -139,7 +139,7 @@ def test_how_many_clips(run):
     run(main())
 
 
-def test_clips_for_no_voice(run):
+def test_clips_for_a_voice_that_does_not_exist(run):
     async def main():
         async with live() as server:
             for name, code in (("nobody", StatusCode.NOT_FOUND), ("", INVALID), ("../x", INVALID)):
@@ -154,8 +154,8 @@ def test_clips_for_no_voice(run):
     run(main())
 
 
-def test_clips_are_as_loud_as_the_voice(run):
-    """Where the loudness of plain talk in it is known; what was rendered for the same emotion and language goes."""
+def test_clips_are_matched_to_the_loudness_of_the_voice(run):
+    """If the level of plain speech is known. Rendered fillers of the same emotion and language are removed."""
 
     class Nobody:
         def learn(self, *unit: Any) -> None:

@@ -1,4 +1,4 @@
-"""Voices over real gRPC: uploads of every kind, what is refused and with which words, and speaking with a voice."""
+"""Voices over real gRPC: uploads, refused uploads and their errors, and speaking with a voice."""
 
 import io
 import struct
@@ -90,7 +90,7 @@ def test_recording_that_cannot_be_used(run, data, field):
     run(main())
 
 
-def test_ten_minutes_are_too_long(run):
+def test_a_recording_of_ten_minutes_is_too_long(run):
     async def main():
         async with live() as server:
             data = recording(600_000, rate_hz=8000, subtype="PCM_U8")
@@ -199,7 +199,7 @@ def test_garbage_and_bad_transcripts(run):
     run(main())
 
 
-def test_engine_that_needs_the_words(run):
+def test_an_engine_that_needs_the_transcript(run):
     async def main():
         async with live() as server:
             error = await failed(server.voices.CreateVoice(upload(GOOD["16 bits"], transcript="")))
@@ -208,7 +208,7 @@ def test_engine_that_needs_the_words(run):
     run(main())
 
 
-def test_no_engine_that_clones(run):
+def test_without_an_engine_that_clones_voices(run):
     async def main():
         async with live(ScriptedEngine(info=info(clones_voices=False))) as server:
             error = await failed(server.voices.CreateVoice(upload(GOOD["16 bits"])))

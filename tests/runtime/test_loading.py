@@ -9,6 +9,7 @@ import torch
 from intone.server.config import Config, ConfigError
 from intone.server.engines import devices
 from intone.server.engines.base import EngineEntry, EngineSetting, LoadSpec
+from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.runtime.loading import loaders
 from tests.support.fakes import ScriptedEngine
 
@@ -66,6 +67,13 @@ def test_a_device_reaches_the_engines_that_can_run_on_it(monkeypatch, device, fa
     monkeypatch.setattr(devices, "cuda_fault", lambda device: fault)
     found = specs(one=True, two=True, device=device)
     assert {name: spec.device for name, spec in found.items()} == {"one": one, "two": "cpu"}
+
+
+def test_voxcpm_is_built_on_its_device(monkeypatch):
+    monkeypatch.setattr(devices, "cuda_fault", lambda device: "")
+    monkeypatch.setattr(VoxCPMEngine, "random", lambda size, **how: (size, how["device"]))
+    config = Config.of(voxcpm="nano", random_weights=True, device="cuda:1", starter=False)
+    assert loaders(config)["voxcpm"]() == ("nano", "cuda:1")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from intone.proto import audio_pb2, emotion_pb2, speech_pb2
 from intone.server import events
 from intone.server.audio.encoding import SUPPORTED_RATES_HZ
 from intone.server.domain import EMOTIONS, Emotion, SynthesisOptions
+from intone.server.emotion.estimate import MAX_WEIGHT_SUM
 from intone.server.errors import CallerError, Fault
 from intone.server.rpc.wire.decoding import Undecodable
 from intone.server.text.characters import check_text
@@ -19,7 +20,6 @@ MAX_DESCRIPTION_CHARACTERS = 200
 MAX_EMOTION_CLIP_BYTES = 2 << 20
 CLIP_MAGIC = (b"RIFF", b"fLaC", b"OggS")
 MAX_WEIGHT = 1.2
-MAX_WEIGHT_SUM = 1.5
 
 WIRE_ENCODINGS = {
     audio_pb2.AUDIO_ENCODING_UNSPECIFIED: "pcm_s16le",
@@ -247,11 +247,11 @@ def _within(value: float, low: float, high: float, field: str) -> float:
 
 def _known(value: int, table: Mapping[Any, Any], field: str) -> Any:
     if value not in table:
-        raise CallerError(field, f"is {value}, which this server does not know")
+        raise CallerError(field, f"is {value}, which is unknown to this server")
     return table[value]
 
 
 def _member(value: int, enum: Any, field: str) -> int:
     if value not in enum.values():
-        raise CallerError(field, f"is {value}, which this server does not know")
+        raise CallerError(field, f"is {value}, which is unknown to this server")
     return value
