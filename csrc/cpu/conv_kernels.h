@@ -13,7 +13,7 @@ namespace intone {
 constexpr int64_t kConvLanes = 16;  // channels are padded with zeros to a multiple of this
 constexpr int64_t kConvPanel = 32;  // columns of a matrix that are summed at a time
 constexpr int64_t kConvTaps = 7;    // of a depthwise convolution
-constexpr int64_t kConvRows = 12;   // rows that fill the registers, with every instruction set: a multiple of each's
+constexpr int64_t kConvRows = 12;   // a multiple of the rows that fill the registers of any instruction set
 
 // Parameters of an activation snake(x · scale + shift), one of each per channel. Without alpha there is no snake,
 // without scale no scale and shift.

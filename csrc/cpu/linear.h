@@ -3,18 +3,20 @@
 //
 // K inputs, N outputs. Batch-invariant, bit for bit; independent of the number of threads.
 //
-// The packed layout, for int8 (w[n, k]: weight of output n for input k):
+// How weights [N, K] and rows [M, K] are packed, for int8, where a word holds 4 inputs (bfloat16: 2, float: 1):
 //
-//   word     4 inputs of one column: w[n, 4s] w[n, 4s+1] w[n, 4s+2] w[n, 4s+3], as bytes (bf16: 2 inputs, float: 1)
-//   step s   one word of each of the 16 columns of a panel, side by side: one AVX-512 register
-//   panel    all steps of its columns, one after the other: a kernel reads a panel from end to end
-//   block    4 panels, 64 columns; blocks follow each other. Zeros beyond input K and output N
+//   a block of 64 columns        panel 0              panel 1         panel 2         panel 3      word s.c: inputs
+//                      step 0    0.0  0.1 ... 0.15    0.16 ... 0.31   0.32 ... 0.47   0.48 ...     4s to 4s + 3
+//                      step 1    1.0  1.1 ... 1.15    1.16 ... 1.31   1.32 ... 1.47   1.48 ...     of column c
 //
-//   rows of x are packed in words too: a tile is 16 consecutive words of one row (a cache line), and for each tile
-//   index t come the tiles of all rows of the block of rows:  row 0 tile t | row 1 tile t | ... | row 0 tile t+1 | ...
+//   In memory: all steps of panel 0, of panel 1, ...; then the next block. A step of a panel fills an AVX-512 register,
+//   and a kernel reads a panel from end to end. Zeros beyond input K and output N.
 //
-// With AVX-512 each int8 weight is stored as w + 128 (unsigned, for vpdpbusd); the kernel starts its sum at -128 · Σx.
-// A gated layer has the 32 gate columns of its block's outputs first, then the 32 up columns.
+//   a block of R rows  tile 0    row 0: words 0 to 15    row 1: words 0 to 15    ...    row R - 1
+//                      tile 1    row 0: words 16 to 31   row 1: words 16 to 31   ...    row R - 1
+//
+// For AVX-512 an int8 weight is stored as w + 128, unsigned for vpdpbusd; the kernel starts its sum at -128 · Σx. In a
+// gated layer the first 32 columns of a block are gates, and the other 32 are the values that they multiply.
 
 #pragma once
 

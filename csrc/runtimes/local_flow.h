@@ -29,8 +29,9 @@ class LocalFlow {
  private:
   // Sizes and inputs of a call, all contiguous.
   struct Given {
-    int64_t patches, frames, condition_tokens, rows,
-        length;  // rows: twice the patches with guidance; length: tokens of a row
+    int64_t patches, frames, condition_tokens;
+    int64_t rows;    // twice the patches with guidance
+    int64_t length;  // tokens of a row
     const float *condition, *previous, *guidance;
   };
 

@@ -12,8 +12,8 @@
 namespace intone {
 namespace {
 
-constexpr int64_t kPrefillRows =
-    96;  // positions of a prompt that are computed at a time: their activations stay in cache
+// Positions of a prompt that are computed at a time: their activations stay in cache.
+constexpr int64_t kPrefillRows = 96;
 
 INTONE_CLONES void normalize(const float* x, const float* gain, float eps, int64_t width, float* y) {
   Lanes squares = {}, lanes;

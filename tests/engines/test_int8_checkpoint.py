@@ -23,7 +23,7 @@ def tensors():
     generator = torch.Generator().manual_seed(0)
     shapes = {"matrix": (80, 90), "kernel": (64, 3, 40), "rows": (1, 5000), "vector": (90,), "small": (4, 4)}
     found = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    found["matrix"][3] = 0  # a row of zeros has a scale like any other
+    found["matrix"][3] = 0  # a row of zeros also has a scale
     return found
 
 
@@ -61,22 +61,22 @@ def test_each_index_of_the_first_dimension_has_its_scale():
         (torch.tensor([float("inf"), 1.0]), "x_scale: found a number that is not finite"),
     ],
 )
-def test_scales_that_do_not_fit(scale, words, tmp_path):
+def test_invalid_scales_are_refused(scale, words, tmp_path):
     content = {"x": torch.ones(2, 4, dtype=torch.int8), **({} if scale is None else {"x_scale": scale})}
     save_file(content, tmp_path / MODEL)
     with pytest.raises(CheckpointError, match=rf"{MODEL}: {words}"):
         read_tensors(tmp_path / MODEL, "voxcpm")
 
 
-def test_a_number_has_no_rows_to_scale():
+def test_a_scalar_is_refused():
     with pytest.raises(CheckpointError, match="x_scale: found float32"):
         dequantized({"x": torch.tensor(3, dtype=torch.int8), "x_scale": torch.tensor(1.0)}, PATH, "voxcpm")
 
 
-def test_a_scale_of_nothing_is_refused_by_its_name(tmp_path):
+def test_a_scale_without_an_int8_tensor_is_refused(tmp_path):
     folder = write_voice(tmp_path / "voice")
     whole = load_file(folder / MODEL)
-    for name in ("surplus_scale", "lm_to_dit_proj.bias_scale"):  # beside nothing, and beside what is not int8
+    for name in ("surplus_scale", "lm_to_dit_proj.bias_scale"):  # without a tensor, and with one that is not int8
         save_file({**whole, name: torch.ones(4)}, folder / MODEL)
         with pytest.raises(CheckpointError, match=rf"{name}: found \[4\], expected nothing"):
             VoxCPMEngine.from_folder(folder, threads=1)
@@ -93,14 +93,14 @@ def spoken(folder, dtype="auto"):
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """A nano voice in every kind."""
+    """The nano voice in every storage type."""
     folder = tmp_path_factory.mktemp("stored")
     return {kind: write_voice(folder / kind, kind, "nano") for kind in KINDS}
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("int8", "auto"), ("int8", "int8"), ("float16", "auto")])
-def test_what_is_stored_speaks_as_what_it_stands_for(stored, tmp_path, kind, dtype):
-    """To the bit: beside a checkpoint that holds the products themselves."""
+def test_a_quantized_checkpoint_speaks_like_its_dequantized_one(stored, tmp_path, kind, dtype):
+    """Bit-identical to a checkpoint with the dequantized tensors."""
     for path in stored[kind].iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     for name in (MODEL, VAE):

@@ -1,4 +1,4 @@
-"""The starter engine: it speaks at once, the same every time, and says what it cannot speak."""
+"""The starter engine: steps, reproducibility, length limits, and text that it refuses."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_a_long_sentence_takes_several_steps(engine):
     assert len(steps(engine, "word " * 120 + "end.")) >= 2
 
 
-def test_sound_begins_early_and_pauses_are_those_of_speech(engine):
+def test_silence_at_both_ends_is_trimmed(engine):
     for step in steps(engine, "Hello there. How are you? " + LONG):
         audible = np.flatnonzero(np.abs(step.pcm) >= MIN_AUDIBLE_PEAK)
         assert 1000 * audible[0] / 24000 <= 60, "silence before the first sound"
@@ -69,7 +69,7 @@ def test_same_seed_same_samples(engine):
     assert len(pcm(steps(engine, text, seed=2**64 - 1))) > 0
 
 
-def test_company_changes_nothing(engine):
+def test_steps_are_batch_invariant(engine):
     texts = ["One. Two. Three.", "Hello there.", LONG]
     states, found = [engine.start(SpeakRequest(text, 5)) for text in texts], [[], [], []]
     while live := [index for index in range(3) if not found[index] or not found[index][-1].done]:

@@ -42,5 +42,5 @@ def test_files() -> None:
     plain, all_of_them = sources(CSRC), sources(CSRC, cuda=True)
     assert plain == sorted(CSRC.rglob("*.cpp")) and plain
     assert set(all_of_them) - set(plain) == set(CSRC.rglob("*.cu")) and len(all_of_them) > len(plain)
-    # Compiled just in time, objects lie side by side.
+    # Compiled just in time, all objects are in one folder.
     assert len({(path.stem, path.suffix) for path in all_of_them}) == len(all_of_them)

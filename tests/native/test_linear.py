@@ -23,12 +23,12 @@ SHAPES = [
 # 12 and 24 fill the registers with two panels and with one; 25 takes two blocks, 61 three uneven ones.
 ROWS = (1, 2, 5, 12, 13, 18, 24, 25, 61)
 FLOAT32 = 1e-6
-"""Part of the sum of the products' magnitudes that a float32 sum may be off, in any order."""
+"""Error bound of a float32 sum in any order, relative to the sum of the magnitudes of its products."""
 
 
 @pytest.fixture(params=LEVELS)
 def isa(request: pytest.FixtureRequest) -> str:
-    """Each instruction set; what the processor lacks is skipped."""
+    """Each instruction set; those that the processor lacks are skipped."""
     best = ensure_built().best_isa()
     if LEVELS.index(request.param) > LEVELS.index(best):
         pytest.skip(f"this processor has no {request.param}")
@@ -37,14 +37,14 @@ def isa(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def threads() -> Iterator[Callable[[int], None]]:
-    """Sets torch's threads; they are as before afterwards."""
+    """Sets torch's threads; restored after the test."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
 
 
 def layer(outputs: int, inputs: int, rows: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Weight `[N, K]`, bias `[N]` and input `[M, K]`; columns and rows of very different size, one of zeros each."""
+    """Weight `[N, K]`, bias `[N]` and input `[M, K]`; columns and rows differ in magnitude, one of each is zero."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(outputs, inputs, generator=generator)
     weight *= torch.logspace(-2, 2, outputs)[:, None]
@@ -66,7 +66,7 @@ def assert_within(found: Tensor, expected: Tensor, allowed: Tensor) -> None:
 
 
 @pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
-def test_int8_is_the_integer_product_to_the_bit(outputs: int, inputs: int, isa: str) -> None:
+def test_int8_is_exactly_the_integer_product(outputs: int, inputs: int, isa: str) -> None:
     for rows in ROWS:
         weight, bias, x = layer(outputs, inputs, rows)
         (w, w_scale), (q, q_scale) = int8(weight), int8(x)
@@ -76,7 +76,7 @@ def test_int8_is_the_integer_product_to_the_bit(outputs: int, inputs: int, isa: 
 
 
 def test_int8_at_its_limits(isa: str) -> None:
-    """Every product as large as can be, of either sign: nothing overflows on the way."""
+    """Every product has the maximum magnitude: no intermediate sum overflows."""
     weight = torch.tensor([1.0, -1.0])[:, None].expand(2, 8192).contiguous()
     x = torch.tensor([1.0, -1.0])[:, None].expand(2, 8192).contiguous()
     found = ensure_built().Linear(weight, type="int8", isa=isa)(x)
@@ -95,7 +95,7 @@ def test_floats_are_the_product_of_rounded_factors(kind: str, outputs: int, inpu
 
 
 @pytest.mark.parametrize("kind", ("int8", *FLOAT_TYPES))
-def test_a_row_does_not_depend_on_its_company(kind: str, isa: str) -> None:
+def test_rows_are_batch_invariant(kind: str, isa: str) -> None:
     weight, bias, x = layer(130, 257, 61)
     linear = ensure_built().Linear(weight, bias, type=kind, isa=isa)
     together = linear(x)
@@ -126,7 +126,7 @@ def test_threads_make_no_difference(kind: str, threads: Callable[[int], None]) -
             assert torch.equal(linear(x), alone)
 
 
-def test_several_callers_at_once() -> None:
+def test_concurrent_callers() -> None:
     weight, bias, x = layer(300, 128, 20)
     linear = ensure_built().Linear(weight, bias, type="int8")
     expected, found = linear(x), []
@@ -142,7 +142,7 @@ def test_several_callers_at_once() -> None:
     assert len(found) == 80 and all(torch.equal(result, expected) for result in found)
 
 
-def test_what_is_not_a_number_shows() -> None:
+def test_nan_propagates() -> None:
     weight, bias, x = layer(64, 64, 3)
     x[1, 5] = torch.nan
     for kind in ("int8", *FLOAT_TYPES):

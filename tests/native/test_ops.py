@@ -1,4 +1,4 @@
-"""Every native operation against its reference in float64, on every case, device and dtype; and how they are found.
+"""Every native operation against its reference in float64, on every case, device and dtype; loading the extension.
 
 To add an operation, add an entry to `op_cases.OPS`.
 """
@@ -42,7 +42,7 @@ def _inputs(op: Op, case: Case, device: str, dtype: torch.dtype) -> Inputs:
 
 @pytest.fixture
 def on_device(require: Callable[..., Any]) -> Callable[[str, str], None]:
-    """Skips a row whose device is not here; `REQUIRE_CUDA=1` makes that a failure."""
+    """Skips a case whose device is missing; `REQUIRE_CUDA=1` makes that a failure."""
 
     def check(device: str, name: str) -> None:
         if device == "cuda":
@@ -55,7 +55,7 @@ def on_device(require: Callable[..., Any]) -> Callable[[str, str], None]:
 
 
 @pytest.mark.parametrize(("name", "case", "device", "dtype"), ROWS)
-def test_op_is_its_reference(
+def test_op_equals_its_reference(
     name: str, case: Case, device: str, dtype: torch.dtype, on_device: Callable[[str, str], None]
 ) -> None:
     on_device(device, name)
@@ -80,17 +80,17 @@ def test_op_is_its_reference(
 
 @pytest.mark.parametrize("name", OPS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_op_is_registered_as_torch_wants_it(name: str, dtype: torch.dtype) -> None:
+def test_op_passes_opcheck(name: str, dtype: torch.dtype) -> None:
     ops.ensure_built()
     for case in (case for case in OPS[name].cases if not case.perf):
         inputs = _inputs(OPS[name], case, "cpu", dtype)
-        # Autograd is not among the checks: nothing here is trained.
+        # Without the autograd checks: these operations have no gradient.
         torch.library.opcheck(
             getattr(torch.ops.intone, name).default, inputs, test_utils=["test_schema", "test_faketensor"]
         )
 
 
-def test_snake_keeps_what_is_not_a_number() -> None:
+def test_snake_propagates_nan() -> None:
     x = torch.tensor([[[math.nan, math.inf, -math.inf, 0.0, 1e-30, 3e38]]])
     got = ops.snake(x, torch.ones(1))[0, 0]
     assert got[:3].isnan().all()
@@ -122,14 +122,14 @@ def test_snake_beta_is_the_same_on_any_number_of_threads() -> None:
     assert torch.equal(*results)
 
 
-def test_snake_beta_of_a_constant_is_as_without_anti_aliasing() -> None:
+def test_snake_beta_of_a_constant_equals_snake() -> None:
     x = torch.full((1, 3, 40), 0.7)
     alpha, beta = torch.tensor([0.5, 1.0, 2.0]), torch.tensor([2.0, 1.0, 0.25])
     want = x + torch.sin(alpha[:, None] * x).square() / beta[:, None]
     assert float((ops.snake_beta(x, alpha, beta) - want).abs().max()) <= 1e-6
 
 
-def test_snake_beta_reaches_as_far_as_it_says() -> None:
+def test_snake_beta_reach() -> None:
     x = torch.randn(1, 1, 41, generator=torch.Generator().manual_seed(1))
     other = x.clone()
     other[..., 20] += 1.0
@@ -182,7 +182,7 @@ def test_snake_beta_refuses_and_names_the_argument(message: str) -> None:
 
 @pytest.fixture
 def stamp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """`stamp(release)` points the loader at a stand-in that says it was built for that torch."""
+    """`stamp(release)` makes the loader find a stub extension that was built for that torch."""
     package = tmp_path / "stamped_extension"
 
     def make(release: str) -> None:

@@ -63,10 +63,10 @@ def built() -> dict[str, str]:
     return found
 
 
-def test_the_stub_is_what_was_built():
+def test_the_stub_matches_the_built_module():
     assert described() == built()
 
 
-def test_what_the_server_uses_is_in_the_stub():
+def test_the_protocol_names_classes_of_the_stub():
     names = set(Extension.__annotations__) - {"__file__", "__name__"} | {"best_isa"}
     assert names <= set(described())

@@ -1,4 +1,4 @@
-"""Every layer that looks ahead: any cut gives the whole, and nothing comes later than it could."""
+"""Streaming layers with lookahead: chunk-invariant, with the minimum delay."""
 
 from collections.abc import Sequence
 
@@ -60,7 +60,7 @@ def rate_of(chain: Sequence[Layer]) -> int:
 @pytest.mark.parametrize("name", CHAINS)
 @settings(deadline=None, max_examples=40)
 @given(sizes=st.lists(st.integers(0, 9), max_size=12), rest=st.integers(0, 20))
-def test_any_cut_gives_the_whole(name: str, sizes: list[int], rest: int) -> None:
+def test_layers_are_chunk_invariant(name: str, sizes: list[int], rest: int) -> None:
     chain = CHAINS[name]
     x = noise(5, 2, 3, sum(sizes) + rest)
     whole, _ = run(chain, x, start(chain, 2), last=True)
@@ -79,8 +79,8 @@ def test_any_cut_gives_the_whole(name: str, sizes: list[int], rest: int) -> None
 
 
 @pytest.mark.parametrize("name", [name for name in CHAINS if name != "all"])
-def test_nothing_could_come_earlier(name: str) -> None:
-    """The first sample that is held back depends on the next input."""
+def test_samples_are_returned_as_early_as_possible(name: str) -> None:
+    """The first sample that is not returned yet depends on the next input."""
     chain = CHAINS[name]
     x = noise(6, 1, 3, 80)
     other = x.clone()
@@ -91,7 +91,7 @@ def test_nothing_could_come_earlier(name: str) -> None:
     assert int(differs[0]) == given_out.shape[2]
 
 
-def test_convolutions_are_those_of_torch() -> None:
+def test_convolutions_equal_those_of_torch() -> None:
     x = noise(7, 2, 3, 30)
     layer = conv(5, dilation=3)
     want = functional.conv1d(x, layer.weight, layer.bias, dilation=3, padding=6)
@@ -101,7 +101,7 @@ def test_convolutions_are_those_of_torch() -> None:
     assert float((run([up], x, up.tails(2), last=True)[0] - want).abs().max()) <= MAX_ERROR
 
 
-def test_tails_do_not_keep_the_chunk() -> None:
+def test_tails_own_their_memory() -> None:
     chain = CHAINS["all"]
     _, tails = run(chain, noise(8, 1, 3, 500), start(chain), last=False)
     assert all(tail.untyped_storage().nbytes() == 4 * tail.numel() for tail in tails)

@@ -1,7 +1,7 @@
 """The official package `voxcpm`, for comparison.
 
-The package is imported without what it never uses here: its top level, and audio and tokenizer libraries. What stands
-in for them is taken out of `sys.modules` again.
+The package is imported without its top level, and with empty modules in place of audio and tokenizer libraries that the
+comparison does not need; these are removed from `sys.modules` again.
 """
 
 import importlib
@@ -25,7 +25,7 @@ ABSENT = ("torchaudio", "librosa", "transformers")
 
 
 def installed() -> bool:
-    """Whether there is anything to compare with."""
+    """Whether the package is installed."""
     return importlib.util.find_spec("voxcpm") is not None
 
 
@@ -63,7 +63,7 @@ def official() -> Iterator[types.SimpleNamespace]:
 
 
 def official_model(package: types.SimpleNamespace, checkpoint: Checkpoint, lora: Any = None) -> torch.nn.Module:
-    """Theirs, with the same weights; all keys must fit."""
+    """The official model with the same weights; all keys must match."""
     version = checkpoint.config.version
     module = package.v2 if version == 2 else package.v1
     document = tiny_document(version)
@@ -72,7 +72,7 @@ def official_model(package: types.SimpleNamespace, checkpoint: Checkpoint, lora:
     tokenizer = types.SimpleNamespace(vocab={})
     model_class = module.VoxCPM2Model if version == 2 else module.VoxCPMModel
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the old weight norm
+        warnings.simplefilter("ignore")  # deprecation of weight_norm
         vae = vae_class(config.audio_vae_config)
         model = model_class(config, tokenizer, vae, lora, device="cpu")
     merged = checkpoint.model | {f"audio_vae.{name}": tensor for name, tensor in checkpoint.vae.items()}
@@ -95,7 +95,7 @@ def official_input(prompt: Prompt, latents: Tensor) -> dict[str, Tensor]:
 
 @contextmanager
 def given_noise(patches: Iterator[Tensor]) -> Iterator[None]:
-    """Inside, `torch.randn` of the official solver draws `[P, D]` patches from here."""
+    """Makes `torch.randn` of the official solver return these `[P, D]` patches."""
     original = torch.randn
     torch.randn = lambda *size, **kwargs: next(patches).T.unsqueeze(0)  # type: ignore[assignment]
     try:

@@ -20,13 +20,13 @@ Inputs = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs by shape. `scale` multiplies what is otherwise of variance 1; `left_away` is for operations on windows."""
+    """Inputs by shape, of variance `scale`²; `dropped` are outputs left out at either end, for windows."""
 
     shape: tuple[int, ...]
     why: str
     channels_last: bool = False
     scale: float = 1.0
-    left_away: tuple[int, int] = (0, 0)
+    dropped: tuple[int, int] = (0, 0)
     perf: bool = False
 
 
@@ -72,7 +72,7 @@ SNAKE_CASES = (
 def _snake_beta_inputs(case: Case, generator: torch.Generator) -> Inputs:
     x, alpha = _snake_inputs(case, generator)
     beta = torch.rand(case.shape[1], generator=generator, dtype=torch.float64) + 0.5
-    return x, alpha, beta, *case.left_away
+    return x, alpha, beta, *case.dropped
 
 
 SNAKE_BETA_CASES = (
@@ -85,18 +85,18 @@ SNAKE_BETA_CASES = (
     Case((1, 3, 513), "one output in a block of its own, at the edge"),
     Case((1, 3, 517), "the last block is all edge"),
     Case((1, 13, 2053), "a large prime: several blocks, ragged tail"),
-    Case((1, 3, 40), "the middle of a stream", left_away=(5, 5)),
-    Case((1, 3, 11), "the middle of a stream, one output", left_away=(5, 5)),
-    Case((2, 3, 1050), "the middle of a stream, several blocks", left_away=(5, 5)),
-    Case((1, 3, 9), "the start of a stream, some outputs known", left_away=(2, 5)),
-    Case((1, 3, 6), "the end of a stream, no sample new", left_away=(5, 0)),
-    Case((1, 3, 10), "nothing to give yet", left_away=(5, 5)),
+    Case((1, 3, 40), "the middle of a stream", dropped=(5, 5)),
+    Case((1, 3, 11), "the middle of a stream, one output", dropped=(5, 5)),
+    Case((2, 3, 1050), "the middle of a stream, several blocks", dropped=(5, 5)),
+    Case((1, 3, 9), "the start of a stream, some outputs known", dropped=(2, 5)),
+    Case((1, 3, 6), "the end of a stream, no sample new", dropped=(5, 0)),
+    Case((1, 3, 10), "no output yet", dropped=(5, 5)),
     Case((2, 0, 5), "no channels"),
     Case((1, 7, 501), "periods from zero; at many, the doubled signal itself is rounded to parts of one", scale=4.0),
     Case((4, 96, 257), "enough rows for every thread"),
-    Case((1, 768, 182), "BigVGAN, first stage, 0.5 s with its past", left_away=(5, 5), perf=True),
-    Case((1, 192, 1386), "BigVGAN, third stage, 0.5 s with its past", left_away=(5, 5), perf=True),
-    Case((1, 24, 11018), "BigVGAN, last stage, 0.5 s with its past", left_away=(5, 5), perf=True),
+    Case((1, 768, 182), "BigVGAN, first stage, 0.5 s with its past", dropped=(5, 5), perf=True),
+    Case((1, 192, 1386), "BigVGAN, third stage, 0.5 s with its past", dropped=(5, 5), perf=True),
+    Case((1, 24, 11018), "BigVGAN, last stage, 0.5 s with its past", dropped=(5, 5), perf=True),
 )
 
 OPS = {
@@ -106,5 +106,5 @@ OPS = {
 
 
 def cast(inputs: Inputs, device: str, dtype: torch.dtype) -> Inputs:
-    """Inputs as the operation is given them; layouts are kept."""
+    """The arguments of the operation on a device, in a dtype; layouts are kept."""
     return tuple(t.to(device=device, dtype=dtype) if isinstance(t, Tensor) else t for t in inputs)

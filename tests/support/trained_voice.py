@@ -1,4 +1,4 @@
-"""A checkpoint as training leaves it, with random weights and a card of our choice, for tests of how it is served."""
+"""A checkpoint as training exports it, with random weights and a given card, for tests of loading and serving."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ GOOD, BAD = ({"languages": {"en": {"wer": wer, "mos": 3.9, "per": wer}}} for wer
 
 
 def write_voice(folder: Path, storage: str = "int8", size: str = "tiny", card: object = None) -> Path:
-    """Returns `folder`; the model calls itself trained, says noise and never wants to stop."""
+    """Returns `folder`; the model is marked as trained, generates noise and never stops."""
     config = model_sizes.config_of(size)
     vae = audio_vae.random_tensors(config.vae, torch.Generator().manual_seed(2))
     export.write_checkpoint(folder, model_sizes.document(size), sizes.random_tensors(config, 1), vae, storage)

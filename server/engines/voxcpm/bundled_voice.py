@@ -25,17 +25,17 @@ def folder(name: str = "") -> Path | None:
     return FOLDER if name in ("", FOLDER.name) and FOLDER.is_dir() else None
 
 
-def speaks_unasked() -> bool:
-    """Whether the packaged voice is loaded although no setting names it: it is there, can be used, and is good enough.
+def loads_by_default() -> bool:
+    """Whether the voice is loaded without being named in the settings: it exists, is good enough and can be used.
 
     Raises:
-        CheckpointError: the package has a voice whose card cannot be read.
+        CheckpointError: the card of the voice is invalid.
     """
-    own = folder()
-    return own is not None and good_enough(own) and can_read()
+    checkpoint = folder()
+    return checkpoint is not None and good_enough(checkpoint) and has_phonemizer()
 
 
-def can_read() -> bool:
+def has_phonemizer() -> bool:
     """Whether the phonemizer that this voice needs is installed; it comes with the extra `starter`."""
     return find_spec("hibari") is not None
 

@@ -14,7 +14,7 @@ ENTRY = EngineEntry(
         ),
         EngineSetting("voxcpm_lora", "", "LoRA folder to merge into VoxCPM"),
     ),
-    unasked="intone.server.engines.voxcpm.bundled_voice:speaks_unasked",
+    unasked="intone.server.engines.voxcpm.bundled_voice:loads_by_default",
     random_weights=True,
     cpu_precision="int8",
     devices=("cpu", "cuda"),

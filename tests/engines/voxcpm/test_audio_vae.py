@@ -1,4 +1,4 @@
-"""The audio VAE: equal to the official package, and the same however it is cut, batched or kept."""
+"""The audio VAE in torch: equal to the official package, chunk-invariant and batch-invariant."""
 
 import types
 import warnings
@@ -24,7 +24,7 @@ from intone.server.errors import CheckpointError
 from tests.oracles import voxcpm_oracle as oracle
 
 CLOSE = 1e-5
-"""Largest error over largest value: float32 sums of a few thousand terms in another order differ by some 1e-6."""
+"""Maximum error over maximum value: float32 sums of a few thousand terms in another order differ by about 1e-6."""
 
 SMALL: dict[str, Any] = {"encoder_dim": 4, "decoder_dim": 64, "latent_dim": 8}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -65,7 +65,7 @@ class Model:
 
 @pytest.fixture(autouse=True)
 def one_thread(fixed_threads: None) -> None:
-    """The models are tiny: a second thread would only wait, and on a busy machine long."""
+    """The models are tiny: more threads would only cost time."""
     torch.set_num_threads(1)
 
 
@@ -83,9 +83,9 @@ def package(require: Callable[..., Any]) -> Iterator[types.SimpleNamespace]:
 
 @pytest.fixture
 def official(package: types.SimpleNamespace, model: Model) -> torch.nn.Module:
-    """The official VAE with the same weights; their names and shapes are those we expect."""
+    """The official VAE with the same weights, after a check of their names and shapes."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the old weight norm
+        warnings.simplefilter("ignore")  # deprecation of weight_norm
         if model.config.version == 1:
             vae = package.v1.AudioVAE(package.v1.AudioVAEConfig(**model.document))
         else:
@@ -106,11 +106,11 @@ def test_decoding_is_the_official_one(model: Model, official: Any) -> None:
     latents = model.latents(2, 30)
     with torch.no_grad():
         want = official.decode(latents)[:, 0]
-    assert 0.02 < float(want.std()) < 0.3  # neither silent nor saturated, or the comparison says little
+    assert 0.02 < float(want.std()) < 0.3  # neither silent nor saturated
     _assert_close(model.decode(latents), want)
 
 
-@pytest.mark.parametrize("frames", [1, 16, 37])  # one, one piece exactly, several pieces and a ragged one
+@pytest.mark.parametrize("frames", [1, 16, 37])  # one frame, exactly one piece, several pieces with a partial one
 def test_encoding_is_the_official_one(model: Model, official: Any, frames: int) -> None:
     samples = frames * model.vae.hop_in_samples
     audio = 0.3 * torch.randn(2, samples, generator=torch.Generator().manual_seed(2))
@@ -121,7 +121,7 @@ def test_encoding_is_the_official_one(model: Model, official: Any, frames: int) 
 
 
 def test_streaming_is_the_official_one(model: Model, official: Any) -> None:
-    """Patch by patch: version 2 has a stateful decoder to compare with, version 1 only the whole."""
+    """Patch by patch; version 1 has no streaming decoder to compare with, only the whole."""
     state, latents, pieces = model.vae.initial_state(), model.latents(1, 24), []
     for patch in latents.split(4, dim=2):
         audio, state = model.vae.decode(patch, state)
@@ -137,7 +137,7 @@ def test_streaming_is_the_official_one(model: Model, official: Any) -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(sizes=st.lists(st.integers(1, 9), min_size=2, max_size=6))
-def test_any_cut_gives_the_whole(model: Model, sizes: list[int]) -> None:
+def test_decoding_is_chunk_invariant(model: Model, sizes: list[int]) -> None:
     latents = model.latents(1, sum(sizes))
     state, pieces = model.vae.initial_state(), []
     for piece in latents.split(sizes, dim=2):
@@ -147,7 +147,7 @@ def test_any_cut_gives_the_whole(model: Model, sizes: list[int]) -> None:
     _assert_close(torch.cat(pieces, 1), model.decode(latents))
 
 
-def test_the_future_never_changes_the_past(model: Model) -> None:
+def test_decoding_is_causal(model: Model) -> None:
     latents = model.latents(1, 12)
     changed = latents.clone()
     changed[:, :, 5:] += 3
@@ -157,7 +157,7 @@ def test_the_future_never_changes_the_past(model: Model) -> None:
     assert not torch.equal(before[:, until : until + 1], after[:, until : until + 1])
 
 
-def test_a_batch_is_its_streams(model: Model) -> None:
+def test_decoding_is_batch_invariant(model: Model) -> None:
     streams = [model.latents(1, 9, seed) for seed in range(3)]
     alone = [model.vae.initial_state() for _ in streams]
     heard: list[Tensor] = []
@@ -180,7 +180,7 @@ def test_splitting_and_stacking_are_inverse(model: Model) -> None:
     assert all(torch.equal(a, b) for a, b in zip(state.tensors, again.tensors, strict=True))
 
 
-def test_a_state_is_a_value_of_its_own_memory(model: Model) -> None:
+def test_a_state_is_immutable_and_owns_its_memory(model: Model) -> None:
     _, state = model.vae.decode(model.latents(2, 4), model.vae.initial_state(2))
     before = [t.clone() for t in state.tensors]
     first, _ = model.vae.decode(model.latents(2, 3, seed=7), state)
@@ -192,7 +192,7 @@ def test_a_state_is_a_value_of_its_own_memory(model: Model) -> None:
 
 
 def test_the_receptive_field_is_as_computed(model: Model) -> None:
-    """Without biases and with one sign everywhere nothing cancels: sound is where the first frame reaches."""
+    """With weights of one sign and no biases nothing cancels, so non-zero audio shows what the first frame reaches."""
     tensors = {}
     for name, tensor in model.tensors.items():
         if name.endswith(("bias", "bias_embed.weight")):
@@ -207,7 +207,7 @@ def test_the_receptive_field_is_as_computed(model: Model) -> None:
     assert int(reached.nonzero().max()) == vae.receptive_frames - 1
 
 
-def test_a_warmed_decoder_is_one_that_heard_everything(model: Model) -> None:
+def test_a_decoder_forgets_what_is_beyond_its_receptive_field(model: Model) -> None:
     frames = model.vae.receptive_frames
     latents = model.latents(1, 2 * frames + 8)
     _, warm = model.vae.decode(latents[:, :, frames : 2 * frames], model.vae.initial_state())
@@ -215,8 +215,8 @@ def test_a_warmed_decoder_is_one_that_heard_everything(model: Model) -> None:
     _assert_close(audio, model.decode(latents)[:, -audio.shape[1] :])
 
 
-def test_nothing_is_read_back_from_the_device(model: Model) -> None:
-    """Fake tensors have no values, so whoever asks for one fails."""
+def test_no_synchronization_with_the_device(model: Model) -> None:
+    """Reading a value of a fake tensor fails."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         assert model.decode(torch.zeros(2, model.config.latent_dim, 3)).shape == (2, 3 * model.vae.hop_out_samples)
         audio = torch.zeros(2, 3 * model.vae.hop_in_samples)
@@ -250,7 +250,7 @@ def test_published_sizes(size: str) -> None:
     assert sum(t.numel() for t in vae.initial_state().tensors) == floats
 
 
-def test_untrained_weights_hang_on_the_generator_alone() -> None:
+def test_random_weights_depend_on_the_generator_only() -> None:
     first, again, other = Model("v2-strides").tensors, Model("v2-strides").tensors, Model("v2-strides", seed=1).tensors
     assert all(torch.equal(t, again[name]) for name, t in first.items())
     assert not torch.equal(first["encoder.fc_mu.weight_v"], other["encoder.fc_mu.weight_v"])
@@ -272,12 +272,12 @@ def test_untrained_weights_hang_on_the_generator_alone() -> None:
         ("voxcpm", {"decoder_dim": 8}, "decoder_dim 8 cannot be halved 4 times"),
     ],
 )
-def test_a_configuration_that_cannot_be_is_refused(architecture: str, document: dict[str, Any], words: str) -> None:
+def test_an_invalid_configuration_is_refused(architecture: str, document: dict[str, Any], words: str) -> None:
     with pytest.raises(CheckpointError, match=words):
         AudioVAEConfig.from_json(architecture, document)
 
 
-def test_what_version_1_does_not_read_changes_nothing() -> None:
+def test_keys_of_version_2_are_ignored_in_version_1() -> None:
     config = AudioVAEConfig.from_json("voxcpm", {"out_sample_rate": 48000, "sr_bin_boundaries": [1], "unknown": "x"})
     assert config == AudioVAEConfig()
 

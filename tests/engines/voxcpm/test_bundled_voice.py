@@ -1,4 +1,4 @@
-"""The voice that comes with the package: who speaks unasked when it is good, when it is not, and when there is none."""
+"""The bundled voice: which engines are loaded by default when it is good, when it is poor, and when there is none."""
 
 import importlib.util
 
@@ -16,12 +16,12 @@ from intone.server.runtime.loading import loaders
 from tests.support.live_server import Live, chunks, samples
 from tests.support.trained_voice import BAD, GOOD, write_voice
 
-LARGEST_BYTES = 20e6
+MAX_BYTES = 20e6
 
 
 @pytest.fixture
 def voice(monkeypatch, tmp_path):
-    """`voice(card)`: the package has a voice with this card, and where it is."""
+    """`voice(card)` puts a voice with this card into the package; returns its folder."""
     monkeypatch.setattr(bundled_voice, "FOLDER", tmp_path / "nano")
     return lambda card=None: write_voice(tmp_path / "nano", card=card)
 
@@ -30,7 +30,7 @@ def loaded(**settings):
     return list(loaders(Config.of(**settings)))
 
 
-def test_without_one_everything_is_as_it_was(voice):
+def test_without_a_bundled_voice(voice):
     assert bundled_voice.folder() is None and loaded() == ["starter"]
     with pytest.raises(ConfigError, match="no engine to load"):
         loaders(Config.of(starter=False))
@@ -38,7 +38,7 @@ def test_without_one_everything_is_as_it_was(voice):
         loaders(Config.of(voxcpm="nano"))["voxcpm"]()
 
 
-def test_a_good_one_is_loaded_unasked(voice):
+def test_a_good_voice_is_loaded_by_default(voice):
     voice(GOOD)
     assert loaded() == loaded(default_engine="voxcpm") == ["voxcpm", "starter"]
     assert loaded(starter=False) == ["voxcpm"]
@@ -49,15 +49,15 @@ def test_a_good_one_is_loaded_unasked(voice):
     assert loaders(beside_noise)["voxcpm"]().info.trained
 
 
-def test_it_stays_silent_where_nothing_finds_its_sounds(voice, monkeypatch):
-    """A server of IndexTTS without the extra `starter` starts as it did before there was a voice in the package."""
+def test_it_is_not_loaded_by_default_without_its_phonemizer(voice, monkeypatch):
+    """A server of IndexTTS does not need the extra `starter`."""
     voice(GOOD)
     monkeypatch.setattr(bundled_voice, "find_spec", lambda name: None)
     assert loaded() == ["starter"] and loaded(indextts="folder", starter=False) == ["indextts"]
-    assert loaded(voxcpm="nano") == ["voxcpm", "starter"]  # named, so it is missed in words
+    assert loaded(voxcpm="nano") == ["voxcpm", "starter"]  # named, so loading it raises an error
 
 
-def test_another_is_loaded_when_it_is_named(voice):
+def test_a_poor_voice_is_loaded_only_by_name(voice):
     voice(BAD)
     assert loaded() == loaded(default_engine="voxcpm") == ["starter"]
     assert loaded(voxcpm="nano") == ["voxcpm", "starter"]
@@ -79,12 +79,12 @@ def spoken(**languages):
         (spoken(en={"wer": 0.1, "mos": 5}), False),
         (spoken(en={"wer": 0, "mos": 3.5}), False),
         (spoken(en={"wer": 0.0999, "mos": 3.51}), True),
-        (spoken(en={"wer": 0, "mos": 5}, zh={"cer": 0.5, "mos": 2}), True),  # of whom nobody speaks better
+        (spoken(en={"wer": 0, "mos": 5}, zh={"cer": 0.5, "mos": 2}), True),  # the only voice in Chinese
         (spoken(en={"wer": 0.1, "mos": 5}, zh={"cer": 0, "mos": 5}), False),
         (spoken(zh={"cer": 0, "mos": 5}), False),
     ],
 )
-def test_the_bar(voice, card, good):
+def test_quality_thresholds(voice, card, good):
     assert bundled_voice.good_enough(voice(card)) is good
 
 
@@ -104,13 +104,13 @@ def test_the_bar(voice, card, good):
         (spoken(en={"wer": 0.1, "mos": float("nan")}), "mos: found nan"),
     ],
 )
-def test_a_card_that_says_nothing(voice, card, words):
+def test_an_invalid_card_is_refused(voice, card, words):
     voice(card)
     with pytest.raises(CheckpointError, match=words):
         loaders(Config())
 
 
-def test_a_fresh_machine_speaks_with_it(voice, run, require):
+def test_a_server_without_settings_speaks_with_it(voice, run, require):
     require("starter", importlib.util.find_spec("hibari"), "hibari-tts is not installed: pip install 'intone[starter]'")
     voice(GOOD)
 
@@ -138,9 +138,9 @@ def test_a_fresh_machine_speaks_with_it(voice, run, require):
     assert "does not speak 'zh'" in words
 
 
-def test_what_ships_is_small_and_measured(require):
+def test_the_bundled_voice_is_small_and_its_card_complete(require):
     folder = require("nano", bundled_voice.folder(), "no voice comes with this package yet")
-    assert sum(path.stat().st_size for path in folder.iterdir()) <= LARGEST_BYTES
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= MAX_BYTES
     card, checkpoint, page = (
         bundled_voice.read_card(folder),
         read_checkpoint(folder),

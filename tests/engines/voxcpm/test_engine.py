@@ -23,7 +23,7 @@ from intone.server.errors import CallerError, CheckpointError, Fault
 from tests.support.voxcpm_tiny import finish, finish_together, joined, patch_samples, recording, tiny_engine
 
 CLOSE = 1e-5
-"""Float32, audio in [-1, 1]: sums of another order differ by some 1e-7 and feed back for a few patches."""
+"""Float32, audio in [-1, 1]: sums in another order differ by about 1e-7, which feeds back for a few patches."""
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["v1", "v2"])
@@ -48,7 +48,7 @@ def test_first_step_gives_one_frame_then_the_rest_of_the_patch_then_patches(engi
     assert all(step.pcm is not None and step.pcm.dtype == np.float32 for step in steps)
 
 
-def test_units_in_a_batch_sound_as_they_do_alone(engine: VoxCPMEngine) -> None:
+def test_a_batch_gives_the_audio_of_single_units(engine: VoxCPMEngine) -> None:
     voice = engine.prepare_voice(recording(engine, 2.0))
     requests = [
         SpeakRequest("A short one.", seed=1),
@@ -114,7 +114,7 @@ def test_noise_is_philox_and_box_muller() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "least", "most"),
+    ("options", "min_patches", "max_patches"),
     [
         (SynthesisOptions(), 4, 6 * 3 + 10),
         (SynthesisOptions(min_audio_ms=0), 1, 28),
@@ -127,19 +127,19 @@ def test_noise_is_philox_and_box_muller() -> None:
         (SynthesisOptions(max_audio_ms=600000), 4, 28),
     ],
 )
-def test_lengths_asked_for(engine: VoxCPMEngine, options: SynthesisOptions, least: int, most: int) -> None:
+def test_length_options(engine: VoxCPMEngine, options: SynthesisOptions, min_patches: int, max_patches: int) -> None:
     state = engine.start(SpeakRequest("abc", seed=1, options=options))
     assert engine.info.sample_rate_hz == 150 and patch_samples(engine) == 24  # patches of 160 ms
-    assert (state.earliest_end + 1, state.max_patches) == (least, most)
+    assert (state.earliest_end + 1, state.max_patches) == (min_patches, max_patches)
     steps = finish(engine, state)
-    assert min(least, most) <= state.made <= most
+    assert min(min_patches, max_patches) <= state.made <= max_patches
     assert len(joined(steps)) == state.made * patch_samples(engine)
-    if state.made < most:
+    if state.made < max_patches:
         assert not steps[-1].cut
     assert not any(step.cut for step in steps[:-1])
 
 
-def test_stop_head_decides_and_the_limit_cuts() -> None:
+def test_a_unit_ends_by_the_stop_head_or_is_cut_at_the_limit() -> None:
     ends = set()
     for seed in range(6):
         engine = tiny_engine(1, seed)
@@ -151,16 +151,14 @@ def test_stop_head_decides_and_the_limit_cuts() -> None:
 
 
 @pytest.mark.parametrize(("min_ms", "made"), [(None, 3 + 13), (3200, 20)])
-def test_a_model_that_misses_its_end_is_ended_by_its_silence(
-    monkeypatch: pytest.MonkeyPatch, min_ms: int | None, made: int
-) -> None:
-    """A silent patch, two of sound, then silence: two seconds of it are 13. That at the beginning does not count."""
+def test_two_seconds_of_silence_end_a_unit(monkeypatch: pytest.MonkeyPatch, min_ms: int | None, made: int) -> None:
+    """One silent patch, two with sound, then 13 silent ones, which are two seconds. Leading silence does not count."""
     engine = tiny_engine(1)
-    decode, heard = engine.model.vae.decode_each, 0
+    decode, decoded = engine.model.vae.decode_each, 0
 
     def quiet_but_for_two_patches(pieces: Any, states: Any) -> Any:
-        nonlocal heard
-        frames, heard = range(heard, heard + pieces[0].shape[1]), heard + pieces[0].shape[1]
+        nonlocal decoded
+        frames, decoded = range(decoded, decoded + pieces[0].shape[1]), decoded + pieces[0].shape[1]
         loud = all(4 <= frame < 12 for frame in frames)
         return [(torch.full_like(pcm, 0.1 if loud else 0.0005), after) for pcm, after in decode(pieces, states)]
 
@@ -171,7 +169,7 @@ def test_a_model_that_misses_its_end_is_ended_by_its_silence(
     assert state.made == made
 
 
-def test_an_untrained_model_is_cut_at_the_length_of_its_words(nano: VoxCPMEngine) -> None:
+def test_an_untrained_model_is_cut_at_the_length_of_the_text(nano: VoxCPMEngine) -> None:
     text = "This is thirty letters of text"
     steps = finish(nano, nano.start(SpeakRequest(text, seed=1)))
     audio = joined(steps)
@@ -185,19 +183,19 @@ def test_one_patch_is_two_steps(engine: VoxCPMEngine) -> None:
     assert [(step.done, step.cut) for step in steps] == [(False, False), (True, True)]
 
 
-def test_whitespace_is_no_difference(engine: VoxCPMEngine) -> None:
+def test_whitespace_is_collapsed(engine: VoxCPMEngine) -> None:
     one, other = (engine.start(SpeakRequest(text, seed=1)) for text in ("a b", "a \n\t b"))
     assert one.prompt and other.prompt and torch.equal(one.prompt.tokens, other.prompt.tokens)
 
 
 @pytest.mark.parametrize("text", ["", " \n "])
-def test_nothing_to_speak_is_refused(engine: VoxCPMEngine, text: str) -> None:
+def test_blank_text_is_refused(engine: VoxCPMEngine, text: str) -> None:
     with pytest.raises(CallerError) as caught:
         engine.start(SpeakRequest(text, seed=1))
     assert (caught.value.field, caught.value.fault) == ("text", Fault.INVALID)
 
 
-def test_text_that_does_not_fit_is_refused_and_text_that_just_fits_is_spoken_to_the_end() -> None:
+def test_the_longest_text_is_spoken_and_a_longer_one_refused() -> None:
     engine = tiny_engine(1)
     with pytest.raises(CallerError) as caught:
         engine.start(SpeakRequest("a" * 101, seed=1))
@@ -207,7 +205,7 @@ def test_text_that_does_not_fit_is_refused_and_text_that_just_fits_is_spoken_to_
     assert steps[-1].cut and state.made == 200 - 101 + 1  # every position of max_length was used
 
 
-def test_bfloat16_speaks_like_float32_at_first() -> None:
+def test_the_first_step_in_bfloat16_is_close_to_float32() -> None:
     wide, narrow = (VoxCPMEngine.random("nano", dtype=dtype) for dtype in ("fp32", "bf16"))
     request = SpeakRequest("Hi there", seed=3)
     first = [engine.step([engine.start(request)])[0].pcm for engine in (wide, narrow)]
@@ -217,8 +215,8 @@ def test_bfloat16_speaks_like_float32_at_first() -> None:
     assert np.isfinite(audio).all() and audio.std() > 0.02
 
 
-def test_computing_never_waits_for_the_device() -> None:
-    """All that a step computes on a GPU runs through on fake tensors, whose values cannot be read."""
+def test_no_synchronization_with_the_device() -> None:
+    """The computation of a step on a GPU also runs on fake tensors, whose values cannot be read."""
     model = VoxCPM(sizes.in_memory("nano"), torch.float32, torch.device("cpu"))
     table = build_time_table(model.dit, 10, mean_mode=False)
     vae = AudioVAE(
@@ -239,7 +237,7 @@ def test_computing_never_waits_for_the_device() -> None:
         assert audio.shape == (4 * 640,) and caches.base.length == 11
 
 
-def test_cuda_sounds_like_the_cpu(require: Callable[..., Any]) -> None:
+def test_cuda_gives_the_audio_of_the_cpu(require: Callable[..., Any]) -> None:
     require("cuda", torch.cuda.is_available(), "no CUDA device")
     request = SpeakRequest("Hello there", seed=1, options=SynthesisOptions(max_audio_ms=480))
     engines = [VoxCPMEngine.random("nano", device=device, dtype="fp32") for device in ("cpu", "cuda")]
@@ -247,6 +245,6 @@ def test_cuda_sounds_like_the_cpu(require: Callable[..., Any]) -> None:
     assert np.abs(one - other).max() < 1e-3
 
 
-def test_unknown_size_is_refused_in_words() -> None:
+def test_unknown_size_is_refused() -> None:
     with pytest.raises(CheckpointError, match="found size 'giant', expected one of nano, 0.5b, 1.5, 2"):
         VoxCPMEngine.random("giant")

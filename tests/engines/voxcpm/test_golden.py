@@ -30,7 +30,7 @@ CLOSE = 1e-5
 """Relative to the largest value; float32 sums in another order differ by a few 1e-7."""
 
 CLOSE_END_TO_END = 1e-4
-"""A dozen patches feed back into each other."""
+"""Errors feed back over a dozen patches."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def package(require: Callable[..., Any]) -> Iterator[types.SimpleNamespace]:
 
 
 class Pair:
-    """Our model and theirs."""
+    """Our model and the official one, with the same weights."""
 
     def __init__(self, package: types.SimpleNamespace, version: int, seed: int = 0) -> None:
         self.checkpoint = tiny_checkpoint(version, seed)
@@ -80,7 +80,7 @@ def test_prefill_and_steps_of_both_language_models(pair: Pair) -> None:
         assert_close(rows[0], theirs.forward_step(x[60:61], torch.tensor([theirs.kv_cache.step()])))
 
 
-def test_last_rows_of_a_prefill_are_those_of_the_whole(pair: Pair) -> None:
+def test_the_last_rows_of_a_prefill_equal_those_of_all_rows(pair: Pair) -> None:
     stack = pair.ours.lm.residual
     x = torch.randn(20, pair.config.base.hidden, generator=torch.Generator().manual_seed(2))
     whole = stack.prefill(x, stack.new_cache(20))
@@ -131,7 +131,7 @@ def test_flow(pair: Pair, steps: int, guidance: float) -> None:
     assert_close(ours, theirs.transpose(1, 2))
 
 
-def test_mean_mode_tells_the_length_of_each_step(pair: Pair) -> None:
+def test_mean_mode_embeds_step_sizes(pair: Pair) -> None:
     dit = pair.ours.dit
     estimator = pair.theirs.feat_decoder.estimator
     times, lengths = torch.tensor([0.9, 0.4]), torch.tensor([0.1, 0.3])
@@ -147,7 +147,7 @@ def test_quantizer(pair: Pair) -> None:
 
 
 def prompts(pair: Pair) -> dict[str, tuple[Prompt, AudioPrompt, AudioPrompt]]:
-    """By layout: our prompt, all audio in it, and what is continued."""
+    """Layout → our prompt, all audio in it, and the continued audio."""
     none, text = pair.ours.empty_audio, sizes.byte_tokenizer().ids("How are you?")
     reference, continued = pair.clip(5, seed=7), pair.clip(7, seed=8)
     both = AudioPrompt(
@@ -205,7 +205,7 @@ def test_whole_generation(package: types.SimpleNamespace, version: int, layout: 
         pair = Pair(package, version, seed)
         prompt, heard, continued = prompts(pair)[layout]
         latents, audio, cut = speak(pair, prompt, continued, max_patches=12)
-        context = min(2, len(continued)) if version == 1 else 0  # version 1 hands back what it showed its decoder
+        context = min(2, len(continued)) if version == 1 else 0  # version 1 also returns the decoder's context
         theirs = official_latents(pair, prompt, heard, context, max_patches=12)
         assert_close(latents, theirs.squeeze(0), CLOSE_END_TO_END)
         ends.add(cut)
@@ -227,7 +227,7 @@ def test_temperature(package: types.SimpleNamespace) -> None:
     assert not torch.equal(latents[0], usual[0])
 
 
-def test_recordings_become_the_same_latents(pair: Pair) -> None:
+def test_recordings_are_encoded_as_officially(pair: Pair) -> None:
     vae = pair.ours.vae
     audio = 0.3 * torch.randn(10 * 4 * vae.hop_in_samples, generator=torch.Generator().manual_seed(9))
     theirs = pair.theirs.audio_vae.encode(audio.unsqueeze(0), pair.config.vae.sample_rate_hz)
@@ -246,7 +246,7 @@ def test_engine_takes_the_official_number_of_patches_for_a_request(pair: Pair) -
     assert state.made == official_latents(pair, prompt, pair.ours.empty_audio, 0, limit).squeeze(0).shape[0]
 
 
-def test_chinese_tokens_come_apart_as_officially(package: types.SimpleNamespace) -> None:
+def test_chinese_tokens_are_split_as_officially(package: types.SimpleNamespace) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     words = ["<unk>", "你", "好", "你好", "▁你好", "世界", "▁", "▁ab", "ab", "c", "世", "大家", "好c", "▁▁你好"]
@@ -269,4 +269,4 @@ def test_chinese_tokens_come_apart_as_officially(package: types.SimpleNamespace)
         for chosen in itertools.product(words, repeat=count):
             text = " ".join(chosen)
             assert ours.ids(text) == theirs(text), text
-    assert ours.ids("大家") == [0, 0]  # no entry for either character, and no second try by bytes
+    assert ours.ids("大家") == [0, 0]  # no entry for either character, and no byte fallback

@@ -1,4 +1,4 @@
-"""VoxCPM checkpoints: what is read, what is refused and in which words."""
+"""VoxCPM checkpoints: formats that are read, and errors for invalid ones."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(published: Path, tmp_path: Path) -> Path:
-    """A copy to break; the weights are links until a test replaces them."""
+    """A copy to modify; the weights are links until a test replaces them."""
     for path in published.iterdir():
         (tmp_path / path.name).symlink_to(path)
     return tmp_path
@@ -60,7 +60,7 @@ def refusal(folder: Path) -> str:
     return str(caught.value)
 
 
-def test_written_checkpoint_speaks_like_the_one_in_memory(published: Path) -> None:
+def test_a_checkpoint_on_disk_equals_the_one_in_memory(published: Path) -> None:
     seen: list[float] = []
     loaded = VoxCPMEngine.from_folder(published, dtype="fp32", progress=seen.append)
     assert np.array_equal(first_audio(loaded), first_audio(VoxCPMEngine.random("nano", seed=3, dtype="fp32")))
@@ -114,7 +114,7 @@ def test_pickled_code_is_not_run(folder: Path) -> None:
     assert not (folder / "sprung").exists()
 
 
-def test_missing_extra_and_misshapen_keys_are_all_named(folder: Path) -> None:
+def test_missing_unexpected_and_misshapen_tensors_are_listed(folder: Path) -> None:
     def change(tensors: dict[str, Tensor]) -> None:
         del tensors["stop_head.weight"]
         tensors["surplus"] = torch.zeros(3)
@@ -166,7 +166,7 @@ def test_vae_is_checked_too(folder: Path) -> None:
         ("languages", ["English"], "languages: found ['English'], expected codes"),
     ],
 )
-def test_config_that_is_not_understood(folder: Path, path: str, value: Any, expected: str) -> None:
+def test_unsupported_config_is_refused(folder: Path, path: str, value: Any, expected: str) -> None:
     def change(document: dict[str, Any]) -> None:
         *outer, last = path.split(".")
         for key in outer:
@@ -182,7 +182,7 @@ def test_config_that_is_not_understood(folder: Path, path: str, value: Any, expe
 
 
 @pytest.mark.parametrize("languages", [["en"], ["zh-Hans", "yue", "en-US"]])
-def test_a_checkpoint_may_name_its_languages(folder: Path, languages: list[str]) -> None:
+def test_languages_from_the_checkpoint(folder: Path, languages: list[str]) -> None:
     assert VoxCPMEngine.from_folder(folder).info.languages == ("zh", "en")
     replace_json(folder / "config.json", lambda document: document.update(languages=languages))
     assert VoxCPMEngine.from_folder(folder).info.languages == tuple(languages)
@@ -215,14 +215,14 @@ def test_nano_is_small() -> None:
     assert sum(tensor.numel() for tensor in everything) <= 12_000_000
 
 
-def test_fingerprint_tells_fine_tuned_weights_apart(published: Path, folder: Path) -> None:
+def test_fingerprint_differs_for_fine_tuned_weights(published: Path, folder: Path) -> None:
     first = read_checkpoint(published).fingerprint
     assert read_checkpoint(folder).fingerprint == first  # the same files elsewhere
     replace_tensors(folder / "model.safetensors", lambda tensors: [t.mul_(1.001) for t in tensors.values()] and None)
     assert read_checkpoint(folder).fingerprint != first
 
 
-def test_byte_tokenizer_says_everything_and_leaves_the_special_ids_free(published: Path) -> None:
+def test_byte_tokenizer_covers_all_text_without_special_ids(published: Path) -> None:
     built, loaded = sizes.byte_tokenizer(), TextTokenizer.load(published, 512)
     text = "aé你\U0001f600 \x00" + "".join(map(chr, range(32, 256)))
     ids = built.ids(text)
@@ -239,7 +239,7 @@ def test_tokenizer_larger_than_the_vocabulary_is_refused(published: Path) -> Non
         TextTokenizer.load(published, 200)
 
 
-def test_unknown_token_may_stand_in_the_tokenizers_config(folder: Path) -> None:
+def test_unknown_token_from_the_tokenizer_config(folder: Path) -> None:
     def without(document: dict[str, Any]) -> None:
         document["model"]["unk_token"] = None
 

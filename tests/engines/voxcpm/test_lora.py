@@ -53,7 +53,7 @@ def test_lora_is_merged_with_its_scaling(published: Path, tmp_path: Path) -> Non
     assert VoxCPMEngine.from_folder(published, lora=tmp_path / "lora").info.model == "nano, random weights with lora"
 
 
-def test_lora_adds_what_the_official_layer_adds(require: Callable[..., Any], published: Path, tmp_path: Path) -> None:
+def test_lora_equals_the_official_layer(require: Callable[..., Any], published: Path, tmp_path: Path) -> None:
     require("oracle", oracle.installed(), "no official package: pip install --no-deps -r tests/oracles/voxcpm.txt")
     update = write_lora(tmp_path / "lora", TARGETS[:1], published)
     merged = read_checkpoint(published, tmp_path / "lora").model[f"{TARGETS[0]}.weight"]
@@ -95,7 +95,7 @@ def test_lora_of_older_format_and_without_config(published: Path, tmp_path: Path
         ),
     ],
 )
-def test_lora_that_does_not_fit(
+def test_lora_that_does_not_match_is_refused(
     published: Path, tmp_path: Path, key: str, shape: tuple[int, int], expected: str
 ) -> None:
     write_lora(tmp_path / "lora", [], published)

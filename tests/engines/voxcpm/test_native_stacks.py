@@ -1,4 +1,4 @@
-"""The native stacks and solver of VoxCPM against those in Python, and the model with them, alone and in batches."""
+"""The native stacks and flow solver of VoxCPM against those in torch, and the whole model alone and in batches."""
 
 import dataclasses
 import math
@@ -30,15 +30,15 @@ from tests.support.voxcpm_tiny import finish, finish_together, joined, recording
 CPU = torch.device("cpu")
 TYPES = ("fp32", "bf16", "int8")
 FLOAT32 = 1e-5
-"""Outputs of a stack are normed, so of size 1; a few layers in float32, summed in another order."""
+"""Outputs of a stack are normalized to size 1; a few layers of float32 sums in another order."""
 
 # Relative error and cosine distance of a whole random stack. Rounding to bfloat16 costs 2^-9 of every number, to int8
-# half a step of 1/127 of the greatest; random ones mostly cancel out.
+# half a step of 1/127 of the maximum; random errors mostly cancel out.
 ROUNDED = {"bf16": (4e-3, 1e-5), "int8": (3e-2, 4e-4)}
 
 
 def stack_config(name: str) -> StackConfig:
-    """Shapes of published sizes, few layers; "odd": nothing is a multiple of a vector."""
+    """Shapes of published sizes with few layers; in "odd" no size is a multiple of a vector."""
     if name == "odd":
         config = VoxCPMConfig.from_json(sizes.document("nano")).base
         assert config.rope is not None
@@ -80,7 +80,7 @@ def inference() -> Iterator[None]:
 
 @pytest.fixture
 def threads() -> Iterator[Callable[[int], None]]:
-    """Sets torch's threads; they are as before afterwards."""
+    """Sets torch's threads; restored after the test."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
@@ -88,7 +88,7 @@ def threads() -> Iterator[Callable[[int], None]]:
 
 @pytest.mark.parametrize("packed", TYPES)
 @pytest.mark.parametrize("name", ["nano", "odd", "1.5", "2 residual", "2 local_dit"])
-def test_a_stack_computes_what_python_does(name: str, packed: str) -> None:
+def test_a_stack_equals_the_one_in_torch(name: str, packed: str) -> None:
     config = stack_config(name)
     python = Stack(config, tensors_of(config), 140)
     native = NativeStack(config, tensors_of(config), 140, packed=packed)
@@ -118,7 +118,7 @@ def test_every_instruction_set(isa: str, packed: str) -> None:
 
 
 @pytest.mark.parametrize("packed", TYPES)
-def test_a_row_is_the_same_in_any_company(packed: str, threads: Callable[[int], None]) -> None:
+def test_a_stack_is_batch_invariant(packed: str, threads: Callable[[int], None]) -> None:
     config = stack_config("nano")
     native = NativeStack(config, tensors_of(config), 200, packed=packed)
     prompts = [noise(length, config.hidden, seed=length) for length in (1, 30, 97, 64)]
@@ -130,7 +130,7 @@ def test_a_row_is_the_same_in_any_company(packed: str, threads: Callable[[int], 
         alone.append(torch.cat(read + [native.step(row[None], [cache]) for row in rows]))
     threads(2)
     caches = [native.new_cache(200) for _ in prompts]
-    # Positions of a prompt one by one, or as a whole but in two parts: the same bits.
+    # Positions of a prompt one by one, or as a prefill in two parts: bit-identical.
     for prompt, cache, expected in zip(prompts, caches, alone, strict=True):
         one_by_one = native.new_cache(len(prompt))
         stepped = torch.cat([native.step(row[None], [one_by_one]) for row in prompt])
@@ -182,7 +182,7 @@ def engine_of(version: int, packed: str | None) -> VoxCPMEngine:
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("guided", [True, False])
 @pytest.mark.parametrize("steps", [1, 2, 4, 10, 50])
-def test_a_patch_is_solved_as_in_python(version: int, guided: bool, steps: int) -> None:
+def test_the_flow_solver_equals_the_one_in_torch(version: int, guided: bool, steps: int) -> None:
     python, native = model_of(version, None), model_of(version, "fp32")
     table = build_time_table(python.dit, steps, mean_mode=False)
     condition = python.dit.condition(noise(3, 64), noise(3, 64, seed=2), noise(3, 4, 8, seed=3))
@@ -191,7 +191,7 @@ def test_a_patch_is_solved_as_in_python(version: int, guided: bool, steps: int) 
     expected = solve(python.dit, start, condition, guidance, table)
     found = native.solve(start, condition, guidance, table)
     assert float((found - expected).abs().max()) <= 1e-4 * max(1.0, float(expected.abs().max()))
-    assert torch.equal(start, noise(3, 4, 8, seed=4)), "what is given is not changed"
+    assert torch.equal(start, noise(3, 4, 8, seed=4)), "the input is not changed"
     alone = native.solve(
         start[1:2],
         dataclasses.replace(condition, lm=condition.lm[1:2], previous=condition.previous[1:2]),
@@ -202,8 +202,8 @@ def test_a_patch_is_solved_as_in_python(version: int, guided: bool, steps: int) 
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_float32_speaks_as_python_does(version: int) -> None:
-    """The first patches; later ones may differ, where the quantiser rounds another way."""
+def test_float32_gives_the_audio_of_torch(version: int) -> None:
+    """Only the first patches: later ones may differ where the quantizer rounds differently."""
     request = SpeakRequest("abc", seed=1, options=SynthesisOptions(max_audio_ms=480))
     python, native = (
         joined(finish(engine, engine.start(request)))
@@ -214,7 +214,7 @@ def test_float32_speaks_as_python_does(version: int) -> None:
 
 @pytest.mark.parametrize("packed", TYPES)
 @pytest.mark.parametrize("version", [1, 2])
-def test_units_sound_the_same_alone_and_in_a_batch_to_the_bit(version: int, packed: str) -> None:
+def test_the_engine_is_batch_invariant(version: int, packed: str) -> None:
     engine = engine_of(version, packed)
     voice = engine.prepare_voice(recording(engine, 2.0))
     requests = [
@@ -229,8 +229,8 @@ def test_units_sound_the_same_alone_and_in_a_batch_to_the_bit(version: int, pack
 
 
 @pytest.mark.parametrize("packed", TYPES)
-def test_two_engines_speak_at_once(packed: str) -> None:
-    """Work is done without the interpreter's lock; nothing is shared."""
+def test_two_engines_run_concurrently(packed: str) -> None:
+    """The GIL is released, and engines share no state."""
     request = SpeakRequest("abc", seed=5, options=SynthesisOptions(max_audio_ms=480))
     engines = [engine_of(1, packed) for _ in range(2)]
     expected = joined(finish(engines[0], engines[0].start(request)))
@@ -257,8 +257,8 @@ def test_auto_is_int8_on_a_cpu() -> None:
         on(torch.device("cuda"), "int8")
 
 
-def test_the_embedding_stays_serialized_stored() -> None:
-    """Its rows are looked up one by one: a copy in float32 would be most of the memory of a model in int8."""
+def test_the_embedding_is_not_copied() -> None:
+    """Only single rows are used, and a copy in float32 would be most of the memory of an int8 model."""
     checkpoint = sizes.in_memory("nano", dtype=torch.bfloat16)
     model = VoxCPM(checkpoint, torch.float32, CPU, packed="int8")
     assert model.lm.embedding.data_ptr() == checkpoint.model["base_lm.embed_tokens.weight"].data_ptr()
@@ -269,5 +269,5 @@ def test_the_embedding_stays_serialized_stored() -> None:
     assert torch.equal(one.base, two.base) and torch.equal(one.residual, two.residual)
 
 
-def test_the_engine_says_what_it_computes_in() -> None:
+def test_info_names_the_precision() -> None:
     assert VoxCPMEngine.random("nano", dtype="int8").info.device.endswith("threads, int8")

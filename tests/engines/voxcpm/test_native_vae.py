@@ -1,4 +1,4 @@
-"""The native audio VAE against the Python one, and against itself: cut, batched, forked, on every instruction set."""
+"""The native audio VAE against the one in torch; invariance to chunks, batches and threads; all instruction sets."""
 
 from collections.abc import Callable
 from functools import cache
@@ -18,13 +18,13 @@ from intone.server.engines.weights import Weights
 from intone.server.ops import ensure_built
 
 CLOSE = 1e-5
-"""Largest error over largest value: float32 sums of a few thousand terms in another order differ by some 1e-6."""
+"""Maximum error over maximum value: float32 sums of a few thousand terms in another order differ by about 1e-6."""
 
 ISAS = ("avx512", "avx2", "portable")
 SMALL: dict[str, Any] = {"encoder_dim": 4, "decoder_dim": 64, "latent_dim": 8}
 ODD = {"encoder_dim": 8, "encoder_rates": [3, 7], "decoder_dim": 48, "decoder_rates": [7, 3], "latent_dim": 5}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
-    "v1-odd-strides": ("voxcpm", ODD),  # which it delays by a sample in the encoder; 48 channels fill half a panel
+    "v1-odd-strides": ("voxcpm", ODD),  # delays the encoder by a sample; 48 channels fill half a panel
     "v1-1.5-strides": (
         "voxcpm",
         {**SMALL, "encoder_rates": [2, 3, 6, 7, 7], "decoder_rates": [7, 7, 6, 3, 2], "sample_rate": 44100},
@@ -72,7 +72,7 @@ def isa(request: pytest.FixtureRequest, require: Callable[..., Any]) -> str:
 
 @pytest.fixture(autouse=True)
 def one_thread(fixed_threads: None) -> None:
-    """The models are tiny: a second thread would only wait, and on a busy machine long."""
+    """The models are tiny: more threads would only cost time."""
     torch.set_num_threads(1)
 
 
@@ -90,8 +90,8 @@ def relative_error(got: Tensor, want: Tensor) -> float:
     return float((got - want).abs().max() / want.abs().max())
 
 
-@pytest.mark.parametrize("frames", [1, 4, 37])  # the last takes several passes, the last of them ragged
-def test_decoding_is_that_of_python(name: str, isa: str, frames: int) -> None:
+@pytest.mark.parametrize("frames", [1, 4, 37])  # 37 takes several passes, the last one partial
+def test_decoding_equals_torch(name: str, isa: str, frames: int) -> None:
     streams = torch.stack([latents(name, frames, seed) for seed in (1, 2)])
     want, want_after = python(name).decode(streams, python(name).initial_state(2))
     audio, after = native(name, isa).decode(streams, native(name, isa).initial_state(2))
@@ -101,7 +101,7 @@ def test_decoding_is_that_of_python(name: str, isa: str, frames: int) -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 4, 37])
-def test_encoding_is_that_of_python(name: str, isa: str, frames: int) -> None:
+def test_encoding_equals_torch(name: str, isa: str, frames: int) -> None:
     samples = frames * python(name).hop_in_samples
     audio = 0.3 * torch.randn(2, samples, generator=torch.Generator().manual_seed(2))
     got = native(name, isa).encode(audio)
@@ -117,7 +117,7 @@ def test_published_sizes(size: str) -> None:
     audio = 0.3 * torch.randn(1, 2 * reference.hop_in_samples, generator=torch.Generator().manual_seed(2))
     frames = torch.randn(1, config.latent_dim, 5, generator=torch.Generator().manual_seed(3))
     encoded, (decoded, _) = reference.encode(audio), reference.decode(frames, reference.initial_state())
-    del reference  # each of them has hundreds of megabytes
+    del reference  # hundreds of megabytes
     vae = NativeAudioVAE(config, Weights(tensors))
     assert relative_error(vae.encode(audio), encoded) <= CLOSE
     first, state = vae.decode(frames[:, :, :4], vae.initial_state())
@@ -128,7 +128,7 @@ def test_published_sizes(size: str) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(cuts=st.lists(st.integers(1, 20), min_size=2, max_size=6))
-def test_any_cut_gives_the_whole_to_the_bit(name: str, cuts: list[int]) -> None:
+def test_decoding_is_chunk_invariant(name: str, cuts: list[int]) -> None:
     vae, stream = native(name), latents(name, sum(cuts))
     state, pieces = vae.initial_state(), []
     for piece in stream.split(cuts, dim=1):
@@ -139,8 +139,8 @@ def test_any_cut_gives_the_whole_to_the_bit(name: str, cuts: list[int]) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
-def test_in_company_as_alone_to_the_bit(isa: str, data: st.DataObject) -> None:
-    """Streams join, pause, and take their turns in any order, some frames each."""
+def test_decoding_is_batch_invariant(isa: str, data: st.DataObject) -> None:
+    """Streams join, pause and alternate in any order, with some frames each."""
     vae = native("v2-odd-strides", isa)
     streams = [latents("v2-odd-strides", 40, seed) for seed in range(4)]
     states, heard = [vae.initial_state() for _ in streams], [0] * len(streams)
@@ -157,7 +157,7 @@ def test_in_company_as_alone_to_the_bit(isa: str, data: st.DataObject) -> None:
             assert torch.equal(torch.cat(pieces[i]), whole(vae, stream[:, : heard[i]]))
 
 
-def test_a_state_is_a_value(name: str) -> None:
+def test_a_state_is_immutable(name: str) -> None:
     vae = native(name)
     ((_, state),) = vae.decode_each([latents(name, 5)], [vae.initial_state()])
     before = [tail.clone() for tail in state.tensors]
@@ -165,11 +165,11 @@ def test_a_state_is_a_value(name: str) -> None:
     assert all(torch.equal(tail, kept) for tail, kept in zip(state.tensors, before, strict=True))
     assert torch.equal(forks[0][0], forks[1][0]) and not torch.equal(forks[0][0], forks[2][0])
     floats = sum(tail.numel() for tail in state.tensors)
-    assert state.tensors[0].untyped_storage().nbytes() == 4 * floats  # it keeps nothing else alive
+    assert state.tensors[0].untyped_storage().nbytes() == 4 * floats  # its own memory
 
 
-def test_states_are_those_of_python(name: str) -> None:
-    """A voice prepared by either continues with the other."""
+def test_states_equal_those_of_torch(name: str) -> None:
+    """A voice prepared with one implementation can be continued with the other."""
     first, second = latents(name, 6)[None], latents(name, 6, 2)[None]
     mine, theirs = native(name), python(name)
     want, _ = theirs.decode(second, theirs.decode(first, theirs.initial_state())[1])
@@ -180,13 +180,13 @@ def test_states_are_those_of_python(name: str) -> None:
     assert [tail.shape for tail in mine.initial_state(3).tensors] == shapes
 
 
-def test_attributes_are_those_of_python(name: str) -> None:
+def test_attributes_equal_those_of_torch(name: str) -> None:
     for attribute in ("config", "hop_in_samples", "hop_out_samples", "receptive_frames"):
         assert getattr(native(name), attribute) == getattr(python(name), attribute)
 
 
 def test_the_same_on_any_number_of_threads() -> None:
-    """Large enough that both ways to share the work are taken, by tiles and by columns, and deep enough for slices."""
+    """Large enough for both ways of dividing the work, by tiles and by columns, and for slices of depth."""
     config = AudioVAEConfig(encoder_dim=64, encoder_rates=(4, 8, 16), decoder_dim=512, decoder_rates=(8, 4))
     vae = NativeAudioVAE(config, Weights(random_tensors(config, torch.Generator().manual_seed(0))))
     generator = torch.Generator().manual_seed(1)
@@ -199,15 +199,15 @@ def test_the_same_on_any_number_of_threads() -> None:
     assert torch.equal(vae.encode(audio[1:]), found[0][1][1:])
 
 
-def test_each_instruction_set_has_code_of_its_own(isa: str) -> None:
-    """The portable code for x86 rounds a product before it is added, the others do not."""
+def test_instruction_sets_run_different_code(isa: str) -> None:
+    """Portable code on x86 rounds products before adding them; the others use FMA."""
     stream = latents("nano", 4)
     ours, portable = whole(native("nano", isa), stream), whole(native("nano", "portable"), stream)
     assert torch.equal(ours, portable) == (isa == "portable") and relative_error(ours, portable) <= CLOSE
 
 
 def test_snake_is_exact_to_float32(isa: str) -> None:
-    """One stage does nothing, the next is preceded by the activation: x + sin²(αx) / α comes out."""
+    """An identity stage followed by one with an activation computes x + sin²(αx) / α."""
     module = ensure_built()
     values = torch.linspace(-60, 60, 16 * 4001).view(-1, 16)
     alpha = torch.rand(16, generator=torch.Generator().manual_seed(5)) + 0.5
@@ -233,7 +233,7 @@ def test_snake_is_exact_to_float32(isa: str) -> None:
     assert float((found - exact).abs().max()) <= 4e-6  # half a unit in the last place of 60 is 1.9e-6
 
 
-def test_the_interpreter_goes_on_meanwhile(turns_while: Callable[..., int]) -> None:
+def test_the_gil_is_released(turns_while: Callable[..., int]) -> None:
     vae, stream = native("nano"), latents("nano", 200)
     assert turns_while(lambda: whole(vae, stream)) > 100
 

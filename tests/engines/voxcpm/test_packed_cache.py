@@ -1,4 +1,4 @@
-"""Packed weights that are kept for the next start: the same audio to the bit, and whatever goes wrong is made again."""
+"""The cache of packed weights: audio is bit-identical, and invalid files are replaced."""
 
 import dataclasses
 import logging
@@ -36,13 +36,13 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(published: Path, tmp_path: Path) -> Path:
-    """A checkpoint to change."""
+    """A checkpoint to modify."""
     return Path(shutil.copytree(published, tmp_path / "model"))
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Path:
-    """Where packed weights are kept; it does not exist yet."""
+def cache_folder(tmp_path: Path) -> Path:
+    """The cache folder, which does not exist yet."""
     return tmp_path / "some" / "cache"
 
 
@@ -59,32 +59,34 @@ def log(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
     return since
 
 
-def spoken(folder: Path, kept: Path | None, dtype: str = "int8", lora: Path | None = None) -> bytes:
-    """What an engine says and hears that was loaded just now."""
-    engine = VoxCPMEngine.from_folder(folder, dtype=dtype, pack_cache=kept, lora=lora)
+def spoken(folder: Path, cache_folder: Path | None, dtype: str = "int8", lora: Path | None = None) -> bytes:
+    """Audio of a newly loaded engine, with and without a cloned voice."""
+    engine = VoxCPMEngine.from_folder(folder, dtype=dtype, pack_cache=cache_folder, lora=lora)
     voice = engine.prepare_voice(recording(engine, 1.0))
     said = (joined(finish(engine, engine.start(dataclasses.replace(REQUEST, voice=v)))) for v in (None, voice))
     return b"".join(audio.tobytes() for audio in said)
 
 
-def files(kept: Path) -> list[Path]:
-    return sorted(kept.iterdir())
+def files(cache_folder: Path) -> list[Path]:
+    return sorted(cache_folder.iterdir())
 
 
 @pytest.mark.parametrize("dtype", ["int8", "bf16", "fp32"])
-def test_the_audio_is_the_same_to_the_bit(published: Path, kept: Path, log: Callable[[], str], dtype: str) -> None:
+def test_audio_from_cached_weights_is_bit_identical(
+    published: Path, cache_folder: Path, log: Callable[[], str], dtype: str
+) -> None:
     expected = spoken(published, None, dtype)
     assert PACKED in log()
-    assert spoken(published, kept, dtype) == expected
+    assert spoken(published, cache_folder, dtype) == expected
     first = log()
-    assert PACKED in first and str(kept) in first and LOADED not in first
-    assert spoken(published, kept, dtype) == expected
+    assert PACKED in first and str(cache_folder) in first and LOADED not in first
+    assert spoken(published, cache_folder, dtype) == expected
     second = log()
-    assert LOADED in second and PACKED not in second and len(files(kept)) == 1
+    assert LOADED in second and PACKED not in second and len(files(cache_folder)) == 1
 
 
-def test_weights_that_lie_in_another_type_are_packed_the_same(published: Path, folder: Path, tmp_path: Path) -> None:
-    """bfloat16 is packed without a copy in float32; the numbers are those of the copy."""
+def test_packing_from_bfloat16_and_float32_is_identical(published: Path, folder: Path, tmp_path: Path) -> None:
+    """bfloat16 is packed without a copy in float32, with the same result."""
     path = folder / "model.safetensors"
     wide = {name: tensor.float() for name, tensor in load_file(path).items()}
     path.unlink()
@@ -92,17 +94,17 @@ def test_weights_that_lie_in_another_type_are_packed_the_same(published: Path, f
     assert spoken(folder, tmp_path / "wide") == spoken(published, tmp_path / "narrow")
 
 
-def test_every_precision_has_its_own(published: Path, kept: Path, log: Callable[[], str]) -> None:
+def test_every_precision_has_its_own_file(published: Path, cache_folder: Path, log: Callable[[], str]) -> None:
     for dtype in ("int8", "bf16", "int8", "bf16"):
-        VoxCPMEngine.from_folder(published, dtype=dtype, pack_cache=kept)
-    assert (text := log()).count(PACKED) == text.count(LOADED) == len(files(kept)) == 2
+        VoxCPMEngine.from_folder(published, dtype=dtype, pack_cache=cache_folder)
+    assert (text := log()).count(PACKED) == text.count(LOADED) == len(files(cache_folder)) == 2
 
 
-def test_a_changed_checkpoint_is_packed_again_and_the_old_one_goes(
-    folder: Path, kept: Path, log: Callable[[], str]
+def test_a_changed_checkpoint_is_packed_again_and_the_old_file_removed(
+    folder: Path, cache_folder: Path, log: Callable[[], str]
 ) -> None:
-    before = spoken(folder, kept)
-    old = files(kept)
+    before = spoken(folder, cache_folder)
+    old = files(cache_folder)
     path = folder / "model.safetensors"
     tensors = load_file(path)
     tensors["stop_proj.weight"] = -tensors["stop_proj.weight"]
@@ -110,33 +112,35 @@ def test_a_changed_checkpoint_is_packed_again_and_the_old_one_goes(
     path.unlink()
     save_file(tensors, path)
     log()
-    after = spoken(folder, kept)
+    after = spoken(folder, cache_folder)
     assert PACKED in log() and after == spoken(folder, None) != before
-    assert len(files(kept)) == 1 and files(kept) != old
+    assert len(files(cache_folder)) == 1 and files(cache_folder) != old
 
 
-def test_a_touched_file_counts_as_changed(folder: Path, kept: Path, log: Callable[[], str]) -> None:
-    """Contents are sampled, not read: the time is what tells of a change between two samples."""
+def test_a_touched_file_counts_as_changed(folder: Path, cache_folder: Path, log: Callable[[], str]) -> None:
+    """Contents are only sampled: the modification time reveals other changes."""
     for name in ("model.safetensors", "audiovae.pth", "config.json"):
-        spoken(folder, kept)
+        spoken(folder, cache_folder)
         log()
         stat = (folder / name).stat()
         os.utime(folder / name, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
-        spoken(folder, kept)
+        spoken(folder, cache_folder)
         assert PACKED in log(), name
-    assert len(files(kept)) == 1
+    assert len(files(cache_folder)) == 1
 
 
-def test_a_fine_tuning_is_kept_apart(published: Path, kept: Path, tmp_path: Path, log: Callable[[], str]) -> None:
+def test_a_fine_tuning_has_its_own_file(
+    published: Path, cache_folder: Path, tmp_path: Path, log: Callable[[], str]
+) -> None:
     target = "base_lm.layers.0.self_attn.q_proj"
     rows, columns = load_file(published / "model.safetensors")[f"{target}.weight"].shape
     lora = tmp_path / "lora"
     lora.mkdir()
     halves = {f"{target}.lora_A": torch.ones(2, columns), f"{target}.lora_B": torch.ones(rows, 2)}
     save_file(halves, lora / "lora_weights.safetensors")
-    plain, tuned = spoken(published, kept), spoken(published, kept, lora=lora)
+    plain, tuned = spoken(published, cache_folder), spoken(published, cache_folder, lora=lora)
     assert log().count(PACKED) == 2 and plain != tuned
-    assert (spoken(published, kept), spoken(published, kept, lora=lora)) == (plain, tuned)
+    assert (spoken(published, cache_folder), spoken(published, cache_folder, lora=lora)) == (plain, tuned)
     assert log().count(LOADED) == 2
 
 
@@ -149,7 +153,7 @@ def empty(path: Path) -> None:
 
 
 def blank(path: Path) -> None:
-    """As a power cut can leave it: the length is right."""
+    """As a power cut can leave it, with the right length."""
     path.write_bytes(bytes(path.stat().st_size))
 
 
@@ -165,7 +169,7 @@ def foreign(path: Path) -> None:
 
 
 def renamed(path: Path) -> None:
-    """Whole, but made for something else."""
+    """Valid, but for another key."""
     with safe_open(path, framework="pt") as file:
         written = file.metadata()
     tensors = load_file(path)
@@ -174,16 +178,16 @@ def renamed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [cut, empty, blank, blank_weights, foreign, renamed])
-def test_a_spoilt_file_is_noticed_and_made_again(
-    published: Path, kept: Path, log: Callable[[], str], spoil: Callable[[Path], None]
+def test_a_corrupt_file_is_replaced(
+    published: Path, cache_folder: Path, log: Callable[[], str], spoil: Callable[[Path], None]
 ) -> None:
-    expected = spoken(published, kept)
-    spoil(files(kept)[0])
+    expected = spoken(published, cache_folder)
+    spoil(files(cache_folder)[0])
     log()
-    assert spoken(published, kept) == expected
+    assert spoken(published, cache_folder) == expected
     text = log()
     assert "packing again" in text and PACKED in text
-    assert spoken(published, kept) == expected and LOADED in log()
+    assert spoken(published, cache_folder) == expected and LOADED in log()
 
 
 @pytest.mark.parametrize(
@@ -197,39 +201,39 @@ def test_a_spoilt_file_is_noticed_and_made_again(
         ("vae.decoder.1.sizes", torch.zeros_like),
     ],
 )
-def test_a_file_that_is_whole_but_not_of_the_model_is_made_again(
-    published: Path, kept: Path, log: Callable[[], str], name: str, change: Callable[[Tensor], Tensor] | None
+def test_a_valid_file_of_another_model_is_replaced(
+    published: Path, cache_folder: Path, log: Callable[[], str], name: str, change: Callable[[Tensor], Tensor] | None
 ) -> None:
-    expected = spoken(published, kept)
-    cache = PackedCache.of(kept, read_checkpoint(published), "int8")
+    expected = spoken(published, cache_folder)
+    cache = PackedCache.of(cache_folder, read_checkpoint(published), "int8")
     assert cache is not None
     tensors = cache.read()
     assert tensors is not None
     taken = tensors.pop(name)
     cache.write(tensors if change is None else {**tensors, name: change(taken)})
     log()
-    assert spoken(published, kept) == expected
+    assert spoken(published, cache_folder) == expected
     text = log()
     assert "does not match the model" in text and PACKED in text
 
 
 def test_a_folder_that_cannot_be_written_is_a_warning(published: Path, tmp_path: Path, log: Callable[[], str]) -> None:
-    """A file stands in its way: permissions do not stop root, who may run the tests."""
+    """The folder's parent is a file; permissions would not stop root."""
     (tmp_path / "file").write_text("")
     assert spoken(published, tmp_path / "file" / "cache") == spoken(published, None)
     assert "cannot save packed weights" in log()
 
 
-def test_nothing_is_left_when_writing_fails(
-    published: Path, kept: Path, log: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+def test_no_file_is_left_when_writing_fails(
+    published: Path, cache_folder: Path, log: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(file: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(packed_cache.os, "fsync", full)
-        spoken(published, kept)
-    assert "No space left" in log() and files(kept) == []
+        spoken(published, cache_folder)
+    assert "No space left" in log() and files(cache_folder) == []
 
 
 LOAD = """
@@ -240,38 +244,40 @@ VoxCPMEngine.from_folder(Path(sys.argv[1]), dtype="int8", threads=1, pack_cache=
 """
 
 
-def test_two_servers_may_start_at_once(published: Path, kept: Path, log: Callable[[], str]) -> None:
-    servers = [subprocess.Popen([sys.executable, "-c", LOAD, str(published), str(kept)]) for _ in range(2)]
+def test_two_servers_may_start_at_once(published: Path, cache_folder: Path, log: Callable[[], str]) -> None:
+    servers = [subprocess.Popen([sys.executable, "-c", LOAD, str(published), str(cache_folder)]) for _ in range(2)]
     assert [server.wait(120) for server in servers] == [0, 0]
-    assert [path.suffix for path in files(kept)] == [".safetensors"]
-    assert spoken(published, kept) == spoken(published, None)
+    assert [path.suffix for path in files(cache_folder)] == [".safetensors"]
+    assert spoken(published, cache_folder) == spoken(published, None)
     assert LOADED in log()
 
 
-def test_who_is_still_writing_is_left_alone(folder: Path, kept: Path) -> None:
-    spoken(folder, kept)
-    place = files(kept)[0].name.split("-")[0]
-    writing, abandoned, other = (kept / name for name in (f"{place}-a.part", f"{place}-b.part", "other.safetensors"))
+def test_only_abandoned_unfinished_files_are_removed(folder: Path, cache_folder: Path) -> None:
+    spoken(folder, cache_folder)
+    place = files(cache_folder)[0].name.split("-")[0]
+    writing, abandoned, other = (
+        cache_folder / name for name in (f"{place}-a.part", f"{place}-b.part", "other.safetensors")
+    )
     for path in (writing, abandoned, other):
         path.write_text("")
     os.utime(abandoned, (0, 0))
     (folder / "config.json").touch()
-    spoken(folder, kept)
+    spoken(folder, cache_folder)
     assert writing.exists() and other.exists() and not abandoned.exists()
 
 
-def test_models_made_in_memory_are_not_kept(tmp_path: Path) -> None:
+def test_models_made_in_memory_have_no_cache(tmp_path: Path) -> None:
     assert PackedCache.of(tmp_path, sizes.in_memory("nano"), "int8") is None
 
 
-def test_progress_is_told_to_the_end(published: Path, kept: Path) -> None:
+def test_progress_reaches_one(published: Path, cache_folder: Path) -> None:
     for _ in range(2):
-        told: list[float] = []
-        VoxCPMEngine.from_folder(published, dtype="int8", pack_cache=kept, progress=told.append)
-        assert told == sorted(told) and told[-1] == 1.0
+        reported: list[float] = []
+        VoxCPMEngine.from_folder(published, dtype="int8", pack_cache=cache_folder, progress=reported.append)
+        assert reported == sorted(reported) and reported[-1] == 1.0
 
 
-def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("INTONE_CACHE", "XDG_CACHE_HOME"):
@@ -292,8 +298,8 @@ def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert load([]).pack_cache_folder() == tmp_path / "Library" / "Caches" / "intone" / "packed"
 
 
-def test_the_server_keeps_what_it_packs(published: Path, kept: Path, log: Callable[[], str]) -> None:
-    config = Config.of(voxcpm=str(published), starter=False, dtype="int8", threads=1, pack_cache=str(kept))
+def test_the_server_uses_the_cache(published: Path, cache_folder: Path, log: Callable[[], str]) -> None:
+    config = Config.of(voxcpm=str(published), starter=False, dtype="int8", threads=1, pack_cache=str(cache_folder))
     for _ in range(2):
         loading.loaders(config)["voxcpm"]()
     assert (text := log()).count(PACKED) == text.count(LOADED) == 1

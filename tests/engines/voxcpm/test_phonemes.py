@@ -1,4 +1,4 @@
-"""Checkpoints whose tokens are sounds, and that have one voice of their own."""
+"""Checkpoints whose tokens are phonemes, and checkpoints with a single voice."""
 
 import json
 
@@ -24,17 +24,17 @@ def read():
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
-    """Random weights that read sounds, byte by byte, and speak with one voice."""
-    return VoxCPMEngine.from_folder(sounding(tmp_path_factory.mktemp("sounds")), dtype="fp32", threads=1)
+    """Random weights with phonemes, as bytes, and a single voice."""
+    return VoxCPMEngine.from_folder(phoneme_checkpoint(tmp_path_factory.mktemp("sounds")), dtype="fp32", threads=1)
 
 
 @pytest.fixture
 def engine_folder(tmp_path):
-    return sounding(tmp_path)
+    return phoneme_checkpoint(tmp_path)
 
 
-def sounding(folder):
-    """A checkpoint as that of `engine`, on disk."""
+def phoneme_checkpoint(folder):
+    """A checkpoint like that of `engine`, on disk."""
     random_checkpoint("nano", folder)
     document = json.loads((folder / "config.json").read_text())
     one_voice = {"phonemes": "hibari", "clones_voices": False, "languages": ["en"], "inference_timesteps": 7}
@@ -42,21 +42,21 @@ def sounding(folder):
     return folder
 
 
-def test_words_become_sounds(read):
+def test_english(read):
     assert read("Hello there.") == "həlˈO ðˈɛɹ."
     assert read("He read it. I read it, too!") == f"{read('He read it.')} {read('I read it, too!')}"
-    assert read("9" * 60) == read(" ".join("9" * 60)) != ""  # the dictionary's numbers end
+    assert read("9" * 60) == read(" ".join("9" * 60)) != ""  # beyond the largest number of the phonemizer
     assert read("") == read("你好") == read("…") == ""
 
 
 @pytest.mark.parametrize("said", ["If so", "If so,", "If so;", "If so -", "If so: ", "If so,”"])
-def test_what_is_sent_ends_as_sentences_end(read, said):
+def test_a_full_stop_is_appended(read, said):
     assert read(said) == read("If so.") == "ˌɪf sˌO."
     assert read("If so?")[-1] == "?" and read("If so!")[-1] == "!" and read("Wait...") == "wˈAt..."
     assert phonemizer("hibari", ("en", "zh"))(said) == read(said)
 
 
-def test_a_checkpoint_says_with_what_its_texts_may_end():
+def test_end_marks_of_a_checkpoint():
     read = phonemizer("hibari", ("en",), ends=".?!,")
     assert [read(f"If so{mark}")[-1] for mark in (".", ",", "?", ";", "")] == [".", ",", "?", ".", "."]
 
@@ -72,11 +72,11 @@ def test_a_checkpoint_says_with_what_its_texts_may_end():
         ("", []),
     ],
 )
-def test_text_comes_apart_by_script(text, pieces):
+def test_text_is_split_by_script(text, pieces):
     assert list(runs(text, {"en": 0, "zh": 0})) == pieces
 
 
-def test_mandarin_becomes_sounds_with_tones():
+def test_mandarin_with_tones():
     pytest.importorskip("misaki")
     chinese, both = phonemizer("hibari", ("zh",)), phonemizer("hibari", ("en", "zh"))
     assert chinese("你好。") == both("你好。") == "ni↓xau↓."
@@ -86,8 +86,8 @@ def test_mandarin_becomes_sounds_with_tones():
     assert chinese("…") == chinese("Hello") == chinese("") == both("……") == ""
 
 
-def test_a_language_that_nothing_can_read_here_is_left_out(engine_folder, monkeypatch, caplog):
-    """What finds the sounds of each is an extra; one that is missing costs a warning and not the voice."""
+def test_a_language_without_its_phonemizer_is_not_offered(engine_folder, monkeypatch, caplog):
+    """A missing phonemizer is a warning as long as another language has its own."""
     document = json.loads((engine_folder / "config.json").read_text())
     (engine_folder / "config.json").write_text(json.dumps({**document, "languages": ["en", "zh"]}))
     found = phonemes.find_spec
@@ -100,7 +100,7 @@ def test_a_language_that_nothing_can_read_here_is_left_out(engine_folder, monkey
     )
 
 
-def test_the_tokenizer_is_given_the_sounds(tmp_path, read):
+def test_the_tokenizer_gets_phonemes(tmp_path, read):
     random_checkpoint("nano", tmp_path)
     spelling, sounds = (TextTokenizer.load(tmp_path, 512, name, ("en",)) for name in (None, "hibari"))
     assert sounds.ids("Hello there.") == spelling.ids("həlˈO ðˈɛɹ.") != spelling.ids("Hello there.")
@@ -110,21 +110,21 @@ def test_the_tokenizer_is_given_the_sounds(tmp_path, read):
         TextTokenizer.load(tmp_path, 512, "hibari", ("en", "de"))
 
 
-def test_what_cannot_be_read_is_refused_by_field(engine):
+def test_text_in_other_scripts_is_refused(engine):
     with pytest.raises(CallerError, match="nothing in it to speak in en") as caught:
         engine.start(SpeakRequest(text="你好", seed=1))
     assert caught.value.field == "text"
     assert engine.start(SpeakRequest(text="Well, hello.", seed=1)).prompt
 
 
-def test_one_voice_clones_no_other(engine):
+def test_a_single_voice_model_clones_no_voices(engine):
     assert not engine.info.clones_voices
     with pytest.raises(CallerError, match="has one voice and cannot clone another") as caught:
         engine.prepare_voice(Recording(np.zeros(16_000, np.float32), 16_000))
     assert (caught.value.field, caught.value.fault) == ("audio", Fault.PRECONDITION)
 
 
-def test_steps_of_a_checkpoint_are_those_of_whoever_asks_for_none(engine):
+def test_default_steps_come_from_the_checkpoint(engine):
     assert engine.start(SpeakRequest(text="Hello.", seed=1)).steps == 7
     assert engine.start(SpeakRequest(text="Hello.", seed=1, options=SynthesisOptions(steps=3))).steps == 3
     assert VoxCPMConfig.from_json(sizes.document("nano")).steps == 10
@@ -134,6 +134,6 @@ WRONG = [("phonemes", 3), ("clones_voices", "no"), ("temperature", 0), ("tempera
 
 
 @pytest.mark.parametrize(("key", "value"), WRONG)
-def test_the_keys_are_checked(key, value):
+def test_config_keys_are_checked(key, value):
     with pytest.raises(CheckpointError, match=key):
         VoxCPMConfig.from_json({**sizes.document("nano"), key: value})

@@ -1,4 +1,4 @@
-"""What prompts with a voice begin with is read once: the same sound to the bit, from fewer positions."""
+"""The prefix cache of voices: bit-identical audio with fewer computed positions."""
 
 from dataclasses import replace
 
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.usefixtures("no_gradients")
 
 CPU = torch.device("cpu")
 TYPES = ("fp32", "bf16", "int8")
-WORDS = "Some words of a transcript that is longer than a block of sixty-four positions."
+TRANSCRIPT = "Some words of a transcript that is longer than a block of sixty-four positions."
 CLOSE = 1e-5
-"""Float32, outputs and audio of size 1: sums of another order differ by some 1e-7."""
+"""Float32, outputs and audio of size 1: sums in another order differ by about 1e-7."""
 
 
 def engine_of(version: int, packed: str | None) -> VoxCPMEngine:
@@ -37,12 +37,12 @@ def voice_of(engine: VoxCPMEngine, transcript: str) -> Recording:
 
 
 def whole(state: VoxCPMState) -> VoxCPMState:
-    """The unit as it would be if voices were not known: every position is read."""
+    """The unit without its prefix cache: every position is computed."""
     return replace(state, prefix=None, shared_length=0)
 
 
 def positions_read(engine: VoxCPMEngine, state: VoxCPMState, monkeypatch: pytest.MonkeyPatch) -> int:
-    """What the base model reads before the first sound."""
+    """Positions that the base model computes in the prefill."""
     read: list[int] = []
     prefill = engine.model.lm.base.prefill
 
@@ -56,43 +56,45 @@ def positions_read(engine: VoxCPMEngine, state: VoxCPMState, monkeypatch: pytest
     return sum(read)
 
 
-LAYOUTS = [(1, WORDS), (2, WORDS), (2, "")]
+LAYOUTS = [(1, TRANSCRIPT), (2, TRANSCRIPT), (2, "")]
 LAYOUT_NAMES = ["v1 continued", "v2 continued", "v2 reference"]
 
 
 @pytest.mark.parametrize("packed", TYPES)
 @pytest.mark.parametrize(("version", "transcript"), LAYOUTS, ids=LAYOUT_NAMES)
-def test_the_sound_is_the_same_to_the_bit(version: int, transcript: str, packed: str) -> None:
+def test_audio_with_the_prefix_cache_is_bit_identical(version: int, transcript: str, packed: str) -> None:
     engine = engine_of(version, packed)
     voice = engine.prepare_voice(voice_of(engine, transcript))
     for text in ("abc", "Another one."):
         request = SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(max_audio_ms=800))
-        begun, alone = engine.start(request), whole(engine.start(request))
-        assert begun.shared_length > 0
-        assert joined(finish(engine, begun)).tobytes() == joined(finish(engine, alone)).tobytes()
+        cached, alone = engine.start(request), whole(engine.start(request))
+        assert cached.shared_length > 0
+        assert joined(finish(engine, cached)).tobytes() == joined(finish(engine, alone)).tobytes()
 
 
 @pytest.mark.parametrize(("version", "transcript"), LAYOUTS, ids=LAYOUT_NAMES)
-def test_torch_sounds_the_same_within_rounding(version: int, transcript: str) -> None:
+def test_audio_with_the_prefix_cache_in_torch_is_close(version: int, transcript: str) -> None:
     engine = engine_of(version, None)
     voice = engine.prepare_voice(voice_of(engine, transcript))
     request = SpeakRequest("abc", seed=3, voice=voice, options=SynthesisOptions(max_audio_ms=480))
-    begun, alone = (joined(finish(engine, state)) for state in (engine.start(request), whole(engine.start(request))))
-    assert abs(begun - alone).max() <= CLOSE
+    cached, alone = (joined(finish(engine, state)) for state in (engine.start(request), whole(engine.start(request))))
+    assert abs(cached - alone).max() <= CLOSE
 
 
 @pytest.mark.parametrize(("version", "transcript"), LAYOUTS, ids=LAYOUT_NAMES)
-def test_only_what_is_new_is_read(version: int, transcript: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_positions_after_the_prefix_are_computed(
+    version: int, transcript: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = engine_of(version, "int8")
     given = voice_of(engine, transcript)
     voice = engine.prepare_voice(given)
     patches = len(voice.arrays["latents"])
-    after = 1 + (patches if transcript else 0)  # 101 and what is continued
+    after = 1 + (patches if transcript else 0)  # 101 and the continued recording
     state = engine.start(SpeakRequest("abc", seed=3, voice=voice))
     assert state.prompt is not None
     assert len(state.prompt) == (len(transcript.encode()) if transcript else patches + 2) + 3 + after
     assert positions_read(engine, state, monkeypatch) == 3 + after
-    # A voice that comes from a file is known from its first unit on.
+    # A voice loaded from a file is cached from its first unit on.
     saved = replace(voice)
     request = SpeakRequest("abc", seed=3, voice=saved)
     first, second = (positions_read(engine, engine.start(request), monkeypatch) for _ in range(2))
@@ -107,7 +109,7 @@ def state_prompt(engine: VoxCPMEngine, request: SpeakRequest) -> Tensor:
 
 
 class Merging(TextTokenizer):
-    """Bytes, but a letter after a full stop is one token with it: a transcript's last token depends on what follows."""
+    """Bytes, but a full stop and a letter after it are one token: a transcript's last token depends on what follows."""
 
     def __init__(self) -> None:
         self._bytes = sizes.byte_tokenizer()
@@ -121,7 +123,7 @@ class Merging(TextTokenizer):
         return ids
 
 
-def test_a_last_token_that_merges_with_the_text_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transcript_token_that_merges_with_the_text_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     model = VoxCPM(tiny_checkpoint(1), torch.float32, CPU, packed="int8")
     engine = VoxCPMEngine(model, Merging(), "tiny", "tiny")
     voice = engine.prepare_voice(voice_of(engine, "Two words."))
@@ -134,10 +136,10 @@ def test_a_last_token_that_merges_with_the_text_is_read_anew(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("packed", [None, "int8"])
-def test_units_do_not_change_what_they_begin_with(packed: str | None) -> None:
-    """Two at once, the second with another text, then the first again."""
+def test_units_do_not_change_the_prefix_cache(packed: str | None) -> None:
+    """Two units at once, with different texts, then both again."""
     engine = engine_of(1, packed)
-    voice = engine.prepare_voice(voice_of(engine, WORDS))
+    voice = engine.prepare_voice(voice_of(engine, TRANSCRIPT))
     requests = [
         SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(max_audio_ms=800)) for text in ("abc", "xyzw")
     ]
@@ -153,7 +155,7 @@ def test_units_do_not_change_what_they_begin_with(packed: str | None) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 100])
 @pytest.mark.parametrize("packed", [None, "fp32"])
-def test_a_forked_cache_goes_on_as_the_first_one_did(count: int, packed: str | None) -> None:
+def test_a_forked_cache_continues_like_the_original(count: int, packed: str | None) -> None:
     model = VoxCPM(tiny_checkpoint(1), torch.float32, CPU, packed=packed)
     base = model.lm.base
     x = torch.randn(110, 64, generator=torch.Generator().manual_seed(1))
@@ -162,14 +164,14 @@ def test_a_forked_cache_goes_on_as_the_first_one_did(count: int, packed: str | N
     fork = cache.fork(count, 110)
     other = cache.fork(count, 110)
     assert fork.length == count
-    base.prefill(-x[count:], other)  # which the first and its fork do not notice
+    base.prefill(-x[count:], other)  # does not affect the original and the other fork
     found = base.prefill(x[count:], fork)
     assert float((found - expected[count:]).abs().max()) <= (CLOSE if packed is None else 0)
     third = cache.fork(105, 110)
     assert float((base.prefill(x[105:], third) - expected[105:]).abs().max()) <= (CLOSE if packed is None else 0)
 
 
-def test_a_native_fork_is_no_longer_than_its_cache_and_limit() -> None:
+def test_a_native_fork_checks_its_length() -> None:
     base = VoxCPM(tiny_checkpoint(1), torch.float32, CPU, packed="fp32").lm.base
     cache = base.new_cache(9)
     base.prefill(torch.ones(5, 64), cache)
@@ -178,7 +180,7 @@ def test_a_native_fork_is_no_longer_than_its_cache_and_limit() -> None:
             cache.fork(count, limit)
 
 
-def test_torch_reads_in_parts_as_at_once() -> None:
+def test_prefill_in_parts_equals_one_prefill() -> None:
     checkpoint = tiny_checkpoint(1)
     weights = Weights(checkpoint.model, torch.float32, CPU)
     stack = Stack(checkpoint.config.base, weights.scope("base_lm"), 110)
@@ -190,26 +192,28 @@ def test_torch_reads_in_parts_as_at_once() -> None:
     assert float((stack.prefill(x[70:], in_parts, 30) - expected).abs().max()) <= CLOSE
 
 
-def test_voices_used_least_are_forgotten() -> None:
+def test_least_recently_used_voices_are_evicted() -> None:
     engine = engine_of(1, "int8")
-    voices = [engine.prepare_voice(voice_of(engine, transcript)) for transcript in (WORDS, "Few words.", "Others.")]
-    known = VoicePromptCache(
+    voices = [
+        engine.prepare_voice(voice_of(engine, transcript)) for transcript in (TRANSCRIPT, "Few words.", "Others.")
+    ]
+    cache = VoicePromptCache(
         engine.model, sizes.byte_tokenizer(), max_positions=192
-    )  # three blocks; the first voice takes two
-    first, second = known.get(voices[0]), known.get(voices[1])
+    )  # three blocks, of which the first voice takes two
+    first, second = cache.get(voices[0]), cache.get(voices[1])
     assert (first.positions, second.positions) == (128, 64)
-    assert known.get(voices[0]) is first
-    third = known.get(voices[2])  # the second is in the way, because the first was used after it
-    assert known.get(voices[0]) is first and known.get(voices[2]) is third
-    assert known.get(voices[1]) is not second
+    assert cache.get(voices[0]) is first
+    third = cache.get(voices[2])  # evicts the second, which is the least recently used
+    assert cache.get(voices[0]) is first and cache.get(voices[2]) is third
+    assert cache.get(voices[1]) is not second
     small = VoicePromptCache(engine.model, sizes.byte_tokenizer(), max_positions=1)
-    assert small.get(voices[0]) is small.get(voices[0]), "the voice in use is kept, whatever its size"
+    assert small.get(voices[0]) is small.get(voices[0]), "one voice is always cached, whatever its size"
 
 
-def test_a_unit_under_way_outlives_the_memory_of_its_voice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_unit_survives_eviction_of_its_voice(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_of(1, "int8")
     monkeypatch.setattr(engine, "_voices", VoicePromptCache(engine.model, sizes.byte_tokenizer(), max_positions=1))
-    one, other = (engine.prepare_voice(voice_of(engine, transcript)) for transcript in (WORDS, "Few words."))
+    one, other = (engine.prepare_voice(voice_of(engine, transcript)) for transcript in (TRANSCRIPT, "Few words."))
     request = SpeakRequest("abc", seed=3, voice=one, options=SynthesisOptions(max_audio_ms=480))
     expected = joined(finish(engine, engine.start(request)))
     state = engine.start(request)
@@ -217,7 +221,7 @@ def test_a_unit_under_way_outlives_the_memory_of_its_voice(monkeypatch: pytest.M
     assert joined(finish(engine, state)).tobytes() == expected.tobytes()
 
 
-def test_caches_hold_no_memory_before_they_are_read() -> None:
+def test_empty_caches_allocate_nothing() -> None:
     lm = VoxCPM(tiny_checkpoint(1), torch.float32, CPU).lm
     caches = lm.new_caches(100)
     assert isinstance(caches, Caches) and caches.length == 0 and caches.base.room == 0

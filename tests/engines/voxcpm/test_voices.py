@@ -1,4 +1,4 @@
-"""VoxCPM's voices: continued without a seam, followed as a reference, refused in words. All with random weights."""
+"""Voices of VoxCPM: continued recordings, references, and refused recordings. All with random weights."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from intone.server.errors import CallerError, Fault
 from tests.support.voxcpm_tiny import finish, joined, patch_samples, recording, tiny_engine
 
 CLOSE = 1e-5
-"""Float32, audio in [-1, 1]: sums of another order differ by some 1e-7 and feed back for a few patches."""
+"""Float32, audio in [-1, 1]: sums in another order differ by about 1e-7, which feeds back for a few patches."""
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["v1", "v2"])
@@ -22,14 +22,14 @@ def engine(request: pytest.FixtureRequest) -> VoxCPMEngine:
     return tiny_engine(request.param)
 
 
-def test_continued_voice_joins_the_recording_without_a_seam(engine: VoxCPMEngine) -> None:
+def test_audio_continues_the_recording_exactly(engine: VoxCPMEngine) -> None:
     voice = engine.prepare_voice(recording(engine, 3.1))
     model = engine.model
     assert voice.text == "Some words." and voice.fingerprint == engine.fingerprint
-    heard = torch.from_numpy(voice.arrays["latents"])
-    assert len(heard) == 20  # 3.1 s, padded to whole patches of 160 ms
+    encoded = torch.from_numpy(voice.arrays["latents"])
+    assert len(encoded) == 20  # 3.1 s, padded to whole patches of 160 ms
     state = engine.start(SpeakRequest("abc", seed=1, voice=voice, options=SynthesisOptions(max_audio_ms=800)))
-    latents, audio = [heard.flatten(0, 1)], []
+    latents, audio = [encoded.flatten(0, 1)], []
     while not state.done:
         step = engine.step([state])[0]
         audio.append(step.pcm)
@@ -38,7 +38,7 @@ def test_continued_voice_joins_the_recording_without_a_seam(engine: VoxCPMEngine
             latents.append(state.generation.patch)
     with torch.inference_mode():
         whole, _ = model.vae.decode(torch.cat(latents).T.unsqueeze(0), model.vae.initial_state())
-    sound = whole[0, len(heard) * patch_samples(engine) :].numpy()
+    sound = whole[0, len(encoded) * patch_samples(engine) :].numpy()
     assert np.abs(np.concatenate(audio) - sound).max() <= CLOSE
 
 
@@ -74,7 +74,7 @@ def test_reference_needs_version_two() -> None:
         (np.zeros(150 * 9), Fault.TOO_LARGE),
     ],
 )
-def test_recordings_that_cannot_be_used(engine: VoxCPMEngine, samples: NDArray[np.float64], fault: Fault) -> None:
+def test_unusable_recordings_are_refused(engine: VoxCPMEngine, samples: NDArray[np.float64], fault: Fault) -> None:
     with pytest.raises(CallerError) as caught:
         engine.prepare_voice(Recording(samples.astype(np.float32), 150, "Words."))
     assert (caught.value.field, caught.value.fault) == ("audio", fault)
@@ -92,11 +92,11 @@ def test_recording_of_another_rate_is_resampled() -> None:
     assert np.abs(clips[0] - clips[1])[1:-1].max() < 0.05 * np.abs(clips[0]).max()
 
 
-def test_a_voice_serves_many_units_and_stays_as_it_was(engine: VoxCPMEngine) -> None:
+def test_a_prepared_voice_is_not_changed(engine: VoxCPMEngine) -> None:
     voice = engine.prepare_voice(recording(engine, 1.5))
     before = {name: array.copy() for name, array in voice.arrays.items()}
     for array in voice.arrays.values():
-        array.flags.writeable = False  # as a file mapped into memory is
+        array.flags.writeable = False  # like a mapped file
     first, second = (joined(finish(engine, engine.start(SpeakRequest("abc", seed=1, voice=voice)))) for _ in range(2))
     assert np.array_equal(first, second)
     assert all(np.array_equal(array, before[name]) for name, array in voice.arrays.items())
