@@ -34,7 +34,7 @@ environment:
 _HINTS = {
     grpc.StatusCode.UNAVAILABLE: "Start a server with `intone-server`, or name a running one with --server HOST:PORT.",
     grpc.StatusCode.UNAUTHENTICATED: "The server requires a token: set INTONE_TOKEN or use --token.",
-    grpc.StatusCode.NOT_FOUND: "List the voices with `intone voices list`.",
+    grpc.StatusCode.NOT_FOUND: "`intone voices list` shows the voices, `intone info` the engines.",
     grpc.StatusCode.ALREADY_EXISTS: "Use --replace to replace it.",
     grpc.StatusCode.UNIMPLEMENTED: "This server does not support it; `intone info` shows the server's version.",
 }
