@@ -103,6 +103,15 @@ def test_broken_links_are_found():
     assert anchors("# One\n## One\n### [Two](x.md) & `three_four`\n") == {"one", "one-1", "two--three_four"}
 
 
+@pytest.mark.parametrize("folder", ["docs/figures", "docs/samples"])
+def test_every_figure_and_sample_is_linked_from_a_page(folder):
+    linked = {
+        ((ROOT / name).parent / target.partition("#")[0]).resolve() for name in PAGES for target in links(page(name))
+    }
+    there = [path for path in sorted((ROOT / folder).rglob("*")) if path.is_file()]
+    assert [path.relative_to(ROOT).as_posix() for path in there if path.resolve() not in linked] == []
+
+
 # ---- commands -------------------------------------------------------------------------------------------------------
 
 
