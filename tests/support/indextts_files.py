@@ -1,4 +1,4 @@
-"""Writes an IndexTTS model to disk as the releases are laid out, with what they carry along and nobody uses."""
+"""Writes an IndexTTS checkpoint in the layout of the releases, with the unused tensors that they contain."""
 
 import json
 from pathlib import Path
@@ -16,10 +16,10 @@ Documents = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, documents: Documents, cached: bool = False) -> None:
-    """`cached`: the models that are published apart lie where `huggingface_hub` puts them."""
+    """`cached`: the separately published models are in `huggingface_hub`'s cache layout."""
     folder.mkdir(parents=True, exist_ok=True)
     model, vocoder, w2v = documents
-    # The first release named files by absolute paths of another machine.
+    # The first release contained absolute paths of another machine.
     model = {**model, "gpt_checkpoint": "/cubefs/somebody/gpt.pth", "s2mel_checkpoint": "s2mel.pth"}
     (folder / "config.yaml").write_text(yaml.safe_dump(model), encoding="utf-8")
     extra = {"text_head.weight": torch.zeros(3), "emo_conditioning_encoder.embed.pos_enc.pe": torch.zeros(1, 5, 4)}
@@ -58,7 +58,7 @@ def part(folder: Path, owner: str, name: str, cached: bool) -> Path:
 
 
 def nested(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """The s2mel file has a state dict for each part, with names as of a model trained on several devices."""
+    """One state dict per part, with the prefix of distributed training, as in the published s2mel file."""
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         first, rest = name.split(".", 1)

@@ -1,4 +1,4 @@
-"""The acoustic modules of IndexTTS in sizes that take milliseconds, for several tests."""
+"""IndexTTS modules in sizes that take milliseconds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ PLAN = ChunkPlan(
 def tiny_config(
     variant: Variant = Variant.V25, depth: int = 5, wavenet_layers: int = 8, rate: int = 1
 ) -> IndexTTSConfig:
-    """A whole configuration; what the acoustic half does not read is as small as it can be."""
+    """A whole configuration; the parts that the acoustic model does not use are minimal."""
     emotion = ConformerConfig(HIDDEN, 16, 16, 2, 1), PerceiverConfig(16, 16, 1, 1)
     downsample = 2 if variant is Variant.V25 else 1
     return IndexTTSConfig(
@@ -74,9 +74,9 @@ def untrained_gpt(config: IndexTTSConfig, seed: int) -> dict[str, Tensor]:
 
 
 def published(folded: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """What a file would hold for these weights: norm and direction apart where the published files have them apart.
+    """The tensors of a published file for these weights, with weight norm split into gain and direction.
 
-    Names and shapes must be those of `shapes`, whatever is left over in `folded`.
+    The result has the names and shapes of `shapes`; other tensors of `folded` are ignored.
     """
     found: dict[str, Tensor] = {}
     for name, shape in shapes.items():
@@ -84,7 +84,7 @@ def published(folded: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]
             weight = folded[name.removesuffix("_g")]
             found[name] = weight.flatten(1).norm(dim=1).view(shape)
         elif name.endswith("weight_v"):
-            found[name] = 3.0 * folded[name.removesuffix("_v")]  # its length must not matter
+            found[name] = 3.0 * folded[name.removesuffix("_v")]  # only its direction matters
         else:
             found[name] = folded[name]
         assert tuple(found[name].shape) == shape, (name, found[name].shape, shape)
@@ -107,7 +107,7 @@ def tiny_prompt(model: AcousticModel, frames: int = 60, seed: int = 1) -> Acoust
 
 @dataclass(frozen=True)
 class Speaker:
-    """A model with a voice and settings."""
+    """An acoustic model with a voice and settings."""
 
     variant: Variant
     model: AcousticModel

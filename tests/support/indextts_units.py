@@ -1,4 +1,4 @@
-"""A whole IndexTTS engine with random weights, a voice for it, and units spoken to their end, for several tests."""
+"""A complete IndexTTS engine with random weights, a voice for it, and helpers that speak units to their end."""
 
 import functools
 import io
@@ -25,18 +25,18 @@ from tests.support.indextts_tiny import untrained
 TEXT = "These are words to say, a few."
 FAST = SynthesisOptions(steps=2)
 CLOSE = 1e-5
-"""Float32, audio in [-1, 1]: sums of another order differ by some 1e-7."""
+"""Float32, audio in [-1, 1]: sums in another order differ by a few 1e-7."""
 
 
 def recording(seconds: float = 2.0, seed: int = 1, rate_hz: int = 22050) -> Recording:
-    """Noise whose loudness changes, as a voice's does."""
+    """Noise of varying loudness."""
     noise = np.random.default_rng(seed).standard_normal(int(seconds * rate_hz))
     loudness = 0.1 * (1.2 + np.sin(np.arange(len(noise)) * (40 / rate_hz)))
     return Recording((loudness * noise).astype(np.float32), rate_hz)
 
 
 def sound_file(clip: Recording) -> bytes:
-    """A WAV file, exact."""
+    """A float WAV file, lossless."""
     file = io.BytesIO()
     soundfile.write(file, clip.samples, clip.sample_rate_hz, format="WAV", subtype="FLOAT")
     return file.getvalue()
@@ -44,9 +44,9 @@ def sound_file(clip: Recording) -> bytes:
 
 @functools.cache
 def checkpoint_of(size: str) -> Checkpoint:
-    """Untrained, its vocoder narrow, which is most of the work.
+    """Random weights, with a narrow vocoder for speed.
 
-    Its scores are spread as far as those of a trained model, so that text and emotion decide the codes.
+    Scores have the spread of a trained model's, so that text and emotion affect the codes.
     """
     checkpoint = sizes.in_memory(size)
     checkpoint.gpt["mel_head.weight"] *= 3
@@ -94,7 +94,7 @@ class Spoken:
 
     @property
     def chunks(self) -> list[Samples]:
-        """Its pieces of sound."""
+        """Its chunks of audio."""
         return [step.pcm for step in self.steps if step.pcm is not None]
 
     @property
@@ -112,17 +112,17 @@ def finish(engine: IndexTTSEngine, state: IndexTTSState) -> list[Step]:
 
 
 def features_per_code(subject: Subject) -> int:
-    """50 Hz features that a code stands for."""
+    """50 Hz features per code."""
     return 2 if subject.size == "nano" else 1
 
 
 def plan_codes(subject: Subject, chunk: int) -> int:
-    """New codes that chunk number `chunk` waits for."""
+    """New codes of chunk number `chunk`."""
     return ChunkPlan().codes(chunk, features_per_code(subject))
 
 
 def frames_of(codes: int, features_per_code: int, duration_factor: float = 1.0) -> int:
-    """Mel frames of so many codes, as the specification counts them."""
+    """Mel frames of so many codes, computed independently."""
     return int(codes * features_per_code * 1.72 * duration_factor)
 
 
@@ -137,24 +137,24 @@ class ScriptedDecoding:
 
     @property
     def ended(self) -> bool:
-        """As the native one: the stop code was drawn, or the most are made."""
+        """As in the native one: the stop code was drawn, or `max_codes` are generated."""
         return self.stopped or self.code_count >= self.max_codes
 
 
 @dataclass
 class ScriptedGPT:
-    """Stands for `NativeGPT`: writes these codes, then the stop code."""
+    """Stands for `NativeGPT`: generates these codes, then the stop code."""
 
     codes: Sequence[int]
     width: int
     asked: list[int] = field(default_factory=list)
 
     def begin(self, prefix: torch.Tensor, max_codes: int, *others: object) -> ScriptedDecoding:
-        """Nothing to read."""
+        """The prefix is ignored."""
         return ScriptedDecoding(list(self.codes), max_codes)
 
     def generate(self, units: Sequence[ScriptedDecoding], count: int) -> list[GeneratedCodes]:
-        """The next of each; the stop code is a draw like any other."""
+        """The next codes of each unit; the stop code takes one draw."""
         self.asked.append(count)
         return [self._next(unit, count) for unit in units]
 

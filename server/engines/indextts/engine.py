@@ -125,12 +125,15 @@ class IndexTTSEngine:
     ) -> "IndexTTSEngine":
         """Load a folder in the published layout, on the thread that will use the engine.
 
-        `dtype`, one of `PRECISIONS`, is what the linear layers of language model and flow compute in; all else is
-        float32. "auto" is fp32: what less does to trained speech nobody has heard. With `drop_encoders` what only
-        recordings need is not kept in memory, but read again for each of them.
+        Args:
+            dtype: one of `PRECISIONS`, for the linear layers of language model and flow; all else is float32. "auto" is
+                fp32: the effect of less precision on trained speech has not been evaluated.
+            threads: torch's CPU threads; None keeps torch's own choice.
+            progress: called with the part of the weights that is loaded, 0 to 1.
+            drop_encoders: read the encoders of recordings again for each use instead of keeping them in memory.
 
         Raises:
-            CheckpointError: something in the folder is not as it must be.
+            CheckpointError: a file is missing, unreadable or not as expected.
         """
         set_threads(threads)
         checkpoint = read_checkpoint(folder)
@@ -190,7 +193,7 @@ class IndexTTSEngine:
         """Start a unit, without model work.
 
         Raises:
-            CallerError: nothing to speak or too much (field `text`, TOO_LARGE), an emotion clip
+            CallerError: no speakable text, or too much (field `text`, TOO_LARGE), an emotion clip
                 that cannot be used (`emotion.clip.audio`).
         """
         voice = request.voice or self._own_voice
@@ -249,7 +252,7 @@ class IndexTTSEngine:
         return state.ended or state.pending >= self._plan_codes(state)
 
     def _next_to_synthesize(self, states: Sequence[IndexTTSState]) -> IndexTTSState | None:
-        """Of the ready units, one without audio so far; among equals the one that has waited longest."""
+        """Of the ready units, one without audio so far; otherwise the one that has waited longest."""
         ready = [state for state in states if self._ready(state)]
         if not ready:
             return None

@@ -15,6 +15,7 @@ from torch import Tensor
 from intone.server import ops
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, SpeakRequest, Step, SynthesisOptions
 from intone.server.engines.base import LoadSpec
+from intone.server.engines.common import describe_device, set_threads, warm_up
 from intone.server.engines.precision import Precision, precision_on
 from intone.server.engines.voxcpm import bundled_voice, sizes
 from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
@@ -56,7 +57,7 @@ class VoxCPMEngine:
             trained=config.trained,
             clones_voices=config.clones_voices,
             voices_emotion=False,
-            device=_device_of(model),
+            device=describe_device(model.device, Precision(model.dtype, model.packed).name),
         )
 
     @classmethod
@@ -108,7 +109,7 @@ class VoxCPMEngine:
         Raises:
             CheckpointError: a file of the checkpoint or of the fine-tuning is missing or invalid.
         """
-        _use_threads(threads)
+        set_threads(threads)
         checkpoint = read_checkpoint(folder, lora)
         config = checkpoint.config
         if config.phonemes:
@@ -144,7 +145,7 @@ class VoxCPMEngine:
         if size not in sizes.size_names():
             known = ", ".join(sizes.size_names())
             raise CheckpointError(ENGINE, f"found size {size!r}, expected one of {known}")
-        _use_threads(threads)
+        set_threads(threads)
         chosen = _precision(dtype, device)
         checkpoint = sizes.in_memory(size, seed, chosen.checkpoint_dtype)
         model = VoxCPM(checkpoint, chosen.dtype, torch.device(device), progress, chosen.packed)
@@ -252,9 +253,8 @@ class VoxCPMEngine:
     def _warmed_up(self) -> "VoxCPMEngine":
         """This engine, after two patches that select kernels and page in the weights before the first request."""
         patches_ms = math.ceil(2 * self._patch_ms)
-        unit = self.start(SpeakRequest(text="a", seed=0, options=SynthesisOptions(steps=2, max_audio_ms=patches_ms)))
-        while not unit.done:
-            self.step([unit])
+        options = SynthesisOptions(steps=2, max_audio_ms=patches_ms)
+        warm_up(self, SpeakRequest(text="a", seed=0, options=options))
         return self
 
     def _make(self, states: Sequence[VoxCPMState], clock: StageClock) -> Tensor:
@@ -305,16 +305,6 @@ class VoxCPMEngine:
 
 def _precision(dtype: str, device: str) -> Precision:
     return precision_on(torch.device(device), dtype, ENTRY.cpu_precision, ENGINE)
-
-
-def _use_threads(threads: int | None) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-
-def _device_of(model: VoxCPM) -> str:
-    where = f"cpu, {torch.get_num_threads()} threads" if model.device.type == "cpu" else str(model.device)
-    return f"{where}, {Precision(model.dtype, model.packed).name}"
 
 
 def _model_name(config: VoxCPMConfig, folder: Path, lora: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""Codes to mel in IndexTTS, a whole unit: against the official package, and what the two variants do differently."""
+"""Codes to mel for whole units: against the official package, and the differences of the two variants."""
 
 import re
 from collections.abc import Callable
@@ -67,7 +67,9 @@ def test_a_whole_unit_equals_the_official_one(
     settings = AcousticSettings(0, model.time_table(steps), guidance, factor)
     mel = model.fill(prompt.known_frames(), condition, found["in.noise"][0, :, before:].t().contiguous(), settings)
     assert_close(mel.t(), found["out.mel"][0, :, before:], 2e-5)
-    assert float(found["out.mel"][0, :, :before].abs().max()) == 0  # the official result is cut where ours begins
+    assert (
+        float(found["out.mel"][0, :, :before].abs().max()) == 0
+    )  # the official result includes the known frames, as zeros
 
 
 def test_used_and_unused_names_are_all_published_names(official: dict[str, Tensor]) -> None:
@@ -85,7 +87,7 @@ def test_used_and_unused_names_are_all_published_names(official: dict[str, Tenso
 # ---- what a unit is made of -----------------------------------------------------------------------------------------
 
 
-def test_latents_of_version_2_are_those_of_the_published_layers_one_by_one() -> None:
+def test_merged_latent_layers_equal_the_published_ones() -> None:
     generator = torch.Generator().manual_seed(0)
     s2mel, book = random_part(V2, "s2mel", generator), random_part(V2, "codec", generator)
     model = AcousticModel(V2, weights(s2mel), weights(book))
@@ -98,7 +100,7 @@ def test_latents_of_version_2_are_those_of_the_published_layers_one_by_one() -> 
 
 
 @pytest.mark.parametrize(("config", "quantised"), [(V2, True), (V25, False)], ids=["v2", "v2.5"])
-def test_a_recording_is_quantised_in_version_2_and_raw_in_2_5(config: Any, quantised: bool) -> None:
+def test_features_of_a_recording_are_quantised_in_version_2_only(config: Any, quantised: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     s2mel, book = random_part(config, "s2mel", generator), random_part(config, "codec", generator)
     model = AcousticModel(config, weights(s2mel), weights(book))
@@ -111,7 +113,7 @@ def test_a_recording_is_quantised_in_version_2_and_raw_in_2_5(config: Any, quant
     assert prompt.initial_moments().frames == 60
 
 
-def test_hidden_states_must_come_with_the_codes_of_version_2() -> None:
+def test_version_2_needs_a_hidden_state_per_code() -> None:
     speaker = Speaker.build(Variant.V2)
     codes, hidden = speaker.codes(5)
     for wrong, words in ((None, "found none"), (hidden[:4] if hidden is not None else None, "found 4")):
@@ -126,7 +128,7 @@ def test_an_empty_recording_is_refused(speaker25: Speaker) -> None:
 
 @pytest.mark.parametrize("frames", [1, 3, 15, 16, 17])
 def test_a_recording_may_be_shorter_than_the_wavenet_s_context(speaker25: Speaker, frames: int) -> None:
-    """A given frame is one that the flow does not move: more of them in front, far away, must not change the rule."""
+    """Works for any number of known frames."""
     prompt = tiny_prompt(speaker25.model, frames)
     mel = speaker25.model.whole(prompt.known_frames(), *speaker25.codes(5), speaker25.settings)
     assert mel.shape == (BANDS, 17) and bool(mel.isfinite().all())

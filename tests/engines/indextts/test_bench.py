@@ -1,4 +1,4 @@
-"""What the benchmarks of IndexTTS say of what they measured: stages, forecasts, borders of chunks."""
+"""Reports of the IndexTTS benchmarks: stages, forecasts, chunk borders."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_the_stage_table() -> None:
     assert table[3].startswith(f"{start} theirs | 1000 (50 %) | 100 (5 %) | 500 (25 %) |")
 
 
-def test_the_forecast_follows_what_was_measured() -> None:
+def test_the_forecast_follows_the_measurements() -> None:
     short, long = stages.Cell(2, 26, 3), stages.Cell(20, 120, 25)
     forecast = stages.Forecast(3.0)
     rest = [(long, "ours"), (long, "theirs")]
@@ -48,7 +48,7 @@ def tone(samples: int) -> np.ndarray:
     return (0.3 * np.sin(phase)).astype(np.float32)
 
 
-def test_borders_that_cannot_be_heard() -> None:
+def test_inaudible_borders() -> None:
     sounds = [tone(40_000), tone(30_000)]
     met = borders.compare(sounds, [[10_000, 20_000], [15_000]], sounds)
     assert met.count == 3 and met.jump <= 1.0
@@ -56,7 +56,7 @@ def test_borders_that_cannot_be_heard() -> None:
 
 
 @pytest.mark.parametrize("place", [4_001, 10_000, 31_111])
-def test_a_border_that_can_be_heard(place: int) -> None:
+def test_an_audible_border(place: int) -> None:
     whole = tone(40_000)
     cut = whole.copy()
     cut[place:] *= -1

@@ -1,4 +1,4 @@
-"""The vocoder against the official one, in one piece and in pieces: exact, as early as can be, and before that."""
+"""The vocoder against the official one, whole and in chunks; its latency, and `peek`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -81,7 +81,7 @@ def official(require: Callable[..., Any]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("case", CONFIGS)
-def test_whole_is_the_official_sound(case: str, official: dict[str, Tensor]) -> None:
+def test_whole_audio_equals_the_official(case: str, official: dict[str, Tensor]) -> None:
     folded = under(official, f"{case}.w")
     vocoder = built(CONFIGS[case], published(folded, declared_shapes(partial(BigVGAN, CONFIGS[case]))))
     assert {
@@ -91,18 +91,18 @@ def test_whole_is_the_official_sound(case: str, official: dict[str, Tensor]) -> 
     assert len(inputs) >= 3
     for frames, mel in inputs.items():
         sound = official[f"{case}.out.{frames}"]
-        assert 0.02 < float(sound.abs().max()) < 1  # neither mute nor cut
+        assert 0.02 < float(sound.abs().max()) < 1  # neither silent nor clipped
         assert_close(whole(vocoder, mel), sound)
 
 
 @pytest.mark.parametrize("sizes", [(1,) * 60, (7, 0, 40, 3), (90, 10), (100,), (5, 38, 39)])
-def test_pieces_are_the_official_sound(sizes: tuple[int, ...], official: dict[str, Tensor]) -> None:
+def test_chunked_audio_equals_the_official(sizes: tuple[int, ...], official: dict[str, Tensor]) -> None:
     config = CONFIGS["published"]
     vocoder = built(config, published(under(official, "published.w"), declared_shapes(partial(BigVGAN, config))))
     assert_close(in_pieces(vocoder, official["published.in.100"], sizes), official["published.out.100"])
 
 
-def test_the_activation_is_the_official_one(require: Callable[..., Any]) -> None:
+def test_the_activation_equals_the_official(require: Callable[..., Any]) -> None:
     found = golden(require, "activation", SCRIPT)
     alpha, beta = found["w.act.alpha"].exp(), found["w.act.beta"].exp()
     for samples, x in under(found, "in").items():
@@ -111,7 +111,7 @@ def test_the_activation_is_the_official_one(require: Callable[..., Any]) -> None
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(0, 12), max_size=12), st.integers(0, 20))
-def test_any_cut_gives_the_same_sound(sizes: list[int], rest: int) -> None:
+def test_any_chunking_gives_the_same_audio(sizes: list[int], rest: int) -> None:
     vocoder = untrained_vocoder(TINY)
     mel = noise(1, 1, TINY.mel_bands, sum(sizes) + rest)
     pieces = in_pieces(vocoder, mel, sizes)
@@ -120,7 +120,7 @@ def test_any_cut_gives_the_same_sound(sizes: list[int], rest: int) -> None:
         assert_close(pieces, whole(vocoder, mel), 1e-5)
 
 
-def test_the_delay_of_the_published_vocoder() -> None:
+def test_the_latency_of_the_published_vocoder() -> None:
     vocoder = untrained_vocoder(CONFIGS["published"])
     assert (vocoder.hop_samples, vocoder.lag_samples, vocoder.lookahead_frames) == (256, 9501, 38)
 
@@ -161,7 +161,7 @@ def test_tails_stop_growing() -> None:
     assert state.frames == settled_frames(vocoder) + 3
 
 
-def test_a_kept_state_can_be_gone_on_from_twice() -> None:
+def test_decoding_twice_from_one_state_gives_the_same() -> None:
     vocoder = untrained_vocoder(TINY)
     state = vocoder.decode(noise(1, 1, TINY.mel_bands, 20), vocoder.initial_state(), last=False)[1]
     before = [tail.clone() for tail in state.tails]
@@ -172,21 +172,21 @@ def test_a_kept_state_can_be_gone_on_from_twice() -> None:
 
 
 @pytest.mark.parametrize("frames", [0, 1, 9, 40])
-def test_a_peek_at_the_true_future_is_exact(frames: int) -> None:
+def test_peek_at_the_true_future_is_exact(frames: int) -> None:
     vocoder = untrained_vocoder(TINY)
     mel = noise(4, 2, TINY.mel_bands, frames + 60)
     audio, state = vocoder.decode(mel[:, :, :frames], vocoder.initial_state(2), last=False)
     before = [tail.clone() for tail in state.tails]
-    told = vocoder.peek(mel[:, :, frames : frames + vocoder.lookahead_frames], state)
-    assert told.shape[1] == vocoder.pending_samples(state) == frames * vocoder.hop_samples - audio.shape[1]
+    peeked = vocoder.peek(mel[:, :, frames : frames + vocoder.lookahead_frames], state)
+    assert peeked.shape[1] == vocoder.pending_samples(state) == frames * vocoder.hop_samples - audio.shape[1]
     assert all(torch.equal(tail, was) for tail, was in zip(state.tails, before, strict=True))
     exact = whole(vocoder, mel)[:, : frames * vocoder.hop_samples]
     if frames:
-        assert_close(torch.cat((audio, told), 1), exact)
-        assert torch.equal(vocoder.peek(mel[:, :, frames:], state), told)  # what is further away is not looked at
+        assert_close(torch.cat((audio, peeked), 1), exact)
+        assert torch.equal(vocoder.peek(mel[:, :, frames:], state), peeked)  # frames further away are ignored
 
 
-def test_a_peek_is_the_truer_the_more_is_expected() -> None:
+def test_peek_is_more_accurate_with_more_frames() -> None:
     vocoder = untrained_vocoder(CONFIGS["published"])
     mel = noise(4, 1, 80, 100)
     exact = whole(vocoder, mel)[:, : 50 * 256]
@@ -198,7 +198,7 @@ def test_a_peek_is_the_truer_the_more_is_expected() -> None:
     assert errors == sorted(errors, reverse=True) and errors[0] > 0.05 and errors[2] < 0.05 and errors[-1] < 1e-5
 
 
-def test_a_stream_that_ends_here_is_what_a_peek_at_nothing_gives() -> None:
+def test_peek_without_frames_assumes_the_end() -> None:
     vocoder = untrained_vocoder(TINY)
     _, state = vocoder.decode(noise(1, 1, TINY.mel_bands, 12), vocoder.initial_state(), last=False)
     empty = torch.zeros(1, TINY.mel_bands, 0)
@@ -209,8 +209,8 @@ def test_a_stream_that_ends_here_is_what_a_peek_at_nothing_gives() -> None:
         vocoder.decode(empty, ended, last=True)
 
 
-def test_nothing_is_read_back_from_the_device() -> None:
-    """Fake tensors have no values, so whoever asks for one fails."""
+def test_no_value_is_read_back_from_the_device() -> None:
+    """Fake tensors have no values: reading one raises."""
     vocoder = untrained_vocoder(TINY)
     with FakeTensorMode(allow_non_fake_inputs=True):
         state = vocoder.initial_state(2)
@@ -220,13 +220,13 @@ def test_nothing_is_read_back_from_the_device() -> None:
         assert vocoder.peek(torch.zeros(2, TINY.mel_bands, 4), state).shape == (2, vocoder.lag_samples)
 
 
-def test_untrained_sound_is_neither_silent_nor_cut() -> None:
+def test_untrained_audio_is_neither_silent_nor_clipped() -> None:
     for config in (CONFIGS["published"], replace(PUBLISHED, channels=256)):
         sound = whole(untrained_vocoder(config), noise(5, 1, 80, 40))
         assert 0.01 < float(sound.std()) < 0.4 and float(sound.abs().max()) < 1
 
 
-def test_sound_never_exceeds_full_scale() -> None:
+def test_audio_never_exceeds_full_scale() -> None:
     sound = whole(untrained_vocoder(TINY), 1e4 * noise(5, 1, TINY.mel_bands, 40))
     assert float(sound.max()) == 1 and float(sound.min()) == -1
 

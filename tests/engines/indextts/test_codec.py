@@ -1,4 +1,4 @@
-"""The semantic codec of IndexTTS: against the official package, and what streaming relies on."""
+"""The semantic codec against the official package, and the context that streaming relies on."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,31 +36,31 @@ def test_decoding_equals_the_official_codec(official: dict[str, Tensor], count: 
     assert_close(decoded, official[f"out.{count}"])
 
 
-def test_a_tower_equals_the_official_one(official: dict[str, Tensor]) -> None:
-    """The encoder that IndexTTS-2 quantises with is built like the decoder, which alone the oracle has."""
+def test_a_tower_equals_the_official(official: dict[str, Tensor]) -> None:
+    """The encoder of IndexTTS-2 has the structure of the decoder; the official package has only the decoder."""
     tensors = published(under(official, "w"), part_shapes(V25)["codec"])
     tower = Tower(V25.codec, weights(tensors).scope("decoder"))
     assert_close(tower(official["in.tower"]), official["out.tower"])
 
 
-def test_codes_depend_on_their_neighbours_as_far_as_said_and_no_further(decoder: CodecDecoder) -> None:
+def test_features_depend_on_context_codes_and_no_more(decoder: CodecDecoder) -> None:
     codes = torch.randint(0, CODES, (1, 60), generator=torch.Generator().manual_seed(1))
     other = codes.clone()
     other[0, 30] = (other[0, 30] + 1) % CODES
     changed = (decoder(codes) != decoder(other)).any(dim=2)[0].nonzero()[:, 0]
-    reach = decoder.context_codes  # ±12 codes and one feature more
+    reach = decoder.context_codes  # 12 codes and one feature on either side
     assert reach == 13
     assert changed.min() == 2 * (30 - reach) + 1 and changed.max() == 2 * (30 + reach)
 
 
-def test_codes_cut_off_beyond_the_context_change_nothing(decoder: CodecDecoder) -> None:
+def test_codes_beyond_the_context_have_no_effect(decoder: CodecDecoder) -> None:
     codes = torch.randint(0, CODES, (1, 60), generator=torch.Generator().manual_seed(2))
     whole = decoder(codes)
     start = 60 - 20 - decoder.context_codes
     assert_close(decoder(codes[:, start:])[:, 2 * decoder.context_codes :], whole[:, -40:], 1e-6)
 
 
-def test_quantising_takes_the_nearest_direction_and_the_code_s_own_length() -> None:
+def test_quantising_takes_the_most_similar_code_unscaled() -> None:
     tensors = random_part(V2, "codec", torch.Generator().manual_seed(3))
     features = torch.randn(2, 25, HIDDEN, generator=torch.Generator().manual_seed(4))
     codes, quantised = FeatureQuantizer(V2.codec, weights(tensors))(features)

@@ -1,4 +1,4 @@
-"""The encoders and spectra that make a voice of IndexTTS, against the official package."""
+"""The encoders and spectra of a voice's conditioning, against the official package."""
 
 from collections.abc import Callable
 from functools import partial
@@ -43,8 +43,8 @@ def voice(require: Callable[..., Any]) -> Goldens:
     return golden(require, "voice")
 
 
-def has_exactly(found: Goldens, expected: Shapes, *dead: str) -> None:
-    assert {name: tuple(t.shape) for name, t in found.items() if not name.endswith(dead)} == expected
+def has_exactly(found: Goldens, expected: Shapes, *unused: str) -> None:
+    assert {name: tuple(t.shape) for name, t in found.items() if not name.endswith(unused)} == expected
 
 
 def test_conformer(conditioning: Goldens) -> None:
@@ -85,7 +85,7 @@ def test_resampling(voice: Goldens) -> None:
 
 
 def test_filter_bank(voice: Goldens) -> None:
-    # In bands that hold a hundred-thousandth of a frame's energy rounding is that much larger; then the logarithm.
+    # Rounding errors are relatively large in bands with little energy, and the logarithm amplifies them.
     assert_close(fbank(voice["audio.out.resampled"]), voice["audio.out.fbank"], 1e-4)
 
 
@@ -101,6 +101,6 @@ def test_w2v_bert(require: Callable[..., Any], samples: int) -> None:
     features, last_masked = w2v_features(goldens[f"in.{samples}"])
     assert last_masked == (not goldens[f"out.mask.{samples}"][-1])
     real = goldens[f"out.mask.{samples}"].bool()
-    assert_close(features[real], goldens[f"out.features.{samples}"][real], 1e-4)  # variance of 1 out of differences
+    assert_close(features[real], goldens[f"out.features.{samples}"][real], 1e-4)  # normalising amplifies differences
     theirs = goldens[f"out.features.{samples}"]
     assert_close(W2vBert(SMALL_W2V, weights(tensors))(theirs, last_masked), goldens[f"out.hidden2.{samples}"])

@@ -1,4 +1,4 @@
-"""How chunks of IndexTTS are joined: nothing lost, nothing twice, no step between what was a guess and what is true."""
+"""Crossfading of chunks: no sample is lost or repeated, and provisional audio blends into final audio without a step."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from intone.server.domain import Samples
 from intone.server.engines.indextts.vocoder.crossfader import FADE_SAMPLES, Crossfader
 
 ROUNDING = 1e-6
-"""Float32, signals within 1: a weighted mean of two equal numbers may miss them by a rounding."""
+"""Float32, signals within [-1, 1]: a weighted mean of equal numbers may differ by rounding."""
 
 
 def noise(samples: int, seed: int = 0) -> Samples:
@@ -21,20 +21,20 @@ def noise(samples: int, seed: int = 0) -> Samples:
 def stream(
     truth: Samples, cuts: Sequence[tuple[int, int]], guess: Samples | None = None
 ) -> tuple[list[Samples], list[int]]:
-    """Chunks, and where each ends, of a signal of which at each cut (final, known) samples are so far.
+    """Chunks and their ends, for a signal with (final, known) samples at each cut.
 
-    What is known and not final is taken from `guess`, of the same length, where there is one.
+    Known samples that are not final come from `guess`, of the same length, where given.
     """
-    joint, chunks, begun = Crossfader(), [], 0
+    crossfader, chunks, start = Crossfader(), [], 0
     for final, known in [*cuts, (len(truth), len(truth))]:
         provisional = (truth if guess is None else guess)[final:known]
-        chunks.append(joint.join(truth[begun:final], provisional, last=final == len(truth)))
-        begun = final
+        chunks.append(crossfader.join(truth[start:final], provisional, last=final == len(truth)))
+        start = final
     return chunks, [int(end) for end in np.cumsum([len(chunk) for chunk in chunks])]
 
 
 def cuts_of(steps: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Growing (final, known) pairs: `known` grows by the first number, `final` stays the second behind it."""
+    """Growing (final, known) pairs: `known` grows by the first number, `final` lags by the second."""
     found, known, final = [], 0, 0
     for more, behind in steps:
         known += more
@@ -48,21 +48,19 @@ STEPS = st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 2500)), max_size
 
 @given(steps=STEPS, rest=st.integers(1, 3000))
 @settings(max_examples=100, deadline=None)
-def test_right_guesses_leave_no_trace(steps: list[tuple[int, int]], rest: int) -> None:
+def test_exact_provisional_audio_is_unchanged(steps: list[tuple[int, int]], rest: int) -> None:
     cuts = cuts_of(steps)
     truth = noise((cuts[-1][1] if cuts else 0) + rest)
     chunks, ends = stream(truth, cuts)
     assert ends[-1] == len(truth)
     assert np.abs(np.concatenate(chunks) - truth).max() <= ROUNDING
     for (_, known), end in zip(cuts, ends, strict=False):
-        assert end <= known and end >= known - FADE_SAMPLES  # all that is known is sent, but for what is faded later
+        assert end <= known and end >= known - FADE_SAMPLES  # all known samples are sent, except those of the fade
 
 
 @given(steps=STEPS, rest=st.integers(1, 3000))
 @settings(max_examples=100, deadline=None)
-def test_wrong_guesses_change_what_was_a_guess_and_the_fade_after_it_alone(
-    steps: list[tuple[int, int]], rest: int
-) -> None:
+def test_inexact_provisional_audio_changes_only_itself_and_the_fade(steps: list[tuple[int, int]], rest: int) -> None:
     cuts = cuts_of(steps)
     truth = noise((cuts[-1][1] if cuts else 0) + rest)
     guess = noise(len(truth), seed=1)
@@ -77,7 +75,7 @@ def test_wrong_guesses_change_what_was_a_guess_and_the_fade_after_it_alone(
     assert (heard >= low - ROUNDING).all() and (heard <= high + ROUNDING).all()
 
 
-def test_one_fades_into_the_other_in_a_straight_line() -> None:
+def test_the_fade_is_linear() -> None:
     truth, guess = np.ones(4000, np.float32), np.zeros(4000, np.float32)
     (first, second), _ = stream(truth, [(1000, 2000)], guess)
     assert np.array_equal(first, np.concatenate([np.ones(1000), np.zeros(1000 - FADE_SAMPLES)]))
@@ -87,15 +85,15 @@ def test_one_fades_into_the_other_in_a_straight_line() -> None:
 
 
 @pytest.mark.parametrize("known", [1, FADE_SAMPLES - 1, FADE_SAMPLES, FADE_SAMPLES + 1])
-def test_less_than_a_fade_is_kept_whole(known: int) -> None:
+def test_less_than_a_fade_is_held_back(known: int) -> None:
     truth = noise(2000)
     (first, second), _ = stream(truth, [(0, known)])
     assert len(first) == max(0, known - FADE_SAMPLES)
     assert np.abs(np.concatenate([first, second]) - truth).max() <= ROUNDING
 
 
-def test_the_end_may_bring_nothing_new() -> None:
-    """The last solve's provisional frames were the end: what was kept is still owed."""
+def test_the_end_flushes_held_samples() -> None:
+    """The end brings no new samples, but those held back are sent."""
     joint, truth = Crossfader(), noise(1000)
     first = joint.join(truth[:400], truth[400:], last=False)
     second = joint.join(truth[400:], np.zeros(0, np.float32), last=True)
@@ -103,12 +101,12 @@ def test_the_end_may_bring_nothing_new() -> None:
     assert np.abs(np.concatenate([first, second]) - truth).max() <= ROUNDING
 
 
-def test_nothing_at_all_is_nothing() -> None:
+def test_no_samples_give_no_samples() -> None:
     nothing = np.zeros(0, np.float32)
     assert len(Crossfader().join(nothing, nothing, last=True)) == 0
 
 
-def test_what_was_sent_is_not_changed_afterwards() -> None:
+def test_sent_samples_are_not_modified() -> None:
     joint, truth = Crossfader(), noise(3000)
     first = joint.join(truth[:1000], truth[1000:2000], last=False)
     before = first.copy()

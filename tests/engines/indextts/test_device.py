@@ -1,4 +1,4 @@
-"""From a recording to codes, IndexTTS never waits for the device: no value is read back on the way."""
+"""No value is read back from the device between a recording and its codes."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ def shapes_only(tensors: Mapping[str, Tensor]) -> Weights:
 
 
 @pytest.mark.parametrize("size", ["nano", "nano-2"])
-def test_nothing_is_read_back(size: str) -> None:
+def test_no_value_is_read_back(size: str) -> None:
     made, points = sizes.in_memory(size), uniforms(0, 0, 2)
     config, codes = made.config, made.config.gpt.codes
     with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
@@ -44,5 +44,5 @@ def test_nothing_is_read_back(size: str) -> None:
         seen = torch.stack([seen_at_start(codes, config.gpt.start_code, CPU)] * 2)
         drawn = draw(*cut(model.logits(rows), seen, BatchSampling.of([Sampling()] * 2, codes, CPU)), points)
         assert model.advance(drawn, units).shape == (2, config.gpt.dim)
-        with pytest.raises(DataDependentOutputException):  # what reading back would do here
+        with pytest.raises(DataDependentOutputException):  # a fake tensor has no values
             drawn.tolist()

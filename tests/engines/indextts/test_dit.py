@@ -1,4 +1,4 @@
-"""The velocity field of IndexTTS's flow and its WaveNet: against the official package; savings that must be exact."""
+"""The velocity field and its WaveNet against the official package, and exactness of what is skipped."""
 
 from collections.abc import Callable
 from functools import partial
@@ -43,7 +43,7 @@ def noise(seed: int, *shape: int) -> Tensor:
 
 @pytest.mark.parametrize(("case", "layers", "rate"), [("flat", 8, 1), ("dilated", 3, 2)])
 @pytest.mark.parametrize("frames", [2, 3, 40])
-def test_the_wavenet_equals_the_official_one(
+def test_the_wavenet_equals_the_official(
     official_wavenet: dict[str, Tensor], case: str, layers: int, rate: int, frames: int
 ) -> None:
     config = tiny_config(wavenet_layers=layers, rate=rate).wavenet
@@ -53,7 +53,7 @@ def test_the_wavenet_equals_the_official_one(
     assert_close(ours(official_wavenet[f"{case}.in.{frames}"], gates), official_wavenet[f"{case}.out.{frames}"])
 
 
-def test_the_wavenet_needs_no_more_context_than_it_says() -> None:
+def test_the_wavenet_depends_on_its_context_only() -> None:
     config = tiny_config(wavenet_layers=8).wavenet
     dit = tiny_config().dit
     tensors = untrained(partial(DiT, dit, config), 1, S2MEL)
@@ -65,10 +65,10 @@ def test_the_wavenet_needs_no_more_context_than_it_says() -> None:
 
 
 @pytest.mark.parametrize(("depth", "layers", "prompt", "frames"), [(5, 3, 24, 70), (13, 8, 40, 75), (4, 8, 9, 31)])
-def test_the_field_equals_the_official_one(
+def test_the_field_equals_the_official(
     official: dict[str, Tensor], depth: int, layers: int, prompt: int, frames: int
 ) -> None:
-    """Only what is solved for: the official field also computes the given frames, which nobody reads."""
+    """Only the frames solved for: the official field also computes the known frames, which are not used."""
     case = f"{depth}.{layers}.{prompt}.{frames}"
     config = tiny_config(depth=depth, wavenet_layers=layers)
     found = under(official, case)
@@ -80,7 +80,7 @@ def test_the_field_equals_the_official_one(
     assert_close(result, found["out"].transpose(1, 2)[:, prompt:])
 
 
-def test_the_unguided_half_knows_nothing_but_the_noise(field: DiT) -> None:
+def test_the_unconditional_half_depends_on_the_noise_only(field: DiT) -> None:
     given, content, style, x = (
         noise(1, 2, 20, BANDS),
         noise(2, 2, 50, CHANNELS),
@@ -96,7 +96,7 @@ def test_the_unguided_half_knows_nothing_but_the_noise(field: DiT) -> None:
     assert float((both[:2] - both[2:]).abs().max()) > 0.1
 
 
-def test_rows_of_a_batch_do_not_know_each_other(field: DiT) -> None:
+def test_rows_of_a_batch_are_independent(field: DiT) -> None:
     given, content, style, z = (
         noise(1, 2, 20, BANDS),
         noise(2, 2, 50, CHANNELS),
@@ -126,7 +126,7 @@ def test_too_many_frames_are_refused(field: DiT) -> None:
         field.condition(torch.zeros(1, 1, BANDS), content, torch.zeros(1, STYLE), guided=False)
 
 
-def test_sizes_that_do_not_fit_each_other_are_refused() -> None:
+def test_mismatched_widths_are_refused() -> None:
     config = tiny_config()
     narrow = type(config.wavenet)(CHANNELS // 2, 8, 5, 1)
     with pytest.raises(CheckpointError, match=r"s2mel\.wavenet\.hidden_dim: found 32, expected 64"):

@@ -1,4 +1,4 @@
-"""Enrolling a voice of IndexTTS, and how emotions are asked for."""
+"""Enrolling a voice, and emotion vectors."""
 
 import dataclasses
 import logging
@@ -96,7 +96,7 @@ def test_a_long_recording_is_cut_with_a_warning(encoder: VoiceEncoder, caplog: p
     with caplog.at_level(logging.WARNING):
         first = encoder.enrol(Recording(long.samples[: 15 * 24000], 24000))
     assert not caplog.text
-    # The end is filtered differently: the longer recording goes on there.
+    # The last frames differ: there the longer recording continues.
     assert (first.mel[:, :-4] - voice.mel[:, :-4]).abs().max() < 1e-4
 
 
@@ -134,7 +134,7 @@ def test_the_nearest_speaker_of_each_emotion() -> None:
 
 
 @given(WEIGHTS)
-def test_balanced_weights_leave_something_of_the_speaker(asked: list[float]) -> None:
+def test_balanced_weights_are_bounded(asked: list[float]) -> None:
     balanced_now = balanced(asked)
     assert sum(balanced_now) <= 0.8 + 1e-9 and all(weight >= 0 for weight in balanced_now)
     for one, weight, strength in zip(asked, balanced_now, BALANCE, strict=True):
@@ -143,7 +143,7 @@ def test_balanced_weights_leave_something_of_the_speaker(asked: list[float]) -> 
     assert balanced((0.0,) * 8) == (0.0,) * 8
 
 
-def test_blending_takes_from_the_speaker_what_it_gives_to_the_emotions() -> None:
+def test_blending_completes_the_weights_with_the_speaker() -> None:
     own, rows = torch.full((3,), 10.0), torch.arange(8.0)[:, None].expand(8, 3)
     asked = [0.0] * 8
     assert torch.equal(blended(own, rows, asked), own)

@@ -1,4 +1,4 @@
-"""The encoders of recordings, kept or dropped: the same voices, less memory, and what happens when files change."""
+"""Encoders kept in memory or dropped: equal voices, less memory, and changed files."""
 
 import base64
 import gc
@@ -42,14 +42,14 @@ def assert_same(ours: PreparedVoice, theirs: PreparedVoice) -> None:
 
 
 def live_bytes() -> int:
-    """Of all tensors that anything still holds, each memory once."""
+    """Bytes of all live tensors, each storage once."""
     gc.collect()
     storages = [held.untyped_storage() for held in gc.get_objects() if issubclass(type(held), torch.Tensor)]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def mapped(folder: Path) -> set[str]:
-    """Files of a folder that are mapped into the memory of this process."""
+    """Files of a folder that are mapped by this process."""
     gc.collect()
     lines = Path("/proc/self/maps").read_text("utf8").splitlines()
     return {Path(line.split()[-1]).name for line in lines if str(folder) in line}
@@ -63,7 +63,7 @@ def encoder_bytes(size: str) -> int:
 
 
 @pytest.mark.parametrize("size", ["nano", "nano-2"])
-def test_a_voice_made_after_dropping_is_the_same(size: str) -> None:
+def test_a_voice_is_the_same_after_dropping(size: str) -> None:
     kept, dropping = IndexTTSEngine.random(size), IndexTTSEngine.random(size, drop_encoders=True)
     assert kept._encoder.loaded and not dropping._encoder.loaded
     for seed in (1, 2):
@@ -71,14 +71,14 @@ def test_a_voice_made_after_dropping_is_the_same(size: str) -> None:
         assert kept._encoder.loaded and not dropping._encoder.loaded
 
 
-def test_a_folder_is_read_again(folder: Path) -> None:
+def test_dropped_encoders_are_read_from_the_folder(folder: Path) -> None:
     kept, dropping = IndexTTSEngine.from_folder(folder), IndexTTSEngine.from_folder(folder, drop_encoders=True)
     assert_same(dropping.prepare_voice(recording()), kept.prepare_voice(recording()))
 
 
 @pytest.mark.parametrize("size", ["nano", "nano-2"])
-def test_tensors_are_given_back(size: str) -> None:
-    IndexTTSEngine.random(size)  # tables that are made once stay
+def test_dropping_frees_tensors(size: str) -> None:
+    IndexTTSEngine.random(size)  # caches that persist
     before = live_bytes()
     kept = IndexTTSEngine.random(size)
     of_kept = live_bytes() - before
@@ -92,8 +92,8 @@ def test_tensors_are_given_back(size: str) -> None:
     assert live_bytes() - before == of_dropping
 
 
-def test_files_are_let_go(folder: Path, require: Callable[..., Any]) -> None:
-    """What is mapped counts as resident; the model's own file goes too, since its blocks are packed elsewhere."""
+def test_dropping_unmaps_files(folder: Path, require: Callable[..., Any]) -> None:
+    """Mapped pages count as resident; gpt.pth is unmapped too, as its blocks are packed elsewhere."""
     require("proc", Path("/proc/self/maps").exists(), "no /proc/self/maps")
     gone = {"gpt.pth", "model.safetensors", "campplus_cn_common.bin"}
     kept = IndexTTSEngine.from_folder(folder)
@@ -107,7 +107,7 @@ def test_files_are_let_go(folder: Path, require: Callable[..., Any]) -> None:
     assert mapped(folder) == left
 
 
-def test_a_clip_is_followed_after_dropping() -> None:
+def test_a_clip_is_encoded_after_dropping() -> None:
     kept, dropping = IndexTTSEngine.random("nano"), IndexTTSEngine.random("nano", drop_encoders=True)
     emotion = Emotion(clip=sound_file(recording(1.0, seed=9)), intensity=1.0)
     rows = []
@@ -118,15 +118,15 @@ def test_a_clip_is_followed_after_dropping() -> None:
     assert torch.equal(*rows) and not dropping._encoder.loaded
 
 
-def test_a_recording_that_is_refused_drops_them_too() -> None:
+def test_a_refused_recording_drops_them_too() -> None:
     engine = IndexTTSEngine.random("nano", drop_encoders=True)
     with pytest.raises(CallerError):
         engine.prepare_voice(recording(0.1))
     assert not engine._encoder.loaded
 
 
-def test_files_that_have_changed_make_no_voice(folder: Path, tmp_path: Path) -> None:
-    """It would not fit the model in memory."""
+def test_changed_files_are_refused(folder: Path, tmp_path: Path) -> None:
+    """A voice from other weights would not fit the model in memory."""
     place = tmp_path / "model"
     shutil.copytree(folder, place)
     engine = IndexTTSEngine.from_folder(place, drop_encoders=True)

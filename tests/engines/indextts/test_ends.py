@@ -1,4 +1,4 @@
-"""Where units of IndexTTS begin and end: refused texts, every place to stop, folders. All with random weights."""
+"""Refused texts, every way a unit can end, and loading from folders; with random weights."""
 
 import base64
 from dataclasses import replace
@@ -31,12 +31,12 @@ HOP = 256
 
 @pytest.fixture(scope="module")
 def trained() -> Subject:
-    """It is not, but is taken for it: its guards are those of trained models."""
+    """Random weights marked as trained, for the guards of trained models."""
     return Subject.build("nano", trained=True)
 
 
 def scripted(subject: Subject, codes: int, monkeypatch: pytest.MonkeyPatch, **changes: object) -> Spoken:
-    """A unit of so many codes, after which the model stops."""
+    """A unit whose model stops after that many codes."""
     script = np.random.default_rng(codes).integers(0, 1024, codes).tolist()
     monkeypatch.setattr(subject.engine, "_gpt", ScriptedGPT(script, width=256))
     return subject.speak(**changes)
@@ -46,7 +46,7 @@ def scripted(subject: Subject, codes: int, monkeypatch: pytest.MonkeyPatch, **ch
 
 
 @pytest.mark.parametrize("size", ["nano", "nano-2"])
-def test_a_model_that_says_nothing_ends_at_once(size: str) -> None:
+def test_a_model_that_stops_at_once_gives_no_audio(size: str) -> None:
     checkpoint = sizes.in_memory(size)
     checkpoint.gpt["mel_head.bias"][checkpoint.config.gpt.stop_code] = 1e4
     engine = engine_of(checkpoint)
@@ -60,7 +60,7 @@ def test_a_model_that_says_nothing_ends_at_once(size: str) -> None:
 
 @pytest.mark.parametrize("codes", [0, 1, 5, "first - 1", "first", "first + 1", "second", "third", "third + 1"])
 def test_a_unit_may_end_anywhere(subject: Subject, codes: int | str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the first chunk, right on a border and a code behind it: all of it is heard, and nothing is cut."""
+    """In the first chunk, at a chunk border and one code after it: all audio is returned."""
     if isinstance(codes, str):
         chunk, _, more = codes.partition(" ")
         number = {"first": 1, "second": 2, "third": 3}[chunk]
@@ -76,8 +76,8 @@ def test_a_unit_may_end_anywhere(subject: Subject, codes: int | str, monkeypatch
         assert np.array_equal(whole.sound, spoken.sound)
 
 
-def test_an_end_right_on_a_border_needs_no_other_solve(newer: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first solve took those codes for all: the rest of its frames are the end."""
+def test_an_end_at_a_chunk_border_needs_no_further_solve(newer: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first solve already used all codes: its provisional frames are final."""
     first = plan_codes(newer, 0)
     spoken = scripted(newer, first, monkeypatch)
     whole = scripted(newer, first, monkeypatch, whole=True)
@@ -85,7 +85,7 @@ def test_an_end_right_on_a_border_needs_no_other_solve(newer: Subject, monkeypat
     assert len(spoken.sound) == len(whole.sound)
 
 
-def test_a_model_that_repeats_itself_is_stopped(trained: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repetition_is_cut(trained: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     script = [*range(40), *[7, 8, 9] * 100]
     monkeypatch.setattr(trained.engine, "_gpt", ScriptedGPT(script, width=256))
     spoken = trained.speak()
@@ -93,7 +93,7 @@ def test_a_model_that_repeats_itself_is_stopped(trained: Subject, monkeypatch: p
     assert 40 + 3 * 25 <= len(spoken.state.all_codes) <= 40 + 3 * 25 + 8 + 1
 
 
-def test_a_model_that_never_ends_is_cut_by_the_guard_of_its_text(trained: Subject) -> None:
+def test_a_model_that_never_stops_is_cut_by_the_length_guard(trained: Subject) -> None:
     state = trained.engine.start(trained.request("Hi"))
     tokens = len(state.tokenized.ids)
     assert state.max_codes == int((0.8 * tokens + 2.0) * 22050 / 256 / 3.44)
@@ -103,8 +103,8 @@ def test_a_model_that_never_ends_is_cut_by_the_guard_of_its_text(trained: Subjec
 
 @pytest.mark.parametrize("speed", [None, 0.7, 1.9])
 @pytest.mark.parametrize("min_audio_ms", [0, 1, 11, 500, 2000, 4321, 6000])
-def test_no_unit_is_shorter_than_asked_for(min_audio_ms: int, speed: float | None) -> None:
-    """And no longer than needs be, where the model would rather have stopped at once."""
+def test_no_unit_is_shorter_than_min_audio_ms(min_audio_ms: int, speed: float | None) -> None:
+    """And not longer than necessary where the model would stop at once."""
     checkpoint = sizes.in_memory("nano")
     checkpoint.gpt["mel_head.bias"][checkpoint.config.gpt.stop_code] = 1e4
     engine = engine_of(checkpoint, trained=True)
@@ -116,7 +116,7 @@ def test_no_unit_is_shorter_than_asked_for(min_audio_ms: int, speed: float | Non
     assert len(state.all_codes) == state.min_codes and not steps[-1].cut
 
 
-def test_the_least_gives_way_to_the_most_and_to_what_the_model_can_count(trained: Subject) -> None:
+def test_the_maximum_and_the_model_limit_override_the_minimum(trained: Subject) -> None:
     request = trained.request("Hi", options=SynthesisOptions(min_audio_ms=2000, max_audio_ms=1000))
     assert trained.engine.start(request).max_codes == int(22050 / 256 / 3.44)
     request = trained.request("Hi", options=SynthesisOptions(min_audio_ms=60_000, speed=0.5))
@@ -127,7 +127,7 @@ def test_the_least_gives_way_to_the_most_and_to_what_the_model_can_count(trained
     assert state.max_codes == 1817 < state.min_codes
 
 
-def test_a_model_may_repeat_itself_until_the_least(trained: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repetition_is_allowed_up_to_the_minimum(trained: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trained.engine, "_gpt", ScriptedGPT([7] * 400, width=256))
     spoken = trained.speak(options=replace(FAST, min_audio_ms=5000))
     assert 126 <= len(spoken.state.all_codes) <= 126 + 8 and spoken.steps[-1].cut
@@ -137,14 +137,14 @@ def test_a_model_may_repeat_itself_until_the_least(trained: Subject, monkeypatch
 
 
 @pytest.mark.parametrize("text", ["", " \n ", "…?!", "a" * 601])
-def test_text_that_cannot_be_spoken_is_refused_by_name(subject: Subject, text: str) -> None:
+def test_unspeakable_text_is_refused(subject: Subject, text: str) -> None:
     with pytest.raises(CallerError) as caught:
         subject.engine.start(subject.request(text))
     assert caught.value.field == "text"
     assert caught.value.fault is (Fault.TOO_LARGE if len(text) > 600 else Fault.INVALID)
 
 
-def test_a_written_checkpoint_speaks_like_the_one_in_memory(tmp_path: Path) -> None:
+def test_a_loaded_checkpoint_speaks_like_the_one_in_memory(tmp_path: Path) -> None:
     checkpoint = sizes.in_memory("nano", seed=3)
     write_checkpoint(tmp_path, checkpoint, sizes.documents("nano"))
     ranks = "".join(f"{base64.b64encode(bytes([byte])).decode()} {byte}\n" for byte in range(256))
@@ -161,6 +161,6 @@ def test_a_written_checkpoint_speaks_like_the_one_in_memory(tmp_path: Path) -> N
     assert np.array_equal(*sounds)
 
 
-def test_unknown_size_is_refused_in_words() -> None:
+def test_an_unknown_size_is_refused() -> None:
     with pytest.raises(CheckpointError, match="found size 'giant', expected one of nano, nano-2, 2, 2.5"):
         IndexTTSEngine.random("giant")

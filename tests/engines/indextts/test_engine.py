@@ -1,4 +1,4 @@
-"""IndexTTS as an engine: chunks, whole units, batches, seeds. All with random weights."""
+"""The IndexTTS engine: chunks, whole units, batches and seeds, with random weights."""
 
 import gc
 
@@ -39,7 +39,7 @@ ANGRY = Emotion(tuple(float(name == "angry") for name in EMOTIONS), 1.0)
 # ---- chunks ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_unit_comes_in_chunks_that_are_all_of_it(subject: Subject) -> None:
+def test_chunks_add_up_to_the_whole_unit(subject: Subject) -> None:
     spoken = subject.speak()
     codes = len(spoken.state.all_codes)
     assert len(spoken.chunks) >= 3
@@ -55,8 +55,8 @@ def test_a_unit_comes_in_chunks_that_are_all_of_it(subject: Subject) -> None:
         assert all(took_ms >= 0 for took_ms in step.stage_ms.values())
 
 
-def test_the_first_chunk_leaves_after_the_first_codes(subject: Subject) -> None:
-    """What is provisional is sent all the same, but for the fade."""
+def test_the_first_chunk_is_returned_after_the_first_codes(subject: Subject) -> None:
+    """Provisional samples are included, except those of the fade."""
     state = subject.engine.start(subject.request())
     step = Step(None, False)
     while step.pcm is None:
@@ -67,7 +67,7 @@ def test_the_first_chunk_leaves_after_the_first_codes(subject: Subject) -> None:
     assert len(step.pcm) == HOP * frames - 384
 
 
-def test_same_seed_same_bytes_another_seed_other_sound(subject: Subject) -> None:
+def test_the_seed_determines_the_audio(subject: Subject) -> None:
     first, again, other = (subject.speak(seed=seed) for seed in (2**64 - 1, 2**64 - 1, 0))
     assert [len(chunk) for chunk in first.chunks] == [len(chunk) for chunk in again.chunks]
     assert first.sound.tobytes() == again.sound.tobytes()
@@ -75,15 +75,15 @@ def test_same_seed_same_bytes_another_seed_other_sound(subject: Subject) -> None
     assert np.abs(first.sound - other.sound).max() > 0.01
 
 
-def test_what_it_says_it_is(subject: Subject) -> None:
+def test_info(subject: Subject) -> None:
     info = subject.engine.info
     assert (info.name, info.sample_rate_hz, info.trained) == ("indextts", 22050, False)
     assert info.clones_voices and info.voices_emotion and info.changes_speed
     assert ("ja" in info.languages) == (subject.size == "nano") and {"en", "zh"} <= set(info.languages)
 
 
-def test_seams_are_no_louder_than_the_sound_itself(subject: Subject) -> None:
-    """Between two samples on either side of a border there is no step that the unit made as a whole would not have."""
+def test_no_step_at_chunk_borders(subject: Subject) -> None:
+    """Differences of adjacent samples across a border are no larger than in the whole unit."""
     for seed in range(3):
         spoken, whole = subject.speak(seed=seed), subject.speak(seed=seed, whole=True)
         steps = np.abs(np.diff(spoken.sound))
@@ -92,8 +92,8 @@ def test_seams_are_no_louder_than_the_sound_itself(subject: Subject) -> None:
         assert steps[borders].max() <= np.percentile(np.abs(np.diff(whole.sound)), 99.9)
 
 
-def test_a_chunk_begins_as_the_one_before_would_have_gone_on(subject: Subject) -> None:
-    """However far the two are apart: full scale is faded over 384 samples."""
+def test_a_chunk_begins_where_the_previous_one_ended(subject: Subject) -> None:
+    """However different the two versions are: a fade of 384 samples."""
     state = subject.engine.start(subject.request(seed=2))
     owed: list[Samples] = []
     begun: list[Samples] = []
@@ -112,7 +112,7 @@ def test_a_chunk_begins_as_the_one_before_would_have_gone_on(subject: Subject) -
 
 
 def by_hand(subject: Subject, request: SpeakRequest) -> tuple[list[int], Samples]:
-    """Codes and sound from the modules, one after the other, without the native loop."""
+    """Codes and audio from the modules called one after the other, with the reference language model."""
     checkpoint, state = checkpoint_of(subject.size), subject.engine.start(request)
     config = checkpoint.config
     gpt = GPT(config, weights(checkpoint.gpt))
@@ -139,7 +139,7 @@ def by_hand(subject: Subject, request: SpeakRequest) -> tuple[list[int], Samples
     return codes, sound[0].numpy()
 
 
-def test_whole_is_the_pipeline_by_hand(subject: Subject) -> None:
+def test_a_whole_unit_equals_the_modules_in_sequence(subject: Subject) -> None:
     request = subject.request(whole=True, seed=11)
     spoken = subject.speak(whole=True, seed=11)
     with torch.inference_mode():
@@ -155,8 +155,8 @@ def test_streamed_and_whole_have_the_same_codes_and_length(subject: Subject) -> 
     assert streamed.sound.shape == whole.sound.shape
 
 
-def test_short_units_are_made_as_a_whole_anyway(subject: Subject) -> None:
-    """The voice is shorter here than what streaming would keep of it."""
+def test_short_units_are_synthesized_whole(subject: Subject) -> None:
+    """The voice is shorter than `prompt_frames`, so the solves are equal."""
     streamed, whole = (subject.speak("Oh!", whole=whole) for whole in (False, True))
     assert len(streamed.chunks) == 1
     assert np.array_equal(streamed.sound, whole.sound)
@@ -165,7 +165,7 @@ def test_short_units_are_made_as_a_whole_anyway(subject: Subject) -> None:
 # ---- batches --------------------------------------------------------------------------------------------------------
 
 
-def test_units_in_a_batch_sound_as_they_do_alone(subject: Subject) -> None:
+def test_batched_units_equal_single_ones(subject: Subject) -> None:
     clip = Emotion(intensity=0.7, clip=sound_file(recording(1.0, seed=4)))
     requests = [
         subject.request(seed=1),
@@ -182,7 +182,7 @@ def test_units_in_a_batch_sound_as_they_do_alone(subject: Subject) -> None:
     together: list[list[Step]] = [[] for _ in requests]
     turn = 0
     while any(not steps or not steps[-1].done for steps in together):
-        # They join one after the other and come in changing order.
+        # Units join one by one, and their order changes.
         live = [row for row in range(min(len(requests), 1 + turn)) if not together[row] or not together[row][-1].done]
         live = live[::-1] if turn % 2 else live
         if live:
@@ -196,8 +196,8 @@ def test_units_in_a_batch_sound_as_they_do_alone(subject: Subject) -> None:
         assert np.abs(np.concatenate(pieces[0]) - np.concatenate(pieces[1])).max() <= CLOSE
 
 
-def test_one_unit_speaks_at_a_time_and_none_waits_for_ever(newer: Subject) -> None:
-    """A step never holds more than one solve, and all of many like units get their first sound in turn."""
+def test_one_solve_per_step_and_every_unit_in_turn(newer: Subject) -> None:
+    """A step has at most one solve, and equal units get their first audio in turn."""
     states = [newer.engine.start(newer.request(seed=seed)) for seed in range(6)]
     order: list[int] = []
     done: set[int] = set()
@@ -211,7 +211,7 @@ def test_one_unit_speaks_at_a_time_and_none_waits_for_ever(newer: Subject) -> No
     assert sorted(order[:6]) == list(range(6)) and sorted(order[6:12]) == list(range(6))
 
 
-def test_a_newcomer_is_heard_before_others_go_on(newer: Subject) -> None:
+def test_a_new_unit_goes_first(newer: Subject) -> None:
     states = [newer.engine.start(newer.request(seed=seed)) for seed in range(4)]
     while not all(state.has_audio for state in states):
         newer.engine.step(states)
@@ -221,7 +221,7 @@ def test_a_newcomer_is_heard_before_others_go_on(newer: Subject) -> None:
     assert steps[-1].pcm is not None and newcomer.has_audio
 
 
-def test_a_stage_that_comes_twice_counts_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_times_accumulate(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([0.0, 1.0, 5.0, 7.0])
     monkeypatch.setattr(stage_clock.time, "perf_counter", lambda: next(ticks))
     clock = stage_clock.StageClock(torch.device("cpu"))
@@ -231,7 +231,7 @@ def test_a_stage_that_comes_twice_counts_twice(monkeypatch: pytest.MonkeyPatch) 
     assert clock.stage_ms() == {"s2mel_time": 3000.0}
 
 
-def test_dropping_a_unit_is_all_there_is_to_cancel(newer: Subject) -> None:
+def test_dropping_a_state_cancels_the_unit(newer: Subject) -> None:
     request = newer.request(seed=3)
     alone = newer.speak(seed=3)
     doomed, staying = (newer.engine.start(newer.request(seed=seed)) for seed in (8, 3))

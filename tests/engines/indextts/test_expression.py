@@ -1,4 +1,4 @@
-"""How IndexTTS speaks: emotion, pace, steps, guidance, and whose voice. All with random weights."""
+"""Emotion, speed, steps, guidance and voices, with random weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ ANGRY = Emotion(tuple(float(name == "angry") for name in EMOTIONS), 1.0)
 # ---- emotion --------------------------------------------------------------------------------------------------------
 
 
-def test_emotion_is_heard_and_neutral_is_none(subject: Subject) -> None:
+def test_emotion_changes_the_audio_and_neutral_does_not(subject: Subject) -> None:
     clip = sound_file(recording(1.0, seed=9))
     sounds = {
         "none": subject.speak(),
@@ -48,8 +48,8 @@ def test_emotion_is_heard_and_neutral_is_none(subject: Subject) -> None:
     assert len({spoken.sound.tobytes() for spoken in sounds.values()}) >= 4
 
 
-def test_a_clip_of_the_voice_itself_changes_nothing(newer: Subject) -> None:
-    """But for its path: another resampler than a voice's, and the file's samples."""
+def test_a_clip_of_the_voice_itself_changes_little(newer: Subject) -> None:
+    """Only a different resampler and the rounding of the file."""
     row, own = (
         newer.engine._emotion(newer.engine.start(newer.request(emotion=emotion)))
         for emotion in (Emotion(clip=sound_file(recording()), intensity=1.0), Emotion())
@@ -82,7 +82,7 @@ def test_a_clip_is_encoded_once(newer: Subject, monkeypatch: pytest.MonkeyPatch)
         (sound_file(replace(recording(), samples=np.zeros(22050, np.float32))), "silent"),
     ],
 )
-def test_bad_clips_are_refused_by_name(newer: Subject, clip: bytes, words: str) -> None:
+def test_bad_clips_are_refused(newer: Subject, clip: bytes, words: str) -> None:
     with pytest.raises(CallerError, match=words) as caught:
         newer.engine.start(newer.request(emotion=Emotion(clip=clip, intensity=1.0)))
     assert caught.value.field == "emotion.clip.audio"
@@ -92,7 +92,7 @@ def test_bad_clips_are_refused_by_name(newer: Subject, clip: bytes, words: str) 
 
 
 @pytest.mark.parametrize("speed", [0.5, 0.8, 1.25, 2.0])
-def test_speed_stretches_the_sound_of_the_same_codes(subject: Subject, speed: float) -> None:
+def test_speed_stretches_the_audio_of_the_same_codes(subject: Subject, speed: float) -> None:
     plain, changed = subject.speak(), subject.speak(options=replace(FAST, speed=speed))
     assert changed.state.all_codes == plain.state.all_codes
     frames = frames_of(len(plain.state.all_codes), features_per_code(subject), 1 / speed)
@@ -100,7 +100,7 @@ def test_speed_stretches_the_sound_of_the_same_codes(subject: Subject, speed: fl
     assert abs(len(changed.sound) - len(plain.sound) / speed) <= 2 * HOP
 
 
-def test_steps_and_guidance_change_the_sound_and_not_the_codes(subject: Subject) -> None:
+def test_steps_and_guidance_change_the_audio_and_not_the_codes(subject: Subject) -> None:
     plain = subject.speak()
     for options in (
         SynthesisOptions(steps=1),
@@ -117,7 +117,7 @@ def test_steps_and_guidance_change_the_sound_and_not_the_codes(subject: Subject)
 
 @pytest.mark.parametrize("speed", [None, 0.7])
 @pytest.mark.parametrize("max_audio_ms", [100, 700, 2500, 600_000])
-def test_no_unit_is_longer_than_asked_for(subject: Subject, max_audio_ms: int, speed: float | None) -> None:
+def test_no_unit_is_longer_than_max_audio_ms(subject: Subject, max_audio_ms: int, speed: float | None) -> None:
     plain = subject.speak(options=replace(FAST, speed=speed))
     spoken = subject.speak(options=replace(FAST, speed=speed, max_audio_ms=max_audio_ms))
     code_ms = 1000 * features_per_code(subject) * 1.72 / (speed or 1) * HOP / 22050
@@ -144,14 +144,14 @@ def test_a_saved_voice_speaks_as_before(subject: Subject, tmp_path: Path) -> Non
     assert all(np.array_equal(array, before[name]) for name, array in loaded.arrays.items())
 
 
-def test_a_voice_of_other_weights_is_not_this_engines(newer: Subject, subject: Subject, tmp_path: Path) -> None:
+def test_a_voice_of_other_weights_is_refused(newer: Subject, subject: Subject, tmp_path: Path) -> None:
     voice = build_voice("anna", recording(), {"indextts": newer.voice}, 1.0)
     assert voice.prepared_for("indextts", "other weights") is None
     with pytest.raises(AssertionError, match="prepared again"):
         newer.engine.start(newer.request(voice=replace(newer.voice, fingerprint="other weights")))
 
 
-def test_without_a_voice_it_needs_one_of_its_own() -> None:
+def test_requests_without_a_voice_need_an_adopted_one() -> None:
     engine = engine_of(checkpoint_of("nano"))
     with pytest.raises(CallerError) as caught:
         engine.start(SpeakRequest(TEXT, seed=1))
@@ -172,7 +172,7 @@ def test_voices_differ(subject: Subject) -> None:
 @pytest.mark.parametrize(
     "samples", [np.zeros(0), np.ones(100), np.full(22050, np.nan)], ids=["none", "too few", "not numbers"]
 )
-def test_recordings_that_cannot_be_used(newer: Subject, samples: np.ndarray) -> None:
+def test_unusable_recordings_are_refused(newer: Subject, samples: np.ndarray) -> None:
     with pytest.raises(CallerError) as caught:
         newer.engine.prepare_voice(replace(recording(), samples=samples.astype(np.float32)))
     assert caught.value.field == "audio"

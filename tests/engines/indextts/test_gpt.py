@@ -1,4 +1,4 @@
-"""The language model of IndexTTS against the official package, and against itself in pieces."""
+"""The reference language model against the official package, and in chunks against itself."""
 
 import dataclasses
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def official_prefix(model: GPT, goldens: dict[str, Tensor], case: str) -> Tensor
     return model.prefix(text, project(goldens["in.style"][None]), goldens["in.emotion"], language)
 
 
-def test_names_and_shapes_are_the_official_ones(require: Callable[..., Any]) -> None:
+def test_names_and_shapes_equal_the_official(require: Callable[..., Any]) -> None:
     theirs = under(golden(require, "conditioning"), "gpt.w")
     config = official_config()
     expected = part_shapes(config)["gpt"]
@@ -79,7 +79,7 @@ def test_greedy_codes(official: GPT, goldens: dict[str, Tensor], case: str) -> N
     assert codes == goldens[f"{case}.out.codes"].tolist()
 
 
-def test_emotion_of_features_and_its_mixture(require: Callable[..., Any]) -> None:
+def test_emotion_vectors_and_their_interpolation(require: Callable[..., Any]) -> None:
     found = golden(require, "conditioning")
     config = official_config()
     matrix = EmotionMatrix(torch.ones(8, 192), torch.ones(8, 64), (1,) * 8)
@@ -103,7 +103,7 @@ def test_emotion_of_features_and_its_mixture(require: Callable[..., Any]) -> Non
 
 
 def greedy(model: GPT, prefixes: list[Tensor], count: int) -> list[list[int]]:
-    """The likeliest codes of several units, all in one batch."""
+    """Greedy codes of several units in one batch."""
     begun = [model.begin(prefix, count) for prefix in prefixes]
     units, rows = [unit for unit, _ in begun], torch.stack([hidden for _, hidden in begun])
     settings = BatchSampling.of([GREEDY] * len(units), model.config.codes, rows.device)
@@ -131,7 +131,7 @@ def random_prefix(model: GPT, text: list[int], seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("variant", list(Variant))
 @pytest.mark.parametrize("cuts", [(1,), (7, 8), (3, 20, 21), tuple(range(1, 30))])
-def test_in_pieces_as_in_whole(variant: Variant, cuts: tuple[int, ...]) -> None:
+def test_any_chunking_gives_the_same_hidden_states(variant: Variant, cuts: tuple[int, ...]) -> None:
     model = random_gpt(variant)
     codes = torch.randint(0, 128, (30,), generator=torch.Generator().manual_seed(4))
     prefix = random_prefix(model, [9, 8, 7])
@@ -146,12 +146,12 @@ def test_in_pieces_as_in_whole(variant: Variant, cuts: tuple[int, ...]) -> None:
     assert_close(torch.cat(pieces), whole)
 
 
-def test_units_of_a_batch_are_as_alone() -> None:
+def test_batched_units_equal_single_ones() -> None:
     model = random_gpt(Variant.V25)
     prefixes = [random_prefix(model, list(range(n)), n) for n in (1, 4, 40)]
     begun = [model.begin(prefix, 12) for prefix in prefixes]
     units = [unit for unit, _ in begun]
-    model.replay(torch.tensor([5, 6, 7]), units[1])  # units may be at different places
+    model.replay(torch.tensor([5, 6, 7]), units[1])  # units may be at different positions
     together = [model.advance(torch.tensor([n, n + 1, n + 2]), units) for n in range(5)]
     for row, prefix in enumerate(prefixes):
         unit, _ = model.begin(prefix, 12)
@@ -161,17 +161,17 @@ def test_units_of_a_batch_are_as_alone() -> None:
         assert_close(torch.stack([rows[row] for rows in together]), torch.stack(alone), CLOSE)
 
 
-def test_marks_of_the_vocabulary_are_text_like_any_other() -> None:
-    """The ids of the start and stop marks are "!" and a quotation mark in 2.5."""
+def test_ids_of_the_marks_are_ordinary_text() -> None:
+    """In 2.5 the ids of the start and stop marks are also those of "!" and a quotation mark."""
     model = random_gpt(Variant.V25)
     with_mark, without = random_prefix(model, [4, 0, 5]), random_prefix(model, [4, 5])
     assert len(with_mark) == len(without) + 1
     assert torch.equal(random_prefix(model, [4, 1, 5])[:8], with_mark[:8])  # 5 + 2 rows, then the mark and 4
     row = model.prefix([0, 0], torch.zeros(1, 64), torch.zeros(64))
-    assert not torch.equal(row[4], row[5])  # the same id at two places
+    assert not torch.equal(row[4], row[5])  # the same id at two positions
 
 
-def test_what_stands_before_the_text() -> None:
+def test_rows_before_the_text() -> None:
     two, newer = random_gpt(Variant.V2), random_gpt(Variant.V25)
     tensors = untrained_gpt(tiny_config(Variant.V2), 3)
     assert tensors["speed_emb.weight"].shape == (2, 48)

@@ -1,4 +1,4 @@
-"""The length regulator of IndexTTS: against the official package; its map of frames; regulating in pieces."""
+"""The length regulator against the official package, its map from frames to features, and chunks."""
 
 import math
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def content(rows: int, seed: int = 1) -> Tensor:
 
 
 @pytest.mark.parametrize(("features", "frames"), REGULATED)
-def test_a_whole_unit_equals_the_official_one(official: dict[str, Tensor], features: int, frames: int) -> None:
+def test_a_whole_unit_equals_the_official(official: dict[str, Tensor], features: int, frames: int) -> None:
     tensors = published(under(official, "w"), declared_shapes(partial(LengthRegulator, CONFIG)))
     ours = LengthRegulator(CONFIG, weights(tensors))
     found, _ = ours.whole(ours.content_in(official[f"in.{features}.{frames}"][0]), frames)
@@ -55,14 +55,14 @@ def test_a_whole_unit_equals_the_official_one(official: dict[str, Tensor], featu
 
 @given(features=st.integers(1, 3000), factor=st.floats(0.3, 3.0))
 @settings(max_examples=300, deadline=None)
-def test_the_map_is_that_of_nearest_neighbour_interpolation(features: int, factor: float) -> None:
+def test_the_map_equals_nearest_neighbour_interpolation(features: int, factor: float) -> None:
     frames = max(1, mel_frames(features, factor))
     numbers = torch.arange(features, dtype=torch.float32).view(1, 1, -1)
     expected = functional.interpolate(numbers, size=frames, mode="nearest")[0, 0].long().numpy()
     assert np.array_equal(source_features(0, frames, exact_ratio(features, frames), features), expected)
 
 
-def test_every_short_length_has_the_map_of_nearest_neighbour_interpolation() -> None:
+def test_the_map_of_every_short_length_equals_nearest_neighbour_interpolation() -> None:
     for features in range(1, 400):
         for factor in (0.5, 0.78, 1.0, 1.1, 2.0, 1 / 1.72):
             frames = max(1, mel_frames(features, factor))
@@ -72,7 +72,7 @@ def test_every_short_length_has_the_map_of_nearest_neighbour_interpolation() -> 
             assert np.array_equal(found, expected), (features, factor)
 
 
-def test_the_map_of_a_stream_is_the_exact_one_for_multiples_of_25_features() -> None:
+def test_the_map_of_a_stream_is_exact_for_multiples_of_25_features() -> None:
     whole = source_features(0, mel_frames(1500), nominal_ratio(), 1500)
     for features in range(25, 1501, 25):
         frames = mel_frames(features)
@@ -82,7 +82,7 @@ def test_the_map_of_a_stream_is_the_exact_one_for_multiples_of_25_features() -> 
 
 @given(features=st.integers(1, 3000), factor=st.sampled_from([0.5, 0.8, 1.0, 1.3, 2.0]))
 @settings(max_examples=200, deadline=None)
-def test_the_map_of_a_stream_is_off_the_exact_one_by_a_frame_at_most(features: int, factor: float) -> None:
+def test_the_map_of_a_stream_is_off_by_at_most_one_frame(features: int, factor: float) -> None:
     frames = mel_frames(features, factor)
     exact = source_features(0, frames, exact_ratio(features, frames), features)
     nominal = source_features(0, frames, nominal_ratio(factor), features)
@@ -91,17 +91,17 @@ def test_the_map_of_a_stream_is_off_the_exact_one_by_a_frame_at_most(features: i
 
 
 @pytest.mark.parametrize("features", [0, 1, 2, 24, 25, 26, 1500])
-def test_frames_are_cut_not_rounded(features: int) -> None:
+def test_frames_are_rounded_down(features: int) -> None:
     assert mel_frames(features) == math.floor(features * 1.72)
     assert mel_frames(features, 0.5) == int(features * 1.72 * 0.5)
 
 
-def test_pieces_with_fixed_moments_equal_the_whole(regulator: LengthRegulator) -> None:
-    """With the norms told what the whole will be, only the convolutions remain, and their context is enough."""
+def test_chunks_with_fixed_moments_equal_the_whole(regulator: LengthRegulator) -> None:
+    """With the norms fixed to the moments of the whole, the context of the convolutions is sufficient."""
     rows = content(90)
     lead = regulator.context_frames
     whole, moments = regulator.condition(rows, regulator.empty_moments(), 0, 90)
-    heavy = length_regulator.Moments(90 * 10**9, moments.sums * 10**9)  # so much that nothing can move them
+    heavy = length_regulator.Moments(90 * 10**9, moments.sums * 10**9)  # too many frames for new ones to matter
     pieces, start = [], 0
     for stop in (7, 31, 32, 80, 90):
         ahead = min(90, stop + lead)
@@ -113,8 +113,8 @@ def test_pieces_with_fixed_moments_equal_the_whole(regulator: LengthRegulator) -
     assert_close(torch.cat(pieces), whole, 1e-5)
 
 
-def test_moments_add_up_whatever_the_pieces(regulator: LengthRegulator) -> None:
-    """The first norm sees only what is convolved, so its sums must be those of the whole; only kept frames count."""
+def test_moments_do_not_depend_on_the_chunking(regulator: LengthRegulator) -> None:
+    """The first norm's input does not depend on other norms, so its sums equal those of the whole."""
     rows = content(60)
     _, whole = regulator.condition(rows, regulator.empty_moments(), 0, 60)
     seen, start = regulator.empty_moments(), 0
@@ -127,7 +127,7 @@ def test_moments_add_up_whatever_the_pieces(regulator: LengthRegulator) -> None:
     assert_close(seen.sums[0], whole.sums[0], 1e-9)
 
 
-def test_moments_of_a_whole_are_sums_over_channels_and_frames(regulator: LengthRegulator) -> None:
+def test_moments_are_sums_over_channels_and_frames(regulator: LengthRegulator) -> None:
     tensors = untrained(partial(LengthRegulator, CONFIG), 0, S2MEL)
     rows = content(30)
     _, moments = regulator.condition(rows, regulator.empty_moments(), 0, 30)
@@ -136,7 +136,7 @@ def test_moments_of_a_whole_are_sums_over_channels_and_frames(regulator: LengthR
     assert_close(moments.sums[0], expected, 1e-6)
 
 
-def test_projection_before_the_map_equals_projection_behind_it(regulator: LengthRegulator) -> None:
+def test_projection_commutes_with_the_map(regulator: LengthRegulator) -> None:
     features = torch.randn(9, HIDDEN, generator=torch.Generator().manual_seed(3))
     index = torch.tensor([0, 0, 1, 4, 8])
     assert_close(regulator.content_in(features)[index], regulator.content_in(features[index]), 1e-6)

@@ -1,4 +1,4 @@
-"""The native language model against the Python one: the same codes and hidden states, however they are asked for."""
+"""The native language model against the reference: equal codes and hidden states for any batching and chunking."""
 
 import dataclasses
 import itertools
@@ -37,7 +37,7 @@ from tests.support.indextts_tiny import tiny_config, untrained_gpt, weights
 EMOTION = ConformerConfig(1024, 64, 128, 4, 2), PerceiverConfig(1024, 64, 1, 4)
 OFFICIAL = GPTConfig(64, 3, 4, 300, 130, 60, 80, 0, 1, 128, 129, EMOTION, None)
 LONG = dataclasses.replace(OFFICIAL, max_codes=400)  # several blocks of positions
-# A width that is no multiple of a vector or panel, heads of a size that is none either, and more codes.
+# Width and head size that are no multiples of a vector or panel, and more codes.
 ODD = dataclasses.replace(OFFICIAL, dim=84, layers=2, heads=6, codes=1001, start_code=999, stop_code=1000)
 SAMPLINGS = (
     Sampling(),
@@ -54,7 +54,7 @@ def config_of(model: GPTConfig) -> IndexTTSConfig:
 
 @cache
 def tensors_of(model: GPTConfig, ends: bool = False) -> dict[str, Tensor]:
-    """Untrained, with scores spread as far as a trained model's are; `ends`: with a stop code like any other."""
+    """Random weights with the spread of a trained model's scores; `ends`: with a stop code that can be drawn."""
     generator = torch.Generator().manual_seed(3)
     tensors = untrained_gpt(config_of(model), 3)
     tensors["mel_head.weight"] = 3 * tensors["mel_head.weight"]
@@ -80,7 +80,7 @@ def prefix_of(model: GPT, text: Sequence[int], seed: int = 0) -> Tensor:
 def python_unit(
     model: GPT, prefix: Tensor, max_codes: int, sampling: Sampling, seed: int, min_codes: int = 0
 ) -> tuple[list[int], list[Tensor]]:
-    """A unit's codes and the hidden states that predicted them, by the modules in Python."""
+    """A unit's codes and the hidden states that predicted them, from the reference."""
     unit, hidden = model.begin(prefix, max_codes)
     config = model.config
     seen = seen_at_start(config.codes, config.start_code, hidden.device)
@@ -107,7 +107,7 @@ def generated(model: NativeGPT, unit: NativeDecoding, sizes: Sequence[int]) -> t
 
 @pytest.mark.parametrize("size", [OFFICIAL, ODD], ids=["even", "odd"])
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_codes_and_hidden_states_are_those_of_python(size: GPTConfig, sampling: Sampling) -> None:
+def test_codes_and_hidden_states_equal_the_reference(size: GPTConfig, sampling: Sampling) -> None:
     python, native = both(size)
     kinds = set()
     for seed in range(6):
@@ -117,7 +117,7 @@ def test_codes_and_hidden_states_are_those_of_python(size: GPTConfig, sampling: 
         assert mine == codes and len(codes) == 60
         assert_close(hidden, torch.stack(states))
         kinds |= set(codes)
-    assert len(kinds) > 20  # a unit that says one thing for ever would prove little
+    assert len(kinds) > 20  # a unit of one repeated code would prove little
 
 
 def test_a_long_unit() -> None:
@@ -149,7 +149,7 @@ def test_positions_of_the_official_loop() -> None:
 
 @hypothesis_settings(deadline=None, max_examples=25)
 @given(st.lists(st.integers(0, 20), max_size=8))
-def test_however_many_at_a_time(sizes: list[int]) -> None:
+def test_any_number_of_codes_per_call_gives_the_same(sizes: list[int]) -> None:
     python, native = both(OFFICIAL)
     prefix = prefix_of(python, [9, 8, 7])
     whole, hidden = generated(native, native.begin(prefix, 80, SAMPLINGS[1], 7), (80,))
@@ -158,7 +158,7 @@ def test_however_many_at_a_time(sizes: list[int]) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 4, 5, 9])
-def test_in_company_as_alone(count: int) -> None:
+def test_batched_units_equal_single_ones(count: int) -> None:
     """Bit for bit, with other texts, settings, seeds, lengths and ends, and joining one after the other."""
     python, native = both(OFFICIAL, ends=True)
 
@@ -181,7 +181,7 @@ def test_in_company_as_alone(count: int) -> None:
     assert count == 2 or len({len(made) for made in codes}) > 1
 
 
-def test_a_unit_ends_where_the_model_says_so() -> None:
+def test_a_unit_ends_at_the_stop_code() -> None:
     python, native = both(OFFICIAL, ends=True)
     lengths = set()
     for seed in range(20):
@@ -196,7 +196,7 @@ def test_a_unit_ends_where_the_model_says_so() -> None:
 
 
 @pytest.mark.parametrize("sampling", [*SAMPLINGS, Sampling(top_k=0, top_p=1.0, min_tokens_to_keep=130)])
-def test_no_unit_ends_before_the_least_codes(sampling: Sampling) -> None:
+def test_no_unit_ends_before_min_codes(sampling: Sampling) -> None:
     python, native = both(OFFICIAL, ends=True)
     lengths: dict[int, list[int]] = {0: [], 30: []}
     for seed, least in itertools.product(range(12), lengths):
@@ -210,14 +210,14 @@ def test_no_unit_ends_before_the_least_codes(sampling: Sampling) -> None:
     assert min(lengths[0]) < 30 <= min(lengths[30])
 
 
-def test_a_unit_ends_at_the_most_codes_it_may_have() -> None:
+def test_a_unit_ends_at_max_codes() -> None:
     python, native = both(OFFICIAL)
     unit = native.begin(prefix_of(python, [1]), 11, SAMPLINGS[0], 0)
     first, second = native.generate([unit], 10)[0], native.generate([unit], 10)[0]
     assert (len(first.codes), len(second.codes)) == (10, 1) and unit.ended and unit.code_count == 11
 
 
-def test_nothing_asked_nothing_written() -> None:
+def test_no_units_or_codes_requested() -> None:
     python, native = both(OFFICIAL)
     assert native.generate([], 5) == []
     unit = native.begin(prefix_of(python, [1]), 11, SAMPLINGS[0], 0)
@@ -225,7 +225,7 @@ def test_nothing_asked_nothing_written() -> None:
     assert written.codes.shape == (0,) and written.hidden.shape == (0, OFFICIAL.dim) and not unit.ended
 
 
-def test_the_same_on_any_number_of_threads() -> None:
+def test_the_number_of_threads_does_not_matter() -> None:
     wide = dataclasses.replace(OFFICIAL, dim=512, heads=8, layers=1)
     python, native = both(wide)
     prefix = prefix_of(python, range(40))
@@ -236,7 +236,7 @@ def test_the_same_on_any_number_of_threads() -> None:
     assert found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1])
 
 
-def test_the_interpreter_goes_on_meanwhile(turns_while: Callable[..., int]) -> None:
+def test_the_gil_is_released(turns_while: Callable[..., int]) -> None:
     wide = dataclasses.replace(OFFICIAL, dim=512, heads=8, layers=2)
     python, native = both(wide)
     unit = native.begin(prefix_of(python, range(40)), 80, SAMPLINGS[1], 4)
@@ -251,20 +251,20 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_a_bad_beginning_is_refused(message: str) -> None:
+def test_a_bad_prefix_is_refused(message: str) -> None:
     prefix, max_codes = BAD[message]
     with pytest.raises(RuntimeError, match=message):
         both(OFFICIAL)[1].begin(prefix, max_codes, GREEDY, 0)
 
 
-def test_one_unit_twice_is_refused() -> None:
+def test_the_same_unit_twice_in_a_call_is_refused() -> None:
     python, native = both(OFFICIAL)
     unit = native.begin(prefix_of(python, [1]), 11, GREEDY, 0)
     with pytest.raises(RuntimeError, match="a unit is in the batch twice"):
         native.generate([unit, unit], 1)
 
 
-def test_scores_that_are_no_numbers_are_refused() -> None:
+def test_nan_scores_are_refused() -> None:
     tensors = dict(tensors_of(OFFICIAL))
     tensors["mel_head.bias"] = tensors["mel_head.bias"].clone().index_fill_(0, torch.tensor(17), float("nan"))
     native = NativeGPT(config_of(OFFICIAL), weights(tensors))
@@ -273,7 +273,7 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
         native.generate([unit], 1)
 
 
-def test_the_most_codes_are_those_of_python() -> None:
+def test_max_codes_equal_the_reference() -> None:
     python, native = both(OFFICIAL)
     assert native.begin(prefix_of(python, [1]), python.max_codes(), GREEDY, 0).code_count == 0
 

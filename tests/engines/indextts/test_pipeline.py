@@ -1,4 +1,4 @@
-"""The whole of IndexTTS-2.5, from a folder, a text and sound files to sound, against the official package.
+"""The whole of IndexTTS-2.5, from folder, text and sound files to audio, against the official package.
 
 Both read the same folder of small random models and the same sound files. The package runs as it is, but for its
 draws: it takes the likeliest code, and its flow begins from our noise.
@@ -37,12 +37,12 @@ CODES = 50
 CODES_MS = 2000
 LONGEST_FRAMES = 400
 WEIGHTS = (0.5, 0.0, 0.9, 0.0, 0.0, 0.0, 0.1, 0.0)
-"""Their sum is over what may be asked for in all, so that it is shrunk."""
+"""Their sum exceeds the limit, so they are scaled down."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A text as we are asked for it, and what the package is asked instead.
+    """A request, and the corresponding arguments of the official package.
 
     `clip`: whether the emotion is that of the second sound file.
     """
@@ -68,7 +68,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Pipelines:
-    """Ours, with a folder of sound files, and what the other one made."""
+    """Our engine, a folder of sound files, and the official results."""
 
     folder: Path
     engine: IndexTTSEngine
@@ -88,7 +88,7 @@ def pipelines(require: Callable[..., Any], tmp_path_factory: pytest.TempPathFact
 
 
 def official_sounds(folder: Path, fingerprint: str, prompt_frames: int) -> dict[str, Tensor]:
-    """What the package makes of all cases; kept under build/ for the next time."""
+    """The official results of all cases, cached under build/."""
     jobs = []
     for name, case in CASES.items():
         noise = torch.from_numpy(frame_noise(case.seed, 0, LONGEST_FRAMES, 80))
@@ -140,7 +140,7 @@ def test_the_whole_pipeline(name: str, pipelines: Pipelines, monkeypatch: pytest
     assert_close(torch.from_numpy(sound), theirs["sound"], MAX_RELATIVE_ERROR)
 
 
-def test_every_case_is_another_one(pipelines: Pipelines) -> None:
-    """What is compared depends on text, seed, emotion and pace."""
+def test_the_cases_differ(pipelines: Pipelines) -> None:
+    """The results depend on text, seed, emotion and speed."""
     codes = {tuple(pipelines.theirs[f"{name}.codes"].tolist()) for name in CASES}
     assert len(codes) == len(CASES)

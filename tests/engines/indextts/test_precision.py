@@ -1,4 +1,4 @@
-"""Language model and flow of IndexTTS in int8, bfloat16 and float32: how far off they are, alone and in company."""
+"""Quantization error of language model and flow in int8, bfloat16 and float32; batch invariance."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ ODD = dataclasses.replace(SMALL, dim=84, heads=6, codes=1001, start_code=999, st
 WIDE = dataclasses.replace(SMALL, dim=1280, layers=2, heads=20, codes=8194, start_code=8192, stop_code=8193)
 ROUNDED = ("bf16", "int8")
 
-# Relative error and cosine distance of the scores, the codes being given. Rounding to bfloat16 costs 2^-9 of every
-# number, to int8 half a step of 1/127 of the greatest.
+# Relative error and cosine distance of the scores for given codes. bfloat16 rounds with a relative error of 2^-9, int8
+# with half a step of 1/127 of a row's maximum.
 ALLOWED = {"fp32": (2e-6, 1e-7), "bf16": (6e-3, 2e-5), "int8": (3e-2, 4e-4)}
 
 
@@ -45,7 +45,7 @@ def config_of(model: GPTConfig) -> IndexTTSConfig:
 
 @cache
 def tensors_of(model: GPTConfig) -> dict[str, Tensor]:
-    """Untrained, with scores spread as far as a trained model's are, and norms that are not all the same."""
+    """Random weights with the spread of a trained model's scores, and norms that differ."""
     generator = torch.Generator().manual_seed(3)
     tensors = untrained_gpt(config_of(model), 3)
     tensors["mel_head.weight"] = 3 * tensors["mel_head.weight"]
@@ -78,7 +78,7 @@ def generated(model: NativeGPT, unit: NativeDecoding, sizes: Sequence[int]) -> t
 @pytest.mark.parametrize("packed", ALLOWED)
 @pytest.mark.parametrize("size", [SMALL, ODD, WIDE], ids=["small", "odd", "wide as published"])
 def test_scores_of_given_codes(size: GPTConfig, packed: str) -> None:
-    """What Python makes of the codes that the native model chose."""
+    """The reference's scores for the codes that the native model drew."""
     for seed in range(3):
         prefix = prefix_of(size, range(2, 9 + 20 * seed), seed)
         model = native(size, packed)
@@ -86,20 +86,20 @@ def test_scores_of_given_codes(size: GPTConfig, packed: str) -> None:
         unit, first = python(size).begin(prefix, 30)
         expected = torch.cat((first[None], python(size).replay(torch.tensor(codes[:-1]), unit)))
         head = [tensors_of(size)[f"mel_head.{name}"] for name in ("weight", "bias")]
-        kept = torch.arange(size.codes) != size.stop_code  # an untrained model's is far from all others
+        kept = torch.arange(size.codes) != size.stop_code  # its bias is far from all others
         found = ensure_built().Linear(*head, type=packed)(hidden)[:, kept]
         wanted = python(size).logits(expected)[:, kept]
         relative, distance = ALLOWED[packed]
         rows = (found - wanted).norm(dim=1) / wanted.norm(dim=1)
         assert float(rows.max()) <= relative
         assert float(1 - functional.cosine_similarity(found.double(), wanted.double(), 1).min()) <= distance
-        assert packed == "fp32" or float(rows.min()) > 1e-5  # it was rounded indeed
+        assert packed == "fp32" or float(rows.min()) > 1e-5  # it was rounded
 
 
 @pytest.mark.parametrize("packed", ROUNDED)
 @pytest.mark.parametrize("size", [SMALL, ODD], ids=["small", "odd"])
-def test_in_company_as_alone(size: GPTConfig, packed: str) -> None:
-    """Bit for bit: other texts, seeds, lengths and ends, joining one after the other; more than a block of rows."""
+def test_batched_units_equal_single_ones(size: GPTConfig, packed: str) -> None:
+    """Bit for bit, with different texts, seeds, lengths and ends, joining one by one; more than a block of rows."""
     model = native(size, packed)
 
     def begun(i: int) -> NativeDecoding:
@@ -121,7 +121,7 @@ def test_in_company_as_alone(size: GPTConfig, packed: str) -> None:
 
 @pytest.mark.parametrize("packed", ROUNDED)
 def test_the_flow(packed: str) -> None:
-    """Velocity and solved mel, of the published width and a few layers; guided."""
+    """Velocity and mel of a flow of the published width with few layers, with guidance."""
     config = DiTConfig(512, 8, 5, 80, 512, 192), WaveNetConfig(512, 2, 5, 1)
     tensors = weights(untrained(partial(DiT, *config), 0, S2MEL))
     generator = torch.Generator().manual_seed(1)
@@ -139,7 +139,7 @@ def test_the_flow(packed: str) -> None:
 
 
 @pytest.mark.parametrize("packed", ROUNDED)
-def test_the_same_on_any_number_of_threads(packed: str) -> None:
+def test_the_number_of_threads_does_not_matter(packed: str) -> None:
     prefix, found = prefix_of(WIDE, range(40)), []
     before = torch.get_num_threads()
     for threads in (1, 2):
@@ -156,6 +156,6 @@ def test_another_precision_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "name"), [("auto", "fp32"), ("int8", "int8"), ("voxcpm=int8,indextts=bf16", "bf16")])
-def test_the_engine_computes_as_the_settings_say(dtype: str, name: str) -> None:
+def test_the_engine_uses_the_configured_precision(dtype: str, name: str) -> None:
     config = Config.of(indextts="nano", random_weights=True, starter=False, threads=1, dtype=dtype)
     assert loaders(config)["indextts"]().info.device == f"cpu, 1 threads, {name}"

@@ -1,4 +1,4 @@
-"""Drawing codes: the official order of cuts, draws that depend on seed and place only, guards, beams."""
+"""Sampling of codes: the official order of penalty and cuts, reproducible draws, guards, beam search."""
 
 import dataclasses
 import math
@@ -40,7 +40,7 @@ def seen_of(goldens: dict[str, Tensor]) -> Tensor:
 
 
 def spread(codes: Tensor, values: Tensor, rest: float) -> Tensor:
-    """`[B, K]` back at the places of their codes: `[B, 200]`."""
+    """`[B, K]` scattered to the positions of their codes: `[B, 200]`."""
     return torch.full((len(codes), 200), rest).scatter(1, codes, values)
 
 
@@ -62,7 +62,7 @@ def test_cuts(goldens: dict[str, Tensor], case: int) -> None:
 
 
 def test_each_unit_has_its_own_settings(goldens: dict[str, Tensor]) -> None:
-    """Row r of a batch with four settings is row r of the batch that has its settings throughout."""
+    """Row r of a batch with four settings equals row r of a batch that has the same settings in every row."""
     cases = [case_settings(goldens, case) for case in range(4)]
     codes, scores = cut(goldens["in.logits"], seen_of(goldens), BatchSampling.of(cases, 200, CPU))
     together = spread(codes, scores.softmax(1), 0.0)
@@ -77,7 +77,7 @@ def test_greedy_takes_the_likeliest(goldens: dict[str, Tensor]) -> None:
         assert drawn[0] == goldens["in.logits"][0].argmax() and drawn[2] == goldens["in.logits"][2].argmax()
 
 
-def test_the_prompt_counts_as_made() -> None:
+def test_the_prefix_counts_as_generated() -> None:
     seen = seen_at_start(130, 128, CPU)
     assert seen.nonzero()[:, 0].tolist() == [1, 128]
 
@@ -96,7 +96,7 @@ def test_draws_follow_the_probabilities(goldens: dict[str, Tensor]) -> None:
 
 
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=8), st.integers(0, 1000))
-def test_only_what_is_left_is_drawn(points: list[float], seed: int) -> None:
+def test_codes_cut_off_are_never_drawn(points: list[float], seed: int) -> None:
     scores = torch.randn(len(points), 12, generator=torch.Generator().manual_seed(seed))
     settings = BatchSampling.of([Sampling(top_k=3 + n % 3, top_p=0.6) for n in range(len(points))], 12, CPU)
     codes, left = cut(scores, torch.zeros_like(scores, dtype=torch.bool), settings)
@@ -106,7 +106,7 @@ def test_only_what_is_left_is_drawn(points: list[float], seed: int) -> None:
 
 
 @given(SEEDS, st.integers(0, 2**40), st.integers(1, 50), st.data())
-def test_numbers_depend_on_seed_and_place_only(seed: int, first: int, count: int, data: st.DataObject) -> None:
+def test_numbers_depend_on_seed_and_position_only(seed: int, first: int, count: int, data: st.DataObject) -> None:
     whole = uniforms(seed, first, count)
     place = data.draw(st.integers(0, count - 1))
     assert uniforms(seed, first + place, 1)[0] == whole[place]
@@ -143,7 +143,7 @@ def prefix_of(model: GPT, seed: int) -> Tensor:
     return model.prefix(text, torch.randn(1, model.config.dim, generator=generator), torch.zeros(model.config.dim))
 
 
-def test_a_seed_gives_the_same_codes_in_any_company(model: GPT) -> None:
+def test_codes_are_batch_invariant(model: GPT) -> None:
     seeds, settings = [5, 6, 2**64 - 1, 5], [Sampling(), Sampling(1.2, 50, 0.9, 2.0), Sampling(top_k=5), Sampling()]
     prefixes = [prefix_of(model, n) for n in (1, 2, 3, 1)]
     together = sampled(model, prefixes, seeds, settings, 30)
@@ -166,7 +166,7 @@ def test_repetition_is_found_and_speech_is_not(period: int) -> None:
     speech = torch.randint(0, 8192, (400,), generator=torch.Generator().manual_seed(period)).tolist()
     loop = (speech[:period] * 100)[:75]
     assert repeats(speech + loop, 25.0)
-    assert not repeats(speech + loop[:70], 25.0)  # a pause of under three seconds may be meant
+    assert not repeats(speech + loop[:70], 25.0)  # a pause of less than three seconds may be intended
     assert not repeats(speech, 25.0) and not repeats(loop[:74], 25.0) and not repeats([], 25.0)
     assert not repeats([*speech, *loop, speech[0] + 1], 25.0)
 
@@ -175,7 +175,7 @@ def test_repetition_is_found_and_speech_is_not(period: int) -> None:
 
 
 @pytest.mark.parametrize("case", range(4))
-def test_beams_as_the_official_scorer_keeps_them(goldens: dict[str, Tensor], case: int) -> None:
+def test_beams_equal_the_official_scorer(goldens: dict[str, Tensor], case: int) -> None:
     beams = Beams(3, stop_code=9)
     steps = int(goldens[f"beam{case}.out.steps"])
     for step in range(steps):
@@ -189,7 +189,7 @@ def test_beams_as_the_official_scorer_keeps_them(goldens: dict[str, Tensor], cas
     assert list(beams.best().codes) == (theirs[: theirs.index(9)] if 9 in theirs else theirs)
 
 
-def test_search_is_repeatable_and_hangs_on_the_seed(model: GPT) -> None:
+def test_beam_search_depends_on_the_seed_only(model: GPT) -> None:
     prefix = prefix_of(model, 4)
     narrow = Sampling(temperature=1.0, top_k=2, top_p=1.0, penalty=1.0, min_tokens_to_keep=2)
     found = search(model, prefix, 3, 15, narrow)
@@ -197,7 +197,7 @@ def test_search_is_repeatable_and_hangs_on_the_seed(model: GPT) -> None:
     assert found != search(model, prefix, 4, 15)
 
 
-def test_a_beam_that_stops_wins_over_longer_ones_that_cost_more() -> None:
+def test_a_finished_beam_wins_over_live_ones_with_lower_scores() -> None:
     beams = Beams(3, stop_code=9)
     assert beams.take([Candidate(-1.0, 5, 0), Candidate(-2.0, 9, 0), Candidate(-3.0, 6, 0), Candidate(-4.0, 7, 0)])
     assert beams.codes == [(5,), (6,), (7,)] and beams.scores == [-1.0, -3.0, -4.0] and not beams.done

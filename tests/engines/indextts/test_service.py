@@ -1,4 +1,4 @@
-"""IndexTTS behind the real server, beside VoxCPM: who speaks what, with which voice, and what is reported."""
+"""IndexTTS in the real server beside VoxCPM: routing, voices, reports and errors."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ async def speak(talk: Talk, name: str, **settings: Any) -> list[tuple[str, Any]]
 
 
 def whole_unit() -> Any:
-    """The unit as the engine makes it as a whole, at the stream's rate: `[T]`."""
+    """The whole unit from the engine itself, at the stream's rate: `[T]`."""
     engine = IndexTTSEngine.random("nano")
     voice = engine.prepare_voice(recording(1.5))
     options = SynthesisOptions(steps=OPTIONS.steps)
@@ -70,7 +70,7 @@ def check(answers: list[tuple[str, Any]], engine: str, reason: int, stages: set[
     assert speech_pb2.WARNING_CODE_VOICE_SUBSTITUTED not in warned(answers)
 
 
-def test_strong_emotion_goes_to_indextts_and_back_with_the_same_voice(run: Any) -> None:
+def test_strong_emotion_is_routed_to_indextts_with_the_same_voice(run: Any) -> None:
     async def main() -> None:
         config = Config(port=0, default_engine="voxcpm", emotion_threshold=0.5)
         async with (
@@ -110,7 +110,7 @@ def test_strong_emotion_goes_to_indextts_and_back_with_the_same_voice(run: Any) 
     run(main(), timeout_s=120.0)
 
 
-def test_buffered_indextts_is_the_whole_unit_and_cancelling_leaves_nothing(run: Any) -> None:
+def test_buffered_audio_is_the_whole_unit_and_cancelling_leaves_nothing(run: Any) -> None:
     async def main() -> None:
         async with (
             serving(
@@ -143,7 +143,7 @@ def test_buffered_indextts_is_the_whole_unit_and_cancelling_leaves_nothing(run: 
     run(main(), timeout_s=120.0)
 
 
-def test_whoever_sends_a_long_recording_is_told_what_is_used_of_it(run: Any) -> None:
+def test_a_long_recording_gives_a_warning(run: Any) -> None:
     async def main() -> None:
         async with (
             serving(Config(port=0), engines={"indextts": engines()["indextts"]}) as app,
@@ -158,8 +158,8 @@ def test_whoever_sends_a_long_recording_is_told_what_is_used_of_it(run: Any) -> 
     run(main(), timeout_s=120.0)
 
 
-def test_what_is_refused_is_named_as_on_the_wire(run: Any) -> None:
-    """A clip that is no sound, and a text that the model cannot hold."""
+def test_errors_name_the_wire_field(run: Any) -> None:
+    """A clip that is not audio, and a text with too many tokens."""
 
     async def main() -> None:
         async with (
@@ -182,8 +182,8 @@ def test_what_is_refused_is_named_as_on_the_wire(run: Any) -> None:
     run(main(), timeout_s=120.0)
 
 
-def test_without_a_voice_indextts_hands_over_and_says_so(run: Any) -> None:
-    """The built-in voice is no recording; another engine speaks rather than none."""
+def test_without_a_voice_another_engine_speaks_with_a_warning(run: Any) -> None:
+    """The built-in voice is not a recording, so IndexTTS cannot use it."""
 
     async def main() -> None:
         async with (

@@ -1,4 +1,4 @@
-"""Codes to mel in IndexTTS while codes still come: a stream against a whole unit, and what it remembers."""
+"""Streaming codes to mel: a stream against a whole unit, and the content of its state."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ def speaker25() -> Speaker:
     first=st.integers(0, 5000), count=st.integers(0, 40), seed=st.integers(0, 2**64 - 1), bands=st.sampled_from([80, 7])
 )
 @settings(max_examples=60, deadline=None)
-def test_noise_belongs_to_a_frame(first: int, count: int, seed: int, bands: int) -> None:
+def test_noise_depends_on_the_frame_only(first: int, count: int, seed: int, bands: int) -> None:
     part = frame_noise(seed, first, count, bands)
     assert part.shape == (count, bands) and part.dtype == np.float32
     for offset in range(0, count, 7):
@@ -62,16 +62,16 @@ def test_one_chunk_with_unlimited_context_is_the_whole_unit(speaker: Speaker) ->
     assert states[-1].done
 
 
-def test_an_end_before_the_first_solve_is_the_whole_unit_too(speaker: Speaker) -> None:
-    """However the few codes came."""
+def test_an_end_before_the_first_solve_gives_the_whole_unit(speaker: Speaker) -> None:
+    """For any chunking of the codes."""
     codes, hidden = speaker.codes(4)
     chunks, _ = speaker.stream(codes, hidden, [1, 3], UNLIMITED)
     assert [chunk.shape[1] for chunk in chunks[:-1]] == [0, 0]
     assert torch.equal(chunks[-1], speaker.offline(codes, hidden))
 
 
-def test_the_first_chunk_of_many_is_solved_as_if_it_were_all_but_for_the_norms(speaker: Speaker) -> None:
-    """Its codes fill a multiple of 25 features, so the maps agree; what the norms know of the recording does not."""
+def test_the_first_chunk_equals_a_whole_unit_except_for_the_norms(speaker: Speaker) -> None:
+    """Its codes fill a multiple of 25 features, so the maps agree; the norms differ by the recording's moments."""
     count = 25 if speaker.variant is Variant.V25 else 50
     codes, hidden = speaker.codes(count)
     state = streaming.start(speaker.prompt, speaker.settings, UNLIMITED)
@@ -86,7 +86,7 @@ def test_the_first_chunk_of_many_is_solved_as_if_it_were_all_but_for_the_norms(s
 
 @given(cuts=st.lists(st.integers(0, 70), max_size=8), factor=st.sampled_from([0.5, 0.78, 1.0, 1.3]))
 @settings(max_examples=25, deadline=None)
-def test_a_stream_is_as_long_as_the_whole_however_it_is_cut(speaker25: Speaker, cuts: list[int], factor: float) -> None:
+def test_a_stream_is_as_long_as_the_whole_for_any_chunking(speaker25: Speaker, cuts: list[int], factor: float) -> None:
     codes, hidden = speaker25.codes(70)
     quick = replace(speaker25, settings=AcousticSettings(1, speaker25.model.time_table(1), 0.0, factor))
     chunks, states = quick.stream(codes, hidden, cuts)
@@ -95,7 +95,7 @@ def test_a_stream_is_as_long_as_the_whole_however_it_is_cut(speaker25: Speaker, 
     assert all(bool(chunk.isfinite().all()) for chunk in chunks)
 
 
-def test_no_codes_at_all_are_no_frames(speaker: Speaker) -> None:
+def test_no_codes_give_no_frames(speaker: Speaker) -> None:
     codes, _ = speaker.codes(0)
     assert speaker.offline(codes, None).shape == (BANDS, 0)
     state = streaming.start(speaker.prompt, speaker.settings, PLAN)
@@ -111,7 +111,7 @@ def test_nothing_is_solved_before_a_frame_can_be_final(speaker25: Speaker) -> No
     assert after.codes.tolist() == codes.tolist()
 
 
-def test_an_end_without_new_codes_speaks_what_was_provisional(speaker: Speaker) -> None:
+def test_an_end_without_new_codes_emits_the_provisional_frames(speaker: Speaker) -> None:
     codes, hidden = speaker.codes(40)
     empty, none = codes[:0], None if hidden is None else hidden[:0]
     state = streaming.start(speaker.prompt, speaker.settings, PLAN)
@@ -121,8 +121,8 @@ def test_an_end_without_new_codes_speaks_what_was_provisional(speaker: Speaker) 
     assert torch.equal(rest, state.provisional) and rest.shape[1] == PLAN.lookahead_frames and ended.done
 
 
-def test_a_solve_at_the_end_would_tell_the_flow_nothing_new(speaker: Speaker) -> None:
-    """That is why provisional frames may be spoken when no code follows: their conditions are final already."""
+def test_conditions_of_provisional_frames_are_final_at_the_end(speaker: Speaker) -> None:
+    """So provisional frames can be emitted without another solve when no code follows."""
     codes, hidden = speaker.codes(50)
     before = streaming.start(speaker.prompt, speaker.settings, UNLIMITED)
     before = replace(before, codes=codes, hidden=hidden)
@@ -135,8 +135,8 @@ def test_a_solve_at_the_end_would_tell_the_flow_nothing_new(speaker: Speaker) ->
     assert_close(now, then[final:])
 
 
-def test_a_state_is_a_value(speaker: Speaker) -> None:
-    """Going on twice from the same state gives the same twice, with other units in between."""
+def test_states_are_immutable(speaker: Speaker) -> None:
+    """Extending the same state twice gives the same result, with other units in between."""
     codes, hidden = speaker.codes(60)
     _, states = speaker.stream(codes, hidden, [20, 40])
     other, other_hidden = speaker.codes(33, seed=5)
@@ -151,7 +151,7 @@ def test_a_state_is_a_value(speaker: Speaker) -> None:
     assert torch.equal(first, second) and after.frames > states[0].frames
 
 
-def test_the_same_seed_is_the_same_speech_and_another_is_not(speaker25: Speaker) -> None:
+def test_the_seed_determines_the_result(speaker25: Speaker) -> None:
     codes, hidden = speaker25.codes(40)
     first, again = (torch.cat(speaker25.stream(codes, hidden, [20])[0], dim=1) for _ in range(2))
     assert torch.equal(first, again)
@@ -161,8 +161,8 @@ def test_the_same_seed_is_the_same_speech_and_another_is_not(speaker25: Speaker)
     assert float((mel - first).abs().max()) > 0.1
 
 
-def test_a_state_stays_small_and_forgets_only_what_no_frame_depends_on(speaker: Speaker) -> None:
-    """Whoever kept all codes would say the same."""
+def test_a_state_stays_small_and_drops_only_unneeded_codes(speaker: Speaker) -> None:
+    """The result equals that of a state with all codes."""
     codes, hidden = speaker.codes(400)
     per_code = speaker.model.features_per_code
     cuts = list(range(40 // per_code, 400, 40 // per_code))
@@ -182,8 +182,8 @@ def test_a_state_stays_small_and_forgets_only_what_no_frame_depends_on(speaker: 
     assert_close(torch.cat(chunks, dim=1), torch.cat(kept, dim=1), 1e-4)
 
 
-def test_chunks_go_on_where_the_one_before_stopped(speaker25: Speaker) -> None:
-    """What is given to the flow is what was spoken, with the very conditions it was made from."""
+def test_a_chunk_continues_the_frames_emitted_before(speaker25: Speaker) -> None:
+    """The flow gets the emitted frames with the conditions they were solved with."""
     codes, _ = speaker25.codes(60)
     chunks, states = speaker25.stream(codes, None, [20, 40], UNLIMITED)
     first = states[0].frames
@@ -193,8 +193,8 @@ def test_chunks_go_on_where_the_one_before_stopped(speaker25: Speaker) -> None:
     assert states[1].recent.condition.shape[0] == states[1].frames > first
 
 
-def test_a_later_chunk_is_a_solve_after_recording_and_spoken_frames_with_the_noise_of_its_own(speaker: Speaker) -> None:
-    """The second chunk written out; nothing that it is made of may be left out or come from elsewhere."""
+def test_a_later_chunk_continues_recording_and_emitted_frames_with_its_own_noise(speaker: Speaker) -> None:
+    """The second chunk computed step by step."""
     codes, hidden = speaker.codes(60)
     chunks, states = speaker.stream(codes, hidden, [20, 40])
     model, before = speaker.model, states[0]
@@ -208,7 +208,7 @@ def test_a_later_chunk_is_a_solve_after_recording_and_spoken_frames_with_the_noi
     assert_close(torch.cat((chunks[1], states[1].provisional), dim=1), found.t(), 1e-5)
 
 
-def test_the_norms_hear_every_spoken_frame_once(speaker25: Speaker) -> None:
+def test_moments_count_every_emitted_frame_once(speaker25: Speaker) -> None:
     _, states = speaker25.stream(*speaker25.codes(70), [20, 35, 50])
     for state in states[:-1]:
         assert state.moments.frames == speaker25.prompt.initial_moments().frames + state.frames

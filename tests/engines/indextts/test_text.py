@@ -1,4 +1,4 @@
-"""What IndexTTS reads, against the official tokenizers with toy vocabularies, and the spelling before them."""
+"""The tokenizers against the official ones with toy vocabularies, and the normalization before them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_byte_pairs(byte_pairs: BytePairTokenizer, goldens: Goldens, index: int)
     assert tag == len(byte_pairs) + FIRST_LANGUAGE_TAG + LANGUAGE_ROWS["zh" if index % 2 else "en"]
 
 
-def test_tags_stand_where_the_official_vocabulary_has_them(byte_pairs: BytePairTokenizer, goldens: Goldens) -> None:
+def test_language_tags_have_the_official_ids(byte_pairs: BytePairTokenizer, goldens: Goldens) -> None:
     names = bytes(goldens["tiktoken.out.specials"].tolist()).decode().split("\n")
     assert len(names) == SPECIAL_TOKENS and len(byte_pairs) == int(goldens["tiktoken.out.first_special"])
     for language, row in LANGUAGE_ROWS.items():
@@ -127,7 +127,7 @@ def front_end(variant: Variant, max_tokens: int = 100) -> FrontEnd:
     return FrontEnd(variant, byte_tokenizer(), max_tokens)
 
 
-def test_version_2_reads_capitals_and_single_characters() -> None:
+def test_version_2_uses_upper_case_and_separates_cjk_characters() -> None:
     tokenized = front_end(Variant.V2).tokenize("Say 你好！")
     assert letters(tokenized.ids) == "SAY 你 好 !" and tokenized.language == 0
 
@@ -135,7 +135,7 @@ def test_version_2_reads_capitals_and_single_characters() -> None:
 @pytest.mark.parametrize(
     ("text", "spoken", "language"), [("Hi There!", " hi there!", "en"), ("¿Qué TAL?", " ¿QUÉ TAL?", "es")]
 )
-def test_version_25_reads_a_tag_and_the_case_of_the_language(text: str, spoken: str, language: str) -> None:
+def test_version_25_uses_a_language_tag_and_the_case_of_the_language(text: str, spoken: str, language: str) -> None:
     tokenized = front_end(Variant.V25).tokenize(text)
     assert tokenized.ids[0] == 256 + FIRST_LANGUAGE_TAG + LANGUAGE_ROWS[language]
     assert letters(tokenized.ids[1:]) == spoken and tokenized.language == LANGUAGE_ROWS[language]
@@ -147,13 +147,13 @@ def test_the_language_can_be_given() -> None:
 
 @pytest.mark.parametrize("variant", list(Variant))
 @pytest.mark.parametrize("text", ["", "  ", "?!", "…", "🙂"])
-def test_nothing_to_read(variant: Variant, text: str) -> None:
+def test_text_without_letters_is_refused(variant: Variant, text: str) -> None:
     with pytest.raises(CallerError, match="no letter") as caught:
         front_end(variant).tokenize(text)
     assert caught.value.field == "text"
 
 
-def test_too_much_to_read() -> None:
+def test_too_many_tokens_are_refused() -> None:
     assert len(front_end(Variant.V25, max_tokens=12).tokenize("a" * 10).ids) == 12
     with pytest.raises(CallerError, match="found 13 tokens, expected at most 12"):
         front_end(Variant.V25, max_tokens=12).tokenize("a" * 11)
@@ -180,7 +180,7 @@ def test_broken_vocabularies(tmp_path: Path, content: bytes) -> None:
 @given(content=st.binary(max_size=60))
 def test_any_bytes_as_a_vocabulary(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "vocabulary"
-    for start in (b"", b"\x0a\x05\x0a\x03abc"):  # nothing, and one good piece
+    for start in (b"", b"\x0a\x05\x0a\x03abc"):  # nothing, and one valid piece
         path.write_bytes(start + content)
         try:
             SentencePieceTokenizer.load(path).ids("abc")

@@ -1,4 +1,4 @@
-"""IndexTTS checkpoints: what is read, what is refused, and that every number of the published configuration counts."""
+"""IndexTTS checkpoints: published sizes, reading, and refused files and configurations."""
 
 import math
 from collections.abc import Callable
@@ -68,7 +68,7 @@ def test_nano_is_small(nano: tuple[str, Checkpoint]) -> None:
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_what_was_written_is_read(nano: tuple[str, Checkpoint], tmp_path: Path, cached: bool) -> None:
+def test_a_written_checkpoint_is_read(nano: tuple[str, Checkpoint], tmp_path: Path, cached: bool) -> None:
     size, written = nano
     write_checkpoint(tmp_path, written, sizes.documents(size), cached)
     read = read_checkpoint(tmp_path)
@@ -114,7 +114,7 @@ Change = Callable[[Checkpoint], Any]
     ],
     ids=["missing", "shape", "not a tensor", "too much", "vocoder", "empty", "safetensors", "deep"],
 )
-def test_tensors_that_are_not_as_they_must_be(change: Change, expected: str, tmp_path: Path) -> None:
+def test_bad_tensors_are_refused(change: Change, expected: str, tmp_path: Path) -> None:
     checkpoint = sizes.in_memory("nano")
     change(checkpoint)
     write_checkpoint(tmp_path, checkpoint, sizes.documents("nano"))
@@ -136,7 +136,7 @@ def test_tensors_that_are_not_as_they_must_be(change: Change, expected: str, tmp
         ("feat1.pt", b"", r"cannot read .*feat1\.pt"),
     ],
 )
-def test_files_that_are_not_as_they_must_be(name: str, content: bytes | None, expected: str, tmp_path: Path) -> None:
+def test_bad_files_are_refused(name: str, content: bytes | None, expected: str, tmp_path: Path) -> None:
     write_checkpoint(tmp_path, sizes.in_memory("nano"), sizes.documents("nano"))
     (tmp_path / name).unlink()
     if content is not None:
@@ -145,7 +145,7 @@ def test_files_that_are_not_as_they_must_be(name: str, content: bytes | None, ex
         read_checkpoint(tmp_path)
 
 
-def test_pickles_run_nothing(tmp_path: Path) -> None:
+def test_pickles_run_no_code(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:
             return Path.touch, (tmp_path / "sprung",)
@@ -180,7 +180,7 @@ def test_pickles_run_nothing(tmp_path: Path) -> None:
         ("intone.trained", 1, "trained: found 1, expected true or false"),
     ],
 )
-def test_configurations_that_are_refused(keys: str, value: Any, expected: str) -> None:
+def test_bad_configurations_are_refused(keys: str, value: Any, expected: str) -> None:
     model, vocoder, w2v = sizes.documents("nano")
     model = yaml.safe_load(yaml.safe_dump(model))
     *path, last = keys.split(".")
@@ -192,7 +192,7 @@ def test_configurations_that_are_refused(keys: str, value: Any, expected: str) -
         config_of(model, vocoder, w2v)
 
 
-def test_what_the_published_files_do_not_say_is_taken_for_granted() -> None:
+def test_defaults_of_keys_that_published_files_lack() -> None:
     model, vocoder, w2v = sizes.documents("2.5")
     del model["intone"]
     config = config_of(model, vocoder, dict(w2v))

@@ -19,7 +19,7 @@ Document = dict[str, Any]
 
 
 def size_names() -> tuple[str, ...]:
-    """Names that `documents` knows: the published models, and two small ones with the same modules."""
+    """The names of the published models, and of two small ones with the same modules."""
     return ("nano", "nano-2", "2", "2.5")
 
 

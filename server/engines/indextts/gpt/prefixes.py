@@ -31,7 +31,7 @@ class Prefixes:
         """All positions before the start code: `[S, D]`.
 
         Args:
-            text: at most `config.max_text` token ids. None is special, not even those of the start and stop marks.
+            text: at most `config.max_text` token ids, none of them special: the ids of the marks are text here.
             speaker: `[N, D]`, from `VoiceEncoder.speaker`: 32 rows in IndexTTS-2, one in 2.5.
             emotion: `[D]`, added to each of the speaker's rows.
             language: row of the language table; ignored in 2.

@@ -1,6 +1,6 @@
 """Text to the language model's input: punctuation and case as in training, token ids, and the language.
 
-Numbers, units and the like have been expanded to words before.
+Numbers, units and the like are already expanded to words.
 """
 
 import re
@@ -104,14 +104,14 @@ class FrontEnd:
         Raises:
             CallerError: the text has no letter and no digit, or has too many tokens, which is TOO_LARGE (field `text`).
         """
-        spoken = folded(text).strip()
-        if not any(unicodedata.category(character)[0] in "LN" for character in spoken):
+        normalized = folded(text).strip()
+        if not any(unicodedata.category(character)[0] in "LN" for character in normalized):
             raise CallerError("text", "there is no letter and no digit in it")
         if self._variant is Variant.V2:
-            tokenized = TokenizedText(tuple(self._tokenizer.ids(spaced(spoken.upper()))), 0)
+            tokenized = TokenizedText(tuple(self._tokenizer.ids(spaced(normalized.upper()))), 0)
         else:
-            language = language or language_of(spoken)
-            cased = spoken.upper() if language == "es" else spoken.lower()
+            language = language or language_of(normalized)
+            cased = normalized.upper() if language == "es" else normalized.lower()
             row = LANGUAGE_ROWS[language]
             tag = len(self._tokenizer) + FIRST_LANGUAGE_TAG + row
             tokenized = TokenizedText((tag, *self._tokenizer.ids(f" {cased}")), row)
