@@ -1,4 +1,4 @@
-"""Crossfading of chunks: no sample is lost or repeated, and provisional audio blends into final audio without a step."""
+"""Crossfading of chunks: no sample is lost or repeated, and provisional audio blends into final audio."""
 
 from collections.abc import Sequence
 

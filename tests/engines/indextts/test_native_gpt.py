@@ -159,7 +159,7 @@ def test_any_number_of_codes_per_call_gives_the_same(sizes: list[int]) -> None:
 
 @pytest.mark.parametrize("count", [2, 4, 5, 9])
 def test_batched_units_equal_single_ones(count: int) -> None:
-    """Bit for bit, with other texts, settings, seeds, lengths and ends, and joining one after the other."""
+    """Bit for bit, with different texts, settings, seeds, lengths and ends, joining one by one."""
     python, native = both(OFFICIAL, ends=True)
 
     def begun(i: int) -> NativeDecoding:
