@@ -29,6 +29,10 @@ _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}$")
 _COMPLETE_TAIL = re.compile(
     r"""[!?…")\]}”»]$|[^\d\s][,;]$|(?:^|\s)(?:[^\W\d_]\.)*[^\W\d_]{2,}\.$|(?:^|\s)(?:[^\W\d_]\.){2,}$"""
 )
+# "$42.", "4821,", "example.org.", "plan B.": more characters could make it "$42.50", but none came for a while.
+_PAUSED_TAIL = re.compile(
+    r"(?:^|\s)(?:[^\w\s]{0,3}\d[\d.,:/-]{0,24}[%°]?|[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}|[^\W\d_])[.,;:]\s*$"
+)
 _CONVERSATION_WORDS = frozenset({"art", "may", "no", "ok", "sun"})  # sentencex takes them for abbreviations
 _ABBREVIATIONS = frozenset({"approx", "est", "ext", "vol"})  # sentencex takes them for words
 
@@ -164,6 +168,11 @@ def is_word_boundary(text: str, position: int) -> bool:
 def _ends_complete(text: str) -> bool:
     """Whether `text` ends in a mark after which no word, number or address can continue."""
     return _COMPLETE_TAIL.search(text) is not None and not text.endswith("www.")
+
+
+def ends_after_pause(text: str) -> bool:
+    """Whether `text` ends in a mark after a number, an address or a letter: complete once no text came for a while."""
+    return _PAUSED_TAIL.search(text[-600:]) is not None and not text.rstrip().endswith("www.")
 
 
 def forced_cut(text: str, max_length: int, min_length: int) -> int:

@@ -4,7 +4,14 @@ Chunk-invariant: any chunking of the text gives the same units, except for cuts 
 """
 
 from intone.server.domain import Unit
-from intone.server.text.boundaries import BoundaryKind, classify_mark, forced_cut, is_word_boundary, next_mark
+from intone.server.text.boundaries import (
+    BoundaryKind,
+    classify_mark,
+    ends_after_pause,
+    forced_cut,
+    is_word_boundary,
+    next_mark,
+)
 from intone.server.text.characters import is_speakable, spoken_length
 
 
@@ -57,6 +64,8 @@ class Segmenter:
 
     def expire(self) -> list[Unit]:
         """Release the pending text up to its last word boundary. For when no text has arrived for a while."""
+        if ends_after_pause(self._pending):
+            return self.flush()
         for position in range(len(self._pending), 0, -1):
             if is_word_boundary(self._pending, position):
                 return [self._take(position)] if is_speakable(self._pending[:position]) else []
