@@ -1,5 +1,6 @@
 """Audio of conversations with real engines: the join of filler and speech, and equal loudness of two engines."""
 
+import dataclasses
 import importlib.util
 import time
 from contextlib import asynccontextmanager
@@ -85,8 +86,18 @@ def test_a_filler_joins_speech_without_a_click(run, require):
         assert abs(filler[-1]) < 2e-3 and np.abs(filler).max() > 0.02, "it is audible and ends in silence"
 
 
+class QuietIndexTTS(IndexTTSEngine):
+    """10 dB quieter, so that loudness matching has something to do whatever the random weights sound like."""
+
+    def step(self, states):
+        return [
+            step if step.pcm is None else dataclasses.replace(step, pcm=step.pcm * np.float32(0.316))
+            for step in super().step(states)
+        ]
+
+
 def test_a_switch_of_engines_does_not_change_the_loudness(run):
-    engines = {"voxcpm": lambda: VoxCPMEngine.random("nano"), "indextts": lambda: IndexTTSEngine.random("nano")}
+    engines = {"voxcpm": lambda: VoxCPMEngine.random("nano"), "indextts": lambda: QuietIndexTTS.random("nano")}
     happy = emotion_pb2.Emotion(label=emotion_pb2.EMOTION_LABEL_HAPPY, intensity=0.6)
 
     async def upload():
@@ -110,5 +121,5 @@ def test_a_switch_of_engines_does_not_change_the_loudness(run):
 
     found_db, levels = run(main(), timeout_s=300.0)
     apart_db = abs(levels["voxcpm"].loudness_db - levels["indextts"].loudness_db)
-    assert apart_db > 2, "the two engines would be equally loud without matching"
+    assert apart_db > 5, "the two engines would be equally loud without matching"
     assert found_db["voxcpm"] == pytest.approx(found_db["indextts"], abs=1.0)
