@@ -236,12 +236,14 @@ def test_unknown_flag_and_bad_value():
     assert "max_batch is 0; it must be from 1 to 512" in refused("--max-batch", "0")
 
 
+@pytest.mark.slow
 def test_missing_checkpoint_folder(tmp_path):
     folder = str(tmp_path / "a rather long [name] of a folder of checkpoints that is not there")
     assert folder in refused("--no-starter", "--voxcpm", folder)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.slow
 def test_cuda_where_there_is_none():
     said = refused(*TINY, "--device", "cuda")
     assert "device: cannot use cuda: torch" in said and "Or set device to cpu" in said and "loading" not in said
@@ -263,6 +265,7 @@ def test_port_in_use():
         assert f"cannot listen on 127.0.0.1:{port}" in said and "another server" in said
 
 
+@pytest.mark.slow
 def test_port_file_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     assert "port_file: cannot write" in refused(*TINY, "--port-file", str(tmp_path / "file" / "port"))

@@ -97,6 +97,7 @@ def test_without_transformers_it_says_what_to_install(tmp_path, monkeypatch):
         QwenEmotion.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_tiny_model_loads_learns_and_answers(require, tmp_path):
     installed = (ORACLE / "transformers").is_dir()
     require("oracle-indextts", installed, f"no transformers: see {REQUIREMENTS.relative_to(ROOT)}")

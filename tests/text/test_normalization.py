@@ -142,6 +142,7 @@ RUNS += [
 ]
 
 
+@pytest.mark.slow
 def test_linear_time_on_runs_of_every_character() -> None:
     """4,000 of the same characters, in a time that a pattern with quadratic behaviour would exceed many times over."""
     slow = []

@@ -274,6 +274,7 @@ def test_the_forecast_learns_of_every_engine_first(run):
 # ---- a real voice
 
 
+@pytest.mark.slow
 def test_the_starter_voice(run, require, tmp_path):
     require("starter", importlib.util.find_spec("hibari"), "hibari-tts is not installed: pip install 'intone[starter]'")
     store = VoiceStore(tmp_path)
