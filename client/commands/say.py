@@ -31,7 +31,7 @@ examples:
   intone say "I cannot believe it!" --emotion surprised:0.9 --play
   ollama run llama3 "Tell me a story" | intone say - --play     speak text while it is written
   intone say "On the phone." --rate 8000 --encoding mulaw --out phone.wav
-  intone say "Through a pipe." --out - | aplay -f S16_LE -r 24000
+  intone say "Through a pipe." --rate 24000 --out - | aplay -f S16_LE -r 24000
   intone say "Print every event." --json | jq .
 """
 

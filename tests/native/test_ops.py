@@ -226,3 +226,16 @@ def test_without_extension_and_source_the_error_says_what_to_do(
     monkeypatch.setattr(native, "CSRC", tmp_path / "csrc")
     with pytest.raises(ImportError, match="it was not built.*pip install --no-build-isolation"):
         native.load.__wrapped__()
+
+
+def test_snake_on_cuda_is_computed_by_torch():
+    """There is no kernel for CUDA yet; the dispatcher would refuse the call."""
+
+    class OnCuda(torch.Tensor):
+        @property
+        def device(self):
+            return torch.device("cuda")
+
+    x, alpha = torch.randn(1, 3, 8), torch.rand(3)
+    found = ops.snake(x.as_subclass(OnCuda), alpha)
+    assert torch.equal(found.as_subclass(torch.Tensor), reference.snake(x, alpha))
