@@ -319,7 +319,7 @@ def _examples(registry: Registry) -> str:
     examples += [example for entry in registry.values() for example in entry.examples]
     examples += [("--config intone.toml --port 0", "settings from a file, a free port")]
     lines = [f"  {f'intone-server {flags}':50}{text}\n" for flags, text in examples]
-    return "examples:\n" + "".join(lines) + "\nthen, in another shell:  intone say 'Hello there.' --play"
+    return "examples:\n" + "".join(lines) + "\nthen, in another shell:  intone say 'Hello there.' --out hello.wav"
 
 
 def _add_flag(
