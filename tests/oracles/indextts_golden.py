@@ -1,7 +1,8 @@
-"""Golden tensors of IndexTTS: made once by an oracle script in a process of its own, kept under build/, read here.
+"""Golden tensors of IndexTTS: computed once by an oracle script in a separate process, cached under build/, read here.
 
-An oracle script `tests/indextts_oracle*.py` is called as `SCRIPT GROUP FILE` with PYTHONPATH set to the oracle's folder
-and writes one safetensors file. Names there: `w.` weights, `in.` inputs, `out.` results, each with a case in front.
+An oracle script `tests/oracles/indextts_oracle*.py` is called as `SCRIPT GROUP FILE`, with PYTHONPATH set to the folder
+of the oracle, and writes one safetensors file. Names: `w.…` for weights, `in.…` for inputs, `out.…` for results, with
+the case in front.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ ORACLE = ROOT / "build" / "oracle-indextts"
 REQUIREMENTS = ROOT / "tests" / "oracles" / "indextts.txt"
 SHARED = ROOT / "tests" / "oracles" / "indextts_oracle.py"
 MAX_RELATIVE_ERROR = 1e-5
-"""Of the largest value; float32 sums in another order differ by a few 1e-7."""
+"""Relative to the largest value; float32 sums in another order differ by a few 1e-7."""
 
 
 def golden(require: Callable[..., Any], group: str, script: str = "indextts_oracle.py") -> dict[str, Tensor]:
@@ -55,7 +56,7 @@ def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def assert_close(ours: Tensor, theirs: Tensor, limit: float = MAX_RELATIVE_ERROR) -> None:
-    """Same shape, and the largest difference at most `limit` of the largest value."""
+    """Assert equal shapes, and a largest difference of at most `limit` relative to the largest value."""
     assert tuple(ours.shape) == tuple(theirs.shape), f"shape {tuple(ours.shape)}, expected {tuple(theirs.shape)}"
     difference = (ours.double() - theirs.double()).abs()
     error = float(difference.max() / theirs.double().abs().max())

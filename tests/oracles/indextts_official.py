@@ -1,6 +1,6 @@
-"""An untrained IndexTTS-2.5 on disk that the official package can load too: small, or of the published size.
+"""Writes an untrained IndexTTS-2.5, small or of the published size, that the official package can load too.
 
-The text vocabulary is bytes. What the package has no setting for has its size in the small one too.
+The text vocabulary is bytes. Sizes that the package does not configure are the published ones in the small model too.
 """
 
 import base64
@@ -24,7 +24,7 @@ Documents = tuple[sizes.Document, sizes.Document, sizes.Document]
 CONDITIONER = {"output_size": 64, "linear_units": 96, "attention_heads": 2, "num_blocks": 1}
 CODES = 512
 WIDTH = 128
-# What the package wants to be told although nothing depends on it.
+# Settings that the package requires although nothing depends on them.
 FLOW_EXTRAS = {
     **{"class_dropout_prob": 0.1, "block_size": 8192, "target": "mel", "content_codebook_size": 1024},
     **{"content_type": "discrete", "n_f0_bins": 512, "content_codebooks": 1, "zero_prompt_speech_token": False},
@@ -38,7 +38,7 @@ REGULATOR_EXTRAS = {"content_codebook_size": 2048, "n_codebooks": 1, "quantizer_
 
 
 def small_documents() -> Documents:
-    """What the configuration files of the small one say."""
+    """The contents of the small model's configuration files."""
     model, vocoder, w2v = published_documents()
     conditioner = model["gpt"]["condition_module"] | CONDITIONER
     model["gpt"] |= {"model_dim": WIDTH, "layers": 2, "heads": 2}
@@ -56,7 +56,7 @@ def small_documents() -> Documents:
 
 
 def published_documents() -> Documents:
-    """Those of the published size."""
+    """The contents of the published model's configuration files."""
     model, vocoder, w2v = copy.deepcopy(sizes.documents("2.5"))
     del model["intone"]
     model["gpt"] |= {"number_text_tokens": 256 + SPECIAL_TOKENS, "mel_length_compression": 1024}
@@ -69,7 +69,7 @@ def published_documents() -> Documents:
 
 
 def write(folder: Path, documents: Documents) -> None:
-    """The whole folder. Scores are spread like those of a trained model; it never stops by itself."""
+    """Write the whole folder. Scores have the spread of a trained model's; units never stop by themselves."""
     config = config_of(*documents)
     generator = torch.Generator().manual_seed(1)
     language = random_part(config, "gpt", generator)
@@ -104,7 +104,7 @@ def write(folder: Path, documents: Documents) -> None:
 
 
 def _parts(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """A state dict for each part, as the file has them."""
+    """One state dict per part, as in the file."""
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         first, rest = name.split(".", 1)

@@ -1,7 +1,7 @@
 """Runs the official IndexTTS-2.5 package on tiny random models: `python tests/oracles/indextts_oracle.py GROUP FILE`.
 
-Called by `indextts_golden.py` in a process of its own; imports nothing of ours. Every parameter matters: norms are not
-all ones, biases not all zeros.
+Called by `indextts_golden.py` in a separate process; imports nothing of intone. No parameter has a neutral value: norms
+are not all ones, biases not all zeros.
 """
 
 import sys
@@ -37,7 +37,7 @@ TINY_GPT = {
 
 
 def shaken(module: nn.Module, seed: int) -> nn.Module:
-    """The module in evaluation mode, its vectors and running statistics random."""
+    """The module in evaluation mode, with random vectors and running statistics."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
@@ -49,7 +49,7 @@ def shaken(module: nn.Module, seed: int) -> nn.Module:
 
 
 def weights(module: nn.Module, prefix: str) -> dict[str, Tensor]:
-    """A state dict under a name."""
+    """A state dict with a prefix."""
     return {f"{prefix}.{name}": tensor.clone().contiguous() for name, tensor in module.state_dict().items()}
 
 
@@ -72,13 +72,13 @@ def tiny_gpt() -> nn.Module:
 
 
 def published(model: nn.Module, prefix: str) -> dict[str, Tensor]:
-    """What a file holds: without the second names that decoding gives to the same tensors."""
+    """The tensors of a file, without the second names that decoding gives to some of them."""
     second = (f"{prefix}.inference_model.", f"{prefix}.gpt.wte.")
     return {name: tensor for name, tensor in weights(model, prefix).items() if not name.startswith(second)}
 
 
 def gpt() -> dict[str, Tensor]:
-    """Greedy codes, and teacher-forced hidden states and logits of the same sequence (G1, G2)."""
+    """Greedy codes, and teacher-forced hidden states and logits of the same sequence."""
     model = tiny_gpt()
     found = {name: tensor for name, tensor in published(model, "w").items() if not name.startswith("w.emo_cond")}
     style, emotion = noise(2, 1, 192), noise(3, 1, 64)
@@ -116,7 +116,7 @@ def gpt() -> dict[str, Tensor]:
 
 
 def conditioning() -> dict[str, Tensor]:
-    """Conformer, perceiver, emotion vector and merge (G5, G6, G7)."""
+    """Conformer, perceiver, emotion vector and merge."""
     from indextts25.gpt.conformer_encoder import ConformerEncoder
     from indextts25.gpt.perceiver import PerceiverResampler
 
@@ -138,7 +138,7 @@ def conditioning() -> dict[str, Tensor]:
     found |= {"perceiver.in": context[0], "perceiver.out": out[0]}
     model = tiny_gpt()
     base, emotional = noise(9, 1, 80, 1024), noise(10, 1, 61, 1024)
-    full = torch.tensor([1024])  # the length that the pipeline passes, whatever the clip
+    full = torch.tensor([1024])  # the length that the pipeline always passes
     found |= published(model, "gpt.w")
     return found | {
         "gpt.in.base": base[0],
@@ -149,7 +149,7 @@ def conditioning() -> dict[str, Tensor]:
 
 
 def voice() -> dict[str, Tensor]:
-    """CAMPPlus, mel, filter bank, resampling (G15, G16, G17)."""
+    """CAMPPlus, mel, filter bank, resampling."""
     from indextts25.s2mel.modules.audio import mel_spectrogram
     from indextts25.s2mel.modules.campplus.DTDNN import CAMPPlus
     from indextts25.utils.common import kaldi_fbank, resample
@@ -173,7 +173,7 @@ def voice() -> dict[str, Tensor]:
 
 
 def w2v_bert() -> dict[str, Tensor]:
-    """w2v-BERT as transformers computes it, and the features it is given (G20)."""
+    """w2v-BERT in transformers, and its input features."""
     from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig, Wav2Vec2BertModel
 
     torch.manual_seed(14)
@@ -183,7 +183,7 @@ def w2v_bert() -> dict[str, Tensor]:
         feature_size=80, num_mel_bins=80, padding_side="right", padding_value=1, stride=2, sampling_rate=16000
     )
     found = weights(model, "w")
-    for samples in (24000, 16240, 4801):  # an even number of frames, an odd one, fewer than the reach of a position
+    for samples in (24000, 16240, 4801):  # even and odd numbers of frames, and fewer than the positions reach
         audio = (0.1 * noise(samples, samples)).numpy()
         given = extractor(audio, sampling_rate=16000, return_tensors="pt")
         states = model(**given, output_hidden_states=True).hidden_states
@@ -198,7 +198,7 @@ def w2v_bert() -> dict[str, Tensor]:
 
 
 def folding() -> dict[str, Tensor]:
-    """Weight norm of all kinds of layers, folded by the package (G18)."""
+    """Weight norm of all kinds of layers, folded by the package."""
     from indextts25.utils.checkpoint import fold_weight_norm
 
     found: dict[str, Tensor] = {}

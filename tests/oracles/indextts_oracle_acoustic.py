@@ -1,6 +1,6 @@
-"""Runs the acoustic half of the official IndexTTS-2.5 package on tiny random models, as `indextts_golden.py` asks.
+"""Runs the acoustic model of the official IndexTTS-2.5 package on tiny random models, for `indextts_golden.py`.
 
-Imports nothing of ours.
+Imports nothing of intone.
 """
 
 import sys
@@ -16,7 +16,7 @@ from tests.oracles.indextts_oracle import noise, shaken, weights
 
 HIDDEN, CHANNELS, STYLE, BANDS = 32, 64, 192, 80
 CODES = 128
-# Features and frames: the map's corners (one feature, equal, twice, shrinking), and what factors 0.5, 0.8, 1, 1.3 give.
+# Features and frames: special cases of the map (one feature, equal, twice, fewer), and duration factors 0.5 to 1.3.
 SPREADS = ((1, 1), (1, 3), (7, 12), (13, 22), (25, 43), (40, 40), (40, 80), (40, 34), (40, 55), (100, 172), (100, 223))
 REGULATED = ((100, 172), (25, 43), (13, 22), (1, 1), (40, 55))
 
@@ -38,7 +38,7 @@ def codec_model() -> nn.Module:
 
 
 def s2mel_model(depth: int, wavenet_layers: int) -> Any:
-    """Flow and length regulator as one model, the flow ready to be called."""
+    """Flow and length regulator as one model."""
     from indextts25.s2mel.modules.commons import MyModel
     from omegaconf import OmegaConf
 
@@ -91,7 +91,7 @@ def regulator() -> dict[str, Tensor]:
     for features, frames in REGULATED:
         x = noise(features, 1, features, HIDDEN)
         found |= {f"in.{features}.{frames}": x, f"out.{features}.{frames}": model(x, ylens=torch.tensor([frames]))}
-    # A feature's number seen through convolutions that pass their middle on and norms that can be undone.
+    # Identity convolutions and invertible norms show the index of the feature that each frame uses.
     return found
 
 
@@ -129,7 +129,7 @@ def dit() -> dict[str, Tensor]:
 
 
 def acoustic() -> dict[str, Tensor]:
-    """The flow's solver, then everything from codes to mel, with a recording of 30 frames."""
+    """The flow's solver, and everything from codes to mel, with a recording of 30 frames."""
     codec_, models = codec_model(), s2mel_model(5, 8)
     flow, regulate = models["cfm"], models["length_regulator"]
     codes = torch.randint(0, CODES, (1, 20), generator=torch.Generator().manual_seed(5))

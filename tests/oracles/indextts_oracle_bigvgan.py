@@ -1,6 +1,6 @@
-"""Runs the vocoder of the official IndexTTS-2.5 package on tiny random weights, as `indextts_golden.py` asks.
+"""Runs the vocoder of the official IndexTTS-2.5 package on tiny random weights, for `indextts_golden.py`.
 
-Imports nothing of ours.
+Imports nothing of intone.
 """
 
 import sys
@@ -28,11 +28,11 @@ def vocoder(channels: int, rates: dict[str, list[int]], kernels: list[int], dila
         **{"use_tanh_at_final": False, "use_bias_at_final": False, "num_mels": BANDS, "hop_size": 256},
         **{"n_fft": 1024, "win_size": 1024, "sampling_rate": 22050, "fmin": 0, "fmax": None},
     }
-    torch.manual_seed(channels)  # of the biases, which the package draws and nothing below sets
+    torch.manual_seed(channels)  # for the biases, which the package draws
     model = BigVGAN(AttrDict({**settings, **rates}))
     generator = torch.Generator().manual_seed(channels)
     for name, parameter in model.named_parameters():
-        if parameter.dim() == 3:  # the package's own start is so small that nothing would be heard of the deeper layers
+        if parameter.dim() == 3:  # the package's initial values are too small for deeper layers to matter
             fan_in = 2 * parameter.shape[0] if name.startswith("ups") else parameter[0].numel()
             spread = torch.randn(parameter.shape, generator=generator) / fan_in**0.5
             scale = 0.3 if name.startswith("resblocks") else 0.08 if name.startswith("conv_post") else 1.0

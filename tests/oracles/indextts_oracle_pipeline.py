@@ -1,10 +1,9 @@
-"""Runs the whole official IndexTTS-2.5 pipeline, from text and sound files to sound: `... CHECKPOINT JOBS RESULTS`,
+"""Runs the whole official IndexTTS-2.5 pipeline, from text and sound files to audio: `... CHECKPOINT JOBS RESULTS`,
 or `... serve CHECKPOINT THREADS` for `bench/indextts.py`.
 
-CHECKPOINT is a folder that `indextts_official.py` wrote, JOBS a JSON file with a list of what to speak. The package
-runs as it is, but for three things: the flow's noise comes from the job, the likeliest code is always taken, and a
-voice's own emotion is heard in the same 16 kHz as everything else of it, not resampled once more in another way.
-Imports nothing of ours.
+CHECKPOINT is a folder written by `indextts_official.py`, JOBS a JSON file with a list of texts to speak. The package is
+unchanged except for three things: the flow's noise comes from the job, decoding is greedy, and a voice's own emotion is
+computed from the same 16 kHz audio as its other features instead of a second resampling. Imports nothing of intone.
 """
 
 import inspect
@@ -62,7 +61,7 @@ class _OneResampler:
 
 def _shallow(model: Any, layers: int) -> Any:
     class Shallow(model):  # type: ignore[misc]
-        """Its last layer passes for the seventeenth."""
+        """Its last layer stands for the seventeenth."""
 
         def __init__(self, config: Any) -> None:
             config.num_hidden_layers = layers
@@ -77,7 +76,7 @@ def _shallow(model: Any, layers: int) -> Any:
 
 
 def _filling(load: Callable[..., Any]) -> Callable[..., Any]:
-    """`load_state_dict` for files without the tensors that nothing uses."""
+    """`load_state_dict` for files without the unused tensors."""
 
     def filled(module: nn.Module, tensors: dict[str, Tensor], *args: Any, **named: Any) -> Any:
         own = module.state_dict()
@@ -90,14 +89,14 @@ def _filling(load: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Recorder:
-    """What went through the pipeline's modules, and how long each took."""
+    """Records inputs and outputs of the pipeline's modules, and their times."""
 
     def __init__(self, pipeline: Any) -> None:
         self.seen: dict[str, Tensor] = {}
         self.seconds: dict[str, float] = {}
         self.noise = torch.zeros(0, BANDS)
         self.prompt_frames = 0
-        self.steps: int | None = None  # of the flow, where not its own
+        self.steps: int | None = None  # of the flow, where not the default
         flow = pipeline.s2mel.models["cfm"]
         pipeline.gpt.inference_speech = self._around("gpt_gen_time", pipeline.gpt.inference_speech, self._codes)
         pipeline.semantic_codec.decode = self._around("s2mel_time", pipeline.semantic_codec.decode)
@@ -106,7 +105,7 @@ class Recorder:
         self._randn = torch.randn
 
     def randn(self, *shape: Any, **named: Any) -> Tensor:
-        """Stands for `torch.randn`: of the flow's noise, the columns that are not the recording's are the job's."""
+        """Replaces `torch.randn`: the flow's noise after the recording's columns is that of the job."""
         size = tuple(shape[0]) if isinstance(shape[0], (list, tuple, torch.Size)) else shape
         noise = self._randn(size)
         if len(size) == 3 and size[1] == BANDS and len(self.noise):
@@ -141,7 +140,7 @@ class Recorder:
 
 
 def speak(pipeline: Any, recorder: Recorder, job: dict[str, Any]) -> dict[str, Tensor]:
-    """One text."""
+    """Speak one text."""
     recorder.seen, recorder.seconds = {}, {}
     recorder.noise, recorder.prompt_frames = load_file(job["noise"])["noise"], job["prompt_frames"]
     sampling = {"num_beams": 1, "top_k": 1, "max_mel_tokens": job["codes"], "text_normalization": False}
@@ -158,7 +157,7 @@ def speak(pipeline: Any, recorder: Recorder, job: dict[str, Any]) -> dict[str, T
 
 
 def main(folder: str, jobs: str, results: str) -> None:
-    """As the module says."""
+    """See the module."""
     pipeline = official(Path(folder))
     recorder = Recorder(pipeline)
     found: dict[str, Tensor] = {}
@@ -168,7 +167,7 @@ def main(folder: str, jobs: str, results: str) -> None:
 
 
 def serve(folder: str, threads: str) -> None:
-    """For a benchmark: speak each job that comes as a line of JSON, and answer with the times."""
+    """For benchmarks: speak each job read as a line of JSON, and answer with the times."""
     torch.set_num_threads(int(threads))
     pipeline = official(Path(folder))
     recorder = Recorder(pipeline)

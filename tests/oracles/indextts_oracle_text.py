@@ -1,4 +1,4 @@
-"""Runs the official tokenizers and samplers; called as `indextts_oracle.py` is."""
+"""Runs the official tokenizers and samplers, for `indextts_golden.py`."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.oracles.indextts_oracle import Groups, main, noise
 
-# What sentencepiece and tiktoken are asked to encode; the tests encode the same.
+# Encoded by the official tokenizers here and by ours in the tests.
 SENTENCES = (
     "Hello there, the other brother!",
     'He said: "what\'s that?" -- 12345, 3.14',
@@ -28,7 +28,7 @@ SENTENCES = (
 
 
 def sampling() -> dict[str, Tensor]:
-    """Processed scores in the official order, and the official beam scorer fed with given candidates (G3, G4)."""
+    """Scores after the official processors, and the official beam scorer with given candidates."""
     from transformers.generation.beam_search import BeamSearchScorer
     from transformers.generation.logits_process import (
         LogitsProcessorList,
@@ -98,7 +98,7 @@ def as_bytes(content: bytes) -> Tensor:
 
 
 def text() -> dict[str, Tensor]:
-    """Both tokenizers, with toy vocabularies that come along (G19)."""
+    """Both tokenizers, and their toy vocabularies."""
     import sentencepiece
     from indextts25.utils.tokenizer import get_encoding
 

@@ -16,6 +16,10 @@ PACKAGES = {"server": "server", "client": "client", "proto": "proto", "proto/int
 VIOLATIONS = {
     "The server's layers": ("server/nn/rope.py", "from intone.server.runtime.worker import Worker"),
     "Engines do not import": ("server/engines/voxcpm/lm.py", "import intone.server.engines.indextts.engine"),
+    "The server never loads": (
+        "server/engines/indextts/engine.py",
+        "from intone.server.engines.indextts.reference import beam",
+    ),
     "The client is installed without": ("client/audio.py", "def f():\n    from torch import Tensor"),
     "The server is installed without": ("server/domain.py", "import intone.client.wav"),
     "The training recipe": ("training/loop.py", "import tests.conftest"),

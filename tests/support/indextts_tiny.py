@@ -106,7 +106,7 @@ def tiny_prompt(model: AcousticModel, frames: int = 60, seed: int = 1) -> Acoust
 
 
 @dataclass(frozen=True)
-class Speaker:
+class AcousticFixture:
     """An acoustic model with a voice and settings."""
 
     variant: Variant
@@ -115,7 +115,7 @@ class Speaker:
     settings: AcousticSettings
 
     @classmethod
-    def build(cls, variant: Variant) -> "Speaker":
+    def build(cls, variant: Variant) -> "AcousticFixture":
         model = tiny_model(tiny_config(variant))
         return cls(variant, model, tiny_prompt(model), AcousticSettings(seed=7, times=model.time_table(3)))
 

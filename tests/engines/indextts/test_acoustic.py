@@ -20,7 +20,7 @@ from tests.support.indextts_tiny import (
     GPT_DIM,
     HIDDEN,
     STYLE,
-    Speaker,
+    AcousticFixture,
     published,
     tiny_config,
     tiny_prompt,
@@ -36,8 +36,8 @@ def official(require: Callable[..., Any]) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def speaker25() -> Speaker:
-    return Speaker.build(Variant.V25)
+def speaker25() -> AcousticFixture:
+    return AcousticFixture.build(Variant.V25)
 
 
 # ---- against the official package -----------------------------------------------------------------------------------
@@ -106,28 +106,30 @@ def test_features_of_a_recording_are_quantised_in_version_2_only(config: Any, qu
     model = AcousticModel(config, weights(s2mel), weights(book))
     features = torch.randn(35, HIDDEN, generator=generator)
     prompt = model.prompt(torch.randn(BANDS, 60), features, torch.randn(STYLE))
-    heard = FeatureQuantizer(config.codec, weights(book))(features.unsqueeze(0))[1][0] if quantised else features
-    expected, moments = model.regulator.whole(model.regulator.content_in(heard), 60)
+    features_used = (
+        FeatureQuantizer(config.codec, weights(book))(features.unsqueeze(0))[1][0] if quantised else features
+    )
+    expected, moments = model.regulator.whole(model.regulator.content_in(features_used), 60)
     assert_close(prompt.condition, expected)
     assert_close(prompt.moments, moments.sums, 1e-9)
     assert prompt.initial_moments().frames == 60
 
 
 def test_version_2_needs_a_hidden_state_per_code() -> None:
-    speaker = Speaker.build(Variant.V2)
+    speaker = AcousticFixture.build(Variant.V2)
     codes, hidden = speaker.codes(5)
-    for wrong, words in ((None, "found none"), (hidden[:4] if hidden is not None else None, "found 4")):
-        with pytest.raises(ValueError, match=words):
+    for wrong, message in ((None, "found none"), (hidden[:4] if hidden is not None else None, "found 4")):
+        with pytest.raises(ValueError, match=message):
             speaker.offline(codes, wrong)
 
 
-def test_an_empty_recording_is_refused(speaker25: Speaker) -> None:
+def test_an_empty_recording_is_refused(speaker25: AcousticFixture) -> None:
     with pytest.raises(ValueError, match="0 frames"):
         speaker25.model.prompt(torch.zeros(BANDS, 0), torch.zeros(3, HIDDEN), torch.zeros(STYLE))
 
 
 @pytest.mark.parametrize("frames", [1, 3, 15, 16, 17])
-def test_a_recording_may_be_shorter_than_the_wavenet_s_context(speaker25: Speaker, frames: int) -> None:
+def test_a_recording_may_be_shorter_than_the_wavenet_s_context(speaker25: AcousticFixture, frames: int) -> None:
     """Works for any number of known frames."""
     prompt = tiny_prompt(speaker25.model, frames)
     mel = speaker25.model.whole(prompt.known_frames(), *speaker25.codes(5), speaker25.settings)

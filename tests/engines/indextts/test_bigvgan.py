@@ -193,8 +193,8 @@ def test_peek_is_more_accurate_with_more_frames() -> None:
     audio, state = vocoder.decode(mel[:, :, :50], vocoder.initial_state(), last=False)
     errors = []
     for expected in (0, 8, 16, 24, 38):
-        told = torch.cat((audio, vocoder.peek(mel[:, :, 50 : 50 + expected], state)), 1)
-        errors.append(float((told - exact).abs().max() / exact.abs().max()))
+        peeked = torch.cat((audio, vocoder.peek(mel[:, :, 50 : 50 + expected], state)), 1)
+        errors.append(float((peeked - exact).abs().max() / exact.abs().max()))
     assert errors == sorted(errors, reverse=True) and errors[0] > 0.05 and errors[2] < 0.05 and errors[-1] < 1e-5
 
 

@@ -65,14 +65,14 @@ def test_inexact_provisional_audio_changes_only_itself_and_the_fade(steps: list[
     truth = noise((cuts[-1][1] if cuts else 0) + rest)
     guess = noise(len(truth), seed=1)
     chunks, ends = stream(truth, cuts, guess)
-    heard = np.concatenate(chunks)
-    assert len(heard) == len(truth)
+    sent = np.concatenate(chunks)
+    assert len(sent) == len(truth)
     guessed = np.zeros(len(truth), bool)
     for final, known in cuts:
         guessed[final:known] = True
-    assert np.array_equal(heard[~guessed], truth[~guessed])
+    assert np.array_equal(sent[~guessed], truth[~guessed])
     low, high = np.minimum(truth, guess), np.maximum(truth, guess)
-    assert (heard >= low - ROUNDING).all() and (heard <= high + ROUNDING).all()
+    assert (sent >= low - ROUNDING).all() and (sent <= high + ROUNDING).all()
 
 
 def test_the_fade_is_linear() -> None:

@@ -89,9 +89,9 @@ def test_the_unconditional_half_depends_on_the_noise_only(field: DiT) -> None:
     )
     time = field.modulations(torch.tensor([0.2]))[0]
     both = field.velocity(x, field.condition(given, content, style, guided=True), time)
-    told = field.velocity(x, field.condition(given, content, style, guided=False), time)
+    conditional = field.velocity(x, field.condition(given, content, style, guided=False), time)
     nothing = field.condition(given * 0, content * 0, style * 0, guided=False)
-    assert_close(both[:2], told, 1e-6)
+    assert_close(both[:2], conditional, 1e-6)
     assert_close(both[2:], field.velocity(x, nothing, time), 1e-6)
     assert float((both[:2] - both[2:]).abs().max()) > 0.1
 

@@ -149,9 +149,9 @@ def test_a_loaded_checkpoint_speaks_like_the_one_in_memory(tmp_path: Path) -> No
     write_checkpoint(tmp_path, checkpoint, sizes.documents("nano"))
     ranks = "".join(f"{base64.b64encode(bytes([byte])).decode()} {byte}\n" for byte in range(256))
     (tmp_path / checkpoint.config.tokenizer_file).write_text(ranks, "ascii")
-    told: list[float] = []
-    engines = [IndexTTSEngine.from_folder(tmp_path, progress=told.append), IndexTTSEngine.random("nano", seed=3)]
-    assert told == sorted(told) and told[-1] == 1.0
+    progress: list[float] = []
+    engines = [IndexTTSEngine.from_folder(tmp_path, progress=progress.append), IndexTTSEngine.random("nano", seed=3)]
+    assert progress == sorted(progress) and progress[-1] == 1.0
     assert engines[0].fingerprint != engines[1].fingerprint
     assert [engine.info.model for engine in engines] == ["IndexTTS 2.5", "nano, random weights"]
     sounds = []

@@ -73,7 +73,7 @@ def test_a_clip_is_encoded_once(newer: Subject, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("clip", "words"),
+    ("clip", "message"),
     [
         (b"RIFF....WAVE nothing", "cut off|damaged"),
         (b"not a sound", "neither a WAV"),
@@ -82,8 +82,8 @@ def test_a_clip_is_encoded_once(newer: Subject, monkeypatch: pytest.MonkeyPatch)
         (sound_file(replace(recording(), samples=np.zeros(22050, np.float32))), "silent"),
     ],
 )
-def test_bad_clips_are_refused(newer: Subject, clip: bytes, words: str) -> None:
-    with pytest.raises(CallerError, match=words) as caught:
+def test_bad_clips_are_refused(newer: Subject, clip: bytes, message: str) -> None:
+    with pytest.raises(CallerError, match=message) as caught:
         newer.engine.start(newer.request(emotion=Emotion(clip=clip, intensity=1.0)))
     assert caught.value.field == "emotion.clip.audio"
 

@@ -199,14 +199,14 @@ def test_a_unit_ends_at_the_stop_code() -> None:
 def test_no_unit_ends_before_min_codes(sampling: Sampling) -> None:
     python, native = both(OFFICIAL, ends=True)
     lengths: dict[int, list[int]] = {0: [], 30: []}
-    for seed, least in itertools.product(range(12), lengths):
+    for seed, min_codes in itertools.product(range(12), lengths):
         prefix = prefix_of(python, [3, 4, seed], seed)
-        codes, states = python_unit(python, prefix, 60, sampling, seed, least)
-        mine, hidden = generated(native, native.begin(prefix, 60, sampling, seed, least), (7, 60))
+        codes, states = python_unit(python, prefix, 60, sampling, seed, min_codes)
+        mine, hidden = generated(native, native.begin(prefix, 60, sampling, seed, min_codes), (7, 60))
         assert mine == codes and OFFICIAL.stop_code not in codes
         if codes:
             assert_close(hidden, torch.stack(states))
-        lengths[least].append(len(codes))
+        lengths[min_codes].append(len(codes))
     assert min(lengths[0]) < 30 <= min(lengths[30])
 
 

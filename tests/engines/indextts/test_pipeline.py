@@ -1,7 +1,7 @@
 """The whole of IndexTTS-2.5, from folder, text and sound files to audio, against the official package.
 
-Both read the same folder of small random models and the same sound files. The package runs as it is, but for its
-draws: it takes the likeliest code, and its flow begins from our noise.
+Both read the same folder of small random models and the same sound files. The package is
+unchanged except for its random draws: it decodes greedily, and its flow starts from our noise.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "oracles" / "indextts_oracle_pipe
 MAX_RELATIVE_ERROR = 1e-5
 CODES = 50
 CODES_MS = 2000
-LONGEST_FRAMES = 400
+MAX_FRAMES = 400
 WEIGHTS = (0.5, 0.0, 0.9, 0.0, 0.0, 0.0, 0.1, 0.0)
 """Their sum exceeds the limit, so they are scaled down."""
 
@@ -91,7 +91,7 @@ def official_sounds(folder: Path, fingerprint: str, prompt_frames: int) -> dict[
     """The official results of all cases, cached under build/."""
     jobs = []
     for name, case in CASES.items():
-        noise = torch.from_numpy(frame_noise(case.seed, 0, LONGEST_FRAMES, 80))
+        noise = torch.from_numpy(frame_noise(case.seed, 0, MAX_FRAMES, 80))
         save_file({"noise": noise}, folder / f"{name}.noise")
         more = case.more | ({"emo_audio_prompt": str(folder / "clip.wav")} if case.clip else {})
         job = {"name": name, "text": case.text, "language": case.language, "codes": CODES, "more": more}

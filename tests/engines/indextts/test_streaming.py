@@ -15,19 +15,19 @@ from intone.server.engines.indextts.s2mel.acoustic import AcousticPrompt, Acoust
 from intone.server.engines.indextts.s2mel.noise import frame_noise
 from intone.server.engines.indextts.s2mel.streaming import AcousticState, ChunkPlan
 from tests.oracles.indextts_golden import assert_close
-from tests.support.indextts_tiny import BANDS, PLAN, Speaker
+from tests.support.indextts_tiny import BANDS, PLAN, AcousticFixture
 
 UNLIMITED = replace(PLAN, prompt_frames=None, context_frames=10**6)
 
 
 @pytest.fixture(scope="module", params=[Variant.V2, Variant.V25], ids=["v2", "v2.5"])
-def speaker(request: pytest.FixtureRequest) -> Speaker:
-    return Speaker.build(request.param)
+def speaker(request: pytest.FixtureRequest) -> AcousticFixture:
+    return AcousticFixture.build(request.param)
 
 
 @pytest.fixture(scope="module")
-def speaker25() -> Speaker:
-    return Speaker.build(Variant.V25)
+def speaker25() -> AcousticFixture:
+    return AcousticFixture.build(Variant.V25)
 
 
 # ---- noise ----------------------------------------------------------------------------------------------------------
@@ -55,14 +55,14 @@ def test_noise_is_normal_and_seeds_differ() -> None:
 # ---- streaming ------------------------------------------------------------------------------------------------------
 
 
-def test_one_chunk_with_unlimited_context_is_the_whole_unit(speaker: Speaker) -> None:
+def test_one_chunk_with_unlimited_context_is_the_whole_unit(speaker: AcousticFixture) -> None:
     codes, hidden = speaker.codes(31)
     chunks, states = speaker.stream(codes, hidden, [], UNLIMITED)
     assert torch.equal(chunks[0], speaker.offline(codes, hidden))
     assert states[-1].done
 
 
-def test_an_end_before_the_first_solve_gives_the_whole_unit(speaker: Speaker) -> None:
+def test_an_end_before_the_first_solve_gives_the_whole_unit(speaker: AcousticFixture) -> None:
     """For any chunking of the codes."""
     codes, hidden = speaker.codes(4)
     chunks, _ = speaker.stream(codes, hidden, [1, 3], UNLIMITED)
@@ -70,7 +70,7 @@ def test_an_end_before_the_first_solve_gives_the_whole_unit(speaker: Speaker) ->
     assert torch.equal(chunks[-1], speaker.offline(codes, hidden))
 
 
-def test_the_first_chunk_equals_a_whole_unit_except_for_the_norms(speaker: Speaker) -> None:
+def test_the_first_chunk_equals_a_whole_unit_except_for_the_norms(speaker: AcousticFixture) -> None:
     """Its codes fill a multiple of 25 features, so the maps agree; the norms differ by the recording's moments."""
     count = 25 if speaker.variant is Variant.V25 else 50
     codes, hidden = speaker.codes(count)
@@ -86,7 +86,9 @@ def test_the_first_chunk_equals_a_whole_unit_except_for_the_norms(speaker: Speak
 
 @given(cuts=st.lists(st.integers(0, 70), max_size=8), factor=st.sampled_from([0.5, 0.78, 1.0, 1.3]))
 @settings(max_examples=25, deadline=None)
-def test_a_stream_is_as_long_as_the_whole_for_any_chunking(speaker25: Speaker, cuts: list[int], factor: float) -> None:
+def test_a_stream_is_as_long_as_the_whole_for_any_chunking(
+    speaker25: AcousticFixture, cuts: list[int], factor: float
+) -> None:
     codes, hidden = speaker25.codes(70)
     quick = replace(speaker25, settings=AcousticSettings(1, speaker25.model.time_table(1), 0.0, factor))
     chunks, states = quick.stream(codes, hidden, cuts)
@@ -95,7 +97,7 @@ def test_a_stream_is_as_long_as_the_whole_for_any_chunking(speaker25: Speaker, c
     assert all(bool(chunk.isfinite().all()) for chunk in chunks)
 
 
-def test_no_codes_give_no_frames(speaker: Speaker) -> None:
+def test_no_codes_give_no_frames(speaker: AcousticFixture) -> None:
     codes, _ = speaker.codes(0)
     assert speaker.offline(codes, None).shape == (BANDS, 0)
     state = streaming.start(speaker.prompt, speaker.settings, PLAN)
@@ -103,7 +105,7 @@ def test_no_codes_give_no_frames(speaker: Speaker) -> None:
     assert mel.shape == (BANDS, 0) and state.done and state.frames == 0
 
 
-def test_nothing_is_solved_before_a_frame_can_be_final(speaker25: Speaker) -> None:
+def test_nothing_is_solved_before_a_frame_can_be_final(speaker25: AcousticFixture) -> None:
     codes, _ = speaker25.codes(2)
     state = streaming.start(speaker25.prompt, speaker25.settings, PLAN)
     mel, after = streaming.extend(speaker25.model, state, codes, None, last=False)
@@ -111,7 +113,7 @@ def test_nothing_is_solved_before_a_frame_can_be_final(speaker25: Speaker) -> No
     assert after.codes.tolist() == codes.tolist()
 
 
-def test_an_end_without_new_codes_emits_the_provisional_frames(speaker: Speaker) -> None:
+def test_an_end_without_new_codes_emits_the_provisional_frames(speaker: AcousticFixture) -> None:
     codes, hidden = speaker.codes(40)
     empty, none = codes[:0], None if hidden is None else hidden[:0]
     state = streaming.start(speaker.prompt, speaker.settings, PLAN)
@@ -121,7 +123,7 @@ def test_an_end_without_new_codes_emits_the_provisional_frames(speaker: Speaker)
     assert torch.equal(rest, state.provisional) and rest.shape[1] == PLAN.lookahead_frames and ended.done
 
 
-def test_conditions_of_provisional_frames_are_final_at_the_end(speaker: Speaker) -> None:
+def test_conditions_of_provisional_frames_are_final_at_the_end(speaker: AcousticFixture) -> None:
     """So provisional frames can be emitted without another solve when no code follows."""
     codes, hidden = speaker.codes(50)
     before = streaming.start(speaker.prompt, speaker.settings, UNLIMITED)
@@ -135,7 +137,7 @@ def test_conditions_of_provisional_frames_are_final_at_the_end(speaker: Speaker)
     assert_close(now, then[final:])
 
 
-def test_states_are_immutable(speaker: Speaker) -> None:
+def test_states_are_immutable(speaker: AcousticFixture) -> None:
     """Extending the same state twice gives the same result, with other units in between."""
     codes, hidden = speaker.codes(60)
     _, states = speaker.stream(codes, hidden, [20, 40])
@@ -151,7 +153,7 @@ def test_states_are_immutable(speaker: Speaker) -> None:
     assert torch.equal(first, second) and after.frames > states[0].frames
 
 
-def test_the_seed_determines_the_result(speaker25: Speaker) -> None:
+def test_the_seed_determines_the_result(speaker25: AcousticFixture) -> None:
     codes, hidden = speaker25.codes(40)
     first, again = (torch.cat(speaker25.stream(codes, hidden, [20])[0], dim=1) for _ in range(2))
     assert torch.equal(first, again)
@@ -161,7 +163,7 @@ def test_the_seed_determines_the_result(speaker25: Speaker) -> None:
     assert float((mel - first).abs().max()) > 0.1
 
 
-def test_a_state_stays_small_and_drops_only_unneeded_codes(speaker: Speaker) -> None:
+def test_a_state_stays_small_and_drops_only_unneeded_codes(speaker: AcousticFixture) -> None:
     """The result equals that of a state with all codes."""
     codes, hidden = speaker.codes(400)
     per_code = speaker.model.features_per_code
@@ -182,7 +184,7 @@ def test_a_state_stays_small_and_drops_only_unneeded_codes(speaker: Speaker) -> 
     assert_close(torch.cat(chunks, dim=1), torch.cat(kept, dim=1), 1e-4)
 
 
-def test_a_chunk_continues_the_frames_emitted_before(speaker25: Speaker) -> None:
+def test_a_chunk_continues_the_frames_emitted_before(speaker25: AcousticFixture) -> None:
     """The flow gets the emitted frames with the conditions they were solved with."""
     codes, _ = speaker25.codes(60)
     chunks, states = speaker25.stream(codes, None, [20, 40], UNLIMITED)
@@ -193,7 +195,7 @@ def test_a_chunk_continues_the_frames_emitted_before(speaker25: Speaker) -> None
     assert states[1].recent.condition.shape[0] == states[1].frames > first
 
 
-def test_a_later_chunk_continues_recording_and_emitted_frames_with_its_own_noise(speaker: Speaker) -> None:
+def test_a_later_chunk_continues_recording_and_emitted_frames_with_its_own_noise(speaker: AcousticFixture) -> None:
     """The second chunk computed step by step."""
     codes, hidden = speaker.codes(60)
     chunks, states = speaker.stream(codes, hidden, [20, 40])
@@ -208,7 +210,7 @@ def test_a_later_chunk_continues_recording_and_emitted_frames_with_its_own_noise
     assert_close(torch.cat((chunks[1], states[1].provisional), dim=1), found.t(), 1e-5)
 
 
-def test_moments_count_every_emitted_frame_once(speaker25: Speaker) -> None:
+def test_moments_count_every_emitted_frame_once(speaker25: AcousticFixture) -> None:
     _, states = speaker25.stream(*speaker25.codes(70), [20, 35, 50])
     for state in states[:-1]:
         assert state.moments.frames == speaker25.prompt.initial_moments().frames + state.frames
@@ -223,7 +225,7 @@ def test_the_plan_grows_to_its_limit(per_code: int) -> None:
     assert ChunkPlan(first_features=1, growth=0.1).codes(3, 2) == 1
 
 
-def test_a_prompt_survives_as_arrays(speaker: Speaker) -> None:
+def test_a_prompt_survives_as_arrays(speaker: AcousticFixture) -> None:
     prompt = speaker.prompt
     arrays = {name: getattr(prompt, name).numpy().copy() for name in ("mel", "condition", "style", "moments")}
     again = AcousticPrompt(**{name: torch.from_numpy(array) for name, array in arrays.items()})

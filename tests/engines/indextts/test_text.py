@@ -1,5 +1,7 @@
 """The tokenizers against the official ones with toy vocabularies, and the normalization before them."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,13 @@ def test_sentence_pieces(sentence_pieces: SentencePieceTokenizer, goldens: Golde
     sentence = bytes(goldens[f"sentencepiece.in.{index}"].tolist()).decode()
     assert sentence_pieces.ids(sentence) == goldens[f"sentencepiece.out.{index}"].tolist()[:-1]
     assert len(sentence_pieces) == 150
+
+
+def test_the_libraries_are_imported_only_where_a_tokenizer_is_built() -> None:
+    code = "import sys, intone.server.engines.indextts.text.front_end as _; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "intone.server.engines.indextts.text.tokenizers" in modules
+    assert not {"tiktoken", "sentencepiece"} & set(modules)
 
 
 @given(st.text(max_size=60))
