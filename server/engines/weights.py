@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from intone.server.engines.int8_checkpoint import dequantized
+from intone.server.engines.meta_shapes import MetaShapes
 from intone.server.errors import CheckpointError
 
 LoadProgress = Callable[[float], None]
@@ -145,7 +146,7 @@ class Weights:
 
     def tensor(self, name: str, shape: Shape) -> Tensor:
         """The tensor `name`, which must have this shape, in the model's dtype."""
-        tensor = self[name]
+        tensor = self._converted(name)
         assert tuple(tensor.shape) == tuple(shape), f"{self._prefix}{name} is {list(tensor.shape)}, not {list(shape)}"
         return tensor
 
@@ -165,17 +166,6 @@ class Weights:
     def unused(self, name: str, shape: Shape) -> None:
         """Declare a tensor that a file must have although nothing here computes with it."""
 
-    def __getitem__(self, name: str) -> Tensor:
-        tensor = self._tensors[self._prefix + name]
-        self._meter.add(tensor.numel())
-        as_is = not tensor.is_floating_point() or (self._keep_bf16 and tensor.dtype == torch.bfloat16)
-        given = tensor.to(device=self._device, dtype=tensor.dtype if as_is else self._dtype)
-        if self._files and given.data_ptr() != tensor.data_ptr():
-            _drop_pages(tensor, self._files)
-            if self._meter.passed(TRIM_ELEMENTS):
-                _trim()
-        return given
-
     def all(self) -> dict[str, Tensor]:
         """Every tensor under the prefix, by the rest of its name, in the dtype of the file."""
         names = [name for name in self._tensors if name.startswith(self._prefix)]
@@ -189,6 +179,17 @@ class Weights:
                     _drop_pages(tensor, self._files)
             _trim()
 
+    def _converted(self, name: str) -> Tensor:
+        tensor = self._tensors[self._prefix + name]
+        self._meter.add(tensor.numel())
+        as_is = not tensor.is_floating_point() or (self._keep_bf16 and tensor.dtype == torch.bfloat16)
+        given = tensor.to(device=self._device, dtype=tensor.dtype if as_is else self._dtype)
+        if self._files and given.data_ptr() != tensor.data_ptr():
+            _drop_pages(tensor, self._files)
+            if self._meter.passed(TRIM_ELEMENTS):
+                _trim()
+        return given
+
     def _as_stored(self, name: str) -> Tensor:
         tensor = self._tensors[self._prefix + name]
         self._meter.add(tensor.numel())
@@ -201,7 +202,8 @@ def declared_shapes(read: Callable[[Weights], object]) -> dict[str, Shape]:
     `read` gets meta tensors: it computes nothing and takes no memory.
     """
     recorder = _Recorder()
-    read(recorder)
+    with MetaShapes():  # type: ignore[no-untyped-call]
+        read(recorder)
     return recorder.shapes
 
 
