@@ -1,4 +1,4 @@
-"""How nano VoxCPM is made: text, a teacher's speech, audio VAE, language models, checkpoint, measurement.
+"""Training pipeline of the nano VoxCPM voice: corpus, teacher speech, latents, audio VAE, language models, evaluation.
 
-Nothing imports this package, and no wheel holds it. `README.md` beside it gives the commands in order.
+Development only: not part of the wheel, and not imported by server or client. `README.md` lists the commands in order.
 """

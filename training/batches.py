@@ -1,6 +1,6 @@
-"""Which sentences are learnt from in which step, and how they stand in a sequence. Knows no model.
+"""Sampling and collation: which sentences each training step uses, and their layout as token and patch sequences.
 
-The plan follows from the seed alone, so a run that goes on needs no memory of it.
+The order is a pure function of seed and step, so resuming a run needs no sampler state.
 """
 
 from collections.abc import Sequence
@@ -16,45 +16,47 @@ from training.latents import Latents
 from training.script import Script
 
 POOL_BATCHES = 32
-"""Batches whose sentences are sorted by length together: long enough to waste little, short enough to stay random."""
+"""Batches per length-sorting pool. A larger pool means less padding, a smaller one more random batches."""
 
 ROUND_POSITIONS = 16
-"""Sequences are filled up to a multiple of it, so that there are few sizes."""
+"""Sequence lengths are padded to a multiple of this, to limit the number of distinct shapes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B sequences `T 101 A`, of N patches in all, on the device of the latents.
+    """B sequences of text tokens, `AUDIO_START` and audio patches; N patches in total, on the device of the latents.
 
     Attributes:
-        tokens: `[B, S]`, 0 where there is audio or nothing.
-        at: `[N]`, where in `B · S` each patch stands.
-        row: `[N]`, whose sequence it is.
+        tokens: `[B, S]`, int64; 0 at audio and padding positions.
+        positions: `[N]`, int64, index of each patch in the flattened `B · S`.
+        rows: `[N]`, int64, index of each patch's sequence.
         patches: `[N, P, D]`, float32.
-        labels: `[N, slots]`, int64.
-        places: `[N, slots]`, int64, which token of its row each label is the sound of.
-        first, last: `[N]`, bool, whether it begins or ends its sequence.
+        labels: `[N, slots]`, int64, phoneme label of each 20 ms slot.
+        alignment: `[N, slots]`, int64, index in its row of the token that each label belongs to.
+        first, last: `[N]`, bool, whether the patch is the first or last of its sequence.
     """
 
     tokens: Tensor
-    at: Tensor
-    row: Tensor
+    positions: Tensor
+    rows: Tensor
     patches: Tensor
     labels: Tensor
-    places: Tensor
+    alignment: Tensor
     first: Tensor
     last: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What each step learns from.
+    """The sentences of every step.
 
     Attributes:
-        lengths: patches of each sentence, by language. Of every language as many are shown as the one with most has.
-        batch: sentences to a step.
-        joined_share: of the steps, those whose sentences are joined in pairs. The first of a pair then stands where a
-            prompt stands when a voice is continued, and units get longer than the longest sentence.
+        lengths: number of patches of each sentence, one tuple per language. Languages are sampled equally: sentences of
+            the smaller ones are repeated up to the count of the largest.
+        batch: sentences per step.
+        joined_share: fraction of steps in which sentences are concatenated in pairs. This trains the continuation of a
+            voice prompt (the first of a pair stands in for it) and units longer than the longest sentence.
+        seed: of the order and of the choice of steps with pairs.
     """
 
     lengths: tuple[tuple[int, ...], ...]
@@ -64,40 +66,40 @@ class Plan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """All sentences of the language with most once, but for a rest smaller than a batch."""
+        """One pass over the largest language, without the incomplete last batch."""
         return max(1, len(self.lengths) * max(map(len, self.lengths)) // self.batch)
 
     def groups(self, step: int) -> list[list[int]]:
-        """The sentences of a step, numbered through all languages; those in one list are spoken one after the other."""
-        epoch, at = divmod(step, self.steps_per_epoch)
-        chosen = self.epoch(epoch)[at]
-        drawn = torch.Generator().manual_seed(self.seed * 7_919 + step)
-        if len(chosen) > 1 and float(torch.rand((), generator=drawn)) < self.joined_share:
+        """Sentence indices of a step, counted across all languages. Those of one inner list share a sequence."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        chosen = self.epoch(epoch)[index]
+        generator = torch.Generator().manual_seed(self.seed * 7_919 + step)
+        if len(chosen) > 1 and float(torch.rand((), generator=generator)) < self.joined_share:
             return [chosen[first : first + 2] for first in range(0, len(chosen), 2)]
         return [[sentence] for sentence in chosen]
 
     def epoch(self, number: int) -> list[list[int]]:
-        """All batches of an epoch, in order; each holds sentences of about one length."""
-        drawn = torch.Generator().manual_seed(self.seed * 104_729 + number)
-        most = max(map(len, self.lengths))
-        before = accumulate(map(len, self.lengths), initial=0)
-        shown = [
-            first + number % len(own)
-            for own, first in zip(self.lengths, before, strict=False)
-            for number in range(most)
+        """All batches of an epoch, in order; the sentences of a batch have similar lengths."""
+        generator = torch.Generator().manual_seed(self.seed * 104_729 + number)
+        max_count = max(map(len, self.lengths))
+        offsets = accumulate(map(len, self.lengths), initial=0)
+        sampled = [
+            offset + number % len(counts)
+            for counts, offset in zip(self.lengths, offsets, strict=False)
+            for number in range(max_count)
         ]
         lengths = list(chain.from_iterable(self.lengths))
-        order = [shown[at] for at in torch.randperm(len(shown), generator=drawn).tolist()]
+        order = [sampled[i] for i in torch.randperm(len(sampled), generator=generator).tolist()]
         batches: list[list[int]] = []
         for start in range(0, len(order), POOL_BATCHES * self.batch):
             pool = sorted(order[start : start + POOL_BATCHES * self.batch], key=lengths.__getitem__)
-            batches += [pool[at : at + self.batch] for at in range(0, len(pool), self.batch)]
-        whole = [batch for batch in batches if len(batch) == self.batch] or batches
-        return [whole[at] for at in torch.randperm(len(whole), generator=drawn).tolist()]
+            batches += [pool[i : i + self.batch] for i in range(0, len(pool), self.batch)]
+        full = [batch for batch in batches if len(batch) == self.batch] or batches
+        return [full[i] for i in torch.randperm(len(full), generator=generator).tolist()]
 
 
 def collate(groups: Sequence[Sequence[int]], script: Script, latents: Latents) -> Batch:
-    """One batch of the sentences in `groups`; `script` is that of `latents`."""
+    """Collate the sentences in `groups`, one sequence per group. `script` belongs to `latents`."""
     texts = script.tokens
     starts = latents.starts.numpy()
     rows = [[*(token for sentence in group for token in texts[sentence]), AUDIO_START] for group in groups]
@@ -105,26 +107,26 @@ def collate(groups: Sequence[Sequence[int]], script: Script, latents: Latents) -
     longest = max(len(row) + int(count) for row, count in zip(rows, counts, strict=True))
     size = -(-longest // ROUND_POSITIONS) * ROUND_POSITIONS
     tokens = np.zeros((len(rows), size), np.int64)
-    for filled, row in zip(tokens, rows, strict=True):
-        filled[: len(row)] = row
+    for padded, row in zip(tokens, rows, strict=True):
+        padded[: len(row)] = row
     ends = counts.cumsum()
     row_of = np.repeat(np.arange(len(rows)), counts)
-    within = np.arange(ends[-1]) - (ends - counts)[row_of]  # each patch's number in its sequence
-    at = row_of * size + np.array([len(row) for row in rows])[row_of] + within
+    within = np.arange(ends[-1]) - (ends - counts)[row_of]  # index of each patch in its sequence
+    positions = row_of * size + np.array([len(row) for row in rows])[row_of] + within
     order = [sentence for group in groups for sentence in group]
-    found = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in order])
-    # Tokens that stand before those of a patch's sentence: of the other sentence of a pair.
-    before = np.concatenate([np.cumsum([0, *(len(texts[i]) for i in group[:-1])]) for group in groups])
-    before = np.repeat(before, [int(starts[i + 1] - starts[i]) for i in order])
+    source = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in order])
+    # Number of tokens in the row before those of the patch's sentence: nonzero for the second sentence of a pair.
+    offsets = np.concatenate([np.cumsum([0, *(len(texts[i]) for i in group[:-1])]) for group in groups])
+    offsets = np.repeat(offsets, [int(starts[i + 1] - starts[i]) for i in order])
     device = latents.patches.device
-    where, last = torch.from_numpy(found).to(device), torch.from_numpy(within == counts[row_of] - 1)
+    index, last = torch.from_numpy(source).to(device), torch.from_numpy(within == counts[row_of] - 1)
     return Batch(
         tokens=torch.from_numpy(tokens).to(device),
-        at=torch.from_numpy(at).to(device),
-        row=torch.from_numpy(row_of).to(device),
-        patches=latents.patches[where].float(),
-        labels=latents.labels[where].long(),
-        places=(script.places[found] + torch.from_numpy(before).unsqueeze(1)).to(device),
+        positions=torch.from_numpy(positions).to(device),
+        rows=torch.from_numpy(row_of).to(device),
+        patches=latents.patches[index].float(),
+        labels=latents.labels[index].long(),
+        alignment=(script.alignment[source] + torch.from_numpy(offsets).unsqueeze(1)).to(device),
         first=torch.from_numpy(within == 0).to(device),
         last=last.to(device),
     )

@@ -1,4 +1,4 @@
-"""First stage: sentences to train on, and others that training never sees. Knows nothing of speech."""
+"""Stage `corpus`: collects and cleans sentences, and splits them into a training and a held-out list."""
 
 import json
 import random
@@ -15,57 +15,64 @@ _PLAIN = re.compile(r"[A-Za-z ,.;:'!?-]+")
 _ABBREVIATED_END = re.compile(r"\b(?:Mr|Mrs|Dr|St|Col|Capt|Esq|No)\.$")
 _CLAUSE_END = re.compile(r"(?<=[,;:])\s+")
 _ODD = re.compile(r"\.\s|\.\w|[A-Z]{2}|\b[A-Z]\b")
-"""What the normalizer can change in plain letters: abbreviations and single capitals. It takes 3 ms for a sentence."""
+"""Text that the normalizer may change although it is plain letters: abbreviations and single capitals. Other sentences
+skip the normalizer, which takes 3 ms per sentence."""
 
 CLAUSE_SHARE = 0.75
-"""Of the sentences, those that also give one of their clauses: short units are common in talk and rare in novels."""
+"""Fraction of the sentences that also contribute one clause: short units are common in conversation, rare in novels."""
 CLAUSE_ENDS = (".", ",", ",")
-"""What a clause may end with. A conversation's first unit is often one that goes on after a comma."""
+"""Endings of a clause, chosen at random. The first unit of an utterance often ends at a comma."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Sentences as they are spoken, normalised; the two lists have no sentence in common."""
+    """Normalized sentences; the two lists are disjoint."""
 
     train: tuple[str, ...]
     held_out: tuple[str, ...]
 
     def save(self, folder: Path) -> None:
-        """As two text files, one sentence a line."""
+        """Write two text files, one sentence per line."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, sentences in (("train", self.train), ("held_out", self.held_out)):
             (folder / f"{name}.txt").write_text("\n".join(sentences) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Corpus":
-        """What `save` wrote."""
+        """Read what `save` wrote."""
         lists = [(folder / f"{name}.txt").read_text(encoding="utf-8").splitlines() for name in ("train", "held_out")]
         return cls(tuple(lists[0]), tuple(lists[1]))
 
 
 def build_corpus(texts: Iterable[str], held_out: int, limit: int | None, seed: int) -> Corpus:
-    """Of raw sentences those that can be read aloud as they stand: plain letters, 1 to 40 words.
+    """Build the English corpus from raw sentences; deterministic for the same set of texts and seed.
 
-    The same sentences, in the same order, for the same texts and seed. `limit` counts those to train on.
+    Usable sentences consist of plain letters and punctuation and have at most `MAX_WORDS` words.
+
+    Args:
+        texts: raw sentences; unusable ones are dropped.
+        held_out: number of held-out sentences.
+        limit: maximum number of training sentences; None for all.
+        seed: of the order and the random choices.
 
     Raises:
-        ValueError: there are too few.
+        ValueError: there are not more than `held_out` usable sentences.
     """
     normalize = Normalizer()
     rng = random.Random(seed)
-    kept = sorted({sentence for text in texts for sentence in _spoken(text, normalize)})
-    rng.shuffle(kept)
-    if len(kept) <= held_out:
-        raise ValueError(f"{len(kept)} usable sentences are too few to hold {held_out} back")
-    train = kept[held_out:][:limit]
+    usable = sorted({sentence for text in texts for sentence in _cleaned(text, normalize)})
+    rng.shuffle(usable)
+    if len(usable) <= held_out:
+        raise ValueError(f"{len(usable)} usable sentences are too few for {held_out} held-out ones")
+    train = usable[held_out:][:limit]
     clauses = {clause for sentence in train if rng.random() < CLAUSE_SHARE for clause in _one_clause(sentence, rng)}
-    train += sorted(clauses - set(kept))
+    train += sorted(clauses - set(usable))
     rng.shuffle(train)
-    return Corpus(tuple(train[:limit]), tuple(kept[:held_out]))
+    return Corpus(tuple(train[:limit]), tuple(usable[:held_out]))
 
 
 def english(folder: Path) -> Iterator[str]:
-    """Raw sentences of both sources, fetched into `folder` where they are missing."""
+    """Raw sentences of the novels and of WordNet, which are downloaded to `folder` if missing."""
     text_sources.fetch(folder)
     yield from text_sources.novel_sentences(text_sources.novels_file(folder).read_bytes())
     for path in text_sources.wordnet_files(folder):
@@ -73,15 +80,15 @@ def english(folder: Path) -> Iterator[str]:
 
 
 def run(out: Path, language: str, held_out: int, limit: int | None, seed: int, files: Iterable[Path] = ()) -> Corpus:
-    """Write `out/corpus`: from `files`, one sentence a line, or where none is given from the language's sources."""
-    given = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    """Write `out/corpus` from `files`, one sentence per line, or by default from the sources of the language."""
+    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
     if language == "zh":
-        from training import chinese_corpus as chinese  # knows what is here
+        from training import chinese_corpus as chinese  # imports this module
 
-        words = {} if given else chinese.common_words()
-        corpus = chinese.build(given or chinese.graded_sentences(), words, held_out, limit, seed)
+        words = {} if lines else chinese.common_words()
+        corpus = chinese.build(lines or chinese.graded_sentences(), words, held_out, limit, seed)
     else:
-        corpus = build_corpus(given or english(out / "sources"), held_out, limit, seed)
+        corpus = build_corpus(lines or english(out / "sources"), held_out, limit, seed)
     corpus.save(out / "corpus")
     lengths = [len(sentence if language == "zh" else sentence.split()) for sentence in corpus.train]
     facts = {"train": len(lengths), "held_out": held_out, "words": sum(lengths), "longest": max(lengths, default=0)}
@@ -89,8 +96,8 @@ def run(out: Path, language: str, held_out: int, limit: int | None, seed: int, f
     return corpus
 
 
-def _spoken(text: str, normalize: Normalizer) -> Iterator[str]:
-    """The sentence that `text` is, as it is read; nothing where it had better be left out."""
+def _cleaned(text: str, normalize: Normalizer) -> Iterator[str]:
+    """Yield `text` as a normalized sentence, or nothing if it is unusable."""
     sentence = collapse(text.replace("--", ", ").replace("_", "").replace(" ,", ",")).strip(" \"',;:-")
     if not sentence or not _PLAIN.fullmatch(sentence) or _ABBREVIATED_END.search(sentence):
         return
@@ -103,6 +110,7 @@ def _spoken(text: str, normalize: Normalizer) -> Iterator[str]:
 
 
 def _one_clause(sentence: str, rng: random.Random) -> Iterator[str]:
+    """Yield a random clause of a sentence that has several."""
     clauses = _CLAUSE_END.split(sentence)
     if len(clauses) > 1:
         clause = rng.choice(clauses).strip(" ,;:'-")

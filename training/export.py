@@ -1,4 +1,4 @@
-"""The checkpoint, in the published layout, as `VoxCPMEngine.from_folder` reads it. Knows no training."""
+"""Stage `export`: writes the averaged weights as a checkpoint in the published layout, which the server loads."""
 
 import json
 import shutil
@@ -19,11 +19,16 @@ from training.train_lm import model_tensors
 
 
 def run(out: Path, size: str, storage: str, folder: Path, reports: Sequence[Path] = ()) -> int:
-    """Write `folder` from the newest checkpoints under `out`, with a card where reports are given; returns its bytes.
+    """Write `folder` from the latest training checkpoints under `out`; returns its size in bytes.
+
+    Args:
+        size: name of the model size, see `model_sizes`.
+        storage: one of `storage.KINDS`.
+        reports: of the stage `measure` on these weights, one per language; with any, a model card is written too.
 
     Raises:
-        FileNotFoundError: a stage before this one has not run.
-        ValueError: a report is one of another checkpoint, or lacks what a card must say; or a language has none.
+        FileNotFoundError: an earlier stage has not run.
+        ValueError: see `card.write`.
     """
     model = model_tensors(load_state(out / "lm")["trainee"])
     vae = load_state(out / "vae")["trainee"]["average"]
@@ -38,7 +43,7 @@ def run(out: Path, size: str, storage: str, folder: Path, reports: Sequence[Path
 def write_checkpoint(
     folder: Path, document: Mapping[str, Any], model: Mapping[str, Tensor], vae: Mapping[str, Tensor], storage: str
 ) -> None:
-    """All files of a model: its `config.json`, its tensors kept as `storage` says, its tokenizer."""
+    """Write `config.json`, the tensors in the given `storage` and the tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
     save_file(packed(model, storage), folder / MODEL_FILES[0])

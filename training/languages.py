@@ -1,18 +1,18 @@
-"""The languages that the recipe knows, and where each one's files are. Knows no stage."""
+"""The supported languages, and which of them have training data."""
 
 from pathlib import Path
 
 LANGUAGES = ("en", "zh")
-"""In the order in which a checkpoint names them."""
+"""In the order of `languages` in a checkpoint's `config.json`."""
 
 
 def languages_of(out: Path) -> tuple[str, ...]:
-    """Those whose speech has its latents: what is trained on.
+    """Languages with latents under `out`: those that are trained on.
 
     Raises:
         FileNotFoundError: there are none.
     """
-    found = tuple(language for language in LANGUAGES if (out / language / "latents").is_dir())
-    if not found:
+    languages = tuple(language for language in LANGUAGES if (out / language / "latents").is_dir())
+    if not languages:
         raise FileNotFoundError(f"{out}: no latents of any language; run the stage `latents` first")
-    return found
+    return languages

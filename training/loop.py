@@ -1,7 +1,7 @@
-"""A training run that can be stopped and gone on with: budget, checkpoints, log, plot. Knows no model.
+"""Resumable training loop: budget, checkpoints, JSONL log and loss curves. Independent of the model.
 
-Whatever a step needs at random is drawn from a generator that is seeded with the step's number, so a run that was
-stopped and gone on with is the run that was not.
+All randomness of a step comes from a generator seeded with the step number. A resumed run is therefore bit-identical to
+an uninterrupted one.
 """
 
 import json
@@ -23,31 +23,31 @@ LOG = "log.jsonl"
 
 
 class Trainee(Protocol):
-    """What a run trains."""
+    """Model, optimizer and data of a run."""
 
     def step(self, number: int) -> Mapping[str, Tensor]:
-        """Do step `number`, from 0; its figures, each a number on the device."""
+        """Run training step `number`, counted from 0; returns its metrics as scalars on the device."""
 
     def examine(self, number: int) -> Mapping[str, float]:
-        """Figures of held-out speech; changes nothing."""
+        """Metrics on held-out speech after `number` steps; without side effects."""
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs: tensors, numbers, and lists and dictionaries of them."""
+        """Everything that `restore` needs: tensors, numbers, and lists and dictionaries of them."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from `state`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """When a run ends, and what it does on the way.
+    """When a run ends, and how often it saves, logs and evaluates.
 
     Attributes:
-        steps: of the whole run, those of earlier calls included.
-        minutes: of this call; None for no limit.
-        save_minutes: between checkpoints.
-        log_steps: between lines of the log.
-        examine_steps: between examinations.
+        steps: total number of steps, including those of earlier calls.
+        minutes: time limit of this call; None for no limit.
+        save_minutes: interval between checkpoints.
+        log_steps: interval between lines of the log.
+        examine_steps: interval between evaluations on held-out speech; a multiple of `log_steps`.
     """
 
     steps: int
@@ -59,50 +59,48 @@ class Budget:
 
 @dataclass(slots=True)
 class _Interruption:
-    """Whether someone asked the run to stop."""
+    """Whether a signal asked the run to stop."""
 
-    asked: bool = False
-
-    def ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+    requested: bool = False
 
 
 @dataclass(slots=True)
-class _Figures:
-    """Sums of the figures since the last line of the log, on the device: reading them would wait for it."""
+class _MetricSums:
+    """Metrics summed since the last line of the log. They stay on the device: reading them would synchronize."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)
     count: int = 0
 
-    def add(self, figures: Mapping[str, Tensor]) -> None:
-        for name, value in figures.items():
+    def add(self, metrics: Mapping[str, Tensor]) -> None:
+        for name, value in metrics.items():
             value = value.detach().float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.count += 1
 
     def take(self) -> dict[str, float]:
+        """Return the means and reset."""
         means = {name: float(total) / self.count for name, total in self.sums.items()}
         self.sums, self.count = {}, 0
         return means
 
 
 def train(trainee: Trainee, folder: Path, budget: Budget, title: str) -> int:
-    """Run until the budget is spent or someone interrupts (Ctrl-C, SIGTERM); the steps done so far, in all.
+    """Train until the budget is spent or SIGINT or SIGTERM arrives; returns the total number of steps done.
 
-    Goes on from the checkpoint in `folder` where there is one, and leaves one there at the end.
+    Resumes from the checkpoint in `folder` if there is one, and writes one there at the end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     done = _resume(trainee, folder)
-    began_s = saved_s = time.monotonic()
-    end_s = float("inf") if budget.minutes is None else began_s + 60 * budget.minutes
-    figures, bar = _Figures(), tqdm(total=budget.steps, initial=done, unit="step", desc=title)
+    start_s = saved_s = time.monotonic()
+    end_s = float("inf") if budget.minutes is None else start_s + 60 * budget.minutes
+    metrics, bar = _MetricSums(), tqdm(total=budget.steps, initial=done, unit="step", desc=title)
     with _interruptible() as interruption, bar, (folder / LOG).open("a", encoding="utf-8") as log:
-        while done < budget.steps and time.monotonic() < end_s and not interruption.asked:
-            figures.add(trainee.step(done))
+        while done < budget.steps and time.monotonic() < end_s and not interruption.requested:
+            metrics.add(trainee.step(done))
             done += 1
             bar.update()
             if done % budget.log_steps == 0 or done == budget.steps:
-                line: dict[str, float] = {"step": done, **figures.take()}
+                line: dict[str, float] = {"step": done, **metrics.take()}
                 if done % budget.examine_steps == 0 or done == budget.steps:
                     line |= trainee.examine(done)
                 bar.set_postfix({name: f"{value:.3g}" for name, value in list(line.items())[1:5]}, refresh=False)
@@ -116,17 +114,17 @@ def train(trainee: Trainee, folder: Path, budget: Budget, title: str) -> int:
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """The lines of a run's log; none if it has none."""
+    """The lines of a run's log; empty if there is no log."""
     path = folder / LOG
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def draw_log(folder: Path, title: str) -> Path | None:
-    """The figures of a run over its steps, as `curves.png`; None without matplotlib or without figures."""
+    """Plot all metrics of a run over its steps to `curves.png`; None without matplotlib or without a log."""
     lines = read_log(folder)
     names = sorted({name for line in lines for name in line} - {"step"})
     try:
-        from matplotlib.figure import Figure  # optional
+        from matplotlib.figure import Figure  # optional dependency
     except ImportError:
         return None
     if not names:
@@ -134,8 +132,8 @@ def draw_log(folder: Path, title: str) -> Path | None:
     columns = 3
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(12, 2.6 * rows), layout="constrained")
-    for at, name in enumerate(names):
-        axes = figure.add_subplot(rows, columns, at + 1)
+    for index, name in enumerate(names, 1):
+        axes = figure.add_subplot(rows, columns, index)
         points = [(line["step"], line[name]) for line in lines if name in line]
         axes.plot(*zip(*points, strict=True), linewidth=0.8)
         axes.set_title(name, fontsize=9)
@@ -146,12 +144,12 @@ def draw_log(folder: Path, title: str) -> Path | None:
 
 
 def generator(seed: int, step: int, device: torch.device) -> torch.Generator:
-    """The randomness of one step."""
+    """The random generator of one step."""
     return torch.Generator(device).manual_seed((seed * 1_000_003 + step) % 2**63)
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """The checkpoint of a run, on the CPU.
+    """Read the checkpoint of a run, on the CPU.
 
     Raises:
         FileNotFoundError: there is none.
@@ -170,9 +168,9 @@ def _resume(trainee: Trainee, folder: Path) -> int:
     state = load_state(folder)
     trainee.restore(state["trainee"])
     done = int(state["steps"])
-    # A run that was killed logged more than it saved.
-    kept = [json.dumps(line) + "\n" for line in read_log(folder) if line["step"] <= done]
-    (folder / LOG).write_text("".join(kept), encoding="utf-8")
+    # A run that was killed may have logged steps after its last checkpoint.
+    lines = [json.dumps(line) + "\n" for line in read_log(folder) if line["step"] <= done]
+    (folder / LOG).write_text("".join(lines), encoding="utf-8")
     return done
 
 
@@ -184,19 +182,19 @@ def _save(trainee: Trainee, folder: Path, done: int) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[_Interruption]:
-    """Turns the first Ctrl-C or SIGTERM into a wish; a second one acts as ever."""
+    """Record the first SIGINT or SIGTERM instead of acting on it; a second one has its usual effect."""
     interruption = _Interruption()
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    previous = {number: signal.getsignal(number) for number in numbers}
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        interruption.ask(number, frame)
-        signal.signal(number, before[signal.Signals(number)])
+    def handle(number: int, frame: FrameType | None) -> None:
+        interruption.requested = True
+        signal.signal(number, previous[signal.Signals(number)])
 
     for number in numbers:
-        signal.signal(number, ask)
+        signal.signal(number, handle)
     try:
         yield interruption
     finally:
         for number in numbers:
-            signal.signal(number, before[number])
+            signal.signal(number, previous[number])

@@ -1,7 +1,7 @@
-"""VoxCPM without its VAE, with gradients, under the published names. Knows no loss and no data.
+"""Trainable VoxCPM without its VAE, with the parameter names of published checkpoints.
 
-The arithmetic of `intone.server.engines.voxcpm`, version 1, on batches of whole sequences; `VoxCPM: Tokenizer-Free TTS`
-(arXiv 2509.24650).
+Computes the same as `intone.server.engines.voxcpm` for version 1, on batches of whole sequences and with gradients.
+Source: VoxCPM, arXiv 2509.24650.
 """
 
 import math
@@ -18,21 +18,21 @@ from training.transformer import Stack
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the language models want each of N patches to say.
+class HiddenStates:
+    """Outputs of the language models from which each of N patches is predicted.
 
     Attributes:
-        base, residual: `[N, H]`.
-        looks: `[N, 2, S]`, how much of two heads' attention each of S positions of the sequence has for it.
+        base, residual: `[N, H]`, of the base and the residual language model.
+        attention: `[N, 2, S]`, attention weights of two heads of the base model over the S positions of the sequence.
     """
 
     base: Tensor
     residual: Tensor
-    looks: Tensor
+    attention: Tensor
 
 
 class LocalEncoder(nn.Module):
-    """A patch → one vector."""
+    """Encodes a patch as one vector."""
 
     def __init__(self, config: VoxCPMConfig) -> None:
         super().__init__()
@@ -50,20 +50,20 @@ class LocalEncoder(nn.Module):
 
 
 class TimeNet(nn.Module):
-    """Two linear layers over the waves of a time."""
+    """MLP over the sinusoidal embedding of a flow time."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.linear_1, self.linear_2 = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden)
 
-    def forward(self, waves: Tensor) -> Tensor:
-        """`[N, H]` → the same."""
-        result: Tensor = self.linear_2(functional.silu(self.linear_1(waves)))
+    def forward(self, embedding: Tensor) -> Tensor:
+        """`[N, H]` → `[N, H]`."""
+        result: Tensor = self.linear_2(functional.silu(self.linear_1(embedding)))
         return result
 
 
 class Estimator(nn.Module):
-    """The diffusion transformer over [wish + time], the patch before, the noisy patch."""
+    """Local diffusion transformer over the tokens [condition + time, previous patch, noisy patch]."""
 
     def __init__(self, config: VoxCPMConfig) -> None:
         super().__init__()
@@ -74,18 +74,25 @@ class Estimator(nn.Module):
         self.time_mlp, self.delta_time_mlp = TimeNet(hidden), TimeNet(hidden)
         self.decoder = Stack(config.local_dit, 2 * config.patch_frames + 1)
 
-    def forward(self, x: Tensor, times: Tensor, wish: Tensor, before: Tensor) -> Tensor:
-        """Noisy patches `[N, P, D]`, times `[N]`, wishes `[N, H]`, patches before → velocities `[N, P, D]`, float32."""
-        size = wish.shape[1]
-        now, still = waves(times, size), waves(torch.zeros_like(times[:1]), size)
-        first = wish + self.time_mlp(now) + self.delta_time_mlp(still)
-        tokens = torch.cat((first.unsqueeze(1), self.cond_proj(before), self.in_proj(x)), 1)
+    def forward(self, x: Tensor, times: Tensor, condition: Tensor, previous: Tensor) -> Tensor:
+        """Velocities `[N, P, D]`, float32.
+
+        Args:
+            x: noisy patches, `[N, P, D]`.
+            times: `[N]`, 1 for noise, 0 for speech.
+            condition: `[N, H]`.
+            previous: the patch before each, `[N, P, D]`.
+        """
+        size = condition.shape[1]
+        time, delta = sinusoidal(times, size), sinusoidal(torch.zeros_like(times[:1]), size)
+        first = condition + self.time_mlp(time) + self.delta_time_mlp(delta)
+        tokens = torch.cat((first.unsqueeze(1), self.cond_proj(previous), self.in_proj(x)), 1)
         result: Tensor = self.out_proj(self.decoder(tokens, causal=False)[:, -self.frames :])
         return result.float()
 
 
 class FlowDecoder(nn.Module):
-    """What `feat_decoder` holds."""
+    """The module `feat_decoder` of published checkpoints."""
 
     def __init__(self, config: VoxCPMConfig) -> None:
         super().__init__()
@@ -93,7 +100,7 @@ class FlowDecoder(nn.Module):
 
 
 class Quantizer(nn.Module):
-    """Finite scalar quantisation (arXiv 2309.15505); gradients pass as if nothing had been rounded."""
+    """Finite scalar quantization (arXiv 2309.15505) with the straight-through gradient."""
 
     def __init__(self, config: VoxCPMConfig) -> None:
         super().__init__()
@@ -102,7 +109,7 @@ class Quantizer(nn.Module):
         self.out_proj = nn.Linear(config.fsq_dim, config.base.hidden)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """`[N, H]` → the same."""
+        """`[N, H]` → `[N, H]`."""
         exact = torch.tanh(self.in_proj(hidden).float())
         rounded = torch.round(exact * self.scale) / self.scale
         result: Tensor = self.out_proj(exact + (rounded - exact).detach())
@@ -110,7 +117,7 @@ class Quantizer(nn.Module):
 
 
 class BaseModel(Stack):
-    """The text's model has the embedding among its tensors."""
+    """The base language model; its checkpoint tensors include the token embedding."""
 
     def __init__(self, config: VoxCPMConfig) -> None:
         super().__init__(config.base, config.max_length)
@@ -118,15 +125,15 @@ class BaseModel(Stack):
 
 
 class VoxCPM(nn.Module):
-    """All of it, with the names of a published checkpoint; version 1 only.
+    """The complete model without the VAE; version 1 only.
 
     Args:
-        seed: of the first weights.
+        seed: of the initial weights.
     """
 
     def __init__(self, config: VoxCPMConfig, seed: int = 0) -> None:
         super().__init__()
-        assert config.version == 1 and not config.mean_mode, "what is trained here is told no length of steps"
+        assert config.version == 1 and not config.mean_mode, "only version 1 without mean mode can be trained"
         hidden, inner = config.base.hidden, config.local_dit.hidden
         self.config = config
         self.base_lm = BaseModel(config)
@@ -138,40 +145,44 @@ class VoxCPM(nn.Module):
         self.stop_proj, self.stop_head = nn.Linear(hidden, hidden), nn.Linear(hidden, 2, bias=False)
         self.load_state_dict(random_tensors(config, seed))
 
-    def wishes(self, tokens: Tensor, at: Tensor, patches: Tensor) -> Wishes:
-        """Read whole sequences, as `T 101 A`; what each patch shall be, from what stands before it.
+    def hidden_states(self, tokens: Tensor, positions: Tensor, patches: Tensor) -> HiddenStates:
+        """Run both language models on whole sequences (teacher forcing); the states that predict each patch.
 
-        `tokens` `[B, S]`, 0 where there is audio or nothing; `at` `[N]`, where in `B · S` `patches` `[N, P, D]` stand.
+        Args:
+            tokens: `[B, S]`, text and `AUDIO_START`; 0 at audio and padding positions.
+            positions: `[N]`, index of each patch in the flattened `B · S`.
+            patches: `[N, P, D]`.
         """
-        heard = self.enc_to_lm_proj(self.feat_encoder(patches)).float()  # [N, H]
-        words = self.base_lm.embed_tokens(tokens)  # [B, S, H]
-        x = words.flatten(0, 1).index_copy(0, at, heard).view_as(words)
-        seen: list[Tensor] = []
-        coarse = self.base_lm(x, causal=True, seen=seen).float().flatten(0, 1)
-        coarse = coarse.index_copy(0, at, self.fsq_layer(coarse[at]).float())
-        joined = coarse.index_add(0, at, heard)
-        fine = self.residual_lm(joined.view_as(words), causal=True).flatten(0, 1)
-        looks = torch.stack([weights.flatten(0, 1)[at - 1] for weights in seen], 1)
-        return Wishes(coarse[at - 1], fine[at - 1], looks)
+        embedded = self.enc_to_lm_proj(self.feat_encoder(patches)).float()  # [N, H]
+        text = self.base_lm.embed_tokens(tokens)  # [B, S, H]
+        x = text.flatten(0, 1).index_copy(0, positions, embedded).view_as(text)
+        attention: list[Tensor] = []
+        coarse = self.base_lm(x, causal=True, attention=attention).float().flatten(0, 1)
+        coarse = coarse.index_copy(0, positions, self.fsq_layer(coarse[positions]).float())
+        residual_in = coarse.index_add(0, positions, embedded)
+        fine = self.residual_lm(residual_in.view_as(text), causal=True).flatten(0, 1)
+        previous = positions - 1
+        weights = torch.stack([of_layer.flatten(0, 1)[previous] for of_layer in attention], 1)
+        return HiddenStates(coarse[previous], fine[previous], weights)
 
-    def condition(self, wishes: Wishes) -> Tensor:
-        """The wishes as the flow is told them: `[N, H of the flow]`."""
-        wish: Tensor = self.lm_to_dit_proj(wishes.base) + self.res_to_dit_proj(wishes.residual)
-        return wish
-
-    def velocity(self, x: Tensor, times: Tensor, wish: Tensor, before: Tensor) -> Tensor:
-        """See `Estimator`; `wish` from `condition`, or zeros for none."""
-        result: Tensor = self.feat_decoder.estimator(x, times, wish, before)
+    def condition(self, hidden: HiddenStates) -> Tensor:
+        """Condition of the flow: `[N, hidden size of the local DiT]`."""
+        result: Tensor = self.lm_to_dit_proj(hidden.base) + self.res_to_dit_proj(hidden.residual)
         return result
 
-    def stop_logits(self, wishes: Wishes) -> Tensor:
-        """Going on, ending: `[N, 2]`."""
-        logits: Tensor = self.stop_head(functional.silu(self.stop_proj(wishes.base)))
+    def velocity(self, x: Tensor, times: Tensor, condition: Tensor, previous: Tensor) -> Tensor:
+        """See `Estimator.forward`. A `condition` of zeros gives the unconditional velocity."""
+        result: Tensor = self.feat_decoder.estimator(x, times, condition, previous)
+        return result
+
+    def stop_logits(self, hidden: HiddenStates) -> Tensor:
+        """Logits of continue and stop: `[N, 2]`, float32."""
+        logits: Tensor = self.stop_head(functional.silu(self.stop_proj(hidden.base)))
         return logits.float()
 
 
-def waves(times: Tensor, size: int) -> Tensor:
-    """Sines and cosines `[N, size]` of `times` `[N]`, float32."""
+def sinusoidal(times: Tensor, size: int) -> Tensor:
+    """Sinusoidal embedding of `times` `[N]`: `[N, size]`, float32."""
     half = size // 2
     rates = torch.exp(torch.arange(half, device=times.device) * (-math.log(SLOWEST_PERIOD) / (half - 1)))
     angles = TIME_SCALE * times.float().unsqueeze(1) * rates

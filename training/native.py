@@ -1,6 +1,7 @@
-"""The VAE's residual units in C++, compiled when first asked for: a step on a CPU takes a third of the time.
+"""C++ implementation of the VAE's residual units and Snake activations, for training on a CPU.
 
-Without them the modules of `vae` compute the same in torch. Knows no model.
+`load` compiles `unit.cpp` on demand. It cuts the time of a training step to a third. Without it the modules of `vae`
+compute the same in torch.
 """
 
 import warnings
@@ -16,22 +17,22 @@ FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=256", "-fno-math-errno",
 
 
 def load() -> bool:
-    """Compile, once for each version of the source, and load; False, and a warning with the reason, if it cannot be."""
-    from torch.utils.cpp_extension import load as compile_and_load  # slow to import, and rarely needed
+    """Compile, once per version of the source, and load; False, with a warning, if that fails."""
+    from torch.utils.cpp_extension import load as compile_and_load  # slow to import, rarely needed
 
     try:
         compile_and_load(
             NAME, [str(Path(__file__).with_name("unit.cpp"))], extra_cflags=list(FLAGS), is_python_module=False
         )
-    except (OSError, RuntimeError, ImportError) as error:  # no compiler, no ninja, a compiler too old
+    except (OSError, RuntimeError, ImportError) as error:  # no compiler, no ninja, or the compiler is too old
         reason = str(error).strip().splitlines()[0]
-        warnings.warn(f"training/unit.cpp cannot be compiled, plain torch instead: {reason}", stacklevel=2)
+        warnings.warn(f"training/unit.cpp cannot be compiled, using plain torch: {reason}", stacklevel=2)
         return False
     return True
 
 
 def serves(x: Tensor) -> bool:
-    """Whether the functions below are there, for such a tensor."""
+    """Whether the functions below are loaded and support `x`: float32 on the CPU."""
     return x.is_cpu and x.dtype == torch.float32 and hasattr(torch.ops.intone_training, "unit_forward")
 
 
@@ -45,20 +46,28 @@ def unit(
     out_bias: Tensor,
     dilation: int,
 ) -> Tensor:
-    """x + out(snake(depthwise(snake(x)))) for `x` `[B, T, C]`; `kernels` `[C, 1, 7]`, `out_weight` `[C, C]`."""
-    given = (x.contiguous(), alpha1, alpha2, kernels, bias, out_weight, out_bias, dilation)
-    result: Tensor = _Unit.apply(*given)  # type: ignore[no-untyped-call]
+    """Residual unit x + out(snake(depthwise(snake(x)))).
+
+    Args:
+        x: `[B, T, C]`.
+        alpha1, alpha2: of the two Snake activations, C elements each.
+        kernels, bias: of the causal depthwise convolution, `[C, 1, 7]` and `[C]`.
+        out_weight, out_bias: of the pointwise convolution, `[C, C]` and `[C]`.
+        dilation: of the depthwise convolution.
+    """
+    inputs = (x.contiguous(), alpha1, alpha2, kernels, bias, out_weight, out_bias, dilation)
+    result: Tensor = _Unit.apply(*inputs)  # type: ignore[no-untyped-call]
     return result
 
 
 def snake(x: Tensor, alpha: Tensor) -> Tensor:
-    """x + sin²(αx) / α for `x` `[B, T, C]`, `alpha` `[C]`."""
+    """Snake activation x + sin²(αx) / α for `x` `[B, T, C]` and C elements of `alpha`."""
     result: Tensor = _Snake.apply(x.contiguous(), alpha)  # type: ignore[no-untyped-call]
     return result
 
 
 class _Unit(torch.autograd.Function):
-    """Keeps its input and the second snake's output; the rest is computed again on the way back."""
+    """Saves its input and the output of the second Snake; the backward pass recomputes the rest."""
 
     @staticmethod
     def forward(
@@ -72,22 +81,22 @@ class _Unit(torch.autograd.Function):
         out_bias: Tensor,
         dilation: int,
     ) -> Tensor:
-        bent = torch.ops.intone_training.unit_forward(x, alpha1, kernels, bias, alpha2, dilation).flatten(0, 1)
+        activated = torch.ops.intone_training.unit_forward(x, alpha1, kernels, bias, alpha2, dilation).flatten(0, 1)
         ctx.dilation = dilation
-        ctx.save_for_backward(x, alpha1, alpha2, kernels, bias, out_weight, bent)
-        return torch.addmm(x.flatten(0, 1), bent, out_weight.t()).add_(out_bias).view_as(x)
+        ctx.save_for_backward(x, alpha1, alpha2, kernels, bias, out_weight, activated)
+        return torch.addmm(x.flatten(0, 1), activated, out_weight.t()).add_(out_bias).view_as(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, alpha1, alpha2, kernels, bias, out_weight, bent = ctx.saved_tensors
+        x, alpha1, alpha2, kernels, bias, out_weight, activated = ctx.saved_tensors
         grad = grad.contiguous()
         rows = grad.flatten(0, 1)
-        grad_bent = torch.mm(rows, out_weight).view_as(x)
+        grad_activated = torch.mm(rows, out_weight).view_as(x)
         grad_x, grad1, grad_kernels, grad_bias, grad2 = torch.ops.intone_training.unit_backward(
-            x, alpha1, kernels, bias, alpha2, ctx.dilation, grad_bent, grad
+            x, alpha1, kernels, bias, alpha2, ctx.dilation, grad_activated, grad
         )
-        grad_weight = torch.mm(rows.t(), bent)
+        grad_weight = torch.mm(rows.t(), activated)
         grad_out_bias = rows.sum(0)
         return grad_x, grad1, grad2, grad_kernels.view_as(kernels), grad_bias, grad_weight, grad_out_bias, None
 

@@ -1,9 +1,9 @@
-"""What the language models and the flow learn by. Knows no optimizer and no file.
+"""Training losses of the language models and the flow decoder.
 
-Conditional flow matching (arXiv 2210.02747) on each patch, given all before it; the stop head; and a second teacher,
-who knows what is said when. It has two heads of the base model look at the sounds that come next, so that hidden states
-know where in the text they are; and from what the flow is told about a patch, a linear head that is dropped at export
-must read the sounds of that patch, so that they know what to say there.
+Main losses: conditional flow matching (arXiv 2210.02747) on each patch given all before it, and cross-entropy of the
+stop head. Two auxiliary losses use the phoneme alignment of the teacher's speech. The alignment loss (log key `looks`)
+guides two attention heads of the base model to the text tokens of the next patch. The phoneme loss (`sounds`) requires
+that a linear probe, not exported, predicts the phonemes of a patch from the condition of its flow.
 """
 
 from collections.abc import Mapping
@@ -16,102 +16,118 @@ from torch.nn import functional
 from training.batches import Batch
 from training.model import VoxCPM
 
-SOUNDS = 178
-"""Labels of the teacher's alphabet, silence among them."""
+PHONEME_LABELS = 178
+"""Number of labels in the teacher's phoneme alphabet, including silence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """Weights and probabilities.
+    """Loss weights, and the noise and dropout of the inputs.
 
     Attributes:
-        flow_samples: noisy versions of each patch; more of them cost the flow alone.
-        unguided_share: of the patches, those whose flow is not told the wish, for guidance.
-        history_noise: most that is added to the patches heard so far, which at inference have errors too.
-        looks_weight, sounds_weight: of the second teacher at first; fall to `floor` of it until `teacher_steps`.
+        flow_samples: flow times and noises drawn per patch; more of them cost only evaluations of the flow decoder.
+        unconditional_share: fraction of the patches whose condition is dropped, for classifier-free guidance.
+        history_noise: maximum standard deviation of the noise added to preceding patches, for robustness against the
+            model's own errors at inference.
+        alignment_weight, sounds_weight: initial weights of the two auxiliary losses.
+        floor, teacher_steps: the auxiliary weights decay linearly to the fraction `floor` within `teacher_steps` steps.
     """
 
     flow_samples: int = 1
-    unguided_share: float = 0.12
+    unconditional_share: float = 0.12
     history_noise: float = 0.25
     stop_weight: float = 0.5
-    looks_weight: float = 0.5
+    alignment_weight: float = 0.5
     sounds_weight: float = 1.0
     floor: float = 0.1
     teacher_steps: int = 6_000
 
-    def teacher_weight_at(self, step: int) -> float:
-        """What the second teacher's weights are multiplied by: falls in a straight line."""
-        part = min(1.0, step / self.teacher_steps) if self.teacher_steps else 1.0
-        return 1 - part * (1 - self.floor)
+    def auxiliary_scale(self, step: int) -> float:
+        """Factor on the weights of the auxiliary losses at a step: linear from 1 to `floor`."""
+        elapsed = min(1.0, step / self.teacher_steps) if self.teacher_steps else 1.0
+        return 1 - elapsed * (1 - self.floor)
 
 
 class Lesson(nn.Module):
-    """The model and the head of the second teacher."""
+    """The model with its losses and the linear phoneme probe.
+
+    Args:
+        slots: phoneme labels per patch.
+    """
 
     def __init__(self, model: VoxCPM, slots: int) -> None:
         super().__init__()
         self.model = model
         self.slots = slots
-        self.sounds = nn.Linear(model.config.local_dit.hidden, slots * SOUNDS)
+        self.sounds = nn.Linear(model.config.local_dit.hidden, slots * PHONEME_LABELS)
 
-    def losses(self, batch: Batch, objective: Objective, drawn: torch.Generator) -> dict[str, Tensor]:
-        """`flow`, `stop`, `looks`, `sounds`, as numbers, and the two shares `sounds_right` and `stops_right`."""
+    def losses(self, batch: Batch, objective: Objective, generator: torch.Generator) -> dict[str, Tensor]:
+        """Scalar losses `flow`, `stop`, `looks` and `sounds`, and two metrics.
+
+        `sounds_right` is the accuracy of the phoneme probe, `stops_right` the recall of the stop head.
+        """
         model = self.model
-        heard = self._noisy_history(batch, objective.history_noise, drawn)
-        wishes = model.wishes(batch.tokens, batch.at, heard)
-        wish = model.condition(wishes)
-        before = torch.where(batch.first.view(-1, 1, 1), 0.0, heard.roll(1, 0))
-        logits = self.sounds(wish).float().unflatten(1, (self.slots, SOUNDS))  # [N, slots, SOUNDS]
-        ending = model.stop_logits(wishes)
+        history = self._noisy_history(batch, objective.history_noise, generator)
+        hidden = model.hidden_states(batch.tokens, batch.positions, history)
+        condition = model.condition(hidden)
+        previous = torch.where(batch.first.view(-1, 1, 1), 0.0, history.roll(1, 0))
+        logits = self.sounds(condition).float().unflatten(1, (self.slots, PHONEME_LABELS))
+        stop_logits = model.stop_logits(hidden)
         return {
-            "flow": self._flow_loss(batch.patches, wish, before, objective, drawn),
-            "stop": functional.cross_entropy(ending, batch.last.long()),
-            "looks": unseen(wishes.looks, batch.places),
+            "flow": self._flow_loss(batch.patches, condition, previous, objective, generator),
+            "stop": functional.cross_entropy(stop_logits, batch.last.long()),
+            "looks": alignment_loss(hidden.attention, batch.alignment),
             "sounds": functional.cross_entropy(logits.transpose(1, 2), batch.labels),
             "sounds_right": (logits.argmax(2) == batch.labels).float().mean(),
-            "stops_right": (ending.argmax(1) * batch.last).sum() / batch.last.sum(),
+            "stops_right": (stop_logits.argmax(1) * batch.last).sum() / batch.last.sum(),
         }
 
-    def _noisy_history(self, batch: Batch, most: float, drawn: torch.Generator) -> Tensor:
-        """The patches as the model hears them, each sequence with noise of its own strength."""
+    def _noisy_history(self, batch: Batch, max_noise: float, generator: torch.Generator) -> Tensor:
+        """The input patches with Gaussian noise, whose standard deviation is random per sequence."""
         device = batch.patches.device
-        strength = most * torch.rand(batch.tokens.shape[0], 1, 1, generator=drawn, device=device)
-        noise = torch.randn(batch.patches.shape, generator=drawn, device=device)
-        return batch.patches + strength[batch.row] * noise
+        strength = max_noise * torch.rand(batch.tokens.shape[0], 1, 1, generator=generator, device=device)
+        noise = torch.randn(batch.patches.shape, generator=generator, device=device)
+        return batch.patches + strength[batch.rows] * noise
 
     def _flow_loss(
-        self, patches: Tensor, wish: Tensor, before: Tensor, objective: Objective, drawn: torch.Generator
+        self, patches: Tensor, condition: Tensor, previous: Tensor, objective: Objective, generator: torch.Generator
     ) -> Tensor:
-        """Mean squared error of the velocity, noise minus speech, at random times."""
+        """Mean squared error of the predicted velocity (noise minus speech) at random times."""
         samples, device = objective.flow_samples, patches.device
-        patches, wish, before = (part.repeat(samples, *[1] * (part.dim() - 1)) for part in (patches, wish, before))
-        times = flow_times(len(patches), drawn, device)
-        told = torch.rand(len(patches), 1, generator=drawn, device=device) >= objective.unguided_share
-        noise = torch.randn(patches.shape, generator=drawn, device=device)
-        at = times.view(-1, 1, 1)
-        found = self.model.velocity((1 - at) * patches + at * noise, times, wish * told, before)
-        return functional.mse_loss(found, noise - patches)
+        patches, condition, previous = (
+            part.repeat(samples, *[1] * (part.dim() - 1)) for part in (patches, condition, previous)
+        )
+        times = flow_times(len(patches), generator, device)
+        kept = torch.rand(len(patches), 1, generator=generator, device=device) >= objective.unconditional_share
+        noise = torch.randn(patches.shape, generator=generator, device=device)
+        t = times.view(-1, 1, 1)
+        velocity = self.model.velocity((1 - t) * patches + t * noise, times, condition * kept, previous)
+        return functional.mse_loss(velocity, noise - patches)
 
 
 def total(losses: Mapping[str, Tensor], objective: Objective, step: int) -> Tensor:
-    """What is minimised."""
-    taught = objective.looks_weight * losses["looks"] + objective.sounds_weight * losses["sounds"]
-    return losses["flow"] + objective.stop_weight * losses["stop"] + objective.teacher_weight_at(step) * taught
+    """The weighted sum that is minimized."""
+    auxiliary = objective.alignment_weight * losses["looks"] + objective.sounds_weight * losses["sounds"]
+    return losses["flow"] + objective.stop_weight * losses["stop"] + objective.auxiliary_scale(step) * auxiliary
 
 
-def unseen(looks: Tensor, places: Tensor) -> Tensor:
-    """Minus the logarithm of the attention that the sounds of a patch have together, mean over patches and heads."""
-    said = torch.zeros_like(looks[:, 0]).scatter_(1, places, 1.0)  # [N, S]
-    return -(looks * said.unsqueeze(1)).sum(2).clamp_min(1e-6).log().mean()
+def alignment_loss(attention: Tensor, alignment: Tensor) -> Tensor:
+    """Negative log of the attention mass on the aligned tokens, mean over patches and heads.
 
-
-def flow_times(count: int, drawn: torch.Generator, device: torch.device) -> Tensor:
-    """Times `[count]`, 1 for noise and 0 for speech: half logistic-normal, as the published models, half even.
-
-    The solver's grid is densest near noise, where a logistic normal alone hardly ever falls.
+    Args:
+        attention: `[N, heads, S]`, attention weights of each patch's prediction.
+        alignment: `[N, slots]`, int64, positions of the tokens spoken in the patch.
     """
-    usual = torch.sigmoid(torch.randn(count, generator=drawn, device=device))
-    even = torch.rand(count, generator=drawn, device=device)
-    coin = torch.rand(count, generator=drawn, device=device) < 0.5
-    return torch.where(coin, usual, even)
+    target = torch.zeros_like(attention[:, 0]).scatter_(1, alignment, 1.0)  # [N, S]
+    return -(attention * target.unsqueeze(1)).sum(2).clamp_min(1e-6).log().mean()
+
+
+def flow_times(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Random times `[count]`, 1 for noise and 0 for speech: half logistic-normal as in VoxCPM, half uniform.
+
+    The time grid of the solver is densest near noise, where a logistic-normal distribution has little mass.
+    """
+    logistic_normal = torch.sigmoid(torch.randn(count, generator=generator, device=device))
+    uniform = torch.rand(count, generator=generator, device=device)
+    choice = torch.rand(count, generator=generator, device=device) < 0.5
+    return torch.where(choice, logistic_normal, uniform)

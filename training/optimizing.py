@@ -1,4 +1,4 @@
-"""Optimizer, learning rate and the running average of the weights. Knows no model."""
+"""Optimizer, learning-rate schedule and exponential moving average of the weights."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,48 +8,52 @@ import torch
 from torch import Tensor, nn
 
 WARM_UP_STEPS = 200
-FALL_SHARE = 0.6
-"""Of a run, its end, in which the rate falls to `LOWEST`: of few steps the most should be small (arXiv 2502.15938)."""
-LOWEST = 0.02
+DECAY_SHARE = 0.6
+"""Final fraction of a run in which the rate decays linearly; short runs gain from a long decay (arXiv 2502.15938)."""
+MIN_RATE = 0.02
+"""Rate at the end of a run, relative to the peak."""
 
 
 def rate_at(step: int, steps: int, updates: int) -> float:
-    """Which part of the learning rate holds at a step: up, level, down. `updates` are those of the optimizer so far."""
-    rise = min(1.0, (updates + 1) / max(1, min(WARM_UP_STEPS, steps // 10)))
-    left = (steps - step) / max(1.0, FALL_SHARE * steps)
-    return min(rise, max(LOWEST, min(1.0, left)))
+    """Learning rate at a step, relative to the peak: linear warm-up, plateau, linear decay.
+
+    The warm-up counts `updates`, the steps of this optimizer: a run resumed without optimizer state warms up again.
+    """
+    warm_up = min(1.0, (updates + 1) / max(1, min(WARM_UP_STEPS, steps // 10)))
+    decay = (steps - step) / max(1.0, DECAY_SHARE * steps)
+    return min(warm_up, max(MIN_RATE, min(1.0, decay)))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """For all parameters."""
+    """Set the learning rate of all parameters."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 matrices are multiplied faster there than float32."""
+    """Whether matrix products on `device` are faster in bfloat16 than in float32."""
     return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
 
 
 def adam(
     parameters: Iterable[nn.Parameter], rate: float, betas: tuple[float, float], decay: float
 ) -> torch.optim.AdamW:
-    """AdamW (arXiv 1711.05101), with its decay on matrices only; one kernel for all of it."""
-    chosen = [p for p in parameters if p.requires_grad]
+    """Fused AdamW (arXiv 1711.05101), with weight decay on matrices only."""
+    trainable = [p for p in parameters if p.requires_grad]
     groups = [
-        {"params": [p for p in chosen if p.dim() > 1 and p.shape[-1] > 1], "weight_decay": decay},
-        {"params": [p for p in chosen if not (p.dim() > 1 and p.shape[-1] > 1)], "weight_decay": 0.0},
+        {"params": [p for p in trainable if p.dim() > 1 and p.shape[-1] > 1], "weight_decay": decay},
+        {"params": [p for p in trainable if not (p.dim() > 1 and p.shape[-1] > 1)], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
 
 
 @dataclass(slots=True)
 class Average:
-    """A running average of a model's tensors: what is examined and exported.
+    """Exponential moving average of a model's tensors: the weights that are evaluated and exported.
 
     Attributes:
         tensors: by name, on the model's device, float32.
-        decay: part that stays in each step, once the first steps are forgotten.
+        decay: fraction of the average that remains after each step, once warmed up.
     """
 
     tensors: dict[str, Tensor]
@@ -57,16 +61,16 @@ class Average:
 
     @classmethod
     def of(cls, model: nn.Module, decay: float) -> "Average":
-        """Begins with the model as it is."""
+        """Start from the model's current tensors."""
         return cls({name: tensor.detach().clone() for name, tensor in model.state_dict().items()}, decay)
 
     def add(self, model: nn.Module, step: int) -> None:
-        """After step `step`, from 0; early averages are short."""
+        """Update after step `step`, counted from 0. The first steps use a smaller decay."""
         decay = min(self.decay, (step + 1) / (step + 10))
-        ours = model.state_dict()
-        torch._foreach_lerp_(list(self.tensors.values()), [ours[name].detach() for name in self.tensors], 1 - decay)
+        current = model.state_dict()
+        torch._foreach_lerp_(list(self.tensors.values()), [current[name].detach() for name in self.tensors], 1 - decay)
 
     def load(self, tensors: Mapping[str, Any]) -> None:
-        """Go on from saved tensors."""
+        """Continue from saved tensors."""
         for name, tensor in self.tensors.items():
             tensor.copy_(tensors[name])

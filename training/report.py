@@ -1,4 +1,4 @@
-"""Figures of one measurement as a table and JSON. Knows neither the judges nor the engine."""
+"""Evaluation reports: metrics of a checkpoint as JSON, Markdown table and plot."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from training import plot
 
 REPORT_FILE = "report.json"
 
-SHOWN = {
+HEADINGS = {
     "wer": "WER %",
     "cer": "CER %",
     "ser": "SER %",
@@ -24,29 +24,31 @@ SHOWN = {
     "f0_range_semitones": "F0 range st",
     "rms_db": "level dB",
     "level_range_db": "level range dB",
-    "characters_per_s": "letters/s",
-    "length_ratio_least": "shortest",
-    "length_ratio_most": "longest",
-    "cut": "at cap",
-    "random_early_stops": "random: early stops",
-    "random_runaways": "runaways",
+    "characters_per_s": "characters/s",
+    "length_ratio_least": "min length / teacher",
+    "length_ratio_most": "max length / teacher",
+    "cut": "cut at limit",
+    "random_early_stops": "random words: early stops",
+    "random_runaways": "random words: runaways",
     "rtf": "RTF",
     "first_ms": "TTFA ms",
-    "off_whole": "streamed - whole",
+    "off_whole": "max streaming error",
 }
+"""Metric in the JSON → heading of its column in the table."""
 PERCENT = ("wer", "cer", "ser", "per")
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What an engine made of some texts, each with an entry in every list.
+    """Speech of an engine for some texts, and its timing; each list has one entry per text.
 
     Attributes:
-        audio: all of it.
-        cut: whether the length guard ended it.
-        first_ms: from its start to its first audio.
-        elapsed_s: from its start to its end.
-        off_whole: how far the streamed sound is, at most, from one decode of the whole; of the first texts only.
+        audio: `[T]` samples at `rate_hz`.
+        cut: whether the length limit ended the speech.
+        first_ms: time to first audio (TTFA).
+        elapsed_s: total synthesis time.
+        off_whole: maximum absolute difference between the streamed audio and one decode of all patches; of the first
+            texts only.
     """
 
     rate_hz: int
@@ -58,11 +60,11 @@ class Rendered:
 
     @property
     def lengths_s(self) -> list[float]:
-        """Of the audio of each."""
+        """Duration of each audio."""
         return [len(samples) / self.rate_hz for samples in self.audio]
 
     def figures(self) -> dict[str, float]:
-        """Of speed and length; TTFA is the median."""
+        """Speed and length, over all texts; `first_ms` is the median TTFA."""
         seconds = sum(self.lengths_s)
         first_ms = sorted(self.first_ms)
         return {
@@ -76,14 +78,21 @@ class Rendered:
 
 
 def write_report(folder: Path, results: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> str:
-    """`report.json`, `report.md` and, where there is matplotlib and something to compare, `report.png`."""
+    """Write `report.json`, `report.md` and, if settings were compared and matplotlib is installed, `report.png`.
+
+    Args:
+        results: metrics, one mapping per setting.
+        facts: what was evaluated and how; the commit is added.
+
+    Returns the Markdown table.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     about = {**facts, "commit": _commit()}
     (folder / REPORT_FILE).write_text(json.dumps({**about, "results": list(results)}, indent=1), encoding="utf-8")
     text = table(results)
     missing = sorted({name for result in results for name in result.get("missing", ())})
     if missing:
-        text += f"\nJudges that are missing here, whose figures are left out: {', '.join(missing)}.\n"
+        text += f"\nJudges not installed, metrics left out: {', '.join(missing)}.\n"
     conditions = "".join(f"- {name}: {value}\n" for name, value in about.items())
     (folder / "report.md").write_text(f"{text}\n{conditions}", encoding="utf-8")
     plot.draw(folder / "report.png", results)
@@ -91,23 +100,23 @@ def write_report(folder: Path, results: Sequence[Mapping[str, Any]], facts: Mapp
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """In Markdown; a figure that nobody took is a dash."""
-    columns = [name for name in SHOWN if any(result.get(name) is not None for result in results)]
-    head = f"| | {' | '.join(SHOWN[name] for name in columns)} |\n|---|{'---:|' * len(columns)}\n"
-    rows = [f"| {r['name']} | {' | '.join(_shown(name, r.get(name)) for name in columns)} |\n" for r in results]
+    """The results as a Markdown table; a missing metric is a dash."""
+    columns = [name for name in HEADINGS if any(result.get(name) is not None for result in results)]
+    head = f"| | {' | '.join(HEADINGS[name] for name in columns)} |\n|---|{'---:|' * len(columns)}\n"
+    rows = [f"| {r['name']} | {' | '.join(_formatted(name, r.get(name)) for name in columns)} |\n" for r in results]
     return head + "".join(rows)
 
 
-def _shown(name: str, value: float | None) -> str:
+def _formatted(name: str, value: float | None) -> str:
     if value is None:
         return "-"
     return f"{100 * value:.1f}" if name in PERCENT else f"{value:.3g}"
 
 
 def _commit() -> str:
-    """Of the tree that this runs in; empty where there is none."""
+    """Abbreviated commit of the working tree; empty outside a repository."""
     try:
-        found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        result = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return found.stdout.strip()
+    return result.stdout.strip()

@@ -1,7 +1,8 @@
-"""Between `lm` and more of `vae`: what the language models make of sentences, for the decoder to make sound of too.
+"""Stage `say`: generates latents with the language models, on which the stage `vae` then trains its decoder as well.
 
-Their latents are not quite the given ones: where a patch joins the next, or a voice is rough, a decoder that has heard
-nothing else makes it worse. No recording belongs to them, so only the jury hears what becomes of them.
+Generated latents differ slightly from those of real speech, for instance at patch boundaries. A decoder trained on real
+latents only amplifies the differences. Generated latents have no reference audio, so the decoder's output for them
+contributes to the adversarial loss only.
 """
 
 from pathlib import Path
@@ -19,16 +20,16 @@ from training.latents import SAID_FILE
 
 
 def run(out: Path, checkpoint: Path, sentences: int) -> int:
-    """Write `out/said.safetensors`: the first `sentences` of every language's corpus, said anew; returns its frames.
+    """Write `out/said.safetensors` with the first `sentences` of each language's corpus; returns the number of frames.
 
     Raises:
         FileNotFoundError: there are no latents of any language.
-        CheckpointError: the folder is no checkpoint.
+        CheckpointError: `checkpoint` cannot be read.
     """
     engine = VoxCPMEngine.from_folder(checkpoint, threads=1)
     texts = [text for name in languages_of(out) for text in Corpus.load(out / name / "corpus").train[:sentences]]
-    said = [latents_of(engine, text, seed) for seed, text in enumerate(tqdm(texts, desc="say", unit="sentence"))]
-    frames = torch.cat(said).flatten(0, 1).half()
+    generated = [latents_of(engine, text, seed) for seed, text in enumerate(tqdm(texts, desc="say", unit="sentence"))]
+    frames = torch.cat(generated).flatten(0, 1).half()
     partial = out / f"{SAID_FILE}.partial"
     save_file({"frames": frames}, partial)
     partial.rename(out / SAID_FILE)
@@ -36,11 +37,11 @@ def run(out: Path, checkpoint: Path, sentences: int) -> int:
 
 
 def latents_of(engine: VoxCPMEngine, text: str, seed: int) -> Tensor:
-    """The patches `[n, P, D]` that become the sound of a sentence."""
+    """The generated patches of a sentence: `[n, P, D]`, float32."""
     unit = engine.start(SpeakRequest(text=text, seed=seed))
-    found: list[Tensor] = []
+    patches: list[Tensor] = []
     while not unit.done:
         engine.step([unit])
-        if unit.generation is not None and len(found) < unit.made:
-            found.append(unit.generation.patch)
-    return torch.stack(found).float().cpu()
+        if unit.generation is not None and len(patches) < unit.made:
+            patches.append(unit.generation.patch)
+    return torch.stack(patches).float().cpu()

@@ -1,7 +1,7 @@
-"""What is said, in tokens, and which token each moment of the speech says. Knows nothing of sound.
+"""Text tokens of each sentence, and the alignment of speech to them: which token is spoken in each 20 ms.
 
-The teacher tells which sound is in each 20 ms (its labels), not which of the text's many equal sounds it is. Their
-order decides that.
+The teacher labels each 20 ms with a phoneme, but not with its occurrence in the text. A greedy monotonic match of the
+labels to the token sequence resolves that.
 """
 
 from collections.abc import Sequence
@@ -14,50 +14,51 @@ from tqdm import tqdm
 
 from training.latents import Latents
 from training.shards import SILENCE, Labels
-from training.tokens import FIRST_SOUND, text_tokenizer
+from training.tokens import FIRST_PHONEME_TOKEN, text_tokenizer
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The texts of some spoken sentences, in their order.
+    """Texts and alignment of some spoken sentences, in the order of their latents.
 
     Attributes:
-        tokens: of each sentence.
-        places: `[N, slots]`, int64, on the CPU: for each 20 ms of each patch, which token of its sentence it says.
+        tokens: token ids of each sentence.
+        alignment: `[N, slots]`, int64, on the CPU: for each 20 ms of each patch, the index of the spoken token in its
+            sentence.
     """
 
     tokens: Sequence[Sequence[int]]
-    places: Tensor
+    alignment: Tensor
 
 
 def script_of(sentences: Sequence[str], spoken: Latents, language: str) -> Script:
-    """The script of `spoken`, whose sentences are numbers in the list `sentences`."""
+    """Tokenize and align the speech `spoken`, whose `numbers` index `sentences`."""
     tokenizer = text_tokenizer(language)
-    numbers = tqdm(spoken.numbers.tolist(), desc="sounds of the text", unit="sentence", leave=False)
+    numbers = tqdm(spoken.numbers.tolist(), desc="phonemes of the text", unit="sentence", leave=False)
     tokens = [tokenizer.ids(sentences[number]) for number in numbers]
     labels, starts = spoken.labels.cpu().numpy(), spoken.starts.tolist()
     bounds = zip(tokens, starts, starts[1:], strict=False)
-    found = [places(text, labels[start:end].ravel()) for text, start, end in bounds]
-    return Script(tokens, torch.from_numpy(np.concatenate(found)).view(labels.shape))
+    aligned = [align(text, labels[start:end].ravel()) for text, start, end in bounds]
+    return Script(tokens, torch.from_numpy(np.concatenate(aligned)).view(labels.shape))
 
 
-def joined(parts: Sequence[Script]) -> Script:
-    """Those of several languages in one, in the order of their latents."""
-    return Script([tokens for part in parts for tokens in part.tokens], torch.cat([part.places for part in parts]))
+def concatenated(parts: Sequence[Script]) -> Script:
+    """Several languages in one, in the order of `latents.concatenated`."""
+    return Script([tokens for part in parts for tokens in part.tokens], torch.cat([part.alignment for part in parts]))
 
 
-def places(tokens: Sequence[int], labels: Labels) -> np.ndarray:
-    """For each label of one sentence the token that it is the sound of, `[len(labels)]`, int64.
+def align(tokens: Sequence[int], labels: Labels) -> np.ndarray:
+    """Index of the spoken token for each label of one sentence: `[len(labels)]`, int64, non-decreasing.
 
-    A sound is the next one of that label in the text; silence belongs to what was said last. Tokens of less than 20 ms
-    may be passed over.
+    Each new label advances to the next token of that phoneme. Silence, and labels that do not occur in the rest of the
+    text, keep the current token. Tokens shorter than 20 ms may be skipped.
     """
-    sounds = [token - FIRST_SOUND for token in tokens]
-    found = np.zeros(len(labels), np.int64)
-    place, last = -1, SILENCE
-    for at, label in enumerate(labels.tolist()):
-        if label not in (SILENCE, last) and label in sounds[place + 1 :]:
-            place = sounds.index(label, place + 1)
+    phonemes = [token - FIRST_PHONEME_TOKEN for token in tokens]
+    result = np.zeros(len(labels), np.int64)
+    index, last = -1, SILENCE
+    for slot, label in enumerate(labels.tolist()):
+        if label not in (SILENCE, last) and label in phonemes[index + 1 :]:
+            index = phonemes.index(label, index + 1)
         last = label
-        found[at] = max(place, 0)
-    return found
+        result[slot] = max(index, 0)
+    return result

@@ -1,6 +1,6 @@
-"""Checkpoints small enough to travel: weights in half precision, no optimizer. Knows no model.
+"""Stage `slim`: compact training checkpoints to copy to another machine: half-precision weights, no optimizer state.
 
-A run that goes on from one warms its optimizer up again, and is otherwise where it was.
+A run resumed from one repeats the optimizer's warm-up and otherwise continues where it was.
 """
 
 import shutil
@@ -13,20 +13,20 @@ from training.latents import BASIS_FILE
 from training.loop import CHECKPOINT, LOG, load_state
 
 RUNS = {"vae": "vae", "lm": "lesson"}
-"""Folder → what its state calls the weights that learn."""
+"""Folder of a run → key of the trained weights in its state."""
 
 
 def run(out: Path) -> int:
-    """Write `out/slim` from whatever runs there are; returns its bytes. Copied over `out`, it is where they go on.
+    """Write `out/slim` from the existing runs; returns its size in bytes. To resume, copy its content over `out`.
 
     Raises:
         FileNotFoundError: there is no run.
     """
-    found = [name for name in RUNS if (out / name / CHECKPOINT).exists()]
-    if not found:
+    runs = [name for name in RUNS if (out / name / CHECKPOINT).exists()]
+    if not runs:
         raise FileNotFoundError(f"{out}: no checkpoint of any of {', '.join(RUNS)}")
     slim = out / "slim"
-    for name in found:
+    for name in runs:
         (slim / name).mkdir(parents=True, exist_ok=True)
         state = load_state(out / name)
         torch.save(
@@ -34,12 +34,12 @@ def run(out: Path) -> int:
         )
         shutil.copy(out / name / LOG, slim / name / LOG)
     if (out / BASIS_FILE).exists():
-        shutil.copy(out / BASIS_FILE, slim / BASIS_FILE)  # latents are made with it again
+        shutil.copy(out / BASIS_FILE, slim / BASIS_FILE)  # needed to recompute the same latents
     return sum(path.stat().st_size for path in slim.rglob("*") if path.is_file())
 
 
 def slimmed(state: dict[str, Any], weights: str) -> dict[str, Any]:
-    """The averaged weights, once, for both what learns and what is averaged; the jury, where there is one."""
+    """A state whose trained and averaged weights are both the average, with the discriminators if there are any."""
     average = {name: tensor.half() for name, tensor in state["average"].items()}
     result: dict[str, Any] = {weights: average, "average": average}
     if "jury" in state:

@@ -1,4 +1,4 @@
-// The snake x + sin²(αx) / α over flat arrays [..., C], and the walk over such arrays.
+// Snake activation x + sin²(αx) / α over flat arrays [..., C], and loops over such arrays.
 
 #pragma once
 
@@ -10,16 +10,16 @@ namespace intone {
 
 using torch::Tensor;
 
-constexpr int64_t kWidth = 192;          // numbers to an inner loop, about
-constexpr double kNearlyNothing = 1e-9;  // the activation's own guard against a division by zero
+constexpr int64_t kWidth = 192;    // approximate length of an inner loop
+constexpr double kEpsilon = 1e-9;  // the same guard against division by zero as in the torch module
 
-struct Turn {
-  float square;  // sin²(y)
-  float twice;   // sin(2y)
+struct Sines {
+  float squared;  // sin²(y)
+  float doubled;  // sin(2y), the derivative of sin²(y)
 };
 
-// Both have period π: reduce to [-π/2, π/2], take polynomials for sine and cosine there (errors below 1e-8).
-inline __attribute__((always_inline)) Turn turn(float y) {
+// Both have period π: reduces y to [-π/2, π/2] and evaluates polynomials for sine and cosine (errors below 1e-8).
+inline __attribute__((always_inline)) Sines sines(float y) {
   constexpr float kInvPi = 0.318309886f, kPi1 = 3.140625f, kPi2 = 0x1.fbp-11f, kPi3 = 6.278329465e-7f;
   const float n = __builtin_rintf(y * kInvPi);
   const float r = ((y - n * kPi1) - n * kPi2) - n * kPi3;
@@ -30,32 +30,32 @@ inline __attribute__((always_inline)) Turn turn(float y) {
   return {sine * sine, 2 * sine * cosine};
 }
 
-inline const float* numbers(const Tensor& tensor) { return tensor.const_data_ptr<float>(); }
+inline const float* data(const Tensor& tensor) { return tensor.const_data_ptr<float>(); }
 
-// A parameter of each channel, written out until it fills an inner loop.
+// Repeats a per-channel parameter until it fills an inner loop.
 inline Tensor repeated(const Tensor& values) {
   return values.flatten().repeat({std::max<int64_t>(1, kWidth / values.numel())});
 }
 
-// The other way for what was summed with it.
+// The adjoint of `repeated`: sums the repetitions of each channel.
 inline Tensor folded(const Tensor& sums, int64_t channels) { return sums.view({-1, channels}).sum(0); }
 
 struct Snake {
   Tensor alpha, inverse;
-  explicit Snake(const Tensor& given) : alpha(repeated(given)), inverse(1 / (alpha + kNearlyNothing)) {}
+  explicit Snake(const Tensor& parameter) : alpha(repeated(parameter)), inverse(1 / (alpha + kEpsilon)) {}
 };
 
-// The same loop for all numbers of a range, `width` of them at a time: body(where, how many).
+// Splits [0, count) into blocks of at most `width` elements and calls body(start, size) for each.
 template <typename Body>
 inline void by_width(int64_t count, int64_t width, Body body) {
-  for (int64_t at = 0; at < count; at += width) body(at, std::min(width, count - at));
+  for (int64_t start = 0; start < count; start += width) body(start, std::min(width, count - start));
 }
 
 inline void apply(const float* x, float* out, int64_t count, const Snake& snake) {
-  const float *alpha = numbers(snake.alpha), *inverse = numbers(snake.inverse);
-  by_width(count, snake.alpha.numel(), [&](int64_t at, int64_t n) {
+  const float *alpha = data(snake.alpha), *inverse = data(snake.inverse);
+  by_width(count, snake.alpha.numel(), [&](int64_t start, int64_t n) {
 #pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) out[at + i] = x[at + i] + turn(alpha[i] * x[at + i]).square * inverse[i];
+    for (int64_t i = 0; i < n; ++i) out[start + i] = x[start + i] + sines(alpha[i] * x[start + i]).squared * inverse[i];
   });
 }
 

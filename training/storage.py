@@ -1,8 +1,7 @@
-"""Keeps the tensors of an exported checkpoint in fewer bytes. Knows no model.
+"""Storage formats of exported tensors: float32, float16, or int8 with one scale per row.
 
-`float16`: as it is; every loader turns it into what it computes in. `int8`: a matrix becomes int8 with a scale for each
-of its rows, as `intone.server.engines.int8_checkpoint` reads it; rows are what is left of all dimensions but the first.
-Vectors and whatever is small stay float16.
+In `int8`, tensors of two or more dimensions and at least `MIN_ELEMENTS` elements are quantized symmetrically per index
+of the first dimension, in the format of `intone.server.engines.int8_checkpoint`. All others are float16.
 """
 
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ MIN_ELEMENTS = 4096
 
 
 def packed(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
-    """The tensors as one of `KINDS`."""
+    """Convert the tensors to `kind`, one of `KINDS`."""
     if kind != "int8":
         dtype = {"float32": torch.float32, "float16": torch.float16}[kind]
         return {name: t.to(dtype).contiguous() if t.is_floating_point() else t for name, t in tensors.items()}

@@ -1,7 +1,8 @@
-"""Where English text comes from that may be trained on. Knows nothing of speech.
+"""Sources of freely usable English text.
 
-Jane Austen's novels are in the public domain (Debian's `r-cran-janeaustenr` carries them); WordNet's usage examples are
-under its licence, which asks for its notice (Debian's `wordnet-base`). Both are fetched and unpacked, not installed.
+Jane Austen's novels are in the public domain (Debian package `r-cran-janeaustenr`). WordNet's usage examples are under
+the WordNet license, which requires its notice (Debian package `wordnet-base`). Both are downloaded and unpacked, not
+installed.
 """
 
 import re
@@ -12,19 +13,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGES = ("r-cran-janeaustenr", "wordnet-base")
-NOVEL_WORDS = 50_000  # shorter values of the R database are no novels
-LONGEST_LINE_BYTES = 400
+MIN_NOVEL_WORDS = 50_000
+"""Shorter values of the R database are not novels."""
+MAX_LINE_BYTES = 400
 
-R_STRING = 9  # type in the low byte of an item's flags
+R_STRING = 9  # CHARSXP, in the low byte of an item's flags
 _WHITE_SPACE = re.compile(r"\s+")
 _SENTENCE_END = re.compile(r"""(?<=[.!?])["'_]*\s+""")
 
 
 def fetch(folder: Path) -> None:
-    """Unpack both Debian packages into `folder`, unless they are there.
+    """Download and unpack both Debian packages into `folder`, unless that is done.
 
     Raises:
-        OSError, subprocess.CalledProcessError: no apt, or no network.
+        OSError: there is no apt-get or dpkg.
+        subprocess.CalledProcessError: the download failed.
     """
     if novels_file(folder).is_file() and any(wordnet_files(folder)):
         return
@@ -35,32 +38,32 @@ def fetch(folder: Path) -> None:
 
 
 def novels_file(folder: Path) -> Path:
-    """R's database of the novels."""
+    """The R lazy-load database of the novels."""
     return folder / "usr/lib/R/site-library/janeaustenr/data/Rdata.rdb"
 
 
 def wordnet_files(folder: Path) -> Iterator[Path]:
-    """WordNet's definitions, one file for each part of speech."""
+    """WordNet's data files, one per part of speech."""
     return iter(sorted((folder / "usr/share/wordnet").glob("data.*")))
 
 
 def novel_sentences(database: bytes) -> Iterator[str]:
-    """Sentences of the novels, as they stand there, out of R's lazy-load database."""
+    """Raw sentences of the novels in an R lazy-load database."""
     for value in _values(database):
         text = _WHITE_SPACE.sub(" ", " ".join(_strings(value)))
-        if text.count(" ") > NOVEL_WORDS:
+        if text.count(" ") > MIN_NOVEL_WORDS:
             yield from _SENTENCE_END.split(text)
 
 
 def usage_examples(definitions: str) -> Iterator[str]:
-    """The quoted examples of one WordNet file."""
+    """The quoted usage examples of one WordNet data file."""
     for line in definitions.splitlines():
         if "|" in line:
             yield from re.findall(r'"([^"]+)"', line.split("|", 1)[1])
 
 
 def _values(database: bytes) -> Iterator[bytes]:
-    """The serialised values of a lazy-load database: for each four bytes of length, then a zlib stream."""
+    """The serialized values of a lazy-load database, each a length of four bytes and a zlib stream."""
     rest = database
     while len(rest) > 4:
         stream = zlib.decompressobj()
@@ -69,12 +72,12 @@ def _values(database: bytes) -> Iterator[bytes]:
 
 
 def _strings(value: bytes) -> Iterator[str]:
-    """The elements of a serialised character vector: big-endian flags and length, then the bytes."""
-    at = 0
-    while at + 8 <= len(value):
-        flags, length = struct.unpack_from(">II", value, at)
-        if flags & 0xFF == R_STRING and flags >> 20 == 0 and length < LONGEST_LINE_BYTES:
-            yield value[at + 8 : at + 8 + length].decode("utf-8", errors="replace")
-            at += 8 + length
+    """The elements of a serialized character vector, each big-endian flags and length, then the bytes."""
+    offset = 0
+    while offset + 8 <= len(value):
+        flags, length = struct.unpack_from(">II", value, offset)
+        if flags & 0xFF == R_STRING and flags >> 20 == 0 and length < MAX_LINE_BYTES:
+            yield value[offset + 8 : offset + 8 + length].decode("utf-8", errors="replace")
+            offset += 8 + length
         else:
-            at += 1
+            offset += 1

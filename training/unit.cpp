@@ -1,7 +1,7 @@
-// The snakes and the depthwise convolution of the VAE's residual units with their gradients, for training on a CPU.
+// Snake activations and depthwise convolution of the VAE's residual units, with gradients, for training on a CPU.
 //
-// Sound is [B, T, C], so a unit is arithmetic on flat arrays in which the parameters of a channel come round every C
-// numbers. Time goes by in tiles that stay in the cache; the backward pass computes again what the forward pass did.
+// Activations are [B, T, C], processed as flat arrays in which the parameters repeat every C elements. Time is
+// processed in tiles that stay in the cache. The backward pass recomputes the intermediate results of the forward pass.
 
 #include <ATen/Parallel.h>
 #include <torch/library.h>
@@ -15,7 +15,7 @@ namespace intone {
 namespace {
 
 constexpr int64_t kTaps = 7;
-constexpr int64_t kTile = 1 << 14;  // numbers to a tile, about: some of these fit the second cache
+constexpr int64_t kTile = 1 << 14;  // elements per tile, approximately: several tiles fit into the L2 cache
 constexpr int64_t kLanes = 8;
 using Lanes = float __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 
@@ -30,132 +30,138 @@ struct Unit {
     halo = (kTaps - 1) * step;
     tile = (std::max(kTile, halo) + width - 1) / width * width;
     weights = kernels.view({-1, kTaps}).t().repeat({1, width / shift.numel()}).contiguous();
-    for (int64_t k = 0; k < kTaps; ++k) taps[k] = numbers(weights) + k * width;
+    for (int64_t k = 0; k < kTaps; ++k) taps[k] = data(weights) + k * width;
   }
 
-  // Room for a tile, its halo, and what vectors read past the end.
+  // Zeros for a tile, its halo, and the elements that vector loads read past the end.
   Tensor buffer() const { return torch::zeros({halo + tile + width + kLanes}); }
 };
 
 void forward_one(const float* x, float* out, int64_t size, const Unit& unit) {
-  Tensor room = unit.buffer();
-  float* heard = room.mutable_data_ptr<float>();
-  const float *alpha = numbers(unit.second.alpha), *inverse = numbers(unit.second.inverse), *bias = numbers(unit.bias);
+  Tensor buffer = unit.buffer();
+  float* activated = buffer.mutable_data_ptr<float>();
+  const float *alpha = data(unit.second.alpha), *inverse = data(unit.second.inverse), *bias = data(unit.bias);
   const auto w = unit.taps;
   const int64_t step = unit.step;
   for (int64_t start = 0; start < size; start += unit.tile) {
     const int64_t count = std::min(unit.tile, size - start);
-    apply(x + start, heard + unit.halo, count, unit.first);
+    apply(x + start, activated + unit.halo, count, unit.first);
     by_width(count, unit.width, [&](int64_t at, int64_t n) {
-      const float* from = heard + at;
+      const float* from = activated + at;
       float* to = out + start + at;
 #pragma GCC ivdep
       for (int64_t i = 0; i < n; ++i) {
-        float mixed = bias[i];
-        for (int64_t k = 0; k < kTaps; ++k) mixed += w[k][i] * from[i + k * step];
-        to[i] = mixed + turn(alpha[i] * mixed).square * inverse[i];
+        float convolved = bias[i];
+        for (int64_t k = 0; k < kTaps; ++k) convolved += w[k][i] * from[i + k * step];
+        to[i] = convolved + sines(alpha[i] * convolved).squared * inverse[i];
       }
     });
-    if (count == unit.tile) std::copy_n(heard + count, unit.halo, heard);
+    if (count == unit.tile) std::copy_n(activated + count, unit.halo, activated);
   }
 }
 
-// One example's way back. Tiles come in reverse: a gradient goes to what stands before it.
+// Backward pass of one example. Tiles are processed in reverse, since gradients propagate to earlier samples.
 struct Backward {
   const Unit& unit;
-  Tensor heard_room = unit.buffer(), slope_room = unit.buffer(), later_room = unit.buffer();
+  Tensor activated_buffer = unit.buffer(), slope_buffer = unit.buffer(), conv_grad_buffer = unit.buffer();
   Tensor sums = torch::zeros({3, unit.width}), tap_sums = torch::zeros({kTaps, unit.width + kLanes});
-  float *heard = heard_room.mutable_data_ptr<float>(), *slope = slope_room.mutable_data_ptr<float>();
-  float* later = later_room.mutable_data_ptr<float>();  // the convolution's gradient, with a halo after the tile
+  // Output of the first Snake, the input of the convolution, and the Snake's derivative minus 1; halo before the tile.
+  float *activated = activated_buffer.mutable_data_ptr<float>(), *slope = slope_buffer.mutable_data_ptr<float>();
+  // Gradient of the convolution's output; halo after the tile.
+  float* conv_grad = conv_grad_buffer.mutable_data_ptr<float>();
 
-  // What the convolution hears: a halo and a tile that begins at `x`. The slope of the first snake with it.
-  void listen(const float* x, int64_t past, int64_t count) {
-    const float *alpha = numbers(unit.first.alpha), *inverse = numbers(unit.first.inverse);
-    std::fill_n(heard, unit.halo - past, 0.0f);
+  // Recomputes `activated` and `slope` for the tile of `count` elements at `x` and the `past` elements before it.
+  void load_input(const float* x, int64_t past, int64_t count) {
+    const float *alpha = data(unit.first.alpha), *inverse = data(unit.first.inverse);
+    std::fill_n(activated, unit.halo - past, 0.0f);
     by_width(past + count, unit.width, [&](int64_t at, int64_t n) {
       const float* from = x - past + at;
-      float *to = heard + unit.halo - past + at, *bend = slope + unit.halo - past + at;
+      float *to = activated + unit.halo - past + at, *derivative = slope + unit.halo - past + at;
 #pragma GCC ivdep
       for (int64_t i = 0; i < n; ++i) {
-        const Turn turned = turn(alpha[i] * from[i]);
-        to[i] = from[i] + turned.square * inverse[i];
-        bend[i] = turned.twice;
+        const Sines s = sines(alpha[i] * from[i]);
+        to[i] = from[i] + s.squared * inverse[i];
+        derivative[i] = s.doubled;
       }
     });
   }
 
-  void through_second(const float* grad, int64_t count) {
-    const float *alpha = numbers(unit.second.alpha), *inverse = numbers(unit.second.inverse);
-    const float* bias = numbers(unit.bias);
+  // Backward through the second Snake: fills `conv_grad`, adds to the gradient sums of the bias and of alpha.
+  void second_snake(const float* grad, int64_t count) {
+    const float *alpha = data(unit.second.alpha), *inverse = data(unit.second.inverse);
+    const float* bias = data(unit.bias);
     float *bias_sum = sums.mutable_data_ptr<float>(), *sum = bias_sum + unit.width;
     const auto w = unit.taps;
     const int64_t step = unit.step;
     by_width(count, unit.width, [&](int64_t at, int64_t n) {
-      const float *from = heard + at, *wanted = grad + at;
-      float* to = later + at;
+      const float *from = activated + at, *grad_out = grad + at;
+      float* to = conv_grad + at;
 #pragma GCC ivdep
       for (int64_t i = 0; i < n; ++i) {
-        float mixed = bias[i];
-        for (int64_t k = 0; k < kTaps; ++k) mixed += w[k][i] * from[i + k * step];
-        const Turn turned = turn(alpha[i] * mixed);
-        to[i] = wanted[i] * (1 + turned.twice);
+        float convolved = bias[i];
+        for (int64_t k = 0; k < kTaps; ++k) convolved += w[k][i] * from[i + k * step];
+        const Sines s = sines(alpha[i] * convolved);
+        to[i] = grad_out[i] * (1 + s.doubled);
         bias_sum[i] += to[i];
-        sum[i] += wanted[i] * (mixed * turned.twice - turned.square * inverse[i]) * inverse[i];
+        sum[i] += grad_out[i] * (convolved * s.doubled - s.squared * inverse[i]) * inverse[i];
       }
     });
   }
 
-  // The taps' gradients, a few channels at a time through the whole tile, so that the sums stay in registers. What
-  // `later` holds past `count` is zeros.
-  void add_products(int64_t count) {
+  // Adds the gradients of the taps. Processes a few channels over the whole tile at a time, so that the sums stay in
+  // registers. In a partial tile `conv_grad` is zero past `count`, so vectors may read beyond it.
+  void accumulate_taps(int64_t count) {
     float* to = tap_sums.mutable_data_ptr<float>();
     for (int64_t lane = 0; lane < unit.width; lane += kLanes) {
       Lanes sum[kTaps] = {};
       for (int64_t at = lane; at < count; at += unit.width) {
-        const Lanes wanted = *reinterpret_cast<const Lanes*>(later + at);
-        const float* seen = heard + at;
-        for (int64_t k = 0; k < kTaps; ++k) sum[k] += wanted * *reinterpret_cast<const Lanes*>(seen + k * unit.step);
+        const Lanes grad = *reinterpret_cast<const Lanes*>(conv_grad + at);
+        const float* input = activated + at;
+        for (int64_t k = 0; k < kTaps; ++k) sum[k] += grad * *reinterpret_cast<const Lanes*>(input + k * unit.step);
       }
       for (int64_t k = 0; k < kTaps; ++k) *reinterpret_cast<Lanes*>(to + k * (unit.width + kLanes) + lane) += sum[k];
     }
   }
 
-  void through_first(const float* x, const float* passed, float* grad_x, int64_t count) {
-    const float* inverse = numbers(unit.first.inverse);
+  // Backward through the convolution and the first Snake: writes the input gradient, adds to the sum of alpha
+  // gradients.
+  void first_snake(const float* x, const float* skip_grad, float* grad_x, int64_t count) {
+    const float* inverse = data(unit.first.inverse);
     float* sum = sums.mutable_data_ptr<float>() + 2 * unit.width;
     const auto w = unit.taps;
     const int64_t step = unit.step;
     by_width(count, unit.width, [&](int64_t at, int64_t n) {
-      const float *from = x + at, *to = later + at, *added = passed + at;
-      const float *bend = slope + unit.halo + at, *bent = heard + unit.halo + at;
+      const float *from = x + at, *to = conv_grad + at, *skip = skip_grad + at;
+      const float *derivative = slope + unit.halo + at, *output = activated + unit.halo + at;
       float* result = grad_x + at;
 #pragma GCC ivdep
       for (int64_t i = 0; i < n; ++i) {
-        float wanted = 0;
-        for (int64_t k = 0; k < kTaps; ++k) wanted += w[k][i] * to[i + (kTaps - 1 - k) * step];
-        result[i] = added[i] + wanted * (1 + bend[i]);
-        sum[i] += wanted * (from[i] * bend[i] - (bent[i] - from[i])) * inverse[i];
+        float grad = 0;
+        for (int64_t k = 0; k < kTaps; ++k) grad += w[k][i] * to[i + (kTaps - 1 - k) * step];
+        result[i] = skip[i] + grad * (1 + derivative[i]);
+        sum[i] += grad * (from[i] * derivative[i] - (output[i] - from[i])) * inverse[i];
       }
     });
   }
 
-  void run(const float* x, const float* grad, const float* passed, float* grad_x, int64_t size) {
+  void run(const float* x, const float* grad, const float* skip_grad, float* grad_x, int64_t size) {
     for (int64_t start = (size - 1) / unit.tile * unit.tile; start >= 0; start -= unit.tile) {
       const int64_t count = std::min(unit.tile, size - start);
-      listen(x + start, start == 0 ? 0 : unit.halo, count);
-      through_second(grad + start, count);
-      add_products(count);
-      through_first(x + start, passed + start, grad_x + start, count);
-      std::copy_n(later, unit.halo, later + unit.tile);
+      load_input(x + start, start == 0 ? 0 : unit.halo, count);
+      second_snake(grad + start, count);
+      accumulate_taps(count);
+      first_snake(x + start, skip_grad + start, grad_x + start, count);
+      std::copy_n(conv_grad, unit.halo, conv_grad + unit.tile);
     }
   }
 };
 
-void check(const Tensor& tensor, const Tensor& like, const char* name) {
-  TORCH_CHECK(tensor.is_contiguous() && tensor.scalar_type() == torch::kFloat && tensor.sizes() == like.sizes(), name,
-              ": contiguous float32 of the shape of x expected");
+void check(const Tensor& tensor, const Tensor& x, const char* name) {
+  TORCH_CHECK(tensor.is_contiguous() && tensor.scalar_type() == torch::kFloat && tensor.sizes() == x.sizes(), name,
+              ": expected contiguous float32 of the shape of x");
 }
 
+// The second Snake's output [B, T, C]; the caller adds the pointwise convolution and the skip connection.
 Tensor unit_forward(const Tensor& x, const Tensor& alpha1, const Tensor& kernels, const Tensor& bias,
                     const Tensor& alpha2, int64_t dilation) {
   check(x, x, "x");
@@ -164,14 +170,15 @@ Tensor unit_forward(const Tensor& x, const Tensor& alpha1, const Tensor& kernels
   float* to = out.mutable_data_ptr<float>();
   const int64_t size = x.size(1) * x.size(2);
   at::parallel_for(0, x.size(0), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) forward_one(numbers(x) + b * size, to + b * size, size, unit);
+    for (int64_t b = begin; b < end; ++b) forward_one(data(x) + b * size, to + b * size, size, unit);
   });
   return out;
 }
 
+// Gradients of x, alpha1, kernels, bias and alpha2, from those of the second Snake's output and of the skip connection.
 std::vector<Tensor> unit_backward(const Tensor& x, const Tensor& alpha1, const Tensor& kernels, const Tensor& bias,
-                                  const Tensor& alpha2, int64_t dilation, const Tensor& grad, const Tensor& passed) {
-  check(x, x, "x"), check(grad, x, "grad"), check(passed, x, "passed");
+                                  const Tensor& alpha2, int64_t dilation, const Tensor& grad, const Tensor& skip_grad) {
+  check(x, x, "x"), check(grad, x, "grad"), check(skip_grad, x, "skip_grad");
   const Unit unit(alpha1, kernels, bias, alpha2, dilation);
   Tensor grad_x = torch::empty_like(x);
   float* to = grad_x.mutable_data_ptr<float>();
@@ -179,10 +186,10 @@ std::vector<Tensor> unit_backward(const Tensor& x, const Tensor& alpha1, const T
   Tensor sums = torch::empty({count, 3, channels}), tap_sums = torch::empty({count, kTaps, channels});
   at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
-      Backward way{unit};
-      way.run(numbers(x) + b * size, numbers(grad) + b * size, numbers(passed) + b * size, to + b * size, size);
-      sums[b] = way.sums.view({3, -1, channels}).sum(1);
-      tap_sums[b] = way.tap_sums.slice(1, 0, unit.width).reshape({kTaps, -1, channels}).sum(1);
+      Backward pass{unit};
+      pass.run(data(x) + b * size, data(grad) + b * size, data(skip_grad) + b * size, to + b * size, size);
+      sums[b] = pass.sums.view({3, -1, channels}).sum(1);
+      tap_sums[b] = pass.tap_sums.slice(1, 0, unit.width).reshape({kTaps, -1, channels}).sum(1);
     }
   });
   const Tensor total = sums.sum(0);
@@ -192,7 +199,7 @@ std::vector<Tensor> unit_backward(const Tensor& x, const Tensor& alpha1, const T
 Tensor snake_forward(const Tensor& x, const Tensor& alpha) {
   check(x, x, "x");
   Tensor out = torch::empty_like(x);
-  apply(numbers(x), out.mutable_data_ptr<float>(), x.numel(), Snake(alpha));
+  apply(data(x), out.mutable_data_ptr<float>(), x.numel(), Snake(alpha));
   return out;
 }
 
@@ -200,15 +207,15 @@ std::vector<Tensor> snake_backward(const Tensor& x, const Tensor& alpha, const T
   check(x, x, "x"), check(grad, x, "grad");
   const Snake snake(alpha);
   Tensor grad_x = torch::empty_like(x), sums = torch::zeros_like(snake.alpha);
-  const float *from = numbers(x), *wanted = numbers(grad);
-  const float *alphas = numbers(snake.alpha), *inverse = numbers(snake.inverse);
+  const float *from = data(x), *grad_out = data(grad);
+  const float *alphas = data(snake.alpha), *inverse = data(snake.inverse);
   float *result = grad_x.mutable_data_ptr<float>(), *sum = sums.mutable_data_ptr<float>();
   by_width(x.numel(), sums.numel(), [&](int64_t at, int64_t n) {
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i) {
-      const Turn turned = turn(alphas[i] * from[at + i]);
-      result[at + i] = wanted[at + i] * (1 + turned.twice);
-      sum[i] += wanted[at + i] * (from[at + i] * turned.twice - turned.square * inverse[i]) * inverse[i];
+      const Sines s = sines(alphas[i] * from[at + i]);
+      result[at + i] = grad_out[at + i] * (1 + s.doubled);
+      sum[i] += grad_out[at + i] * (from[at + i] * s.doubled - s.squared * inverse[i]) * inverse[i];
     }
   });
   return {grad_x, folded(sums, alpha.numel())};
@@ -223,7 +230,7 @@ TORCH_LIBRARY(intone_training, m) {
         unit_forward);
   m.def(
       "unit_backward(Tensor x, Tensor alpha1, Tensor kernels, Tensor bias, Tensor alpha2, int dilation, Tensor grad, "
-      "Tensor passed) -> Tensor[]",
+      "Tensor skip_grad) -> Tensor[]",
       unit_backward);
   m.def("snake_forward(Tensor x, Tensor alpha) -> Tensor", snake_forward);
   m.def("snake_backward(Tensor x, Tensor alpha, Tensor grad) -> Tensor[]", snake_backward);

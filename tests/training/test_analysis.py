@@ -1,4 +1,4 @@
-"""Latents say where a voice is in its cycle, how high it is, and what its spectrum is."""
+"""Analysis of speech into latents: phase pointer, pitch and spectral components; the phase-aware sound distance."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ def tone(pitch_hz, points, phase=0.0):
     return 0.2 * torch.cos(2 * torch.pi * (pitch_hz * time + phase)), pitch.float()
 
 
-def test_the_pointer_turns_with_the_wave():
-    """At each point its first coordinate is the wave there; the pitch is said twice a frame; silence is all zeros."""
+def test_phase_pointer_follows_the_waveform():
+    """Its first coordinate is the waveform at each point. Pitch is given twice per frame. Silence is all zeros."""
     audio, pitch = tone(230.0, 40, phase=0.3)
     numbers = pitch_numbers(pitch)
     assert numbers.shape == (10, PITCH_NUMBERS)
@@ -32,8 +32,8 @@ def test_the_pointer_turns_with_the_wave():
     assert pitch_numbers(torch.zeros(8, 2)).abs().max() == 0
 
 
-def test_the_teachers_pitch_is_followed():
-    """Half a second that rises from 150 to 250 Hz, and silence: cycles are the integral of the pitch."""
+def test_pitch_at_interpolates_the_teachers_pitch():
+    """Half a second rising from 150 to 250 Hz, then silence: the phase in cycles is the integral of the pitch."""
     rising = np.linspace(150, 250, 40)
     pitch_hz = np.concatenate([rising, np.zeros(10)])
     found = pitch_at(pitch_hz, np.array([0, 3000, 6000, 13_000, 99_999]))
@@ -44,10 +44,10 @@ def test_the_teachers_pitch_is_followed():
     assert np.abs(found[3:]).max() == 0
 
 
-def test_components_keep_what_matters_most():
-    drawn = torch.Generator().manual_seed(0)
+def test_principal_components_reconstruct_the_spectra():
+    generator = torch.Generator().manual_seed(0)
     audio = torch.cat([tone(hz, 16)[0] * level for hz, level in ((120, 1), (250, 0.1), (500, 0.5), (900, 0.02))])
-    audio += 0.01 * torch.randn(audio.shape, generator=drawn)
+    audio += 0.01 * torch.randn(audio.shape, generator=generator)
     found = spectra(audio)
     assert found.shape == (16, POINTS * BANDS)
     basis = Basis.of(found, 6)
@@ -56,25 +56,25 @@ def test_components_keep_what_matters_most():
     deviations = numbers.square().mean(0).sqrt()
     assert (deviations.diff() <= 1e-4).all() and deviations[0] < 3
     scale = basis.directions.square().sum(0)
-    back = numbers @ (basis.directions / scale).T + basis.mean
-    assert (back - found).square().mean() < 0.1 * (found - found.mean(0)).square().mean()
+    reconstructed = numbers @ (basis.directions / scale).T + basis.mean
+    assert (reconstructed - found).square().mean() < 0.1 * (found - found.mean(0)).square().mean()
 
 
-def test_waves_tell_a_phase_that_spectra_do_not():
+def test_waveform_distance_depends_on_phase_and_spectral_distance_does_not():
     distance = SoundDistance(RATE_HZ)
-    one, same, turned, other = (
+    one, same, inverted, other = (
         tone(hz, 100, phase)[0][None] for hz, phase in ((200, 0), (200, 0), (200, 0.5), (300, 0))
     )
     assert max(float(part) for part in distance(one, same)) < 1e-4
-    spectra_of_turned, waves_of_turned = distance(one, turned)
-    spectra_of_other, _ = distance(one, other)
-    assert spectra_of_turned < 0.3 * spectra_of_other
-    assert waves_of_turned > 20 * float(distance(one, same)[1])
+    inverted_spectra, inverted_waves = distance(one, inverted)
+    other_spectra, _ = distance(one, other)
+    assert inverted_spectra < 0.3 * other_spectra
+    assert inverted_waves > 20 * float(distance(one, same)[1])
 
 
 @pytest.mark.parametrize("pitch_hz", [180.0, 200.0, 230.0])
-def test_a_decoder_begins_with_the_fundamental(pitch_hz):
-    """Before any training its sound turns with the pointer, in every frame, and is silent where there is no voice."""
+def test_initialized_decoder_produces_the_fundamental(pitch_hz):
+    """An untrained decoder follows the phase pointer in every frame and is silent in unvoiced frames."""
     vae = AudioVAE(model_sizes.config_of("nano").vae, seed=1)
     source.lay(vae)
     audio, pitch = tone(pitch_hz, 80)
@@ -83,7 +83,7 @@ def test_a_decoder_begins_with_the_fundamental(pitch_hz):
     with torch.no_grad():
         sound = vae.decoder(latents)[0]
     voiced, silent = sound[: len(audio)].unflatten(0, (-1, 640))[2:], sound[len(audio) + 1280 :]
-    turning = torch.exp(-2j * torch.pi * pitch_hz * torch.arange(len(audio)) / RATE_HZ).unflatten(0, (-1, 640))[2:]
-    parts = 2 * (voiced * turning).mean(1)  # of each frame: level and phase against the tone
+    rotation = torch.exp(-2j * torch.pi * pitch_hz * torch.arange(len(audio)) / RATE_HZ).unflatten(0, (-1, 640))[2:]
+    parts = 2 * (voiced * rotation).mean(1)  # level and phase of each frame relative to the tone
     assert (parts.abs() > 0.03).all() and silent.std() < 0.2 * voiced.std()
     assert (parts / parts.abs()).mean().abs() > 0.97

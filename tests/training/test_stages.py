@@ -1,4 +1,4 @@
-"""What the stages of training hand on: latents, a checkpoint that the server loads, and runs that go on from less."""
+"""Outputs of the training stages: latents, checkpoints that the server loads, and resuming from reduced checkpoints."""
 
 import shutil
 from dataclasses import replace
@@ -29,18 +29,18 @@ def out(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(out):
-    """Both models, a few steps each."""
+    """VAE and language models after two steps each."""
     common = ["--out", str(out), "--size", "tiny"]
-    brief = [*common, "--steps", "2", "--batch", "1"]
+    few_steps = [*common, "--steps", "2", "--batch", "1"]
     for arguments in (
-        ["vae", *brief, "--jury-width", "2", "--adversary-from", "1"],
-        ["lm", *brief, "--flow-samples", "1"],
+        ["vae", *few_steps, "--jury-width", "2", "--adversary-from", "1"],
+        ["lm", *few_steps, "--flow-samples", "1"],
     ):
         assert main(arguments) == 0
     return out
 
 
-def test_latents_are_those_of_the_speech_and_stay(trained):
+def test_latents_match_the_speech_and_are_not_rewritten(trained):
     latents, speech = (
         read(trained / "en" / name / "train") for read, name in ((read_latents, "latents"), (read_speech, "speech"))
     )
@@ -48,26 +48,26 @@ def test_latents_are_those_of_the_speech_and_stay(trained):
     assert latents.starts.tolist() == [0, 6, 15] == (speech.starts // UNIT_SAMPLES).tolist()
     content = load_file(trained / BASIS_FILE)
     found = latents_of(*speech.sentence(0)[:1], speech.pitch[: 6 * 16], Basis(content["mean"], content["directions"]))
-    assert float((latents.patches[:6].flatten(0, 1) - found).abs().max()) < 5e-3  # kept in float16
+    assert float((latents.patches[:6].flatten(0, 1) - found).abs().max()) < 5e-3  # stored in float16
     assert latents.labels[0].tolist() == [1, 1, 1, 1, 1, 2, 2, 2]
     before = {path: path.read_bytes() for path in (trained / "en" / "latents").rglob("*.safetensors")}
     assert main(["latents", "--out", str(trained), "--size", "tiny"]) == 0
     assert before == {path: path.read_bytes() for path in (trained / "en" / "latents").rglob("*.safetensors")}
 
 
-def test_latents_of_speech_that_grew_are_those_of_all_of_it(out, tmp_path):
+def test_latents_are_updated_when_speech_is_added(out, tmp_path):
     shutil.copytree(out, tmp_path / "run")
     language = tmp_path / "run" / "en"
-    kept = (language / "latents" / "held_out" / "000.safetensors").stat().st_mtime_ns
+    unchanged = (language / "latents" / "held_out" / "000.safetensors").stat().st_mtime_ns
     write_shard(language / "speech" / "train" / "00001.safetensors", [tone(2, 0.6)])
     assert main(["latents", "--out", str(tmp_path / "run"), "--size", "tiny"]) == 0
     latents = read_latents(language / "latents" / "train")
     assert latents.numbers.tolist() == [0, 1, 2] and latents.starts.tolist() == [0, 6, 15, 19]
-    assert (language / "latents" / "held_out" / "000.safetensors").stat().st_mtime_ns == kept
-    assert vae_trainee(tmp_path / "run") is not None  # takes speech and latents for the same
+    assert (language / "latents" / "held_out" / "000.safetensors").stat().st_mtime_ns == unchanged
+    assert vae_trainee(tmp_path / "run") is not None  # accepts them as latents of this speech
 
 
-def test_latents_of_other_speech_are_refused(trained):
+def test_latents_of_other_speech_are_an_error(trained):
     speech, latents = (
         read_speech(trained / "en" / "speech" / "train"),
         read_latents(trained / "en" / "latents" / "train"),
@@ -78,7 +78,7 @@ def test_latents_of_other_speech_are_refused(trained):
 
 
 @pytest.mark.parametrize(("storage", "error"), [("float32", 0), ("float16", 2e-3), ("int8", 2e-2)])
-def test_the_server_speaks_with_what_was_trained(trained, storage, error):
+def test_server_loads_an_exported_checkpoint_and_speaks(trained, storage, error):
     folder = trained / storage
     assert main(["export", "--out", str(trained), "--size", "tiny", "--storage", storage, "--folder", str(folder)]) == 0
     engine = VoxCPMEngine.from_folder(folder, threads=1)
@@ -94,22 +94,24 @@ def test_the_server_speaks_with_what_was_trained(trained, storage, error):
     assert worst <= error
 
 
-def test_the_language_models_say_the_corpus_for_the_decoder(trained, tmp_path):
+def test_say_writes_generated_latents_of_the_corpus(trained, tmp_path):
     folder = tmp_path / "checkpoint"
     common = ["--out", str(trained), "--size", "tiny"]
     assert main(["export", *common, "--folder", str(folder)]) == 0
     assert main(["say", *common, "--folder", str(folder), "--sentences", "1"]) == 0
-    said = read_said(trained)
+    generated = read_said(trained)
     engine = VoxCPMEngine.from_folder(folder, threads=1)
     patches = latents_of_text(engine, TEXTS[0], 0)
-    assert torch.equal(said, patches.flatten(0, 1).half()) and said.shape[1] == CONFIG.latent_dim
-    assert float((said[:4].float() - latents_of_text(engine, TEXTS[0], 1)[0]).abs().max()) > 1e-3  # of its own seed
+    assert torch.equal(generated, patches.flatten(0, 1).half()) and generated.shape[1] == CONFIG.latent_dim
+    assert (
+        float((generated[:4].float() - latents_of_text(engine, TEXTS[0], 1)[0]).abs().max()) > 1e-3
+    )  # depends on the seed
     (trained / SAID_FILE).unlink()
     assert read_said(trained) is None
 
 
-def test_a_slim_checkpoint_goes_on(trained, tmp_path):
-    """On a machine that has the corpus and the speech, and nothing else."""
+def test_training_resumes_from_a_slim_checkpoint(trained, tmp_path):
+    """On a machine that has only the corpus, the speech and the slim checkpoint."""
     assert main(["slim", "--out", str(trained)]) == 0
     whole, slim = (folder / "lm" / "state.pt" for folder in (trained, trained / "slim"))
     assert slim.stat().st_size < 0.25 * whole.stat().st_size
@@ -125,8 +127,8 @@ def test_a_slim_checkpoint_goes_on(trained, tmp_path):
         assert [line["step"] for line in read_log(tmp_path / folder)][before:] == [3]
 
 
-def test_a_run_begins_where_an_exported_checkpoint_stands(trained, tmp_path, capsys):
-    """Its own files are gone: what is left are the corpus, the teacher, and what was shipped."""
+def test_training_starts_from_an_exported_checkpoint(trained, tmp_path, capsys):
+    """Without training checkpoints: only corpus, speech and the exported checkpoint are left."""
     common = ["--out", str(tmp_path), "--size", "tiny"]
     exported = tmp_path / "exported"
     assert (
@@ -138,8 +140,8 @@ def test_a_run_begins_where_an_exported_checkpoint_stands(trained, tmp_path, cap
     assert main(["latents", *common]) == 0
     made, again = (read_latents(folder / "en" / "latents" / "train").patches for folder in (trained, tmp_path))
     assert torch.equal(made, again)
-    kept = read_checkpoint(exported)
-    for name, tensors, prefix in (("lm", kept.model, "model."), ("vae", kept.vae, "")):
+    checkpoint = read_checkpoint(exported)
+    for name, tensors, prefix in (("lm", checkpoint.model, "model."), ("vae", checkpoint.vae, "")):
         average = load_state(tmp_path / name)["trainee"]["average"]
         assert all(torch.equal(average[prefix + key], tensor.float()) for key, tensor in tensors.items())
         more = ["--jury-width", "2"] if name == "vae" else []
@@ -158,7 +160,7 @@ def test_a_run_begins_where_an_exported_checkpoint_stands(trained, tmp_path, cap
     assert "the language models are not of size nano" in capsys.readouterr().err
 
 
-def test_a_stage_without_the_one_before_says_so(tmp_path, capsys):
+def test_error_names_the_missing_stage(tmp_path, capsys):
     for stage, before in (("vae", "latents"), ("lm", "latents"), ("latents", "teacher")):
         assert main([stage, "--out", str(tmp_path), "--size", "tiny"]) == 1
         assert f"run the stage `{before}`" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Sentences to train on and the teacher that reads them: what is kept, what is held back, what is said where."""
+"""The English corpus and the teacher's speech: sources, cleaning, held-out split, sharding, trimming and labels."""
 
 import struct
 import zlib
@@ -13,7 +13,7 @@ from training.teacher import LEAD_MS, SECONDS, TAIL_MS, portions, trimmed
 
 
 def r_database(*vectors):
-    """R's lazy-load format, as far as it is read: each value four bytes of length and a zlib stream."""
+    """The supported part of R's lazy-load format: each value is four bytes of length and a zlib stream."""
     database = b""
     for lines in vectors:
         value = b"X\n\0\0\0\2" + b"".join(struct.pack(">II", 0x40009, len(line)) + line for line in lines)
@@ -22,7 +22,7 @@ def r_database(*vectors):
     return database
 
 
-def test_novels_come_out_of_their_database():
+def test_novel_sentences_are_read_from_the_r_database():
     line = b'It was late. "Go!" he said. '
     database = r_database([b"too short to be a novel."], [line] * 12_000)
     found = list(text_sources.novel_sentences(database))
@@ -30,7 +30,7 @@ def test_novels_come_out_of_their_database():
     assert len(found) - found.count("") == 36_000
 
 
-def test_usage_examples_are_what_is_quoted():
+def test_usage_examples_are_the_quoted_parts():
     lines = '00001 n 01 x | a thing; "the first one"; "and another"\n  no definition "here"\n'
     assert list(text_sources.usage_examples(lines)) == ["the first one", "and another"]
 
@@ -41,7 +41,7 @@ def texts_of(count):
     return [f"The {one} near the {two}, {three} and all; was {'so ' * (n % 5)}good" for n, one, two, three in chosen]
 
 
-def test_a_corpus_is_the_same_again_and_holds_sentences_back():
+def test_corpus_is_deterministic_and_its_lists_are_disjoint():
     texts = texts_of(300)
     first, again = (build_corpus(order, 20, None, seed=1) for order in (texts, texts[::-1]))
     assert first == again != build_corpus(texts, 20, None, seed=2)
@@ -52,7 +52,7 @@ def test_a_corpus_is_the_same_again_and_holds_sentences_back():
 
 
 @pytest.mark.parametrize(
-    ("text", "kept"),
+    ("text", "expected"),
     [
         ("  a small\n house ", "A small house."),
         ("Oh!", "Oh!"),
@@ -64,30 +64,32 @@ def test_a_corpus_is_the_same_again_and_holds_sentences_back():
         (" ".join(["word"] * 41), None),
     ],
 )
-def test_what_can_be_read_aloud_is_kept(text, kept):
+def test_only_plain_sentences_are_kept(text, expected):
     found = build_corpus([text, "Another one here.", "And a third."], 1, None, seed=0)
-    assert {*found.train, *found.held_out} - {"Another one here.", "And a third."} == ({kept} if kept else set())
+    assert {*found.train, *found.held_out} - {"Another one here.", "And a third."} == (
+        {expected} if expected else set()
+    )
 
 
-def test_some_clauses_go_on_after_a_comma():
+def test_clauses_end_with_a_comma_or_a_period():
     sentences = {text + "." for text in texts_of(300)}
     clauses = {text for text in build_corpus(texts_of(300), 1, None, seed=0).train if text not in sentences}
     assert {text[-1] for text in clauses} == {".", ","}
     assert all(any(text[:-1].lower() in whole.lower() for whole in sentences) for text in clauses)
 
 
-def test_too_little_text_is_refused():
+def test_too_few_sentences_are_an_error():
     with pytest.raises(ValueError, match="too few"):
         build_corpus(["One."], 5, None, seed=0)
 
 
-def test_a_corpus_from_own_files(tmp_path):
+def test_corpus_from_user_files(tmp_path):
     (tmp_path / "own.txt").write_text("\n".join(texts_of(30)), encoding="utf-8")
     made = corpus.run(tmp_path, "en", 5, None, 0, [tmp_path / "own.txt"])
     assert Corpus.load(tmp_path / "corpus") == made
 
 
-def test_hours_choose_how_much_is_read(tmp_path):
+def test_hours_limit_the_amount_of_speech(tmp_path):
     sentences = ["One two three four five six seven eight nine ten."] * 1000
     some, everything = (portions(sentences, tmp_path, SECONDS["en"], hours) for hours in (0.5, None))
     assert sum(len(portion.sentences) for portion in everything) == 1000
@@ -95,8 +97,8 @@ def test_hours_choose_how_much_is_read(tmp_path):
     assert [portion.sentences for portion in some[:2]] == [portion.sentences for portion in everything[:2]]
 
 
-def test_hours_left_out_are_whole_shards_of_the_same_list(tmp_path):
-    """So what is read later lies beside what was read before, and one run learns from both."""
+def test_skip_hours_leaves_out_whole_shards(tmp_path):
+    """Shards made later can be combined with earlier ones, and a run trains on both."""
     sentences = ["One two three four five six seven eight nine ten."] * 1000
     everything = portions(sentences, tmp_path, SECONDS["en"])
     assert portions(sentences, tmp_path, SECONDS["en"], skip_hours=0.25) == everything[1:]  # from sentence 281 on
@@ -106,8 +108,8 @@ def test_hours_left_out_are_whole_shards_of_the_same_list(tmp_path):
     assert later.sentences == everything[1].sentences[: len(later.sentences)]
 
 
-def test_silence_is_trimmed_and_labels_stay_where_they_are(tmp_path):
-    """Sound from 0.5 to 1.0 s; the teacher places label 7 there, to 25 ms."""
+def test_silence_is_trimmed_and_labels_stay_aligned(tmp_path):
+    """The audio is nonzero from 0.5 to 1.0 s. The teacher's label there is 7, at a resolution of 25 ms."""
     audio = np.zeros(2 * RATE_HZ, np.float32)
     audio[RATE_HZ // 2 : RATE_HZ] = 0.5
     placed = np.array([7 if 20 <= frame < 40 else 3 for frame in range(60)])
@@ -120,22 +122,22 @@ def test_silence_is_trimmed_and_labels_stay_where_they_are(tmp_path):
     assert 0 <= len(spoken.audio) - (lead + RATE_HZ // 2 + TAIL_MS * RATE_HZ // 1000) < UNIT_SAMPLES
     assert spoken.labels.tolist() == [3, 3, *[7] * 25, *[3] * 13]
     voiced = np.flatnonzero(spoken.pitch[:, 0])
-    assert voiced[0] == 4 and voiced[-1] == 53  # 40 ms before the sound, and 50 points of it
+    assert voiced[0] == 4 and voiced[-1] == 53  # 40 ms of lead, then 50 points
     steps = np.diff(spoken.pitch[10:50, 1]) % 1
     assert np.abs(spoken.pitch[10:50, 0] - 200).max() == 0
     assert np.minimum(steps, 1 - steps).max() < 1e-3  # two cycles in 10 ms
     write_shard(tmp_path / "0.safetensors", [spoken, spoken])
     read = read_speech(tmp_path)
     assert len(read) == 2 and read.numbers.tolist() == [4, 4]
-    kept, labels = read.sentence(1)
-    assert np.abs(kept.numpy() - spoken.audio).max() <= 1 / 32767
+    audio, labels = read.sentence(1)
+    assert np.abs(audio.numpy() - spoken.audio).max() <= 1 / 32767
     assert labels.tolist() == spoken.labels.tolist()
     assert np.abs(read.pitch[: len(spoken.pitch)].numpy() - spoken.pitch).max() < 0.1
     assert trimmed(0, np.zeros(RATE_HZ, np.float32), placed, pitch_hz) is None
 
 
-def test_the_teacher_says_what_is_where():
-    """The placement that the network is asked for is the one that the audio was made with."""
+def test_english_teacher_labels_its_speech():
+    """The exposed network output is the phoneme placement that the audio was synthesized with."""
     pytest.importorskip("hibari")
     from training.teacher import Hibari
 
