@@ -109,13 +109,14 @@ class Lexicon:
         tokens = self._table.tokens(text)
         cues: list[_Cue] = []
         sentence = _Sentence()
+        title_ends = _title_ends(tokens)
         position = 0
         while position < len(tokens):
             token = tokens[position]
             found = self._table.longest_match(tokens, position)
             end, entry = found if found else (position + 1, None)
             if token.kind is TokenKind.OPEN:
-                end = _title_end(tokens, position)
+                end = title_ends.get(position, position + 1)
             elif entry is not None:
                 _apply(sentence, entry, tokens, position, end)
             elif token.kind in (TokenKind.ASK, TokenKind.TRAIL, TokenKind.STOP):
@@ -214,10 +215,15 @@ def _begins_name(tokens: list[Token], start: int) -> bool:
     return tokens[start].capitalized and following is not None and following.capitalized
 
 
-def _title_end(tokens: list[Token], start: int) -> int:
-    """The token after the title that opens at token `start`; the next token where it never closes."""
-    closes = (i for i in range(start + 1, len(tokens)) if tokens[i].kind is TokenKind.CLOSE)
-    return next(closes, start) + 1
+def _title_ends(tokens: list[Token]) -> dict[int, int]:
+    """By tokens that open a title: the token after the one that closes it. Titles that never close are absent."""
+    ends, closed = {}, None
+    for index in range(len(tokens) - 1, -1, -1):
+        if tokens[index].kind is TokenKind.CLOSE:
+            closed = index
+        elif tokens[index].kind is TokenKind.OPEN and closed is not None:
+            ends[index] = closed + 1
+    return ends
 
 
 def _combined(cues: list[_Cue]) -> EmotionEstimate:
