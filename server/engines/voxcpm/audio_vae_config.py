@@ -13,7 +13,7 @@ from intone.server.errors import CheckpointError
 KERNEL = 7
 DILATIONS = (1, 3, 9)
 
-# Field → its name in `config.json`; the second table is read for version 2 only.
+# Field → its name in `config.json`; of the second table, version 1 knows the output rate alone.
 JSON_KEYS = {
     "encoder_dim": "encoder_dim",
     "encoder_rates": "encoder_rates",
@@ -60,8 +60,8 @@ class AudioVAEConfig:
         values = {name: _checked(key, given, getattr(base, name)) for name, key in JSON_KEYS.items()}
         if base.version == 2:
             values |= {name: _checked(key, given, getattr(base, name)) for name, key in JSON_KEYS_V2.items()}
-        else:
-            values["out_sample_rate_hz"] = values["sample_rate_hz"]
+        else:  # no published checkpoint of version 1 names an output rate: it is then the input's
+            values["out_sample_rate_hz"] = _checked("out_sample_rate", given, values["sample_rate_hz"])
         config = cls(version=base.version, **values)
         if config.decoder_channels[-1] == 0:
             message = f"decoder_dim {config.decoder_dim} cannot be halved {len(config.decoder_rates)} times"
