@@ -57,13 +57,14 @@ def _parser() -> argparse.ArgumentParser:
         help="what `measure` wrote of it in each language: adds card and page",
     )
     _stage(commands, "slim", stages.slim, "checkpoints that can travel: OUT/slim, to be copied over OUT elsewhere")
+    _copies(_stage(commands, "copies", stages.copies, "the decoder alone: held-out speech through its own latents"))
     _measure(_stage(commands, "measure", stages.measure, "render held-out sentences and judge them"))
     return parser
 
 
 def _stage(commands: argparse._SubParsersAction, name: str, stage: object, text: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    if name in ("corpus", "teacher", "latents", "measure"):
+    if name in ("corpus", "teacher", "latents", "copies", "measure"):
         parser.add_argument(
             "--language", choices=LANGUAGES, default="en", help="whose files: OUT/LANGUAGE (default: en)"
         )
@@ -108,11 +109,21 @@ def _training(parser: argparse.ArgumentParser, name: str) -> None:
             "--more", nargs="*", choices=LANGUAGES, default=[], help="languages that lag behind: one more turn each"
         )
         parser.add_argument("--adversary-from", type=int, default=None, help="step from which the jury sits")
+        parser.add_argument(
+            "--encoder-every", type=int, default=None, help="the encoder learns in every so many-th step; 0: not at all"
+        )
     if name == "lm":
         parser.add_argument("--flow-samples", type=int, default=1, help="noisy versions of each patch (default: 1)")
         parser.add_argument("--sounds-weight", type=float, default=1.0, help="of the second teacher (default: 1)")
         parser.add_argument("--teacher-steps", type=int, default=6000, help="until it is a tenth (default: 6000)")
         parser.add_argument("--joined-share", type=float, default=0.2, help="of steps that join sentences in pairs")
+
+
+def _copies(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", type=Path, default=None, help="the checkpoint (default: OUT/checkpoint)")
+    parser.add_argument("--report", type=Path, default=None, help="where the figures go (default: OUT/LANGUAGE/copies)")
+    parser.add_argument("--sentences", type=int, default=40, help="of the held-out list (default: 40)")
+    parser.add_argument("--judges", type=Path, default=None, help="Python of another environment that has the judges")
 
 
 def _measure(parser: argparse.ArgumentParser) -> None:

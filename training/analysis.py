@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.shards import POINT_SAMPLES, RATE_HZ
+from training.shards import POINT_SAMPLES, RATE_HZ, SOUND_HZ
 from training.spectra import mel_bands
 
 POINTS = 4
 """Of 10 ms, in a latent frame."""
 
 FRAME_SAMPLES = POINTS * POINT_SAMPLES
+SOUND_SAMPLES = FRAME_SAMPLES * SOUND_HZ // RATE_HZ
+"""Of the decoder's sound in a frame."""
+
 PITCH_NUMBERS = 2 * POINTS + 2
 POINTER = 1.3
 """Length of the pointer while there is a voice."""

@@ -5,13 +5,15 @@ of steps, and with it the learning rate.
 """
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from intone.server.engines.voxcpm.weights import read_checkpoint
+from intone.server.nn.causal_conv import fold_weight_norm
 from training import model_sizes
 from training.latents import BASIS_FILE
 from training.loop import CHECKPOINT
@@ -33,7 +35,8 @@ def run(out: Path, size: str, folder: Path) -> None:
     checkpoint = read_checkpoint(folder)
     lesson = Lesson(VoxCPM(config), UNIT_SAMPLES // LABEL_SAMPLES)
     vae = AudioVAE(config.vae)
-    for name, module, tensors in (("language models", lesson.model, checkpoint.model), ("VAE", vae, checkpoint.vae)):
+    stretched = at_rates(checkpoint.vae, checkpoint.config.vae.decoder_rates, config.vae.decoder_rates)
+    for name, module, tensors in (("language models", lesson.model, checkpoint.model), ("VAE", vae, stretched)):
         expected = {key: tensor.shape for key, tensor in module.state_dict().items()}
         if {key: tensor.shape for key, tensor in tensors.items()} != expected:
             raise ValueError(f"{folder}: the {name} are not of size {size}")
@@ -49,6 +52,45 @@ def run(out: Path, size: str, folder: Path) -> None:
     _save(out / "lm", lesson, "lesson")
     _save(out / "vae", vae, "vae")
     shutil.copy(folder / BASIS_FILE, out / BASIS_FILE)
+
+
+def at_rates(tensors: Mapping[str, Tensor], before: Sequence[int], after: Sequence[int]) -> dict[str, Tensor]:
+    """A VAE whose decoder's last change of rate is another: kernels read as curves over time, at the new samples.
+
+    A beginning only. Where more than the last rate differs, all is as it was.
+    """
+    result = dict(tensors)
+    if tuple(before[:-1]) != tuple(after[:-1]) or before[-1] == after[-1]:
+        return result
+    old, new, last = before[-1], after[-1], len(before) + 1
+    up = f"decoder.model.{last}.block.1"
+    weight = _folded(tensors, up)
+    places = (torch.arange(2 * new) + 0.5) * old / new - 0.5
+    _unfold(result, up, _at(weight, places))
+    depthwise = [f"decoder.model.{last}.block.{unit}.block.1" for unit in (2, 3, 4)]
+    for name in (*depthwise, f"decoder.model.{last + 2}"):
+        weight = _folded(tensors, name)
+        taps = weight.shape[2]
+        places = taps - 1 - torch.arange(taps - 1, -1, -1) * old / new
+        _unfold(result, name, _at(weight, places) * old / new)
+    return result
+
+
+def _at(curve: Tensor, places: Tensor) -> Tensor:
+    """`[..., n]` at fractions of its steps, joined by straight lines; its ends hold on."""
+    places = places.clamp(0, curve.shape[-1] - 1)
+    low = places.floor().long().clamp_max(curve.shape[-1] - 2) if curve.shape[-1] > 1 else places.long()
+    part = places - low
+    return torch.lerp(curve[..., low], curve[..., (low + 1).clamp_max(curve.shape[-1] - 1)], part)
+
+
+def _folded(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    return fold_weight_norm(tensors[f"{name}.weight_g"].float(), tensors[f"{name}.weight_v"].float())
+
+
+def _unfold(tensors: dict[str, Tensor], name: str, weight: Tensor) -> None:
+    tensors[f"{name}.weight_v"] = weight
+    tensors[f"{name}.weight_g"] = torch.linalg.vector_norm(weight, dim=(1, 2), keepdim=True)
 
 
 def _save(folder: Path, module: nn.Module, name: str) -> None:

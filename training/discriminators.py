@@ -9,7 +9,10 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 PERIODS = (2, 3, 5, 7, 11)
-WINDOWS = (1024, 512, 256)
+WINDOWS = (1536, 768, 384)
+SITTING = 1
+"""Of those by period, in each step."""
+
 SLOPE = 0.1
 LOUDNESS = 10.0
 """Speech times this has a variance of about 1, and so have then, from the first weights on, the features."""
@@ -45,7 +48,7 @@ class BySpectrum(nn.Module):
     def __init__(self, window: int, width: int) -> None:
         super().__init__()
         self.register_buffer("window", torch.hann_window(window), persistent=False)
-        sizes, strides = [2, width, width, width, width], ((1, 1), (2, 1), (2, 1), (2, 1))
+        sizes, strides = [2, width, width, width, width], ((2, 1), (2, 1), (2, 1), (1, 1))
         pairs = zip(sizes, sizes[1:], strides, strict=False)
         convs = [nn.Conv2d(cin, cout, (9, 3), stride, padding=(4, 1)) for cin, cout, stride in pairs]
         self.layers = nn.ModuleList(_layer(conv) for conv in convs)
@@ -66,7 +69,7 @@ class BySpectrum(nn.Module):
 
 
 class Jury(nn.Module):
-    """All of them. Those who look at spectra cost the most, and sit in turn."""
+    """All of them, in turn: in each step `SITTING` of those by period, and one of those by spectrum."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -74,9 +77,10 @@ class Jury(nn.Module):
         self.judges = nn.ModuleList(judges)
 
     def forward(self, sound: Tensor, turn: int) -> list[Opinion]:
-        """`[B, T]` → the opinion of each judge by period, and of the judge by spectrum whose turn it is."""
-        sitting = [*self.judges[: len(PERIODS)], self.judges[len(PERIODS) + turn % len(WINDOWS)]]
-        return [judge(sound) for judge in sitting]
+        """`[B, T]` → the opinion of each whose turn it is."""
+        sitting = [(turn * SITTING + place) % len(PERIODS) for place in range(SITTING)]
+        sitting.append(len(PERIODS) + turn % len(WINDOWS))
+        return [self.judges[number](sound) for number in sitting]
 
 
 def jury_loss(recorded: list[Opinion], made: list[Opinion]) -> Tensor:

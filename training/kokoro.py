@@ -89,7 +89,8 @@ class Kokoro:
         audio, pitch_hz, durations = (known[name].ravel() for name in self._results)
         audio = GAIN * audio
         placed = np.repeat(given[0], np.maximum(1, np.round(durations)).astype(np.int64))
-        return trimmed(number, resampled(audio), placed, pitch_hz.astype(np.float64), pulses)
+        unknown = np.zeros_like(audio)  # of its harmonics nothing is told
+        return trimmed(number, resampled(audio), audio, unknown, placed, pitch_hz.astype(np.float64), pulses)
 
 
 def _exact(model: bytes) -> Part:

@@ -107,7 +107,7 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
     chosen = {int(number): row for row, number in enumerate(speech.numbers[: wanted.sentences].tolist())}
     texts = [corpus.held_out[number] for number in chosen]
     spoken = [speech.sentence(row)[0].numpy() for row in chosen.values()]
-    reference = _save(report / "teacher", texts, spoken, RATE_HZ)
+    reference = save(report / "teacher", texts, spoken, RATE_HZ)
     spoken_s = [len(other) / RATE_HZ for other in spoken]
     stress = _random_texts(corpus.held_out, wanted, out)
     results: list[dict[str, Any]] = [{"name": "teacher"}] if wanted.teacher else []
@@ -117,7 +117,7 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
         served = setting == as_served(engine.model.config)
         engine.model.config = replace(engine.model.config, temperature=setting.temperature)
         rendered = render(engine, texts, setting)
-        folders.append(_save(report / setting.name, texts, rendered.audio, engine.info.sample_rate_hz))
+        folders.append(save(report / setting.name, texts, rendered.audio, engine.info.sample_rate_hz))
         facts = {"name": setting.name, **asdict(setting), "as_served": served}
         facts |= {"engine": engine.info.device, "sentences": len(texts)}
         facts |= rendered.figures()
@@ -128,7 +128,7 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
             facts |= {f"random_{name}": value for name, value in {**lengths, "cut": sum(random_ones.cut)}.items()}
         results.append(facts)
     for facts, folder in zip(results, tqdm(folders, desc="judges", unit="folder"), strict=True):
-        facts |= _judged(folder, reference, wanted.language, wanted.judges)
+        facts |= judged(folder, reference, wanted.language, wanted.judges)
     about = {"language": wanted.language, "checkpoint": str(checkpoint), "fingerprint": engine.fingerprint}
     return write_report(report, results, about)
 
@@ -199,7 +199,8 @@ def _random_texts(sentences: Sequence[str], wanted: Wanted, out: Path) -> dict[s
     return found
 
 
-def _save(folder: Path, texts: Sequence[str], audio: Sequence[Samples], rate_hz: int) -> Path:
+def save(folder: Path, texts: Sequence[str], audio: Sequence[Samples], rate_hz: int) -> Path:
+    """A folder for the judges."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for number, (text, samples) in enumerate(zip(texts, audio, strict=True)):
@@ -209,7 +210,7 @@ def _save(folder: Path, texts: Sequence[str], audio: Sequence[Samples], rate_hz:
     return folder
 
 
-def _judged(folder: Path, reference: Path, language: str, python: Path | None) -> dict[str, Any]:
+def judged(folder: Path, reference: Path, language: str, python: Path | None) -> dict[str, Any]:
     """What the judges say, in an environment of their own where one is named: they want other versions than we do."""
     # Isolated: the folder of this file has names that a judge's packages might want.
     command = [str(python or sys.executable), "-I", judges_file.__file__, str(folder), str(reference), language]

@@ -1,8 +1,9 @@
 """A teacher's speech on disk, with what was said where. Knows no teacher and no model.
 
-A shard is one safetensors file: `audio` int16, all its sentences one after the other; `labels` uint8, the sound in
-each 20 ms of it; `pitch` float16, fundamental and its phase each 10 ms; `sentences` `[n, 2]` int64, the number of each
-in the corpus and its samples.
+A shard is one safetensors file: `audio` int16 at `RATE_HZ`, all its sentences one after the other; `labels` uint8, the
+sound in each 20 ms of it; `pitch` float16, fundamental and its phase each 10 ms; `sentences` `[n, 2]` int64, the number
+of each in the corpus and its samples. `sound` and `harmonics` are int16 at `SOUND_HZ`, of the same length in seconds:
+what the decoder should produce, and that part of it whose phase follows from the pitch (zeros where it is not known).
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,11 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 RATE_HZ = 16_000
+"""Of the audio that latents describe."""
+
+SOUND_HZ = 24_000
+"""Of the audio that the decoder makes."""
+
 LABEL_SAMPLES = 320
 """20 ms."""
 
@@ -41,12 +47,16 @@ class Spoken:
         audio: `[T]`, -1 to 1 at `RATE_HZ`, T a multiple of `UNIT_SAMPLES`.
         labels: `[T / LABEL_SAMPLES]`.
         pitch: `[T / POINT_SAMPLES, 2]`, Hz, 0 where there is none, and cycles since some moment, 0 to 1.
+        sound: `[T · SOUND_HZ / RATE_HZ]`, what the decoder should make of it.
+        harmonics: the part of `sound` whose phase follows from `pitch`; zeros where the teacher does not tell it apart.
     """
 
     number: int
     audio: Audio
     labels: Labels
     pitch: Audio
+    sound: Audio
+    harmonics: Audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,7 @@ class Speech:
         audio: `[total]`, int16.
         labels: `[total / LABEL_SAMPLES]`, uint8.
         pitch: `[total / POINT_SAMPLES, 2]`, float16, see `Spoken`.
+        sound, harmonics: `[total · SOUND_HZ / RATE_HZ]`, int16, see `Spoken`.
         starts: `[n + 1]`, int64, in samples: sentence i is `audio[starts[i] : starts[i + 1]]`.
         numbers: `[n]`, int64, which sentence of its list each is.
     """
@@ -64,6 +75,8 @@ class Speech:
     audio: Tensor
     labels: Tensor
     pitch: Tensor
+    sound: Tensor
+    harmonics: Tensor
     starts: Tensor
     numbers: Tensor
 
@@ -84,9 +97,10 @@ class Speech:
 
 def write_shard(path: Path, spoken: Sequence[Spoken]) -> None:
     """Write all of a shard at once: a file that exists is complete."""
-    audio = np.concatenate([np.zeros(0, np.float32), *(one.audio for one in spoken)])
     content = {
-        "audio": (np.clip(audio, -1, 1) * 32767).round().astype(np.int16),
+        "audio": _int16([one.audio for one in spoken]),
+        "sound": _int16([one.sound for one in spoken]),
+        "harmonics": _int16([one.harmonics for one in spoken]),
         "labels": np.concatenate([np.zeros(0, np.uint8), *(one.labels for one in spoken)]),
         "pitch": np.concatenate([np.zeros((0, 2), np.float16), *(one.pitch.astype(np.float16) for one in spoken)]),
         "sentences": np.array([(one.number, len(one.audio)) for one in spoken], np.int64).reshape(-1, 2),
@@ -111,6 +125,14 @@ def read_speech(folder: Path) -> Speech:
         audio=torch.from_numpy(np.concatenate([part["audio"] for part in parts])),
         labels=torch.from_numpy(np.concatenate([part["labels"] for part in parts])),
         pitch=torch.from_numpy(np.concatenate([part["pitch"] for part in parts])),
+        sound=torch.from_numpy(np.concatenate([part["sound"] for part in parts])),
+        harmonics=torch.from_numpy(np.concatenate([part["harmonics"] for part in parts])),
         starts=torch.from_numpy(np.concatenate([[0], sentences[:, 1].cumsum()])),
         numbers=torch.from_numpy(sentences[:, 0].copy()),
     )
+
+
+def _int16(parts: Sequence[Audio]) -> npt.NDArray[np.int16]:
+    audio = np.concatenate([np.zeros(0, np.float32), *parts])
+    rounded: npt.NDArray[np.int16] = (np.clip(audio, -1, 1) * 32767).round().astype(np.int16)
+    return rounded

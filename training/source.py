@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from intone.server.engines.voxcpm.audio_vae_config import AudioVAEConfig
-from training.analysis import FRAME_SAMPLES, POINTER, POINTS
+from training.analysis import FRAME_SAMPLES, POINTER, POINTS, SOUND_SAMPLES
 from training.shards import POINT_SAMPLES, RATE_HZ
 from training.vae import AudioVAE, Block, Conv, ConvTranspose, Depthwise, Normed, Snake, Unit
 
@@ -34,7 +34,7 @@ def lay(vae: AudioVAE) -> None:
         ValueError: the decoder's rates are not those that this is made for.
     """
     config = vae.config
-    if config.decoder_rates[:2] != FIRST_RATES or math.prod(config.decoder_rates) != FRAME_SAMPLES:
+    if config.decoder_rates[:2] != FIRST_RATES or math.prod(config.decoder_rates) != SOUND_SAMPLES:
         raise ValueError(f"decoder_rates: found {config.decoder_rates}, expected {FIRST_RATES} and a frame of 40 ms")
     stem, widen, *blocks, snake, last = vae.decoder.model
     assert (

@@ -61,7 +61,8 @@ def vae(options: argparse.Namespace) -> str:
     device = torch.device(options.device)
     _has_compiler(options)
     given = {
-        name: getattr(options, name) for name in ("steps", "batch", "rate", "seed", "adversary_from", "jury_width")
+        name: getattr(options, name)
+        for name in ("steps", "batch", "rate", "seed", "adversary_from", "jury_width", "encoder_every")
     }
     recipe = train_vae.recipe_for(device, **given, more=tuple(options.more))
     spoken, held_out = (
@@ -131,6 +132,16 @@ def measure(options: argparse.Namespace) -> str:
             judges=options.judges,
         ),
     )
+
+
+def copies(options: argparse.Namespace) -> str:
+    """See `copy_synthesis.run`."""
+    from training import copy_synthesis  # brings the native engine, which training does without
+
+    folder = options.folder or options.out / "checkpoint"
+    report = options.report or _language_folder(options) / "copies"
+    language_folder = _language_folder(options)
+    return copy_synthesis.run(language_folder, folder, report, options.language, options.sentences, options.judges)
 
 
 def _spoken(folder: Path, name: str) -> tuple[Speech, Latents]:

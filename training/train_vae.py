@@ -1,11 +1,14 @@
 """Fourth stage: the audio VAE learns to make the teacher's voice of latents, and to find them in it. Knows no text.
 
-Which latents a frame has is given (`analysis.py`). So both halves learn by themselves: the decoder by what its sound is
-worth, spectra and waves alone at first, then, from `adversary_from` on, before a jury; the encoder by how far its
+Which latents a frame has is given (`analysis.py`). So both halves learn by themselves: the decoder by how far its sound
+is from the teacher's (`spectra.py`), then, from `adversary_from` on, by discriminators too; the encoder by how far its
 latents are from the given ones.
+
+Phases are compared in every second example only, whose latents have nearly no noise. With noise the pointer is off, and
+the phase of an overtone that follows from it is no longer the teacher's; its magnitude still is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +17,16 @@ from torch import Tensor
 
 from intone.server.engines.voxcpm.audio_vae_config import AudioVAEConfig
 from training import source
-from training.analysis import FRAME_SAMPLES
+from training.analysis import SOUND_SAMPLES
 from training.balance import Balance
 from training.discriminators import Jury, fooling_loss, jury_loss
 from training.latents import Latents
 from training.loop import generator
 from training.optimizing import Average, adam, multiplies_bfloat16, rate_at, set_rate
-from training.shards import Speech
+from training.shards import SOUND_HZ, Speech
 from training.spectra import SoundDistance
 from training.vae import AudioVAE
+from training.vae_examples import Examples, Frames, compared
 
 Material = Mapping[str, tuple[Speech, Latents]]
 """By language: the same sentences as sound and as latents."""
@@ -43,9 +47,13 @@ class VaeRecipe:
         jury_silence: steps in which it only listens first: what judges say who have learnt nothing is noise.
         jury_frames: of each example, what the jury hears: half a second is enough for it, and it costs the most.
         latent_noise: most that is added to the latents, in place of a speaker's errors.
+        clean_noise: the same, in the examples whose phases are compared.
+        history_frames: of an example, its first, which are decoded for the decoder's memory and not compared: what
+            stands before them is missing.
+        beginnings: part of the examples that are a sentence's beginning, compared from the first sample on.
         said_examples: of what the language models said (`say.py`), in each batch, once there is a jury.
         more: languages that have one more turn than the others, each time they are named: those that lag behind.
-        encoder_every: the encoder learns in every so many-th step: it has the easier half.
+        encoder_every: the encoder learns in every so many-th step: it has the easier half; 0 leaves it as it is.
     """
 
     steps: int
@@ -54,16 +62,21 @@ class VaeRecipe:
     rate: float = 4e-4
     early_rate: float = 4e-4
     adversary_from: int = 2_000
-    jury_silence: int = 500
+    jury_silence: int = 250
     jury_width: int = 32
     jury_frames: int = 16
     jury_rate: float = 5e-4
     spectra_share: float = 1.0
-    waves_share: float = 0.5
+    levels_share: float = 0.2
+    phase_share: float = 0.4
+    silence_share: float = 0.03
     jury_share: float = 1.0
     feature_weight: float = 2.0
     average_decay: float = 0.999
     latent_noise: float = 0.2
+    clean_noise: float = 0.02
+    history_frames: int = 4
+    beginnings: float = 0.2
     said_examples: int = 1
     more: tuple[str, ...] = ()
     encoder_every: int = 4
@@ -99,19 +112,28 @@ class VaeTrainee:
         self.vae.to(device)
         self.jury.to(device)
         self.average = Average.of(self.vae, recipe.average_decay)
-        self.distance = SoundDistance(config.sample_rate_hz).to(device)
+        self.distance = SoundDistance(SOUND_HZ).to(device)
         self.optimizer = adam(self.vae.parameters(), recipe.rate, (0.8, 0.99), 0.0)
         self.jury_optimizer = adam(self.jury.parameters(), recipe.jury_rate, (0.8, 0.99), 0.0)
         self.balance = Balance(
-            {"spectra": recipe.spectra_share, "waves": recipe.waves_share, "jury": recipe.jury_share}
+            {
+                "spectra": recipe.spectra_share,
+                "levels": recipe.levels_share,
+                "phase": recipe.phase_share,
+                "silence": recipe.silence_share,
+                "jury": recipe.jury_share,
+            }
         )
         self.updates = 0
-        self.spoken = {name: [part.to(device) for part in _aligned(*pair)] for name, pair in spoken.items()}
+        self.spoken = {name: Frames.of(*pair, device) for name, pair in spoken.items()}
         self.turns = [*spoken, *(name for name in recipe.more if name in spoken)]
-        for frames in (*(own for _, own in self.spoken.values()), *([] if self.said is None else [self.said])):
+        latents = [own.latents for own in self.spoken.values()]
+        for frames in (*latents, *([] if self.said is None else [self.said])):
             if len(frames) <= recipe.segment_frames:
                 raise ValueError(f"{len(frames)} frames of speech are too few for examples of {recipe.segment_frames}")
-        self.examined = {name: _some(*_aligned(*pair), device) for name, pair in held_out.items()}
+        self.examined = {
+            name: Frames.of(*pair, device).some(EXAMINED_EXAMPLES, EXAMINED_FRAMES) for name, pair in held_out.items()
+        }
 
     def step(self, number: int) -> Mapping[str, Tensor]:
         """Both learn from one batch."""
@@ -120,28 +142,35 @@ class VaeTrainee:
         self.updates += 1
         set_rate(self.optimizer, rate * (recipe.rate if number >= recipe.adversary_from else recipe.early_rate))
         set_rate(self.jury_optimizer, recipe.jury_rate * rate)
-        recorded, latents = self._examples(number, drawn)
-        given = self._disturbed(latents, drawn)
+        examples = self._examples(number, drawn)
+        clean = [(number + place) % 2 == 0 for place in range(recipe.batch)]
+        given = self._disturbed(examples.latents, clean, drawn)
         if self.said is not None and number >= recipe.adversary_from:
             given = torch.cat((given, self._said(self.said, drawn)))
         with self._mixed():
-            made = self.vae.decoder(given)
-        spectra, waves = self.distance(made[: len(recorded)], recorded)
-        losses = {"spectra": spectra, "waves": waves}
+            decoded = self.vae.decoder(given)
+        made, wanted, harmonics = compared(decoded, examples, recipe.history_frames)
+        recorded = made[: recipe.batch]
+        losses = dict(self.distance(recorded, wanted))
+        if any(clean):
+            rows = torch.tensor([place for place, is_clean in enumerate(clean) if is_clean], device=self.device)
+            losses["phase"] = self.distance.phase(recorded[rows], wanted[rows], harmonics[rows])
         figures = dict(losses)
         if number >= recipe.adversary_from:
             heard = self._heard(number)
-            figures["jury"] = self._jury_step(recorded[:, heard], made[:, heard].detach(), number)
+            figures["jury"], fooled, features = self._judged(wanted[:, heard], made[:, heard], number)
             if number >= recipe.adversary_from + recipe.jury_silence:
-                fooled, features = self._judged(recorded[:, heard], made[:, heard], number)
                 losses["jury"] = fooled + recipe.feature_weight * features
                 figures |= {"fooled": fooled, "features": features}
         self.optimizer.zero_grad(set_to_none=True)
         made.backward(self.balance.gradient(made, losses))
-        if number % recipe.encoder_every == 0:
+        if number >= recipe.adversary_from:
+            torch.nn.utils.clip_grad_norm_(self.jury.parameters(), LOUDEST_JURY_GRADIENT)
+            self.jury_optimizer.step()
+        if recipe.encoder_every and number % recipe.encoder_every == 0:
             with self._mixed():
-                mean, log_variance = self.vae.encoder(recorded)
-            surprise(mean.float(), log_variance.float(), latents).backward()
+                mean, log_variance = self.vae.encoder(examples.audio)
+            surprise(mean.float(), log_variance.float(), examples.latents).backward()
         torch.nn.utils.clip_grad_norm_(self.vae.parameters(), LOUDEST_GRADIENT)
         self.optimizer.step()
         self.average.add(self.vae, number)
@@ -152,11 +181,12 @@ class VaeTrainee:
         vae = AudioVAE(self.vae.config).to(self.device)
         vae.load_state_dict(self.average.tensors)
         found: dict[str, float] = {}
-        for language, (audio, latents) in self.examined.items():
+        for language, held_out in self.examined.items():
             with torch.no_grad():
-                spectra, waves = self.distance(vae.decoder(latents), audio)
-                missed = (vae.encoder(audio)[0] - latents).square().mean().sqrt()
-            figures = {"spectra": spectra, "waves": waves, "latents_missed": missed}
+                made, wanted, harmonics = compared(vae.decoder(held_out.latents), held_out, self.recipe.history_frames)
+                figures = {**self.distance(made, wanted), "phase": self.distance.phase(made, wanted, harmonics)}
+                missed = (vae.encoder(held_out.audio)[0] - held_out.latents).square().mean().sqrt()
+            figures["latents_missed"] = missed
             found |= {f"held_out_{name}_{language}": float(value) for name, value in figures.items()}
         return found
 
@@ -183,17 +213,13 @@ class VaeTrainee:
         self.balance.sizes = dict(state.get("pulls", {}))
         self.updates = state.get("updates", 0)
 
-    def _examples(self, number: int, drawn: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A batch from anywhere in the speech, of the languages in turn: `[B, T]` and its latents `[B, D, frames]`."""
-        recipe, device = self.recipe, self.device
-        found: list[tuple[Tensor, Tensor]] = []
-        for place in range(recipe.batch):
-            audio, latents = self.spoken[self.turns[(number * recipe.batch + place) % len(self.turns)]]
-            start = torch.randint(len(latents) - recipe.segment_frames, (1,), generator=drawn, device=device)
-            frames = start + torch.arange(recipe.segment_frames, device=device)
-            found.append((audio[frames].flatten().float() / 32768, latents[frames].float().mT))
-        recorded, latents = (torch.stack(part) for part in zip(*found, strict=True))
-        return recorded, latents
+    def _examples(self, number: int, drawn: torch.Generator) -> Examples:
+        """A batch from anywhere in the speech, of the languages in turn."""
+        recipe = self.recipe
+        turns = [self.turns[(number * recipe.batch + place) % len(self.turns)] for place in range(recipe.batch)]
+        return Examples.joined(
+            [self.spoken[turn].example(recipe.segment_frames, recipe.beginnings, drawn) for turn in turns]
+        )
 
     def _said(self, frames: Tensor, drawn: torch.Generator) -> Tensor:
         """Examples of what the language models said: `[said_examples, D, frames]`."""
@@ -202,33 +228,34 @@ class VaeTrainee:
         starts = torch.randint(len(frames) - recipe.segment_frames, shape, generator=drawn, device=device)
         return frames[starts + torch.arange(recipe.segment_frames, device=device)].float().mT
 
-    def _disturbed(self, latents: Tensor, drawn: torch.Generator) -> Tensor:
+    def _disturbed(self, latents: Tensor, clean: Sequence[bool], drawn: torch.Generator) -> Tensor:
         """Each example with noise of its own strength."""
-        strength = self.recipe.latent_noise * torch.rand(len(latents), 1, 1, generator=drawn, device=self.device)
+        most = latents.new_tensor([self.recipe.clean_noise if one else self.recipe.latent_noise for one in clean])
+        strength = most[:, None, None] * torch.rand(len(latents), 1, 1, generator=drawn, device=self.device)
         return latents + strength * torch.randn(latents.shape, generator=drawn, device=self.device)
 
     def _heard(self, number: int) -> slice:
         """The part of each example that the jury hears in a step: anywhere, without asking the device where."""
-        samples, count = self.recipe.segment_frames * FRAME_SAMPLES, self.recipe.jury_frames * FRAME_SAMPLES
-        count = min(samples, count)
+        recipe = self.recipe
+        samples = (recipe.segment_frames - recipe.history_frames) * SOUND_SAMPLES
+        count = min(samples, recipe.jury_frames * SOUND_SAMPLES)
         start = number * 7_919 % (samples - count + 1)
         return slice(start, start + count)
 
-    def _jury_step(self, recorded: Tensor, made: Tensor, turn: int) -> Tensor:
-        with self._mixed_jury():
-            loss = jury_loss(self.jury(recorded, turn), self.jury(made, turn))
-        self.jury_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.jury.parameters(), LOUDEST_JURY_GRADIENT)
-        self.jury_optimizer.step()
-        return loss
+    def _judged(self, recorded: Tensor, made: Tensor, turn: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What the jury learns by, whose gradients it then has, and the two that the decoder learns by.
 
-    def _judged(self, recorded: Tensor, made: Tensor, turn: int) -> tuple[Tensor, Tensor]:
-        self.jury.requires_grad_(False)
+        One pass serves both: the weights of the jury may change only after the decoder's gradients are known.
+        """
         with self._mixed_jury():
-            losses = fooling_loss(self.jury(recorded, turn), self.jury(made, turn))
-        self.jury.requires_grad_(True)
-        return losses
+            theirs, ours = self.jury(recorded, turn), self.jury(made, turn)
+            loss = jury_loss(theirs, ours)
+            fooled, features = fooling_loss(theirs, ours)
+        parameters = list(self.jury.parameters())
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        return loss, fooled, features
 
     def _mixed_jury(self) -> torch.autocast:
         """Its convolutions are better off in bfloat16 on a CPU too; those of the VAE are our own there."""
@@ -249,19 +276,3 @@ def recipe_for(device: torch.device, **given: Any) -> VaeRecipe:
     on_cpu = {"steps": 60_000, "batch": 2, "rate": 6e-4, "early_rate": 1e-3, "adversary_from": 5_000, "jury_width": 16}
     usual = on_cuda if device.type == "cuda" else on_cpu
     return VaeRecipe(**{**usual, **{name: value for name, value in given.items() if value is not None}})
-
-
-def _some(audio: Tensor, frames: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Examples `[n, T]` and their latents `[n, D, frames]`, all on end: what pads a sentence would be most of it."""
-    length = min(EXAMINED_FRAMES, len(frames))
-    count = min(EXAMINED_EXAMPLES, len(frames) // length)
-    audio, frames = (part[: count * length].view(count, length, -1) for part in (audio, frames))
-    return audio.flatten(1).float().to(device) / 32768, frames.mT.float().to(device)
-
-
-def _aligned(speech: Speech, latents: Latents) -> tuple[Tensor, Tensor]:
-    """The same sentences as frames of sound `[F, FRAME_SAMPLES]` and of latents `[F, D]`."""
-    sound, frames = speech.audio.view(-1, FRAME_SAMPLES), latents.patches.flatten(0, 1)
-    if len(sound) != len(frames) or not torch.equal(speech.numbers, latents.numbers):
-        raise ValueError("the latents are of other speech: remove their folder, and run the stage `latents` again")
-    return sound, frames

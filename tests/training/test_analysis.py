@@ -5,8 +5,18 @@ import pytest
 import torch
 
 from training import model_sizes, source
-from training.analysis import BANDS, PITCH_NUMBERS, POINTER, POINTS, Basis, latents_of, pitch_numbers, spectra
-from training.shards import POINT_SAMPLES, RATE_HZ
+from training.analysis import (
+    BANDS,
+    PITCH_NUMBERS,
+    POINTER,
+    POINTS,
+    SOUND_SAMPLES,
+    Basis,
+    latents_of,
+    pitch_numbers,
+    spectra,
+)
+from training.shards import POINT_SAMPLES, RATE_HZ, SOUND_HZ
 from training.spectra import SoundDistance
 from training.teacher import PITCH_SAMPLES, TEACHER_HZ, pitch_at
 from training.vae import AudioVAE
@@ -60,16 +70,14 @@ def test_principal_components_reconstruct_the_spectra():
     assert (reconstructed - found).square().mean() < 0.1 * (found - found.mean(0)).square().mean()
 
 
-def test_waveform_distance_depends_on_phase_and_spectral_distance_does_not():
+def test_phases_are_distinguished_where_spectra_are_not():
     distance = SoundDistance(RATE_HZ)
     one, same, inverted, other = (
         tone(hz, 100, phase)[0][None] for hz, phase in ((200, 0), (200, 0), (200, 0.5), (300, 0))
     )
-    assert max(float(part) for part in distance(one, same)) < 1e-4
-    inverted_spectra, inverted_waves = distance(one, inverted)
-    other_spectra, _ = distance(one, other)
-    assert inverted_spectra < 0.3 * other_spectra
-    assert inverted_waves > 20 * float(distance(one, same)[1])
+    assert max(float(part) for part in distance(one, same).values()) < 1e-4
+    assert distance(one, inverted)["spectra"] < 0.3 * distance(one, other)["spectra"]
+    assert distance.phase(one, inverted, inverted) > 20 * float(distance.phase(one, same, same)) + 0.01
 
 
 @pytest.mark.parametrize("pitch_hz", [180.0, 200.0, 230.0])
@@ -82,8 +90,9 @@ def test_initialized_decoder_produces_the_fundamental(pitch_hz):
     latents[0, :PITCH_NUMBERS, :20] = pitch_numbers(pitch).T
     with torch.no_grad():
         sound = vae.decoder(latents)[0]
-    voiced, silent = sound[: len(audio)].unflatten(0, (-1, 640))[2:], sound[len(audio) + 1280 :]
-    rotation = torch.exp(-2j * torch.pi * pitch_hz * torch.arange(len(audio)) / RATE_HZ).unflatten(0, (-1, 640))[2:]
-    parts = 2 * (voiced * rotation).mean(1)  # level and phase of each frame relative to the tone
+    count = len(audio) * SOUND_HZ // RATE_HZ
+    voiced, silent = sound[:count].unflatten(0, (-1, SOUND_SAMPLES))[2:], sound[count + 2 * SOUND_SAMPLES :]
+    rotation = torch.exp(-2j * torch.pi * pitch_hz * torch.arange(count) / SOUND_HZ).unflatten(0, (-1, SOUND_SAMPLES))
+    parts = 2 * (voiced * rotation[2:]).mean(1)  # level and phase of each frame relative to the tone
     assert (parts.abs() > 0.03).all() and silent.std() < 0.2 * voiced.std()
     assert (parts / parts.abs()).mean().abs() > 0.97

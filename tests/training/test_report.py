@@ -12,9 +12,10 @@ from tests.support.trained_voice import write_voice
 from training import judges
 from training.__main__ import main
 from training.card import PAGE_FILE, write
+from training.copy_synthesis import long_term_db
 from training.measure import Setting, settings
 from training.report import REPORT_FILE, table
-from training.shards import LABEL_SAMPLES, POINT_SAMPLES, Spoken, write_shard
+from training.shards import LABEL_SAMPLES, POINT_SAMPLES, RATE_HZ, SOUND_HZ, Spoken, write_shard
 
 TEXTS = ("He came.", "She left at once.")
 SECONDS = 0.96  # whole patches
@@ -30,9 +31,11 @@ def out(tmp_path_factory):
     (folder / "en" / "speech" / "held_out").mkdir(parents=True)
     labels = np.ones(int(SECONDS * 16_000) // LABEL_SAMPLES, np.uint8)
     audio = 0.1 * hum(120, SECONDS).astype(np.float32)
+    sound = np.zeros(len(audio) * SOUND_HZ // RATE_HZ, np.float32)
     pitch = np.zeros((len(audio) // POINT_SAMPLES, 2), np.float32)
     write_shard(
-        folder / "en" / "speech" / "held_out" / "00000.safetensors", [Spoken(n, audio, labels, pitch) for n in range(2)]
+        folder / "en" / "speech" / "held_out" / "00000.safetensors",
+        [Spoken(n, audio, labels, pitch, sound, sound) for n in range(2)],
     )
     write_voice(folder / "checkpoint")
     return folder
@@ -62,7 +65,7 @@ def test_every_figure_of_a_measurement(measured):
         lengths = []
         for number in range(2):
             audio, rate_hz = soundfile.read(measured / row["name"] / f"{number:05d}.wav")
-            assert rate_hz == 16_000
+            assert rate_hz == 24_000
             lengths.append(len(audio) / rate_hz)
         assert row["seconds"] == pytest.approx(sum(lengths), abs=1e-6) and row["sentences"] == 2
         assert row["length_ratio_most"] == pytest.approx(max(lengths) / SECONDS, abs=1e-6)
@@ -124,7 +127,7 @@ def test_a_card_for_the_server_and_a_page_for_people(out, measured, tmp_path):
     page = (folder / PAGE_FILE).read_text()
     assert "| English, 2 sentences | 4.2 |" in page and "| teacher | 2.3 |" in page
     assert (
-        "One voice that speaks English, in" in page and "Kokoro-82M" in page and "16000 Hz" in page and "{" not in page
+        "One voice that speaks English, in" in page and "Kokoro-82M" in page and "24000 Hz" in page and "{" not in page
     )
 
 
@@ -186,3 +189,11 @@ def test_pitch_and_levels_of_what_is_known():
     assert len(found) > 80 and np.abs(np.median(found) - 150) < 2
     loud, quiet, nothing = hum(150, 0.5), 0.1 * hum(150, 0.5), np.zeros(8000)
     assert abs(judges.level_range_db(np.concatenate([loud, quiet, nothing])) - 20) < 1
+
+
+def test_copy_synthesis_is_measured_by_band():
+    """A sound compared with itself is as loud in every band; half of it is 6 dB below, whatever the rate."""
+    noise = np.random.default_rng(0).standard_normal(48_000).astype(np.float32)
+    bands_hz, levels_db = long_term_db([noise], 24_000)
+    assert 100 < bands_hz[0] < 130 and 6500 < bands_hz[-1] < 8000
+    np.testing.assert_allclose(long_term_db([noise / 2], 24_000)[1] - levels_db, -6.02, atol=0.01)

@@ -1,12 +1,18 @@
 """What the decoder of the audio VAE learns by: what each loss has to say, and judges that hear."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from training import model_sizes
 from training.balance import Balance
+from training.begin import at_rates
 from training.discriminators import Jury
-from training.shards import RATE_HZ
+from training.shards import SOUND_HZ
 from training.spectra import FLOOR, SoundDistance
+from training.teacher import PLAIN_DELAY_S, PLAIN_PHASE, plain_phase
+from training.vae import AudioVAE
 
 SHARES = {"near": 1.0, "far": 0.5}
 
@@ -36,13 +42,54 @@ def test_the_size_of_a_pull_is_remembered():
 def test_silence_has_no_say_beyond_its_length():
     """With a floor far below speech, nearly all of the gradient went to where the teacher is silent."""
     generator = torch.Generator().manual_seed(0)
-    seconds = torch.arange(RATE_HZ) / RATE_HZ
+    seconds = torch.arange(SOUND_HZ) / SOUND_HZ
     wanted = 0.1 * torch.sin(2 * torch.pi * 200 * seconds) * (seconds < 0.75)
     made = (0.7 * wanted + 1e-4 * torch.randn(wanted.shape, generator=generator)).unsqueeze(0).requires_grad_()
-    spectra, _ = SoundDistance(RATE_HZ)(made, wanted.unsqueeze(0))
+    spectra = SoundDistance(SOUND_HZ)(made, wanted.unsqueeze(0))["spectra"]
     (pull,) = torch.autograd.grad(spectra, made)
-    silent = pull[:, int(0.8 * RATE_HZ) :].square().sum() / pull.square().sum()
+    silent = pull[:, int(0.8 * SOUND_HZ) :].square().sum() / pull.square().sum()
     assert silent < 0.2 and FLOOR < 0.1
+
+
+def overtones(phase, level=1.0):
+    seconds = torch.arange(SOUND_HZ) / SOUND_HZ
+    return sum(0.05 * level / h * torch.sin(2 * torch.pi * 200 * h * seconds + phase * h) for h in (1, 2, 3))[None]
+
+
+def test_a_phase_that_is_wrong_does_not_make_an_overtone_weaker():
+    """Along the wave itself the loss has no slope, whatever the phase; a squared error would shrink it."""
+    distance, wanted = SoundDistance(SOUND_HZ), overtones(0.0)
+    for phase in (0.0, 0.5, 1.5, 3.0):
+        level = torch.ones(1, requires_grad=True)
+        loss = distance.phase(overtones(phase) * level, wanted, wanted)
+        (slope,) = torch.autograd.grad(loss, level)
+        assert abs(float(slope)) < 0.01
+    assert (
+        float(distance.phase(overtones(0.0), wanted, wanted))
+        < 1e-3
+        < float(distance.phase(overtones(0.5), wanted, wanted))
+    )
+
+
+def test_phases_count_only_where_harmonics_are_the_larger_part():
+    distance, wanted = SoundDistance(SOUND_HZ), overtones(0.0)
+    made = overtones(1.0)
+    assert float(distance.phase(made, wanted, torch.zeros_like(wanted))) == 0
+    whole, part = (float(distance.phase(made, wanted, size * wanted)) for size in (1.0, 0.5))
+    assert part == pytest.approx(whole, rel=0.05)
+
+
+def test_levels_are_those_of_power():
+    distance, wanted = SoundDistance(SOUND_HZ), overtones(0.0)
+    same, weaker = (float(distance(overtones(1.0, level), wanted)["levels"]) for level in (1.0, 0.5))
+    assert same < 0.3 * weaker
+
+
+def test_what_is_made_of_silence_is_heard_there_only():
+    distance, silence = SoundDistance(SOUND_HZ), torch.zeros(1, SOUND_HZ)
+    tick = torch.zeros(1, SOUND_HZ)
+    tick[0, 100:110] = 1e-3
+    assert float(distance(tick, silence)["silence"]) > 0 == float(distance(tick, overtones(0.0))["silence"])
 
 
 def test_no_judge_begins_deaf():
@@ -55,3 +102,27 @@ def test_no_judge_begins_deaf():
             for score, features in jury(sound, turn):
                 assert all(0.2 < float(feature.std()) < 5 for feature in features)
                 assert float(score.std()) > 0.1
+
+
+def test_a_decoder_of_another_last_rate_begins_with_the_same_kernels():
+    """A kernel that is a straight line over time is the same line at the new samples, but for its ends."""
+    config = model_sizes.config_of("tiny").vae
+    tensors = AudioVAE(replace(config, decoder_rates=(8, 8, 5, 2))).state_dict()
+    line = (torch.arange(4) + 0.5).expand(tensors["decoder.model.5.block.1.weight_v"].shape).clone()
+    tensors |= {"decoder.model.5.block.1.weight_v": line, "decoder.model.5.block.1.weight_g": _norm(line)}
+    found = at_rates(tensors, (8, 8, 5, 2), (8, 8, 5, 3))
+    AudioVAE(config).load_state_dict(found)
+    taps = found["decoder.model.5.block.1.weight_v"][0, 0]
+    torch.testing.assert_close(taps[1:-1], ((torch.arange(6) + 0.5) * 2 / 3)[1:-1])
+    same = at_rates(tensors, (8, 8, 5, 2), (8, 8, 5, 2))
+    assert all(torch.equal(same[name], tensor) for name, tensor in tensors.items())
+
+
+def _norm(weight):
+    return torch.linalg.vector_norm(weight, dim=(1, 2), keepdim=True)
+
+
+def test_the_targets_phases_are_those_of_one_delay():
+    phase = torch.pi * torch.tanh(torch.from_numpy(plain_phase(601))[:, 0])
+    turned = torch.exp(1j * (phase - PLAIN_PHASE + 2 * torch.pi * PLAIN_DELAY_S * 20 * torch.arange(601)))
+    torch.testing.assert_close(turned.real, torch.ones(601), atol=1e-3, rtol=0)

@@ -82,13 +82,13 @@ def test_server_loads_an_exported_checkpoint_and_speaks(trained, storage, error)
     folder = trained / storage
     assert main(["export", "--out", str(trained), "--size", "tiny", "--storage", storage, "--folder", str(folder)]) == 0
     engine = VoxCPMEngine.from_folder(folder, threads=1)
-    assert engine.info.trained and engine.info.sample_rate_hz == 16_000 and engine.info.languages == ("en",)
+    assert engine.info.trained and engine.info.sample_rate_hz == 24_000 and engine.info.languages == ("en",)
     unit = engine.start(SpeakRequest(text="He came.", seed=1, options=SynthesisOptions(steps=2, max_audio_ms=640)))
     pcm = []
     while not unit.done:
         pcm += [step.pcm for step in engine.step([unit]) if step.pcm is not None]
     audio = np.concatenate(pcm)
-    assert len(audio) == 640 * 16 and np.isfinite(audio).all() and np.abs(audio).max() > 0
+    assert len(audio) == 640 * 24 and np.isfinite(audio).all() and np.abs(audio).max() > 0
     averaged = model_tensors(load_state(trained / "lm")["trainee"])
     worst = max(float((engine.model.lm.embedding - averaged["base_lm.embed_tokens.weight"]).abs().max()), 0)
     assert worst <= error
