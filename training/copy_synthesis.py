@@ -1,7 +1,7 @@
-"""Copy synthesis: the decoder alone, on the latents of the teacher's held-out sentences. Knows no training.
+"""Copy synthesis: the decoder alone, on the latents of the teacher's held-out sentences.
 
-What it is to be compared with is the same speech, so a decoder is judged without the language models: by the judges
-of `measure`, by its long-term spectrum, and by what it makes of silence.
+The reference is the same speech, so a decoder is measured without the language models: by the judges of `measure`, by
+its long-term spectrum, and by its first samples.
 """
 
 import json
@@ -19,7 +19,7 @@ from intone.server.engines.voxcpm.audio_vae import AudioVAE
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.native_vae import NativeAudioVAE
 from intone.server.engines.voxcpm.weights import CONFIG_FILE, VAE_FILES
-from intone.server.engines.weights import read_tensors
+from intone.server.engines.weights import Weights, read_tensors
 from training.corpus import Corpus
 from training.latents import read_latents
 from training.measure import judged, save
@@ -59,7 +59,8 @@ def run(out: Path, checkpoint: Path, report: Path, language: str, sentences: int
         FileNotFoundError: there is no speech or no latents.
     """
     config = VoxCPMConfig.load(checkpoint / CONFIG_FILE)
-    vae = NativeAudioVAE(config.vae, read_tensors(checkpoint / VAE_FILES[0], "voxcpm"))
+    tensors = read_tensors(checkpoint / VAE_FILES[0], "voxcpm")
+    vae = NativeAudioVAE(config.vae, Weights(tensors, torch.float32, torch.device("cpu")))
     speech, latents = read_speech(out / "speech" / "held_out"), read_latents(out / "latents" / "held_out")
     texts = Corpus.load(out / "corpus").held_out
     count = min(sentences, len(speech))

@@ -8,7 +8,7 @@ import pytest
 
 from training import corpus, text_sources
 from training.corpus import Corpus, build_corpus
-from training.shards import LABEL_SAMPLES, POINT_SAMPLES, RATE_HZ, UNIT_SAMPLES, read_speech, write_shard
+from training.shards import LABEL_SAMPLES, POINT_SAMPLES, RATE_HZ, SOUND_HZ, UNIT_SAMPLES, read_speech, write_shard
 from training.teacher import LEAD_MS, SECONDS, TAIL_MS, portions, trimmed
 
 
@@ -114,11 +114,13 @@ def test_silence_is_trimmed_and_labels_stay_aligned(tmp_path):
     audio[RATE_HZ // 2 : RATE_HZ] = 0.5
     placed = np.array([7 if 20 <= frame < 40 else 3 for frame in range(60)])
     pitch_hz = np.where((np.arange(120) >= 40) & (np.arange(120) < 80), 200.0, 0.0)  # each 12.5 ms
-    spoken = trimmed(4, audio, placed, pitch_hz)
+    finer = np.zeros(2 * SOUND_HZ, np.float32)  # the same at the rate of the decoder's output
+    finer[SOUND_HZ // 2 : SOUND_HZ] = 0.5
+    spoken = trimmed(4, audio, finer, finer, placed, pitch_hz)
     lead = LEAD_MS * RATE_HZ // 1000
     assert np.flatnonzero(spoken.audio)[[0, -1]].tolist() == [lead, lead + RATE_HZ // 2 - 1]
     assert len(spoken.audio) == len(spoken.labels) * LABEL_SAMPLES == len(spoken.pitch) * POINT_SAMPLES
-    assert len(spoken.audio) % UNIT_SAMPLES == 0
+    assert len(spoken.audio) % UNIT_SAMPLES == 0 and len(spoken.sound) * RATE_HZ == len(spoken.audio) * SOUND_HZ
     assert 0 <= len(spoken.audio) - (lead + RATE_HZ // 2 + TAIL_MS * RATE_HZ // 1000) < UNIT_SAMPLES
     assert spoken.labels.tolist() == [3, 3, *[7] * 25, *[3] * 13]
     voiced = np.flatnonzero(spoken.pitch[:, 0])
@@ -133,7 +135,8 @@ def test_silence_is_trimmed_and_labels_stay_aligned(tmp_path):
     assert np.abs(audio.numpy() - spoken.audio).max() <= 1 / 32767
     assert labels.tolist() == spoken.labels.tolist()
     assert np.abs(read.pitch[: len(spoken.pitch)].numpy() - spoken.pitch).max() < 0.1
-    assert trimmed(0, np.zeros(RATE_HZ, np.float32), placed, pitch_hz) is None
+    silence = np.zeros(RATE_HZ, np.float32)
+    assert trimmed(0, silence, finer, finer, placed, pitch_hz) is None
 
 
 def test_english_teacher_labels_its_speech():
