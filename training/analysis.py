@@ -1,10 +1,10 @@
-"""What latents are made of: where the voice is in its cycle, how high it is, and the shape of its spectrum.
+"""Computes the target latents from speech: phase and pitch of the fundamental, and the spectral envelope.
 
-An audio VAE that finds its latents by itself needs days to discover pitch: a frame of 40 ms holds eight cycles of a
-voice, and how they go on from frame to frame has to be in the numbers somewhere. The teacher knows it, so here the
-latents are given: a pointer that turns once a cycle, `POINTS` times a frame, and the pitch; then the principal
-components of the logarithmic spectrum. The decoder learns to make sound of them, the encoder to find them in sound,
-and the language models can begin at once.
+An audio VAE that learns its own latents takes days of training to represent pitch: a frame of 40 ms contains about
+eight periods of a voice, whose phase must continue across frames. The teacher provides pitch and phase, so the latents
+are defined here instead: the phase as a 2-D vector that rotates once per period, sampled `POINTS` times per frame; the
+log pitch; and principal components of the log-mel spectrum. The decoder learns to synthesize audio from them, the
+encoder to estimate them from audio, and the language models can be trained without waiting for either.
 """
 
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from training.shards import POINT_SAMPLES, RATE_HZ, SOUND_HZ
 from training.spectra import mel_bands
 
 POINTS = 4
-"""Of 10 ms, in a latent frame."""
+"""Analysis points, 10 ms apart, per latent frame."""
 
 FRAME_SAMPLES = POINTS * POINT_SAMPLES
 SOUND_SAMPLES = FRAME_SAMPLES * SOUND_HZ // RATE_HZ
-"""Of the decoder's sound in a frame."""
+"""Samples at `SOUND_HZ`, the decoder's output rate, per latent frame."""
 
 PITCH_NUMBERS = 2 * POINTS + 2
 POINTER = 1.3
-"""Length of the pointer while there is a voice."""
+"""Length of the phase vector where speech is voiced; 0 elsewhere."""
 
 MIDDLE_HZ, SPREAD = 200.0, 0.25
-"""Of the voice, and of the logarithm of its pitch."""
+"""Center in Hz and scale of the log pitch: `log(f0 / MIDDLE_HZ) / SPREAD`."""
 
 BANDS, WINDOW, TRANSFORM = 32, 512, 1024
 FLOOR = 2e-2
@@ -36,12 +36,12 @@ FLOOR = 2e-2
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """Principal components of the spectra of a frame's points.
+    """Principal components of the log-mel spectra of a frame.
 
     Attributes:
         mean: `[POINTS · BANDS]`.
-        directions: `[POINTS · BANDS, K]`, each with the scale of its number. A component's deviation becomes half the
-            root of what it was: large ones stay the larger, and small ones do not drown in the flow's noise.
+        directions: `[POINTS · BANDS, K]`, scaled principal directions. A component with standard deviation s is scaled
+            to 0.5 · √s, which keeps the order of the components and keeps small ones above the noise of the flow.
     """
 
     mean: Tensor
@@ -49,7 +49,7 @@ class Basis:
 
     @classmethod
     def of(cls, spectra: Tensor, numbers: int) -> "Basis":
-        """The first `numbers` components of `[N, POINTS · BANDS]`."""
+        """Compute the first `numbers` principal components of spectra `[N, POINTS · BANDS]`."""
         mean = spectra.mean(0)
         centred = spectra - mean
         variances, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
@@ -58,12 +58,18 @@ class Basis:
 
 
 def latents_of(audio: Tensor, pitch: Tensor, basis: Basis) -> Tensor:
-    """`[T]`, -1 to 1, T whole frames, and `[T / POINT_SAMPLES, 2]` as in `shards` → `[T / FRAME_SAMPLES, D]`."""
+    """Latents `[T / FRAME_SAMPLES, D]` of audio.
+
+    Args:
+        audio: `[T]`, -1 to 1, at `RATE_HZ`; T is a multiple of `FRAME_SAMPLES`.
+        pitch: `[T / POINT_SAMPLES, 2]`, as in `shards`.
+        basis: principal components of the spectra.
+    """
     return torch.cat((pitch_numbers(pitch), (spectra(audio) - basis.mean) @ basis.directions), 1)
 
 
 def pitch_numbers(pitch: Tensor) -> Tensor:
-    """The pointer's two coordinates at each point, the pitch of each half: `[n, 2]` → `[n / POINTS, PITCH_NUMBERS]`."""
+    """Phase vector at each point and mean log pitch of each half frame: `[n, 2]` → `[n / POINTS, PITCH_NUMBERS]`."""
     height_hz, cycles = pitch.float().unbind(1)
     voiced = height_hz > 0
     angles = 2 * torch.pi * cycles
@@ -73,7 +79,7 @@ def pitch_numbers(pitch: Tensor) -> Tensor:
 
 
 def spectra(audio: Tensor) -> Tensor:
-    """Logarithmic mel spectra round each point of a frame: `[T]` → `[T / FRAME_SAMPLES, POINTS · BANDS]`."""
+    """Log-mel spectra centered at the points of each frame: `[T]` → `[T / FRAME_SAMPLES, POINTS · BANDS]`."""
     side = (TRANSFORM - POINT_SAMPLES) // 2
     windows = functional.pad(audio, (side, side)).unfold(0, TRANSFORM, POINT_SAMPLES)
     shape = functional.pad(torch.hann_window(WINDOW), ((TRANSFORM - WINDOW) // 2,) * 2)

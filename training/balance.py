@@ -1,7 +1,8 @@
-"""Several losses of one sound, each with its say in it (the balancer of EnCodec, arXiv 2210.13438). Knows no model.
+"""Balances the gradients of several losses of the same audio (the loss balancer of EnCodec, arXiv 2210.13438).
 
-How hard a loss pulls at the sound has little to do with its value: the distance of logarithms pulls a thousand times
-harder where it is quiet than a judge does anywhere. So what is set is not weights but shares of the pull.
+The gradient norm of a loss is largely independent of its value: a log-spectral distance has gradients a thousand times
+larger in quiet segments than a discriminator has anywhere. So each loss is given a share of the gradient rather than a
+weight.
 """
 
 from collections.abc import Mapping
@@ -10,19 +11,20 @@ import torch
 from torch import Tensor
 
 MEMORY = 0.99
-"""Of the size of a pull, in each step."""
+"""Decay per step of the running mean of a gradient norm."""
 
 LEAST = 1e-8
+"""Lower bound of a gradient norm, to avoid division by zero."""
 
 
 class Balance:
-    """Scales the gradient of each loss to its share, by its usual size.
+    """Normalizes the gradient of each loss by a running mean of its norm and scales it by the share of the loss.
 
     Args:
-        shares: by the loss's name; those of a step need not be all of them, nor sum to anything.
+        shares: share of each loss, by name. They need not sum to 1, and a step may use only some of the losses.
 
     Attributes:
-        sizes: running mean of the norm of each loss's gradient, once it was met.
+        sizes: running mean of the gradient norm of each loss that has occurred, by name.
     """
 
     def __init__(self, shares: Mapping[str, float]) -> None:
@@ -30,7 +32,7 @@ class Balance:
         self.sizes: dict[str, Tensor] = {}
 
     def gradient(self, sound: Tensor, losses: Mapping[str, Tensor]) -> Tensor:
-        """What to go back into `sound` with, of its shape; the losses' graphs are gone after it."""
+        """Combined gradient with respect to `sound`, in its shape; frees the graphs of the losses."""
         total = torch.zeros_like(sound)
         for left, (name, loss) in zip(range(len(losses) - 1, -1, -1), losses.items(), strict=True):
             (pull,) = torch.autograd.grad(loss, sound, retain_graph=left > 0)

@@ -1,7 +1,7 @@
-"""Runs that go on from an exported checkpoint, where their own files are gone. Knows no training.
+"""Starts new training runs from an exported checkpoint, for when the original run files are not available.
 
-What an export leaves behind begins anew: the jury, the second teacher's linear head, the optimizers. So does the count
-of steps, and with it the learning rate.
+State that is not exported is reinitialized: the discriminators, the linear phoneme probe, and the optimizers. The step
+count, and with it the learning rate schedule, starts from 0.
 """
 
 import shutil
@@ -24,12 +24,12 @@ from training.vae import AudioVAE
 
 
 def run(out: Path, size: str, folder: Path) -> None:
-    """Write the checkpoints of both runs, and the basis of the latents, below `out` from the checkpoint in `folder`.
+    """Write the checkpoints of both runs and the basis of the latents to `out`, from the checkpoint in `folder`.
 
     Raises:
-        CheckpointError: `folder` is no checkpoint.
-        ValueError: it is one of another size, or there are runs that this would overwrite.
-        FileNotFoundError: it has no basis.
+        CheckpointError: `folder` is not a valid checkpoint.
+        ValueError: the checkpoint has another size, or `out` already has runs or another basis.
+        FileNotFoundError: `folder` has no basis.
     """
     config = model_sizes.config_of(size)
     checkpoint = read_checkpoint(folder)
@@ -42,22 +42,22 @@ def run(out: Path, size: str, folder: Path) -> None:
             raise ValueError(f"{folder}: the {name} are not of size {size}")
         module.load_state_dict(tensors)
     if not (folder / BASIS_FILE).is_file():
-        raise FileNotFoundError(f"{folder}: no {BASIS_FILE}, so nobody knows what its latents mean")
+        raise FileNotFoundError(f"{folder}: no {BASIS_FILE}, without which its latents cannot be interpreted")
     known = out / BASIS_FILE
     if known.exists() and known.read_bytes() != (folder / BASIS_FILE).read_bytes():
-        raise ValueError(f"{known} is not that of {folder}, and its latents are other ones: choose another --out")
+        raise ValueError(f"{known} differs from that of {folder}, so its latents are other ones: choose another --out")
     for name in ("lm", "vae"):
         if (out / name / CHECKPOINT).exists():
-            raise ValueError(f"{out / name} has a run already: remove it, or choose another --out")
+            raise ValueError(f"{out / name} has a run already: remove it or choose another --out")
     _save(out / "lm", lesson, "lesson")
     _save(out / "vae", vae, "vae")
     shutil.copy(folder / BASIS_FILE, out / BASIS_FILE)
 
 
 def at_rates(tensors: Mapping[str, Tensor], before: Sequence[int], after: Sequence[int]) -> dict[str, Tensor]:
-    """A VAE whose decoder's last change of rate is another: kernels read as curves over time, at the new samples.
+    """Adapt VAE weights to another upsampling factor of the decoder's last block, by resampling kernels over time.
 
-    A beginning only. Where more than the last rate differs, all is as it was.
+    The result is only an initialization for training. If any other factor differs, the weights are returned unchanged.
     """
     result = dict(tensors)
     if tuple(before[:-1]) != tuple(after[:-1]) or before[-1] == after[-1]:
@@ -77,7 +77,7 @@ def at_rates(tensors: Mapping[str, Tensor], before: Sequence[int], after: Sequen
 
 
 def _at(curve: Tensor, places: Tensor) -> Tensor:
-    """`[..., n]` at fractions of its steps, joined by straight lines; its ends hold on."""
+    """Interpolate `[..., n]` linearly at fractional indices; indices outside are clamped."""
     places = places.clamp(0, curve.shape[-1] - 1)
     low = places.floor().long().clamp_max(curve.shape[-1] - 2) if curve.shape[-1] > 1 else places.long()
     part = places - low

@@ -1,7 +1,7 @@
-"""Last stage: held-out sentences, streamed as the server streams them, before the judges. Knows no training.
+"""Last stage: synthesizes held-out sentences by streaming, as the server does, and evaluates them.
 
-What is measured is the exported checkpoint behind the engine's own contract: any folder in the
-published layout.
+It measures an exported checkpoint through the public interface of the engine, so any folder in the published layout
+can be evaluated.
 """
 
 import json
@@ -33,15 +33,15 @@ from training.shards import RATE_HZ, read_speech
 from training.teacher import teacher_of
 
 LENGTHS = (0.6, 1.6)
-"""Of a sentence's length by the teacher, what is neither an early stop nor a runaway."""
+"""Range of the ratio of durations, ours to the teacher's; below is an early stop, above is a runaway."""
 
 DECODED_WHOLE = 20
-"""Sentences whose chunks are compared with one decode of the whole."""
+"""Number of sentences whose streamed chunks are compared with a single decode of all patches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How the engine speaks."""
+    """Synthesis settings to compare: flow steps, guidance scale, data type, noise temperature."""
 
     steps: int
     guidance: float
@@ -50,26 +50,27 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of the folder for the audio of this setting."""
         return f"{self.steps}-steps-guidance-{self.guidance:g}-temperature-{self.temperature:g}-{self.dtype}"
 
 
 def as_served(config: VoxCPMConfig) -> Setting:
-    """What a caller gets who asks for nothing."""
+    """Setting that the server uses by default."""
     return Setting(config.steps, GUIDANCE, ENTRY.cpu_precision, config.temperature)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be measured.
+    """What to measure.
 
     Attributes:
-        language: of the sentences.
-        sentences: of the held-out list, at most.
-        random_sentences: random strings of its words, 1 to 40 of them, of which only the length is judged: beside the
-            teacher's, who reads them too.
-        teacher: whether the teacher's own speech is judged as well.
-        judges: Python of an environment that has the judges; this one if None.
+        language: language of the sentences.
+        sentences: maximum number of held-out sentences.
+        random_sentences: number of additional texts of 1 to 40 random words from the held-out list. Only their duration
+            is evaluated, relative to the teacher's.
+        settings: synthesis settings to compare.
+        teacher: whether to evaluate the teacher's speech too.
+        judges: Python interpreter of an environment with the evaluation models; the current one if None.
     """
 
     language: str
@@ -81,10 +82,12 @@ class Wanted:
 
 
 def settings(served: Setting, asked: Mapping[str, Sequence[Any]], one_at_a_time: bool = False) -> tuple[Setting, ...]:
-    """All combinations; with `one_at_a_time` what is served, and what differs from that in a single thing.
+    """Return all combinations of the values in `asked`.
 
     Args:
-        asked: values to compare, by the name in `Setting`; as served where there are none.
+        served: the default setting.
+        asked: values to compare, by field of `Setting`; a field without values is as in `served`.
+        one_at_a_time: return `served` and its variants that differ in a single field instead.
     """
     if one_at_a_time:
         others = [replace(served, **{name: value}) for name, values in asked.items() for value in values]
@@ -94,13 +97,13 @@ def settings(served: Setting, asked: Mapping[str, Sequence[Any]], one_at_a_time:
 
 
 def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
-    """Render, judge, and write table, JSON and plot into `report`; returns the table.
+    """Synthesize and evaluate, and write a table, JSON and a plot to `report`; returns the table.
 
     `out` is the folder of the language.
 
     Raises:
-        FileNotFoundError: there is no corpus, or no speech of the teacher to compare with.
-        CheckpointError: the folder is no checkpoint.
+        FileNotFoundError: there is no corpus, or no reference speech of the teacher.
+        CheckpointError: `checkpoint` is not a valid checkpoint.
     """
     corpus = Corpus.load(out / "corpus")
     speech = read_speech(out / "speech" / "held_out")
@@ -112,7 +115,7 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
     stress = _random_texts(corpus.held_out, wanted, out)
     results: list[dict[str, Any]] = [{"name": "teacher"}] if wanted.teacher else []
     folders = [reference] if wanted.teacher else []
-    for setting in wanted.settings:  # all before any judge: this part is timed
+    for setting in wanted.settings:  # before any evaluation, because synthesis is timed
         engine = VoxCPMEngine.from_folder(checkpoint, dtype=setting.dtype, threads=1)
         served = setting == as_served(engine.model.config)
         engine.model.config = replace(engine.model.config, temperature=setting.temperature)
@@ -134,7 +137,7 @@ def run(out: Path, checkpoint: Path, report: Path, wanted: Wanted) -> str:
 
 
 def render(engine: VoxCPMEngine, texts: Sequence[str], setting: Setting) -> Rendered:
-    """Speak every text, in streamed steps, one unit at a time; seeds are their numbers."""
+    """Synthesize every text by streaming, one at a time; the seed is the index of the text."""
     normalize = Normalizer()
     rendered = Rendered(engine.info.sample_rate_hz)
     for seed, text in enumerate(tqdm(texts, desc=setting.name, unit="sentence")):
@@ -163,14 +166,14 @@ def render(engine: VoxCPMEngine, texts: Sequence[str], setting: Setting) -> Rend
 
 @torch.inference_mode()
 def _off_whole(engine: VoxCPMEngine, streamed: Samples, latents: Sequence[Tensor]) -> float:
-    """How far chunks are, at most, from the sound of all their patches (`[P, D]` each) decoded at once."""
+    """Maximum absolute difference between streamed audio and all patches (`[P, D]` each) decoded at once."""
     vae = engine.model.vae
     whole, _ = vae.decode(torch.cat(list(latents)).T.unsqueeze(0), vae.initial_state())
     return float(np.abs(streamed - whole[0].float().cpu().numpy()).max())
 
 
 def _lengths(ours_s: Sequence[float], teachers_s: Sequence[float]) -> dict[str, Any]:
-    """How long we speak in parts of how long the teacher does."""
+    """Statistics of the ratio of durations in seconds, ours to the teacher's."""
     ratios = [own / other for own, other in zip(ours_s, teachers_s, strict=True)]
     return {
         "length_ratio_least": min(ratios),
@@ -181,9 +184,9 @@ def _lengths(ours_s: Sequence[float], teachers_s: Sequence[float]) -> dict[str, 
 
 
 def _random_texts(sentences: Sequence[str], wanted: Wanted, out: Path) -> dict[str, float]:
-    """Random words in random numbers, and for how many seconds the teacher speaks them; of Chinese, characters.
+    """Texts of random words (Chinese: characters), with the duration of the teacher's speech in seconds.
 
-    They end as units do: sentences and clauses, and some in no mark.
+    They end like synthesis units: with the punctuation of a sentence or clause, or without any.
     """
     rng = random.Random(0)
     blank, ends = ("", ("。", "？", "，", "")) if wanted.language == "zh" else (" ", (".", "?", ",", ""))
@@ -193,14 +196,14 @@ def _random_texts(sentences: Sequence[str], wanted: Wanted, out: Path) -> dict[s
     found: dict[str, float] = {}
     while teacher is not None and len(found) < wanted.random_sentences:
         text = blank.join(rng.choices(words, k=rng.randint(1, MAX_WORDS))) + rng.choice(ends)
-        spoken = teacher(text, len(found))  # None of what it would read in two
+        spoken = teacher(text, len(found))  # None if the teacher would split the text
         if spoken is not None:
             found[text] = len(spoken.audio) / RATE_HZ
     return found
 
 
 def save(folder: Path, texts: Sequence[str], audio: Sequence[Samples], rate_hz: int) -> Path:
-    """A folder for the judges."""
+    """Write the WAV files and `texts.tsv` that the evaluation reads; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for number, (text, samples) in enumerate(zip(texts, audio, strict=True)):
@@ -211,8 +214,12 @@ def save(folder: Path, texts: Sequence[str], audio: Sequence[Samples], rate_hz: 
 
 
 def judged(folder: Path, reference: Path, language: str, python: Path | None) -> dict[str, Any]:
-    """What the judges say, in an environment of their own where one is named: they want other versions than we do."""
-    # Isolated: the folder of this file has names that a judge's packages might want.
+    """Evaluate a folder and return the totals.
+
+    The evaluation models run in a subprocess with the interpreter `python`, if given, because they require other
+    package versions.
+    """
+    # -I: modules in the script's folder must not shadow packages that the evaluation imports.
     command = [str(python or sys.executable), "-I", judges_file.__file__, str(folder), str(reference), language]
     subprocess.run(command, check=True)
     totals: dict[str, Any] = json.loads((folder / judges_file.RESULT).read_text(encoding="utf-8"))["totals"]

@@ -1,9 +1,9 @@
-"""A teacher's speech on disk, with what was said where. Knows no teacher and no model.
+"""Storage of the teacher's speech with its phoneme alignment and pitch.
 
-A shard is one safetensors file: `audio` int16 at `RATE_HZ`, all its sentences one after the other; `labels` uint8, the
-sound in each 20 ms of it; `pitch` float16, fundamental and its phase each 10 ms; `sentences` `[n, 2]` int64, the number
-of each in the corpus and its samples. `sound` and `harmonics` are int16 at `SOUND_HZ`, of the same length in seconds:
-what the decoder should produce, and that part of it whose phase follows from the pitch (zeros where it is not known).
+A shard is one safetensors file: `audio` int16 at `RATE_HZ`, the concatenated sentences; `labels` uint8, the phoneme of
+each 20 ms; `pitch` float16, fundamental frequency and phase every 10 ms; `sentences` `[n, 2]` int64, the index in the
+corpus and the number of samples of each sentence. `sound` and `harmonics` are int16 at `SOUND_HZ`, of the same
+duration: the target of the decoder, and its harmonic part, whose phase follows from the pitch (zeros if unknown).
 """
 
 from collections.abc import Sequence
@@ -17,22 +17,22 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 RATE_HZ = 16_000
-"""Of the audio that latents describe."""
+"""Sample rate of the audio from which latents are computed."""
 
 SOUND_HZ = 24_000
-"""Of the audio that the decoder makes."""
+"""Sample rate of the decoder's output."""
 
 LABEL_SAMPLES = 320
-"""20 ms."""
+"""Samples at `RATE_HZ` per phoneme label: 20 ms."""
 
 POINT_SAMPLES = 160
-"""10 ms, in whose middle the pitch is told."""
+"""Samples at `RATE_HZ` per pitch value: 10 ms. The value applies to the center of this interval."""
 
 UNIT_SAMPLES = 2560
-"""160 ms: sentences are whole patches, silence at their end."""
+"""Samples at `RATE_HZ` per patch: 160 ms. Sentences are padded with silence to whole patches."""
 
 SILENCE = 0
-"""Label of what is no sound of speech."""
+"""Label of silence."""
 
 Audio = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
@@ -40,15 +40,16 @@ Labels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """One sentence as the teacher read it.
+    """One sentence of the teacher's speech.
 
     Attributes:
-        number: of the sentence in its list.
-        audio: `[T]`, -1 to 1 at `RATE_HZ`, T a multiple of `UNIT_SAMPLES`.
-        labels: `[T / LABEL_SAMPLES]`.
-        pitch: `[T / POINT_SAMPLES, 2]`, Hz, 0 where there is none, and cycles since some moment, 0 to 1.
-        sound: `[T · SOUND_HZ / RATE_HZ]`, what the decoder should make of it.
-        harmonics: the part of `sound` whose phase follows from `pitch`; zeros where the teacher does not tell it apart.
+        number: index of the sentence in its list.
+        audio: `[T]`, -1 to 1 at `RATE_HZ`; T is a multiple of `UNIT_SAMPLES`.
+        labels: `[T / LABEL_SAMPLES]`, phoneme labels.
+        pitch: `[T / POINT_SAMPLES, 2]`, fundamental in Hz, 0 where unvoiced, and its phase in cycles, 0 to 1, from an
+            arbitrary origin.
+        sound: `[T · SOUND_HZ / RATE_HZ]`, target of the decoder.
+        harmonics: harmonic part of `sound`, whose phase follows from `pitch`; zeros if not known.
     """
 
     number: int
@@ -61,7 +62,7 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """All shards of a folder in memory, in the order of their sentences; n of them.
+    """All shards of a folder in memory, with n sentences in order.
 
     Attributes:
         audio: `[total]`, int16.
@@ -69,7 +70,7 @@ class Speech:
         pitch: `[total / POINT_SAMPLES, 2]`, float16, see `Spoken`.
         sound, harmonics: `[total · SOUND_HZ / RATE_HZ]`, int16, see `Spoken`.
         starts: `[n + 1]`, int64, in samples: sentence i is `audio[starts[i] : starts[i + 1]]`.
-        numbers: `[n]`, int64, which sentence of its list each is.
+        numbers: `[n]`, int64, index of each sentence in its list.
     """
 
     audio: Tensor
@@ -81,22 +82,22 @@ class Speech:
     numbers: Tensor
 
     def __len__(self) -> int:
-        """Sentences."""
+        """Number of sentences."""
         return self.numbers.shape[0]
 
     @property
     def hours(self) -> float:
-        """Of audio."""
+        """Duration of the audio in hours."""
         return self.audio.shape[0] / RATE_HZ / 3600
 
     def sentence(self, index: int) -> tuple[Tensor, Tensor]:
-        """Audio `[T]`, float32, and labels of one sentence."""
+        """Audio `[T]`, float32, -1 to 1, and labels `[T / LABEL_SAMPLES]` of one sentence."""
         start, end = int(self.starts[index]), int(self.starts[index + 1])
         return self.audio[start:end].float() / 32768, self.labels[start // LABEL_SAMPLES : end // LABEL_SAMPLES]
 
 
 def write_shard(path: Path, spoken: Sequence[Spoken]) -> None:
-    """Write all of a shard at once: a file that exists is complete."""
+    """Write a shard atomically: a file that exists is complete."""
     content = {
         "audio": _int16([one.audio for one in spoken]),
         "sound": _int16([one.sound for one in spoken]),
@@ -111,14 +112,14 @@ def write_shard(path: Path, spoken: Sequence[Spoken]) -> None:
 
 
 def read_speech(folder: Path) -> Speech:
-    """All shards of a folder.
+    """Read all shards of a folder.
 
     Raises:
-        FileNotFoundError: there are none.
+        FileNotFoundError: there are no shards.
     """
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
-        raise FileNotFoundError(f"{folder}: no shard of speech; run the stage `teacher` first")
+        raise FileNotFoundError(f"{folder}: no speech shards; run the stage `teacher` first")
     parts = [load_file(path) for path in paths]
     sentences = np.concatenate([part["sentences"] for part in parts])
     return Speech(

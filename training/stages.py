@@ -1,4 +1,4 @@
-"""What each command does: reads its options, runs its stage, says in a sentence what came of it."""
+"""Implementation of each subcommand: run the stage with the parsed options and return a one-line summary."""
 
 import argparse
 from pathlib import Path
@@ -24,26 +24,26 @@ from training.shards import RATE_HZ, Speech, read_speech
 
 
 def corpus(options: argparse.Namespace) -> str:
-    """See `corpus.run`."""
+    """Collect the sentences of a language; see `corpus.run`."""
     folder = _language_folder(options)
     made = corpus_stage.run(folder, options.language, options.held_out, options.limit, options.seed, options.text)
     return f"{len(made.train)} sentences to train on, {len(made.held_out)} held out: {folder / 'corpus'}"
 
 
 def teacher(options: argparse.Namespace) -> str:
-    """See `teacher.run`."""
+    """Synthesize the corpus with the teacher; see `teacher.run`."""
     folder = _language_folder(options)
     missing = teacher_stage.run(
         folder, options.language, options.hours, options.skip_hours, options.jobs, options.minutes
     )
     if missing:
-        return f"{missing} shards are still missing: run the same command again to go on"
+        return f"{missing} shards are still missing: run the same command again to resume"
     speech = read_speech(folder / "speech" / "train")
     return f"{len(speech)} sentences, {speech.hours:.1f} hours: {folder / 'speech'}"
 
 
 def latents(options: argparse.Namespace) -> str:
-    """See `latents.write_all`."""
+    """Compute the latents of all speech of a language; see `latents.write_all`."""
     folder = _language_folder(options)
     latents_stage.write_all(folder, options.out / latents_stage.BASIS_FILE, model_sizes.config_of(options.size))
     made = read_latents(folder / "latents" / "train")
@@ -51,13 +51,13 @@ def latents(options: argparse.Namespace) -> str:
 
 
 def begin(options: argparse.Namespace) -> str:
-    """See `begin.run`."""
+    """Start new runs from an exported checkpoint; see `begin.run`."""
     begin_stage.run(options.out, options.size, options.folder)
-    return f"both runs go on from {options.folder}: {options.out}"
+    return f"both runs start from {options.folder}: {options.out}"
 
 
 def vae(options: argparse.Namespace) -> str:
-    """Train the VAE on all languages that there are."""
+    """Train the VAE on all languages for which there are latents."""
     device = torch.device(options.device)
     _has_compiler(options)
     given = {
@@ -75,7 +75,7 @@ def vae(options: argparse.Namespace) -> str:
 
 
 def lm(options: argparse.Namespace) -> str:
-    """Train the language models on all languages that there are."""
+    """Train the language models on all languages for which there are latents."""
     device = torch.device(options.device)
     objective = Objective(
         flow_samples=options.flow_samples, sounds_weight=options.sounds_weight, teacher_steps=options.teacher_steps
@@ -93,28 +93,28 @@ def lm(options: argparse.Namespace) -> str:
 
 
 def say(options: argparse.Namespace) -> str:
-    """See `say.run`."""
-    from training import say as say_stage  # brings the whole engine, which training does without
+    """Generate latents with the language models; see `say.run`."""
+    from training import say as say_stage  # imports the engine, which the other stages do not need
 
     frames = say_stage.run(options.out, options.folder or options.out / "checkpoint", options.sentences)
     return f"{frames * FRAME_SAMPLES / RATE_HZ / 60:.0f} minutes: {options.out / SAID_FILE}"
 
 
 def export(options: argparse.Namespace) -> str:
-    """See `export.run`."""
+    """Export a checkpoint for the server; see `export.run`."""
     folder = options.folder or options.out / "checkpoint"
     size_bytes = export_stage.run(options.out, options.size, options.storage, folder, options.report)
     return f"{size_bytes / 1e6:.1f} MB: {folder}"
 
 
 def slim(options: argparse.Namespace) -> str:
-    """See `slim.run`."""
+    """Write small checkpoints for transfer to another machine; see `slim.run`."""
     return f"{slim_stage.run(options.out) / 1e6:.1f} MB: {options.out / 'slim'}"
 
 
 def measure(options: argparse.Namespace) -> str:
-    """See `measure.run`."""
-    from training import measure as measure_stage  # brings the whole engine and soundfile, which training does without
+    """Synthesize and evaluate held-out sentences; see `measure.run`."""
+    from training import measure as measure_stage  # imports the engine and soundfile, not needed for training
 
     folder = options.folder or options.out / "checkpoint"
     served = measure_stage.as_served(VoxCPMConfig.load(folder / "config.json"))
@@ -135,8 +135,8 @@ def measure(options: argparse.Namespace) -> str:
 
 
 def copies(options: argparse.Namespace) -> str:
-    """See `copy_synthesis.run`."""
-    from training import copy_synthesis  # brings the native engine, which training does without
+    """Evaluate the decoder by copy synthesis; see `copy_synthesis.run`."""
+    from training import copy_synthesis  # imports the native engine, not needed for training
 
     folder = options.folder or options.out / "checkpoint"
     report = options.report or _language_folder(options) / "copies"
@@ -145,25 +145,25 @@ def copies(options: argparse.Namespace) -> str:
 
 
 def _spoken(folder: Path, name: str) -> tuple[Speech, Latents]:
-    """One list of a language: speech, and the latents of the same."""
+    """Speech and latents of one list (`train` or `held_out`) of a language."""
     return read_speech(folder / "speech" / name), read_latents(folder / "latents" / name)
 
 
 def _lessons(folder: Path, name: str) -> tuple[Latents, Script]:
-    """One list of a language: speech, and what is said in it."""
+    """Latents and the aligned text of one list (`train` or `held_out`) of a language."""
     texts = Corpus.load(folder / "corpus")
     heard = read_latents(folder / "latents" / name)
     return heard, script.script_of(getattr(texts, name), heard, folder.name)
 
 
 def _language_folder(options: argparse.Namespace) -> Path:
-    """Of all that is one language's: its texts, its speech, its latents."""
+    """Folder of one language: its texts, speech and latents."""
     folder: Path = options.out / options.language
     return folder
 
 
 def _has_compiler(options: argparse.Namespace) -> bool:
-    """Whether a CPU's part in this is worth compiling, and could be: then `native` is there."""
+    """Whether to compile: training runs on a CPU, not at size `tiny`, and `native` could be compiled and loaded."""
     return options.device == "cpu" and options.size != "tiny" and native.load()
 
 

@@ -1,7 +1,7 @@
-"""Second stage: the small packaged voice `hibari-tts` reads the corpus. Knows nothing of what learns from it.
+"""Second stage: synthesizes the corpus with a teacher, for English the small TTS model `hibari-tts`.
 
-Its network places each sound in time on the way to the spectrum. That placement is asked for as one more output, and
-its pitch is one already. So the audio comes with the truth about what is said where and how high, at no cost.
+The network of `hibari-tts` computes a phoneme alignment internally, which is exposed as an additional output; pitch is
+an output already. So the speech comes with exact alignment and pitch at no extra cost.
 """
 
 import multiprocessing
@@ -32,37 +32,37 @@ from training.shards import (
 
 TEACHER_HZ = 24_000
 PLACEMENT = "/ReduceSum_1_output_0"
-"""Of hibari-tts 0.2.1: which of the phonemes each 25 ms belong to."""
+"""Name in the ONNX graph of hibari-tts 0.2.1: index of the input phoneme for each 25 ms."""
 PLACEMENT_SAMPLES = 600
 PITCH_SAMPLES = 300
 PLAIN_PHASE, PLAIN_DELAY_S = -1.35, -0.002
-"""Of the harmonics in the decoder's target, see `plain_phase`."""
+"""Phase in radians and delay of the harmonics in the decoder's target; see `plain_phase`."""
 
 SILENT = -30.0
-"""Logarithm of a magnitude."""
+"""Log magnitude that is inaudible."""
 
 LOWEST_HZ = 40.0
-"""Of a voiced sound: below, the teacher makes no pulses."""
+"""Lowest fundamental of a voiced sound; the teacher generates no pulses below it."""
 
 SHARD_SENTENCES = 256
-LEAD_MS = 40  # of silence kept before the first sound: it is the first thing a listener waits for
-TAIL_MS = 160  # after the last one: the model must hear that it is over
+LEAD_MS = 40  # silence kept before the first sound; short, because it adds to the time to first audio
+TAIL_MS = 160  # silence kept after the last sound, so that the model learns where speech ends
 AUDIBLE = 0.003
 SECONDS: dict[str, Callable[[str], float]] = {
     "en": lambda text: 0.32 * len(text.split()),
     "zh": lambda text: 0.27 * len(text),
 }
-"""How long a sentence takes, about: to choose as many as make some hours."""
+"""Approximate duration of a sentence in seconds, by language; used to select a number of hours."""
 
 Teacher = Callable[[str, int], Spoken | None]
-"""Reads a sentence, given its number, aloud; None where it would read it in two or finds nothing to read."""
+"""Synthesizes a sentence, given its text and index; None if it would be split or has nothing to pronounce."""
 
 
 class Hibari:
-    """The teacher, loaded: English, one voice. Deterministic for a sentence and its number."""
+    """The English teacher, with one voice. Its output is deterministic for a given text and index."""
 
     def __init__(self) -> None:
-        import hibari  # an extra dependency, of this stage only
+        import hibari  # optional dependency of this stage only
         import onnxruntime
 
         self._voice = hibari.Hibari(voice="heart", threads=1)
@@ -74,7 +74,7 @@ class Hibari:
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, text: str, number: int) -> Spoken | None:
-        """One sentence; None where the teacher would read it in two or finds nothing to read."""
+        """Synthesize one sentence; None if it would be split or has nothing to pronounce."""
         sounds = self._voice.phonemize(text)
         if len(sounds) != 1:
             return None
@@ -83,7 +83,7 @@ class Hibari:
         harmonic, phase, noise, free, free_phase, pitch_hz = (part[0] for part in spectrum)
 
         def made(phase: Any, noise: Any, free: Any) -> Audio:
-            # The synthesis changes some of its arguments in place.
+            # The synthesis modifies some of its arguments in place.
             parts = (part.copy() for part in (harmonic, phase, noise, free, free_phase, pitch_hz))
             audio: Audio = self._synthesize(*parts, np.random.default_rng(number))
             return audio
@@ -98,11 +98,14 @@ class Hibari:
 
 
 def plain_phase(bins: int) -> Audio:
-    """Phase of the harmonics in the decoder's target, as the network gives it: `[bins, 1]`, before tanh, in half turns.
+    """Phase of the harmonics in the decoder's target, `[bins, 1]`, in the form of the network's output.
 
-    The teacher's own phases differ from sound to sound and are not in the latents, so a decoder could only guess them.
-    These are the phases of one delay, the best fit to the teacher's. The predicted MOS is the same (4.55 for 4.56), and
-    every harmonic's phase follows from the pointer.
+    That form is the argument of a tanh whose value is the phase in half turns.
+
+    The teacher's own phases vary between phonemes and are not represented in the latents, so a decoder could not
+    predict them. This replaces them with a linear phase (constant phase plus delay) fitted to the teacher's. The
+    predicted MOS is the same (4.55 instead of 4.56), and the phase of every harmonic follows from the phase of the
+    fundamental in the latents.
     """
     frequencies = np.arange(bins) * (TEACHER_HZ / 2) / (bins - 1)
     turns = (PLAIN_PHASE - 2 * np.pi * frequencies * PLAIN_DELAY_S) / np.pi
@@ -112,21 +115,21 @@ def plain_phase(bins: int) -> Audio:
 
 
 def with_output(model: bytes, name: str) -> bytes:
-    """An ONNX file that also gives the value `name`.
+    """Return an ONNX model with the intermediate value `name` as an additional output.
 
-    Protocol buffers merge what is written twice, so that one more output is a few bytes at the end: `ModelProto.graph`
-    (7), in it `GraphProto.output` (12), in it `ValueInfoProto.name` (1).
+    Protocol buffers merge repeated occurrences of a message field, so an output can be added by appending a few bytes:
+    `ModelProto.graph` (7), containing `GraphProto.output` (12), containing `ValueInfoProto.name` (1).
     """
     field = name.encode()
     for tag in (1, 12, 7):
-        assert len(field) < 128, "one byte of length is enough for a name"
+        assert len(field) < 128, "the length must fit in a one-byte varint"
         field = bytes([tag << 3 | 2, len(field)]) + field
     return model + field
 
 
 def resampled(audio: Audio) -> Audio:
-    """24 kHz to `RATE_HZ`."""
-    from scipy.signal import resample_poly  # heavy, and the second machine has no other resampler
+    """Resample from `TEACHER_HZ` to `RATE_HZ`."""
+    from scipy.signal import resample_poly  # slow to import
 
     samples: Audio = resample_poly(audio, RATE_HZ, TEACHER_HZ).astype(np.float32)
     return samples
@@ -141,17 +144,21 @@ def trimmed(
     pitch_hz: Any,
     pitch_of: Callable[[Any, Any], Audio] | None = None,
 ) -> Spoken | None:
-    """A sentence with little silence at its ends, a whole number of patches long; None if it is all silence.
+    """Trim the silence at both ends of a sentence and pad it to whole patches; None if all of it is silent.
 
-    `sound` and `harmonics` are at `SOUND_HZ`. `placed` holds the label of every `PLACEMENT_SAMPLES` of the teacher's
-    audio, `pitch_hz` the fundamental of every `PITCH_SAMPLES`; `pitch_of` is `pitch_at`, or what does the same for a
-    teacher of other habits.
+    Args:
+        number: index of the sentence in its list.
+        audio: at `RATE_HZ`.
+        sound, harmonics: at `SOUND_HZ`.
+        placed: phoneme label of every `PLACEMENT_SAMPLES` of the teacher's audio.
+        pitch_hz: fundamental frequency of every `PITCH_SAMPLES` of the teacher's audio.
+        pitch_of: replacement for `pitch_at`, for a teacher that computes the phase differently.
     """
     loud = np.flatnonzero(np.abs(audio) > AUDIBLE)
     if len(loud) == 0:
         return None
     first = max(0, int(loud[0]) - LEAD_MS * RATE_HZ // 1000)
-    first -= first % 2  # so that it falls on a sample of `sound` too
+    first -= first % 2  # even, so that it coincides with a sample of `sound`
     last = min(len(audio), int(loud[-1]) + 1 + TAIL_MS * RATE_HZ // 1000)
     length = -(-(last - first) // UNIT_SAMPLES) * UNIT_SAMPLES
     count = length // LABEL_SAMPLES
@@ -168,7 +175,7 @@ def trimmed(
 
 
 def _padded(audio: Audio, first: int, last: int, length: int) -> Audio:
-    """From `first` to `last`, with zeros at the end."""
+    """Samples from `first` to `last`, padded with zeros to `length`."""
     padded = np.zeros(length, np.float32)
     kept = audio[first:last]
     padded[: len(kept)] = kept
@@ -176,9 +183,10 @@ def _padded(audio: Audio, first: int, last: int, length: int) -> Audio:
 
 
 def pitch_at(pitch_hz: Any, samples: Any) -> Audio:
-    """Fundamental in Hz and phase in cycles `[n, 2]` at some samples of the teacher's audio; zeros after its end.
+    """Fundamental in Hz and phase in cycles, `[n, 2]`, at given samples of the teacher's audio.
 
-    The teacher joins its values by straight lines and adds the cycles up from the sentence's beginning.
+    As in the teacher, the frequency is interpolated linearly and integrated from the start of the sentence. Both values
+    are 0 where unvoiced and after the end.
     """
     total = len(pitch_hz) * PITCH_SAMPLES
     frames = (np.arange(total) + 0.5) / PITCH_SAMPLES - 0.5
@@ -192,7 +200,7 @@ def pitch_at(pitch_hz: Any, samples: Any) -> Audio:
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Sentences that make one shard: `(number, text)` each."""
+    """The sentences of one shard, as pairs `(number, text)`, and its path."""
 
     path: Path
     sentences: Sequence[tuple[int, str]]
@@ -205,11 +213,12 @@ def portions(
     hours: float | None = None,
     skip_hours: float = 0.0,
 ) -> list[Portion]:
-    """Sentences that make about `hours` of speech after the first `skip_hours`, in the shards that the whole list has.
+    """Select the sentences for about `hours` of speech after the first `skip_hours`, divided into shards.
 
-    `seconds` is how long a sentence takes.
+    The division does not depend on the selection, except that the last shard may be shorter. `seconds` estimates the
+    duration of a sentence.
     """
-    starts_s = list(accumulate(map(seconds, sentences), initial=0.0))  # of each sentence, and the end of the last
+    starts_s = list(accumulate(map(seconds, sentences), initial=0.0))  # start of each sentence, and the end of the last
     ends_s = float("inf") if hours is None else 3600 * (skip_hours + hours)
     chosen = list(enumerate(sentences))[: bisect_left(starts_s, ends_s, hi=len(sentences))]
     return [
@@ -220,33 +229,33 @@ def portions(
 
 
 def read_aloud(portion: Portion, teacher: Teacher) -> int:
-    """Make one shard; returns its sentences."""
+    """Synthesize and write one shard; returns the number of its sentences."""
     spoken = [one for number, text in portion.sentences if (one := teacher(text, number)) is not None]
     write_shard(portion.path, spoken)
     return len(spoken)
 
 
 def teacher_of(language: str, out: Path) -> Teacher:
-    """Who reads a language aloud; what it needs is kept in `out/sources`."""
+    """Load the teacher of a language; files that it needs are kept in `out/sources`."""
     if language == "zh":
-        from training.kokoro import Kokoro  # knows what is here
+        from training.kokoro import Kokoro  # imports this module
 
         return Kokoro(out / "sources")
     return Hibari()
 
 
 def _work(language: str, out: Path, todo: Sequence[Portion], done: Any) -> None:
-    """A process: its share of the shards, one after the other; those that another call has made meanwhile are kept."""
+    """Worker process: synthesize the shards in `todo`, skipping those that another call has written meanwhile."""
     teacher = teacher_of(language, out)
     for portion in todo:
         done.put(0 if portion.path.exists() else read_aloud(portion, teacher))
 
 
 def run(out: Path, language: str, hours: float | None, skip_hours: float, jobs: int, minutes: float | None) -> int:
-    """Write `out/speech/{train,held_out}`; what exists is kept. Returns the shards that are still missing.
+    """Write `out/speech/{train,held_out}`, keeping existing shards; returns the number of missing shards.
 
     Raises:
-        RuntimeError: a process died; what it had finished is kept.
+        RuntimeError: a worker process died; the shards that it finished are kept.
     """
     corpus, speech, seconds = Corpus.load(out / "corpus"), out / "speech", SECONDS[language]
     held_out = portions(corpus.held_out, speech / "held_out", seconds)
@@ -254,7 +263,7 @@ def run(out: Path, language: str, hours: float | None, skip_hours: float, jobs: 
     todo = [portion for portion in (*held_out, *train) if not portion.path.exists()]
     for portion in todo:
         portion.path.parent.mkdir(parents=True, exist_ok=True)
-    context = multiprocessing.get_context("spawn")  # a forked onnxruntime hangs
+    context = multiprocessing.get_context("spawn")  # onnxruntime hangs in forked processes
     done = context.Queue()
     workers = [
         context.Process(target=_work, args=(language, out, todo[job::jobs], done), daemon=True) for job in range(jobs)
@@ -271,7 +280,7 @@ def run(out: Path, language: str, hours: float | None, skip_hours: float, jobs: 
 
 
 def _watch(workers: Sequence[Any], done: Any, count: int, deadline_s: float | None) -> int:
-    """Wait for `count` shards, or until it is late; the shards that are missing then."""
+    """Wait for `count` shards or until the deadline; returns the number of shards still missing."""
     finished = 0
     with tqdm(total=count, unit="shard", desc="teacher") as bar:
         while finished < count and (deadline_s is None or time.monotonic() < deadline_s):
@@ -280,6 +289,6 @@ def _watch(workers: Sequence[Any], done: Any, count: int, deadline_s: float | No
                 finished += 1
                 bar.update()
             if finished < count and any(worker.exitcode for worker in workers):
-                raise RuntimeError("a process of the teacher died; its message is above. Run the stage again to go on")
+                raise RuntimeError("a worker process died; see its message above. Run the stage again to resume")
             time.sleep(0.05)
     return count - finished
