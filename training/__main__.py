@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         default=(),
-        help="report of `measure` for each language; adds a model card and a web page",
+        help="report of `measure` for each language; adds a model card and README.md",
     )
     _stage(
         commands,
