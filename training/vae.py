@@ -1,7 +1,8 @@
-"""The audio VAE of VoxCPM with gradients, under the published names. Knows no loss and no streams.
+"""Trainable audio VAE of VoxCPM, with the parameter names of the published checkpoints.
 
-The same arithmetic as `intone.server.engines.voxcpm.audio_vae`, version 1, on whole recordings: what is trained here is
-exported as it is. Inside, channels come last: then all convolutions but the depthwise are products of matrices.
+It computes the same as version 1 of `intone.server.engines.voxcpm.audio_vae`, but on whole recordings instead of
+streams, so its weights are exported unchanged. Activations are channels-last, which turns all convolutions except the
+depthwise ones into matrix products.
 """
 
 import torch
@@ -16,7 +17,7 @@ LARGEST_LOG_VARIANCE = 10.0
 
 
 class Snake(nn.Module):
-    """x + sin²(αx) / α, α for each channel: arXiv 2006.08195."""
+    """Snake activation, x + sin²(αx) / α, with one α per channel (arXiv 2006.08195)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -29,7 +30,7 @@ class Snake(nn.Module):
 
 
 class Normed(nn.Module):
-    """A convolution's weight as gain and direction: arXiv 1602.07868, the norm over all dimensions but the first."""
+    """Weight normalization (arXiv 1602.07868): gain and direction, the norm taken over all dimensions but the first."""
 
     def __init__(self, out: int, *weight: int) -> None:
         super().__init__()
@@ -39,21 +40,22 @@ class Normed(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """Gain times direction."""
+        """The normalized weight: gain times direction."""
         direction = self.weight_v
         folded: Tensor = direction * (self.weight_g / torch.linalg.vector_norm(direction, dim=(1, 2), keepdim=True))
         return folded
 
 
 class Conv(Normed):
-    """Causal: zeros stand before the first sample. `[B, T, Cin]` → `[B, T / stride, Cout]`.
+    """Causal convolution, left-padded with zeros. `[B, T, Cin]` → `[B, T / stride, Cout]`.
 
-    A kernel spans whole strides. So each stride of samples is one row, and the convolution a product of matrices: of
-    a row with all that it is multiplied by, the products added up where they belong; or, where they would be larger
-    than what comes in, of the rows that a kernel spans, laid side by side.
+    The kernel size is a multiple of the stride, so the input is reshaped to rows of one stride each and the convolution
+    becomes a matrix product. Either each row is multiplied by all parts of the kernel and the products are added with
+    their delays, or, where those products would be larger than the input, the rows that a kernel spans are concatenated
+    first.
 
     Args:
-        delay: zeros before the first sample beyond those that the kernel needs.
+        delay: zeros before the first sample in addition to the causal padding.
     """
 
     def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1, delay: int = 0) -> None:
@@ -64,7 +66,7 @@ class Conv(Normed):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         rows = later(x, self.delay).unflatten(1, (-1, self.stride)).flatten(2)  # [B, N, stride · Cin]
-        # [Cout, Cin, rows · stride] → the kernel's rows, the latest first, of the layout of `rows`.
+        # [Cout, Cin, rows · stride] → one part per row of the kernel, latest first, in the layout of `rows`.
         parts = self.weight.unflatten(2, (self.rows, self.stride)).permute(2, 3, 1, 0).flip(0).flatten(1, 2)
         if rows.shape[2] < self.bias.shape[0]:
             return functional.linear(side_by_side(rows, self.rows), parts.flatten(0, 1).t(), self.bias)
@@ -73,7 +75,7 @@ class Conv(Normed):
 
 
 class Depthwise(Normed):
-    """Causal, each channel with a kernel of its own. `[B, T, C]` → the same."""
+    """Causal depthwise convolution. `[B, T, C]` → the same."""
 
     def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__(channels, channels, 1, KERNEL)
@@ -87,7 +89,7 @@ class Depthwise(Normed):
 
 
 class ConvTranspose(Normed):
-    """Upsampling, the kernel of two strides, the overhanging end cut. `[B, T, Cin]` → `[B, T·stride, Cout]`."""
+    """Causal transposed convolution, kernel of two strides, end cut off. `[B, T, Cin]` → `[B, T·stride, Cout]`."""
 
     def __init__(self, cin: int, cout: int, stride: int) -> None:
         super().__init__(cout, cin, cout, 2 * stride)
@@ -102,7 +104,7 @@ class ConvTranspose(Normed):
 
 
 class Unit(nn.Module):
-    """Residual: x + pointwise(snake(depthwise(snake(x))))."""
+    """Residual unit: x + pointwise(snake(depthwise(snake(x))))."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
@@ -122,30 +124,30 @@ class Unit(nn.Module):
 
 
 class Block(nn.Module):
-    """What `encoder.block.n` and `decoder.model.n` hold for one change of rate."""
+    """The layers of one change of rate: `encoder.block.n` or `decoder.model.n` of the checkpoint."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
         self.block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """All layers, one after the other."""
+        """Apply all layers in order."""
         result: Tensor = self.block(x)
         return result
 
 
 def later(x: Tensor, steps: int) -> Tensor:
-    """`[B, T, C]` delayed, zeros before it and its end cut."""
+    """Delay `[B, T, C]` by `steps`: pad zeros at the start and cut the end."""
     return functional.pad(x, (0, 0, steps, -steps)) if steps else x
 
 
 def side_by_side(x: Tensor, rows: int) -> Tensor:
-    """Each row of `[B, N, C]` and those before it, the latest first: `[B, N, rows · C]`."""
+    """Concatenate each row of `[B, N, C]` with the `rows - 1` before it, latest first: `[B, N, rows · C]`."""
     return torch.cat([later(x, row) for row in range(rows)], 2) if rows > 1 else x
 
 
 class Encoder(nn.Module):
-    """Sound to the distribution of each latent frame."""
+    """Encode audio as a normal distribution for each latent frame."""
 
     def __init__(self, config: AudioVAEConfig) -> None:
         super().__init__()
@@ -160,7 +162,7 @@ class Encoder(nn.Module):
         self.fc_logvar = Conv(wide[-1], config.latent_dim, 3)
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """`[B, T]` → mean and logarithm of the variance, `[B, D, T / hop]` each."""
+        """`[B, T]` → mean and log variance, `[B, D, T / hop]` each."""
         x = audio.unsqueeze(2)
         for layer in self.block:
             x = layer(x)
@@ -168,7 +170,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latent frames to sound."""
+    """Decode latent frames to audio."""
 
     def __init__(self, config: AudioVAEConfig) -> None:
         super().__init__()
@@ -189,15 +191,15 @@ class Decoder(nn.Module):
 
 
 class AudioVAE(nn.Module):
-    """Both, with the names of a published checkpoint; version 1 only.
+    """Encoder and decoder, with the parameter names of a published checkpoint; version 1 only.
 
     Args:
-        seed: of the first weights.
+        seed: seed of the initial weights.
     """
 
     def __init__(self, config: AudioVAEConfig, seed: int = 0) -> None:
         super().__init__()
-        assert config.version == 1, "version 2's decoder is told its rate, which a voice of one rate does not need"
+        assert config.version == 1, "only version 1 is supported: version 2 conditions its decoder on the sample rate"
         self.config = config
         self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.load_state_dict(random_tensors(config, torch.Generator().manual_seed(seed)))

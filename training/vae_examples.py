@@ -1,4 +1,4 @@
-"""What the VAE learns from: speech by latent frames, and batches of it. Knows no model and no loss."""
+"""Training data of the VAE: speech aligned to latent frames, and batches of segments of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from training.shards import Speech
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """The speech of one language by latent frames, F of them.
+    """The speech of one language, split into F latent frames.
 
     Attributes:
-        audio: `[F, FRAME_SAMPLES]`, int16, for the encoder.
-        sound, harmonics: `[F, SOUND_SAMPLES]`, int16, see `shards.Spoken`.
+        audio: input of the encoder, `[F, FRAME_SAMPLES]`, int16.
+        sound, harmonics: targets of the decoder, `[F, SOUND_SAMPLES]`, int16, see `shards.Spoken`.
         latents: `[F, D]`.
-        starts: the first frame of each sentence.
+        starts: index of the first frame of each sentence.
     """
 
     audio: Tensor
@@ -30,21 +30,21 @@ class Frames:
 
     @classmethod
     def of(cls, speech: Speech, latents: Latents, device: torch.device) -> "Frames":
-        """All sentences of a list.
+        """All sentences of `speech`, with their latents, on `device`.
 
         Raises:
-            ValueError: the latents are of other speech.
+            ValueError: the latents do not belong to the speech.
         """
         frames = latents.patches.flatten(0, 1)
         audio = speech.audio.view(-1, FRAME_SAMPLES)
         if len(audio) != len(frames) or not torch.equal(speech.numbers, latents.numbers):
-            raise ValueError("the latents are of other speech: remove their folder, and run the stage `latents` again")
+            raise ValueError("the latents are of other speech: delete their folder and run the stage `latents` again")
         sounds = (part.view(-1, SOUND_SAMPLES) for part in (speech.sound, speech.harmonics))
         parts = (audio, *sounds, frames, speech.starts[:-1] // FRAME_SAMPLES)
         return cls(*(part.to(device) for part in parts))
 
     def example(self, length: int, beginnings: float, drawn: torch.Generator) -> tuple[Tensor, ...]:
-        """So many frames from anywhere, or, as often as `beginnings` says, from a sentence's first on."""
+        """A segment of `length` frames at a random place or, with probability `beginnings`, at a sentence start."""
         device, most = self.latents.device, len(self.latents) - length
         start = torch.randint(most, (1,), generator=drawn, device=device)
         first = torch.zeros(1, dtype=torch.bool, device=device)
@@ -57,7 +57,7 @@ class Frames:
         return (*sounds, self.latents[frames].float().mT, first)
 
     def some(self, most: int, length: int) -> "Examples":
-        """Up to `most` examples end on end: what pads a sentence would be most of it."""
+        """Up to `most` consecutive segments; one example per sentence would consist mostly of padding."""
         length = min(length, len(self.latents))
         count = min(most, len(self.latents) // length)
         parts = (part[: count * length] for part in (self.audio, self.sound, self.harmonics, self.latents))
@@ -69,13 +69,13 @@ class Frames:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """A batch, B of them.
+    """A batch of B examples.
 
     Attributes:
-        audio: `[B, T]`, what the encoder hears.
-        sound, harmonics: `[B, T · SOUND_HZ / RATE_HZ]`.
+        audio: input of the encoder, `[B, T]`.
+        sound, harmonics: targets of the decoder, `[B, T · SOUND_HZ / RATE_HZ]`.
         latents: `[B, D, frames]`.
-        first: `[B, 1]`, whether it is a sentence's beginning.
+        first: whether the example starts at the beginning of a sentence, `[B, 1]`.
     """
 
     audio: Tensor
@@ -86,15 +86,16 @@ class Examples:
 
     @classmethod
     def joined(cls, examples: Sequence[tuple[Tensor, ...]]) -> "Examples":
-        """A batch of what `Frames.example` gave."""
+        """Stack results of `Frames.example` to a batch."""
         return cls(*(torch.stack(part) for part in zip(*examples, strict=True)))
 
 
 def compared(decoded: Tensor, examples: Examples, history_frames: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What is compared of each example: made, wanted, and the harmonics in that, all as long.
+    """The parts of each example that enter the losses: decoded audio, target, and target harmonics, of equal length.
 
-    The first frames of an example are left out, because the decoder lacks what stands before them, but of a sentence's
-    beginning the last. `decoded` may hold further sounds, without examples.
+    The first `history_frames` of an example are left out, because the decoder lacks the context before them. At the
+    beginning of a sentence there is none, so the last `history_frames` are left out instead. `decoded` may contain
+    more rows than there are examples.
     """
     skipped = history_frames * SOUND_SAMPLES
     if skipped == 0:

@@ -1,4 +1,4 @@
-"""Speech that training can learn from in a second, for the tests of its runs and of what they leave."""
+"""Small synthetic training data, for tests of training runs and of their outputs."""
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ TEXTS = ("He came.", "She left at once.")
 
 
 def tone(number, seconds):
-    """A hum that stands for speech: pitch and labels differ from sentence to sentence."""
+    """A harmonic tone in place of speech; pitch and labels depend on the sentence number."""
     length = -(-int(seconds * RATE_HZ) // UNIT_SAMPLES) * UNIT_SAMPLES
     time = np.arange(length) / RATE_HZ
     pitch_hz = 120 + 30 * number
@@ -39,7 +39,7 @@ def tone(number, seconds):
 
 
 def ready(folder):
-    """`folder` as the first three stages leave it."""
+    """Fill `folder` with the outputs of the first three stages."""
     for name in ("train", "held_out"):
         (folder / "en" / "speech" / name).mkdir(parents=True)
         write_shard(folder / "en" / "speech" / name / "00000.safetensors", [tone(0, 0.9), tone(1, 1.3)])

@@ -1,4 +1,4 @@
-"""What is measured of a checkpoint, and the card that it gets from that: figures, comparisons, refusals."""
+"""Evaluation of a checkpoint and the model card made from it: figures, comparisons and errors."""
 
 import json
 
@@ -23,7 +23,7 @@ SECONDS = 0.96  # whole patches
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    """A run whose teacher hummed two sentences, and a checkpoint that never learnt anything."""
+    """A run folder with two sentences of synthetic tones as held-out speech, and an untrained checkpoint."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "en" / "corpus").mkdir(parents=True)
     for name in ("train", "held_out"):
@@ -43,7 +43,7 @@ def out(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def measured(out):
-    pytest.importorskip("hibari", reason="the teacher reads the random sentences; it is an extra")
+    pytest.importorskip("hibari", reason="the teacher, an optional dependency, reads the random sentences")
     options = ["--sentences", "2", "--steps", "2", "20", "--random", "2"]
     assert main(["measure", "--out", str(out), *options]) == 0
     return out / "en" / "report"
@@ -54,7 +54,7 @@ def hum(pitch_hz, seconds):
     return sum(np.sin(2 * np.pi * pitch_hz * number * time_s) / number for number in (1, 2, 3))
 
 
-def test_every_figure_of_a_measurement(measured):
+def test_measure_reports_every_figure(measured):
     about = json.loads((measured / REPORT_FILE).read_text())
     assert [row["name"] for row in about["results"]] == [
         f"{steps}-steps-guidance-2-temperature-0.6-int8" for steps in (2, 20)
@@ -69,7 +69,7 @@ def test_every_figure_of_a_measurement(measured):
             lengths.append(len(audio) / rate_hz)
         assert row["seconds"] == pytest.approx(sum(lengths), abs=1e-6) and row["sentences"] == 2
         assert row["length_ratio_most"] == pytest.approx(max(lengths) / SECONDS, abs=1e-6)
-        # Noise without end: the length guard cuts all of it, long after the teacher would have finished.
+        # The untrained model never stops: the length guard cuts every sentence, well past the teacher's duration.
         assert (row["cut"], row["runaways"], row["early_stops"]) == (2, 2, 0)
         assert (row["random_cut"], row["random_runaways"], row["random_early_stops"]) == (2, 2, 0)
         assert row["random_length_ratio_least"] > 1.6
@@ -88,7 +88,7 @@ def test_every_figure_of_a_measurement(measured):
     assert "left out: " in page and "| 2-steps-guidance-2-temperature-0.6-int8 |" in page and "fingerprint" in page
 
 
-def test_one_thing_at_a_time():
+def test_settings_vary_one_option_at_a_time():
     served = Setting(10, 2.0, "int8", 0.6)
     asked = {"steps": [2, 10], "guidance": [2.0, 1.0], "dtype": [], "temperature": [0.8]}
     assert settings(served, asked, one_at_a_time=True) == (
@@ -103,13 +103,13 @@ def test_one_thing_at_a_time():
     assert settings(served, {}) == settings(served, {}, one_at_a_time=True) == (served,)
 
 
-def test_a_plot_where_there_is_something_to_compare(measured):
-    pytest.importorskip("matplotlib", reason="an extra")
+def test_measure_plots_results_that_can_be_compared(measured):
+    pytest.importorskip("matplotlib", reason="an optional dependency")
     assert (measured / "report.png").stat().st_size > 5000
 
 
 def with_figures(measured, tmp_path, **changes):
-    """The report as it would be with all judges at hand."""
+    """A copy of the report with figures as if all judges were installed."""
     about = json.loads((measured / REPORT_FILE).read_text())
     about["results"] = [{**row, "wer": 0.042, "mos": 3.91, "per": 0.05, **changes} for row in about["results"]]
     about["results"].append({"name": "teacher", "wer": 0.023, "mos": 4.5})
@@ -118,7 +118,7 @@ def with_figures(measured, tmp_path, **changes):
     return tmp_path
 
 
-def test_a_card_for_the_server_and_a_page_for_people(out, measured, tmp_path):
+def test_write_makes_card_and_page(out, measured, tmp_path):
     folder = write_voice(tmp_path / "voice")
     write(folder, [with_figures(measured, tmp_path)])
     card = bundled_voice.read_card(folder)["languages"]["en"]
@@ -131,7 +131,7 @@ def test_a_card_for_the_server_and_a_page_for_people(out, measured, tmp_path):
     )
 
 
-def test_a_card_of_two_languages_has_a_report_of_each(measured, tmp_path):
+def test_card_of_two_languages_needs_a_report_of_each(measured, tmp_path):
     folder = write_voice(tmp_path / "voice")
     document = json.loads((folder / CONFIG_FILE).read_text())
     (folder / CONFIG_FILE).write_text(json.dumps({**document, "languages": ["en", "zh"]}))
@@ -150,7 +150,7 @@ def test_a_card_of_two_languages_has_a_report_of_each(measured, tmp_path):
     assert "One voice that speaks English and Mandarin, in" in page and "| Mandarin, 2 sentences | 4.2 | 7.0 |" in page
 
 
-def test_no_card_from_the_figures_of_another_checkpoint(out, measured, tmp_path):
+def test_card_rejects_the_report_of_another_checkpoint(out, measured, tmp_path):
     folder = write_voice(tmp_path / "voice", storage="float16")
     with pytest.raises(ValueError, match="is of another checkpoint: run the stage `measure`"):
         write(folder, [with_figures(measured, tmp_path)])
@@ -164,13 +164,13 @@ def test_no_card_from_the_figures_of_another_checkpoint(out, measured, tmp_path)
         ({"as_served": False}, "no figures of the voice as it is served"),
     ],
 )
-def test_no_card_without_its_figures(out, measured, tmp_path, changes, words):
+def test_card_rejects_missing_figures(out, measured, tmp_path, changes, words):
     with pytest.raises(ValueError, match=words):
         write(out / "checkpoint", [with_figures(measured, tmp_path, **changes)])
     assert not (out / "checkpoint" / bundled_voice.CARD_FILE).exists()
 
 
-def test_a_table_shows_what_somebody_measured():
+def test_table_shows_only_measured_columns():
     rows = [{"name": "a", "wer": 0.0512, "mos": 4.057}, {"name": "b", "wer": None, "mos": 3.0}]
     assert table(rows).splitlines() == ["| | WER % | MOS |", "|---|---:|---:|", "| a | 5.1 | 4.06 |", "| b | - | 3 |"]
 
@@ -184,15 +184,15 @@ def test_error_rate(said, heard, rate):
     assert judges.error_rate([said, said], [heard, said]) == rate / 2
 
 
-def test_pitch_and_levels_of_what_is_known():
+def test_pitch_and_level_range_of_known_signals():
     found = judges.pitch(hum(150, 1.0))
     assert len(found) > 80 and np.abs(np.median(found) - 150) < 2
     loud, quiet, nothing = hum(150, 0.5), 0.1 * hum(150, 0.5), np.zeros(8000)
     assert abs(judges.level_range_db(np.concatenate([loud, quiet, nothing])) - 20) < 1
 
 
-def test_copy_synthesis_is_measured_by_band():
-    """A sound compared with itself is as loud in every band; half of it is 6 dB below, whatever the rate."""
+def test_long_term_level_by_band():
+    """Halving the amplitude lowers the level of every band by 6.02 dB."""
     noise = np.random.default_rng(0).standard_normal(48_000).astype(np.float32)
     bands_hz, levels_db = long_term_db([noise], 24_000)
     assert 100 < bands_hz[0] < 130 and 6500 < bands_hz[-1] < 8000

@@ -1,4 +1,4 @@
-"""A training run learns, and leaves no trace of having been stopped."""
+"""Training runs: the losses decrease, and interrupted runs resume with identical results."""
 
 import json
 import signal
@@ -36,18 +36,18 @@ BUDGET = Budget(steps=8, log_steps=1, examine_steps=4)
 
 
 @pytest.mark.parametrize("kind", ["vae", "lm"])
-def test_a_run_that_was_stopped_is_the_run_that_was_not(out, tmp_path, kind):
+def test_resumed_run_equals_uninterrupted_run(out, tmp_path, kind):
     def made():
         return vae_trainee(out, adversary_from=2) if kind == "vae" else lm_trainee()
 
     train(made(), tmp_path / "whole", BUDGET, kind)
     assert train(made(), tmp_path / "parts", Budget(3, log_steps=1, examine_steps=4), kind) == 3
-    # A killed run logged steps that it did not save.
+    # A killed run may have logged steps after its last saved state.
     with (tmp_path / "parts" / "log.jsonl").open("a") as log:
         log.write(json.dumps({"step": 4, "flow": 99.0}) + "\n")
     assert train(made(), tmp_path / "parts", BUDGET, kind) == 8
     whole, parts = read_log(tmp_path / "whole"), read_log(tmp_path / "parts")
-    # The end of the first part examined once more: the only line that tells them apart.
+    # Step 3, where the first part ended, has an additional evaluation; all other lines must be equal.
     assert [{k: v for k, v in line.items() if line["step"] != 3} for line in whole] == [
         {k: v for k, v in line.items() if line["step"] != 3} for line in parts
     ]
@@ -55,7 +55,7 @@ def test_a_run_that_was_stopped_is_the_run_that_was_not(out, tmp_path, kind):
     assert all(torch.equal(left[name], right[name]) for name in left)
 
 
-def test_the_vae_learns(out, tmp_path):
+def test_vae_losses_decrease(out, tmp_path):
     trainee = vae_trainee(out, early_rate=5e-3, adversary_from=1000, steps=40)
     before = trainee.examine(0)["held_out_spectra_en"]
     train(trainee, tmp_path / "run", Budget(40, log_steps=5, examine_steps=40), "vae")
@@ -65,17 +65,17 @@ def test_the_vae_learns(out, tmp_path):
     assert (draw_log(tmp_path / "run", "vae") is None) or (tmp_path / "run" / "curves.png").stat().st_size > 1000
 
 
-def test_the_jury_learns_and_teaches(out):
+def test_discriminator_loss_decreases(out):
     trainee = vae_trainee(out, adversary_from=0)
     first = trainee.step(0)
-    for number in range(1, 19):  # the last one with the judges of the first
+    for number in range(1, 19):  # the last step uses the same discriminators as step 0
         last = trainee.step(number)
     assert set(last) == {"spectra", "levels", "silence", "phase", "jury", "fooled", "features"}
     assert last["jury"].detach() < first["jury"].detach()
 
 
-def test_a_jury_that_has_learnt_nothing_is_not_heard(out):
-    """In its first steps it learns, and the decoder goes on as if there were none."""
+def test_untrained_discriminators_do_not_affect_the_vae(out):
+    """During `jury_silence` the discriminators are trained but do not affect the VAE."""
     alone, silent = (
         vae_trainee(out, adversary_from=9),
         vae_trainee(out, adversary_from=1, jury_silence=1, early_rate=4e-4),
@@ -90,8 +90,8 @@ def test_a_jury_that_has_learnt_nothing_is_not_heard(out):
     assert "fooled" in silent.step(2)
 
 
-def test_what_the_language_models_said_is_for_the_jury_alone(out):
-    """With it the jury hears more, and what has a recording is compared with it as before."""
+def test_generated_latents_are_used_by_the_discriminators_only(out):
+    """Generated latents change the discriminator and adversarial losses, but not the reconstruction losses."""
     speech, latents = read_speech(out / "en" / "speech" / "train"), read_latents(out / "en" / "latents" / "train")
     recipe = VaeRecipe(
         steps=30, batch=2, segment_frames=8, jury_width=2, adversary_from=1, jury_silence=0, history_frames=2
@@ -102,7 +102,7 @@ def test_what_the_language_models_said_is_for_the_jury_alone(out):
         for known in (None, said)
     )
     first, same = plain.step(0), other.step(0)
-    assert all(torch.equal(first[name], same[name]) for name in first)  # before the jury sits
+    assert all(torch.equal(first[name], same[name]) for name in first)  # before the discriminators are in use
     second, more = plain.step(1), other.step(1)
     assert torch.equal(second["spectra"], more["spectra"]) and torch.equal(second["levels"], more["levels"])
     assert not torch.equal(second["jury"], more["jury"]) and not torch.equal(second["fooled"], more["fooled"])
@@ -110,7 +110,7 @@ def test_what_the_language_models_said_is_for_the_jury_alone(out):
         VaeTrainee(CONFIG.vae, recipe, {"en": (speech, latents)}, {"en": (speech, latents)}, CPU, said[:5])
 
 
-def test_the_language_models_learn(tmp_path):
+def test_language_model_losses_decrease(tmp_path):
     trainee = lm_trainee(steps=250, rate=5e-3, joined_share=0.0, objective=Objective(2, 0.0, 0.0, teacher_steps=10_000))
     train(trainee, tmp_path, Budget(250, log_steps=10, examine_steps=250), "lm")
     lines = read_log(tmp_path)
@@ -119,9 +119,9 @@ def test_the_language_models_learn(tmp_path):
     assert lines[-1]["stops_right"] == 1.0
 
 
-def test_an_interrupted_run_saves_and_ends(tmp_path):
+def test_interrupted_run_saves_its_state_and_ends(tmp_path):
     class Interrupting:
-        """A trainee in whose third step somebody presses Ctrl-C."""
+        """A trainee that raises SIGINT in its third step."""
 
         def __init__(self):
             self.steps = 0
@@ -147,6 +147,6 @@ def test_an_interrupted_run_saves_and_ends(tmp_path):
     assert train(Interrupting(), tmp_path, Budget(10), "x") == 10
 
 
-def test_a_run_ends_with_its_minutes(tmp_path, out):
+def test_run_ends_when_its_minutes_are_used(tmp_path, out):
     assert train(vae_trainee(out), tmp_path / "run", Budget(10**6, minutes=0.02), "vae") < 10**5
     assert (tmp_path / "run" / "state.pt").exists()

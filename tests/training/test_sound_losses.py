@@ -1,4 +1,4 @@
-"""What the decoder of the audio VAE learns by: what each loss has to say, and judges that hear."""
+"""Losses of the audio VAE's decoder: gradient balance, spectral losses, discriminators and initial weights."""
 
 from dataclasses import replace
 
@@ -18,29 +18,29 @@ SHARES = {"near": 1.0, "far": 0.5}
 
 
 def losses(sound, scale):
-    """Two that pull in directions at right angles."""
+    """Two losses with orthogonal gradients."""
     return {"near": sound[0] * scale, "far": 3 * sound[1]}
 
 
-def test_the_pull_of_a_loss_is_its_share_whatever_its_size():
+def test_gradient_of_a_loss_has_the_size_of_its_share():
     for scale in (1e-3, 1.0, 1e3):
         sound = torch.zeros(4, requires_grad=True)
         pull = Balance(SHARES).gradient(sound, losses(sound, scale))
         torch.testing.assert_close(pull, torch.tensor([1.0, 0.5, 0.0, 0.0]))
 
 
-def test_the_size_of_a_pull_is_remembered():
+def test_balance_averages_gradient_sizes_over_steps():
     balance, sound = Balance(SHARES), torch.zeros(4, requires_grad=True)
     balance.gradient(sound, losses(sound, 1.0))
-    pull = balance.gradient(sound, losses(sound, 2.0))  # now twice its usual size
+    pull = balance.gradient(sound, losses(sound, 2.0))  # twice the average size of this gradient
     torch.testing.assert_close(pull[:2], torch.tensor([2 / 1.01, 0.5]))
-    assert balance.gradient(sound, {"far": 3 * sound[1]}).tolist() == [0, 0.5, 0, 0]  # without the other
+    assert balance.gradient(sound, {"far": 3 * sound[1]}).tolist() == [0, 0.5, 0, 0]  # with only one of the losses
     with pytest.raises(KeyError, match="unknown"):
         balance.gradient(sound, {"unknown": sound[0]})
 
 
-def test_silence_has_no_say_beyond_its_length():
-    """With a floor far below speech, nearly all of the gradient went to where the teacher is silent."""
+def test_silence_does_not_dominate_the_gradient():
+    """Silent parts of the target get a small part of the gradient; with a much lower floor they get nearly all."""
     generator = torch.Generator().manual_seed(0)
     seconds = torch.arange(SOUND_HZ) / SOUND_HZ
     wanted = 0.1 * torch.sin(2 * torch.pi * 200 * seconds) * (seconds < 0.75)
@@ -56,8 +56,8 @@ def overtones(phase, level=1.0):
     return sum(0.05 * level / h * torch.sin(2 * torch.pi * 200 * h * seconds + phase * h) for h in (1, 2, 3))[None]
 
 
-def test_a_phase_that_is_wrong_does_not_make_an_overtone_weaker():
-    """Along the wave itself the loss has no slope, whatever the phase; a squared error would shrink it."""
+def test_phase_loss_does_not_reduce_the_amplitude():
+    """The phase loss has no gradient along the amplitude at any phase difference; a squared error would reduce it."""
     distance, wanted = SoundDistance(SOUND_HZ), overtones(0.0)
     for phase in (0.0, 0.5, 1.5, 3.0):
         level = torch.ones(1, requires_grad=True)
@@ -71,7 +71,7 @@ def test_a_phase_that_is_wrong_does_not_make_an_overtone_weaker():
     )
 
 
-def test_phases_count_only_where_harmonics_are_the_larger_part():
+def test_phase_loss_counts_only_dominant_harmonics():
     distance, wanted = SoundDistance(SOUND_HZ), overtones(0.0)
     made = overtones(1.0)
     assert float(distance.phase(made, wanted, torch.zeros_like(wanted))) == 0
@@ -79,21 +79,21 @@ def test_phases_count_only_where_harmonics_are_the_larger_part():
     assert part == pytest.approx(whole, rel=0.05)
 
 
-def test_levels_are_those_of_power():
+def test_levels_loss_ignores_phase():
     distance, wanted = SoundDistance(SOUND_HZ), overtones(0.0)
     same, weaker = (float(distance(overtones(1.0, level), wanted)["levels"]) for level in (1.0, 0.5))
     assert same < 0.3 * weaker
 
 
-def test_what_is_made_of_silence_is_heard_there_only():
+def test_silence_loss_counts_only_where_the_target_is_silent():
     distance, silence = SoundDistance(SOUND_HZ), torch.zeros(1, SOUND_HZ)
     tick = torch.zeros(1, SOUND_HZ)
     tick[0, 100:110] = 1e-3
     assert float(distance(tick, silence)["silence"]) > 0 == float(distance(tick, overtones(0.0))["silence"])
 
 
-def test_no_judge_begins_deaf():
-    """What speech-like sound is to a judge moves as much as the judge's own bias, from the first weights on."""
+def test_untrained_discriminators_respond_to_the_input():
+    """The features and scores of untrained discriminators vary with the input instead of being nearly constant."""
     torch.manual_seed(0)
     sound = 0.1 * torch.randn(4, 8_000, generator=torch.Generator().manual_seed(1))
     jury = Jury(8)
@@ -104,8 +104,8 @@ def test_no_judge_begins_deaf():
                 assert float(score.std()) > 0.1
 
 
-def test_a_decoder_of_another_last_rate_begins_with_the_same_kernels():
-    """A kernel that is a straight line over time is the same line at the new samples, but for its ends."""
+def test_kernels_are_resampled_for_another_last_rate():
+    """Resampling a kernel that is linear in time gives the same line at the new taps, except at its ends."""
     config = model_sizes.config_of("tiny").vae
     tensors = AudioVAE(replace(config, decoder_rates=(8, 8, 5, 2))).state_dict()
     line = (torch.arange(4) + 0.5).expand(tensors["decoder.model.5.block.1.weight_v"].shape).clone()
@@ -122,7 +122,7 @@ def _norm(weight):
     return torch.linalg.vector_norm(weight, dim=(1, 2), keepdim=True)
 
 
-def test_the_targets_phases_are_those_of_one_delay():
+def test_plain_phase_is_that_of_a_constant_delay():
     phase = torch.pi * torch.tanh(torch.from_numpy(plain_phase(601))[:, 0])
     turned = torch.exp(1j * (phase - PLAIN_PHASE + 2 * torch.pi * PLAIN_DELAY_S * 20 * torch.arange(601)))
     torch.testing.assert_close(turned.real, torch.ones(601), atol=1e-3, rtol=0)
