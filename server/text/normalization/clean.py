@@ -25,8 +25,6 @@ _EMOJI = re.compile(
     "[\u203c\u2049\u20e3\u2190-\u21ff\u231a-\u23ff\u25a0-\u27bf\u2b00-\u2bff\u3030\u303d\u3297\u3299"
     "\U0001f000-\U0001faff\U000e0020-\U000e007f]+"
 )
-_SPOKEN_SYMBOLS = frozenset("↔→←↑↓✓✗✕✖➕➖➗✘")
-_MATHEMATICAL = frozenset("→")
 
 
 def clean(text: SpannedText) -> SpannedText:

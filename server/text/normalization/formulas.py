@@ -19,7 +19,6 @@ _POWER = re.compile(r"\^\s*(?:\{([^{}]{1,40})\}|(\w))")
 _INDEX = re.compile(r"_\s*(?:\{([^{}]{1,40})\}|(\w))")
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _FUNCTION = re.compile(r"\b([fgh])\(([a-z])\)")
-_JOINED = re.compile(r"(?<=[A-Za-z0-9])(?=[A-Za-z])")
 _POWERS = {"2": "squared", "3": "cubed", "T": "transposed"}
 _ROOTS = {None: "the square root of", "2": "the square root of", "3": "the cube root of"}
 

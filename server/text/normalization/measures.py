@@ -8,8 +8,6 @@ from intone.server.text.normalization.context import Context, Rule
 from intone.server.text.normalization.patterns import DASH, NUMBER, SIGN, alternatives, ascii_pattern
 from intone.server.text.normalization.tables import units
 
-_SPACED_ONLY = frozenset(("in", "A", "B", "K", "N", "J", "W", "V", "t", "s", "L", "l", "h", "m", "g"))
-"""Symbols that are also letters or words: those that need care."""
 _UNIT = alternatives(units())
 _MEASURE = ascii_pattern(
     rf"(?<![\w.])(?P<sign>{SIGN})?(?P<number>{NUMBER}"

@@ -68,7 +68,6 @@ _PATH_MARKS = {
     "@": " at ",
     ",": " comma ",
 }
-_PATH_MARKS_ZH = {"_": "下划线", "-": "杠"}
 
 
 def _label(text: str) -> str:

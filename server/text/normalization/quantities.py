@@ -60,7 +60,6 @@ _FRACTION_SIGNS = dict(
     )
 )
 _FRACTION = ascii_pattern(r"(?<![\w./-])(?P<a>\d{1,4})/(?P<b>\d{1,4})(?:ths?|rds?|nds?)?(?![\w/]|\.\d)")
-_OUT_OF = ascii_pattern(r"(?<![\w./-])(?P<a>\d{1,3})/(?P<b>10|100|5|20)(?![\w/])")
 _SCORE_WORD = ascii_pattern(
     r"\b(?:won|win|wins|lost|lose|loses|beat|beats|beating|score|scored|lead|leads|leading|led|draw|drew"
     r"|tied|tie|trailing|ahead|up|down|defeated|victory|loss|vote|voted|ruled|record)\b[^.!?\d]{0,40}$"
