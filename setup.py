@@ -128,6 +128,8 @@ setup(
         "intone.server": ["py.typed"],
         "intone.server.emotion": ["data/*.tsv"],
         "intone.server.text.normalization": ["data/*"],
+        "intone.server.text.pronunciation": ["data/*"],
+        "intone.server.text.cues": ["data/*"],
         "intone.server.ops": ["*.pyi"],
         "intone.server.engines.voxcpm": ["nano/*"],  # a voice, once one is trained
         "intone.client": ["py.typed"],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from intone.server.domain import EMOTIONS
 from intone.server.emotion.phrases import is_tokenizable
+from intone.server.text.tsv import read_rows
 
 DATA = Path(__file__).parent / "data"
 NEUTRAL = "neutral"
@@ -199,29 +200,7 @@ class _Row:
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[_Row]:
-    """The rows below the header; blank lines and lines that begin with "#" are skipped."""
-    content = path.read_bytes()
-    try:
-        lines = content.decode("utf8").split("\n")
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise WordListError(f"{path.name}:{number}: not UTF-8: {error.reason}") from None
-    header = None
-    for number, line in enumerate(lines, 1):
-        if not line or line.startswith("#"):
-            continue
-        row = _Row(f"{path.name}:{number}", tuple(line.split("\t")))
-        if header is None:
-            header = row.cells
-            if header != columns:
-                raise row.error(f"the columns are {', '.join(header)}: expected {', '.join(columns)}")
-            continue
-        if len(row.cells) != len(columns):
-            raise row.error(f"{len(row.cells)} columns, expected {len(columns)}, separated by single tabs")
-        for column, cell in zip(columns, row.cells, strict=True):
-            if not cell or cell != cell.strip():
-                raise row.error(f"{column} is {cell!r}: cells are not empty and have no blanks around them")
-        yield row
+    return (_Row(*row) for row in read_rows(path, columns, error=WordListError))
 
 
 def read_entries(path: Path, entries: dict[str, Entry], whole_sentences: dict[str, Entry]) -> None:

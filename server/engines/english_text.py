@@ -1,7 +1,10 @@
-"""Text normalization for English phonemizers: readable characters and numbers."""
+"""Text for English phonemizers: readable characters, numbers, and words with their sounds."""
 
 import re
 import unicodedata
+
+from intone.server.text.pronunciation.ipa import to_misaki
+from intone.server.text.pronunciation.marks import MARK, for_engine, marked
 
 _LONG_NUMBER = re.compile(r"\d[\d,]{14,}\d")  # read digit by digit: the phonemizer's numbers end at 10**36
 
@@ -20,3 +23,9 @@ def plain_numbers(text: str) -> str:
         for character in text
     )
     return _LONG_NUMBER.sub(lambda found: " ".join(found[0].replace(",", "")), plain)
+
+
+def misaki_marks(text: str) -> str:
+    """`text` with the sounds of its marked words in misaki's alphabet; words with pinyin are spelled."""
+    text, _ = for_engine(text, ("ipa",), ("en",))
+    return MARK.sub(lambda found: marked(found["word"], to_misaki(found["sounds"])), text)

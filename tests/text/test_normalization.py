@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intone.server.text.normalization import NormalizedText, normalize
-from intone.server.text.normalization.spans import SpannedText
+from intone.server.text.spans import SpannedText
 
 DATA = Path(__file__).parents[1] / "data" / "normalization.tsv"
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")

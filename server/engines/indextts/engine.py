@@ -43,6 +43,7 @@ from intone.server.engines.precision import precision_on
 from intone.server.engines.weights import LoadProgress, Weights
 from intone.server.errors import CheckpointError, UnsupportedVoiceError
 from intone.server.nn.stage_clock import StageClock
+from intone.server.text.pronunciation.marks import spelled
 
 CODES_PER_STEP = 8
 """Upper bound of the codes generated in one step: it keeps steps, and so the time to cancel, short."""
@@ -200,7 +201,7 @@ class IndexTTSEngine:
         if voice is None:
             raise UnsupportedVoiceError("IndexTTS speaks with a recording's voice only: name one")
         assert voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
-        tokenized = self._front_end.tokenize(request.text)
+        tokenized = self._front_end.tokenize(spelled(request.text))
         options = request.options
         settings = AcousticSettings(
             seed=request.seed,

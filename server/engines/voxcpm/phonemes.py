@@ -3,6 +3,7 @@
 A small model learns to speak from phonemes in a fraction of the steps that it needs from letters.
 """
 
+import itertools
 import logging
 import tempfile
 import unicodedata
@@ -11,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 
-from intone.server.engines.english_text import plain_numbers, readable
+from intone.server.engines.english_text import misaki_marks, plain_numbers, readable
 from intone.server.engines.voxcpm.config import ENGINE, SENTENCE_ENDS
 from intone.server.errors import CheckpointError
+from intone.server.text.pronunciation.marks import MARK, for_engine, is_pinyin
 
 Phonemizer = Callable[[str], str]
 """Text to phonemes; empty if the text has nothing that can be read out."""
@@ -27,7 +29,7 @@ _EXTRAS = {"en": ("hibari", "starter"), "zh": ("misaki", "mandarin")}
 
 logger = logging.getLogger(__name__)
 
-_MARKS = {ord("。"): ". ", ord("、"): ", "}  # NFKC maps the other Chinese marks to Latin ones
+_PLAIN_MARKS = {ord("。"): ". ", ord("、"): ", "}  # NFKC maps the other Chinese marks to Latin ones
 
 
 def available_languages(languages: Sequence[str]) -> tuple[str, ...]:
@@ -70,11 +72,25 @@ def phonemizer(name: str, languages: Sequence[str], ends: str = SENTENCE_ENDS) -
     def phonemize(text: str) -> str:
         if len(phonemizers) == 1:
             return _with_end(phonemizers[languages[0]](text), ends)
-        plain = unicodedata.normalize("NFKC", text).translate(_MARKS)
-        parts = (phonemizers[language](part) for language, part in runs(plain, phonemizers))
+        parts = (phonemizers[language](part) for language, part in _runs_with_marks(text, phonemizers))
         return _with_end(" ".join(filter(None, parts)), ends)
 
     return phonemize
+
+
+def _runs_with_marks(text: str, languages: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """`runs` of a text with marked words: each belongs to the language whose sounds it has."""
+    found: list[tuple[str, str]] = []
+    position = 0
+    for mark in [*MARK.finditer(text), None]:
+        plain = unicodedata.normalize("NFKC", text[position : mark.start() if mark else None]).translate(_PLAIN_MARKS)
+        found += runs(plain, languages)
+        if mark is None:
+            break
+        found.append(("zh" if is_pinyin(mark["sounds"]) else "en", mark.group()))
+        position = mark.end()
+    for language, group in itertools.groupby(found, key=lambda run: run[0]):
+        yield language, "".join(part for _, part in group)
 
 
 def _with_end(phonemes: str, ends: str) -> str:
@@ -122,7 +138,7 @@ def _english() -> Phonemizer:
     def phonemize(text: str) -> str:
         if not any(map(readable, text)):
             return ""
-        return " ".join(filter(None, map(g2p, Hibari.split_sentences(plain_numbers(text)))))
+        return " ".join(filter(None, map(g2p, Hibari.split_sentences(misaki_marks(plain_numbers(text))))))
 
     return phonemize
 
@@ -142,11 +158,19 @@ def _chinese() -> Phonemizer:
         jieba.initialize()
     g2p = ZHG2P()
 
-    def phonemize(text: str) -> str:
+    def words(text: str) -> str:
         plain = unicodedata.normalize("NFKC", text).strip()
         if not any(_is_han(character) or character.isdecimal() for character in plain):
             return ""
         return " ".join(g2p(plain)[0].split())
+
+    def phonemize(text: str) -> str:
+        text, _ = for_engine(text, ("pinyin",), ("zh",))
+        parts, position = [], 0
+        for mark in MARK.finditer(text):
+            parts += [words(text[position : mark.start()]), "".join(map(g2p.py2ipa, mark["sounds"].split()))]
+            position = mark.end()
+        return " ".join(filter(None, [*parts, words(text[position:])]))
 
     return phonemize
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from intone.server.engines.voxcpm.config import ENGINE, SENTENCE_ENDS
 from intone.server.engines.voxcpm.phonemes import Phonemizer, phonemizer
 from intone.server.errors import CheckpointError
+from intone.server.text.pronunciation.marks import spelled
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -70,7 +71,7 @@ class TextTokenizer:
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values())
         if largest >= vocabulary:
             raise CheckpointError(ENGINE, f"{path}: found token id {largest}, expected below vocab_size = {vocabulary}")
-        return cls(tokenizer, unknown, phonemizer(phonemes, languages, ends) if phonemes else str)
+        return cls(tokenizer, unknown, phonemizer(phonemes, languages, ends) if phonemes else spelled)
 
     def ids(self, text: str) -> list[int]:
         """Token ids; empty for empty text."""

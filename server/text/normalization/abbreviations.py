@@ -3,7 +3,7 @@
 import re
 
 from intone.server.text.normalization.context import Context, Rule, Verbalize
-from intone.server.text.normalization.patterns import ascii_pattern
+from intone.server.text.patterns import ascii_pattern
 
 _STREET = r"(?<=[a-z] )"
 _ABBREVIATIONS = (

@@ -4,7 +4,7 @@ import html
 import re
 import unicodedata
 
-from intone.server.text.normalization.spans import SpannedText
+from intone.server.text.spans import SpannedText
 
 _THINKING = re.compile(r"<(think|thinking|reasoning)>.*?(?:</\1>|\Z)\s*", re.DOTALL | re.IGNORECASE)
 _SPECIAL_TOKEN = re.compile(

@@ -5,7 +5,7 @@ import re
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
-from intone.server.text.normalization.patterns import ascii_pattern
+from intone.server.text.patterns import ascii_pattern
 
 LONG_DIGITS = 10
 """An unpunctuated number with so many digits is an identifier, unless it is a round one."""

@@ -48,12 +48,14 @@ class Token:
         start, end: in the text without markup.
         words: as they are spoken.
         kind: class of the token: "money", "time", …
+        sounds: IPA or pinyin that the words are said by; empty where an engine finds them itself.
     """
 
     start: int
     end: int
     words: str
     kind: str
+    sounds: str = ""
 
 
 Verbalize = Callable[["Context", re.Match[str]], "str | None"]

@@ -2,9 +2,9 @@
 
 import re
 
-from intone.server.text.normalization.patterns import alternatives
-from intone.server.text.normalization.spans import SpannedText
 from intone.server.text.normalization.tables import words
+from intone.server.text.patterns import alternatives
+from intone.server.text.spans import SpannedText
 
 _WORD = re.compile(alternatives({word[:-1] for word in words("erhua")}) + "儿(?![子童女歌科媳孙])")
 

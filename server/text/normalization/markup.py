@@ -4,12 +4,14 @@ What people would hear is kept: the text of a link, of emphasis, of a heading. L
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from intone.server.text.characters import CJK
+from intone.server.text.cues import find_cues
+from intone.server.text.cues.tags import TAG
 from intone.server.text.normalization.formulas import read_formula
-from intone.server.text.normalization.spans import Piece, SpannedText
-from intone.server.text.normalization.stage_directions import is_stage_direction
+from intone.server.text.normalization.tables import words
+from intone.server.text.spans import SpannedText
 
 _FENCE = re.compile(r"(?:^|(?<=\n))[ \t]*(```|~~~)[^\n]*\n?.*?(?:\1[ \t]*(?:\n|\Z)|\Z)", re.DOTALL)
 _INLINE_FENCE = re.compile(r"```[^`]*```")
@@ -28,14 +30,9 @@ _FOOTNOTE = re.compile(r"\[\^[^\[\]\s]{1,40}\]:?")
 _CITATIONS = re.compile(r"(?<=[^\W\d_]|[.,;:!?)\"'”’。，；：！？）])(?:[ ]?\[\d{1,3}(?:[ ]?[,–-][ ]?\d{1,3}){0,8}\])+")
 _CHECK_BOX = re.compile(r"^([ \t]*(?:[-*+•][ \t]+)?)\[[ xX✓]\][ \t]+", re.MULTILINE)
 _INNER_BRACKETS = re.compile(r"[\[\]]")
-_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9:_-]{0,30})((?:\s[^<>]{0,400})?)/?>")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
-_BLOCK_TAGS = frozenset(
-    ["br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "hr", "blockquote"]
-)
-_BRACKETED = re.compile(
-    r"\[([^\[\]\n]{1,40})\]|【([^【】\n]{1,12})】|（([^（）\n]{1,12})）|\(([^()\n]{1,40})\)|［([^［］\n]{1,12})］"
-)
+_BLOCK_TAGS = frozenset(words("html_block_elements"))
+_TAGS = _BLOCK_TAGS | frozenset(words("html_inline_elements")) | frozenset(("speak", "p", "s", "w", "token", "lang"))
 _STARRED = re.compile(r"(?<![\w*])(\*{1,2})([^*\n]{1,60}?)\1(?![\w*])")
 _RULE_LINE = re.compile(r"^[ \t]*\|?[ \t]*[-=*_]{3}[-=*_ \t|:]*$", re.MULTILINE)
 _RULE_RUN = re.compile(r"[-=*_~#]{4,}")
@@ -51,8 +48,8 @@ _STOPS = ".!?…,;:。！？，、；："
 _IDEOGRAPH = re.compile(f"[{CJK}]")
 
 
-def strip_markup(text: SpannedText) -> SpannedText:
-    """`text` as plain prose, on one line."""
+def strip_markup(text: SpannedText, *, cues: bool) -> SpannedText:
+    """`text` as plain prose, on one line; `cues`: without stage directions and tags for voices too."""
     text = text.sub(_COMMENT, "")
     text = text.sub(_FENCE, "\n").sub(_INLINE_FENCE, " ")
     text = text.sub(_FORMULA, lambda found: read_formula(next(filter(None, found.groups()))))
@@ -62,8 +59,9 @@ def strip_markup(text: SpannedText) -> SpannedText:
     text = text.sub(_REFERENCE_LINK, lambda found: None if found[1].isdigit() else (1,))
     text = text.sub(_AUTOLINK, lambda found: (1,))
     text = text.sub(_FOOTNOTE, "").sub(_CITATIONS, "")
-    text = text.sub(_TAG, _tag)
-    text = text.sub(_BRACKETED, _bracketed).sub(_STARRED, _starred)
+    if cues:
+        text = text.replace_spans([(cue.start, cue.end) for cue in find_cues(text.text)], " ")
+    text = text.sub(TAG, _tag).sub(_STARRED, lambda found: (2,))
     text = text.sub(_INNER_BRACKETS, _inner_bracket(text.text))
     text = text.sub(_RULE_LINE, "").sub(_RULE_RUN, " ")
     text = text.sub(_LINE_START, "").sub(_HEADING_END, "")
@@ -73,17 +71,11 @@ def strip_markup(text: SpannedText) -> SpannedText:
     return text.sub(_LINE_BREAK, lambda found: _pause(before[found.start() - 1]))
 
 
-def _tag(found: re.Match[str]) -> str:
-    return "\n" if found[2].lower() in _BLOCK_TAGS else ""
-
-
-def _bracketed(found: re.Match[str]) -> Sequence[Piece] | str | None:
-    inner = next(filter(None, found.groups()))
-    return " " if is_stage_direction(inner, round_brackets=found.group()[0] in "(（") else None
-
-
-def _starred(found: re.Match[str]) -> Sequence[Piece] | str | None:
-    return " " if is_stage_direction(found[2], round_brackets=False) else (2,)
+def _tag(found: re.Match[str]) -> str | None:
+    name = found["name"].lower()
+    if name in _BLOCK_TAGS:
+        return "\n"
+    return "" if name in _TAGS or found["attributes"] or found["close"] else None
 
 
 def _inner_bracket(text: str) -> Callable[[re.Match[str]], str]:

@@ -5,8 +5,8 @@ import re
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
-from intone.server.text.normalization.patterns import DASH, NUMBER, SIGN, alternatives, ascii_pattern
 from intone.server.text.normalization.tables import units
+from intone.server.text.patterns import DASH, NUMBER, SIGN, alternatives, ascii_pattern
 
 _UNIT = alternatives(units())
 _MEASURE = ascii_pattern(

@@ -5,7 +5,8 @@ import re
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
-from intone.server.text.normalization.patterns import (
+from intone.server.text.normalization.tables import Currency, currencies
+from intone.server.text.patterns import (
     CHINESE_SCALES,
     DASH,
     NUMBER,
@@ -14,7 +15,6 @@ from intone.server.text.normalization.patterns import (
     alternatives,
     ascii_pattern,
 )
-from intone.server.text.normalization.tables import Currency, currencies
 
 _SYMBOL = alternatives(symbol for symbol in currencies() if not symbol.isalpha())
 _CODE = alternatives(symbol for symbol in currencies() if symbol.isalpha() and symbol.isupper() and len(symbol) == 3)

@@ -5,8 +5,8 @@ import re
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
-from intone.server.text.normalization.patterns import alternatives, ascii_pattern
 from intone.server.text.normalization.tables import words as word_list
+from intone.server.text.patterns import alternatives, ascii_pattern
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?"
 _NUMBERED_NOUNS = frozenset(word_list("numbered_nouns"))

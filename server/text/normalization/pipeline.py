@@ -1,9 +1,11 @@
 """The normalization pipeline: written text to pieces of spoken text with their spans in the original."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from intone.server.text.characters import CJK
+from intone.server.text.cues import TextFormat
 from intone.server.text.normalization import (
     abbreviations,
     capitals,
@@ -11,6 +13,7 @@ from intone.server.text.normalization import (
     measures,
     money,
     names,
+    overrides,
     quantities,
     symbols,
     time_and_date,
@@ -19,7 +22,9 @@ from intone.server.text.normalization.clean import clean
 from intone.server.text.normalization.context import Context, Token
 from intone.server.text.normalization.erhua import drop_erhua
 from intone.server.text.normalization.markup import strip_markup
-from intone.server.text.normalization.spans import SpannedText
+from intone.server.text.pronunciation import Pronunciation, SpanReading
+from intone.server.text.pronunciation.marks import marked
+from intone.server.text.spans import SpannedText
 
 RULES = (
     *abbreviations.RULES,
@@ -39,6 +44,9 @@ RULES = (
     *symbols.RULES,
 )
 """In the order in which they are tried: what an earlier rule has verbalized, no later one matches."""
+
+_TEXT = -1
+"""In place of a token's number: spoken as it is written."""
 
 _BLANKS = re.compile(r"\s+")
 _BEFORE_MARK = re.compile(r"\s+(?=[,.;:!?，。；：！？、](?!\w))|\s+(?=[，。；：！？、])")
@@ -63,12 +71,14 @@ class Piece:
         spoken: words, with the punctuation and blanks that belong to them.
         start, end: span in the original text.
         kind: class of the token; "text" for what is spoken as it is written.
+        sounds: IPA or pinyin that the words are said by; empty where an engine finds them itself.
     """
 
     spoken: str
     start: int
     end: int
     kind: str
+    sounds: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +93,52 @@ class NormalizedText:
     spoken: str
     pieces: tuple[Piece, ...]
 
+    @property
+    def marked(self) -> str:
+        """`spoken` with the sounds of pieces that have them, in the notation of `text.pronunciation.marks`."""
+        return "".join(_marked(piece) for piece in self.pieces)
 
-def normalize(text: str, language: str = "") -> NormalizedText:
+
+def normalize(
+    text: str,
+    language: str = "",
+    pronunciations: Sequence[Pronunciation] = (),
+    readings: Sequence[SpanReading] = (),
+    text_format: TextFormat = TextFormat.TAGS,
+) -> NormalizedText:
     """The words for `text`.
 
     Args:
         text: one or several sentences of the original text.
         language: BCP 47 code of the conversation, where it is known; decides where nothing in the text does.
+        pronunciations: words that are said in their own way; `check_pronunciation` has accepted them.
+        readings: spans of `text` that are said in their own way, in order, without overlap.
+        text_format: with TAGS, cues that are left in the text are not spoken.
 
     Returns:
         Words for everything in it that can be spoken. Takes linear time; raises nothing.
     """
-    plain = strip_markup(clean(SpannedText.of(text)))
+    plain = strip_markup(clean(overrides.with_placeholders(text, readings)), cues=text_format is TextFormat.TAGS)
     plain = plain.sub(_NO_BLANK_AFTER_STOP, lambda found: found.group() + " ")
     plain = plain.sub(_ELLIPSIS, "... ").sub(_BLANKS, " ").sub(_LEADING, "")
     context = Context(plain.text, language)
+    context.take(overrides.tokens(text, plain, context, readings, pronunciations, _read))
     for rule in RULES:
         context.apply(rule)
     _read_capitals(context)
     return _assemble(plain, context)
+
+
+def _read(text: str, language: str) -> str:
+    return normalize(text, language).spoken
+
+
+def _marked(piece: Piece) -> str:
+    core = piece.spoken.strip()
+    if not (piece.sounds and core):
+        return piece.spoken
+    before, _, after = piece.spoken.partition(core)
+    return f"{before}{marked(core, piece.sounds)}{after}"
 
 
 def _read_capitals(context: Context) -> None:
@@ -120,30 +157,30 @@ def _assemble(plain: SpannedText, context: Context) -> NormalizedText:
     spoken: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    kinds: list[str] = []
+    labels: list[int] = []
+    tokens = sorted(context.tokens, key=lambda token: token.start)
 
-    def add(text: str, start: int, end: int, kind: str) -> None:
+    def add(text: str, start: int, end: int, label: int) -> None:
         spoken.append(text)
         starts.extend([start] * len(text))
         ends.extend([end] * len(text))
-        kinds.extend([kind] * len(text))
+        labels.extend([label] * len(text))
 
     position, last = 0, ""
-    for token in [*sorted(context.tokens, key=lambda token: token.start), None]:
+    for number, token in enumerate([*tokens, None]):
         end = len(plain.text) if token is None else token.start
         for index in range(position, end):
             if index == position and last and _joins(last, plain.text[index]):
-                add(" ", plain.starts[index], plain.ends[index], "text")
-            add(plain.text[index], plain.starts[index], plain.ends[index], "text")
+                add(" ", plain.starts[index], plain.ends[index], _TEXT)
+            add(plain.text[index], plain.starts[index], plain.ends[index], _TEXT)
         last = plain.text[end - 1] if end > position else last
         if token is None:
             break
         first, stop = plain.span(token.start, token.end)
         words = (" " if last and token.words and _joins(last, token.words[0]) else "") + token.words
-        add(words, first, stop, token.kind)
+        add(words, first, stop, number)
         position, last = token.end, words[-1:] or last
-    joined = _Kinded("".join(spoken), starts, ends, kinds)
-    return joined.tidy()
+    return _Labelled("".join(spoken), starts, ends, labels, tokens).tidy()
 
 
 def _joins(before: str, after: str) -> bool:
@@ -153,16 +190,15 @@ def _joins(before: str, after: str) -> bool:
     return not (_IDEOGRAPH.match(before) or _IDEOGRAPH.match(after))
 
 
-class _Kinded:
-    """Spoken text with the original span and the class of every character."""
+class _Labelled:
+    """Spoken text with the original span of every character, and the number of the token that it is from."""
 
-    def __init__(self, text: str, starts: list[int], ends: list[int], kinds: list[str]) -> None:
+    def __init__(
+        self, text: str, starts: list[int], ends: list[int], labels: list[int], tokens: Sequence[Token]
+    ) -> None:
         self._spans = SpannedText(text, starts, ends)
-        # Classes travel as if they were spans: one rewrite serves both.
-        self._names = sorted(set(kinds))
-        index = {name: number for number, name in enumerate(self._names)}
-        numbers_of = [index[kind] for kind in kinds]
-        self._kinds = SpannedText(text, numbers_of, numbers_of)
+        self._labels = SpannedText(text, labels, labels)  # travel as if they were spans: one rewrite serves both
+        self._tokens = tokens
 
     def tidy(self) -> NormalizedText:
         """The text with blanks and punctuation in order."""
@@ -178,30 +214,27 @@ class _Kinded:
             (re.compile(r"^\s+|\s+$"), ""),
         ):
             self._spans = self._spans.sub(pattern, replacement)
-            self._kinds = self._kinds.sub(pattern, replacement)
-        self._spans, self._kinds = drop_erhua(self._spans), drop_erhua(self._kinds)
+            self._labels = self._labels.sub(pattern, replacement)
+        self._spans, self._labels = drop_erhua(self._spans), drop_erhua(self._labels)
         return NormalizedText(self._spans.text, tuple(self._pieces()))
 
     def _pieces(self) -> list[Piece]:
-        """Runs of one class and one span; plain text by words."""
+        """Runs of one token; plain text by words."""
         pieces: list[Piece] = []
-        text, spans, kinds = self._spans.text, self._spans, self._kinds.starts
+        text, spans, labels = self._spans.text, self._spans, self._labels.starts
         position = 0
         while position < len(text):
-            end = position + 1
-            kind = self._names[kinds[position]]
-            if kind == "text":
-                while (
-                    end < len(text)
-                    and kinds[end] == kinds[position]
-                    and not (text[end - 1] == " " or _IDEOGRAPH.match(text[end]))
-                ):
-                    end += 1
-            else:
-                while end < len(text) and kinds[end] == kinds[position] and spans.starts[end] == spans.starts[position]:
-                    end += 1
+            end, label = position + 1, labels[position]
+            while (
+                end < len(text)
+                and labels[end] == label
+                and not (label == _TEXT and (text[end - 1] == " " or _IDEOGRAPH.match(text[end])))
+            ):
+                end += 1
             words = len(text[position:end].rstrip()) or end - position  # a blank after a word is no part of its span
             start, stop = spans.span(position, position + words)
-            pieces.append(Piece(text[position:end], start, stop, kind))
+            token = None if label == _TEXT else self._tokens[label]
+            kind, sounds = ("text", "") if token is None else (token.kind, token.sounds)
+            pieces.append(Piece(text[position:end], start, stop, kind, sounds))
             position = end
         return pieces

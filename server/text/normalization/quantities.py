@@ -6,7 +6,7 @@ from intone.server.text.characters import CJK
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
-from intone.server.text.normalization.patterns import DASH, NUMBER, SIGN, ascii_pattern
+from intone.server.text.patterns import DASH, NUMBER, SIGN, ascii_pattern
 
 _VERSION = ascii_pattern(
     r"(?<![\d.,$€£])(?P<v>(?<![A-Za-z])[vV]\.?[ ]?)?(?P<number>\d{1,6}(?:\.\d{1,6}){1,5})(?P<tail>-(?:alpha"

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from intone.server.text.characters import CJK
 from intone.server.text.normalization.context import TAKEN, Context, Rule, Verbalize
-from intone.server.text.normalization.patterns import ascii_pattern
 from intone.server.text.normalization.tables import symbols
+from intone.server.text.patterns import ascii_pattern
 
 _WORDS = symbols()
 _OPERAND = rf"[\w)\]{TAKEN}%²³]"

@@ -1,9 +1,12 @@
 """Tables and word lists in `data/`, which can be edited without programming; each is read once."""
 
-import csv
 import functools
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
+
+from intone.server.text.tsv import read_rows, read_words
+
+_DATA = Path(__file__).parent / "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +30,14 @@ class Unit:
     chinese: str
 
 
-def _lines(name: str) -> list[str]:
-    content = (resources.files("intone.server.text.normalization") / "data" / name).read_text("utf8")
-    return [line for line in content.splitlines() if line and not line.startswith("#")]
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    rows = list(csv.DictReader(_lines(name), delimiter="\t", quoting=csv.QUOTE_NONE))
-    for row in rows:
-        if None in row or None in row.values():
-            raise ValueError(f"{name}: a row has another number of columns than the header: {row}")
-    return rows
-
-
 @functools.cache
 def currencies() -> dict[str, Currency]:
     """By symbol and by ISO code."""
+    columns = ("code", "symbols", "one", "many", "minor_one", "minor_many", "chinese")
     found = {}
-    for row in _rows("currencies.tsv"):
-        currency = Currency(*(row[key] for key in ("code", "one", "many", "minor_one", "minor_many", "chinese")))
-        for symbol in (row["code"], *row["symbols"].split()):
+    for _, (code, written, *names) in read_rows(_DATA / "currencies.tsv", columns, blank_cells=True):
+        currency = Currency(code, *names)
+        for symbol in (code, *written.split()):
             found[symbol] = currency
     return found
 
@@ -54,26 +45,25 @@ def currencies() -> dict[str, Currency]:
 @functools.cache
 def units() -> dict[str, Unit]:
     """By symbol, case-sensitive."""
-    return {
-        symbol: Unit(row["one"], row["many"], row["chinese"])
-        for row in _rows("units.tsv")
-        for symbol in row["symbols"].split()
-    }
+    rows = read_rows(_DATA / "units.tsv", ("symbols", "one", "many", "chinese"))
+    return {symbol: Unit(*names) for _, (written, *names) in rows for symbol in written.split()}
 
 
 @functools.cache
 def symbols() -> dict[str, tuple[str, str]]:
     """English and Chinese words for a symbol."""
-    return {row["symbol"]: (row["english"], row["chinese"]) for row in _rows("symbols.tsv")}
+    rows = read_rows(_DATA / "symbols.tsv", ("symbol", "english", "chinese"))
+    return {symbol: (english, chinese) for _, (symbol, english, chinese) in rows}
 
 
 @functools.cache
 def latex() -> dict[str, str]:
     """English words for a LaTeX command."""
-    return {row["command"]: row["english"] for row in _rows("latex.tsv")}
+    rows = read_rows(_DATA / "latex.tsv", ("command", "english"), blank_cells=True)
+    return {command: english for _, (command, english) in rows}
 
 
 @functools.cache
 def words(name: str) -> tuple[str, ...]:
     """The word list `data/{name}.txt`, in its order."""
-    return tuple(_lines(f"{name}.txt"))
+    return read_words(_DATA / f"{name}.txt")

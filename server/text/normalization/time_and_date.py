@@ -5,7 +5,7 @@ import re
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
-from intone.server.text.normalization.patterns import DASH, NOT_BEFORE_WORD, NOT_IN_WORD, alternatives, ascii_pattern
+from intone.server.text.patterns import DASH, NOT_BEFORE_WORD, NOT_IN_WORD, alternatives, ascii_pattern
 
 MONTHS = [
     "January",
@@ -121,6 +121,21 @@ def _date_en(month: int, day: int, year: str | None, to: int | None = None) -> s
 
 def _date_zh(month: int, day: int, year: str | None) -> str:
     return (f"{zh.year(year)}年" if year else "") + f"{zh.cardinal(month)}月{zh.cardinal(day)}日"
+
+
+def date_words(year: str | None, month: str | None, day: str | None, chinese: bool) -> str | None:
+    """The words for a date of which parts may be missing; None where there is no such date."""
+    if month and not 1 <= int(month) <= 12 or day and not (month and 1 <= int(day) <= 31):
+        return None
+    if month and day:
+        full = _full_year(year) if year else None
+        return (_date_zh if chinese else _date_en)(int(month), int(day), full)
+    if not year or len(year) > 4:
+        return None
+    full = _full_year(year) if len(year) == 2 else year
+    if chinese:
+        return f"{zh.year(full)}年" + (f"{zh.cardinal(int(month))}月" if month else "")
+    return (f"{MONTHS[int(month) - 1]} " if month else "") + en.year(int(full))
 
 
 def _full_year(text: str) -> str:

@@ -62,3 +62,18 @@ class SpannedText:
             return self
         copy(position, len(self.text))
         return SpannedText("".join(text), starts, ends)
+
+    def replace_spans(self, spans: Sequence[tuple[int, int]], replacement: str) -> "SpannedText":
+        """Replace stretches, given in order without overlap, by a text that stands for each of them."""
+        text: list[str] = []
+        starts: list[int] = []
+        ends: list[int] = []
+        position = 0
+        for start, end in spans:
+            first, last = self.span(start, end)
+            text += [self.text[position:start], replacement]
+            starts += [*self.starts[position:start], *[first] * len(replacement)]
+            ends += [*self.ends[position:start], *[last] * len(replacement)]
+            position = end
+        text.append(self.text[position:])
+        return SpannedText("".join(text), [*starts, *self.starts[position:]], [*ends, *self.ends[position:]])
