@@ -33,6 +33,9 @@ _COMPLETE_TAIL = re.compile(
 _PAUSED_TAIL = re.compile(
     r"(?:^|\s)(?:[^\w\s]{0,3}\d[\d.,:/-]{0,24}[%°]?|[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}|[^\W\d_])[.,;:]\s*$"
 )
+_PLAIN_WORD = re.compile(r"[A-Za-z][a-z]*(?:['’][a-z]+)?|[A-Z]{2,}")
+_AFTER_WORD = re.compile(r"[\s,;:!?]|\.(?=\s)")
+_TOP_LEVEL_DOMAINS = frozenset("com org net edu gov io ai dev app co uk de fr cn jp info biz xyz tv js ts py".split())  # noqa: SIM905
 _CONVERSATION_WORDS = frozenset({"art", "may", "no", "ok", "sun"})  # sentencex takes them for abbreviations
 _ABBREVIATIONS = frozenset({"approx", "est", "ext", "vol"})  # sentencex takes them for words
 
@@ -82,10 +85,33 @@ def classify_mark(text: str, mark: int) -> Boundary:
     if _WIDE.match(marks[-1]) or _WIDE.match(after) or marks[-1] == "—" or after == "\n":
         return Boundary(kind, cut)
     if not after.isspace():
-        return Boundary(BoundaryKind.NONE, run_end)
+        return _classify_without_blank(text, mark, run_end, cut)
     if kind is BoundaryKind.CLAUSE:
         return Boundary(kind, cut)
     return _classify_latin_marks(text, mark, run_end, cut)
+
+
+def _classify_without_blank(text: str, mark: int, run_end: int, cut: int) -> Boundary:
+    """Classify marks with a letter behind them: those of "OK.No problem" end a sentence, of "example.com" none."""
+    none = Boundary(BoundaryKind.NONE, run_end)
+    word = _LAST_WORD.search(text[:mark])
+    if cut != run_end or text[mark:run_end] not in (".", "!", "?") or not word or not _PLAIN_WORD.match(word[1]):
+        return none
+    following = _PLAIN_WORD.match(text, cut)
+    if following is None or (text[mark] == "." and not following.group()[0].isupper()):
+        return none
+    if following.end() == len(text):
+        return Boundary(BoundaryKind.UNDECIDED, mark)
+    ends = _AFTER_WORD.match(text, following.end())
+    if ends is None or (text[mark] == "." and not _starts_sentence(word[1], following.group(), ends.group())):
+        return none
+    return Boundary(BoundaryKind.SENTENCE, cut)
+
+
+def _starts_sentence(word: str, following: str, mark: str) -> bool:
+    long_enough = len(word) > 1 and (len(following) > 1 or following in "AI")
+    address = following.lower() in _TOP_LEVEL_DOMAINS or mark == "/"
+    return long_enough and not address and (word.lower() in _CONVERSATION_WORDS or _is_word(word))
 
 
 def _classify_latin_marks(text: str, mark: int, run_end: int, cut: int) -> Boundary:

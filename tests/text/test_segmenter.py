@@ -1,5 +1,6 @@
 """Segmentation: positions of cuts, contiguous units, chunk invariance; checks of input text and characters."""
 
+import re
 import time
 
 import pytest
@@ -8,7 +9,14 @@ from hypothesis import strategies as st
 
 from intone.server.errors import CallerError, Fault
 from intone.server.text.boundaries import is_word_boundary
-from intone.server.text.characters import check_text, has_cjk, is_speakable, splits_grapheme, spoken_length
+from intone.server.text.characters import (
+    SurrogateJoiner,
+    check_text,
+    has_cjk,
+    is_speakable,
+    splits_grapheme,
+    spoken_length,
+)
 from intone.server.text.segmenter import Segmenter
 
 
@@ -63,6 +71,21 @@ def sentences(text):
         ("I like it.我也喜欢。", ["I like it.", "我也喜欢。"]),
         ("क्या हाल है। ठीक है।", ["क्या हाल है।", " ठीक है।"]),
         ("Hello. 😀 Bye.", ["Hello.", " 😀 Bye."]),
+        ("OK.No problem. Go.", ["OK.", "No problem.", " Go."]),
+        ("I like it.You do too.", ["I like it.", "You do too."]),
+        ("Really?Yes!Go on.", ["Really?", "Yes!", "Go on."]),
+        ("Visit Example.Com now. Go.", ["Visit Example.Com now.", " Go."]),
+        ("Use torch.nn here. Node.js too.", ["Use torch.nn here.", " Node.js too."]),
+        ("Call Console.WriteLine(x). Go.", ["Call Console.WriteLine(x).", " Go."]),
+        ("Mr.Smith came. J.K.Rowling too.", ["Mr.Smith came.", " J.K.Rowling too."]),
+        ("See [a. B? C](https://x.org/a.b?c) now. Go.", ["See [a. B? C](https://x.org/a.b?c) now.", " Go."]),
+        ("```\nx = 1. Y\n\nz\n``` Done. Go.", ["```\nx = 1. Y\n\nz\n``` Done.", " Go."]),
+        ("<think>Hm. No. Yes.</think>Hello. Go.", ["<think>Hm. No. Yes.</think>Hello.", " Go."]),
+        ("So $$a. B = c. D$$ holds. Go.", ["So $$a. B = c. D$$ holds.", " Go."]),
+        ('Hi <a href="x. Y">there. You</a>. Go.', ['Hi <a href="x. Y">there.', " You</a>.", " Go."]),
+        ("Run `a. B` now. Go.", ["Run `a. B` now.", " Go."]),
+        ("It is $5. Or $6. Go.", ["It is $5.", " Or $6.", " Go."]),
+        ("[1] One. [2] Two.", ["[1] One.", " [2] Two."]),
         ("Say hi 👍🏽! Bye.", ["Say hi 👍🏽!", " Bye."]),
         ("", []),
     ],
@@ -128,7 +151,33 @@ PIECES = st.sampled_from(
         "é",
         "🇩🇪",
         "  ",
+        "[a. b](https://x.org/p?q=1.5)",
+        "[",
+        "](",
+        "`x. y`",
+        "```",
+        "<b>",
+        '<break time="1s"/>',
+        "<",
+        "<think>",
+        "</think>",
+        "$x. y$",
+        "$5",
     ]
+)
+ATOM = re.compile(r"[\[<`$~\\]")
+ATOMS = (
+    "[the docs. Really](https://example.org/a/b.html?q=1.5)",
+    "[a [b] c. D](https://e.org)",
+    "```python\nprint('hi. there')\n\nx = 1\n```",
+    '<phoneme alphabet="ipa" ph="a. b">',
+    "<think>Let me see. I should answer. Yes.</think>",
+    "<!-- a. b. c. -->",
+    "<|im_end|>",
+    "<https://example.org/a. b>"[:22] + ">",
+    "$$a = b. C = d$$",
+    "`a.b. c`",
+    "\\(x. y\\)",
 )
 TEXTS = st.lists(PIECES, max_size=120).map("".join) | st.text(max_size=60)
 SIZES = st.sampled_from([(12, 20, 200), (1, 1, 20), (5, 30, 40), (12, 20, 60)])
@@ -152,7 +201,25 @@ def test_units_are_contiguous_and_chunk_invariant(data, text, sizes):
     assert units_of(*text, **chosen) == whole
     assert units_of(*random_deltas(data.draw, text), **chosen) == whole
     assert_contiguous(whole, text)
-    assert max((spoken_length(unit.text) for unit in whole), default=0) <= sizes[2]
+    assert max((spoken_length(unit.text) for unit in whole if not ATOM.search(unit.text)), default=0) <= sizes[2]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.lists(PIECES, max_size=60).map("".join), st.sampled_from(ATOMS), SIZES)
+def test_links_tags_and_blocks_are_never_cut(data, text, atom, sizes):
+    cutter = segmenter(
+        **dict(zip(("first_unit_min_characters", "unit_min_characters", "unit_max_characters"), sizes, strict=True))
+    )
+    text = re.sub(r"[`$<\[~\\]", "", text) + "\n"
+    units = []
+    for delta in random_deltas(data.draw, text + atom + " and more. " + text):
+        units += cutter.push(delta)
+        if data.draw(st.booleans()):
+            units += cutter.expire()
+    units += cutter.finish()
+    start = len(text)
+    inside = set(range(start + 1, start + len(atom)))
+    assert not inside & {unit.end for unit in units}
 
 
 def assert_contiguous(units, text):
@@ -160,7 +227,7 @@ def assert_contiguous(units, text):
     assert [unit.index for unit in units] == list(range(len(units)))
     assert [unit.start for unit in units] == [0, *(unit.end for unit in units)][: len(units)]
     assert all(unit.text == text[unit.start : unit.end] and unit.text for unit in units)
-    assert all(unit.speakable == is_speakable(unit.text) for unit in units)
+    assert all(unit.speakable == is_speakable(unit.text) for unit in units if not ATOM.search(unit.text))
 
 
 @settings(max_examples=200, deadline=None)
@@ -172,7 +239,7 @@ def test_flush_and_expire_keep_units_contiguous_and_split_no_word(data, text):
         action = data.draw(st.sampled_from(["", "", "flush", "expire"]))
         if action == "flush":
             units += cutter.flush()
-            assert not is_speakable(cutter.pending)
+            assert not is_speakable(cutter.pending) or ATOM.search(cutter.pending)
         elif action == "expire":
             released = cutter.expire()
             assert not released or not splits_word(released[-1].text, cutter.pending)
@@ -297,3 +364,32 @@ def test_characters():
 def test_word_boundaries():
     text = "go—用GPT3年 3.5"
     assert [at for at in range(1, len(text)) if is_word_boundary(text, at)] == [3, 4, 9, 10]
+
+
+def test_silent_markup_is_not_speakable():
+    (unit,) = units_of("```\nprint(1)\n```")
+    assert not unit.speakable
+    assert [unit.speakable for unit in units_of("<think>Hm. No.</think>")] == [False]
+
+
+def test_an_atom_given_by_the_caller_is_not_cut():
+    cutter = segmenter(unit_min_characters=1)
+    units = (
+        cutter.push("Hello there. See ") + cutter.push_atom("Dr. No. Yes") + cutter.push(" now. Bye.") + cutter.finish()
+    )
+    assert [unit.text for unit in units] == ["Hello there.", " See Dr. No. Yes now.", " Bye."]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.text(max_size=20) | st.text(alphabet="a😀👍", max_size=9))
+def test_halves_of_surrogate_pairs_are_joined(data, text):
+    halves = "".join(map(chr, memoryview(text.encode("utf-16-le", "surrogatepass")).cast("H")))
+    joiner = SurrogateJoiner()
+    joined = "".join(joiner.push(delta) for delta in random_deltas(data.draw, halves)) + joiner.finish()
+    assert joined == text
+
+
+def test_a_lone_half_is_replaced():
+    joiner = SurrogateJoiner()
+    assert joiner.push("a\ud83d") == "a"
+    assert joiner.push("b") + joiner.push("\ude00") + joiner.push("\ud83d") + joiner.finish() == "\ufffdb\ufffd\ufffd"
