@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import signal
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from intone.proto import speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
 from intone.server.config import Config, ConfigError
 from intone.server.conversation.context import FillerSettings, ServerContext
-from intone.server.emotion.analyzers import load_emotion_analyzers
+from intone.server.emotion.analyzers import EmotionAnalyzers, load_emotion_analyzers
 from intone.server.engines.base import Engine
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
@@ -27,10 +27,12 @@ from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.speech_service import SpeechService
 from intone.server.rpc.tls import server_credentials
 from intone.server.rpc.voice_service import VoiceService
-from intone.server.runtime.loading import Progress, loaders
+from intone.server.runtime.launching import Progress, launch_workers
+from intone.server.runtime.loading import loaders
+from intone.server.runtime.stop_signals import stop_signals, until
+from intone.server.runtime.text_pool import PROCESSES, TextPool
 from intone.server.runtime.worker import Worker
 from intone.server.storage import atomic_write
-from intone.server.text.normalizer import Normalizer
 from intone.server.text.segmenter import Segmenter
 from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.enrolment import open_store, prepare_stored
@@ -103,39 +105,46 @@ async def serving(
 
     Args:
         config: settings.
-        engines: loaders by name, in order of preference, in place of those that the settings ask for.
-        progress: called during loading, from the engines' threads.
+        engines: loaders by name, in order of preference, in place of those that the settings ask for; each is called
+            on a thread of this process.
+        progress: called during loading with an engine's name and the fraction of it that is loaded, on any thread.
 
     Raises:
         ConfigError: a setting cannot be used.
         CheckpointError: a model folder cannot be used.
+        EngineError: an engine's process ended while it loaded.
     """
     # Loading may take minutes, so everything that can fail at once comes first.
-    chosen = loaders(config, progress) if engines is None else engines
+    chosen = loaders(config) if engines is None else {}
     credentials = server_credentials(config) if config.tls_certificate else None
     interceptors: list[Any] = [BearerToken(config.token)] if config.token else []
     server = grpc.aio.server(interceptors=[*interceptors, Decoding()], options=CHANNEL_OPTIONS)
     port = _bind(server, config, credentials)
-    workers: dict[str, Worker] = {}
-    app = None
-    try:
-        for name, load in chosen.items():
-            logger.info("loading %s", name)
-            workers[name] = await Worker.launch(name, load, config.max_batch)
-            logger.info("loaded %s: %s, on %s", name, workers[name].info.model, workers[name].info.device)
-        app = await _start(server, port, config, workers)
-        yield app
-    finally:
-        await (server.stop(0) if app is None else app.stop(0))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(server.stop, 0)
+        store = open_store(config)
+        if config.port_file:
+            _check_port_file(Path(config.port_file).expanduser())
+        metrics = Metrics()
+        stack.callback(metrics.close)
+        _serve_metrics(metrics, config)
+        analyzers = load_emotion_analyzers(config.emotion_analyzer, config.emotion_model, float(config.emotion_wait_ms))
+        texts = await TextPool.launch(config.normalize_budget_ms / 1000, PROCESSES if config.processes else 0)
+        stack.callback(texts.close)
+        workers = await launch_workers(config, chosen, engines or {}, progress)
         for worker in workers.values():
-            worker.close()
+            stack.callback(worker.close)
+        await prepare_stored(store, workers)
+        context = _server_context(config, workers, store, texts, analyzers)
+        app = await _start(server, port, config, context, store, metrics)
+        stack.push_async_callback(app.stop, 0)
+        yield app
 
 
-async def _start(server: Any, port: int, config: Config, workers: dict[str, Worker]) -> App:
-    store = open_store(config)
-    await prepare_stored(store, workers)
-    metrics = Metrics()
-    context = _server_context(config, workers, store)
+async def _start(
+    server: Any, port: int, config: Config, context: ServerContext, store: VoiceStore, metrics: Metrics
+) -> App:
+    workers = context.workers
     service = SpeechService(config, context, metrics)
     background_renderer = BackgroundRenderer(
         store,
@@ -150,7 +159,6 @@ async def _start(server: Any, port: int, config: Config, workers: dict[str, Work
     health = Health(SERVICES)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
-    _serve_metrics(metrics, config)
     await server.start()
     return App(server, port, health, metrics, service, store, background_renderer, config.drain_s)
 
@@ -170,8 +178,12 @@ def _serve_metrics(metrics: Metrics, config: Config) -> None:
             raise ConfigError(message) from error
 
 
-def _server_context(config: Config, workers: dict[str, Worker], store: VoiceStore) -> ServerContext:
-    normalizers = {True: Normalizer(enabled=True), False: Normalizer(enabled=False)}
+def _server_context(
+    config: Config, workers: Mapping[str, Worker], store: VoiceStore, texts: TextPool, analyzers: EmotionAnalyzers
+) -> ServerContext:
+    async def normalize(text: str, wanted: bool, language: str) -> str:
+        return (await texts.normalize(text, wanted, language)).text
+
     router = Router(config.default_engine, config.emotion_threshold, config.engines_by_emotion(), float(config.busy_ms))
     return ServerContext(
         workers=workers,
@@ -183,15 +195,14 @@ def _server_context(config: Config, workers: dict[str, Worker], store: VoiceStor
             unit_min_characters=min(20, config.max_unit_characters - 1),
             unit_max_characters=config.max_unit_characters,
         ),
-        # On a thread: it takes milliseconds per sentence, which would block the event loop for all streams.
-        normalize=lambda text, wanted, language: asyncio.to_thread(normalizers[wanted], text, language),
+        normalize=normalize,
         draw_seed=lambda: secrets.randbits(63),
         clock=asyncio.get_running_loop().time,
         max_open_utterances=config.max_open_utterances,
         max_utterance_characters=config.max_utterance_characters,
         wait_ms=config.wait_ms,
         chunk_ms=config.chunk_ms,
-        analyzers=load_emotion_analyzers(config.emotion_analyzer, config.emotion_model, float(config.emotion_wait_ms)),
+        analyzers=analyzers,
         forecast=TTFAForecast(),
         filler=FillerSettings(threshold_ms=float(config.filler_threshold_ms)),
         has_fillers=config.fillers,
@@ -211,24 +222,38 @@ def _bind(server: Any, config: Config, credentials: Any) -> int:
 
 
 async def run(config: Config, progress: Progress | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    async with serving(config, progress=progress) as app:
-        if config.port_file:
-            _write_port(Path(config.port_file).expanduser(), app.port)
-        logger.info("serving on %s:%d", config.host, app.port)
-        await stopping.wait()
-        logger.info("stopping: waiting up to %g s for %d open streams", config.drain_s, app.service.open_streams)
-        await app.stop()
+    """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
+    with stop_signals() as signals:
+        async with contextlib.AsyncExitStack() as stack:
+            entering = asyncio.ensure_future(stack.enter_async_context(serving(config, progress=progress)))
+            if not await until(entering, signals.stop):
+                logger.info("stopped while loading")
+                return
+            app = entering.result()
+            if config.port_file:
+                _write_port(Path(config.port_file).expanduser(), app.port)
+            logger.info("serving on %s:%d", config.host, app.port)
+            await signals.stop.wait()
+            logger.info("stopping: waiting up to %g s for %d open streams", config.drain_s, app.service.open_streams)
+            if not await until(asyncio.ensure_future(app.stop()), signals.stop_now):
+                logger.warning("stopping at once")
     logger.info("stopped")
 
 
 def _write_port(path: Path, port: int) -> None:
     """Write the port atomically: a process that waits for the file must not read half a number."""
-    try:
+    with _port_file_errors(path):
         atomic_write.write_bytes(path, f"{port}\n".encode(), fsync=False, mode=0o666)
+
+
+def _check_port_file(path: Path) -> None:
+    with _port_file_errors(path), tempfile.TemporaryFile(dir=path.parent):
+        pass
+
+
+@contextlib.contextmanager
+def _port_file_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ConfigError(f"port_file: cannot write {path}: {error.strerror}") from error

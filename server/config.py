@@ -83,6 +83,9 @@ class Config:
     )
     threads: int = _setting(0, "CPU threads of each engine; 0 is one for each core", low=0, high=256)
     max_batch: int = _setting(16, "units that an engine advances together", low=1, high=512)
+    processes: bool = _setting(
+        True, "run each engine, and text normalization, in processes that are restarted on failure"
+    )
 
     voices: str = _setting("", "folder that stores voices; left out, they are kept in memory only")
     default_voice: str = _setting("default", "voice of streams that name none")
@@ -110,6 +113,7 @@ class Config:
     filler_threshold_ms: int = _setting(400, "longest wait that is left silent", low=50, high=10_000)
     pause_scale: float = _setting(1.0, "factor for the pauses between sentences; 0 is none", low=0.0, high=4.0)
     normalize: bool = _setting(True, "read out numbers and symbols as words, unless a stream says otherwise")
+    normalize_budget_ms: int = _setting(1000, "time for it; then the text is spoken as it is", low=10, high=60_000)
     first_unit_characters: int = _setting(12, "shortest clause that may be spoken first", low=1, high=500)
     max_unit_characters: int = _setting(200, "longest unit: text that an engine speaks in one go", low=20, high=2000)
     wait_ms: int = _setting(400, "speak an unfinished unit after this long without more text", low=10, high=60_000)

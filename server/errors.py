@@ -1,10 +1,21 @@
 """Exceptions of the server. `rpc/wire/status.py` maps each to a gRPC status."""
 
 from enum import Enum
+from typing import Any
 
 
 class IntoneError(Exception):
-    """Base class of all exceptions that this package raises on purpose."""
+    """Base class of all exceptions that this package raises on purpose. They can be pickled, without their cause."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[IntoneError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> IntoneError:
+    """A pickled error. `kind` is not called: its arguments are others than those of `Exception`."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(attributes)
+    return error
 
 
 class Fault(Enum):

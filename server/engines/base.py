@@ -86,7 +86,8 @@ class Engine(Protocol):
     def step(self, states: Sequence[State]) -> list[Step]:
         """Advance every state by one step, batching what can be batched; results in the same order.
 
-        A step is the unit of scheduling and of cancellation: keep it short.
+        A step is the unit of scheduling and of cancellation: keep it short. If it raises, the
+        states are not used again.
         """
 
 
@@ -114,6 +115,8 @@ class EngineEntry:
         devices: kinds of device that it runs on: "cpu", "cuda".
         reference_voice: reference to a function (LoadSpec) → Recording that speaks for engines without a voice of
             their own; empty for an engine that does not.
+        max_step_s: time after which a step counts as hung, and the engine's process is started again; far more than the
+            longest step on a slow machine.
         examples: of command lines, for `--help`: flags, and what they do.
     """
 
@@ -125,6 +128,7 @@ class EngineEntry:
     cpu_precision: str = ""
     devices: tuple[str, ...] = ("cpu",)
     reference_voice: str = ""
+    max_step_s: float = 120.0
     examples: tuple[tuple[str, str], ...] = ()
 
     def load(self, spec: LoadSpec) -> Engine:

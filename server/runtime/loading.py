@@ -1,21 +1,34 @@
 """Which engines the settings ask for, and how each is loaded."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from intone.server.config import Config, ConfigError
 from intone.server.domain import Recording
 from intone.server.engines.base import Engine, EngineEntry, LoadSpec, resolve
-
-Progress = Callable[[str, float], None]
-"""Called with an engine's name and the fraction of it that is loaded, 0 to 1, from the engine's thread."""
+from intone.server.runtime.worker import Progress
 
 
-def loaders(config: Config, progress: Progress | None = None) -> dict[str, Callable[[], Engine]]:
-    """How to load each engine that the settings ask for, by name, in order of preference.
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Loads an engine when it is called, on the thread that will use it. Picklable, for another process."""
 
-    Call each loader on the thread that will use the engine. Nothing is loaded here.
+    entry: EngineEntry
+    spec: LoadSpec
+
+    def __call__(self, progress: Progress | None = None) -> Engine:
+        """Load the engine.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be used.
+        """
+        return self.entry.load(replace(self.spec, progress=progress))
+
+
+def loaders(config: Config) -> dict[str, Loader]:
+    """How to load each engine that the settings ask for, by name, in order of preference. Nothing is loaded here.
 
     Raises:
         ConfigError: no engine is asked for, or a device cannot be used.
@@ -27,7 +40,7 @@ def loaders(config: Config, progress: Progress | None = None) -> dict[str, Calla
     lender = next((entry for entry in entries if entry.reference_voice), None)
     devices = _devices(config, entries)
     threads = config.threads or os.cpu_count() or 1
-    found: dict[str, Callable[[], Engine]] = {}
+    found: dict[str, Loader] = {}
     for entry in entries:
         spec = LoadSpec(
             source=_source(entry, config),
@@ -38,9 +51,8 @@ def loaders(config: Config, progress: Progress | None = None) -> dict[str, Calla
             cache=config.pack_cache_folder(),
             settings={setting.name: config.engine_settings[setting.name] for setting in entry.settings},
             reference_voice=None if lender is None else partial(_record, lender, threads),
-            progress=None if progress is None else partial(progress, entry.name),
         )
-        found[entry.name] = partial(entry.load, spec)
+        found[entry.name] = Loader(entry, spec)
     return found
 
 

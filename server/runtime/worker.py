@@ -1,173 +1,70 @@
-"""Runs one engine on a thread of its own. The loop is `Worker._run`: wait, pick a batch, advance it, deliver its steps.
+"""What the event loop sees of an engine: units are submitted as jobs, and each job is iterated for its steps.
 
-The event loop submits units as jobs and iterates each job for its steps. Units are stepped together where the engine
-gains by it; a unit whose consumer falls behind pauses, so that others use the engine.
+`ThreadWorker` runs the engine on a thread of this process, `ProcessWorker` in a process of its own.
 """
 
 import asyncio
-import logging
-import threading
+import itertools
 import time
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
 
-from intone.server.domain import EngineInfo, SpeakRequest, Step
+from intone.server.domain import EngineInfo, PreparedVoice, Recording, SpeakRequest, Step
 from intone.server.engines.base import Engine
-from intone.server.errors import CallerError, CheckpointError, EngineError, IntoneError, ShutdownError
-
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-BACKLOG_STEPS = 4
-"""Steps that a unit may be ahead of its consumer; then it pauses, and others use the engine."""
+from intone.server.errors import EngineError, IntoneError, ShutdownError
+from intone.server.runtime.engine_loop import Outcome, UnitResult
 
 FAILING_S = 5.0
-"""How long an engine counts as failing after it raised."""
+"""How long an engine counts as failing after its latest failure."""
 
-Outcome = Step | IntoneError
-"""What a job is given: its next step, or the error that ends it."""
+FAILING_UNITS = 2
+"""Units that must fail in a row for the engine to count as failing: one may fail by what its text or voice is."""
+
+Progress = Callable[[float], None]
+"""Called with the fraction of an engine that is loaded, 0 to 1, while it loads."""
+
+Load = Callable[[Progress | None], Engine]
+"""Loads an engine, on the thread that will use it. For a process of the engine's own it must be picklable."""
 
 
-class Worker:
-    """A loaded engine on its thread.
+@dataclass(slots=True)
+class WorkerCounts:
+    """Events of one worker since its start.
 
-    Everything public is called from one event loop. `_changed` guards what both sides use; the engine belongs to the
-    thread, and other code reaches it through `call` only.
+    Attributes:
+        failed_units: units that ended with an error of the engine.
+        not_finite_units: those of them whose audio had a NaN or an infinity.
+        restarts: how often the engine's process ended and was started again.
+        hangs: how often it was ended because it hung.
     """
 
-    engine: Engine
-    """For `call`."""
+    failed_units: int = 0
+    not_finite_units: int = 0
+    restarts: int = 0
+    hangs: int = 0
+
+
+class Worker(ABC):
+    """A loaded engine. Everything public is called from one event loop."""
+
     info: EngineInfo
     fingerprint: str
     """Identifies the engine's weights."""
 
     def __init__(self, name: str) -> None:
-        """Start the thread; `launch` loads the engine on it."""
         self._name = name
-        self._jobs: list[Job] = []
-        self._calls: deque[_Call] = deque()
-        self._max_batch = 1
+        self._jobs: dict[int, Job] = {}
+        self._numbers = itertools.count()
+        self._failed_in_row, self._last_failed = 0, -1
         self._failing_until_s = 0.0
-        self._closing = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name=f"engine-{name}", daemon=True)
-        self._thread.start()
-
-    # ---- the loop, on the engine's thread
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._calls or self._ready())
-                if self._closing:
-                    break
-                calls, self._calls = self._calls, deque()
-                batch = self._pick()
-            for call in calls:
-                call.run()
-            batch = [job for job in batch if job.state is not None or self._start(job)]
-            if batch:
-                self._deliver(self._advance(batch))
-        self._abandon()
-
-    def _ready(self) -> "list[Job]":
-        """Units whose consumers keep up."""
-        return [job for job in self._jobs if job.backlog < BACKLOG_STEPS]
-
-    def _pick(self) -> "list[Job]":
-        """The units to step now: at most one new one, first, since its prefill delays the others; then started ones."""
-        ready = self._ready()
-        new = [job for job in ready if job.state is None][:1]
-        started = [job for job in ready if job.state is not None]
-        batch = (new + started)[: self._max_batch]
-        for job in batch:  # moved to the end, so that units take turns when there are more than fit into a batch
-            self._jobs.remove(job)
-            self._jobs.append(job)
-        return batch
-
-    def _start(self, job: "Job") -> bool:
-        """Start a new unit. Where that fails, deliver the error and return False."""
-        try:
-            job.state = self.engine.start(job.request)
-        except CallerError as error:
-            self._deliver([(job, error)])
-            return False
-        except Exception as caught:  # an engine may raise anything; the thread must go on
-            logger.exception("engine %s could not start a unit of %d characters", self._name, len(job.request.text))
-            self._deliver([(job, self._failed(caught))])
-            return False
-        return True
-
-    def _advance(self, batch: "Sequence[Job]") -> "list[tuple[Job, Outcome]]":
-        """One step of every unit in the batch. If the engine raises, all of them fail: their states are undefined."""
-        began_s = time.monotonic()
-        try:
-            steps = self.engine.step([job.state for job in batch])
-        except Exception as caught:  # an engine may raise anything; the thread must go on
-            logger.exception("engine %s failed on a batch of %d", self._name, len(batch))
-            return [(job, self._failed(caught)) for job in batch]
-        self._failing_until_s = 0.0
-        took_ms = 1000 * (time.monotonic() - began_s)
-        for job in batch:
-            if job.queue_ms is None:
-                job.queue_ms = 1000 * (began_s - job.submitted_s)
-            job.synthesis_ms += took_ms
-        return list(zip(batch, steps, strict=True))
-
-    def _deliver(self, outcomes: "list[tuple[Job, Outcome]]") -> None:
-        """Hand each job its outcome on the event loop. Jobs that are done or failed leave the worker."""
-        with self._changed:
-            wanted = [(job, outcome) for job, outcome in outcomes if not job.cancelled]
-            for job, outcome in wanted:
-                job.backlog += 1
-                if isinstance(outcome, IntoneError) or outcome.done:
-                    job.state = None
-                    if job in self._jobs:
-                        self._jobs.remove(job)
-        if wanted:  # one wake-up of the loop for all jobs, since each costs a system call
-            wanted[0][0].loop.call_soon_threadsafe(_accept_all, wanted)
-
-    def _failed(self, caught: Exception) -> IntoneError:
-        """Count the engine as failing; the error for the unit's consumer."""
-        self._failing_until_s = time.monotonic() + FAILING_S
-        if isinstance(caught, IntoneError) and not isinstance(caught, CheckpointError):
-            return caught
-        error = EngineError(self._name, f"{type(caught).__name__} while it spoke")
-        error.__cause__ = caught
-        return error
-
-    def _abandon(self) -> None:
-        """Fail everything that is queued."""
-        with self._changed:
-            calls, jobs = list(self._calls), list(self._jobs)
-        for call in calls:
-            call.settle(None, self._shut_down())
-        self._deliver([(job, self._shut_down()) for job in jobs])
-
-    # ---- called from the event loop
-
-    @classmethod
-    async def launch(cls, name: str, load: Callable[[], Engine], max_batch: int) -> "Worker":
-        """Start a worker and load its engine on its thread.
-
-        Raises:
-            CheckpointError: the engine cannot be loaded.
-        """
-        worker = cls(name)
-        try:
-            worker.engine = await worker.call(load)
-        except BaseException:
-            worker.close()
-            raise
-        worker.info, worker.fingerprint = worker.engine.info, worker.engine.fingerprint
-        worker._max_batch = max_batch if worker.engine.batches else 1
-        return worker
+        self._closed = False
+        self.counts = WorkerCounts()
 
     @property
     def failing(self) -> bool:
-        """Whether the engine raised in the last `FAILING_S` seconds and no step has succeeded since."""
+        """Whether several units failed one after the other, the last less than `FAILING_S` seconds ago."""
         return time.monotonic() < self._failing_until_s
 
     @property
@@ -180,48 +77,83 @@ class Worker:
 
         Raises:
             ShutdownError: the worker is closed.
+            EngineError: the engine has ended for good.
         """
-        job = Job(request, self)
-        with self._changed:
-            if self._closing:
-                raise self._shut_down()
-            self._jobs.append(job)
-            self._changed.notify()
+        if self._closed:
+            raise self._shut_down()
+        number = next(self._numbers)
+        job = Job(number, request, self)
+        self._submit(number, request)
+        self._jobs[number] = job
         return job
 
-    async def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a function on the engine's thread, between two steps; return its result or raise its exception.
+    @abstractmethod
+    async def prepare_voice(self, recording: Recording) -> PreparedVoice:
+        """Prepare a recording between two steps of the engine. A caller that is cancelled before stops nothing.
 
         Raises:
+            CallerError: this engine cannot use this recording.
+            EngineError: the engine failed.
             ShutdownError: the worker is closed.
         """
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        with self._changed:
-            if self._closing:
-                raise self._shut_down()
-            self._calls.append(_Call(future, function, arguments))
-            self._changed.notify()
-        return await future
 
+    @abstractmethod
     def close(self) -> None:
-        """Fail everything that is queued with ShutdownError; wait for the running step and the thread to end."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        self._thread.join()
+        """Fail everything that is queued with ShutdownError and end the engine's thread or process."""
 
-    def drop(self, job: "Job") -> None:
-        """Remove a unit; the result of the step that is running is discarded. Called by the job."""
-        with self._changed:
-            job.cancelled = True
-            if job in self._jobs:
-                self._jobs.remove(job)
+    def drop(self, number: int) -> None:
+        """Remove a unit. Called by its job."""
+        if self._jobs.pop(number, None) is not None:
+            self._drop(number)
 
-    def taken(self, job: "Job") -> None:
-        """A consumer has taken a step of a unit, which may go on then. Called by the job."""
-        with self._changed:
-            job.backlog -= 1
-            self._changed.notify()
+    def taken(self, number: int) -> None:
+        """A consumer has taken a step of a unit, which may go on then. Called by its job."""
+        if number in self._jobs:
+            self._taken(number)
+
+    # ---- where the engine runs
+
+    @abstractmethod
+    def _submit(self, number: int, request: SpeakRequest) -> None: ...
+
+    @abstractmethod
+    def _drop(self, number: int) -> None: ...
+
+    @abstractmethod
+    def _taken(self, number: int) -> None: ...
+
+    # ---- for subclasses
+
+    def _accept(self, results: Sequence[UnitResult]) -> None:
+        """Hand results to their jobs, on the event loop. Jobs that are done or failed leave the worker."""
+        for result in results:
+            self._count(result)
+            job = self._jobs.get(result.unit)
+            if job is None:  # dropped meanwhile
+                continue
+            if result.is_last:
+                del self._jobs[result.unit]
+            job.accept(result)
+
+    def _count(self, result: UnitResult) -> None:
+        if result.engine_failed:
+            self.counts.failed_units += 1
+            self.counts.not_finite_units += result.not_finite
+            self._failed_in_row += 1
+            self._last_failed = result.unit
+            if self._failed_in_row >= FAILING_UNITS:
+                self._failing_until_s = time.monotonic() + FAILING_S
+        elif isinstance(result.outcome, Step) and (result.outcome.done or result.unit < self._last_failed):
+            # It works: a unit is complete, or one goes on that was there before the failed one.
+            self._failed_in_row, self._failing_until_s = 0, 0.0
+
+    def _fail_all(self, error: IntoneError, spared: Container[int] = ()) -> None:
+        """End every job with an error, except those whose numbers are in `spared`."""
+        jobs = [job for number, job in self._jobs.items() if number not in spared]
+        self.counts.failed_units += len(jobs) if isinstance(error, EngineError) else 0
+        for job in jobs:
+            del self._jobs[job.number]
+            job.accept(UnitResult(job.number, error))
 
     def _shut_down(self) -> ShutdownError:
         return ShutdownError(f"engine {self._name} is shut down")
@@ -233,6 +165,7 @@ class Job:
     Iteration ends after the step that is `done`.
 
     Attributes:
+        number: of the unit in its worker.
         queue_ms: from submission to the first step; None before that.
         synthesis_ms: time spent in steps so far, those of the whole batch.
 
@@ -242,24 +175,19 @@ class Job:
         ShutdownError: the worker was closed.
     """
 
-    def __init__(self, request: SpeakRequest, worker: Worker) -> None:
-        self.request = request
+    def __init__(self, number: int, request: SpeakRequest, worker: Worker) -> None:
+        self.number, self.request = number, request
         self.submitted_s = time.monotonic()
         self.queue_ms: float | None = None
         self.synthesis_ms = 0.0
-        self.loop = asyncio.get_running_loop()
         self._worker = worker
         self._outcomes: deque[Outcome] = deque()
         self._arrived = asyncio.Event()
         self._over = False
-        # Of the worker: `state` belongs to its thread, the others are guarded by its condition.
-        self.state: Any = None
-        self.cancelled = False
-        self.backlog = 0
 
     def cancel(self) -> None:
         """Drop the unit: the step that is running finishes, no other follows."""
-        self._worker.drop(self)
+        self._worker.drop(self.number)
 
     def __aiter__(self) -> "Job":
         return self
@@ -271,47 +199,18 @@ class Job:
             self._arrived.clear()
             await self._arrived.wait()
         outcome = self._outcomes.popleft()
-        self._worker.taken(self)
+        self._worker.taken(self.number)
         if isinstance(outcome, IntoneError):
             self._over = True
             raise outcome
         self._over = outcome.done
         return outcome
 
-    def accept(self, outcome: Outcome) -> None:
-        """Take an outcome from the worker; on the event loop."""
-        self._outcomes.append(outcome)
+    def accept(self, result: UnitResult) -> None:
+        """Take a result from the worker; on the event loop."""
+        if isinstance(result.outcome, Step):
+            if self.queue_ms is None:
+                self.queue_ms = max(0.0, 1000 * (result.began_s - self.submitted_s))
+            self.synthesis_ms += result.took_ms
+        self._outcomes.append(result.outcome)
         self._arrived.set()
-
-
-def _accept_all(outcomes: list[tuple[Job, Outcome]]) -> None:
-    for job, outcome in outcomes:
-        job.accept(outcome)
-
-
-class _Call:
-    """A function to run on the engine's thread, and the future of its result."""
-
-    def __init__(self, future: "asyncio.Future[Any]", function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        self._future, self._function, self._arguments = future, function, arguments
-
-    def run(self) -> None:
-        """Call the function; on the engine's thread."""
-        result, error = None, None
-        try:
-            result = self._function(*self._arguments)
-        except Exception as caught:  # noqa: BLE001  (raised again where the result is awaited)
-            error = caught
-        self.settle(result, error)
-
-    def settle(self, result: Any, error: Exception | None) -> None:
-        """Set the future, on its event loop."""
-        self._future.get_loop().call_soon_threadsafe(self._set, result, error)
-
-    def _set(self, result: Any, error: Exception | None) -> None:
-        if self._future.done():  # the caller was cancelled
-            return
-        if error is None:
-            self._future.set_result(result)
-        else:
-            self._future.set_exception(error)

@@ -46,7 +46,7 @@ async def prepare(recording: Recording, workers: Mapping[str, Worker]) -> tuple[
         if not worker.info.clones_voices:
             continue
         try:
-            prepared[name] = await worker.call(worker.engine.prepare_voice, recording)
+            prepared[name] = await worker.prepare_voice(recording)
         except (CallerError, EngineError) as error:
             failures.append(error)
     if not prepared and failures:

@@ -60,9 +60,10 @@ def test_a_filler_joins_speech_without_a_click(run, require):
     require("starter", importlib.util.find_spec("hibari"), "hibari-tts is not installed: pip install 'intone[starter]'")
 
     async def main():
-        async with server({"starter": SlowStarter}, filler_threshold_ms=100, match_loudness=False) as live:
+        engine = SlowStarter()
+        async with server({"starter": lambda: engine}, filler_threshold_ms=100, match_loudness=False) as live:
             await live.app.background_renderer.wait_idle()
-            live.app.service.workers["starter"].engine.delay_s = 0.5
+            engine.delay_s = 0.5
             turns = []
             text = "The train to the coast leaves at half past nine from the second platform."
             for turn in range(6):

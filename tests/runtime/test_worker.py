@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from intone.server.domain import SpeakRequest
+from intone.server.domain import PreparedVoice, Recording, SpeakRequest
 from intone.server.errors import CallerError, CheckpointError, EngineError, ShutdownError
 from intone.server.runtime import worker as worker_module
-from intone.server.runtime.worker import BACKLOG_STEPS, Job, Worker
+from intone.server.runtime.engine_loop import BACKLOG_STEPS
+from intone.server.runtime.thread_worker import ThreadWorker
+from intone.server.runtime.worker import FAILING_UNITS, Job, Worker
 from tests.support.fakes import Script, ScriptedEngine, text_of
+from tests.support.faulty_engine import MAKES_NAN, START_RAISES, STEP_RAISES, FaultyEngine
 
 
 def request(text: str) -> SpeakRequest:
@@ -26,7 +29,7 @@ async def heard(job: Job) -> str:
 
 def with_worker(run: Callable[..., Any], engine: ScriptedEngine, body: Callable[[Worker], Awaitable[Any]]) -> Any:
     async def main() -> Any:
-        worker = await Worker.launch("starter", lambda: engine, max_batch=8)
+        worker = await ThreadWorker.launch("starter", lambda: engine, max_batch=8)
         try:
             return await body(worker)
         finally:
@@ -124,13 +127,15 @@ def test_a_unit_that_cannot_be_spoken_fails_alone(run) -> None:
     with_worker(run, engine, body)
 
 
-def test_an_engine_that_raises_is_failing_until_it_works_again(run, monkeypatch) -> None:
+def test_an_engine_that_fails_one_unit_after_the_other_is_failing_until_it_works_again(run) -> None:
     engine = ScriptedEngine(Script(fail_at_step=1))
 
     async def body(worker: Worker) -> None:
-        with pytest.raises(EngineError, match="RuntimeError while it spoke"):
-            await heard(worker.submit(request("breaks here")))
-        assert worker.failing
+        for count in range(FAILING_UNITS):
+            assert not worker.failing
+            with pytest.raises(EngineError, match="RuntimeError while it spoke"):
+                await heard(worker.submit(request(f"breaks here {count}")))
+        assert worker.failing and worker.counts.failed_units == FAILING_UNITS
         engine.script.fail_at_step = None
         assert await heard(worker.submit(request("works again"))) == "works again"
         assert not worker.failing
@@ -143,25 +148,143 @@ def test_failing_passes_with_time(run, monkeypatch) -> None:
     engine = ScriptedEngine(Script(fail_at_step=0))
 
     async def body(worker: Worker) -> None:
-        with pytest.raises(EngineError):
-            await heard(worker.submit(request("breaks")))
+        for _ in range(FAILING_UNITS):
+            with pytest.raises(EngineError):
+                await heard(worker.submit(request("breaks")))
         await eventually(lambda: not worker.failing)
 
     with_worker(run, engine, body)
 
 
-def test_calls_run_on_the_engines_thread(run) -> None:
+def test_what_start_raises_does_not_count_against_the_engine(run) -> None:
     async def body(worker: Worker) -> None:
-        assert await worker.call(lambda: threading.current_thread().name) == "engine-starter"
-        with pytest.raises(ZeroDivisionError):
-            await worker.call(lambda: 1 // 0)
+        for _ in range(2 * FAILING_UNITS):
+            with pytest.raises(EngineError, match="ValueError before it spoke"):
+                await heard(worker.submit(request(START_RAISES)))
+        assert not worker.failing and worker.counts.failed_units == 0
+
+    with_worker(run, FaultyEngine(), body)
+
+
+def test_a_bad_unit_does_not_fail_its_batch(run) -> None:
+    """The others are spoken to the end, nothing missing and nothing twice, whatever the failed step did to them."""
+    engine = FaultyEngine(Script(characters_per_step=2, step_s=0.002))
+
+    async def body(worker: Worker) -> None:
+        texts = ["one two three four", "five six seven eight nine", "ten"]
+        good = [worker.submit(request(text)) for text in texts]
+        bad = worker.submit(request(STEP_RAISES))
+        spoken = asyncio.gather(*map(heard, good))
+        with pytest.raises(EngineError, match="RuntimeError while it spoke"):
+            await heard(bad)
+        assert await spoken == texts
+        assert not worker.failing and worker.counts.failed_units == 1 and worker.load == 0
+
+    with_worker(run, engine, body)
+    assert any(STEP_RAISES in batch and len(batch) > 1 for batch in engine.stepped)
+
+
+def test_units_whose_batches_always_fail_do_not_run_for_ever(run) -> None:
+    class FailsTogether(ScriptedEngine):
+        def step(self, states: Any) -> Any:
+            if len(states) > 1:
+                raise RuntimeError("two are too many")
+            return super().step(states)
+
+    async def body(worker: Worker) -> None:
+        spoken = await asyncio.gather(
+            *(heard(worker.submit(request(text * 20))) for text in "abc"), return_exceptions=True
+        )
+        assert all(isinstance(one, EngineError) or len(one) == 20 for one in spoken)
+
+    with_worker(run, FailsTogether(Script(characters_per_step=1)), body)
+
+
+def test_audio_that_is_not_finite_ends_its_unit_and_is_not_delivered(run) -> None:
+    async def body(worker: Worker) -> None:
+        good, bad = worker.submit(request("a good one")), worker.submit(request(MAKES_NAN))
+        pieces = []
+        with pytest.raises(EngineError, match="not finite"):
+            async for step in bad:
+                pieces.append(step.pcm)
+        assert pieces and all(np.isfinite(piece).all() for piece in pieces)
+        assert await heard(good) == "a good one"
+        assert worker.counts.not_finite_units == 1 and not worker.failing
+
+    with_worker(run, FaultyEngine(), body)
+
+
+def test_an_engine_that_returns_too_few_steps_fails_the_unit(run) -> None:
+    class Forgetful(ScriptedEngine):
+        def step(self, states: Any) -> Any:
+            return super().step(states)[1:]
+
+    async def body(worker: Worker) -> None:
+        with pytest.raises(EngineError, match="0 steps for 1 units"):
+            await heard(worker.submit(request("lost")))
+
+    with_worker(run, Forgetful(), body)
+
+
+def test_a_loop_that_ends_fails_what_is_queued_and_what_comes(run) -> None:
+    class Exits(ScriptedEngine):
+        def step(self, states: Any) -> Any:
+            raise SystemExit(3)
+
+    async def body(worker: Worker) -> None:
+        jobs = [worker.submit(request("one")), worker.submit(request("two"))]
+        for job in jobs:
+            with pytest.raises(EngineError, match="its loop failed"):
+                await heard(job)
+        assert worker.failing
+        with pytest.raises(EngineError, match="its loop failed"):
+            worker.submit(request("three"))
+
+    with_worker(run, Exits(), body)
+
+
+def test_voices_are_prepared_one_between_two_steps_and_not_once_their_callers_are_gone(run) -> None:
+    class Preparing(ScriptedEngine):
+        prepared = 0
+
+        def prepare_voice(self, recording: Recording) -> PreparedVoice:
+            assert threading.current_thread().name == "engine-starter"
+            time.sleep(0.02)
+            self.prepared += 1
+            self.stepped.append(["a voice"])
+            return super().prepare_voice(recording)
+
+    engine = Preparing(Script(step_s=0.001))
+    recording = Recording(np.zeros(10, np.float32), 16_000, "ten samples")
+
+    async def body(worker: Worker) -> None:
+        speaking = asyncio.create_task(heard(worker.submit(request("word " * 20))))
+        calls = [asyncio.create_task(worker.prepare_voice(recording)) for _ in range(4)]
+        await asyncio.sleep(0)
+        for call in calls[2:]:
+            call.cancel()
+        assert (await calls[0]).arrays["length"] == [10]
+        await asyncio.gather(*calls[1:], speaking, return_exceptions=True)
+        assert engine.prepared == 2
+
+    with_worker(run, engine, body)
+    first, second = (index for index, batch in enumerate(engine.stepped) if batch == ["a voice"])
+    assert second > first + 1  # there is a step of speech between them
+
+
+def test_a_recording_that_the_engine_refuses(run) -> None:
+    async def body(worker: Worker) -> None:
+        with pytest.raises(CallerError, match="needs the words"):
+            await worker.prepare_voice(Recording(np.zeros(10, np.float32), 16_000))
 
     with_worker(run, ScriptedEngine(), body)
 
 
 def test_closing_fails_what_is_queued(run) -> None:
     async def main() -> None:
-        worker = await Worker.launch("starter", lambda: ScriptedEngine(Script(characters_per_step=1)), max_batch=2)
+        worker = await ThreadWorker.launch(
+            "starter", lambda: ScriptedEngine(Script(characters_per_step=1)), max_batch=2
+        )
         job = worker.submit(request("z" * 1000))
         await anext(aiter(job))
         worker.close()
@@ -179,6 +302,6 @@ def test_a_model_that_cannot_be_loaded_leaves_no_thread(run) -> None:
 
     async def main() -> None:
         with pytest.raises(CheckpointError, match=r"config\.json is missing"):
-            await Worker.launch("voxcpm", load, max_batch=1)
+            await ThreadWorker.launch("voxcpm", load, max_batch=1)
 
     run(main())

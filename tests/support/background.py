@@ -8,7 +8,7 @@ import numpy as np
 
 from intone.server.domain import Filler, PreparedVoice, Recording, SpeakRequest, Step
 from intone.server.errors import CallerError
-from intone.server.runtime.worker import Worker
+from intone.server.runtime.thread_worker import ThreadWorker
 from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.store import build_voice
 from tests.support.fakes import ScriptedEngine, info
@@ -69,7 +69,7 @@ def voice(name="ada", engines=("voxcpm",), created_s=1.0):
 @contextlib.asynccontextmanager
 async def rendering(store, *engines, forecast=None, **options):
     """A running renderer and its workers. The first engine is the plain one."""
-    workers = {one.info.name: await Worker.launch(one.info.name, lambda one=one: one, 4) for one in engines}
+    workers = {one.info.name: await ThreadWorker.launch(one.info.name, lambda one=one: one, 4) for one in engines}
     renderer = BackgroundRenderer(store, workers, engines[0].info.name, forecast or RecordedForecast(), **options)
     task = asyncio.create_task(renderer.run(), name="renderer")
     try:

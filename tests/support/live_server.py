@@ -86,10 +86,11 @@ class Live:
 
 @contextlib.asynccontextmanager
 async def live(engine: ScriptedEngine | None = None, **settings: Any) -> AsyncIterator[Live]:
-    """A server with one scripted engine. Pauses, fillers and loudness matching are off, unless `settings` has them:
-    tests read the text back from the audio."""
+    """A server with one scripted engine, all in this process. Pauses, fillers and loudness matching are off, unless
+    `settings` has them: tests read the text back from the audio."""
     engine = engine or ScriptedEngine()
-    config = Config.of(port=0, **{"pause_scale": 0.0, "fillers": False, "match_loudness": False, **settings})
+    quiet = {"pause_scale": 0.0, "fillers": False, "match_loudness": False, "processes": False}
+    config = Config.of(port=0, **{**quiet, **settings})
     async with (
         serving(config, engines={engine.info.name: lambda: engine}) as app,
         grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,

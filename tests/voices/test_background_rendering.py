@@ -9,7 +9,7 @@ import pytest
 
 from intone.server.domain import Filler, Level, SpeakRequest
 from intone.server.engines.starter.engine import StarterEngine
-from intone.server.runtime.worker import Worker
+from intone.server.runtime.thread_worker import ThreadWorker
 from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.filler_phrases import CALIBRATION_SENTENCES, EMOTIONS_WITH_PHRASES, FIRST_SENTENCE, PHRASES
 from intone.server.voices.fillers import with_clips
@@ -215,7 +215,9 @@ def test_nothing_starts_during_live_speech(run):
     store, plain, other = VoiceStore(), engine(), ScriptedEngine(info=info("starter"))
 
     async def main():
-        workers = {one.info.name: await Worker.launch(one.info.name, lambda one=one: one, 4) for one in (plain, other)}
+        workers = {
+            one.info.name: await ThreadWorker.launch(one.info.name, lambda one=one: one, 4) for one in (plain, other)
+        }
         renderer = BackgroundRenderer(store, workers, "voxcpm", RecordedForecast())
         live = workers["starter"].submit(SpeakRequest("x" * 60, 1))
         task = asyncio.create_task(renderer.run())

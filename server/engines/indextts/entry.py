@@ -16,5 +16,6 @@ ENTRY = EngineEntry(
     ),
     random_weights=True,
     cpu_precision="fp32",
+    max_step_s=600.0,  # a whole unit in one step takes minutes on two cores
     examples=(("--voxcpm DIR --indextts DIR", "plain speech and strong emotion, each by its engine"),),
 )

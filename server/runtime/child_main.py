@@ -1,0 +1,69 @@
+"""Main module of the processes that the server starts: `python -m intone.server.runtime.child_main FD PARENT`.
+
+FD is the local socket to the server, PARENT its process id. See `child_process.py` for the other side.
+"""
+
+import contextlib
+import ctypes
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+import warnings
+from typing import Any
+
+from intone.server.engines.base import resolve
+from intone.server.runtime.channel import Channel
+from intone.server.runtime.child_process import TRACEBACK_SIGNAL
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Run the function that the server names, until it returns or the server is gone."""
+    _end_with(parent)
+    faulthandler.enable()
+    faulthandler.register(TRACEBACK_SIGNAL, all_threads=True)
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; the server drains, then ends this process
+        signal.signal(number, signal.SIG_IGN)
+    channel = Channel(socket.socket(fileno=descriptor))
+    sys.path[:] = channel.receive()  # noqa: TID251  (what is run here may be defined outside of this package)
+    level, function, arguments = channel.receive()
+    warnings.simplefilter("ignore")  # those of libraries may contain what a caller says
+    logging.basicConfig(level=level, handlers=[_Forward(channel)], force=True)
+    resolve(function)(channel, *arguments)
+
+
+def _end_with(parent: int) -> None:
+    """Make the kernel end this process with the server, even if it hangs; elsewhere than on Linux, end of file does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was gone before
+            os._exit(1)
+
+
+class _Forward(logging.Handler):
+    """Sends log records to the server, which has the handlers."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__()
+        self._channel = channel
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Arguments and exceptions need not be picklable.
+        text = record.getMessage()
+        if record.exc_info:
+            text = f"{text}\n{''.join(traceback.format_exception(*record.exc_info)).rstrip()}"
+        fields: dict[str, Any] = {**record.__dict__, "msg": text, "args": None, "exc_info": None, "exc_text": None}
+        with contextlib.suppress(ConnectionError):  # the server is gone
+            self._channel.send(logging.makeLogRecord(fields))
+
+
+if __name__ == "__main__":
+    try:
+        main(int(sys.argv[1]), int(sys.argv[2]))
+    except (EOFError, ConnectionError):
+        os._exit(0)  # the server is gone

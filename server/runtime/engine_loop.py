@@ -1,0 +1,285 @@
+"""The engine loop: waits for units, picks a batch, advances it by one step, and hands the results on.
+
+It runs on the thread that owns the engine, in the server's process or in a process of the engine's own. Units are
+stepped together where the engine gains by it; a unit whose consumer falls behind pauses, so that others use the engine.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from intone.server.domain import PreparedVoice, Recording, SpeakRequest, Step
+from intone.server.engines.base import Engine
+from intone.server.errors import CallerError, CheckpointError, EngineError, IntoneError
+
+logger = logging.getLogger(__name__)
+
+BACKLOG_STEPS = 4
+"""Steps that a unit may be ahead of its consumer; then it pauses, and others use the engine."""
+
+MAX_REPLAYS = 2
+"""How often a unit is spoken again because a batch failed that it was in; it fails at the next failure."""
+
+Outcome = Step | IntoneError
+"""What a unit is given: its next step, or the error that ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitResult:
+    """What one step of the engine, or its failure, means for one unit.
+
+    Attributes:
+        unit: the number that the unit was submitted under.
+        outcome: the next step, or the error that ends the unit.
+        began_s: when the step began, in seconds of `time.monotonic`, which all processes of a machine share.
+        took_ms: duration of the step, that of the whole batch; 0 for an error.
+        engine_failed: whether the error counts against the engine, not only against the unit.
+        not_finite: whether the unit ended because its audio had a NaN or an infinity.
+    """
+
+    unit: int
+    outcome: Outcome
+    began_s: float = 0.0
+    took_ms: float = 0.0
+    engine_failed: bool = False
+    not_finite: bool = False
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the unit ends with it."""
+        return isinstance(self.outcome, IntoneError) or self.outcome.done
+
+
+class VoiceCall:
+    """A recording to prepare between two steps; `settle` is called with the prepared voice or with an error."""
+
+    def __init__(
+        self, recording: Recording, settle: Callable[[PreparedVoice | None, IntoneError | None], None]
+    ) -> None:
+        self.recording, self.settle = recording, settle
+        self.cancelled = False
+        """Set by any thread; a call that is cancelled before it begins is left out."""
+
+
+@dataclass(eq=False, slots=True)
+class _Unit:
+    """A unit in the loop, whose lock guards `cancelled` and `backlog`; the rest belongs to the engine's thread."""
+
+    number: int
+    request: SpeakRequest
+    state: Any = None
+    cancelled: bool = False
+    backlog: int = 0
+    delivered: int = 0  # samples
+    replayed: int | None = None  # samples since it was started again; None unless it is being spoken again
+    replays: int = 0
+
+
+@dataclass(slots=True)
+class Activity:
+    """What the engine is doing: "step" or "voice" and since when, in seconds of `time.monotonic`; "" when it waits."""
+
+    kind: str = ""
+    since_s: float = field(default_factory=time.monotonic)
+
+
+class EngineLoop:
+    """Schedules the units of one engine. All methods but `run` may be called from any thread."""
+
+    def __init__(self, name: str, deliver: Callable[[list[UnitResult]], None]) -> None:
+        """`deliver` is called on the engine's thread with the results of a step, one for each unit at most."""
+        self._name, self._deliver_all = name, deliver
+        self._units: list[_Unit] = []
+        self._calls: deque[VoiceCall] = deque()
+        self._closing = False
+        self._changed = threading.Condition()
+        self.activity = Activity()
+        """Replaced, never changed, by the engine's thread."""
+
+    def run(self, engine: Engine, max_batch: int) -> None:
+        """Speak units until `close`. On the thread that loaded the engine."""
+        max_batch = max_batch if engine.batches else 1
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing or self._calls or self._ready())
+                if self._closing:
+                    return
+                call = self._calls.popleft() if self._calls else None
+                batch = self._pick(max_batch)
+            if call is not None and not call.cancelled:
+                self._prepare(engine, call)
+            batch = [unit for unit in batch if unit.state is not None or self._start(engine, unit)]
+            if batch:
+                self._advance(engine, batch)
+            self.activity = Activity()
+
+    # ---- from any thread
+
+    def submit(self, number: int, request: SpeakRequest) -> None:
+        """Queue a unit under a number that no other unit has."""
+        with self._changed:
+            self._units.append(_Unit(number, request))
+            self._changed.notify()
+
+    def drop(self, number: int) -> None:
+        """Remove a unit, if it is still there; the result of the step that is running is discarded."""
+        with self._changed:
+            for unit in self._units:
+                if unit.number == number:
+                    unit.cancelled = True
+                    self._units.remove(unit)
+                    return
+
+    def taken(self, number: int) -> None:
+        """A consumer has taken a step of a unit, which may go on then."""
+        with self._changed:
+            for unit in self._units:
+                if unit.number == number:
+                    unit.backlog -= 1
+            self._changed.notify()
+
+    def call(self, call: VoiceCall) -> None:
+        """Queue a recording; one is prepared between two steps."""
+        with self._changed:
+            self._calls.append(call)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Make `run` return after the step that is running. What is queued is dropped without a result."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    # ---- on the engine's thread
+
+    def _ready(self) -> list[_Unit]:
+        """Units whose consumers keep up."""
+        return [unit for unit in self._units if unit.backlog < BACKLOG_STEPS]
+
+    def _pick(self, max_batch: int) -> list[_Unit]:
+        """The units to step now: at most one new one, first, since its prefill delays the others; then started ones.
+
+        A unit that is spoken again is stepped alone.
+        """
+        ready = self._ready()
+        if ready and ready[0].replayed is not None:
+            batch = ready[:1]
+        else:
+            ready = [unit for unit in ready if unit.replayed is None]
+            new = [unit for unit in ready if unit.state is None][:1]
+            started = [unit for unit in ready if unit.state is not None]
+            batch = (new + started)[:max_batch]
+        for unit in batch:  # moved to the end, so that units take turns when there are more than fit into a batch
+            self._units.remove(unit)
+            self._units.append(unit)
+        return batch
+
+    def _prepare(self, engine: Engine, call: VoiceCall) -> None:
+        self.activity = Activity("voice")
+        try:
+            prepared = engine.prepare_voice(call.recording)
+        except Exception as caught:  # an engine may raise anything; the loop must go on
+            if not isinstance(caught, CallerError):
+                logger.exception("engine %s could not prepare %d ms", self._name, call.recording.duration_ms)
+            call.settle(None, self._as_error(caught, "while it prepared a voice"))
+        else:
+            call.settle(prepared, None)
+
+    def _start(self, engine: Engine, unit: _Unit) -> bool:
+        """Start a new unit. Where that fails, deliver the error and return False.
+
+        No model has run yet, so whatever is raised comes from the text or the voice, and does not count against the
+        engine.
+        """
+        self.activity = Activity("step")
+        try:
+            unit.state = engine.start(unit.request)
+        except Exception as caught:  # an engine may raise anything; the loop must go on
+            if not isinstance(caught, CallerError):
+                logger.exception(
+                    "engine %s could not start a unit of %d characters", self._name, len(unit.request.text)
+                )
+            error = self._as_error(caught, "before it spoke")
+            self._deliver([(unit, UnitResult(unit.number, error))])
+            return False
+        return True
+
+    def _advance(self, engine: Engine, batch: Sequence[_Unit]) -> None:
+        """One step of every unit in the batch."""
+        self.activity = Activity("step")
+        began_s = time.monotonic()
+        try:
+            steps = engine.step([unit.state for unit in batch])
+            if len(steps) != len(batch):
+                raise EngineError(self._name, f"it returned {len(steps)} steps for {len(batch)} units")
+        except Exception as caught:  # an engine may raise anything; the loop must go on
+            logger.exception("engine %s failed on a batch of %d", self._name, len(batch))
+            self._fail(batch, caught)
+            return
+        took_ms = 1000 * (time.monotonic() - began_s)
+        results = []
+        for unit, step in zip(batch, steps, strict=True):
+            result = self._result(unit, step, began_s, took_ms)
+            if result is not None:
+                results.append((unit, result))
+        self._deliver(results)
+
+    def _fail(self, batch: Sequence[_Unit], caught: Exception) -> None:
+        """A unit alone fails. Of several, any may be the cause, and the state of all is undefined: each is spoken again
+        from its beginning, alone. The audio is the same, so that what was delivered already is left out."""
+        failed = [unit for unit in batch if len(batch) == 1 or unit.replays == MAX_REPLAYS]
+        for unit in batch:
+            unit.state, unit.replayed = None, 0
+            unit.replays += 1
+        error = self._as_error(caught, "while it spoke")
+        self._deliver([(unit, UnitResult(unit.number, error, engine_failed=True)) for unit in failed])
+
+    def _result(self, unit: _Unit, step: Step, began_s: float, took_ms: float) -> UnitResult | None:
+        """A step as its unit's consumer is given it; None if all of it was delivered before."""
+        if step.pcm is not None and not np.isfinite(step.pcm).all():
+            logger.error("engine %s made audio with a NaN or an infinity; the unit is ended", self._name)
+            error = EngineError(self._name, "it made audio that is not finite")
+            return UnitResult(unit.number, error, engine_failed=True, not_finite=True)
+        if unit.replayed is not None:
+            step = self._without_delivered(unit, step)
+            if unit.replayed is not None and not step.done:
+                return None
+        unit.delivered += 0 if step.pcm is None else len(step.pcm)
+        return UnitResult(unit.number, step, began_s, took_ms)
+
+    def _without_delivered(self, unit: _Unit, step: Step) -> Step:
+        """The step of a unit that is spoken again, without the samples that were delivered; ends that state."""
+        assert unit.replayed is not None
+        pcm = np.zeros(0, np.float32) if step.pcm is None else step.pcm
+        left = unit.delivered - unit.replayed
+        unit.replayed += len(pcm)
+        if len(pcm) <= left:
+            return Step(None, step.done, step.cut, step.stage_ms)
+        unit.replayed = None
+        return Step(pcm[left:], step.done, step.cut, step.stage_ms)
+
+    def _deliver(self, results: list[tuple[_Unit, UnitResult]]) -> None:
+        """Hand on the results of units that are still wanted; those that end leave the loop."""
+        with self._changed:
+            wanted = [(unit, result) for unit, result in results if not unit.cancelled]
+            for unit, result in wanted:
+                unit.backlog += 1
+                if result.is_last:
+                    unit.state = None
+                    self._units.remove(unit)
+        if wanted:  # at once, since each wake-up of the consumer costs a system call
+            self._deliver_all([result for _, result in wanted])
+
+    def _as_error(self, caught: Exception, when: str) -> IntoneError:
+        """The error for a consumer: what was raised, unless it is none of ours, or can only happen at start-up."""
+        if isinstance(caught, IntoneError) and not isinstance(caught, CheckpointError):
+            return caught
+        error = EngineError(self._name, f"{type(caught).__name__} {when}")
+        error.__cause__ = caught
+        return error
