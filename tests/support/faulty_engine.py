@@ -87,6 +87,7 @@ ENTRIES = {
         "plain",
         f"{HERE}:PlainFaulty",
         (EngineSetting("plain", True, "load it"), EngineSetting("plain_load_s", "0", "how long that takes")),
+        max_step_s=2.0,
     ),
     "spare": EngineEntry("spare", f"{HERE}:SpareFaulty", (EngineSetting("spare", False, "load it"),)),
 }

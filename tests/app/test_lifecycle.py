@@ -1,0 +1,138 @@
+"""How a server begins and ends: what is checked before the engines load, and signals at any time."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+
+from intone.proto import speech_pb2
+from intone.server.app import serving
+from intone.server.config import Config, ConfigError
+from tests.support.fakes import ScriptedEngine
+from tests.support.faulty_engine import HANGS
+from tests.support.live_server import Talk
+from tests.support.process_workers import children_of, eventually, runs
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVER = """
+import asyncio, json, logging, sys
+from intone.server import app
+from intone.server.config import Config
+from tests.support.faulty_engine import ENTRIES
+logging.basicConfig(level="INFO")
+asyncio.run(app.run(Config.of(ENTRIES, port=0, fillers=False, **json.loads(sys.argv[1]))))
+"""
+PROMPT_S = 5.0
+"""Longest end of a server that ends at once, on a busy machine; the loads, hangs and drains below take an hour."""
+
+
+@contextlib.contextmanager
+def started(settings: str):
+    """A server in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", SERVER, settings]
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        yield server
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def wait_for_line(server, words):
+    for line in server.stderr:
+        if words in line:
+            return
+    raise AssertionError(f"the server ended without {words!r}")
+
+
+def seconds_to_end(server, *signals):
+    """Send signals, the next one half a second after the one before; how long the process takes after the last."""
+    for number in signals[:-1]:
+        server.send_signal(number)
+        time.sleep(0.5)
+        assert server.poll() is None, "it has ended before the last signal"
+    began_s = time.monotonic()
+    server.send_signal(signals[-1])
+    server.wait(60)
+    return time.monotonic() - began_s
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("processes", ["true", "false"])
+def test_a_signal_ends_a_server_that_is_loading(run, number, processes):
+    with started(f'{{"plain_load_s": "3600", "processes": {processes}}}') as server:
+        wait_for_line(server, "loading plain")
+        time.sleep(0.5)
+        children = children_of(server.pid)
+        assert bool(children) == (processes == "true")
+        assert seconds_to_end(server, number) < PROMPT_S
+        assert server.returncode == 0
+    run(eventually(lambda: not any(map(runs, children))))
+
+
+async def speaking(port_file, text, signal_it):
+    """Begin to speak, and call `signal_it` in mid-utterance."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{int(port_file.read_text())}") as channel:
+        talk = Talk.over(channel)
+        await talk.send(config=speech_pb2.StreamConfig(normalize=False))
+        await talk.say("u", text, end=False)
+        await talk.say("u", " and more. ", end=False)
+        await talk.until("audio")
+        result = await asyncio.to_thread(signal_it)
+        talk.call.cancel()
+        return result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("processes", "text", "status"),
+    [
+        ("true", "Hello there.", 0),
+        ("true", f"Hello, {HANGS}.", 0),
+        ("false", "Hello there.", 0),
+        ("false", f"Hello, {HANGS}.", 128 + signal.SIGINT),  # the thread cannot be ended, so the process is
+    ],
+)
+def test_a_second_signal_ends_a_server_that_drains(run, tmp_path, processes, text, status):
+    port_file = tmp_path / "port"
+    settings = f'{{"drain_s": 3600, "processes": {processes}, "port_file": "{port_file}"}}'
+    with started(settings) as server:
+        wait_for_line(server, "serving on")
+        children = children_of(server.pid)
+        ends = speaking(port_file, text, lambda: seconds_to_end(server, signal.SIGTERM, signal.SIGINT))
+        assert run(ends, timeout_s=90) < PROMPT_S
+        assert server.returncode == status
+    run(eventually(lambda: not any(map(runs, children))))
+
+
+def test_what_can_fail_at_once_is_checked_before_the_engines_load(run, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        cases = {
+            "cannot listen on": {"port": port},
+            "metrics_port: cannot listen on": {"metrics_port": port},
+            "voices: cannot use the folder": {"voices": __file__},
+            "default_voice: ": {"default_voice": "nobody"},
+            "port_file: cannot write": {"port_file": str(tmp_path / "nowhere" / "port")},
+        }
+
+        def load() -> ScriptedEngine:
+            raise AssertionError("it loads")
+
+        async def main():
+            for words, settings in cases.items():
+                with pytest.raises(ConfigError, match=words):
+                    async with serving(Config(**{"port": 0, "processes": False, **settings}), {"starter": load}):
+                        raise AssertionError("it serves")
+
+        run(main())
