@@ -3,6 +3,7 @@
 A small model learns to speak from phonemes in a fraction of the steps that it needs from letters.
 """
 
+import functools
 import itertools
 import logging
 import tempfile
@@ -28,6 +29,9 @@ _EXTRAS = {"en": ("hibari", "starter"), "zh": ("misaki", "mandarin")}
 """Language → the package with its phonemizer, and the extra of this distribution that installs it."""
 
 logger = logging.getLogger(__name__)
+
+_UNKNOWN = (ValueError, KeyError, IndexError, AssertionError)
+"""What misaki raises for a character whose pinyin it cannot convert."""
 
 _PLAIN_MARKS = {ord("。"): ". ", ord("、"): ", "}  # NFKC maps the other Chinese marks to Latin ones
 
@@ -162,7 +166,20 @@ def _chinese() -> Phonemizer:
         plain = unicodedata.normalize("NFKC", text).strip()
         if not any(_is_han(character) or character.isdecimal() for character in plain):
             return ""
-        return " ".join(g2p(plain)[0].split())
+        try:
+            phonemes = g2p(plain)[0]
+        except _UNKNOWN as error:  # such as 龦
+            logger.warning("a character of %d has no pronunciation: %s", len(plain), type(error).__name__)
+            phonemes = g2p("".join(filter(has_pronunciation, plain)))[0]
+        return " ".join(phonemes.split())
+
+    @functools.lru_cache(maxsize=4096)
+    def has_pronunciation(character: str) -> bool:
+        try:
+            g2p(character)
+        except _UNKNOWN:
+            return False
+        return True
 
     def phonemize(text: str) -> str:
         text, _ = for_engine(text, ("pinyin",), ("zh",))

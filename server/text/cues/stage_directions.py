@@ -63,5 +63,7 @@ def pause_ms(label: str) -> int | None:
 def _is_chinese_direction(text: str) -> bool:
     if text in _CHINESE:
         return True
+    if _CHINESE_AFTER.sub("", text) in _CHINESE:
+        return True
     core = _CHINESE_AFTER.sub("", _CHINESE_BEFORE.sub("", text))
     return core in _CHINESE or bool(core) and core[: len(core) // 2] == core[len(core) // 2 :] and core[0] in "笑哭咳"

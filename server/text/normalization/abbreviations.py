@@ -3,9 +3,29 @@
 import re
 
 from intone.server.text.normalization.context import Context, Rule, Verbalize
-from intone.server.text.patterns import ascii_pattern
+from intone.server.text.patterns import DASH, alternatives, ascii_pattern
 
 _STREET = r"(?<=[a-z] )"
+_MONTHS = {"Jan": "January", "Feb": "February", "Mar": "March", "Apr": "April", "Aug": "August", "Sept": "September",
+           "Sep": "September", "Oct": "October", "Nov": "November", "Dec": "December"}  # fmt: skip
+_DAYS = {"Mon": "Monday", "Tues": "Tuesday", "Tue": "Tuesday", "Wed": "Wednesday", "Thurs": "Thursday",
+         "Thur": "Thursday", "Thu": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday"}  # fmt: skip
+_DAY = alternatives(_DAYS)
+_MONTH_ALONE = ascii_pattern(rf"\b(?P<name>{alternatives(_MONTHS)})\.(?![ ]?\d)")
+_DAY_RANGE = ascii_pattern(
+    rf"\b(?P<first>{_DAY})\b\.?(?P<dash>{DASH}|[ ]to[ ]|[ ]?/[ ]?|[ ]?&[ ]?|[ ]and[ ]|,[ ]?)(?P<last>{_DAY})\b\.?"
+)
+_FULL_MONTHS = _MONTHS | {name: name for name in (*_MONTHS.values(), "May", "June", "July")} | {
+    "Jun": "June", "Jul": "July",
+}  # fmt: skip
+_MONTH_RANGE = ascii_pattern(
+    rf"\b(?P<first>{alternatives(_FULL_MONTHS)})\b\.?{DASH}(?P<last>{alternatives(_FULL_MONTHS)})\b"
+    r"(?:\.(?![ ]?\d))?"
+)
+_DAY_ALONE = ascii_pattern(
+    rf"\b(?P<name>{_DAY})(?:\.(?=[ ,;:)]|$)|(?=,?[ ](?:\d|(?:{alternatives(_MONTHS)}|January|February|March|April|May"
+    r"|June|July|August|September|October|November|December)\b)))"
+)
 _ABBREVIATIONS = (
     (ascii_pattern(r"\bMr\.(?=[ ])"), "Mister"),
     (ascii_pattern(r"\bMrs\.(?=[ ])"), "Missus"),
@@ -13,8 +33,6 @@ _ABBREVIATIONS = (
     (ascii_pattern(rf"{_STREET}\bDr\b(?!\.?[ ][A-Z])\.?(?=[ ]?[,.;!?]|[ ]?$|[ ][a-z])"), "Drive"),
     (ascii_pattern(r"\bDr\.?(?=[ ][A-Z])"), "Doctor"),
     (ascii_pattern(r"\bProf\.(?=[ ])"), "Professor"),
-    (ascii_pattern(rf"{_STREET}\bSt\b(?:\.(?=[ ]?[,;!?]|[ ][a-z])|(?=[ ]?[,;!?.]|[ ]?$|[ ][a-z]))"), "Street"),
-    (ascii_pattern(r"\bSt\.(?=[ ][A-Z])"), "Saint"),
     (ascii_pattern(r"(?<=[A-Za-z] )\bAve\b\.?"), "Avenue"),
     (ascii_pattern(r"(?<=[A-Za-z] )\bBlvd\b\.?"), "Boulevard"),
     (ascii_pattern(r"(?<=[a-z] )\bRd\b\.?"), "Road"),
@@ -49,6 +67,9 @@ _ABBREVIATIONS = (
     (ascii_pattern(r"\bLt\.(?=[ ][A-Z])"), "Lieutenant"),
     (ascii_pattern(r"\bMt\.(?=[ ][A-Z])"), "Mount"),
     (ascii_pattern(r"\bFt\.(?=[ ][A-Z])"), "Fort"),
+    (ascii_pattern(r"\ba\.k\.a\.?(?=[ ])|\baka\b(?=[ ])"), "also known as"),
+    (ascii_pattern(r"\b[Dd]iv\.(?=[ ]?\d)"), "division"),
+    (ascii_pattern(r"\b[Rr]ef\.(?=[ ]?[\d#])"), "reference"),
     (ascii_pattern(r"\bw/o(?=[ ])"), "without"),
     (ascii_pattern(r"\bw/(?=[ ])"), "with"),
     (ascii_pattern(r"\bUSA\b|\bU\.S\.A\.(?=[ ,])"), "U S A"),
@@ -62,4 +83,45 @@ def _constant(words: str) -> Verbalize:
     return read
 
 
-RULES = tuple(Rule("abbreviation", pattern, _constant(words)) for pattern, words in _ABBREVIATIONS)
+def _day_range(context: Context, match: re.Match[str]) -> str:
+    dash = match["dash"].strip()
+    joined = " and " if dash in ("&", "and") else ", " if dash == "," else " or " if dash == "/" else " to "
+    return f"{_DAYS[match['first']]}{joined}{_DAYS[match['last']]}"
+
+
+_ST = ascii_pattern(r"\bSt\b\.?")
+_SAINT_AFTER = frozenset("mount mt point port lake fort sault east west north south old new upper lower".split())  # noqa: SIM905
+_NUMBER = ascii_pattern(r"(?<=[a-z] )no\.(?=[ ]?[#\d])", re.IGNORECASE)
+_NUMBERED = frozenset(
+    ["invoice", "order", "ticket", "account", "policy", "flight", "serial", "case", "room", "item", "part", "page"]
+)
+
+
+def _saint_or_street(context: Context, match: re.Match[str]) -> str | None:
+    before, after = context.before(match.start()), context.after(match.end())
+    previous = re.search(r"([A-Za-z0-9]+)[ ]$", before)
+    if not re.match(r"[ ][A-Z]", after):
+        return "Street" if previous else None
+    if previous is None or previous[1].lower() in _SAINT_AFTER:
+        return "Saint"
+    named = previous[1][0].isupper() and context.text[: match.start()].strip() != previous[1]
+    return "Street" if named or re.fullmatch(r"\d+(?:st|nd|rd|th)", previous[1]) else "Saint"
+
+
+def _number(context: Context, match: re.Match[str]) -> str | None:
+    return "number" if context.word_before(match.start()) in _NUMBERED else None
+
+
+RULES = (
+    Rule("abbreviation", _ST, _saint_or_street),
+    Rule("abbreviation", _NUMBER, _number),
+    Rule("date", _DAY_RANGE, _day_range),
+    Rule(
+        "date",
+        _MONTH_RANGE,
+        lambda context, match: f"{_FULL_MONTHS[match['first']]} to {_FULL_MONTHS[match['last']]}",
+    ),
+    Rule("date", _DAY_ALONE, lambda context, match: _DAYS[match["name"]]),
+    Rule("date", _MONTH_ALONE, lambda context, match: _MONTHS[match["name"]]),
+    *(Rule("abbreviation", pattern, _constant(words)) for pattern, words in _ABBREVIATIONS),
+)

@@ -18,11 +18,12 @@ _COMPATIBILITY = re.compile(
     "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\ufb00-\ufb06\U0001d400-\U0001d7ff\u3000\u00a0\u2007\u202f]"
 )
 _APOSTROPHE = re.compile("(?<=[A-Za-z])[\u2019\u02bc\u00b4\u2032`\u2018](?=[A-Za-z])")
+_DECADE_APOSTROPHE = re.compile("(?<=[0-9])[\u2019\u02bc\u00b4\u2032`\u2018](?=s\\b)")
 _PLURAL_APOSTROPHE = re.compile("(?<=[sS])\u2019(?=\\s)")
-_ELISION = re.compile("(?<![A-Za-z0-9])\u2019(?=[A-Za-z]{1,5}\\b)")
+_ELISION = re.compile("(?<![A-Za-z0-9])\u2019(?=[A-Za-z]{1,5}\\b)|(?<=[' \u2019]n)\u2019(?= )")
 _BLANKS = re.compile("[ \\t\u3000]{2,}")
 _EMOJI = re.compile(
-    "[\u203c\u2049\u20e3\u2190-\u21ff\u231a-\u23ff\u25a0-\u27bf\u2b00-\u2bff\u3030\u303d\u3297\u3299"
+    "[\u203c\u2049\u20e3\u2191\u2193-\u21d1\u21d3-\u21ff\u231a-\u23ff\u25a0-\u27bf\u2b00-\u2bff\u3030\u303d\u3297\u3299"
     "\U0001f000-\U0001faff\U000e0020-\U000e007f]+"
 )
 
@@ -34,7 +35,7 @@ def clean(text: SpannedText) -> SpannedText:
     text = text.sub(_ENTITY, _unescaped)
     text = text.sub(_INVISIBLE, "")
     text = text.sub(_COMPATIBILITY, lambda found: unicodedata.normalize("NFKC", found.group()))
-    for pattern in (_APOSTROPHE, _PLURAL_APOSTROPHE, _ELISION):
+    for pattern in (_APOSTROPHE, _DECADE_APOSTROPHE, _PLURAL_APOSTROPHE, _ELISION):
         text = text.sub(pattern, "'")
     return text.sub(_EMOJI, " ").sub(_BLANKS, " ")
 

@@ -25,11 +25,15 @@ _TELEPHONE = ascii_pattern(
     ){_ALONE_AFTER}|tel:\+?\d{{5,15}}""",
     re.VERBOSE,
 )
+_FLIGHT = ascii_pattern(
+    r"(?:(?<=flight )|(?<=flights )|(?<=航班))(?P<airline>[A-Z]{2}|[A-Z]\d|\d[A-Z])[ ]?(?P<number>\d{1,4})(?!\w)",
+    re.IGNORECASE,
+)
 _TOLL_FREE = ascii_pattern(r"(?<![\w.,$-])1[ -](8\d0|900)(?=[ -][A-Z0-9])")
 _CARD = ascii_pattern(rf"{_ALONE_BEFORE}\d{{4}}([ -])\d{{4}}(?:\1\d{{3,7}}){{1,3}}{_ALONE_AFTER}")
 _ROUND = ascii_pattern(r"\d\d0-\d\d00|\d+000000")
 _EMERGENCY = ascii_pattern(
-    r"(?<=[打拨])(?:110|112|119|120|122|911|999)(?![\d个次分点折元块.,])"
+    r"(?<=[打拨警救险])(?:110|112|119|120|122|911|999)(?![\d个次分点折元块.,])"
     r"|(?<![\w.,$/#-])(?:911|999|112|988|411|311)(?![\w%/-]|[.,]\d| people\b| [a-z]+s\b)",
     re.IGNORECASE,
 )
@@ -39,20 +43,27 @@ _SERVICE_ZH = ascii_pattern(
 )
 _KEYPAD = ascii_pattern(r"(?<!\w)(?:[*#]{1,2}\d[\d*]{0,15}#|\*{1,2}\d[\d*]{0,15})(?=[\s.,;!?。，]|$)")
 _KEY = ascii_pattern(
-    r"(?:(?<=press )|(?<=then )|(?<= hit ))[#*](?=[\s.,;!?]|$)|(?<=[按键])[#*](?=键|[，。]|$)", re.IGNORECASE
+    r"(?:(?<=press )|(?<=then )|(?<= hit )|(?<= or )|(?<=the ))[#*](?=[\s.,;!?]|$)|(?<=[按键])[#*](?=键|[，。]|$)",
+    re.IGNORECASE,
 )
 
 _CODE_WORDS = (
     "code|codes|pin|password|passcode|passphrase|zip|postcode|postal|extension|ext|order|confirmation|tracking|serial|account|card|"
     "reference|ref|ticket|case|invoice|license|licence|plate|booking|reservation|routing|member|membership|policy|claim|access|"
     "verification|otp|id|passport|flight|bus|route|highway|locker|suite|apartment|apt|unit|room|gate|dial|part|model|batch|lot|"
-    "port|isbn|sku|imei|vin|ssn|ending|ends|digits|number"
+    "port|error|boeing|airbus|channel|interstate|isbn|sku|imei|vin|ssn|ending|ends|digits|number"
 )
 _CODE = ascii_pattern(
-    rf"\b(?P<word>{_CODE_WORDS})\b\.?(?:[ ](?:number|no\.|num|code|id|is|was|ending|ends|in|reads|would|be"
-    rf"|to|with|called))*[ ]?[:#=]?[ ]?[\"'“]?$",
+    rf"\b(?P<word>{_CODE_WORDS})\b\.?(?:'s)?(?:[ ](?:number|no\.|num|code|id|is|was|are|were|ending|ends|in|reads|would"
+    rf"|be|to|with|called))*[ ]?[:#=]?[ ]?[\"'“]?$",
     re.IGNORECASE,
 )
+_CODE_AFTER = ascii_pattern(
+    r"[\"'”]?[ ](?:is|as|for|into|at)[ ](?:(?:the|your|my|his|her|our|their|a|new|old)[ ])*(?:[a-z]+[ ])?"
+    r"(?:code|pin|password|passcode|zip|extension|otp|prompt|keypad)\b",
+    re.IGNORECASE,
+)
+_SHORT_CODE = ascii_pattern(r"\b(?:text|sms|send|message)\b[^.!?]{1,40}\bto[ ]$", re.IGNORECASE)
 _CODE_WORD_COUNTS = frozenset(
     [
         "bus",
@@ -70,21 +81,28 @@ _CODE_WORD_COUNTS = frozenset(
         "lot",
         "batch",
         "flight",
+        "error",
+        "boeing",
+        "airbus",
+        "channel",
+        "interstate",
     ]
 )
 _DIGITS = ascii_pattern(
-    rf"{_ALONE_BEFORE}#?\d{{3,9}}(?:[ -]\d{{3,9}}){{0,3}}{_ALONE_AFTER}|{_ALONE_BEFORE}0\d{{1,8}}{_ALONE_AFTER}"
+    rf"{_ALONE_BEFORE}#?\d{{2,9}}(?:[ -]\d{{3,9}}){{0,3}}{_ALONE_AFTER}|{_ALONE_BEFORE}0\d{{1,8}}{_ALONE_AFTER}"
 )
 _CODE_ZH = ascii_pattern(
     "(?:验证码|密码|口令|邮编|邮政编码|区号|尾号|门牌号?|房间号?|房号|分机号?|转|编号|单号|订单号?|订单|卡号|账号|帐号|学号|工号|证件号|身份证号?|编码|代码|序列号|"
     "提取码|取件码|取餐码|暗号|车牌号?|航班号?|车次|座机|电话|手机号?|热线|客服|拨打?|号码|微信号?|qq号?|QQ号?|群号|邀请码|校验码|识别码|流水号)"
-    '(?:号码|号|为|是|的|：|:|[ ]|尾号|改成|输入|填|“|"|,|，){0,3}$'
+    '(?:号码|号|为|是|的|？|[?]|：|:|[ ]|尾号|改成|输入|填|“|"|,|，){0,3}$'
 )
 _TELEPHONE_ZH = ascii_pattern("电话|手机|热线|客服|[拨打]|座机|航班|号码")
 _NOT_QUANTITY = ascii_pattern(
     r"(?![ ]?(?:[元块个条张次万亿千百斤米份名位人天年月分秒度层楼折]|percent|dollars|euros|people|items|times|of\b))"
 )
-_ROOM_ZH = ascii_pattern(r"(?<![\w.])\d{3,4}(?=室|房间|号房)")
+_ROOM_ZH = ascii_pattern(
+    r"(?<![\w.])\d{3,4}(?=室|房间|号房|路(?:公交|车|[，。！？]|$)|次列车)|(?:(?<=单元)|(?<=号楼)|(?<=[栋幢座]))\d{3,4}(?![\d元块个人米.])"
+)
 _SLANG_ZH = ascii_pattern(r"(?<![\w.,:：$￥¥])(?:(\d)\1{2,5}|23{2,5}|5201314|520|88|886)(?![\w%./:])")
 
 
@@ -114,6 +132,13 @@ def _telephone(context: Context, match: re.Match[str]) -> str | None:
     return None if _ROUND.fullmatch(match.group()) else _spelled(context, match)
 
 
+def _flight(context: Context, match: re.Match[str]) -> str | None:
+    if context.chinese(*match.span()):
+        return match["airline"] + zh.digits(match["number"], telephone=True)
+    letters = " ".join(en.digits(one) if one.isdecimal() else one.upper() for one in match["airline"])
+    return f"{letters} {en.digits(match['number'])}"
+
+
 def _toll_free(context: Context, match: re.Match[str]) -> str | None:
     return None if context.chinese(*match.span()) else f"one {en.cardinal(int(match[1]))}"
 
@@ -126,12 +151,16 @@ def _code(context: Context, match: re.Match[str]) -> str | None:
         if context.chinese(*match.span()):
             return zh.digits(match.group(), telephone=bool(_TELEPHONE_ZH.search(found.group())))
     found = _CODE.search(before)
+    if not found and _is_code_by_context(context, match):
+        return zh.digits(match.group()) if context.chinese(*match.span()) else en.grouped_digits(_groups(match.group()))
     if not found or not _NOT_QUANTITY.match(context.after(match.end())):
         return None
     if context.chinese(*match.span()):
         return zh.digits(match.group())
     text = match.group().lstrip("#")
     word = found["word"].lower()
+    if len(text) == 2 and text[0] != "0" and word not in ("code", "codes", "pin", "password", "passcode", "otp", "zip"):
+        return None
     if word in _CODE_WORD_COUNTS and len(text) == 3 and text[0] != "0":
         return (
             en.cardinal(int(text[0]))
@@ -139,12 +168,19 @@ def _code(context: Context, match: re.Match[str]) -> str | None:
             + (("oh " if text[1] == "0" else "") + en.cardinal(int(text[1:])) if text[1:] != "00" else "hundred")
         )
     if word == "number" and not re.search(
-        r"(?:code|phone|account|card|order|flight|tracking|id|room|case|reference)[ ]number",
+        r"(?:code|phone|account|card|order|flight|tracking|id|room|case|reference|my|your|his|her|our|their)[ ]number",
         before[-40:],
         re.IGNORECASE,
     ):
         return None
     return en.grouped_digits(_groups(text))
+
+
+def _is_code_by_context(context: Context, match: re.Match[str]) -> bool:
+    """ "Enter 8421 as your PIN", "text STOP to 22345"."""
+    if _CODE_AFTER.match(context.after(match.end())):
+        return True
+    return len(match.group()) in (5, 6) and bool(_SHORT_CODE.search(context.before(match.start())))
 
 
 def _keypad(context: Context, match: re.Match[str]) -> str:
@@ -168,6 +204,7 @@ def _slang(context: Context, match: re.Match[str]) -> str | None:
 RULES = (
     Rule("keypad", _KEYPAD, _keypad),
     Rule("keypad", _KEY, _keypad),
+    Rule("code", _FLIGHT, _flight),
     Rule("code", _CARD, _spelled),
     Rule("telephone", _TELEPHONE, _telephone),
     Rule(

@@ -13,6 +13,7 @@ TAKEN = "\ue000"
 """Replaces every character that a rule has verbalized in the working text, so that no later rule matches it."""
 
 _LETTER = re.compile(f"[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f]|[{CJK}]")
+_LATIN = re.compile("[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f]")
 _IDEOGRAPH = re.compile(f"[{CJK}]")
 _WORD_BEFORE = re.compile(r"([A-Za-z\u00c0-\u024f']+)[^A-Za-z\u00c0-\u024f']*$")
 _WORD_AFTER = re.compile(r"[^A-Za-z\u00c0-\u024f]*([A-Za-z\u00c0-\u024f']+)")
@@ -36,6 +37,10 @@ _TITLES = frozenset(
         "Fort",
     ]
 )
+_NAME_BEFORE = re.compile(f"(?:([{CJK}，。！？：；（《])|^)[ ]?[A-Za-z]*[A-Z][A-Za-z]*(?:[ ][A-Z][A-Za-z]*)?[ -]?$")
+_NAME_AFTER = re.compile(f"[ -]?[A-Z][A-Za-z]*(?:[ ][A-Z][A-Za-z]*)?[ ]?(?:([{CJK}，。！？：；）》])|$)")
+_LATIN_WORD = re.compile("[A-Za-z\u00c0-\u024f]{2,}")
+_QUOTES = '"“”‘’「」『』'
 CONTEXT_CHARACTERS = 60
 """How far a rule looks to either side."""
 
@@ -86,11 +91,15 @@ class Context:
     working: str = ""
     tokens: list[Token] = field(default_factory=list)
     _taken: bytearray = field(default_factory=bytearray)
+    _numbers: dict[str, int] = field(default_factory=dict)
     _chinese_alone: bool = False
+    _mostly_chinese: bool = False
 
     def __post_init__(self) -> None:
         self.working = self.text
         self._taken = bytearray(len(self.text))
+        ideographs = sum(1 for _ in _IDEOGRAPH.finditer(self.text))
+        self._mostly_chinese = 2 * ideographs > 3 * sum(1 for _ in _LATIN_WORD.finditer(self.text))
         self._chinese_alone = bool(_CHINESE_MARKS.search(self.text)) or self.language.startswith("zh")
 
     def apply(self, rule: Rule) -> None:
@@ -102,7 +111,7 @@ class Context:
                 if words is not None:
                     words += self._swallowed_stop(match, words, rule.kind)
                     found.append(Token(match.start(), match.end(), words, rule.kind))
-                    self._taken[match.start() : match.end()] = b"\1" * (match.end() - match.start())
+                    self._mark(found[-1])  # now: later matches of the same rule look at the text around them
         self.take(found)
 
     def _words(self, rule: Rule, match: re.Match[str]) -> str | None:
@@ -118,14 +127,24 @@ class Context:
             return ""
         return "." if _SENTENCE_ENDS.match(self.text[match.end() : match.end() + 3]) else ""
 
+    def _mark(self, token: Token) -> None:
+        number = self._numbers.setdefault(token.kind, len(self._numbers) + 1)
+        self._taken[token.start : token.end] = bytes([number]) * (token.end - token.start)
+
     def take(self, tokens: list[Token]) -> None:
         """Add tokens; they do not overlap."""
         pieces, position = [], 0
         for token in tokens:
+            self._mark(token)
             pieces += [self.working[position : token.start], TAKEN * (token.end - token.start)]
             position = token.end
         self.working = "".join([*pieces, self.working[position:]])
         self.tokens += tokens
+
+    def kind_at(self, position: int) -> str:
+        """Class of the token at a position of the text; empty if there is none."""
+        number = self._taken[position] if 0 <= position < len(self._taken) else 0
+        return next((kind for kind, known in self._numbers.items() if known == number), "")
 
     def before(self, position: int) -> str:
         """The text before a position, as far as rules look."""
@@ -147,31 +166,42 @@ class Context:
 
     def chinese(self, start: int, end: int) -> bool:
         """Whether the token at `start` to `end` is verbalized in Chinese: by the nearest letters on both sides."""
-        left = self._letter_before(start)
-        right = self._letter_after(end)
-        if left and right and (left in "zh") is not (right in "zh"):
-            return self._mixed(left, end)
+        left, right = self._letter_before(start, _QUOTES), self._letter_after(end, _QUOTES)
+        if not left and not right:
+            left, right = self._letter_before(start), self._letter_after(end)
+        if left and right and left != right:
+            return self._mixed(left, start, end)
         if left or right:
-            return (left or right) == "z"
+            return (left or right) == "z" or (left == right == "l" and self._within_name(start, end))
         return self._chinese_alone
 
-    def _mixed(self, left: str, end: int) -> bool:
-        """Between a Chinese and a Latin letter: a counted English noun takes the number, else Chinese does."""
-        after = self.text[end : end + 24]
-        counted = re.match(r" ?([a-z]{3,})", after)
-        return not (left == "z" and counted)
+    def _mixed(self, left: str, start: int, end: int) -> bool:
+        """Between a Chinese and a Latin letter: a counted English noun takes the number, else Chinese does.
 
-    def _letter_before(self, position: int) -> str:
+        With blanks on both sides the language of most of the text decides.
+        """
+        if left == "z" and re.match(r" ?([a-z]{3,})", self.text[end : end + 24]):
+            return False
+        apart = self.text[start - 1 : start] == " " and self.text[end : end + 1] in (" ", ",", ".", "!", "?")
+        return self._mostly_chinese if apart else True
+
+    def _within_name(self, start: int, end: int) -> bool:
+        """Whether the token is part of a short Latin name in a Chinese sentence: the 15 of 我买了iPhone 15 Pro。"""
+        before = _NAME_BEFORE.search(self.text[max(0, start - CONTEXT_CHARACTERS) : start])
+        after = _NAME_AFTER.match(self.text[end : end + CONTEXT_CHARACTERS])
+        return bool(before and after and (before[1] or after[1]))
+
+    def _letter_before(self, position: int, stops: str = "") -> str:
         for index in range(position - 1, max(-1, position - CONTEXT_CHARACTERS), -1):
             kind = self._kind(index)
-            if kind:
+            if kind or self.text[index] in stops:
                 return kind
         return ""
 
-    def _letter_after(self, position: int) -> str:
+    def _letter_after(self, position: int, stops: str = "") -> str:
         for index in range(position, min(len(self.text), position + CONTEXT_CHARACTERS)):
             kind = self._kind(index)
-            if kind:
+            if kind or self.text[index] in stops:
                 return kind
         return ""
 
@@ -183,6 +213,6 @@ class Context:
             return "z"
         if self._taken[index] or self.working[index] == TAKEN:
             return ""
-        alone = not (self.text[index - 1 : index].isalpha() or self.text[index + 1 : index + 2].isalpha())
+        alone = not (_LATIN.match(self.text[index - 1 : index]) or _LATIN.match(self.text[index + 1 : index + 2]))
         article = character in "aAI" and self.text[index + 1 : index + 2] == " "
         return "" if alone and not article else "l"

@@ -4,14 +4,14 @@ What people would hear is kept: the text of a link, of emphasis, of a heading. L
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from intone.server.text.characters import CJK
 from intone.server.text.cues import find_cues
 from intone.server.text.cues.tags import TAG
 from intone.server.text.normalization.formulas import read_formula
 from intone.server.text.normalization.tables import words
-from intone.server.text.spans import SpannedText
+from intone.server.text.spans import Piece, SpannedText
 
 _FENCE = re.compile(r"(?:^|(?<=\n))[ \t]*(```|~~~)[^\n]*\n?.*?(?:\1[ \t]*(?:\n|\Z)|\Z)", re.DOTALL)
 _INLINE_FENCE = re.compile(r"```[^`]*```")
@@ -36,7 +36,7 @@ _TAGS = _BLOCK_TAGS | frozenset(words("html_inline_elements")) | frozenset(("spe
 _STARRED = re.compile(r"(?<![\w*])(\*{1,2})([^*\n]{1,60}?)\1(?![\w*])")
 _RULE_LINE = re.compile(r"^[ \t]*\|?[ \t]*[-=*_]{3}[-=*_ \t|:]*$", re.MULTILINE)
 _RULE_RUN = re.compile(r"[-=*_~#]{4,}")
-_LINE_START = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|(?:>[ \t]?)+|[-*+•‣▪●○][ \t]+)", re.MULTILINE)
+_LINE_START = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|(?:>(?!\d)[ \t]?)+|[-*+•‣▪●○][ \t]+)", re.MULTILINE)
 _HEADING_END = re.compile(r"[ \t]+#{1,6}[ \t]*$", re.MULTILINE)
 _EMPHASIS = re.compile(
     r"\*{2,3}|(?<![\w*])\*(?=[^\s\d#*])|(?<=[^\s*])\*(?![\w*])|~~|(?<!\w)_{1,2}(?=\w)|(?<=\w)_{1,2}(?!\w)"
@@ -71,11 +71,13 @@ def strip_markup(text: SpannedText, *, cues: bool) -> SpannedText:
     return text.sub(_LINE_BREAK, lambda found: _pause(before[found.start() - 1]))
 
 
-def _tag(found: re.Match[str]) -> str | None:
+def _tag(found: re.Match[str]) -> Sequence[Piece] | str:
     name = found["name"].lower()
     if name in _BLOCK_TAGS:
         return "\n"
-    return "" if name in _TAGS or found["attributes"] or found["close"] else None
+    if name in _TAGS or found["attributes"] or found["close"]:
+        return ""
+    return " ", TAG.groupindex["name"], " "  # a placeholder, such as <file>
 
 
 def _inner_bracket(text: str) -> Callable[[re.Match[str]], str]:

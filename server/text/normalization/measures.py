@@ -10,9 +10,9 @@ from intone.server.text.patterns import DASH, NUMBER, SIGN, alternatives, ascii_
 
 _UNIT = alternatives(units())
 _MEASURE = ascii_pattern(
-    rf"(?<![\w.])(?P<sign>{SIGN})?(?P<number>{NUMBER}"
+    rf"(?<![\w./])(?P<sign>{SIGN})?(?P<number>{NUMBER}"
     rf"|\.\d{{1,6}})(?:(?P<dash>{DASH})(?P<sign2>[-\u2212])?(?P<to>{NUMBER}))?(?P<gap>[ ]?)"
-    rf"(?P<unit>{_UNIT})(?![A-Za-z0-9²³/'&@_-])"
+    rf"(?P<unit>{_UNIT})(?:/(?P<per>{_UNIT})(?![A-Za-z0-9²³]))?(?:\.(?=[ ](?:[a-z(]|\d))|(?![A-Za-z0-9²³/'&@_-]))"
 )
 _FULL_RANGE = ascii_pattern(
     rf"(?<![\w.])(?P<sign>{SIGN})?(?P<number>{NUMBER})(?P<gap>[ ]?)(?P<unit>[%‰]"
@@ -26,6 +26,62 @@ _PER = ascii_pattern(
     r"|night|seat|GB|MB|kg|lb|mile|km|mi|unit|piece|item)\b"
 )
 _FEET = ascii_pattern(r"(?<![\w.])(?P<feet>\d{1,2})['′’][ ]?(?P<inches>\d{1,2})(?:[\"″”]|'')")
+_INCHES = ascii_pattern(
+    r"(?<![\w.\"“])(?P<number>\d{1,3}(?:\.\d{1,2})?)(?:[\"″]|'')(?=[ ][a-z(]|[ ]?[,x×]|-[a-z]|[\u4e00-\u9fff])"
+)
+_ANGLE_NOUN = ascii_pattern(
+    r"[ -](?:turn|angle|rotation|view|video|bend|corner|spin|arc|camera|heat|weather|lens|feedback)\b"
+)
+_DESCRIBING = frozenset(
+    [
+        "V",
+        "W",
+        "kW",
+        "mAh",
+        "GB",
+        "TB",
+        "MB",
+        "GHz",
+        "MHz",
+        "Hz",
+        "L",
+        "ml",
+        "mL",
+        "mm",
+        "Mbps",
+        "Gbps",
+        "px",
+        "fps",
+        "Ω",
+    ]
+)
+"""Units that usually describe a thing: "a 12V battery"."""
+
+_NOUN_AFTER = ascii_pattern(
+    r"[ ](?!(?:of|and|is|was|are|were|per|to|in|on|at|from|or|with|for|by|away|ago|left|long|wide|tall|high|deep|thick"
+    r"|each|more|less|than|apart|total|max|min|every|when|as|but|if|then|because|while|before|after|here|there|now"
+    r"|today|yesterday|tomorrow|daily|faster|slower|above|below|over|under|up|down|free|used|will|can|has|had|it|you"
+    r"|we|they|he|she|i|only|instead|already|still|so|again|should|would|could|may|might|must|not|plus|minus)\b)"
+    r"[A-Za-z]{3,}"
+)
+_LETTERED = frozenset(
+    ["seat", "row", "gate", "apt", "room", "unit", "block", "section", "platform", "flat", "exhibit", "class"]
+)
+_SPAN = ascii_pattern(
+    r"(?<![\w.])(?P<hours>\d{1,3})[ ]?h(?:rs?)?[ ]?(?P<minutes>\d{1,2})[ ]?m(?:ins?)?"
+    r"(?:[ ]?(?P<seconds>\d{1,2})[ ]?s(?:ecs?)?)?(?!\w)"
+)
+_SQUARE = ascii_pattern(
+    rf"(?<![\w.])(?P<number>{NUMBER})[ ]?(?P<power>sq|square|cu|cubic)\.?[ ]?"
+    r"(?P<unit>ft|feet|m|mi|km|in|yd|cm|mm)\b\.?(?=[ ,;.!?)]|$)"
+)
+_SQUARE_ALONE = ascii_pattern(
+    r"(?<=[\d\ue000])[ ]sq\.?(?=[ ](?:miles?|feet|foot|meters?|metres?|yards?|inches|kilometers?)\b)"
+)
+_PER_ZH = re.compile(
+    "(?<=[米元克升次人度条个斤页件块里字节吨瓦步字词帧张台位分转])/"
+    "(?=秒|分|小时|时|天|日|周|月|年|斤|公斤|千克|个|人|次|平|晚|件|米|升|张|份|吨|度|位|台|页|间|间夜)"
+)
 _PERCENT_WORDS = {"%": ("percent", "百分之"), "％": ("percent", "百分之"), "‰": ("per mille", "千分之")}
 _PER_WORDS = {
     "mo": "month",
@@ -63,27 +119,37 @@ def _measure(context: Context, match: re.Match[str]) -> str | None:
     symbol, number = match["unit"], match["number"]
     if not _is_unit(context, match, symbol):
         return None
+    per = match.groupdict().get("per")
     unit, to = units()[symbol], match["to"] if "to" in match.groupdict() else None
     if context.chinese(*match.span()):
         amount = (
             _signed(match, True) + zh.decimal(number, liang=True) + (f"到{zh.decimal(to, liang=True)}" if to else "")
         )
-        return amount + unit.chinese
+        return amount + unit.chinese + (f"每{units()[per].chinese}" if per else "")
     amount = _signed(match, False) + en.decimal(number) + (f" to {en.decimal(to)}" if to else "")
     single = number.lstrip("0") == "1" and not to
-    if match["gap"] == "" and symbol == "in":
-        return None
-    adjective = re.search(r"\b(?:[Aa]n?|[Tt]he)[ ]$", context.before(match.start())) and re.match(
-        r"[ ][a-z]{3,}", context.after(match.end())
-    )
-    return f"{amount} {unit.one if single or (adjective and symbol not in ('°', '°C', '°F')) else unit.many}"
+    adjective = _is_adjective(context, match, symbol)
+    words = f"{amount} {unit.one if single or adjective else unit.many}"
+    return f"{words} per {units()[per].one}" if per else words
+
+
+def _is_adjective(context: Context, match: re.Match[str], symbol: str) -> bool:
+    """Whether the measure stands before a noun that it describes: "a 5 km run"."""
+    after = context.after(match.end())
+    if symbol in ("°", "°C", "°F"):
+        return symbol == "°" and bool(_ANGLE_NOUN.match(after))
+    determined = re.search(r"\b(?:[Aa]n?|[Tt]he)[ ]$", context.before(match.start()))
+    described = symbol in _DESCRIBING and match["gap"] == "" or symbol == "mm"
+    return bool(determined and re.match(r"[ ][a-z]{3,}", after) or described and _NOUN_AFTER.match(after))
 
 
 def _is_unit(context: Context, match: re.Match[str], symbol: str) -> bool:
     """Whether a symbol that is also a letter or a word is one of measure here."""
     after = context.after(match.end())
+    if symbol in ("A", "B", "C", "K", "N") and context.word_before(match.start()) in _LETTERED:
+        return False
     if symbol == "in":
-        return (
+        return match["gap"] == "" or (
             match["gap"] == " "
             and not _WORD_IN.match(after)
             and bool(re.match(r"[ ]?(?:[.,;:!?)x×]|$|long|wide|tall|deep|high|by)", after))
@@ -91,6 +157,8 @@ def _is_unit(context: Context, match: re.Match[str], symbol: str) -> bool:
     if symbol in ("m", "B", "K", "k") and match["gap"] == "" and symbol != "m":
         return False
     if symbol in ("A", "B", "K", "N", "J", "V", "W", "L", "l", "t", "h", "s", "g", "m") and match["gap"] == " ":
+        if symbol == "l":
+            return bool(re.match(r"[ ]of\b|[.,;]|$", after))
         return symbol in ("m", "g", "h", "s", "L", "W", "V") and not re.match(r"['’.][A-Za-z]", after)
     if symbol == "s" and not match["gap"]:
         return bool(re.search(r"\.\d|^\d{1,3}$", match["number"])) and not re.search(
@@ -128,8 +196,48 @@ def _feet(context: Context, match: re.Match[str]) -> str:
     return f"{en.cardinal(int(match['feet']))} feet {en.cardinal(inches)} inch{'' if inches == 1 else 'es'}"
 
 
+def _is_quoted(before: str) -> bool:
+    """Whether the last double quote in `before` is an opening one."""
+    quote = before.rfind('"')
+    return quote >= 0 and (quote == 0 or before[quote - 1] in " (")
+
+
+def _inches(context: Context, match: re.Match[str]) -> str | None:
+    if match.group().endswith('"') and _is_quoted(context.text[: match.start()]):
+        return None
+    if context.chinese(*match.span()):
+        return f"{zh.decimal(match['number'], liang=True)}英寸"
+    described = re.match(r"[ -][a-z]{3,}", context.after(match.end())) and not re.match(
+        r"[ ](?:long|wide|tall|deep|thick|and|by|high|of|in|is|from|or)\b", context.after(match.end())
+    )
+    return f"{en.decimal(match['number'])} {'inch' if described or match['number'] == '1' else 'inches'}"
+
+
+def _span(context: Context, match: re.Match[str]) -> str:
+    parts = [(match["hours"], "hour", "小时"), (match["minutes"], "minute", "分钟"), (match["seconds"], "second", "秒")]
+    if context.chinese(*match.span()):
+        return "".join(zh.cardinal(int(number), liang=True) + unit for number, _, unit in parts if number)
+    return " ".join(
+        f"{en.cardinal(int(number))} {unit}{'' if int(number) == 1 else 's'}" for number, unit, _ in parts if number
+    )
+
+
+def _square(context: Context, match: re.Match[str]) -> str:
+    unit = units()["ft" if match["unit"] == "feet" else match["unit"]]
+    square = match["power"] in ("sq", "square")
+    if context.chinese(*match.span()):
+        return zh.decimal(match["number"], liang=True) + ("平方" if square else "立方") + unit.chinese
+    power = "square" if square else "cubic"
+    return f"{en.decimal(match['number'])} {power} {unit.one if match['number'] == '1' else unit.many}"
+
+
 RULES = (
+    Rule("measure", _SPAN, _span),
+    Rule("measure", _SQUARE, _square),
+    Rule("measure", _SQUARE_ALONE, lambda context, match: " square"),
+    Rule("measure", _PER_ZH, lambda context, match: "每" if context.chinese(*match.span()) else None),
     Rule("measure", _FEET, _feet),
+    Rule("measure", _INCHES, _inches),
     Rule("measure", _FULL_RANGE, _full_range),
     Rule("percent", _PERCENT, _percent),
     Rule("measure", _MEASURE, _measure),

@@ -21,20 +21,29 @@ _CODE = alternatives(symbol for symbol in currencies() if symbol.isalpha() and s
 _SCALE = (
     r"(?:[ ]?(?P<scale>thousand|million|billion|trillion|[kKmM](?![A-Za-z/\d])|bn|mn|B(?![A-Za-z])|[万亿千百]{1,2}))?"
 )
+_DECIMAL_COMMA = r"\d{1,3}(?:\.\d{3}){0,4},\d\d(?![\d,])"
 _PREFIXED = ascii_pattern(
     rf"(?<![A-Za-z])(?P<sign>{SIGN})?(?P<symbol>{_SYMBOL}|(?:{_CODE}|Rp"
-    rf"|RM)(?=[ ]?\d))[ ]?(?P<inner>[-\u2212])?(?P<number>{NUMBER}|\.\d{{1,2}})"
-    rf"(?:{DASH}(?P=symbol)?(?P<to>{NUMBER})(?![:\d]))?{_SCALE}(?![\d])"
+    rf"|RM|Rs\.?)(?=[ ]?\d))[ ]?(?P<inner>[-\u2212])?(?P<number>{_DECIMAL_COMMA}|{NUMBER}|\.\d{{1,2}})"
+    rf"(?:(?P<own>[kKmM]|bn|B|[ ]million|[ ]billion)?{DASH}(?P=symbol)?(?P<to>{NUMBER})(?![:\d]))?{_SCALE}(?![\d])"
+    rf"(?P<again>[ ]?(?:{_CODE})(?![A-Za-z]))?"
 )
 _SUFFIXED = ascii_pattern(
-    rf"(?<![\w.,$€£])(?P<sign>{SIGN})?(?P<number>{NUMBER})(?:{DASH}(?P<to>{NUMBER}))?{_SCALE}[ ]?"
-    rf"(?P<symbol>[€£₽₫₴฿円₿]|zł|Kč|{_CODE})(?![A-Za-z])"
+    rf"(?<![\w.,$€£])(?P<sign>{SIGN})?(?P<number>{_DECIMAL_COMMA}|{NUMBER})(?:{DASH}(?P<to>{NUMBER}))?{_SCALE}[ ]?"
+    rf"(?P<symbol>[$€£₽₫₴฿円₿]|zł|Kč|{_CODE})(?![A-Za-z])"
 )
 _CENTS = ascii_pattern(rf"(?<![\w.])(?P<number>{NUMBER})[ ]?(?P<symbol>[¢￠])")
 _DETERMINER = ascii_pattern(
     r"\b(?:a|an|the|this|that|one|each|every|another|my|your|his|her|our|their|any|no|first"
     r"|second)[ ]$",
     re.IGNORECASE,
+)
+_COUNT = ascii_pattern(
+    r"(?:\b(?:two|three|four|five|six|ten|several|some|few|many|extra|with|in)|\d)[ ]$", re.IGNORECASE
+)
+_COUNTED = ascii_pattern(
+    r"[ -](?:bills?|notes?|coins?|tickets?|vouchers?|coupons?|gift|payments?|chips|stamps|meals|shirts|bets?"
+    r"|checks?|cheques?|donations?|prizes?|fees?|fines?|tips?|pieces?)\b"
 )
 _NOUN_AFTER = ascii_pattern(
     r"[ -](?!(?:in|of|for|to|per|a|an|each|or|and|is|was|were|are|more|less|on|at|by|from|with|off|back"
@@ -46,19 +55,30 @@ _NOUN_AFTER = ascii_pattern(
 
 def _read(context: Context, match: re.Match[str]) -> str | None:
     found = match.groupdict()
-    currency = currencies()[match["symbol"]]
+    currency = currencies()[match["symbol"].rstrip(".")]
+    number = match["number"]
+    if re.fullmatch(_DECIMAL_COMMA, number):
+        number = number.replace(".", "").replace(",", ".")
     negative = bool(found.get("sign") in ("-", "\u2212") or found.get("inner"))
     scale = found.get("scale") or ""
     if context.chinese(*match.span()) or re.search("[万亿千百]", scale):
-        return _chinese(currency, match["number"], found.get("to"), scale, negative)
+        return _chinese(currency, number, found.get("to"), scale, negative)
     sign = "minus " if negative else ("plus " if found.get("sign") == "+" else "")
     single = _is_adjective(context, match)
-    return sign + _english(currency, match["number"], found.get("to"), SCALES.get(scale, ""), single)
+    own, again = (found.get("own") or "").strip(), (found.get("again") or "").strip()
+    if own and own != scale:
+        first = f"{en.decimal(number)} {SCALES[own]}"
+        return f"{sign}{first} to {_english(currency, match['to'], None, SCALES.get(scale, ''), single)}"
+    words = sign + _english(currency, number, found.get("to"), SCALES.get(scale, ""), single)
+    return words if not again or again == currency.code else f"{words} {currencies()[again].many}"
 
 
 def _is_adjective(context: Context, match: re.Match[str]) -> bool:
     """Whether the amount stands before a noun that it describes: "a $5 bill"."""
-    return bool(_DETERMINER.search(context.before(match.start())) and _NOUN_AFTER.match(context.after(match.end())))
+    before, after = context.before(match.start()), context.after(match.end())
+    if _COUNT.search(before) and _COUNTED.match(after):
+        return True
+    return bool(_DETERMINER.search(before) and _NOUN_AFTER.match(after))
 
 
 def _english(currency: Currency, number: str, to: str | None, scale: str, single: bool) -> str:
@@ -92,7 +112,8 @@ def _chinese(currency: Currency, number: str, to: str | None, scale: str, negati
 def _cents(context: Context, match: re.Match[str]) -> str:
     if context.chinese(*match.span()):
         return zh.decimal(match["number"]) + "美分"
-    return f"{en.decimal(match['number'])} {'cent' if match['number'] == '1' else 'cents'}"
+    single = match["number"] == "1" or _is_adjective(context, match)
+    return f"{en.decimal(match['number'])} {'cent' if single else 'cents'}"
 
 
 RULES = (Rule("money", _PREFIXED, _read), Rule("money", _SUFFIXED, _read), Rule("money", _CENTS, _cents))

@@ -109,6 +109,14 @@ def year(number: int) -> str:
     return f"{_below_hundred(high)} " + (f"oh {_ONES[low]}" if low < 10 else _below_hundred(low))
 
 
+def pairs(text: str) -> str:
+    """A number of three or four digits as house numbers and screens have it: "seven forty two", "sixteen hundred"."""
+    high, low = int(text[:-2] or "0"), int(text[-2:])
+    if not low:
+        return cardinal(int(text)) if not high or high % 10 == 0 else f"{_below_hundred(high)} hundred"
+    return f"{_below_hundred(high)} {'oh ' if low < 10 else ''}{_below_hundred(low)}"
+
+
 def decade(number: int) -> str:
     """ "twenty tens", "eighteen hundreds", "nineteen nineties"."""
     high, low = divmod(number, 100)

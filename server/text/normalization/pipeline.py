@@ -8,6 +8,7 @@ from intone.server.text.characters import CJK
 from intone.server.text.cues import TextFormat
 from intone.server.text.normalization import (
     abbreviations,
+    addresses,
     capitals,
     codes,
     measures,
@@ -28,12 +29,13 @@ from intone.server.text.spans import SpannedText
 
 RULES = (
     *abbreviations.RULES,
-    *names.ADDRESS_RULES,
+    *addresses.RULES,
     *symbols.EARLY_RULES,
     *quantities.SEPARATED_RULES,
     *codes.RULES,
     *time_and_date.RULES,
     *money.RULES,
+    *addresses.HOUSE_NUMBER_RULES,
     *quantities.EARLY_RULES,
     *measures.RULES,
     *quantities.RULES,
@@ -53,13 +55,17 @@ _BEFORE_MARK = re.compile(r"\s+(?=[,.;:!?，。；：！？、](?!\w))|\s+(?=[�
 _MARK_RUNS = re.compile(r"(?:[,，、;；]\s*){2,}")
 _COMMA_BEFORE_STOP = re.compile(r"[,，]\s*(?=[.!?。！？])")
 _COMMA_AFTER_STOP = re.compile(r"(?<=[.!?。！？:：])\s*[,，](?=\s|$)")
-_LEADING = re.compile(r"^(?:[\s,;:!?…，、；：。！？”’」』）》】)\]/\\|=>^_]|[~<*](?![\d])|\.(?!\d)|[-–—](?=\s))+(?=\S)")
+_LEADING = re.compile(
+    r"^(?:[\s,;:!?…，、；：。！？”’」』）》】)\]\\|=^_]|/(?![\w.])|[~<*>](?![ ]?[\d$€£¥￥₹])|\.{2,}|\.(?![\dA-Za-z])"
+    r"|[-–—](?=\s))+(?=\S)"
+)
 _NO_BLANK_AFTER_STOP = re.compile(
     r"(?<=[a-z]{2})[.!?](?=[A-Z][a-z'])|(?<=[A-Z]{2})[.!?](?=[A-Z][a-z])|(?<=[a-z])[!?](?=[A-Za-z])"
 )
 _SILENT = re.compile(r"[\\{}<>^_|~=*#\[\]]+")
 _IDEOGRAPH = re.compile(f"[{CJK}]")
 _CHINESE_SPACE = re.compile(f"(?<=[{CJK}，。！？；：、])[ ]+(?=[{CJK}])")
+_BLANK_BEFORE_COMMA = re.compile(r"(?<=[A-Za-z])[ ],(?=[A-Za-z])")
 _ELLIPSIS = re.compile(r"(?<=[\w\ue000])\.{3,}(?=[\w\ue000])")
 
 
@@ -119,14 +125,21 @@ def normalize(
         Words for everything in it that can be spoken. Takes linear time; raises nothing.
     """
     plain = strip_markup(clean(overrides.with_placeholders(text, readings)), cues=text_format is TextFormat.TAGS)
-    plain = plain.sub(_NO_BLANK_AFTER_STOP, lambda found: found.group() + " ")
-    plain = plain.sub(_ELLIPSIS, "... ").sub(_BLANKS, " ").sub(_LEADING, "")
+    plain = plain.sub(_NO_BLANK_AFTER_STOP, _with_blank)
+    plain = plain.sub(_ELLIPSIS, "... ").sub(_BLANK_BEFORE_COMMA, ", ").sub(_BLANKS, " ").sub(_LEADING, "")
     context = Context(plain.text, language)
     context.take(overrides.tokens(text, plain, context, readings, pronunciations, _read))
     for rule in RULES:
         context.apply(rule)
     _read_capitals(context)
     return _assemble(plain, context)
+
+
+def _with_blank(found: re.Match[str]) -> str | None:
+    """A stop and the blank that is missing behind it; None inside an address such as `example.com/search?id=5`."""
+    before = found.string[max(0, found.start() - 60) : found.start()]
+    word = before[before.rfind(" ") + 1 :]
+    return None if "/" in word or "." in word else found.group() + " "
 
 
 def _read(text: str, language: str) -> str:

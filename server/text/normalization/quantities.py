@@ -29,7 +29,7 @@ _SPACED_THOUSANDS = ascii_pattern(
     r"(?<![\d.,])[1-9]\d{0,2}(?:[ \u00a0\u202f]\d{3}){2,4}(?![\d]| \d)"
     r"|(?<![\d.,][ ])(?<![\d.,])[1-9]\d{0,2}[ ]000(?![\d]| \d)"
 )
-_PRESSURE = ascii_pattern(r"(?<![\w./])(?P<a>\d{2,3})/(?P<b>\d{2,3})(?![\w/])")
+_PRESSURE = ascii_pattern(r"(?<![\w./])(?P<a>\d{2,3})/(?P<b>\d{2,3})(?P<unit>[ ]?mmHg)?(?![\w/])")
 _PRESSURE_WORD = ascii_pattern(r"(?:血压|高压)[^\d]{0,6}$|\b(?:blood pressure|bp|reading)\b[^\d]{0,12}$", re.IGNORECASE)
 _ROUND_THE_CLOCK = ascii_pattern(r"(?<![\w/.])(?:24/7(?:/365)?|50/50|20/20)(?![\w/])")
 _MIXED_FRACTION = ascii_pattern(
@@ -92,7 +92,7 @@ _PLAIN = ascii_pattern(
 _LONG = ascii_pattern(r"\d{19,}")
 _CLASSIFIER_ZH = (
     "个位只条张本次天件家杯斤公斤米名份种台辆部间所座片根双对套岁块毛瓶盒袋层户口头匹场句篇首支枝把朵棵颗粒节段遍趟"
-    "顿堂门倍周年秒分"
+    "顿堂门倍周年秒分吨升克箱桶壶串幅艘盏枚缕阵番通封项款"
 )
 _COUNTS_TWO_ZH = ascii_pattern(f"[ ]?(?:[{_CLASSIFIER_ZH}]|小时|分钟|千|万|亿|点(?!\\d))")
 _MONTHS_ZH = ascii_pattern("(?<!个)月|号|日|楼|路|班|组|级|期|线|档|队|连|排")
@@ -142,17 +142,17 @@ def _separated(context: Context, match: re.Match[str]) -> str:
 
 
 def _pressure(context: Context, match: re.Match[str]) -> str | None:
-    if not _PRESSURE_WORD.search(context.before(match.start())):
+    if not match["unit"] and not _PRESSURE_WORD.search(context.before(match.start())):
         return None
     first, second = int(match["a"]), int(match["b"])
     if context.chinese(*match.span()):
-        return f"{zh.cardinal(first)}，{zh.cardinal(second)}"
+        return f"{zh.cardinal(first)}，{zh.cardinal(second)}" + ("毫米汞柱" if match["unit"] else "")
     hundreds = (
         f"{en.cardinal(first // 100)} {('oh ' if first % 100 < 10 else '') + en.cardinal(first % 100)}"
         if first > 100 and first % 100
         else en.cardinal(first)
     )
-    return f"{hundreds} over {en.cardinal(second)}"
+    return f"{hundreds} over {en.cardinal(second)}" + (" millimeters of mercury" if match["unit"] else "")
 
 
 def _pair(context: Context, match: re.Match[str]) -> str:
@@ -179,8 +179,14 @@ def _fraction(context: Context, match: re.Match[str]) -> str | None:
     first, second = int(match["a"]), int(match["b"])
     if context.chinese(*match.span()):
         return f"{zh.cardinal(second)}分之{zh.cardinal(first)}" if second else None
-    rated = re.search(r"\b(?:score|scored|rate|rated|rating|got|a|is|was|solid)[ ]$", context.before(match.start()))
-    if second == 100 or (second == 10 and rated):
+    rated = re.search(
+        r"\b(?:scored?|rated?|rating|got|give it|an?|solid)[ ](?:an?[ ])?$", context.before(match.start())
+    )
+    part = re.match(r"[ ](?:of|inch|cup|mile|full|done)\b", context.after(match.end()))
+    stars = re.match(r"[ ](?:stars?|ratings?|reviews?|score)\b", context.after(match.end()))
+    if re.match(r"[ ]?=", context.after(match.end())):
+        return f"{en.cardinal(first)} divided by {en.cardinal(second)}"
+    if second == 100 or (second == 10 and not part) or (second == 5 and (stars or rated) and not part):
         return f"{en.cardinal(first)} out of {en.cardinal(second)}"
     if second < 2 or first >= 1000 or second > 100 or (first > second and second > 16):
         return f"{en.cardinal(first)} slash {en.cardinal(second)}"
@@ -206,7 +212,11 @@ def _ratio(context: Context, match: re.Match[str]) -> str:
 def _aspect(context: Context, match: re.Match[str]) -> str:
     if context.chinese(*match.span()):
         return f"{zh.decimal(match['a'])}乘{zh.decimal(match['b'])}"
-    sized = not re.match(r"[ ]?=", context.after(match.end())) and "x" in match.group()
+    equation = re.match(r"[ ]?=", context.after(match.end()))
+    if not equation and re.fullmatch(r"\d{3,4}[ ]?[x×][ ]?\d{3,4}", match.group()):
+        return f"{en.pairs(match['a'])} by {en.pairs(match['b'])}"
+    unit = _LENGTH_AFTER.match(context.after(match.end()))
+    sized = not equation and ("x" in match.group() or unit)
     return f"{en.decimal(match['a'])} {'by' if sized else 'times'} {en.decimal(match['b'])}"
 
 
@@ -244,10 +254,10 @@ def _number_sign(context: Context, match: re.Match[str]) -> str | None:
         return None
     if context.chinese(*match.span()):
         return f"{zh.cardinal(int(match['a']))}号"
-    many = bool(match["b"])
+    many = bool(match["b"]) or (match["word"] or "").lower() == "nos."
     join = " to " if match["join"] and match["join"].strip() in "-–" else " and "
     return f"number{'s' if many else ''} {en.cardinal(int(match['a']))}" + (
-        f"{join}{en.cardinal(int(match['b']))}" if many else ""
+        f"{join}{en.cardinal(int(match['b']))}" if match["b"] else ""
     )
 
 
@@ -291,7 +301,16 @@ def _long(context: Context, match: re.Match[str]) -> str:
 _RANGE_ZH = ascii_pattern(rf"(?<=[\d%‰℃°点时分秒号月日年岁元块个{CJK}])[ ]?[-–—~～][ ]?(?=(?:周|第|星期)?\d)")
 
 
-_WEEKDAYS_ZH = ascii_pattern(r"(?<=[周期][一二三四五六日天])[ ]?[-–—~～][ ]?(?=周|星期)")
+_WEEKDAYS_ZH = ascii_pattern(
+    r"(?<=[周期][一二三四五六日天])[ ]?[-–—~～][ ]?(?=周|星期)"
+    r"|(?<=[初高大][一二三四])[-–—~～](?=[初高大][一二三四])"
+)
+
+
+_ALIKE_ZH = re.compile(
+    r"(?<=[一二三四五六七八九十])(?P<unit>年级|[月楼层号点班等级岁年天章节期])[ ]?[-–—~～][ ]?"
+    r"(?=[一二三四五六七八九十]{1,3}(?P=unit))"
+)
 
 
 def _joiner_zh(context: Context, match: re.Match[str]) -> str | None:
@@ -316,8 +335,31 @@ def _ip(context: Context, match: re.Match[str]) -> str:
     return " dot ".join(en.digits(part) for part in parts)
 
 
-SEPARATED_RULES = (Rule("number", _SPACED_THOUSANDS, _separated), Rule("number", _DOTTED_THOUSANDS, _separated))
+_SCORE_ZH = ascii_pattern(r"(?<![\w.,/$-])(?P<a>\d{1,3})[ ]?[：:][ ]?(?P<b>\d{1,3})(?![\w/%-]|[.,:：]\d)")
+
+
+def _score_zh(context: Context, match: re.Match[str]) -> str | None:
+    return _score(context, match) if context.chinese(*match.span()) else None
+
+
+SEPARATED_RULES = (
+    Rule("score", _SCORE_ZH, _score_zh),
+    Rule("number", _SPACED_THOUSANDS, _separated),
+    Rule("number", _DOTTED_THOUSANDS, _separated),
+)
+_RATED = ascii_pattern(r"\b(?:scored?|rated?|rating|got|give it|an?|solid)[ ](?:an?[ ])?$")
+_LENGTH_AFTER = ascii_pattern(r"[ ]?(?:cm|mm|m|in|ft|km|px|inch(?:es)?|feet|pixels|met(?:er|re)s)\b")
+_RATING = ascii_pattern(r"(?<![\w./,])(?P<a>\d\.\d)/(?P<b>5|10)(?![\d/.])")
+
+
+def _rating(context: Context, match: re.Match[str]) -> str:
+    if context.chinese(*match.span()):
+        return f"{zh.decimal(match['a'])}分，满分{zh.cardinal(int(match['b']))}分"
+    return f"{en.decimal(match['a'])} out of {en.cardinal(int(match['b']))}"
+
+
 EARLY_RULES = (
+    Rule("fraction", _RATING, _rating),
     Rule("address", _IP, _ip),
     Rule("code", _GROUPS, _digit_groups),
     Rule("scientific", _SCIENTIFIC, _scientific),
@@ -336,6 +378,7 @@ RULES = (
     Rule("range", _RANGE, _range),
     Rule("range", _RANGE_ZH, _joiner_zh),
     Rule("range", _WEEKDAYS_ZH, lambda context, match: "到"),
+    Rule("range", _ALIKE_ZH, lambda context, match: f"{match['unit']}到"),
 )
 LATE_RULES = (
     Rule("number", _LONG, _long),

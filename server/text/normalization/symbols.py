@@ -17,19 +17,22 @@ _LETTER_POWER = ascii_pattern(r"(?<=[A-Za-z)])\^(?P<power>[23])(?!\w)")
 _SQUARED = ascii_pattern(rf"(?<={_OPERAND})[²³]")
 _EQUALS = ascii_pattern(rf"(?<={_OPERAND})[ ]?(?P<sign>==?|!=|<=|>=|:=|=>|->|＝)[ ]?(?={_START})")
 _PLUS = ascii_pattern(rf"(?<=[\w)\]{TAKEN}])[ ]?[+＋][ ]?(?=[\w(\[{TAKEN}])")
+_TRAILING_PLUS = ascii_pattern(rf"(?<={TAKEN})\+(?![\w{TAKEN}])")
 _LESS = ascii_pattern(rf"(?<=[\w)\]{TAKEN}])[ ]?(?P<sign>[<>＜＞])[ ]?(?=[\w(\[{TAKEN}-])")
-_LEADING = ascii_pattern(rf"(?<![\w{TAKEN}])(?P<sign>[<>~～≈])[ ]?(?={TAKEN})")
+_LEADING = ascii_pattern(rf"(?<![\w{TAKEN}])(?P<sign>[<>~～]|(?<![\w{TAKEN}π∞][ ])≈)[ ]?(?={TAKEN})")
 _MINUS = ascii_pattern(rf"(?<=[\w)\]{TAKEN}])[ ][-\u2212][ ](?=[\w(\[{TAKEN}])")
+_DASH = ascii_pattern(rf"(?<={TAKEN})[ ]?[-–—~～][ ]?(?={TAKEN})")
 _UNARY = ascii_pattern(rf"(?<![\w{TAKEN}])[\u2212](?=[A-Za-z{TAKEN}])")
 _FUNCTION = ascii_pattern(r"\b(?P<f>[fgh])\((?P<x>[a-z])\)(?=[ ]?[=<>+,.;]|$)")
 _COEFFICIENT = ascii_pattern(rf"(?<=[{TAKEN}])(?P<x>[a-z])(?![A-Za-z])")
 _DIVIDED = ascii_pattern(r"(?<=\ue000)(?:[ ]/[ ]|÷)(?=\ue000)")
 _AND = ascii_pattern(r"[ ]?&[ ]?")
 _LANGUAGE = ascii_pattern(r"(?<![\w])(?P<name>[CFJ])(?P<sign>#|\+\+)(?![\w])")
-_AT = ascii_pattern(r"(?<=[\w\ue000])[ ]?@[ ]?(?=[\w\ue000])")
+_AT = re.compile(r"(?<=[\w\ue000])[ ]?@[ ]?(?=[\w\ue000])")
+_LETTERS = ascii_pattern(r"\bA(?:-|[ ]?–[ ]?)(?P<last>[B-Z])\b(?![-'])|\b[a](?:–)(?P<last2>[b-z])\b")
 _SLASH = ascii_pattern(rf"(?<=[A-Za-z{CJK}{TAKEN}])[ ]?/[ ]?(?=[A-Za-z{CJK}{TAKEN}])")
 _PERCENT = ascii_pattern(r"(?<=[\w\ue000])[ ]?%")
-_TIMES = ascii_pattern(rf"(?<=[{TAKEN}])[ ]?[x*✕][ ]?(?={TAKEN})|(?<=[{TAKEN}])[xX](?![\w])")
+_TIMES = ascii_pattern(rf"(?<=[{TAKEN}])[ ]?[xX*✕×][ ]?(?={TAKEN})|(?<=[{TAKEN}])[xX](?![\w])")
 _COPYRIGHT = ascii_pattern(r"\((?:[cC]|[rR]|tm|TM)\)(?=[ ]?[\d\ue000])")
 _SIGNS = {
     "=": ("equals", "等于"),
@@ -42,6 +45,7 @@ _SIGNS = {
     "=>": ("gives", "得到"),
     "->": ("to", "到"),
 }
+_ABOUT = re.compile(r"\b(?:about|around|approximately|roughly|approx\.?|nearly|some)[ ]?$|(?:约|大概|左右|差不多)[ ]?$")
 _COMPARED = {
     "<": ("less than", "小于"),
     ">": ("greater than", "大于"),
@@ -78,7 +82,8 @@ def _power(context: Context, match: re.Match[str]) -> str | None:
 
 def _leading(context: Context, match: re.Match[str]) -> str:
     words = _LEADS[match["sign"]]
-    said = words[0] == "about" and context.word_before(match.start()) in ("about", "around", "approximately", "roughly")
+    before = context.before(match.start())
+    said = words[0] == "about" and _ABOUT.search(before)
     return "" if said else _pick(context, match, words)
 
 
@@ -90,12 +95,33 @@ def _language_slash(context: Context, match: re.Match[str]) -> str:
     return "，" if context.chinese(*match.span()) else " "
 
 
+_JOINED_KINDS = {"date", "time", "year", "decade", "measure", "percent", "money", "ordinal"}
+"""Between two tokens of these classes a dash is a range."""
+
+
+def _joined(context: Context, match: re.Match[str]) -> str | None:
+    kinds = {context.kind_at(match.start() - 1), context.kind_at(match.end())}
+    return _pick(context, match, ("to", "到")) if kinds <= _JOINED_KINDS else None
+
+
+def _times(context: Context, match: re.Match[str]) -> str | None:
+    """The letter x between two numbers; after "=" it is a variable, before a length it is "by"."""
+    if context.kind_at(match.end()) == "measure" and match.group().strip() in "xX×":
+        return _pick(context, match, ("by", "乘"))
+    if match.group().strip() in "xX" and context.kind_at(match.start() - 1) == "symbol":
+        return None
+    return _pick(context, match, ("times", "乘"))
+
+
 def _minus(context: Context, match: re.Match[str]) -> str | None:
     """A hyphen with blanks is a pause between words and a minus between numbers."""
     numbers = context.working[match.start() - 1] == TAKEN and context.working[match.end()] == TAKEN
     single = re.search(r"(?<![A-Za-z])[a-z]$", context.before(match.start())) and re.match(
         r"[a-z](?![A-Za-z])", context.after(match.end())
     )
+    joined = {context.kind_at(match.start() - 1), context.kind_at(match.end())}
+    if numbers and joined <= _JOINED_KINDS:
+        return _pick(context, match, ("to", "到"))
     if numbers or single:
         return _pick(context, match, ("minus", "减"))
     return "，" if context.chinese(*match.span()) else ", "
@@ -114,6 +140,7 @@ RULES = tuple(
     Rule("symbol", pattern, read)
     for pattern, read in (
         (_LANGUAGE, _programming),
+        (_LETTERS, lambda context, match: f"{match.group()[0]} to {match['last'] or match['last2']}"),
         (_COPYRIGHT, _fixed("copyright", "版权")),
         (_FUNCTION, lambda context, match: f"{match['f']} of {match['x']}"),
         (_DIVIDED, _fixed("divided by", "除以")),
@@ -124,9 +151,11 @@ RULES = tuple(
         (_LESS, _table(_COMPARED)),
         (_LEADING, _leading),
         (_PLUS, _fixed("plus", "加")),
+        (_TRAILING_PLUS, _fixed("plus", "以上")),
         (_MINUS, _minus),
+        (_DASH, _joined),
         (_UNARY, _fixed("minus", "负")),
-        (_TIMES, _fixed("times", "乘")),
+        (_TIMES, _times),
         (_AND, _fixed("and", "和")),
         (_AT, _fixed("at", "at")),
         (_PERCENT, _fixed("percent", "百分比")),

@@ -104,7 +104,9 @@ _DAY_MONTH = ascii_pattern(
 )
 _MONTH_YEAR = ascii_pattern(rf"\b(?P<month>{_MONTH})\b\.?,?[ ](?P<y>1[5-9]\d\d|20\d\d)\b")
 _DATE_BEFORE = ascii_pattern(
-    r"\b(?:on|by|before|until|till|since|from|after|dated|due|date|for|starting|born|of)[ :]{1,2}$", re.IGNORECASE
+    r"\b(?:on|by|before|until|till|since|from|after|dated|due|date|for|starting"
+    r"|born|of|expires|expiring|exp|ends|begins|starts)[ :]{1,2}$",
+    re.IGNORECASE,
 )
 _DATE_BEFORE_ZH = ascii_pattern("(?:在|于|到|至|截止|日期|日期是|从|自|请在)$")
 _DATE_AFTER_ZH = ascii_pattern("(?:之?前|之?后|放假|起|出发|上线|开始|截止|的?会|生日|晚|早|下午|上午|中午|当天|号|日)")
@@ -166,7 +168,11 @@ def _short(context: Context, match: re.Match[str]) -> str | None:
         return _date_zh(month, day, None) if dated else None
     if match.group() == "9/11":
         return "nine eleven"
-    if not _DATE_BEFORE.search(context.before(match.start())) or re.match(
+    to = (
+        context.text[max(0, match.start() - 4) : match.start()] == " to "
+        and context.kind_at(match.start() - 5) == "date"
+    )
+    if not (to or _DATE_BEFORE.search(context.before(match.start()))) or re.match(
         r"[ ]?(?:of|inch|cup|mile)\b", context.after(match.end())
     ):
         return None
@@ -204,15 +210,24 @@ def _month_year(context: Context, match: re.Match[str]) -> str:
 _DECADE = ascii_pattern(
     r"(?<![\w.,$])(?P<y>1[0-9]\d0|20\d0)'?s\b|(?<![\w])'(?P<short>[2-9]0)s\b|(?<![\w.,$])(?P<bare>[2-9]0)s\b"
 )
+_SHORT_YEAR = ascii_pattern(r"(?<![\w'’])['’](?P<y>\d\d)(?![\w%]|['’]?s\b)")
+_POINT_DATES_ZH = ascii_pattern(
+    r"(?<![\d.])(?P<m>1[0-2]|0?[1-9])\.(?P<d>[12]\d|3[01]|0?[1-9])(?:[ ]?[到至~～—–-][ ]?"
+    r"(?:(?P<m2>1[0-2]|0?[1-9])\.)?(?P<d2>[12]\d|3[01]|0?[1-9]))?(?![\d.%])"
+)
+_DATED_ZH = ascii_pattern(r"(?:假期|放假|活动|期间|日期|时间|有效期|截止|档期|促销|大促|行程)[^\d，。！？]{0,4}$")
+_GENERATION_ZH = ascii_pattern(r"(?<![\d.])[0-9][05](?=后(?:[和、的，。！？是们女男年]|$))")
 _CENTURY_ZH = ascii_pattern(r"(?<!\d)(?P<y>\d{4}|\d{2})年代")
 _YEAR_ZH = ascii_pattern(
     rf"(?<!\d)(?P<y>1[0-9]\d\d|20\d\d)(?P<to>{DASH}(?:1[0-9]\d\d|20\d\d))?(?=年(?!代)|财年|届|版|款)"
 )
-_SHORT_YEAR_ZH = ascii_pattern(r"(?<!\d)(?P<y>[0-9]\d)年(?=[0-9一二三四五六七八九十]{1,2}月|[级届款])")
+_SHORT_YEAR_ZH = ascii_pattern(
+    r"(?<!\d)(?P<y>[0-9]\d)年(?=[0-9一二三四五六七八九十]{1,2}月|[级届款生]|出生|毕业|入学|结婚|高考|亚运|奥运|世界杯)"
+)
 _YEAR_RANGE = ascii_pattern(
     rf"{NOT_IN_WORD}(?P<y>1[5-9]\d\d|20\d\d){DASH}(?P<to>1[5-9]\d\d|20\d\d|\d\d){NOT_BEFORE_WORD}"
 )
-_YEAR = ascii_pattern(rf"{NOT_IN_WORD}(?<![$€£#/:-])(?P<y>1[1-9]\d\d|20\d\d){NOT_BEFORE_WORD}(?![%°/:$€£-])")
+_YEAR = ascii_pattern(rf"{NOT_IN_WORD}(?<![$€£#/:-])(?P<y>1[0-9]\d\d|20\d\d){NOT_BEFORE_WORD}(?![%°/:$€£-])")
 _COUNTED = ascii_pattern(
     r"[ ](?:people|dollars|euros|pounds|points|steps|words|times|miles|meters|metres|feet|units|items|users"
     r"|votes|calories|kilometers|hours|minutes|seconds|days|years|pages|copies|employees|students|cases"
@@ -220,7 +235,7 @@ _COUNTED = ascii_pattern(
     r"|soldiers|men|women|children|customers|members|jobs|homes|acres)\b"
 )
 _YEAR_BEFORE = ascii_pattern(
-    r"\b(?:in|since|by|until|till|before|after|from|to|of|year|around|circa|during|early|late|mid|for|the"
+    r"(?:\b|(?=©))(?:in|since|by|until|till|before|after|from|to|of|year|around|circa|during|early|late|mid|for|the"
     r"|and|summer|winter|spring|fall|autumn|copyright|born|©)[ -]$|[(,][ ]?$|'s[ ]$|\b(?:Q[1-4]|FY)[ ]?$",
     re.IGNORECASE,
 )
@@ -244,6 +259,23 @@ def _decade(context: Context, match: re.Match[str]) -> str | None:
     return en.decade(int(match["y"] or match["short"] or match["bare"]))
 
 
+def _short_year(context: Context, match: re.Match[str]) -> str | None:
+    if context.chinese(*match.span()) or context.before(match.start()).count("'") % 2:
+        return None
+    digits = match["y"]
+    return f"{'oh ' if digits[0] == '0' else ''}{en.cardinal(int(digits))}"
+
+
+def _point_dates_zh(context: Context, match: re.Match[str]) -> str | None:
+    if not context.chinese(*match.span()) or not _DATED_ZH.search(context.before(match.start())):
+        return None
+    words = _date_zh(int(match["m"]), int(match["d"]), None)
+    if not match["d2"]:
+        return words
+    month = f"{zh.cardinal(int(match['m2']))}月" if match["m2"] else ""
+    return f"{words}到{month}{zh.cardinal(int(match['d2']))}日"
+
+
 def _century_zh(context: Context, match: re.Match[str]) -> str:
     text = match["y"]
     words = zh.cardinal(int(text)) if len(text) == 2 else zh.digits(text)
@@ -256,6 +288,8 @@ def _year(context: Context, match: re.Match[str]) -> str | None:
     if _COUNTED.match(context.after(match.end())):
         return None
     previous = _YEAR_BEFORE.search(context.before(match.start()))
+    if match["y"] < "1100" and not (previous and previous.group().strip().lower() in ("in", "since", "year", "by")):
+        return None
     if not previous and not re.match(r"[ ](?:was|is|will|has|had|and|to|by)\b|[.,;:!?)]|$", context.after(match.end())):
         return None
     return en.year(int(match["y"]))
@@ -281,7 +315,9 @@ RULES = (
     Rule("time", _TIME_RANGE, _time_range),
     Rule("time", _TIME, _time),
     Rule("date", _SHORT, _short),
+    Rule("date", _POINT_DATES_ZH, _point_dates_zh),
     Rule("decade", _DECADE, _decade),
+    Rule("year", _SHORT_YEAR, _short_year),
     Rule("decade", _CENTURY_ZH, _century_zh),
     Rule(
         "year",
@@ -289,6 +325,7 @@ RULES = (
         lambda context, match: zh.year(match["y"]) + (f"到{zh.year(match['to'])}" if match["to"] else ""),
     ),
     Rule("year", _SHORT_YEAR_ZH, lambda context, match: zh.year(match["y"]) + "年"),
+    Rule("decade", _GENERATION_ZH, lambda context, match: zh.digits(match.group())),
     Rule("year", _YEAR_RANGE, _year_range),
 )
 YEAR_RULES = (Rule("year", _YEAR, _year),)

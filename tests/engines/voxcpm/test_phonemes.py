@@ -86,6 +86,22 @@ def test_mandarin_with_tones():
     assert chinese("…") == chinese("Hello") == chinese("") == both("……") == ""
 
 
+def test_a_character_without_a_pronunciation_is_left_out():
+    pytest.importorskip("misaki")
+    read = phonemizer("hibari", ("en", "zh"))
+    assert read("他叫龦，很好。") == read("他叫，很好。") != ""
+    assert read("龦兙") == ""
+
+
+def test_words_with_their_sounds():
+    pytest.importorskip("misaki")
+    read = phonemizer("hibari", ("en", "zh"))
+    assert read("I say [tomato](/təˈmɑːtoʊ/) now.") == read("I say tomato now.").replace("təmˈATO", "təmˈɑtO")
+    assert read("[重](/chong2/)新") == "ꭧʰʊ↗ŋ ɕi→n."
+    assert "nˈIki" in read("我买[Nike](/ˈnaɪki/)。")
+    assert phonemizer("hibari", ("en",))("[重](/chong2/)") != ""
+
+
 def test_a_language_without_its_phonemizer_is_not_offered(engine_folder, monkeypatch, caplog):
     """A missing phonemizer is a warning as long as another language has its own."""
     document = json.loads((engine_folder / "config.json").read_text())
