@@ -9,7 +9,7 @@ from importlib.metadata import version
 import grpc
 from rich.console import Console
 
-from intone.client.commands import bench, chat, emotion, info, say, voices
+from intone.client.commands import bench, chat, emotion, info, read, say, voices
 from intone.client.errors import IntoneCallError
 from intone.client.extras import MissingExtraError
 
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"intone {version('intone')}")
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (say, chat, voices, emotion, info, bench):
+    for command in (say, chat, voices, emotion, read, info, bench):
         command.add_command(subcommands)
     return parser
 

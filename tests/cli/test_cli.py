@@ -42,6 +42,7 @@ COMMANDS = [
     ["voices", "delete"],
     ["voices", "fillers"],
     ["emotion"],
+    ["read"],
     ["info"],
     ["bench"],
 ]

@@ -116,7 +116,7 @@ def test_ssml():
     )
     pieces = read_cues(text, TextFormat.SSML)
     joined = join_texts(pieces)
-    assert joined.text.text == "\nHello WWW & tomato on 1/2/2024. xHi\n\n"
+    assert joined.text.text == "\nHello WWW & tomato on 1/2/2024. xHi\n"
     assert [joined.text.text[one.start : one.end] for one in joined.readings] == ["WWW", "tomato", "1/2/2024"]
     assert [(one.reading.spoken_as, one.reading.ipa, one.reading.say_as) for one in joined.readings] == [
         ("World Wide Web", "", ""), ("", "təˈmɑːtoʊ", ""), ("", "", "date"),

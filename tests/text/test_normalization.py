@@ -34,14 +34,19 @@ def corpus() -> list[tuple[str, str, str]]:
     ]
 
 
-@pytest.mark.parametrize(("kind", "written", "spoken"), corpus(), ids=lambda text: text[:40])
-def test_corpus(kind: str, written: str, spoken: str) -> None:
-    assert normalize(written).spoken == spoken
+CORPUS = corpus()
+
+
+@pytest.mark.parametrize("kind", sorted({kind for kind, _, _ in CORPUS}))
+def test_corpus(kind: str) -> None:
+    rows = [(written, spoken) for one, written, spoken in CORPUS if one == kind]
+    wrong = {written: (normalize(written).spoken, spoken) for written, spoken in rows}
+    assert {written: pair for written, pair in wrong.items() if pair[0] != pair[1]} == {}
 
 
 def test_accuracy_by_class(capsys: pytest.CaptureFixture[str]) -> None:
     """Prints how much of each class is right."""
-    rows = corpus()
+    rows = CORPUS
     right = Counter(kind for kind, written, spoken in rows if normalize(written).spoken == spoken)
     total = Counter(kind for kind, _, _ in rows)
     table = [f"{kind:<14}{right[kind]:>4} of {total[kind]:>4}  {right[kind] / total[kind]:6.1%}" for kind in total]

@@ -23,8 +23,8 @@ MAX_ELEMENT_CHARACTERS = 400
 
 _ROOT, _ROOT_END = b"<intone-text>", b"</intone-text>"
 _ATOMS = frozenset(("sub", "phoneme", "say-as"))
-_BREAKING = frozenset(("p", "s", "paragraph", "sentence", "speak"))
-_SILENT = _BREAKING | {"w", "token", "lang", "mark", "desc", "meta", "metadata", "lexicon"}
+_BREAKING = frozenset(("p", "s", "paragraph", "sentence"))
+_SILENT = _BREAKING | {"speak", "w", "token", "lang", "mark", "desc", "meta", "metadata", "lexicon"}
 _NOT_SPOKEN = frozenset(("desc", "meta", "metadata", "lexicon"))
 _EMOTION_ATTRIBUTES = {"express-as": "style", "emotion": "name"}
 _DECLARATION = "<?xml"

@@ -1,8 +1,11 @@
 """The normalization pipeline: written text to pieces of spoken text with their spans in the original."""
 
+import itertools
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from intone.server.text.characters import CJK
 from intone.server.text.cues import TextFormat
@@ -26,6 +29,8 @@ from intone.server.text.normalization.markup import strip_markup
 from intone.server.text.pronunciation import Pronunciation, SpanReading
 from intone.server.text.pronunciation.marks import marked
 from intone.server.text.spans import SpannedText
+
+T = TypeVar("T")
 
 RULES = (
     *abbreviations.RULES,
@@ -124,15 +129,49 @@ def normalize(
     Returns:
         Words for everything in it that can be spoken. Takes linear time; raises nothing.
     """
-    plain = strip_markup(clean(overrides.with_placeholders(text, readings)), cues=text_format is TextFormat.TAGS)
-    plain = plain.sub(_NO_BLANK_AFTER_STOP, _with_blank)
-    plain = plain.sub(_ELLIPSIS, "... ").sub(_BLANK_BEFORE_COMMA, ", ").sub(_BLANKS, " ").sub(_LEADING, "")
+    return run_stages(text, language, pronunciations, readings, text_format).normalized
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What each stage makes of a text, and how long it takes in seconds: "clean", "markup", "classes", "words"."""
+
+    clean: SpannedText
+    plain: SpannedText
+    normalized: NormalizedText
+    took_s: Mapping[str, float]
+
+
+def run_stages(
+    text: str,
+    language: str = "",
+    pronunciations: Sequence[Pronunciation] = (),
+    readings: Sequence[SpanReading] = (),
+    text_format: TextFormat = TextFormat.TAGS,
+) -> Stages:
+    """`normalize` with the results in between."""
+    times_s = [time.perf_counter()]
+
+    def timed(result: T) -> T:
+        times_s.append(time.perf_counter())
+        return result
+
+    cleaned = timed(clean(overrides.with_placeholders(text, readings)))
+    plain = timed(_on_one_line(strip_markup(cleaned, cues=text_format is TextFormat.TAGS)))
     context = Context(plain.text, language)
     context.take(overrides.tokens(text, plain, context, readings, pronunciations, _read))
     for rule in RULES:
         context.apply(rule)
-    _read_capitals(context)
-    return _assemble(plain, context)
+    _read_capitals(timed(context))
+    normalized = timed(_assemble(plain, context))
+    took_s = [after - before for before, after in itertools.pairwise(times_s)]
+    names = ("clean", "markup", "classes", "words")
+    return Stages(cleaned, plain, normalized, dict(zip(names, took_s, strict=True)))
+
+
+def _on_one_line(plain: SpannedText) -> SpannedText:
+    plain = plain.sub(_NO_BLANK_AFTER_STOP, _with_blank)
+    return plain.sub(_ELLIPSIS, "... ").sub(_BLANK_BEFORE_COMMA, ", ").sub(_BLANKS, " ").sub(_LEADING, "")
 
 
 def _with_blank(found: re.Match[str]) -> str | None:

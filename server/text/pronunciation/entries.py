@@ -48,6 +48,10 @@ class SpanReading:
     end: int
     reading: Reading
 
+    def shifted(self, by: int) -> "SpanReading":
+        """The same in a text that has `by` more characters before it."""
+        return SpanReading(self.start + by, self.end + by, self.reading)
+
 
 @dataclass(frozen=True, slots=True)
 class Pronunciation:

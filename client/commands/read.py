@@ -1,0 +1,195 @@
+"""`intone read`: show how a text is read, on this machine, without a server."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from intone.client.commands.arguments import add_json
+from intone.client.extras import MissingExtraError
+
+if TYPE_CHECKING:
+    from intone.server.text.normalization.pipeline import Piece
+
+_EPILOG = """\
+Shows the units that a text is cut into, what each stage makes of a unit, and for every piece of it: what is written,
+where, its class, its words and its sounds. To report a misreading, send what this prints.
+
+examples:
+  intone read "It costs $3.50 on 3/4."
+  intone read "价格是$3.50。" --json | jq .units
+  intone read "5" --language zh
+  intone read '<speak>Hi <sub alias="World Wide Web">WWW</sub></speak>' --format ssml
+
+It needs the server's text package (pip install 'intone[server]'); the sounds need the extras 'starter' (English) and
+'mandarin'.
+"""
+
+_COLOURS = {
+    "text": "", "money": "green", "number": "cyan", "date": "magenta", "time": "magenta", "year": "magenta",
+    "code": "yellow", "telephone": "yellow", "address": "blue", "measure": "cyan", "pronunciation": "red",
+}  # fmt: skip
+
+
+def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare `read`."""
+    parser = subcommands.add_parser(
+        "read",
+        help="show how a text is read: classes, words, sounds",
+        description="Show how a text is read, on this machine, without a server.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("text", nargs="+", metavar="TEXT", help="several words are joined with spaces; - reads stdin")
+    parser.add_argument("--language", default="", metavar="CODE", help="language of the conversation, such as en or zh")
+    parser.add_argument(
+        "--format", choices=("plain", "tags", "ssml"), default="tags", help="how the text is written; default: tags"
+    )
+    parser.add_argument("--no-sounds", action="store_true", help="leave the sounds out, which take seconds to load")
+    add_json(parser, "everything")
+    parser.set_defaults(command=read)
+
+
+async def read(arguments: argparse.Namespace) -> int:
+    """Print what the stages make of the text.
+
+    Raises:
+        MissingExtraError: the server's text package is not installed.
+        ValueError: the text is not SSML although the format says so.
+    """
+    text = sys.stdin.read() if arguments.text == ["-"] else " ".join(arguments.text)
+    found = _read(text, arguments.format, arguments.language, sounds=not arguments.no_sounds)
+    if arguments.json:
+        sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
+    else:
+        _show(found, Console(highlight=False))
+    return 0
+
+
+def _read(text: str, text_format: str, language: str, *, sounds: bool) -> dict[str, Any]:
+    """Everything that is shown, ready for JSON. Spans are positions in the text as it was given."""
+    try:
+        from intone.server.emotion.cues import emotion_of, read_cues
+        from intone.server.text.cues import Cue, Pause, TextFormat, join_texts
+    except ImportError as error:
+        raise MissingExtraError("reading a text", "server") from error
+    pieces = read_cues(text, TextFormat(text_format))
+    joined = join_texts(pieces)
+    estimates = {cue: emotion_of(cue) for cue in pieces if isinstance(cue, Cue)}
+    units = _units([(piece.text, piece.reading is not None) for piece in pieces if not isinstance(piece, (Cue, Pause))])
+    found = [(start, end, _stages(joined, start, end, language, TextFormat(text_format))) for start, end in units]
+    phonemize = _phonemizer(any("\u4e00" <= one <= "\u9fff" for one in text)) if sounds else None
+    return {
+        "text": text,
+        "language": language,
+        "cues": [
+            {"start": cue.start, "end": cue.end, "name": cue.name, "emotion": estimate.label if estimate else None}
+            for cue, estimate in estimates.items()
+        ],
+        "pauses": [
+            {"start": pause.start, "end": pause.end, "ms": pause.ms} for pause in pieces if isinstance(pause, Pause)
+        ],
+        "units": [_unit(text, joined.text, start, end, stages, phonemize) for start, end, stages in found],
+    }
+
+
+def _units(texts: list[tuple[str, bool]]) -> list[tuple[int, int]]:
+    """Start and end of the units of consecutive texts, each with whether it must not be cut."""
+    try:
+        from intone.server.text.segmenter import Segmenter
+    except ImportError as error:
+        raise MissingExtraError("cutting a text into units", "server") from error
+    segmenter = Segmenter()
+    units = []
+    for text, whole in texts:
+        units += segmenter.push_atom(text) if whole else segmenter.push(text)
+    return [(unit.start, unit.end) for unit in [*units, *segmenter.finish()]]
+
+
+def _stages(joined: Any, start: int, end: int, language: str, text_format: Any) -> Any:
+    from intone.server.text.normalization.pipeline import run_stages  # installed: `_read` has imported its neighbours
+
+    readings = [one.shifted(-start) for one in joined.readings if start <= one.start and one.end <= end]
+    return run_stages(joined.text.text[start:end], language, (), readings, text_format)
+
+
+def _unit(
+    original: str, text: Any, start: int, end: int, stages: Any, phonemize: Callable[[str], str] | None
+) -> dict[str, Any]:
+    normalized = stages.normalized
+    first, last = text.span(start, end)
+
+    def piece(one: "Piece") -> dict[str, Any]:
+        begin, stop = text.span(start + one.start, max(start + one.end, start + one.start + 1))
+        return {
+            "written": original[begin:stop],
+            "start": begin,
+            "end": stop,
+            "class": one.kind,
+            "words": one.spoken.strip(),
+            "sounds": one.sounds or (phonemize(one.spoken).rstrip(".") if phonemize else ""),
+        }
+
+    return {
+        "start": first,
+        "end": last,
+        "written": text.text[start:end],
+        "clean": stages.clean.text,
+        "plain": stages.plain.text,
+        "spoken": normalized.spoken,
+        "sounds": phonemize(normalized.marked) if phonemize else "",
+        "ms": {name: round(1000 * took_s, 3) for name, took_s in stages.took_s.items()},
+        "pieces": [piece(one) for one in normalized.pieces if one.spoken.strip()],
+    }
+
+
+def _phonemizer(chinese: bool) -> Callable[[str], str] | None:
+    """The phonemizer of the packaged voice; None, with a line on stderr, where its packages are not installed."""
+    try:
+        from intone.server.engines.voxcpm.phonemes import phonemizer
+        from intone.server.errors import CheckpointError
+    except ImportError as error:
+        _note(f"no sounds: {error}")
+        return None
+    try:
+        return phonemizer("hibari", ("en", "zh") if chinese else ("en",))
+    except CheckpointError as error:
+        _note(f"no sounds: {error}")
+        return None
+
+
+def _note(message: str) -> None:
+    Console(stderr=True, highlight=False).print(message, style="dim", markup=False, soft_wrap=True)
+
+
+def _show(found: dict[str, Any], console: Console) -> None:
+    for cue in found["cues"]:
+        effect = cue["emotion"] or "not spoken"
+        console.print(f"cue {cue['name']!r} at {cue['start']}–{cue['end']}: {effect}", style="dim", markup=False)
+    for pause in found["pauses"]:
+        console.print(f"pause of {pause['ms']} ms at {pause['start']}–{pause['end']}", style="dim", markup=False)
+    for number, unit in enumerate(found["units"], 1):
+        table = Table(title=f"unit {number}: characters {unit['start']} to {unit['end']}", title_justify="left")
+        for column in ("written", "span", "class", "words", "sounds"):
+            table.add_column(column, overflow="fold")
+        for piece in unit["pieces"]:
+            style = _COLOURS.get(piece["class"], "bright_blue")
+            cells = (
+                piece["written"],
+                f"{piece['start']}–{piece['end']}",
+                piece["class"],
+                piece["words"],
+                piece["sounds"],
+            )
+            table.add_row(*(Text(cell.strip(), style=style) for cell in cells))
+        for stage in ("written", "clean", "plain", "spoken", "sounds"):
+            if unit[stage]:
+                console.print(f"[bold]{stage:<8}[/]", Text(unit[stage].strip()), soft_wrap=True)
+        console.print(table)
+    if not found["units"]:
+        console.print("nothing to read")
