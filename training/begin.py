@@ -1,7 +1,7 @@
 """Starts new training runs from an exported checkpoint, for when the original run files are not available.
 
-State that is not exported is reinitialized: the discriminators, the linear phoneme probe, and the optimizers. The step
-count, and with it the learning rate schedule, starts from 0.
+State that is not exported is reinitialized: the discriminators, the linear probes, and the optimizers. The step
+count, and with it the learning rate schedule, starts from 0. A checkpoint with fewer latents is extended.
 """
 
 import shutil
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from intone.server.engines.voxcpm.weights import read_checkpoint
 from intone.server.nn.causal_conv import fold_weight_norm
-from training import model_sizes
+from training import model_sizes, source
 from training.latents import BASIS_FILE
 from training.loop import CHECKPOINT
 from training.model import VoxCPM
@@ -35,8 +35,11 @@ def run(out: Path, size: str, folder: Path) -> None:
     checkpoint = read_checkpoint(folder)
     lesson = Lesson(VoxCPM(config), UNIT_SAMPLES // LABEL_SAMPLES)
     vae = AudioVAE(config.vae)
+    source.lay(vae)
     stretched = at_rates(checkpoint.vae, checkpoint.config.vae.decoder_rates, config.vae.decoder_rates)
-    for name, module, tensors in (("language models", lesson.model, checkpoint.model), ("VAE", vae, stretched)):
+    latents = checkpoint.config.latent_dim, config.latent_dim
+    for name, module, given in (("language models", lesson.model, checkpoint.model), ("VAE", vae, stretched)):
+        tensors = with_more_latents(given, module.state_dict(), *latents)
         expected = {key: tensor.shape for key, tensor in module.state_dict().items()}
         if {key: tensor.shape for key, tensor in tensors.items()} != expected:
             raise ValueError(f"{folder}: the {name} are not of size {size}")
@@ -73,6 +76,37 @@ def at_rates(tensors: Mapping[str, Tensor], before: Sequence[int], after: Sequen
         taps = weight.shape[2]
         places = taps - 1 - torch.arange(taps - 1, -1, -1) * old / new
         _unfold(result, name, _at(weight, places) * old / new)
+    return result
+
+
+def with_more_latents(
+    tensors: Mapping[str, Tensor], initial: Mapping[str, Tensor], known: int, wanted: int
+) -> dict[str, Tensor]:
+    """Extend weights from `known` to `wanted` latents; the added rows and columns are those of the weights `initial`.
+
+    They are not zero, because columns of the decoder that began at zero hardly grew in 1,500 steps. Tensors that differ
+    in anything else are returned unchanged.
+    """
+    result = dict(tensors)
+    for name in initial.keys() & tensors.keys():
+        layer = name.removesuffix(".weight_v")
+        if not name.endswith((".weight_g", ".weight_v")):
+            result[name] = _extended(tensors[name], initial[name], known, wanted)
+        elif layer != name:
+            weight = _folded(tensors, layer)
+            extended = _extended(weight, _folded(initial, layer), known, wanted)
+            if extended is not weight:
+                _unfold(result, layer, extended)
+    return result
+
+
+def _extended(old: Tensor, new: Tensor, known: int, wanted: int) -> Tensor:
+    """`new` with its first rows and columns replaced by `old`, if they differ only in the number of latents."""
+    sizes = tuple(wanted if size == known else size for size in old.shape)
+    if old.shape == new.shape or sizes != new.shape:
+        return old
+    result = new.to(old.dtype, copy=True)
+    result[tuple(slice(size) for size in old.shape)] = old
     return result
 
 

@@ -64,13 +64,13 @@ def run(out: Path, checkpoint: Path, report: Path, language: str, sentences: int
     vae = NativeAudioVAE(config.vae, Weights(tensors, torch.float32, torch.device("cpu")))
     speech, latents = read_speech(out / "speech" / "held_out"), read_latents(out / "latents" / "held_out")
     texts = Corpus.load(out / "corpus").held_out
-    count = min(sentences, len(speech))
+    count, width = min(sentences, len(speech)), config.latent_dim  # the packaged checkpoint has no detail latents
     copies: list[Any] = []
     teacher: list[Any] = []
     wanted: list[Any] = []
     elapsed_s = decoded_s = 0.0
     for row in range(count):
-        patches = latents.patches[int(latents.starts[row]) : int(latents.starts[row + 1])].float()
+        patches = latents.patches[int(latents.starts[row]) : int(latents.starts[row + 1]), :, :width].float()
         began_s = time.process_time()
         copies.append(decoded(vae, patches).numpy())
         if row >= min(SKIPPED, count - 1):

@@ -17,7 +17,7 @@ SLOPE = 0.1
 LOUDNESS = 10.0
 """Gain that scales speech to a variance of about 1, so that the features of untrained layers have one too."""
 
-COMPRESSION, COMPRESSION_FLOOR = 0.3, 1e-4
+COMPRESSION, COMPRESSION_FLOOR = 0.3, 1e-6
 """Exponent that compresses magnitudes so that weak overtones count, and the value added to squared magnitudes."""
 
 Opinion = tuple[Tensor, list[Tensor]]

@@ -1,7 +1,7 @@
 """Stage `latents`: converts all speech to latent patches, the training data of VAE and language models."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from training.analysis import PITCH_NUMBERS, Basis, latents_of, spectra
+from training.analysis import CORE_NUMBERS, PITCH_NUMBERS, Basis, Detail, fine_spectra, latents_of, spectra
 from training.model_sizes import patch_samples
 from training.shards import LABEL_SAMPLES, POINT_SAMPLES, UNIT_SAMPLES, Speech, read_speech
 
@@ -107,15 +107,30 @@ def concatenated(parts: Sequence[Latents]) -> Latents:
 
 
 def _basis(path: Path, speech: Speech, numbers: int) -> Basis:
-    """The basis at `path`; computed and written first if it is missing."""
-    if not path.exists():
-        count = min(len(speech), BASIS_SENTENCES)
-        examples = torch.cat([spectra(speech.sentence(index)[0]) for index in tqdm(range(count), desc="spectra")])
-        basis = Basis.of(examples, numbers)
+    """The basis at `path`, with `numbers` components. What is missing is computed and written first.
+
+    A basis of coarse components alone, such as that of the packaged checkpoint, keeps them and gets the detail.
+
+    Raises:
+        ValueError: the basis at `path` has another number of components.
+    """
+    known = Basis.from_tensors(load_file(path)) if path.exists() else None
+    core = min(CORE_NUMBERS, numbers - numbers // 4)
+    if known is None or (known.detail is None and known.directions.shape[1] < numbers):
+        sentences = [speech.sentence(row)[0] for row in range(min(len(speech), BASIS_SENTENCES))]
+        known = known or Basis.of(torch.cat([spectra(audio) for audio in tqdm(sentences, desc="spectra")]), core)
+        fine = torch.cat([fine_spectra(audio) for audio in tqdm(sentences, desc="fine spectra")])
+        components = torch.cat([known.numbers(audio) for audio in sentences])
+        detail = Detail.of(fine, components, numbers - components.shape[1])
+        known = replace(known, detail=detail)
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"mean": basis.mean, "directions": basis.directions.contiguous()}, path)
-    content = load_file(path)
-    return Basis(content["mean"], content["directions"])
+        save_file(known.tensors(), path)
+        known = Basis.from_tensors(
+            load_file(path)
+        )  # the same memory layout, hence the same rounding, as in later calls
+    if known.count != numbers:
+        raise ValueError(f"{path} has {known.count} components instead of {numbers}: choose another --out")
+    return known
 
 
 def _is_current(path: Path, numbers: Tensor) -> bool:

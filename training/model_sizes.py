@@ -48,10 +48,10 @@ def _nano() -> dict[str, Any]:
     return {
         **nano,
         "lm_config": {**nano["lm_config"], "vocab_size": 288},
-        "feat_dim": 48,
+        "feat_dim": 64,
         "audio_vae_config": {
             **nano["audio_vae_config"],
-            "latent_dim": 48,
+            "latent_dim": 64,
             "decoder_dim": 384,
             "decoder_rates": [8, 8, 5, 3],
             "out_sample_rate": 24000,
@@ -76,7 +76,7 @@ def _tiny() -> dict[str, Any]:
     return {
         **nano,
         "lm_config": {**nano["lm_config"], **stack, "rope_scaling": rope},
-        "feat_dim": 16,
+        "feat_dim": 24,
         "residual_lm_num_layers": 1,
         "scalar_quantization_latent_dim": 16,
         "encoder_config": dict(local),
@@ -84,7 +84,7 @@ def _tiny() -> dict[str, Any]:
         "audio_vae_config": {
             **nano["audio_vae_config"],
             "encoder_dim": 4,
-            "latent_dim": 16,
+            "latent_dim": 24,
             "decoder_dim": 32,
         },
         "max_length": 1024,

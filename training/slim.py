@@ -32,7 +32,8 @@ def run(out: Path) -> int:
         torch.save(
             {"steps": state["steps"], "trainee": slimmed(state["trainee"], RUNS[name])}, slim / name / CHECKPOINT
         )
-        shutil.copy(out / name / LOG, slim / name / LOG)
+        if (out / name / LOG).exists():  # a run that has only begun has none
+            shutil.copy(out / name / LOG, slim / name / LOG)
     if (out / BASIS_FILE).exists():
         shutil.copy(out / BASIS_FILE, slim / BASIS_FILE)  # needed to recompute the same latents
     return sum(path.stat().st_size for path in slim.rglob("*") if path.is_file())

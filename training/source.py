@@ -41,7 +41,7 @@ def lay(vae: AudioVAE) -> None:
         isinstance(stem, Depthwise) and isinstance(widen, Conv) and isinstance(snake, Snake) and isinstance(last, Conv)
     )
     with torch.no_grad():
-        _begin(stem, _tap(2 * POINTS, stem.weight.shape[2]))
+        _begin(stem, _tap(config.latent_dim, stem.weight.shape[2]))
         _begin(widen, torch.eye(2 * POINTS, config.latent_dim).unsqueeze(2))
         rows = 2 * POINTS
         for block, kernel in zip(blocks, _kernels(config), strict=True):

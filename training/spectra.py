@@ -13,13 +13,18 @@ from torch.nn import functional
 SCALES = ((2048, 128), (1024, 96), (512, 64), (256, 32))
 """Window length in samples and number of mel bands; the hop is a quarter of the window."""
 
-FLOOR = 6e-3
-"""Lower limit of magnitudes, 60 dB below speech. With a lower one, silent parts dominate the gradient."""
+FLOOR = 5e-4
+"""Lower limit of magnitudes, 80 dB below speech. With a limit 20 dB higher, the decoder was 3 dB too loud below it;
+with the target's magnitudes there, its predicted MOS rose from 3.41 to 3.66."""
+
+FULL_WEIGHT = 6e-2
+"""Magnitudes below this, 40 dB below speech, count in proportion to the target's. The derivative of a logarithm is the
+reciprocal, so at equal weights four fifths of the gradient would come from pauses."""
 
 LEVELS_WINDOW, LEVELS_BANDS, LEVELS_FRAMES = 1024, 48, 14
 """The levels loss averages band power over this many frames (150 ms), and over whole examples."""
 
-LEVELS_FLOOR = 1e-2
+LEVELS_FLOOR = 2e-3
 
 PHASE_WINDOW = 768
 PHASE_LEAST = 0.3
@@ -56,9 +61,8 @@ class SoundDistance(nn.Module):
         for window, _ in SCALES:
             ours, theirs = (self._magnitudes(sound, window) for sound in (made, wanted))
             bands = getattr(self, f"bands_{window}")
-            mel, wanted_mel = (torch.matmul(bands, spectrum).clamp_min(FLOOR).log() for spectrum in (ours, theirs))
-            total = total + functional.l1_loss(mel, wanted_mel)
-            total = total + 0.5 * functional.l1_loss(ours.clamp_min(FLOOR).log(), theirs.clamp_min(FLOOR).log())
+            mel, wanted_mel = (torch.matmul(bands, spectrum) for spectrum in (ours, theirs))
+            total = total + _log_distance(mel, wanted_mel) + 0.5 * _log_distance(ours, theirs)
             total = total + 0.5 * functional.l1_loss(ours.clamp_min(FLOOR).sqrt(), theirs.clamp_min(FLOOR).sqrt())
             if window == LEVELS_WINDOW:
                 levels = self._levels(ours, theirs)
@@ -101,6 +105,13 @@ class SoundDistance(nn.Module):
         """Complex spectrogram: `[B, T]` → `[B, bins, frames, 2]`, real and imaginary part last."""
         shape = getattr(self, f"window_{window}")
         return torch.view_as_real(torch.stft(sound, window, window // 4, window=shape, return_complex=True))
+
+
+def _log_distance(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Mean absolute difference of logarithmic magnitudes, with the weights described at `FULL_WEIGHT`."""
+    ours, theirs = ours.clamp_min(FLOOR), theirs.clamp_min(FLOOR)
+    weight = (theirs / FULL_WEIGHT).clamp_max(1)
+    return ((ours.log() - theirs.log()).abs() * weight).mean()
 
 
 def mel_bands(rate_hz: int, window: int, bands: int) -> Tensor:

@@ -7,11 +7,14 @@ import torch
 from training import model_sizes, source
 from training.analysis import (
     BANDS,
+    DETAIL_BANDS,
     PITCH_NUMBERS,
     POINTER,
     POINTS,
     SOUND_SAMPLES,
     Basis,
+    Detail,
+    fine_spectra,
     latents_of,
     pitch_numbers,
     spectra,
@@ -80,13 +83,41 @@ def test_phases_are_distinguished_where_spectra_are_not():
     assert distance.phase(one, inverted, inverted) > 20 * float(distance.phase(one, same, same)) + 0.01
 
 
+def test_detail_distinguishes_what_the_coarse_components_do_not():
+    """Narrow peaks within a coarse band, and levels below the floor of the coarse spectra."""
+    levels = (1.0, 0.3, 2e-3, 5e-4)
+    audio = torch.cat([tone(hz, 16)[0] * level for hz in (3000, 3150, 5200, 5500) for level in levels])
+    coarse, fine = spectra(audio), fine_spectra(audio)
+    assert fine.shape == (len(coarse), POINTS * DETAIL_BANDS)
+    core = Basis.of(coarse, 4)
+    basis = Basis(core.mean, core.directions, Detail.of(fine, core.numbers(audio), 6))
+    quiet, quieter = (basis.numbers(tone(3000, 16)[0] * level)[1] for level in levels[2:])
+    assert torch.equal(quiet[:4], quieter[:4]) and (quiet[4:] - quieter[4:]).abs().max() > 0.2
+    numbers = basis.numbers(audio)
+    assert numbers.shape == (len(coarse), basis.count) and numbers[:, 4:].mean(0).abs().max() < 1e-2
+
+    def missed(known):
+        known = torch.cat((known, torch.ones(len(known), 1)), 1)
+        return float((fine - known @ torch.linalg.lstsq(known, fine).solution).square().mean())
+
+    assert missed(numbers) < 0.5 * missed(numbers[:, :4])
+
+
+def test_basis_is_restored_from_its_tensors():
+    audio = torch.cat([tone(hz, 16)[0] for hz in (200, 400)])
+    core = Basis.of(spectra(audio), 3)
+    for basis in (core, Basis(core.mean, core.directions, Detail.of(fine_spectra(audio), core.numbers(audio), 2))):
+        again = Basis.from_tensors(basis.tensors())
+        assert torch.equal(again.numbers(audio), basis.numbers(audio)) and again.count == basis.count
+
+
 @pytest.mark.parametrize("pitch_hz", [180.0, 200.0, 230.0])
 def test_initialized_decoder_produces_the_fundamental(pitch_hz):
     """An untrained decoder follows the phase pointer in every frame and is silent in unvoiced frames."""
     vae = AudioVAE(model_sizes.config_of("nano").vae, seed=1)
     source.lay(vae)
     audio, pitch = tone(pitch_hz, 80)
-    latents = torch.zeros(1, 48, 40)
+    latents = torch.zeros(1, vae.config.latent_dim, 40)
     latents[0, :PITCH_NUMBERS, :20] = pitch_numbers(pitch).T
     with torch.no_grad():
         sound = vae.decoder(latents)[0]

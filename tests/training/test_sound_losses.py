@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from training import model_sizes
+from training import model_sizes, spectra
 from training.balance import Balance
-from training.begin import at_rates
+from training.begin import at_rates, with_more_latents
 from training.discriminators import Jury
 from training.shards import SOUND_HZ
 from training.spectra import FLOOR, SoundDistance
@@ -39,16 +39,35 @@ def test_balance_averages_gradient_sizes_over_steps():
         balance.gradient(sound, {"unknown": sound[0]})
 
 
-def test_silence_does_not_dominate_the_gradient():
-    """Silent parts of the target get a small part of the gradient; with a much lower floor they get nearly all."""
-    generator = torch.Generator().manual_seed(0)
-    seconds = torch.arange(SOUND_HZ) / SOUND_HZ
-    wanted = 0.1 * torch.sin(2 * torch.pi * 200 * seconds) * (seconds < 0.75)
-    made = (0.7 * wanted + 1e-4 * torch.randn(wanted.shape, generator=generator)).unsqueeze(0).requires_grad_()
-    spectra = SoundDistance(SOUND_HZ)(made, wanted.unsqueeze(0))["spectra"]
-    (pull,) = torch.autograd.grad(spectra, made)
-    silent = pull[:, int(0.8 * SOUND_HZ) :].square().sum() / pull.square().sum()
-    assert silent < 0.2 and FLOOR < 0.1
+def white(seed):
+    return torch.randn(1, SOUND_HZ, generator=torch.Generator().manual_seed(seed))
+
+
+def test_silence_does_not_dominate_the_gradient(monkeypatch):
+    """Silent parts of the target get a small part of the gradient; with equal weights they get most."""
+    quarter = torch.arange(SOUND_HZ) * 4 // SOUND_HZ
+    wanted = torch.tensor([1e-1, 1e-2, 1e-3, 0.0])[quarter] * white(0)
+    made = (0.7 * wanted + 1e-4 * white(1)).requires_grad_()
+
+    def silent():
+        (pull,) = torch.autograd.grad(SoundDistance(SOUND_HZ)(made, wanted)["spectra"], made)
+        return float(pull[:, int(0.8 * SOUND_HZ) :].square().sum() / pull.square().sum())
+
+    assert silent() < 0.2
+    monkeypatch.setattr(spectra, "FULL_WEIGHT", FLOOR)
+    assert silent() > 0.5
+
+
+def test_quiet_parts_are_compared_down_to_the_floor():
+    """The level of noise 70 dB below speech matters, but less than that of loud noise; below the floor it does not."""
+    distance = SoundDistance(SOUND_HZ)
+
+    def increase(level):
+        exact, louder = (float(distance(factor * level * white(1), level * white(0))["spectra"]) for factor in (1, 4))
+        return louder - exact
+
+    below = FLOOR / 200  # white noise of level 1 has magnitudes around 20 in a window of 1024 samples
+    assert increase(below) < 1e-3 < 3e-3 < increase(1e-4) < 0.2 * increase(1e-2)
 
 
 def overtones(phase, level=1.0):
@@ -116,6 +135,26 @@ def test_kernels_are_resampled_for_another_last_rate():
     torch.testing.assert_close(taps[1:-1], ((torch.arange(6) + 0.5) * 2 / 3)[1:-1])
     same = at_rates(tensors, (8, 8, 5, 2), (8, 8, 5, 2))
     assert all(torch.equal(same[name], tensor) for name, tensor in tensors.items())
+
+
+def test_decoder_extended_by_latents_ignores_them_while_they_are_zero():
+    """The extended decoder computes the same from the known latents, and responds to the new ones."""
+    config = model_sizes.config_of("tiny").vae
+    known = AudioVAE(replace(config, latent_dim=16), seed=1)
+    extended = AudioVAE(config, seed=2)
+    tensors = with_more_latents(known.state_dict(), extended.state_dict(), 16, config.latent_dim)
+    extended.load_state_dict(tensors)
+    latents = torch.randn(1, 16, 12, generator=torch.Generator().manual_seed(0))
+    more = torch.zeros(1, config.latent_dim - 16, 12)
+    with torch.no_grad():
+        extended.decoder.model[0].bias[16:] = 0
+        wanted = known.decoder(latents)
+        torch.testing.assert_close(extended.decoder(torch.cat((latents, more), 1)), wanted, atol=1e-5, rtol=0)
+        assert (extended.decoder(torch.cat((latents, more + 1), 1)) - wanted).abs().max() > 0.01 * wanted.abs().max()
+        audio = 0.1 * torch.randn(1, 640 * 4, generator=torch.Generator().manual_seed(3))
+        torch.testing.assert_close(extended.encoder(audio)[0][:, :16], known.encoder(audio)[0], atol=1e-5, rtol=1e-4)
+    other = {name: tensor[:1] for name, tensor in tensors.items()}  # differs in more than latents: unchanged
+    assert all(torch.equal(other[name], t) for name, t in with_more_latents(other, tensors, 16, 24).items())
 
 
 def _norm(weight):

@@ -13,7 +13,7 @@ from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.engines.voxcpm.weights import read_checkpoint
 from tests.support.training_material import CONFIG, CPU, TEXTS, ready, tone, vae_trainee
 from training.__main__ import main
-from training.analysis import Basis, latents_of
+from training.analysis import PITCH_NUMBERS, Basis, latents_of
 from training.latents import BASIS_FILE, SAID_FILE, read_latents, read_said
 from training.loop import load_state, read_log
 from training.say import latents_of as latents_of_text
@@ -46,13 +46,31 @@ def test_latents_match_the_speech_and_are_not_rewritten(trained):
     )
     assert latents.patches.shape == (6 + 9, CONFIG.patch_frames, CONFIG.latent_dim)
     assert latents.starts.tolist() == [0, 6, 15] == (speech.starts // UNIT_SAMPLES).tolist()
-    content = load_file(trained / BASIS_FILE)
-    found = latents_of(*speech.sentence(0)[:1], speech.pitch[: 6 * 16], Basis(content["mean"], content["directions"]))
+    basis = Basis.from_tensors(load_file(trained / BASIS_FILE))
+    found = latents_of(*speech.sentence(0)[:1], speech.pitch[: 6 * 16], basis)
     assert float((latents.patches[:6].flatten(0, 1) - found).abs().max()) < 5e-3  # stored in float16
     assert latents.labels[0].tolist() == [1, 1, 1, 1, 1, 2, 2, 2]
     before = {path: path.read_bytes() for path in (trained / "en" / "latents").rglob("*.safetensors")}
     assert main(["latents", "--out", str(trained), "--size", "tiny"]) == 0
     assert before == {path: path.read_bytes() for path in (trained / "en" / "latents").rglob("*.safetensors")}
+
+
+def test_coarse_basis_keeps_its_components_and_gets_the_detail(out, tmp_path, capsys):
+    """Such as the basis of a checkpoint with fewer latents. A basis that cannot be completed is an error."""
+    shutil.copytree(out / "en" / "speech", tmp_path / "en" / "speech")
+    common = ["latents", "--out", str(tmp_path), "--size", "tiny"]
+    known = load_file(out / BASIS_FILE)
+    coarse = {"mean": known["mean"] + 0.1, "directions": known["directions"][:, :7].contiguous()}
+    save_file(coarse, tmp_path / BASIS_FILE)
+    assert main(common) == 0
+    basis = Basis.from_tensors(load_file(tmp_path / BASIS_FILE))
+    assert all(torch.equal(basis.tensors()[name], tensor) for name, tensor in coarse.items())
+    assert basis.detail is not None and basis.detail.directions.shape[1] == CONFIG.latent_dim - PITCH_NUMBERS - 7
+    assert read_latents(tmp_path / "en" / "latents" / "train").patches.shape[2] == CONFIG.latent_dim
+    save_file({"mean": known["mean"], "directions": known["directions"][:, :1].repeat(1, 40)}, tmp_path / BASIS_FILE)
+    capsys.readouterr()
+    assert main(common) == 1
+    assert "40 components instead of 14" in capsys.readouterr().err
 
 
 def test_latents_are_updated_when_speech_is_added(out, tmp_path):
