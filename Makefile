@@ -85,7 +85,7 @@ bench-ops: $(VENV)/.installed-for-tests ## Time the native operations and compar
 
 # The recipe of the nano voice, stage by stage: `make train-corpus`, `make train-lm TRAIN='--minutes 60'`; training/README.md.
 TRAIN ?=
-TRAIN_STAGES := corpus teacher latents begin vae lm export say slim copies measure
+TRAIN_STAGES := corpus teacher latents begin vae lm distil export say slim copies measure
 
 # Batches of varying sizes fragment glibc's heap: a step of `lm` takes 1.3 s with it and 0.74 s with tcmalloc. `vae` takes as
 # long with either, and openvino, which the Mandarin teacher uses, crashes under tcmalloc.

@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, stage, text in (
         ("vae", stages.vae, "train the audio VAE: encoder and decoder"),
         ("lm", stages.lm, "train the language models and the flow decoder; independent of `vae`, can run in parallel"),
+        ("distil", stages.distil, "train the flow decoder of `lm` to need few evaluations and no guidance"),
     ):
         _training(_stage(commands, name, stage, text), name)
     say = _stage(
@@ -94,6 +95,12 @@ def _corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, default=None, help="maximum number of training sentences")
     parser.add_argument("--seed", type=int, default=0, help="seed of the shuffle (default: 0)")
     parser.add_argument(
+        "--agent",
+        type=int,
+        default=0,
+        help="number of sentences of spoken agents to add: numbers, codes, greetings, replies (default: 0)",
+    )
+    parser.add_argument(
         "--text", type=Path, nargs="*", default=[], help="text files, one sentence per line, instead of the sources"
     )
 
@@ -142,6 +149,13 @@ def _training(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument(
             "--encoder-every", type=int, default=None, help="train the encoder every N steps only; 0: never"
         )
+    if name == "distil":
+        parser.add_argument(
+            "--evaluations", type=int, default=2, help="evaluations of the flow decoder per patch (default: 2)"
+        )
+        parser.add_argument("--teacher-steps", type=int, default=20, help="flow steps of the teacher (default: 20)")
+        parser.add_argument("--guidance", type=float, default=2.0, help="guidance scale of the teacher (default: 2)")
+        parser.add_argument("--patches", type=int, default=None, help="maximum number of patches used per step")
     if name == "lm":
         parser.add_argument("--flow-samples", type=int, default=1, help="flow times and noises per patch (default: 1)")
         parser.add_argument(

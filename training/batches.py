@@ -33,6 +33,7 @@ class Batch:
         patches: `[N, P, D]`, float32.
         labels: `[N, slots]`, int64, phoneme label of each 20 ms slot.
         alignment: `[N, slots]`, int64, index in its row of the token that each label belongs to.
+        repeats: `[N, slots]`, int64, see `script.repeats`.
         first, last: `[N]`, bool, whether the patch is the first or last of its sequence.
     """
 
@@ -42,6 +43,7 @@ class Batch:
     patches: Tensor
     labels: Tensor
     alignment: Tensor
+    repeats: Tensor
     first: Tensor
     last: Tensor
 
@@ -127,6 +129,7 @@ def collate(groups: Sequence[Sequence[int]], script: Script, latents: Latents) -
         patches=latents.patches[index].float(),
         labels=latents.labels[index].long(),
         alignment=(script.alignment[source] + torch.from_numpy(offsets).unsqueeze(1)).to(device),
+        repeats=script.repeats[source].to(device),
         first=torch.from_numpy(within == 0).to(device),
         last=last.to(device),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intone.server.text.normalizer import Normalizer, collapse
-from training import text_sources
+from training import agent_text, text_sources
 
 MAX_WORDS = 40
 _PLAIN = re.compile(r"[A-Za-z ,.;:'!?-]+")
@@ -17,6 +17,9 @@ _CLAUSE_END = re.compile(r"(?<=[,;:])\s+")
 _ODD = re.compile(r"\.\s|\.\w|[A-Z]{2}|\b[A-Z]\b")
 """Text that the normalizer may change although it is plain letters: abbreviations and single capitals. Other sentences
 skip the normalizer, which takes 3 ms per sentence."""
+
+AGENT_HELD_OUT = 100
+"""Sentences of spoken agents that are held out."""
 
 CLAUSE_SHARE = 0.75
 """Fraction of the sentences that also contribute one clause: short units are common in conversation, rare in novels."""
@@ -79,8 +82,35 @@ def english(folder: Path) -> Iterator[str]:
         yield from text_sources.usage_examples(path.read_text(encoding="latin-1"))
 
 
-def run(out: Path, language: str, held_out: int, limit: int | None, seed: int, files: Iterable[Path] = ()) -> Corpus:
-    """Write `out/corpus` from `files`, one sentence per line, or by default from the sources of the language."""
+def with_agent_text(corpus: Corpus, language: str, count: int, seed: int) -> Corpus:
+    """Mix `count` sentences of spoken agents into the training list, evenly at random; see `agent_text`.
+
+    Another `AGENT_HELD_OUT` are held out, behind the other held-out sentences. None of them is in the training list,
+    although the same short replies occur in it many times.
+    """
+    normalize = Normalizer()
+    made = [normalize(text, language) for text in agent_text.sentences(language, count + 10 * AGENT_HELD_OUT, seed)]
+    train, others = made[:count], made[count:]
+    seen = {*corpus.train, *train}
+    unseen = list(dict.fromkeys(text for text in others if text not in seen))[:AGENT_HELD_OUT]
+    mixed = [*corpus.train, *train]
+    random.Random(seed).shuffle(mixed)
+    return Corpus(tuple(mixed), (*corpus.held_out, *unseen))
+
+
+def run(
+    out: Path,
+    language: str,
+    held_out: int,
+    limit: int | None,
+    seed: int,
+    files: Iterable[Path] = (),
+    agent: int = 0,
+) -> Corpus:
+    """Write `out/corpus` from `files`, one sentence per line, or by default from the sources of the language.
+
+    `agent` is the number of sentences added by `with_agent_text`.
+    """
     lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
     if language == "zh":
         from training import chinese_corpus as chinese  # imports this module
@@ -89,9 +119,15 @@ def run(out: Path, language: str, held_out: int, limit: int | None, seed: int, f
         corpus = chinese.build(lines or chinese.graded_sentences(), words, held_out, limit, seed)
     else:
         corpus = build_corpus(lines or english(out / "sources"), held_out, limit, seed)
+    corpus = with_agent_text(corpus, language, agent, seed) if agent else corpus
     corpus.save(out / "corpus")
     lengths = [len(sentence if language == "zh" else sentence.split()) for sentence in corpus.train]
-    facts = {"train": len(lengths), "held_out": held_out, "words": sum(lengths), "longest": max(lengths, default=0)}
+    facts = {
+        "train": len(lengths),
+        "held_out": len(corpus.held_out),
+        "words": sum(lengths),
+        "longest": max(lengths, default=0),
+    }
     (out / "corpus" / "corpus.json").write_text(json.dumps({**facts, "seed": seed}, indent=1), encoding="utf-8")
     return corpus
 

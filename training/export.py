@@ -10,16 +10,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from intone.server.engines.voxcpm.weights import CONFIG_FILE, MODEL_FILES, VAE_FILES
-from training import card, model_sizes, tokens
+from training import card, distil, model_sizes, tokens
 from training.languages import languages_of
 from training.latents import BASIS_FILE
-from training.loop import load_state
+from training.loop import CHECKPOINT, load_state
 from training.storage import packed
 from training.train_lm import model_tensors
 
 
 def run(out: Path, size: str, storage: str, folder: Path, reports: Sequence[Path] = ()) -> int:
     """Write `folder` from the latest training checkpoints under `out`; returns its size in bytes.
+
+    The flow decoder is the distilled one if the stage `distil` has run.
 
     Args:
         size: name of the model size, see `model_sizes`.
@@ -33,6 +35,8 @@ def run(out: Path, size: str, storage: str, folder: Path, reports: Sequence[Path
     model = model_tensors(load_state(out / "lm")["trainee"])
     vae = load_state(out / "vae")["trainee"]["average"]
     document = {**model_sizes.document(size), "languages": list(languages_of(out))}
+    if (out / distil.FOLDER / CHECKPOINT).exists():
+        document, model = distil.distilled(document, model, load_state(out / distil.FOLDER)["trainee"])
     write_checkpoint(folder, document, model, vae, storage)
     shutil.copy(out / BASIS_FILE, folder / BASIS_FILE)
     if reports:

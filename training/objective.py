@@ -1,9 +1,11 @@
 """Training losses of the language models and the flow decoder.
 
 Main losses: conditional flow matching (arXiv 2210.02747) on each patch given all before it, and cross-entropy of the
-stop head. Two auxiliary losses use the phoneme alignment of the teacher's speech. The alignment loss (log key `looks`)
-guides two attention heads of the base model to the text tokens of the next patch. The phoneme loss (`sounds`) requires
-that a linear probe, not exported, predicts the phonemes of a patch from the condition of its flow.
+stop head. Three auxiliary losses use the phoneme alignment of the teacher's speech. The alignment loss (log key
+`looks`) guides two attention heads of the base model to the text tokens of the next patch. The phoneme loss (`sounds`)
+requires that a linear probe, not exported, predicts the phonemes of a patch from the condition of its flow. The
+counting loss (`counts`) requires the same of the number of times that a repeated word has been said: the sounds of
+"five five five" do not show it.
 """
 
 from collections.abc import Mapping
@@ -15,6 +17,7 @@ from torch.nn import functional
 
 from training.batches import Batch
 from training.model import VoxCPM
+from training.script import MAX_REPEATS, NOT_REPEATED
 
 PHONEME_LABELS = 178
 """Number of labels in the teacher's phoneme alphabet, including silence."""
@@ -29,7 +32,7 @@ class Objective:
         unconditional_share: fraction of the patches whose condition is dropped, for classifier-free guidance.
         history_noise: maximum standard deviation of the noise added to preceding patches, for robustness against the
             model's own errors at inference.
-        alignment_weight, sounds_weight: initial weights of the two auxiliary losses.
+        alignment_weight, sounds_weight, counts_weight: initial weights of the auxiliary losses.
         floor, teacher_steps: the auxiliary weights decay linearly to the fraction `floor` within `teacher_steps` steps.
     """
 
@@ -39,6 +42,7 @@ class Objective:
     stop_weight: float = 0.5
     alignment_weight: float = 0.5
     sounds_weight: float = 1.0
+    counts_weight: float = 0.5
     floor: float = 0.1
     teacher_steps: int = 6_000
 
@@ -49,7 +53,7 @@ class Objective:
 
 
 class Lesson(nn.Module):
-    """The model with its losses and the linear phoneme probe.
+    """The model with its losses and the two linear probes.
 
     Args:
         slots: phoneme labels per patch.
@@ -60,11 +64,12 @@ class Lesson(nn.Module):
         self.model = model
         self.slots = slots
         self.sounds = nn.Linear(model.config.local_dit.hidden, slots * PHONEME_LABELS)
+        self.counts = nn.Linear(model.config.local_dit.hidden, slots * (MAX_REPEATS + 1))
 
     def losses(self, batch: Batch, objective: Objective, generator: torch.Generator) -> dict[str, Tensor]:
-        """Scalar losses `flow`, `stop`, `looks` and `sounds`, and two metrics.
+        """Scalar losses `flow`, `stop`, `looks`, `sounds` and `counts`, and three metrics.
 
-        `sounds_right` is the accuracy of the phoneme probe, `stops_right` the recall of the stop head.
+        `sounds_right` and `counts_right` are the accuracies of the probes, `stops_right` the recall of the stop head.
         """
         model = self.model
         history = self._noisy_history(batch, objective.history_noise, generator)
@@ -72,12 +77,17 @@ class Lesson(nn.Module):
         condition = model.condition(hidden)
         previous = torch.where(batch.first.view(-1, 1, 1), 0.0, history.roll(1, 0))
         logits = self.sounds(condition).float().unflatten(1, (self.slots, PHONEME_LABELS))
+        counts = self.counts(condition).float().unflatten(1, (self.slots, MAX_REPEATS + 1)).flatten(0, 1)
+        repeats = batch.repeats.flatten()
+        repeated = (repeats != NOT_REPEATED).sum().clamp_min(1)  # a batch without repetitions has a loss of 0
         stop_logits = model.stop_logits(hidden)
         return {
             "flow": self._flow_loss(batch.patches, condition, previous, objective, generator),
             "stop": functional.cross_entropy(stop_logits, batch.last.long()),
             "looks": alignment_loss(hidden.attention, batch.alignment),
             "sounds": functional.cross_entropy(logits.transpose(1, 2), batch.labels),
+            "counts": functional.cross_entropy(counts, repeats, ignore_index=NOT_REPEATED, reduction="sum") / repeated,
+            "counts_right": (counts.argmax(1) == repeats).sum() / repeated,
             "sounds_right": (logits.argmax(2) == batch.labels).float().mean(),
             "stops_right": (stop_logits.argmax(1) * batch.last).sum() / batch.last.sum(),
         }
@@ -108,6 +118,7 @@ class Lesson(nn.Module):
 def total(losses: Mapping[str, Tensor], objective: Objective, step: int) -> Tensor:
     """The weighted sum that is minimized."""
     auxiliary = objective.alignment_weight * losses["looks"] + objective.sounds_weight * losses["sounds"]
+    auxiliary = auxiliary + objective.counts_weight * losses["counts"]
     return losses["flow"] + objective.stop_weight * losses["stop"] + objective.auxiliary_scale(step) * auxiliary
 
 

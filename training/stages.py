@@ -8,6 +8,7 @@ import torch
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from training import begin as begin_stage
 from training import corpus as corpus_stage
+from training import distil as distil_stage
 from training import export as export_stage
 from training import latents as latents_stage
 from training import model_sizes, native, script, train_lm, train_vae
@@ -17,7 +18,8 @@ from training.analysis import FRAME_SAMPLES
 from training.corpus import Corpus
 from training.languages import languages_of
 from training.latents import SAID_FILE, Latents, read_latents, read_said
-from training.loop import Budget, Trainee, draw_log, train
+from training.loop import Budget, Trainee, draw_log, load_state, train
+from training.model import VoxCPM
 from training.objective import Objective
 from training.script import Script
 from training.shards import RATE_HZ, Speech, read_speech
@@ -26,7 +28,9 @@ from training.shards import RATE_HZ, Speech, read_speech
 def corpus(options: argparse.Namespace) -> str:
     """Collect the sentences of a language; see `corpus.run`."""
     folder = _language_folder(options)
-    made = corpus_stage.run(folder, options.language, options.held_out, options.limit, options.seed, options.text)
+    made = corpus_stage.run(
+        folder, options.language, options.held_out, options.limit, options.seed, options.text, options.agent
+    )
     return f"{len(made.train)} sentences to train on, {len(made.held_out)} held out: {folder / 'corpus'}"
 
 
@@ -90,6 +94,22 @@ def lm(options: argparse.Namespace) -> str:
     if _has_compiler(options):
         trainee.compile()
     return _train(trainee, options.out / "lm", options, recipe.steps)
+
+
+def distil(options: argparse.Namespace) -> str:
+    """Distil the flow decoder of the stage `lm` to few evaluations without guidance."""
+    device = torch.device(options.device)
+    names = ("steps", "batch", "rate", "seed", "evaluations", "teacher_steps", "guidance", "patches")
+    config = model_sizes.config_of(options.size)
+    recipe = distil_stage.recipe_for(device, config, **{name: getattr(options, name) for name in names})
+    model = VoxCPM(config)
+    model.load_state_dict(train_lm.model_tensors(load_state(options.out / "lm")["trainee"]))
+    heard, held_out = (
+        {language: _lessons(options.out / language, name) for language in languages_of(options.out)}
+        for name in ("train", "held_out")
+    )
+    trainee = distil_stage.DistilTrainee(model, recipe, heard, held_out, device)
+    return _train(trainee, options.out / distil_stage.FOLDER, options, recipe.steps)
 
 
 def say(options: argparse.Namespace) -> str:

@@ -78,7 +78,7 @@ class LmTrainee:
         self.updates = 0
         lengths = tuple(tuple(part.starts.diff().tolist()) for part, _ in train.values())
         self.plan = Plan(lengths, min(recipe.batch, len(latents)), recipe.joined_share, recipe.seed)
-        self.validation = {name: _sample(part.to(device), texts) for name, (part, texts) in held_out.items()}
+        self.validation = {name: sample(part.to(device), texts) for name, (part, texts) in held_out.items()}
 
     def compile(self) -> None:
         """Compile the layers, which fuses pointwise operations: takes minutes once and saves a fifth of each step."""
@@ -135,7 +135,7 @@ class LmTrainee:
             return lesson.losses(batch, self.recipe.objective, generator)
 
 
-def _sample(latents: Latents, texts: Script) -> Batch:
+def sample(latents: Latents, texts: Script) -> Batch:
     """`VALIDATION_SENTENCES` sentences at even intervals, as one batch."""
     stride = max(1, len(latents) // VALIDATION_SENTENCES)
     return collate([[sentence] for sentence in range(0, len(latents), stride)][:VALIDATION_SENTENCES], texts, latents)
@@ -149,6 +149,6 @@ def recipe_for(device: torch.device, objective: Objective, **overrides: Any) -> 
 
 
 def model_tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The averaged weights in a saved state, by published name and without the phoneme probe."""
+    """The averaged weights in a saved state, by published name and without the probes."""
     prefix = "model."
     return {name.removeprefix(prefix): t for name, t in state["average"].items() if name.startswith(prefix)}

@@ -54,8 +54,10 @@ def test_latents_and_alignments_of_languages_are_concatenated_in_the_same_order(
     both = latents.concatenated([of(3, 0), of(5, 10)])
     assert both.starts.tolist() == [0, 1, 3, 4, 8] and both.numbers.tolist() == [0, 1, 0, 1] and len(both) == 4
     assert both.patches.flatten().tolist() == [0, 1, 2, 10, 11, 12, 13, 14]
-    text = script.concatenated([Script([[1], [2]], torch.zeros(3, 8)), Script([[3], [4]], torch.ones(5, 8))])
+    zeros, ones = torch.zeros(3, 8), torch.ones(5, 8)
+    text = script.concatenated([Script([[1], [2]], zeros, ones[:3]), Script([[3], [4]], ones, torch.zeros(5, 8))])
     assert text.tokens == [[1], [2], [3], [4]] and text.alignment[:, 0].tolist() == [0] * 3 + [1] * 5
+    assert text.repeats[:, 0].tolist() == [1] * 3 + [0] * 5
 
 
 def test_languages_are_those_with_latents(tmp_path):

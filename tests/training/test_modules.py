@@ -1,6 +1,7 @@
 """Training modules against the server's: equal weights give equal outputs. Batching, losses, alignment and tokens."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,12 +17,13 @@ from intone.server.engines.voxcpm.weights import Checkpoint, tensor_shapes
 from intone.server.engines.weights import Weights
 from training import model_sizes
 from training.batches import ROUND_POSITIONS, Plan, collate
+from training.distil import Flow, solver_times
 from training.latents import Latents
 from training.model import HiddenStates, VoxCPM
-from training.objective import Objective, alignment_loss, flow_times
-from training.script import Script, align
+from training.objective import Lesson, Objective, alignment_loss, flow_times
+from training.script import MAX_REPEATS, NOT_REPEATED, Script, align, repeats, script_of, separators
 from training.shards import SILENCE
-from training.tokens import FIRST_PHONEME_TOKEN
+from training.tokens import FIRST_PHONEME_TOKEN, text_tokenizer
 from training.vae import AudioVAE
 
 CONFIG = model_sizes.config_of("tiny")
@@ -73,7 +75,7 @@ def script_of_tokens(tokens, latents, last=False):
     alignment = [
         torch.full((length, 8), len(text) - 1 if last else 0) for text, length in zip(tokens, lengths, strict=True)
     ]
-    return Script(tokens, torch.cat(alignment))
+    return Script(tokens, torch.cat(alignment), torch.full((len(latents.patches), 8), NOT_REPEATED))
 
 
 def max_error(a, b):
@@ -154,18 +156,10 @@ def test_flow_decoder_matches_the_server(model, served, guidance):
     weight = None if guidance is None else torch.full((3,), guidance)
     expected = solve(served.dit, noise, condition, weight, table)
 
-    x, even = noise, torch.linspace(1, 0, 7)
-    grid = (2 * even - 1 + torch.cos(torch.pi / 2 * even)).tolist()  # the first step has zero velocity
     with torch.no_grad():
         projected = model.condition(HiddenStates(base, residual, torch.zeros(3, 2, 1)))
-        for time, next_time in zip(grid[1:], grid[2:], strict=False):
-            times = torch.full((3,), time)
-            velocity = model.velocity(x, times, projected, previous)
-            if guidance is not None:
-                plain = model.velocity(x, times, torch.zeros_like(projected), previous)
-                scale = (velocity * plain).sum((1, 2), keepdim=True) / plain.square().sum((1, 2), keepdim=True)
-                velocity = scale * plain + guidance * (velocity - scale * plain)
-            x = x - (time - next_time) * velocity
+        flow = Flow(model.feat_decoder.estimator, projected, previous)
+        x = flow.solve(noise, solver_times(6), guidance or 1.0)
     assert max_error(x, expected) < EXACT
 
 
@@ -243,6 +237,52 @@ def test_alignment_follows_the_order_of_the_text():
     tokens = [FIRST_PHONEME_TOKEN + phoneme for phoneme in (7, 8, 7, 9, 7, 5)]
     labels = np.array([SILENCE, 7, 7, 8, SILENCE, 7, 7, 7, 9, 5, 5, SILENCE], np.uint8)
     assert align(tokens, labels).tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 3, 5, 5, 5]
+
+
+def test_repeated_words_are_counted():
+    """Words that differ from both neighbours are not; punctuation and blanks do not interrupt a repetition."""
+    between, tones = {0}, {9}
+    tokens = [5, 6, 0, 5, 6, 0, 0, 5, 6, 0, 7, 0, 5]
+    none = NOT_REPEATED
+    assert repeats(tokens, between, tones).tolist() == [0, 0, none, 1, 1, none, none, 2, 2, none, none, none, none]
+    syllables = [5, 9, 5, 9, 6, 9]  # two equal syllables within one word
+    assert repeats(syllables, between, tones).tolist() == [0, 0, 1, 1, none, none]
+    assert repeats([5, 0] * 12, between, tones).max() == MAX_REPEATS
+    assert repeats([], between, tones).tolist() == []
+
+
+def test_repeated_digits_of_a_text_are_counted():
+    """ "five" is spoken in the first three patches; each knows how many times it has been said."""
+    text = "Five, five, five, six."
+    tokens = text_tokenizer("en").ids(text)
+    said = repeats(tokens, *separators())
+    assert set(said.tolist()) == {0, 1, 2, NOT_REPEATED}
+    phonemes = [token - FIRST_PHONEME_TOKEN for token, count in zip(tokens, said, strict=True) if count == 0]
+    labels = torch.full((4, 8), SILENCE, dtype=torch.uint8)
+    labels[:3, : len(phonemes)] = torch.tensor(phonemes, dtype=torch.uint8)
+    latents = Latents(patches_of(4).half(), labels, torch.tensor([0, 4]), torch.zeros(1, dtype=torch.int64))
+    found = script_of([text], latents, "en")
+    assert found.repeats[:3, 1].tolist() == [0, 1, 2]
+
+
+def test_counting_loss_considers_repeated_words_only(model):
+    lesson, objective = Lesson(model, 8), Objective()
+    latents = latents_of(3)
+    script = script_of_tokens([TEXT], latents)
+
+    def found(count):
+        repeated = torch.full((3, 8), NOT_REPEATED)
+        repeated[1, 2] = count
+        batch = collate([[0]], replace(script, repeats=repeated), latents)
+        return lesson.losses(batch, objective, torch.Generator().manual_seed(0))
+
+    with torch.no_grad():
+        lesson.counts.weight.zero_()
+        lesson.counts.bias.view(8, -1)[2, 3] = 20.0  # the probe always answers 3
+        right, wrong, without = found(3), found(1), found(NOT_REPEATED)
+    assert float(right["counts"]) < 1e-3 and float(right["counts_right"]) == 1
+    assert float(wrong["counts"]) > 10 and float(wrong["counts_right"]) == 0
+    assert float(without["counts"]) == 0
 
 
 def test_alignment_loss_is_low_where_attention_is_on_the_aligned_tokens(model):

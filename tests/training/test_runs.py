@@ -27,7 +27,7 @@ def lm_trainee(**given):
     labels = torch.arange(14 * 8).view(14, 8).div(3, rounding_mode="floor").to(torch.uint8)
     latents = Latents(patches, labels, torch.tensor([0, 6, 14]), torch.arange(2))
     places = torch.arange(14).view(14, 1).expand(14, 8).div(6, rounding_mode="floor")
-    script = Script([[5, 9, 12], [7, 30, 8, 6]], places)
+    script = Script([[5, 9, 12], [7, 30, 8, 6]], places, torch.arange(14).remainder(3).view(14, 1).expand(14, 8) - 1)
     recipe = LmRecipe(**{"steps": 20, "batch": 2, "objective": Objective(2, teacher_steps=1000), **given})
     return LmTrainee(CONFIG, recipe, {"en": (latents, script)}, {"en": (latents, script)}, CPU)
 
