@@ -65,5 +65,8 @@ def _is_chinese_direction(text: str) -> bool:
         return True
     if _CHINESE_AFTER.sub("", text) in _CHINESE:
         return True
+    parts = [_CHINESE_AFTER.sub("", part) for part in re.split("[地着，,、]", text) if part]
+    if len(parts) > 1 and all(part in _CHINESE for part in parts):
+        return True
     core = _CHINESE_AFTER.sub("", _CHINESE_BEFORE.sub("", text))
     return core in _CHINESE or bool(core) and core[: len(core) // 2] == core[len(core) // 2 :] and core[0] in "笑哭咳"

@@ -39,7 +39,7 @@ _ABBREVIATIONS = (
     (ascii_pattern(r"(?<=[a-z] )\bLn\b\.?"), "Lane"),
     (ascii_pattern(r"(?<=[a-z] )\bHwy\b\.?|\bHwy\b\.?(?=[ ]\d)"), "Highway"),
     (ascii_pattern(r"\bApt\b\.?(?=[ ]?[#\dA-Z])"), "Apartment"),
-    (ascii_pattern(r"\b[Ee]xt\.(?=[ ]?\d)"), "extension"),
+    (ascii_pattern(r"\b[Ee]xt\.?(?=[ ]?\d)"), "extension"),
     (ascii_pattern(r"(?<=[a-z,] )Jr\."), "Junior"),
     (ascii_pattern(r"(?<=[a-z,] )Sr\."), "Senior"),
     (ascii_pattern(r"\bvs\.?(?=[ ])"), "versus"),

@@ -12,6 +12,12 @@ _KEPT = (_INITIALISMS - _ALSO_WORDS) | {"I"}
 _AMBIGUOUS = frozenset(("US", "IT", "WHO", "PIN", "AM", "AD", "PM", "OR", "IN", "ID", "OK", "ME", "HI", "OH", "PA"))
 """Short words that are shouted in a run of capitals only."""
 
+_SUFFIXES = (
+    ("s", ("",)), ("es", ("",)), ("ies", ("y",)), ("ed", ("", "e")), ("ied", ("y",)), ("ing", ("", "e")), ("ly", ("",)),
+    ("er", ("", "e")), ("ers", ("", "e")), ("est", ("", "e")), ("'s", ("",)),
+)  # fmt: skip
+"""Endings of inflected words, and what stands in their place in the word itself."""
+
 _SENTENCE_START = re.compile(r"(?:^|[.!?。！？][\"'”’]?\s{0,3})[\"'“‘(]?$")
 _WORD = re.compile(r"(?<![\w.'&-])[A-Z][A-Z']*[A-Z](?![\w'&])(?!-[A-Z]?\d)|(?<![\w.'-])[AI](?![\w'.-])")
 _RUN = re.compile(r"(?<![\w.'-])[A-Z']+(?:[ ,;:!-]{1,2}[A-Z']+)+(?![\w'-])")
@@ -42,4 +48,9 @@ def _is_word(word: str) -> bool:
     plain = word.lower().strip("'")
     if word in _INITIALISMS or word in _AMBIGUOUS:
         return False
-    return plain in _WORDS or plain in _SHORT_WORDS
+    if plain in _WORDS or plain in _SHORT_WORDS:
+        return True
+    return any(
+        plain.endswith(suffix) and any(plain[: -len(suffix)] + end in _WORDS for end in ends)
+        for suffix, ends in _SUFFIXES
+    )

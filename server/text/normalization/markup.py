@@ -16,7 +16,7 @@ from intone.server.text.spans import Piece, SpannedText
 _FENCE = re.compile(r"(?:^|(?<=\n))[ \t]*(```|~~~)[^\n]*\n?.*?(?:\1[ \t]*(?:\n|\Z)|\Z)", re.DOTALL)
 _INLINE_FENCE = re.compile(r"```[^`]*```")
 _FORMULA = re.compile(
-    r"\$\$([^$]{1,400})\$\$|(?<![\w$\\])\$(?=[^\s\d$]|\d*[\\^_{a-z(=+])([^$\n]{1,200}?)(?<![\s\\])\$(?![\w$])"
+    r"\$\$([^$]{1,400})\$\$|(?<![A-Za-z0-9_$\\])\$(?=[^\s\d$]|\d*[\\^_{a-z(=+])([^$\n]{1,200}?)(?<![\s\\])\$(?![A-Za-z0-9_$])"
     r"|\\\((.{1,200}?)\\\)|\\\[(.{1,400}?)\\\]",
     re.DOTALL,
 )
@@ -26,8 +26,9 @@ _LINK = re.compile(
 )
 _REFERENCE_LINK = re.compile(r"\[([^\[\]\n]{1,200})\]\[[^\[\]\n]{0,100}\]")
 _AUTOLINK = re.compile(r"<((?:https?://|mailto:|www\.)[^<>\s]{1,2000}|[\w.+-]{1,64}@[\w.-]{1,255})>")
-_FOOTNOTE = re.compile(r"\[\^[^\[\]\s]{1,40}\]:?")
+_FOOTNOTE = re.compile(r"^\[\^[^\[\]\s]{1,40}\]:|\[\^[^\[\]\s]{1,40}\]", re.MULTILINE)
 _CITATIONS = re.compile(r"(?<=[^\W\d_]|[.,;:!?)\"'”’。，；：！？）])(?:[ ]?\[\d{1,3}(?:[ ]?[,–-][ ]?\d{1,3}){0,8}\])+")
+_NAMED_CITATION = re.compile(r"\b(?:see|to|in|of|and|or|by|from|per|with|refs?\.?|references?)[ ]?$", re.IGNORECASE)
 _CHECK_BOX = re.compile(r"^([ \t]*(?:[-*+•][ \t]+)?)\[[ xX✓]\][ \t]+", re.MULTILINE)
 _INNER_BRACKETS = re.compile(r"[\[\]]")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
@@ -58,7 +59,7 @@ def strip_markup(text: SpannedText, *, cues: bool) -> SpannedText:
         text = text.sub(_LINK, lambda found: (1,))
     text = text.sub(_REFERENCE_LINK, lambda found: None if found[1].isdigit() else (1,))
     text = text.sub(_AUTOLINK, lambda found: (1,))
-    text = text.sub(_FOOTNOTE, "").sub(_CITATIONS, "")
+    text = text.sub(_FOOTNOTE, "").sub(_CITATIONS, _citations)
     if cues:
         text = text.replace_spans([(cue.start, cue.end) for cue in find_cues(text.text)], " ")
     text = text.sub(TAG, _tag).sub(_STARRED, lambda found: (2,))
@@ -66,7 +67,7 @@ def strip_markup(text: SpannedText, *, cues: bool) -> SpannedText:
     text = text.sub(_RULE_LINE, "").sub(_RULE_RUN, " ")
     text = text.sub(_LINE_START, "").sub(_HEADING_END, "")
     text = text.sub(_EMPHASIS, "").sub(_BACKTICKS, "")
-    text = text.sub(_TABLE_BAR, ", ")
+    text = text.sub(_TABLE_BAR, _table_bar)
     before = text.text
     return text.sub(_LINE_BREAK, lambda found: _pause(before[found.start() - 1]))
 
@@ -78,6 +79,15 @@ def _tag(found: re.Match[str]) -> Sequence[Piece] | str:
     if name in _TAGS or found["attributes"] or found["close"]:
         return ""
     return " ", TAG.groupindex["name"], " "  # a placeholder, such as <file>
+
+
+def _citations(found: re.Match[str]) -> str | None:
+    """Nothing; after words such as "see", the number is what is meant."""
+    return None if _NAMED_CITATION.search(found.string[max(0, found.start() - 16) : found.start()]) else ""
+
+
+def _table_bar(found: re.Match[str]) -> str:
+    return "，" if _IDEOGRAPH.match(found.string[found.start() - 1 : found.start()]) else ", "
 
 
 def _inner_bracket(text: str) -> Callable[[re.Match[str]], str]:

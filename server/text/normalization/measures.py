@@ -26,6 +26,7 @@ _PER = ascii_pattern(
     r"|night|seat|GB|MB|kg|lb|mile|km|mi|unit|piece|item)\b"
 )
 _FEET = ascii_pattern(r"(?<![\w.])(?P<feet>\d{1,2})['′’][ ]?(?P<inches>\d{1,2})(?:[\"″”]|'')")
+_FEET_ALONE = ascii_pattern(r"(?<![\w.'‘])(?P<number>\d{1,3})['′’](?=[ ](?:tall|long|wide|high|deep|by|x)\b)")
 _INCHES = ascii_pattern(
     r"(?<![\w.\"“])(?P<number>\d{1,3}(?:\.\d{1,2})?)(?:[\"″]|'')(?=[ ][a-z(]|[ ]?[,x×]|-[a-z]|[\u4e00-\u9fff])"
 )
@@ -202,6 +203,13 @@ def _is_quoted(before: str) -> bool:
     return quote >= 0 and (quote == 0 or before[quote - 1] in " (")
 
 
+def _feet_alone(context: Context, match: re.Match[str]) -> str:
+    number = match["number"]
+    if context.chinese(*match.span()):
+        return f"{zh.cardinal(int(number), liang=True)}英尺"
+    return f"{en.cardinal(int(number))} {'foot' if number == '1' else 'feet'}"
+
+
 def _inches(context: Context, match: re.Match[str]) -> str | None:
     if match.group().endswith('"') and _is_quoted(context.text[: match.start()]):
         return None
@@ -238,6 +246,7 @@ RULES = (
     Rule("measure", _PER_ZH, lambda context, match: "每" if context.chinese(*match.span()) else None),
     Rule("measure", _FEET, _feet),
     Rule("measure", _INCHES, _inches),
+    Rule("measure", _FEET_ALONE, _feet_alone),
     Rule("measure", _FULL_RANGE, _full_range),
     Rule("percent", _PERCENT, _percent),
     Rule("measure", _MEASURE, _measure),

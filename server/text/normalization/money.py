@@ -57,6 +57,8 @@ def _read(context: Context, match: re.Match[str]) -> str | None:
     found = match.groupdict()
     currency = currencies()[match["symbol"].rstrip(".")]
     number = match["number"]
+    if match["symbol"] == "PHP" and re.fullmatch(r"\d(?:\.\d{1,2})?", number):
+        return None  # the programming language
     if re.fullmatch(_DECIMAL_COMMA, number):
         number = number.replace(".", "").replace(",", ".")
     negative = bool(found.get("sign") in ("-", "\u2212") or found.get("inner"))

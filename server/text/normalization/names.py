@@ -160,7 +160,40 @@ def _decimal_mixed(context: Context, match: re.Match[str]) -> str:
     return f"{' '.join(match['letters'])} {en.decimal(match['number'])}"
 
 
+_CHARGE = ascii_pattern(r"(?<=[A-Za-z\d\ue000])(?P<number>[²³⁴])?(?P<sign>[⁺⁻])")
+_NAMED_VERSION = ascii_pattern(
+    r"(?<![\w.])(?P<name>[A-Za-z]{2,12})-?(?P<number>\d{1,2}\.\d{1,2})(?P<tail>(?:-[A-Za-z0-9]{1,12}){0,3})(?![\w.-]|\.\d)"
+)
+
+
+def _charge(context: Context, match: re.Match[str]) -> str:
+    number = {"²": 2, "³": 3, "⁴": 4}.get(match["number"] or "")
+    plus = match["sign"] == "⁺"
+    if context.chinese(*match.span()):
+        return (zh.cardinal(number) if number else "") + ("价正" if plus else "价负")
+    return f" {en.cardinal(number) + ' ' if number else ''}{'plus' if plus else 'minus'}"
+
+
+def _named_version(context: Context, match: re.Match[str]) -> str | None:
+    name, number = match["name"], match["number"]
+    if len(name) < 3 and not match["tail"]:
+        return None
+    chinese = context.chinese(*match.span())
+    if chinese:
+        return (
+            name
+            + zh.decimal(number)
+            + "".join(_mixed_run(run, False, True) for run in re.findall(r"[A-Za-z]+|\d+", match["tail"]))
+        )
+    major, minor = number.split(".")
+    tail = " ".join(_mixed_run(run, False, False) for run in re.findall(r"[A-Za-z]+|\d+", match["tail"]))
+    said = f"{_mixed_run(name, False, False)} {en.cardinal(int(major))} point {en.cardinal(int(minor))} {tail}"
+    return said.strip()
+
+
+EARLY_RULES = (Rule("version", _NAMED_VERSION, _named_version),)
 RULES = (
+    Rule("chemistry", _CHARGE, _charge),
     Rule("chemistry", _CHEMICAL, _chemical),
     Rule("roman", _ROMAN, _roman),
     Rule("code", _CODEC, _codec),

@@ -43,6 +43,7 @@ RULES = (
     *addresses.HOUSE_NUMBER_RULES,
     *quantities.EARLY_RULES,
     *measures.RULES,
+    *names.EARLY_RULES,
     *quantities.RULES,
     *names.RULES,
     *time_and_date.YEAR_RULES,

@@ -184,9 +184,14 @@ def _fraction(context: Context, match: re.Match[str]) -> str | None:
     )
     part = re.match(r"[ ](?:of|inch|cup|mile|full|done)\b", context.after(match.end()))
     stars = re.match(r"[ ](?:stars?|ratings?|reviews?|score)\b", context.after(match.end()))
-    if re.match(r"[ ]?=", context.after(match.end())):
+    after = context.after(match.end())
+    if re.match(r"[ ]?=", after):
         return f"{en.cardinal(first)} divided by {en.cardinal(second)}"
-    if second == 100 or (second == 10 and not part) or (second == 5 and (stars or rated) and not part):
+    ordinal = not match.group()[-1].isdigit()
+    marked = rated or re.match(r"[ ](?:on|in)[ ](?:the|my|his|her|our|a|that)[ ](?:\w+[ ])?(?:test|quiz|exam)", after)
+    if marked and second in (20, 25, 30, 40, 50, 60):
+        return f"{en.cardinal(first)} out of {en.cardinal(second)}"
+    if second == 100 or (second == 10 and not part and not ordinal) or (second == 5 and (stars or rated) and not part):
         return f"{en.cardinal(first)} out of {en.cardinal(second)}"
     if second < 2 or first >= 1000 or second > 100 or (first > second and second > 16):
         return f"{en.cardinal(first)} slash {en.cardinal(second)}"

@@ -242,18 +242,26 @@ _YEAR_BEFORE = ascii_pattern(
 
 
 def _decade(context: Context, match: re.Match[str]) -> str | None:
-    if match["bare"] and context.word_before(match.start()) not in (
-        "the",
-        "my",
-        "his",
-        "her",
-        "their",
-        "early",
-        "late",
-        "mid",
-        "in",
-        "your",
-        "our",
+    paired = re.match(r"(?:,| and| or| to)[ ](?:the[ ])?'?[2-9]0s\b", context.after(match.end())) or re.search(
+        r"\b'?[2-9]0s(?:,| and| or| to)[ ]$", context.before(match.start())
+    )
+    if (
+        match["bare"]
+        and not paired
+        and context.word_before(match.start())
+        not in (
+            "the",
+            "my",
+            "his",
+            "her",
+            "their",
+            "early",
+            "late",
+            "mid",
+            "in",
+            "your",
+            "our",
+        )
     ):
         return None
     return en.decade(int(match["y"] or match["short"] or match["bare"]))
