@@ -12,10 +12,14 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def describe_device(device: torch.device, precision: str) -> str:
-    """For `EngineInfo.device`: "cpu, 4 threads, int8" or "cuda:0, bf16"."""
-    place = f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
-    return f"{place}, {precision}"
+def describe_device(device: torch.device, precision: str, graphs: int | None = None) -> str:
+    """For `EngineInfo.device`: "cpu, 4 threads, int8", or "cuda:0, bf16, 42 graphs, 3.1 GB" with the memory in use."""
+    if device.type == "cpu":
+        return f"cpu, {torch.get_num_threads()} threads, {precision}"
+    parts = [str(device), precision, f"{graphs} graphs" if graphs else "no graphs"]
+    if device.type == "cuda":
+        parts.append(f"{torch.cuda.memory_reserved(device) / 1e9:.1f} GB")
+    return ", ".join(parts)
 
 
 def warm_up(engine: Engine, request: SpeakRequest) -> None:

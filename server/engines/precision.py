@@ -22,8 +22,8 @@ class Precision:
 
     @property
     def name(self) -> str:
-        """One of `PRECISIONS`, never "auto"."""
-        return self.packed or {torch.float32: "fp32", torch.bfloat16: "bf16"}[self.dtype]
+        """One of `PRECISIONS`, never "auto"; or "fp16", which is what "auto" is for some engines on CUDA."""
+        return self.packed or {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
 
     @property
     def checkpoint_dtype(self) -> torch.dtype:
@@ -31,11 +31,13 @@ class Precision:
         return torch.float32 if self.name == "fp32" else torch.bfloat16
 
 
-def precision_on(device: torch.device, name: str, cpu_default: str, engine: str) -> Precision:
+def precision_on(
+    device: torch.device, name: str, cpu_default: str, engine: str, cuda_default: torch.dtype = torch.bfloat16
+) -> Precision:
     """The precision that one of `PRECISIONS` stands for on a device. On the CPU all stacks are native.
 
     Args:
-        cpu_default: what "auto" stands for on the CPU.
+        cpu_default, cuda_default: what "auto" stands for on either.
         engine: name of the engine, for errors.
 
     Raises:
@@ -46,4 +48,4 @@ def precision_on(device: torch.device, name: str, cpu_default: str, engine: str)
         return Precision(torch.float32, cpu_default if name == "auto" else name)
     if name == "int8":
         raise CheckpointError(engine, f"found int8 on {device}, expected bf16 or fp32: only the CPU computes in int8")
-    return Precision(torch.float32 if name == "fp32" else torch.bfloat16, None)
+    return Precision({"fp32": torch.float32, "bf16": torch.bfloat16}.get(name, cuda_default), None)

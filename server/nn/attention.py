@@ -5,14 +5,15 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, *, causal: bool) -> Tensor:
+def attend(queries: Tensor, keys: Tensor, values: Tensor, *, causal: bool, visible: Tensor | None = None) -> Tensor:
     """Attention over whole sequences.
 
     `queries` `[B, T, heads, D]`, `keys` and `values` `[B, S, kv_heads, D]`, result `[B, T, heads · D]`. Consecutive
     query heads share a key head. With `causal`, the T queries are at the last of the S positions.
+    `visible` `[S]`, bool, hides the other positions; not with `causal`.
     """
     count, before = queries.shape[1], keys.shape[1] - queries.shape[1]
-    mask = None
+    mask = None if visible is None else visible.expand(count, -1)
     if causal and before > 0:
         mask = torch.ones(count, before + count, dtype=torch.bool, device=queries.device).tril(before)
     attn_out = functional.scaled_dot_product_attention(

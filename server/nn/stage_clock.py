@@ -30,7 +30,12 @@ class StageClock:
             self._spans.append((name, begin, time.perf_counter()))
 
     def stage_ms(self) -> dict[str, float]:
-        """Milliseconds by stage. To be called after the step's results have been copied to the host."""
+        """Milliseconds by stage. To be called after the step's results have been copied to the host.
+
+        Waits for the end of the last stage, after which nothing is queued.
+        """
+        if self._marks:
+            self._marks[-1][2].synchronize()
         spans = [(name, 1000 * (end - begin)) for name, begin, end in self._spans]
         spans += [(name, first.elapsed_time(last)) for name, first, last in self._marks]
         total: dict[str, float] = {}

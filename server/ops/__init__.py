@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 import torch
 from torch import Tensor
 
-from intone.server.ops import native, reference
+from intone.server.ops import fakes, native, reference
 
 if TYPE_CHECKING:
     from intone.server.ops import _C
+
+PORTABLE = ("snake", "add_rms_norm", "silu_mul", "rope", "rope_append", "decode_attention", "sample_codes")
+"""Operations of models on a GPU. Where a device has no kernel for one, as the CPU, its reference computes it."""
 
 SNAKE_BETA_REACH = 5
 """Samples on either side that an output of `snake_beta` depends on."""
@@ -44,8 +47,9 @@ def ensure_built() -> Extension:
         ImportError: there is no usable extension and no source to compile; the message says what to do.
     """
     module = native.load()
-    torch.library.register_fake("intone::snake", _snake_fake)
-    torch.library.register_fake("intone::snake_beta", _snake_beta_fake)
+    fakes.register()
+    for name in PORTABLE:  # for a device without a kernel
+        torch.library.impl(f"intone::{name}", "CompositeExplicitAutograd")(getattr(reference, name))
     return cast(Extension, module)
 
 
@@ -62,8 +66,6 @@ def snake(x: Tensor, alpha: Tensor) -> Tensor:
     Raises:
         RuntimeError: an argument is invalid; the message names it.
     """
-    if x.device.type == "cuda":  # no kernel yet; elementwise, so torch computes it correctly
-        return reference.snake(x, alpha)
     ensure_built()
     return torch.ops.intone.snake.default(x, alpha)  # type: ignore[no-any-return]
 
@@ -89,20 +91,64 @@ def snake_beta(x: Tensor, alpha: Tensor, beta: Tensor, before: int = 0, after: i
     return torch.ops.intone.snake_beta.default(x, alpha, beta, before, after)  # type: ignore[no-any-return]
 
 
-def _snake_fake(x: Tensor, alpha: Tensor) -> Tensor:
-    _check(x.dim() == 3, f"snake: x has {x.dim()} dimensions, expected 3")
-    _check(alpha.shape == x.shape[1:2], f"snake: alpha is {tuple(alpha.shape)}, expected [C] of x")
-    _check(alpha.dtype == x.dtype, f"snake: alpha is {alpha.dtype}, expected {x.dtype} as x")
-    return torch.empty_like(x)
+def add_rms_norm(x: Tensor, delta: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """The sum `x + delta` and its root mean square norm, scaled by `weight`; defined by `reference.add_rms_norm`.
+
+    Args:
+        x, delta: `[N, H]`, contiguous; float32, bfloat16 or float16. Computed in float32.
+        weight: `[H]`, dtype of `x`.
+
+    Returns:
+        Sum and norm, `[N, H]` each.
+    """
+    ensure_built()
+    both: Tensor = torch.ops.intone.add_rms_norm.default(x, delta, weight, eps)
+    return both[0], both[1]
 
 
-def _snake_beta_fake(x: Tensor, alpha: Tensor, beta: Tensor, before: int, after: int) -> Tensor:
-    _check(x.dim() == 3, f"snake_beta: x has {x.dim()} dimensions, expected 3")
-    for name, vector in (("alpha", alpha), ("beta", beta)):
-        _check(vector.shape == x.shape[1:2], f"snake_beta: {name} is {tuple(vector.shape)}, expected [C] of x")
-        _check(vector.dtype == x.dtype, f"snake_beta: {name} is {vector.dtype}, expected {x.dtype} as x")
-    return x.new_empty(x.shape[0], x.shape[1], x.shape[2] - before - after)
+def silu_mul(x: Tensor) -> Tensor:
+    """`SiLU(gate) · up` of contiguous rows `[N, 2F]`, gate first: `[N, F]`; defined by `reference.silu_mul`."""
+    ensure_built()
+    return torch.ops.intone.silu_mul.default(x)  # type: ignore[no-any-return]
 
 
-def _check(condition: bool, message: str) -> None:
-    torch._check(condition, lambda: message)
+def rope(x: Tensor, heads: int, cos: Tensor, sin: Tensor, positions: Tensor) -> Tensor:
+    """Rotated heads `[N, heads, D]` of contiguous rows `[N, A, D]`; defined by `reference.rope`."""
+    ensure_built()
+    return torch.ops.intone.rope.default(x, heads, cos, sin, positions)  # type: ignore[no-any-return]
+
+
+def rope_append(
+    x: Tensor, heads: int, cos: Tensor, sin: Tensor, positions: Tensor, places: Tensor, keys: Tensor, values: Tensor
+) -> Tensor:
+    """`rope` of queries and keys of contiguous rows `[N, heads + 2 · K, D]`, with keys and values stored.
+
+    Defined by `reference.rope_append`; `keys` and `values`, `[places, K, D]`, are changed in place.
+    """
+    ensure_built()
+    return torch.ops.intone.rope_append.default(  # type: ignore[no-any-return]
+        x, heads, cos, sin, positions, places, keys, values
+    )
+
+
+def decode_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, tables: Tensor, lengths: Tensor, page: int
+) -> Tensor:
+    """Attention of one position of each row over its stored ones; defined by `reference.decode_attention`.
+
+    `queries` `[B, heads, D]` may be part of wider rows; the result is `[B, heads · D]`, in the dtype of all.
+    """
+    ensure_built()
+    return torch.ops.intone.decode_attention.default(  # type: ignore[no-any-return]
+        queries, keys, values, tables, lengths, page
+    )
+
+
+def sample_codes(
+    logits: Tensor, seen: Tensor, settings: Tensor, excluded: Tensor, uniforms: Tensor, max_top_k: int
+) -> Tensor:
+    """Draw a code `[B]` for each row of logits `[B, V]`, without reading a value back; `reference.sample_codes`."""
+    ensure_built()
+    return torch.ops.intone.sample_codes.default(  # type: ignore[no-any-return]
+        logits, seen, settings, excluded, uniforms, max_top_k
+    )

@@ -12,7 +12,7 @@ import torch
 
 from intone.server.ops.build_flags import CXX_FLAGS, LINK_FLAGS, NVCC_FLAGS, nvcc_release, sources, wants_cuda
 
-CSRC = Path(__file__).parents[2] / "csrc"  # exists in a checkout, not in a wheel
+CSRC = Path(__file__).resolve().parents[2] / "csrc"  # exists in a checkout, not in a wheel
 BUILT = "intone.server.ops._C"
 
 logger = logging.getLogger(__name__)

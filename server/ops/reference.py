@@ -51,6 +51,139 @@ def snake_beta(x: Tensor, alpha: Tensor, beta: Tensor, before: int, after: int) 
     return downsampled[:, :, before : length - after]
 
 
+def add_rms_norm(x: Tensor, delta: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """A residual sum and its root mean square norm: `s = x + delta` and `s / √(mean(s²) + eps) · weight`.
+
+    Args:
+        x, delta: `[N, H]`.
+        weight: `[H]`.
+
+    Returns:
+        `[2, N, H]`, sum and norm.
+
+    From "Root Mean Square Layer Normalization" (Zhang, Sennrich 2019).
+    """
+    total = _wide(x) + _wide(delta)
+    return torch.stack((total, functional.rms_norm(total, weight.shape, _wide(weight), eps))).to(x.dtype)
+
+
+def silu_mul(x: Tensor) -> Tensor:
+    """`SiLU(gate) · up` of rows `[N, 2F]`, gate first: `[N, F]`. From "GLU Variants Improve Transformer" (2020)."""
+    gate, up = _wide(x).chunk(2, dim=1)
+    return (functional.silu(gate) * up).to(x.dtype)
+
+
+def rope(x: Tensor, heads: int, cos: Tensor, sin: Tensor, positions: Tensor) -> Tensor:
+    """Rotary position embedding of the first `heads` heads of rows.
+
+    Args:
+        x: `[N, A, D]`, A at least `heads`; D even.
+        cos, sin: `[P, D]`, float32; the first half of a row of `sin` is negated, as in `nn.rope.RopeTable`.
+        positions: `[N]`, int64, the row of the tables for each row.
+
+    Returns:
+        `[N, heads, D]`.
+
+    From "RoFormer" (Su et al. 2021, arXiv 2104.09864).
+    """
+    wide = _wide(x[:, :heads])
+    first, second = wide.chunk(2, dim=2)
+    turned = wide * cos[positions].unsqueeze(1) + torch.cat((second, first), dim=2) * sin[positions].unsqueeze(1)
+    return turned.to(x.dtype)
+
+
+def rope_append(
+    x: Tensor,
+    heads: int,
+    cos: Tensor,
+    sin: Tensor,
+    positions: Tensor,
+    places: Tensor,
+    keys: Tensor,
+    values: Tensor,
+) -> Tensor:
+    """`rope` of queries and keys, and both keys and values stored.
+
+    Args:
+        x: `[N, heads + 2 · K, D]`: queries, keys, values.
+        heads: of the queries.
+        places: `[N]`, int64, the row of `keys` and `values` that each row is stored in. Rows with the same place must
+            not be read.
+        keys, values: `[places, K, D]`, changed in place.
+
+    Returns:
+        `[N, heads + K, D]`, rotated queries and keys.
+    """
+    kv_heads = keys.shape[1]
+    rotated = rope(x, heads + kv_heads, cos, sin, positions)
+    keys.index_copy_(0, places, rotated[:, heads:])
+    values.index_copy_(0, places, x[:, heads + kv_heads :])
+    return rotated
+
+
+def decode_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, tables: Tensor, lengths: Tensor, page: int
+) -> Tensor:
+    """Scaled dot-product attention of one query position over stored keys and values, in pages.
+
+    Args:
+        queries: `[B, heads, D]`; consecutive `heads / K` heads share a key head (GQA, arXiv 2305.13245).
+        keys, values: `[places, K, D]`.
+        tables: `[B, n]`, int32: position j of row b is at place `tables[b, j // page] · page + j % page`.
+        lengths: `[B]`, int64, 1 to n · page positions.
+
+    Returns:
+        `[B, heads · D]`.
+    """
+    batch, heads, size = queries.shape
+    kv_heads = keys.shape[1]
+    if lengths.device.type == "cpu":  # reading the lengths waits for a device
+        tables = tables[:, : -(-int(lengths.max()) // page)]
+    offsets = torch.arange(page, device=keys.device)
+    places = (tables.long().unsqueeze(2) * page + offsets).flatten(1)  # [B, n · page]
+    visible = torch.arange(places.shape[1], device=keys.device) < lengths.unsqueeze(1)
+    stored_keys, stored_values = (part[places].transpose(1, 2) for part in (keys, values))  # [B, K, n · page, D]
+    # Places beyond the length may hold anything, even NaN, which a weight of zero would not remove.
+    stored_values = torch.where(visible[:, None, :, None], stored_values, 0)
+    grouped = queries.reshape(batch, kv_heads, heads // kv_heads, size)
+    mask = visible[:, None, None, :]
+    return functional.scaled_dot_product_attention(grouped, stored_keys, stored_values, attn_mask=mask).flatten(1)
+
+
+def sample_codes(
+    logits: Tensor, seen: Tensor, settings: Tensor, excluded: Tensor, uniforms: Tensor, max_top_k: int
+) -> Tensor:
+    """Draw a code for each row: repetition penalty, temperature, top-k and top-p in this order, then the draw.
+
+    The cumulative distribution is inverted in the order of codes, not of scores, so that rounding which swaps two codes
+    of nearly equal score does not change the draw.
+
+    Args:
+        logits: `[B, V]`, float32.
+        seen: `[B, V]`, bool, codes that the penalty applies to.
+        settings: `[B, 5]`, float32: temperature (over 0), top-k (1 to `max_top_k`), top-p, penalty, and the number of
+            codes that top-p always keeps.
+        excluded: `[B]`, int64, a code that cannot be drawn; -1 for none.
+        uniforms: `[B]`, float64 in [0, 1).
+        max_top_k: 1 to V.
+
+    Returns:
+        `[B]`, int64.
+    """
+    temperature, top_k, top_p, penalty, kept = settings.unsqueeze(2).unbind(1)  # [B, 1] each
+    scores = torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
+    barred = torch.arange(logits.shape[1], device=logits.device) == excluded.unsqueeze(1)
+    best, codes = (scores.masked_fill(barred, -math.inf) / temperature).topk(max_top_k, dim=1)
+    ranks = torch.arange(max_top_k, device=logits.device)
+    best = best.masked_fill(ranks >= top_k, -math.inf)
+    up_to_here = best.softmax(1).flip(1).cumsum(1).flip(1)  # summed from the unlikely end
+    best = best.masked_fill((up_to_here <= 1 - top_p) & (ranks >= kept), -math.inf)
+    ids, order = codes.sort(dim=1)
+    ends = best.gather(1, order).double().softmax(1).cumsum(1)
+    rank = (ends <= uniforms.unsqueeze(1) * ends[:, -1:]).sum(1, keepdim=True).clamp_max(max_top_k - 1)
+    return ids.gather(1, rank)[:, 0]
+
+
 def anti_alias_filter() -> Tensor:
     """Taps of the low-pass filter for resampling by two, `[12]`, float64: a Kaiser-windowed sinc of sum 1.
 
@@ -64,6 +197,11 @@ def anti_alias_filter() -> Tensor:
     time = torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2
     ideal = window * torch.sinc(2 * cutoff * time)
     return ideal / ideal.sum()
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float32 at least, which results are rounded from once."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _extended(x: Tensor, left: int, right: int) -> Tensor:

@@ -41,6 +41,8 @@ def test_defaults_and_flags():
     assert given.engine_settings == {
         "voxcpm": "nano",
         "voxcpm_lora": "",
+        "voxcpm_graphs": True,
+        "indextts_graphs": True,
         "indextts": "",
         "drop_encoders": False,
         "starter": False,
@@ -149,18 +151,18 @@ def test_precision_that_cannot_be_used(dtype, words):
 
 
 @pytest.mark.parametrize(
-    ("device", "voxcpm"),
+    ("device", "voxcpm", "indextts"),
     [
-        ("cpu", "cpu"),
-        ("cuda", "cuda"),
-        ("cuda:1", "cuda:1"),
-        ("auto", "auto"),
-        ("voxcpm=cuda:2, indextts=cpu", "cuda:2"),
-        ("indextts=auto", "cpu"),
+        ("cpu", "cpu", "cpu"),
+        ("cuda", "cuda", "cuda"),
+        ("cuda:1", "cuda:1", "cuda:1"),
+        ("auto", "auto", "auto"),
+        ("voxcpm=cuda:2, indextts=cpu", "cuda:2", "cpu"),
+        ("indextts=auto", "cpu", "auto"),
     ],
 )
-def test_device_of_each_engine(device, voxcpm):
-    assert config.load(["--device", device]).devices() == {"voxcpm": voxcpm, "indextts": "cpu", "starter": "cpu"}
+def test_device_of_each_engine(device, voxcpm, indextts):
+    assert config.load(["--device", device]).devices() == {"voxcpm": voxcpm, "indextts": indextts, "starter": "cpu"}
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_device_of_each_engine(device, voxcpm):
         ),
         ("cuda:", "device is 'cuda:'; it must be one of"),
         ("voxcpm=mps", "device gives voxcpm 'mps'; it must be one of auto, cpu, cuda, cuda:N"),
-        ("indextts=cuda", "device gives indextts 'cuda'; indextts runs on the CPU only"),
+        ("starter=cuda", "device gives starter 'cuda'; starter runs on the CPU only"),
         ("nobody=cpu", "device names the engine 'nobody'; those with one are voxcpm, indextts, starter"),
     ],
 )

@@ -42,8 +42,10 @@ def rows(cases: ModuleType, device: str, dtype: torch.dtype) -> list[str]:
     synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
     lines = []
     for name, op in cases.OPS.items():
+        if dtype not in op.dtypes:
+            continue
         for case in (case for case in op.cases if case.perf):
-            inputs = cases.cast(op.inputs(case, torch.Generator().manual_seed(0)), device, dtype)
+            inputs = cases.cast(op, op.inputs(case, torch.Generator().manual_seed(0)), device, dtype)
             target = op.call(*inputs)
             moved = [t for t in (*inputs, target) if isinstance(t, torch.Tensor)]
             moved_bytes = sum(t.numel() * t.element_size() for t in moved)

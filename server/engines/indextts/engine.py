@@ -1,4 +1,4 @@
-"""The engine of IndexTTS 2 and 2.5: text and emotion → semantic codes → mel → audio, streamed in chunks, on the CPU.
+"""The engine of IndexTTS 2 and 2.5: text and emotion → semantic codes → mel → audio, streamed in chunks.
 
 The first audio is returned after a dozen codes: the flow solves their frames as a continuation of the recording's
 frames and of those already emitted, and the vocoder continues from its own state.
@@ -16,14 +16,15 @@ from torch import Tensor
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
 from intone.server.engines.base import LoadSpec
 from intone.server.engines.common import describe_device, set_threads, warm_up
+from intone.server.engines.devices import own_stream
 from intone.server.engines.indextts.checkpoint import sizes
-from intone.server.engines.indextts.checkpoint.config import ENGINE, Variant
+from intone.server.engines.indextts.checkpoint.config import ENGINE, IndexTTSConfig, Variant
 from intone.server.engines.indextts.checkpoint.weights import Checkpoint, read_checkpoint
-from intone.server.engines.indextts.entry import ENTRY
 from intone.server.engines.indextts.gpt.code_budget import CodeBudget, repeats
-from intone.server.engines.indextts.gpt.native_gpt import NativeGPT
 from intone.server.engines.indextts.gpt.prefixes import Prefixes
 from intone.server.engines.indextts.gpt.sampling import Sampling
+from intone.server.engines.indextts.gpt.slot_gpt import SlotGPT
+from intone.server.engines.indextts.placement import PREPARED_UNITS, Placement
 from intone.server.engines.indextts.s2mel import streaming
 from intone.server.engines.indextts.s2mel.acoustic import (
     DEFAULT_GUIDANCE,
@@ -38,11 +39,11 @@ from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
 from intone.server.engines.indextts.voice.emotion import balanced, blended, merged
 from intone.server.engines.indextts.voice.emotion_clips import EmotionClipCache
 from intone.server.engines.indextts.voice.encoders import Encoders, ReloadCheckpoint
-from intone.server.engines.indextts.voice.prepared_voice import prepare, speaker_of
-from intone.server.engines.precision import precision_on
+from intone.server.engines.indextts.voice.prepared_voice import SpeakerCache, prepare
 from intone.server.engines.weights import LoadProgress, Weights
 from intone.server.errors import CheckpointError, UnsupportedVoiceError
 from intone.server.nn.stage_clock import StageClock
+from intone.server.nn.transfer import fetch, send
 from intone.server.text.pronunciation.marks import spelled
 
 CODES_PER_STEP = 8
@@ -60,24 +61,26 @@ class IndexTTSEngine:
         plan: ChunkPlan,
         progress: LoadProgress | None,
         reload: ReloadCheckpoint | None = None,
-        dtype: str = "auto",
+        on: Placement | None = None,
     ) -> None:
-        """`reload` as for `Encoders`, `dtype` as for `from_folder`."""
-        cpu = torch.device("cpu")
-        packed = precision_on(cpu, dtype, ENTRY.cpu_precision, ENGINE).name
-
-        config = checkpoint.config
+        """`reload` as for `Encoders`; `on` is where and how it runs, by default on the CPU."""
+        on = on or Placement.of()
+        config, device = checkpoint.config, on.device
+        self._on_stream = own_stream(device, urgent=False)
         self._config, self._front_end, self._plan = config, front_end, plan
         self._fingerprint = checkpoint.fingerprint
-        with torch.inference_mode():
-            gpt = Weights(checkpoint.gpt, progress=progress)
-            self._prefixes, self._gpt = Prefixes(config, gpt), NativeGPT(config, gpt, packed=packed)
-            self._acoustic = AcousticModel(config, Weights(checkpoint.s2mel), Weights(checkpoint.codec), packed)
-            self._vocoder = BigVGAN(config.vocoder, Weights(checkpoint.vocoder))
-        self._encoder = Encoders(checkpoint, reload)
+        with self._on_stream(), torch.inference_mode():
+            gpt = Weights(checkpoint.gpt, device=device, progress=progress)
+            self._prefixes, self._gpt = Prefixes(config, gpt), on.language_model(config, gpt)
+            s2mel, codec = (Weights(part, device=device) for part in (checkpoint.s2mel, checkpoint.codec))
+            self._acoustic = AcousticModel(config, s2mel, codec, on.packed)
+            self._vocoder = BigVGAN(config.vocoder, Weights(checkpoint.vocoder, device=device))
+            self._encoder = Encoders(checkpoint, reload, device)
+            self._times = cache(self._acoustic.time_table)
+            graphs = self._prepare_programs(on)
+        self._speakers = SpeakerCache(device)
         self._clips = EmotionClipCache(self._encoder)
         self._budget = CodeBudget(config, self._gpt.max_codes())
-        self._times = cache(self._acoustic.time_table)
         self._own_voice: PreparedVoice | None = None
         self._info = EngineInfo(
             name=ENGINE,
@@ -87,7 +90,7 @@ class IndexTTSEngine:
             trained=config.trained,
             clones_voices=True,
             voices_emotion=True,
-            device=describe_device(cpu, packed),
+            device=describe_device(device, on.precision, graphs),
             changes_speed=True,
         )
         if progress:
@@ -104,6 +107,8 @@ class IndexTTSEngine:
             "dtype": spec.precision,
             "threads": spec.threads,
             "progress": spec.progress,
+            "device": spec.device,
+            "graphs": spec.settings["indextts_graphs"],
             "drop_encoders": spec.settings["drop_encoders"],
         }
         if spec.random_weights:
@@ -123,6 +128,7 @@ class IndexTTSEngine:
         threads: int | None = None,
         progress: LoadProgress | None = None,
         drop_encoders: bool = False,
+        **where: Any,
     ) -> "IndexTTSEngine":
         """Load a folder in the published layout, on the thread that will use the engine.
 
@@ -132,6 +138,7 @@ class IndexTTSEngine:
             threads: torch's CPU threads; None keeps torch's own choice.
             progress: called with the part of the weights that is loaded, 0 to 1.
             drop_encoders: read the encoders of recordings again for each use instead of keeping them in memory.
+            where: `device`, `graphs` and `fixed_buffers` of `Placement.of`.
 
         Raises:
             CheckpointError: a file is missing, unreadable or not as expected.
@@ -141,7 +148,9 @@ class IndexTTSEngine:
         front_end = FrontEnd.load(folder, checkpoint.config)
         name = f"IndexTTS {checkpoint.config.variant.value}"
         reload = partial(read_checkpoint, folder) if drop_encoders else None
-        return cls(checkpoint, front_end, name, ChunkPlan(), progress, reload, dtype)._warmed_up()
+        return cls(
+            checkpoint, front_end, name, ChunkPlan(), progress, reload, Placement.of(dtype, **where)
+        )._warmed_up()
 
     @classmethod
     def random(
@@ -153,6 +162,7 @@ class IndexTTSEngine:
         threads: int | None = None,
         progress: LoadProgress | None = None,
         drop_encoders: bool = False,
+        **where: Any,
     ) -> "IndexTTSEngine":
         """An untrained model of one of `sizes.size_names`, for tests and benchmarks; the rest as in `from_folder`.
 
@@ -165,7 +175,13 @@ class IndexTTSEngine:
         checkpoint = sizes.in_memory(size, seed)
         front_end = FrontEnd.of_bytes(checkpoint.config)
         reload = partial(sizes.in_memory, size, seed) if drop_encoders else None
-        return cls(checkpoint, front_end, f"{size}, random weights", ChunkPlan(), progress, reload, dtype)._warmed_up()
+        on, name = Placement.of(dtype, **where), f"{size}, random weights"
+        return cls(checkpoint, front_end, name, ChunkPlan(), progress, reload, on)._warmed_up()
+
+    @property
+    def config(self) -> IndexTTSConfig:
+        """Of the model, for measurements."""
+        return self._config
 
     @property
     def info(self) -> EngineInfo:
@@ -184,7 +200,8 @@ class IndexTTSEngine:
 
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
         """See `voice.prepare`."""
-        return prepare(self._encoder, self._acoustic, recording, self._fingerprint)
+        with self._on_stream():
+            return prepare(self._encoder, self._acoustic, recording, self._fingerprint)
 
     def adopt_voice(self, recording: Recording) -> None:
         """Use this recording's voice for requests without one: IndexTTS has no voice of its own."""
@@ -203,22 +220,25 @@ class IndexTTSEngine:
         assert voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
         tokenized = self._front_end.tokenize(spelled(request.text))
         options = request.options
+        with self._on_stream():
+            times = self._times(options.steps or DEFAULT_STEPS)
+            speaker, vocoder = self._speakers.get(voice), self._vocoder.initial_state()
         settings = AcousticSettings(
             seed=request.seed,
-            times=self._times(options.steps or DEFAULT_STEPS),
+            times=times,
             guidance=DEFAULT_GUIDANCE if options.guidance is None else max(0.0, options.guidance - 1.0),
             duration_factor=1.0 / (options.speed or 1.0),
         )
         return IndexTTSState(
             request=request,
             tokenized=tokenized,
-            speaker=speaker_of(voice, self._acoustic.device),
+            speaker=speaker,
             clip=self._clips.get(request.emotion.clip) if request.emotion.clip else None,
             plan=streaming.WHOLE if request.whole else self._plan,
             settings=settings,
             min_codes=self._budget.min_codes(options, settings.duration_factor),
             max_codes=self._budget.max_codes(len(tokenized.ids), options, settings.duration_factor),
-            vocoder=self._vocoder.initial_state(),
+            vocoder=vocoder,
         )
 
     @torch.inference_mode()
@@ -230,13 +250,15 @@ class IndexTTSEngine:
         """
         assert not any(state.done for state in states), "a unit is not stepped after its end"
         clock = StageClock(self._acoustic.device)
-        with clock.stage("gpt_gen_time"):
-            for state in states:
-                if state.decoding is None:
-                    self._prefill(state)
-            self._generate([state for state in states if not self._ready(state)])
-        chosen = self._next_to_synthesize(states)
-        audio = None if chosen is None else self._synthesize(chosen, clock)
+        with self._on_stream():
+            with clock.stage("gpt_gen_time"):
+                for state in states:
+                    if state.decoding is None:
+                        self._prefill(state)
+                begun = [state for state in states if state.decoding is not None]
+                self._generate([state for state in begun if not self._ready(state)])
+            chosen = self._next_to_synthesize(begun)
+            audio = None if chosen is None else self._synthesize(chosen, clock)
         stage_ms = clock.stage_ms()
         return [
             Step(
@@ -262,6 +284,17 @@ class IndexTTSEngine:
             state.waited_steps = 0 if state is chosen else state.waited_steps + 1
         return chosen
 
+    def _prepare_programs(self, on: Placement) -> int:
+        """Make ready what most steps run; the number of graphs."""
+        if not isinstance(self._gpt, SlotGPT):
+            return 0
+        flow = self._acoustic.use_programs(on.graphs)
+        if on.graphs and on.device.type == "cuda":
+            self._gpt.prepare(PREPARED_UNITS)
+            for known, new in self._plan.solves(self._acoustic.features_per_code):
+                flow.prepare(known, new, self._times(DEFAULT_STEPS))
+        return self._gpt.programs.captured + flow.programs.captured
+
     def _warmed_up(self) -> "IndexTTSEngine":
         rate_hz = self._info.sample_rate_hz
         noise = 0.1 * np.random.default_rng(0).standard_normal(rate_hz).astype(np.float32)
@@ -276,7 +309,8 @@ class IndexTTSEngine:
         tokenized, speaker = state.tokenized, state.speaker
         prefix = self._prefixes.prefix(tokenized.ids, speaker.rows, self._emotion(state), tokenized.language)
         state.decoding = self._gpt.begin(prefix, state.max_codes, Sampling(), state.request.seed, state.min_codes)
-        state.acoustic = streaming.start(speaker.prompt, state.settings, state.plan)
+        if state.decoding is not None:  # on a GPU a unit may have to wait for room
+            state.acoustic = streaming.start(speaker.prompt, state.settings, state.plan)
 
     def _emotion(self, state: IndexTTSState) -> Tensor:
         """The emotion vector of the unit: `[D]`."""
@@ -312,14 +346,16 @@ class IndexTTSEngine:
         """The audio of the pending codes."""
         assert state.acoustic is not None, "prefill sets it"
         codes, hidden = state.take_codes()
+        codes = send(codes, self._acoustic.device)
         with clock.stage("s2mel_time"):
             latent = hidden if self._config.variant is Variant.V2 else None
             mel, state.acoustic = streaming.extend(self._acoustic, state.acoustic, codes, latent, state.ended)
         with clock.stage("bigvgan_time"):
             final, state.vocoder = self._vocoder.decode(mel.unsqueeze(0), state.vocoder, last=state.ended)
-            provisional = np.zeros(0, np.float32)
+            count = final.shape[1]
             if not state.ended:
                 right = state.acoustic.provisional.unsqueeze(0)
-                provisional = self._vocoder.peek(right, state.vocoder)[0].numpy()
-        audio = state.crossfader.join(final[0].numpy(), provisional, state.ended)
+                final = torch.cat((final, self._vocoder.peek(right, state.vocoder)), dim=1)
+            samples = fetch(final[0])
+        audio = state.crossfader.join(samples[:count], samples[count:], state.ended)
         return audio if len(audio) else None

@@ -13,9 +13,13 @@ ENTRY = EngineEntry(
             "do not keep IndexTTS's encoders of recordings in memory: frees 2.3 GB in 2.5, 3 GB in 2. Creating a voice "
             "or following a new emotion clip then reads them from the folder first, which takes some seconds",
         ),
+        EngineSetting(
+            "indextts_graphs", True, "on CUDA, capture the steps of IndexTTS as graphs; without, for debugging"
+        ),
     ),
     random_weights=True,
     cpu_precision="fp32",
     max_step_s=600.0,  # a whole unit in one step takes minutes on two cores
+    devices=("cpu", "cuda"),
     examples=(("--voxcpm DIR --indextts DIR", "plain speech and strong emotion, each by its engine"),),
 )

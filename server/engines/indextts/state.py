@@ -7,6 +7,7 @@ from torch import Tensor
 
 from intone.server.domain import SpeakRequest
 from intone.server.engines.indextts.gpt.native_gpt import NativeDecoding
+from intone.server.engines.indextts.gpt.slot_gpt import SlotDecoding
 from intone.server.engines.indextts.s2mel.acoustic import AcousticSettings
 from intone.server.engines.indextts.s2mel.streaming import AcousticState, ChunkPlan
 from intone.server.engines.indextts.text.front_end import TokenizedText
@@ -43,7 +44,7 @@ class IndexTTSState:
     vocoder: BigVGANState
     crossfader: Crossfader = field(default_factory=Crossfader)
     acoustic: AcousticState | None = None
-    decoding: NativeDecoding | None = None
+    decoding: NativeDecoding | SlotDecoding | None = None
     codes: list[Tensor] = field(default_factory=list)
     hidden: list[Tensor] = field(default_factory=list)
     all_codes: list[int] = field(default_factory=list)

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from intone.server import ops
-from intone.server.domain import EngineInfo, PreparedVoice, Recording, SpeakRequest, Step, SynthesisOptions
+from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
 from intone.server.engines.base import LoadSpec
 from intone.server.engines.common import describe_device, set_threads, warm_up
+from intone.server.engines.devices import own_stream
 from intone.server.engines.precision import Precision, precision_on
 from intone.server.engines.voxcpm import bundled_voice, sizes
 from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
@@ -26,6 +28,7 @@ from intone.server.engines.voxcpm.noise import patch_noise
 from intone.server.engines.voxcpm.packed_cache import PackedCache, build_with_cache
 from intone.server.engines.voxcpm.phonemes import available_languages
 from intone.server.engines.voxcpm.prompt import build_prompt
+from intone.server.engines.voxcpm.slot_model import SlotModel
 from intone.server.engines.voxcpm.state import VoxCPMState
 from intone.server.engines.voxcpm.text import TextTokenizer
 from intone.server.engines.voxcpm.voice import prepare_voice
@@ -34,9 +37,11 @@ from intone.server.engines.voxcpm.weights import read_checkpoint
 from intone.server.engines.weights import LoadProgress
 from intone.server.errors import CallerError, CheckpointError, Fault
 from intone.server.nn.stage_clock import StageClock
-from intone.server.nn.transfer import send
 
 GUIDANCE = 2.0
+Made = tuple[Samples | None, bool | None]
+"""What a step makes of a unit: audio, and whether a patch was made that is the model's last; None where neither."""
+
 MIN_PATCHES_PER_TOKEN = 1
 """A text is too long if fewer patches than this would fit after the prompt; ordinary speech takes one to two."""
 
@@ -44,8 +49,12 @@ MIN_PATCHES_PER_TOKEN = 1
 class VoxCPMEngine:
     """A loaded VoxCPM model. Not thread-safe."""
 
-    def __init__(self, model: VoxCPM, tokenizer: TextTokenizer, name: str, fingerprint: str) -> None:
+    def __init__(
+        self, model: VoxCPM, tokenizer: TextTokenizer, name: str, fingerprint: str, slots: SlotModel | None = None
+    ) -> None:
+        """`slots` computes the units on a GPU; None computes them as on a CPU."""
         config = model.config
+        self._slots, self._on_stream = slots, own_stream(model.device, urgent=True)
         self._model, self._tokenizer, self._fingerprint = model, tokenizer, fingerprint
         self._voices = VoicePromptCache(model, tokenizer)
         self._patch_ms = 1000 * config.patch_frames * model.vae.hop_out_samples / config.vae.out_sample_rate_hz
@@ -57,7 +66,9 @@ class VoxCPMEngine:
             trained=config.trained,
             clones_voices=config.clones_voices,
             voices_emotion=False,
-            device=describe_device(model.device, Precision(model.dtype, model.packed).name),
+            device=describe_device(
+                model.device, Precision(model.dtype, model.packed).name, slots.programs.captured if slots else None
+            ),
         )
 
     @classmethod
@@ -73,6 +84,7 @@ class VoxCPMEngine:
             "device": spec.device,
             "threads": spec.threads,
             "progress": spec.progress,
+            "graphs": spec.settings["voxcpm_graphs"],
         }
         if spec.random_weights and spec.source:  # the packaged voice is trained all the same
             return cls.random(spec.source, **common)
@@ -96,6 +108,8 @@ class VoxCPMEngine:
         lora: Path | None = None,
         pack_cache: Path | None = None,
         progress: LoadProgress | None = None,
+        graphs: bool = True,
+        fixed_buffers: bool = False,
     ) -> "VoxCPMEngine":
         """Load a folder in the published layout. Called on the thread that will use the engine.
 
@@ -105,6 +119,8 @@ class VoxCPMEngine:
             threads: number of torch's threads; None keeps torch's default.
             lora: folder of a fine-tuning, merged into the weights.
             pack_cache: folder where packed weights are saved for the next start; None packs at every start.
+            graphs: on CUDA, capture the steps as graphs.
+            fixed_buffers: compute on the CPU as on a GPU, by the same code without graphs: for tests.
 
         Raises:
             CheckpointError: a file of the checkpoint or of the fine-tuning is missing or invalid.
@@ -116,15 +132,17 @@ class VoxCPMEngine:
             config = replace(config, languages=available_languages(config.languages))
             checkpoint = replace(checkpoint, config=config)
         tokenizer = TextTokenizer.load(folder, config.vocabulary, config.phonemes, config.languages, config.text_ends)
-        chosen = _precision(dtype, device)
+        chosen = _precision(dtype, device, fixed_buffers)
         build = partial(VoxCPM, checkpoint, chosen.dtype, torch.device(device), packed=chosen.packed)
+        slots: SlotModel | None = None
         if chosen.packed is None:
-            model = build(progress=progress)
+            slots = SlotModel.loaded(build, graphs, progress)
+            model = slots.model
         else:
             cache = PackedCache.of(pack_cache, checkpoint, chosen.packed) if pack_cache else None
             model = build_with_cache(build, cache, progress)
         name = _model_name(config, folder, lora)
-        return cls(model, tokenizer, name, checkpoint.fingerprint)._warmed_up()
+        return cls(model, tokenizer, name, checkpoint.fingerprint, slots)._warmed_up()
 
     @classmethod
     def random(
@@ -136,6 +154,8 @@ class VoxCPMEngine:
         device: str = "cpu",
         threads: int | None = None,
         progress: LoadProgress | None = None,
+        graphs: bool = True,
+        fixed_buffers: bool = False,
     ) -> "VoxCPMEngine":
         """An untrained model of one of `sizes.size_names`, for tests and benchmarks; otherwise as `from_folder`.
 
@@ -146,11 +166,13 @@ class VoxCPMEngine:
             known = ", ".join(sizes.size_names())
             raise CheckpointError(ENGINE, f"found size {size!r}, expected one of {known}")
         set_threads(threads)
-        chosen = _precision(dtype, device)
+        chosen = _precision(dtype, device, fixed_buffers)
         checkpoint = sizes.in_memory(size, seed, chosen.checkpoint_dtype)
-        model = VoxCPM(checkpoint, chosen.dtype, torch.device(device), progress, chosen.packed)
+        build = partial(VoxCPM, checkpoint, chosen.dtype, torch.device(device), packed=chosen.packed)
+        slots = SlotModel.loaded(build, graphs, progress) if chosen.packed is None else None
+        model = slots.model if slots else build(progress=progress)
         name = f"{size}, random weights"
-        return cls(model, sizes.byte_tokenizer(), name, checkpoint.fingerprint)._warmed_up()
+        return cls(model, sizes.byte_tokenizer(), name, checkpoint.fingerprint, slots)._warmed_up()
 
     @property
     def info(self) -> EngineInfo:
@@ -181,9 +203,11 @@ class VoxCPMEngine:
         """
         if not self._info.clones_voices:
             raise CallerError("audio", f"{self._info.model} has one voice and cannot clone another", Fault.PRECONDITION)
-        voice = prepare_voice(self._model, recording, self._fingerprint)
-        with torch.inference_mode():
-            self._model.prefix_cache(self._voices.get(voice).prefix)
+        with self._on_stream(), torch.inference_mode():
+            voice = prepare_voice(self._model, recording, self._fingerprint)
+            prompt = self._voices.get(voice)
+            if self._slots is None:  # on slots, whole prompts are read
+                self._model.prefix_cache(prompt.prefix)
         return voice
 
     def start(self, request: SpeakRequest) -> VoxCPMState:
@@ -198,11 +222,13 @@ class VoxCPMEngine:
             raise CallerError("text", f"there is nothing in it to speak in {' or '.join(self._info.languages)}")
         voice = request.voice
         assert voice is None or voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
-        cached = self._voices.get(voice) if voice else None
-        if cached is not None:
-            prompt, shared_length = cached.prompt(text, target, self._tokenizer)
-        else:
-            prompt, shared_length = build_prompt(target, self._model.empty_audio), 0
+        with self._on_stream():
+            cached = self._voices.get(voice) if voice else None
+            if cached is not None:
+                prompt, shared_length = cached.prompt(text, target, self._tokenizer)
+            else:
+                prompt, shared_length = build_prompt(target, self._model.empty_audio), 0
+            decoder = cached.decoder if cached else self._model.vae.initial_state()
         room = self._model.config.max_length - len(prompt) + 1  # the last patch takes no position
         if room < max(1, MIN_PATCHES_PER_TOKEN * len(target)):
             raise CallerError(
@@ -220,35 +246,87 @@ class VoxCPMEngine:
             guidance=GUIDANCE if options.guidance is None else options.guidance,
             earliest_end=earliest_end,
             max_patches=min(max_patches, room),
-            decoder=cached.decoder if cached else self._model.vae.initial_state(),
+            decoder=decoder,
             prefix=cached.prefix if cached and shared_length else None,
             shared_length=shared_length,
         )
 
     @torch.inference_mode()
     def step(self, states: Sequence[VoxCPMState]) -> list[Step]:
-        """Advance every unit: first by one latent frame, then by the rest of that patch, then by a patch per step."""
+        """Advance every unit: first by one latent frame, then by the rest of that patch, then by a patch per step.
+
+        On a GPU by a patch from the first one on; a unit for which there is no room yet gets none.
+        """
         assert not any(state.done for state in states), "a unit that has ended cannot be stepped"
         clock = StageClock(self._model.device)
+        with self._on_stream():
+            made = self._make_on_slots(states, clock) if self._slots else self._make_and_decode(states, clock)
+        stage_ms = clock.stage_ms()
+        steps = []
+        for state, (pcm, stop) in zip(states, made, strict=True):
+            if pcm is not None:
+                state.silence.add(pcm)
+            if stop is not None:
+                self._check_end(state, stop)
+            steps.append(Step(pcm=pcm, done=state.done, cut=state.done and state.cut, stage_ms=stage_ms))
+        return steps
+
+    def _make_on_slots(self, states: Sequence[VoxCPMState], clock: StageClock) -> list[Made]:
+        """A patch of every unit that has, or now gets, a slot."""
+        slots = self._slots
+        assert slots is not None, "called on slots"
+        running = [state.unit for state in states if state.unit is not None]
+        fresh = [state for state in states if state.unit is None and self._admit(state)]
+        if fresh:
+            with clock.stage("prefill"):
+                slots.prefill(*zip(*((state.unit, state.prompt) for state in fresh), strict=True))
+            for state in fresh:
+                state.prompt = None
+        if running:
+            with clock.stage("lm"):
+                slots.advance(running)
+        making = [state for state in states if state.unit is not None]
+        if not making:
+            return [(None, None)] * len(states)
+        units = [state.unit for state in making if state.unit is not None]
+        with clock.stage("diffusion"):
+            slots.make(units, self._noise(making), [state.guidance for state in making])
+        with clock.stage("vae"):
+            audio, stops = slots.decode(units)
+        for state in making:
+            state.made += 1
+        made = iter(zip(audio, stops.tolist(), strict=True))
+        return [(None, None) if state.unit is None else next(made) for state in states]
+
+    def _admit(self, state: VoxCPMState) -> bool:
+        """Give a new unit a slot, if there is room."""
+        assert self._slots is not None and state.prompt is not None, "called on slots, for a new unit"
+        max_positions = len(state.prompt) + state.max_patches - 1
+        times = self._model.table(state.steps)
+        state.unit = self._slots.admit(state.prompt, max_positions, times, state.decoder)
+        return state.unit is not None
+
+    def _make_and_decode(self, states: Sequence[VoxCPMState], clock: StageClock) -> list[Made]:
+        """As on a CPU: a patch of every unit that needs one, then its next frames."""
         making = [state for state in states if state.undecoded is None]
-        stops = self._make(making, clock) if making else torch.zeros(0, device=self._model.device)
+        stops = self._make(making, clock).tolist() if making else []
         with clock.stage("vae"):
             pieces = [self._next_frames(state) for state in states]
             decoded = self._model.vae.decode_each(pieces, [state.decoder for state in states])
-            audio = [samples for samples, _ in decoded]
-            result = torch.cat([*audio, stops])
-        host = result.cpu().numpy()  # the only copy to the host
-        *sound, stop_flags = np.split(host, np.cumsum([len(samples) for samples in audio]))
-        for state, pcm in zip(states, sound, strict=True):
-            state.silence.add(pcm)
-        for state, stop in zip(making, stop_flags, strict=True):
-            self._check_end(state, bool(stop))
-        stage_ms = clock.stage_ms()
-        steps = []
-        for state, (_, decoder), pcm in zip(states, decoded, sound, strict=True):
+        stopped = dict(zip(map(id, making), stops, strict=True))
+        made: list[Made] = []
+        for state, (samples, decoder) in zip(states, decoded, strict=True):
             state.decoder = decoder
-            steps.append(Step(pcm=pcm, done=state.done, cut=state.done and state.cut, stage_ms=stage_ms))
-        return steps
+            made.append((samples.numpy(), stopped.get(id(state))))
+        return made
+
+    def _noise(self, states: Sequence[VoxCPMState]) -> NDArray[np.float32]:
+        """What the diffusion of each unit's next patch starts from: `[B, P, D]`."""
+        config = self._model.config
+        shape = (config.patch_frames, config.latent_dim)
+        noise = np.stack([patch_noise(state.seed, state.made, math.prod(shape)) for state in states])
+        scaled: NDArray[np.float32] = np.float32(config.temperature) * noise
+        return scaled.reshape(-1, *shape)
 
     def _warmed_up(self) -> "VoxCPMEngine":
         """This engine, after two patches that select kernels and page in the weights before the first request."""
@@ -258,7 +336,7 @@ class VoxCPMEngine:
         return self
 
     def _make(self, states: Sequence[VoxCPMState], clock: StageClock) -> Tensor:
-        """Generate the next patch of every unit; `[B]`, float32, on the device: 1 where it is the model's last."""
+        """Generate the next patch of every unit; `[B]`, bool: whether it is the model's last."""
         model = self._model
         fresh = [state for state in states if state.generation is None]
         running = [state.generation for state in states if state.generation is not None]
@@ -276,15 +354,12 @@ class VoxCPMEngine:
                 model.advance(running)
         units = [state.generation for state in states if state.generation is not None]
         with clock.stage("diffusion"):
-            shape = (model.config.patch_frames, model.config.latent_dim)
-            noise = np.stack([patch_noise(state.seed, state.made, math.prod(shape)) for state in states])
-            start = send(torch.from_numpy(model.config.temperature * noise).view(-1, *shape), model.device)
-            model.make_patches(units, start, [state.guidance for state in states])
+            model.make_patches(units, torch.from_numpy(self._noise(states)), [state.guidance for state in states])
             stops = model.should_stop(units)
         for state, unit in zip(states, units, strict=True):
             state.undecoded = unit.patch.T  # [D, P]
             state.made += 1
-        return stops.float()
+        return stops
 
     def _next_frames(self, state: VoxCPMState) -> Tensor:
         """The latent frames to decode in this step: one frame of the first patch, then its rest, then whole patches."""
@@ -303,7 +378,9 @@ class VoxCPMEngine:
         state.ended = stopped or state.cut
 
 
-def _precision(dtype: str, device: str) -> Precision:
+def _precision(dtype: str, device: str, fixed_buffers: bool) -> Precision:
+    if fixed_buffers and torch.device(device).type == "cpu":
+        return Precision(torch.bfloat16 if dtype == "bf16" else torch.float32, None)
     return precision_on(torch.device(device), dtype, ENTRY.cpu_precision, ENGINE)
 
 

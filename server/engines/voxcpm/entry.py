@@ -13,6 +13,7 @@ ENTRY = EngineEntry(
             "folder); with --random-weights a size",
         ),
         EngineSetting("voxcpm_lora", "", "LoRA folder to merge into VoxCPM"),
+        EngineSetting("voxcpm_graphs", True, "on CUDA, capture the steps of VoxCPM as graphs; without, for debugging"),
     ),
     unasked="intone.server.engines.voxcpm.bundled_voice:loads_by_default",
     random_weights=True,

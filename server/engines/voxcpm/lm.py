@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -11,6 +12,10 @@ from intone.server.engines.voxcpm.backend import TORCH_BACKEND, Backend, Cache
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.fsq import build_fsq
 from intone.server.engines.weights import Weights
+from intone.server.nn.paged_kv import PagedKv, Rows
+
+if TYPE_CHECKING:
+    from intone.server.engines.voxcpm.slot_stack import SlotStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,26 @@ class LanguageModels:
         return LMCondition(
             coarse, self.residual.step(self._residual_input(coarse, audio), [c.residual for c in caches])
         )
+
+    def prefill_rows(
+        self, tokens: Tensor, is_audio: Tensor, audio: Tensor, rows: Rows, base_kv: PagedKv, residual_kv: PagedKv
+    ) -> tuple[Tensor, Tensor]:
+        """`prefill` of B prompts of at most L positions, on slot stacks: the hidden states of every position.
+
+        `tokens` `[B, L]`; `is_audio` `[B, L, 1]` marks the positions of audio, `audio` `[B, L, H]` has its embeddings.
+        """
+        base, residual = cast("SlotStack", self.base), cast("SlotStack", self.residual)
+        sparse = torch.where(is_audio, audio, 0)
+        x = torch.where(is_audio, audio, functional.embedding(tokens, self.embedding).to(audio.dtype))
+        coarse = base.prefill_rows(x, base_kv, rows)
+        coarse = torch.where(is_audio, self.quantize(coarse), coarse)
+        return coarse, residual.prefill_rows(self._residual_input(coarse, sparse), residual_kv, rows)
+
+    def decode_rows(self, audio: Tensor, rows: Rows, base_kv: PagedKv, residual_kv: PagedKv) -> tuple[Tensor, Tensor]:
+        """`step` on slot stacks: the hidden states, `[B, H]` each."""
+        base, residual = cast("SlotStack", self.base), cast("SlotStack", self.residual)
+        coarse = self.quantize(base.decode_rows(audio, base_kv, rows))
+        return coarse, residual.decode_rows(self._residual_input(coarse, audio), residual_kv, rows)
 
     def should_stop(self, base: Tensor) -> Tensor:
         """Whether the patch conditioned on the base hidden states `[B, H]` is the last one: `[B]`, bool."""

@@ -20,6 +20,7 @@ from intone.server.engines.voxcpm.native_stack import NativeFlow, native_backend
 from intone.server.engines.voxcpm.native_vae import NativeAudioVAE
 from intone.server.engines.voxcpm.packed_cache import PackedLayers
 from intone.server.engines.voxcpm.prompt import AudioPrompt, Prompt
+from intone.server.engines.voxcpm.slot_stack import SLOT_BACKEND
 from intone.server.engines.voxcpm.state import Generation, PromptPrefix
 from intone.server.engines.voxcpm.weights import Checkpoint
 from intone.server.engines.weights import LoadProgress, Weights
@@ -34,6 +35,7 @@ class VoxCPM:
         packed: weights of the native stacks, "int8", "bf16" or "fp32", which need the CPU and float32 as `dtype`; None
             for stacks computed by torch.
         layers: the source of packed layers; None packs them.
+        on_slots: build what `SlotModel` needs; the stacks are computed by torch then.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class VoxCPM:
         progress: LoadProgress | None = None,
         packed: str | None = None,
         layers: PackedLayers | None = None,
+        on_slots: bool = False,
     ) -> None:
         assert packed is None or (device.type == "cpu" and dtype == torch.float32), (
             "native stacks need the CPU and float32"
@@ -52,18 +55,19 @@ class VoxCPM:
         with torch.inference_mode():
             # The VAE first, for the lowest peak of memory: it takes three times its size while it is packed.
             vae = Weights(checkpoint.vae, torch.float32, device, mapped=checkpoint.mapped)
-            if device.type == "cpu":
+            if device.type == "cpu" and not on_slots:
                 self.vae: AudioVAE | NativeAudioVAE = NativeAudioVAE(self.config.vae, vae, layers=layers)
                 vae.release()
             else:
                 self.vae = AudioVAE(self.config.vae, vae)
             weights = Weights(checkpoint.model, dtype, device, progress, mapped=checkpoint.mapped)
-            backend = TORCH_BACKEND if packed is None else native_backend(packed, layers)
+            torch_backend = SLOT_BACKEND if on_slots else TORCH_BACKEND
+            backend = torch_backend if packed is None else native_backend(packed, layers)
             self.lm = LanguageModels(self.config, weights, backend)
             self.encoder = LocalEncoder(self.config, weights, backend)
             self.dit = LocalDiT(self.config, weights, backend)
             self.solve = partial(solve, self.dit) if packed is None else NativeFlow(self.dit).solve
-            self._table = lru_cache(8)(partial(build_time_table, self.dit, mean_mode=self.config.mean_mode))
+            self.table = lru_cache(8)(partial(build_time_table, self.dit, mean_mode=self.config.mean_mode))
             if packed is not None:  # parts computed by torch keep views of the file
                 weights.release()
 
@@ -95,7 +99,7 @@ class VoxCPM:
         if prefix is not None:
             caches = self.prefix_cache(prefix).fork(shared_length, max_positions)
         condition = self._prefill(prompt.after(shared_length), caches)
-        return Generation(caches, condition, prompt.previous, self._table(steps))
+        return Generation(caches, condition, prompt.previous, self.table(steps))
 
     def prefix_cache(self, prefix: PromptPrefix) -> Caches:
         """The KV caches of a prefix, filled on first use."""

@@ -118,7 +118,12 @@ class NativeFlow:
     def solve(self, noise: Tensor, condition: Condition, guidance: Tensor | None, table: TimeTable) -> Tensor:
         """As `flow.solve`."""
         return self._flow.solve(
-            noise, condition.lm, condition.previous, table.embeddings, list(table.lengths), guidance
+            noise,
+            condition.lm,
+            condition.previous,
+            table.embeddings,
+            [float(length) for length in table.lengths],
+            guidance,
         )
 
 

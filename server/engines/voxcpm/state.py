@@ -1,6 +1,7 @@
 """The state of one unit, between steps."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -9,6 +10,9 @@ from intone.server.engines.voxcpm.flow import TimeTable
 from intone.server.engines.voxcpm.length_limits import TrailingSilence
 from intone.server.engines.voxcpm.lm import Caches, LMCondition
 from intone.server.engines.voxcpm.prompt import Prompt
+
+if TYPE_CHECKING:  # it imports the model, which imports this
+    from intone.server.engines.voxcpm.slot_model import SlotUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,8 @@ class VoxCPMState:
         decoder: state of the VAE's decoder, one row.
         prefix: a prefix that other prompts share; None if there is none.
         shared_length: leading positions of the prompt that are those of `prefix`.
-        generation: None before the first step.
+        generation: None before the first step, and for a unit in a slot.
+        unit: the unit in its slot, on a GPU; None before there is one.
         made: patches generated.
         undecoded: `[D, N]`, latent frames that have not been decoded; None if there are none.
         silence: the silence at the end of the audio so far; enough of it ends the unit.
@@ -73,6 +78,7 @@ class VoxCPMState:
     prefix: PromptPrefix | None = None
     shared_length: int = 0
     generation: Generation | None = None
+    unit: "SlotUnit | None" = None
     made: int = 0
     undecoded: Tensor | None = None
     silence: TrailingSilence = field(default_factory=TrailingSilence)

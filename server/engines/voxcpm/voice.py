@@ -67,8 +67,6 @@ def warm_decoder(model: VoxCPM, audio: AudioPrompt) -> DecoderState:
 
 def _whole_patches(model: VoxCPM, recording: Recording, at_start: bool) -> Tensor:
     """The recording `[T]` at the VAE's rate, zero-padded to a whole number of patches."""
-    import soxr  # only needed to prepare voices
-
     if len(recording.samples) == 0 or not np.isfinite(recording.samples).all():
         raise CallerError("audio", "the recording is empty or not finite")
     patch = model.vae.hop_in_samples * model.config.patch_frames
@@ -79,6 +77,8 @@ def _whole_patches(model: VoxCPM, recording: Recording, at_start: bool) -> Tenso
         raise CallerError("audio", message, Fault.TOO_LARGE)
     samples = recording.samples.astype(np.float32)
     if recording.sample_rate_hz != rate_hz:
+        import soxr  # only needed to prepare voices
+
         samples = soxr.resample(samples, recording.sample_rate_hz, rate_hz)
     missing = -len(samples) % patch
     padding = (missing, 0) if at_start else (0, missing)

@@ -13,9 +13,11 @@ from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig
 from intone.server.engines.indextts.s2mel.cfm import TimeTable, solve, time_table
 from intone.server.engines.indextts.s2mel.content import content_source
 from intone.server.engines.indextts.s2mel.dit import DiT
+from intone.server.engines.indextts.s2mel.flow_programs import FlowPrograms
 from intone.server.engines.indextts.s2mel.length_regulator import LengthRegulator, Moments, mel_frames
 from intone.server.engines.indextts.s2mel.noise import frame_noise
 from intone.server.engines.weights import Weights
+from intone.server.nn.transfer import send
 
 DEFAULT_GUIDANCE = 0.7
 DEFAULT_STEPS = 25
@@ -85,6 +87,7 @@ class AcousticModel:
     Attributes:
         source: codes or a recording's features to content.
         features_per_code: content rows per code.
+        flow: the programs that solve, on a GPU; None to solve without.
     """
 
     def __init__(self, config: IndexTTSConfig, s2mel: Weights, codec: Weights, packed: str = "fp32") -> None:
@@ -93,6 +96,12 @@ class AcousticModel:
         self.regulator = LengthRegulator(config.regulator, s2mel.scope(REGULATOR))
         self.source = content_source(config, self.regulator, codec, s2mel.scope(LATENT))
         self._dit = DiT(config.dit, config.wavenet, s2mel.scope(FLOW), packed)
+        self.flow: FlowPrograms | None = None
+
+    def use_programs(self, capture: bool) -> FlowPrograms:
+        """Solve by programs over fixed buffers from now on, as on a GPU."""
+        self.flow = FlowPrograms(self._dit, self.device, capture)
+        return self.flow
 
     @property
     def bands(self) -> int:
@@ -133,7 +142,7 @@ class AcousticModel:
 
     def noise(self, settings: AcousticSettings, first: int, count: int) -> Tensor:
         """The noise of the unit's frames `first` to `first + count - 1`, `[count, bands]`."""
-        return torch.from_numpy(frame_noise(settings.seed, first, count, self.bands)).to(self.device)
+        return send(torch.from_numpy(frame_noise(settings.seed, first, count, self.bands)), self.device)
 
     def fill(self, known: KnownFrames, condition: Tensor, noise: Tensor, settings: AcousticSettings) -> Tensor:
         """Mel frames after the known ones: conditions `[F, C]` and noise `[F, bands]` → `[F, bands]`."""
@@ -141,4 +150,7 @@ class AcousticModel:
         fixed = self._dit.condition(
             known.mel.unsqueeze(0), content, known.style.unsqueeze(0), guided=settings.guidance > 0
         )
-        return solve(self._dit, noise.unsqueeze(0), fixed, settings.guidance, settings.times)[0]
+        start = noise.unsqueeze(0)
+        if self.flow is not None and self.flow.fits(fixed.prompt, noise.shape[0]):
+            return self.flow.solve(start, fixed, settings.guidance, settings.times)[0]
+        return solve(self._dit, start, fixed, settings.guidance, settings.times)[0]

@@ -63,10 +63,12 @@ class Condition:
         rows: `[R, T, D]`, all inputs of a frame but its noisy mel, merged. R is the batch size B, or 2B with guidance:
             then the second half is unconditional.
         prompt: number of frames at the start that are known and not solved for.
+        visible: `[T]`, bool, the frames that attention sees; None for all.
     """
 
     rows: Tensor
     prompt: int
+    visible: Tensor | None = None
 
 
 class DiT:
@@ -74,6 +76,8 @@ class DiT:
 
     Attributes:
         mel_bands: bands of a mel frame.
+        hidden: width of the transformer.
+        context_frames: frames on either side that the WaveNet's result for a frame depends on.
     """
 
     def __init__(self, config: DiTConfig, wavenet: WaveNetConfig, weights: Weights, packed: str = "fp32") -> None:
@@ -85,9 +89,10 @@ class DiT:
         if wavenet.hidden != config.hidden:
             found = f"found {wavenet.hidden}, expected {config.hidden} as in s2mel.DiT.hidden_dim"
             raise CheckpointError(ENGINE, f"s2mel.wavenet.hidden_dim: {found}")
-        self.mel_bands = config.mel_bands
+        self.mel_bands, self.hidden = config.mel_bands, config.hidden
         self._head_dim = config.hidden // config.heads
         self._wavenet = WaveNet(wavenet, weights.scope("wavenet"))
+        self.context_frames = self._wavenet.context_frames
         self._layers = tuple(_layer(weights, index, config, packed) for index in range(config.depth))
         self._norm_in, self._gains = _norms(weights.scope("transformer"), config)
         self._last_norm_in = Linear.read(weights, "final_layer.adaLN_modulation.1", (2 * config.hidden, config.hidden))
@@ -132,9 +137,9 @@ class DiT:
         noisy = functional.linear(x, self._merge.noisy).repeat(copies, 1, 1)
         h = torch.cat((condition.rows[:, :prompt], condition.rows[:, prompt:] + noisy), dim=1)
         # After the last attention, nothing depends on frames further back than the WaveNet's context.
-        first = max(0, prompt - self._wavenet.context_frames)
+        first = max(0, prompt - self.context_frames)
         lead = prompt - first
-        h = self._transform(h, first, time.norms)
+        h = self._transform(h, first, time.norms, condition.visible)
         noisy = functional.pad(x, (0, 0, lead, 0)).repeat(copies, 1, 1)
         y, residual = self._tail_in(torch.cat((h, noisy), dim=2)).chunk(2, dim=2)
         y = self._wavenet(y.transpose(1, 2), time.gates).transpose(1, 2)
@@ -142,7 +147,7 @@ class DiT:
         y = functional.layer_norm(y, y.shape[2:], time.last[0], time.last[1], LAST_NORM_EPS)
         return self._tail_out(y)
 
-    def _transform(self, h: Tensor, first: int, norms: Tensor) -> Tensor:
+    def _transform(self, h: Tensor, first: int, norms: Tensor, visible: Tensor | None) -> Tensor:
         """All layers and the last norm; rows from `first` on of the result, `[R, T - first, D]`."""
         rope = self._rope.at(0, h.shape[1])
         depth = len(self._layers)
@@ -150,18 +155,22 @@ class DiT:
         for index, layer in enumerate(self._layers):
             if layer.skip is not None:
                 h = layer.skip(torch.cat((h, skips.pop()), dim=2))
-            h = self._apply(layer, h, first if index == depth - 1 else 0, rope, norms[2 * index : 2 * index + 2])
+            start, own = first if index == depth - 1 else 0, norms[2 * index : 2 * index + 2]
+            h = self._apply(layer, h, start, rope, own, visible)
             if index < depth // 2:
                 skips.append(h)
         return _modulated(h, norms[-1])
 
-    def _apply(self, layer: Layer, h: Tensor, first: int, rope: RopeTable, norms: Tensor) -> Tensor:
+    def _apply(
+        self, layer: Layer, h: Tensor, first: int, rope: RopeTable, norms: Tensor, visible: Tensor | None
+    ) -> Tensor:
         """One layer on all rows; returns those from `first` on."""
         normed = _modulated(h, norms[0])
         keys_values = layer.keys_values(normed).unflatten(2, (2, -1, self._head_dim))
         queries = layer.queries(normed[:, first:]).unflatten(2, (-1, self._head_dim))
         queries = rope.at(first, h.shape[1]).rotate(queries)
-        attended = attend(queries, rope.rotate(keys_values[:, :, 0]), keys_values[:, :, 1], causal=False)
+        keys, values = rope.rotate(keys_values[:, :, 0]), keys_values[:, :, 1]
+        attended = attend(queries, keys, values, causal=False, visible=visible)
         h = h[:, first:] + layer.out(attended)
         return h + layer.down(layer.gate_up(_modulated(h, norms[1])))
 

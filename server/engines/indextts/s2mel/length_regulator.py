@@ -15,6 +15,7 @@ from torch.nn import functional
 from intone.server.engines.indextts.checkpoint.config import FRAMES_PER_FEATURE, RegulatorConfig
 from intone.server.engines.indextts.layers import Linear
 from intone.server.engines.weights import Weights
+from intone.server.nn.transfer import send
 
 KERNEL = 3
 NORM_EPS = 1e-5
@@ -96,7 +97,8 @@ class LengthRegulator:
         """Conditions `[frames, C]` of a whole unit or recording from the content of its T features, `[T, C]`."""
         features = content.shape[0]
         index = source_features(0, frames, exact_ratio(features, frames), features)
-        return self.condition(content[torch.from_numpy(index).to(content.device)], self.empty_moments(), 0, frames)
+        rows = content[send(torch.from_numpy(index), content.device)]
+        return self.condition(rows, self.empty_moments(), 0, frames)
 
     def condition(self, content: Tensor, seen: Moments, lead: int, kept: int) -> tuple[Tensor, Moments]:
         """Content of F consecutive frames, `[F, C]` → conditions of all but the first `lead` frames, `[F - lead, C]`.

@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticPrompt, AcousticSettings, KnownFrames
-from intone.server.engines.indextts.s2mel.length_regulator import Moments, nominal_ratio, source_features
+from intone.server.engines.indextts.s2mel.length_regulator import (
+    Moments,
+    mel_frames,
+    nominal_ratio,
+    source_features,
+)
+from intone.server.nn.transfer import send
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,16 @@ class ChunkPlan:
         """New codes to wait for before solving chunk number `chunk`."""
         features = min(float(self.max_features), self.first_features * self.growth ** min(chunk, 64))
         return max(1, round(features / features_per_code))
+
+    def solves(self, features_per_code: int, chunks: int = 6) -> list[tuple[int, int]]:
+        """Known and new frames of the first solves of a unit whose recording is long enough for `prompt_frames`."""
+        found, codes, emitted = [], 0, 0
+        for chunk in range(chunks):
+            codes += self.codes(chunk, features_per_code)
+            available = mel_frames(codes * features_per_code)
+            found.append(((self.prompt_frames or 0) + min(emitted, self.context_frames), available - emitted))
+            emitted = available - self.lookahead_frames
+        return found
 
 
 WHOLE = ChunkPlan(first_features=1 << 30, max_features=1 << 30, lookahead_frames=0, prompt_frames=None)
@@ -142,7 +158,7 @@ def conditions(model: AcousticModel, state: AcousticState, available: int, emitt
     before = state.first_code * model.features_per_code
     ratio = nominal_ratio(state.settings.duration_factor)
     index = source_features(state.frames - lead, available, ratio, before + content.shape[0]) - before
-    rows = content[torch.from_numpy(index).to(content.device)]
+    rows = content[send(torch.from_numpy(index), content.device)]
     return model.regulator.condition(rows, state.moments, lead, emitted)
 
 

@@ -127,14 +127,14 @@ class VoiceEncoder:
 
     def _audio(self, recording: Recording, rate_hz: int) -> Tensor:
         """The recording at `rate_hz`, at most `MAX_RECORDING_S`: `[N]`."""
-        import soxr  # needed only to create voices
-
         if recording.duration_ms < MIN_RECORDING_MS or not np.isfinite(recording.samples).all():
             raise CallerError("audio", f"the recording must be finite and last at least {MIN_RECORDING_MS} ms")
         for warning in truncation_warnings(recording):
             logger.warning("recording: %s", warning)
         samples = recording.samples[: (MAX_RECORDING_S + 1) * recording.sample_rate_hz].astype(np.float32)
         if recording.sample_rate_hz != rate_hz:
+            import soxr  # needed only to create voices
+
             samples = soxr.resample(samples, recording.sample_rate_hz, rate_hz)
         return torch.from_numpy(samples[: MAX_RECORDING_S * rate_hz].copy()).to(self._device)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.domain import EMOTIONS
+from intone.server.nn.transfer import send
 
 BALANCE = (0.9375, 0.875, 1.0, 1.0, 0.9375, 0.9375, 0.6875, 0.5625)
 """Factors of the eight weights: the trained vectors differ in strength."""
@@ -53,5 +54,5 @@ def merged(own: Tensor, other: Tensor, share: float) -> Tensor:
 
 def blended(own: Tensor, rows: Tensor, weights: Sequence[float]) -> Tensor:
     """The weighted sum of `rows` `[8, D]`, see `EmotionMatrix.nearest`, completed to weight 1 by `own`: `[D]`."""
-    scale = torch.tensor(weights, dtype=rows.dtype).to(rows.device)
+    scale = send(torch.tensor(weights, dtype=rows.dtype), rows.device)
     return scale @ rows + (1 - sum(weights)) * own

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from intone.server.audio.recordings import read_recording
 from intone.server.domain import Recording
 from intone.server.engines.indextts.voice.encoders import Encoders
 
@@ -37,6 +36,8 @@ class EmotionClipCache:
         Raises:
             CallerError: it cannot be decoded, or is too short, too long or silent (field `emotion.clip.audio`).
         """
+        from intone.server.audio.recordings import read_recording  # only needed for clips
+
         key = hashlib.sha256(data).digest()
         if key not in self._clips:
             recording = read_recording(

@@ -9,8 +9,9 @@ from torch import Tensor
 from intone.server.domain import Recording
 from intone.server.engines.indextts.checkpoint.config import ENGINE
 from intone.server.engines.indextts.checkpoint.weights import Checkpoint
-from intone.server.engines.indextts.voice.conditioning import VoiceEncoder, VoiceParts
-from intone.server.engines.weights import Weights
+from intone.server.engines.indextts.voice.conditioning import FeatureStatistics, VoiceEncoder, VoiceParts
+from intone.server.engines.indextts.voice.emotion import EmotionMatrix
+from intone.server.engines.weights import CPU, Weights
 from intone.server.errors import EngineError
 
 ReloadCheckpoint = Callable[[], Checkpoint]
@@ -20,10 +21,12 @@ ReloadCheckpoint = Callable[[], Checkpoint]
 class Encoders:
     """A `VoiceEncoder` that may be dropped between uses. Not thread-safe."""
 
-    def __init__(self, checkpoint: Checkpoint, reload: ReloadCheckpoint | None = None) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, reload: ReloadCheckpoint | None = None, device: torch.device = CPU
+    ) -> None:
         """With `reload` the encoders are dropped after each use and rebuilt for the next one from what it returns."""
-        self._fingerprint, self._reload = checkpoint.fingerprint, reload
-        self._encoder: VoiceEncoder | None = _build(checkpoint)
+        self._fingerprint, self._reload, self._device = checkpoint.fingerprint, reload, device
+        self._encoder: VoiceEncoder | None = _build(checkpoint, device)
 
     @property
     def loaded(self) -> bool:
@@ -55,16 +58,17 @@ class Encoders:
         checkpoint = self._reload()
         if checkpoint.fingerprint != self._fingerprint:
             raise EngineError(ENGINE, "the model's files have changed since they were loaded: restart the server")
-        return _build(checkpoint)
+        return _build(checkpoint, self._device)
 
 
-def _build(checkpoint: Checkpoint) -> VoiceEncoder:
+def _build(checkpoint: Checkpoint, device: torch.device) -> VoiceEncoder:
+    statistics, matrix = checkpoint.statistics, checkpoint.matrix
     with torch.inference_mode():
         return VoiceEncoder(
             checkpoint.config,
-            Weights(checkpoint.gpt),
-            Weights(checkpoint.w2v_bert),
-            Weights(checkpoint.campplus),
-            checkpoint.statistics,
-            checkpoint.matrix,
+            Weights(checkpoint.gpt, device=device),
+            Weights(checkpoint.w2v_bert, device=device),
+            Weights(checkpoint.campplus, device=device),
+            FeatureStatistics(statistics.mean.to(device), statistics.variance.to(device)),
+            EmotionMatrix(matrix.speakers.to(device), matrix.emotions.to(device), matrix.counts),
         )

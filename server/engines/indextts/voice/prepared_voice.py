@@ -1,5 +1,6 @@
 """Prepared voices of IndexTTS: a recording's conditioning as arrays that the voice store keeps, and back as tensors."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,10 @@ from intone.server.domain import PreparedVoice, Recording
 from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticPrompt
 from intone.server.engines.indextts.voice.conditioning import truncation_warnings
 from intone.server.engines.indextts.voice.encoders import Encoders
+from intone.server.nn.transfer import send
+
+CACHED_SPEAKERS = 32
+"""A voice of 15 s takes 3 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,23 @@ def prepare(encoder: Encoders, acoustic: AcousticModel, recording: Recording, fi
     return PreparedVoice(fingerprint, arrays, warnings=truncation_warnings(recording))
 
 
+class SpeakerCache:
+    """The voices used last, as tensors on the model's device. Not thread-safe."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._by_id: OrderedDict[int, tuple[PreparedVoice, Speaker]] = OrderedDict()
+
+    def get(self, voice: PreparedVoice) -> Speaker:
+        """See `speaker_of`."""
+        known = self._by_id.pop(id(voice), None)  # an id is not reused while its voice is referenced here
+        speaker = known[1] if known else speaker_of(voice, self._device)
+        self._by_id[id(voice)] = voice, speaker
+        if len(self._by_id) > CACHED_SPEAKERS:
+            self._by_id.popitem(last=False)
+        return speaker
+
+
 def speaker_of(voice: PreparedVoice, device: torch.device) -> Speaker:
     """A prepared voice as tensors on the model's device."""
     arrays = _tensors(voice.arrays, device)
@@ -62,4 +84,4 @@ def speaker_of(voice: PreparedVoice, device: torch.device) -> Speaker:
 def _tensors(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
     # A saved voice may be a read-only view of its mapped file; torch warns about such arrays.
     writeable = {name: array if array.flags.writeable else array.copy() for name, array in arrays.items()}
-    return {name: torch.from_numpy(array).to(device) for name, array in writeable.items()}
+    return {name: send(torch.from_numpy(array), device) for name, array in writeable.items()}

@@ -1,0 +1,92 @@
+"""Where and how IndexTTS runs: on the CPU, with a native language model, or on a GPU, with slots and graphs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from intone.server.engines.devices import allow_tf32, free_bytes
+from intone.server.engines.indextts.checkpoint.config import ENGINE, IndexTTSConfig
+from intone.server.engines.indextts.entry import ENTRY
+from intone.server.engines.indextts.gpt.native_gpt import GeneratedCodes, NativeGPT
+from intone.server.engines.indextts.gpt.sampling import Sampling
+from intone.server.engines.indextts.gpt.slot_gpt import BATCHES, SlotGPT, max_positions, page_bytes
+from intone.server.engines.precision import Precision, precision_on
+from intone.server.engines.weights import Weights
+from intone.server.nn.paged_kv import PAGE
+
+PREPARED_UNITS = 16
+"""Units at once whose programs are captured at load; those of more when they are needed."""
+
+KV_SHARE = 0.2
+"""Of the free memory of a device, at most, for keys and values."""
+
+USUAL_POSITIONS = 512
+"""Positions for each slot, on average: a unit of ten seconds takes 350."""
+
+
+class LanguageModel(Protocol):
+    """The interface of `NativeGPT` and `SlotGPT`; states are those that `begin` returned."""
+
+    def max_codes(self) -> int:
+        """See `NativeGPT.max_codes`."""
+
+    def begin(self, prefix: Tensor, max_codes: int, sampling: Sampling, seed: int, min_codes: int = 0) -> Any:
+        """See `SlotGPT.begin`."""
+
+    def generate(self, units: Sequence[Any], count: int) -> list[GeneratedCodes]:
+        """See `NativeGPT.generate`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A device and a precision.
+
+    On CUDA the language model has float16 weights by default, as bfloat16 changes more than two thirds of the codes;
+    the other parts are float32, whose products round their inputs to TF32 unless the precision is "fp32".
+
+    Attributes:
+        dtype: of the language model's matrices on slots; None for the native language model.
+        packed: of the native one and of the flow's linear layers, "int8", "bf16" or "fp32".
+        graphs: capture graphs, on CUDA.
+        precision: for people.
+    """
+
+    device: torch.device
+    dtype: torch.dtype | None
+    packed: str
+    graphs: bool
+    precision: str
+
+    @classmethod
+    def of(
+        cls, dtype: str = "auto", device: str = "cpu", graphs: bool = True, fixed_buffers: bool = False
+    ) -> "Placement":
+        """From settings.
+
+        Args:
+            dtype: one of `PRECISIONS`.
+            fixed_buffers: compute on the CPU as on a GPU, by the same code without graphs: for tests.
+
+        Raises:
+            CheckpointError: the device does not support the precision.
+        """
+        at = torch.device(device)
+        if fixed_buffers and at.type == "cpu":
+            chosen = Precision(torch.float32, None)
+        else:
+            chosen = precision_on(at, dtype, ENTRY.cpu_precision, ENGINE, torch.float16)
+        allow_tf32(at, chosen.dtype != torch.float32)
+        slots = chosen.dtype if chosen.packed is None else None
+        return cls(at, slots, chosen.packed or "fp32", graphs, chosen.name)
+
+    def language_model(self, config: IndexTTSConfig, weights: Weights) -> LanguageModel:
+        """From the tensors of the language model, on the device."""
+        if self.dtype is None:
+            return NativeGPT(config, weights, packed=self.packed)
+        least = -(-max_positions(config) // PAGE)
+        wanted = BATCHES[-1] * USUAL_POSITIONS // PAGE
+        pages = max(least, min(wanted, int(KV_SHARE * free_bytes(self.device) / page_bytes(config, self.dtype))))
+        return SlotGPT(config, weights, self.dtype, min(BATCHES[-1], pages), pages, self.graphs)

@@ -1,0 +1,175 @@
+"""VoxCPM on slots of fixed buffers, as on a GPU: equal to the ordinary computation; slots; no synchronization."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from intone.server.domain import SpeakRequest, SynthesisOptions
+from intone.server.engines.voxcpm import audio_vae, sizes
+from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.engines.voxcpm.model import VoxCPM
+from intone.server.engines.voxcpm.slot_model import BATCHES, SlotModel
+from intone.server.engines.voxcpm.weights import Checkpoint, tensor_shapes
+from intone.server.nn.paged_kv import PAGE, PagedKv, Rows, SlotPool
+from tests.support.fake_cuda import CUDA, fake_cuda, on_cuda
+from tests.support.voxcpm_tiny import (
+    finish,
+    finish_together,
+    joined,
+    patch_samples,
+    recording,
+    tiny_checkpoint,
+    tiny_engine,
+)
+
+CLOSE = 2e-5
+"""Float32, audio in [-1, 1]: sums in another order differ by about 1e-7, which feeds back for many patches."""
+
+
+def slot_engine(version: int, slots: int = 8, pages: int = 40) -> VoxCPMEngine:
+    checkpoint = tiny_checkpoint(version)
+    model = VoxCPM(checkpoint, torch.float32, torch.device("cpu"), on_slots=True)
+    with torch.inference_mode():
+        made = SlotModel(model, slots, pages, capture=False)
+    return VoxCPMEngine(model, sizes.byte_tokenizer(), "tiny", checkpoint.fingerprint, made)
+
+
+def requests_of(engine: VoxCPMEngine) -> list[SpeakRequest]:
+    voice = engine.prepare_voice(recording(engine, 2.0))
+    return [
+        SpeakRequest("A short one.", seed=1),
+        SpeakRequest("Another of some more words", seed=2, options=SynthesisOptions(steps=4, max_audio_ms=1500)),
+        SpeakRequest("Hm", seed=3, options=SynthesisOptions(guidance=1.0)),
+        SpeakRequest("你好", seed=4, options=SynthesisOptions(guidance=3.0, min_audio_ms=2000), voice=voice),
+        SpeakRequest("A short one.", seed=5, options=SynthesisOptions(steps=25)),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [1, 2])
+def test_slots_give_the_audio_of_the_ordinary_computation(version: int) -> None:
+    plain, slots = tiny_engine(version), slot_engine(version)
+    requests = requests_of(plain)
+    wanted = [finish(plain, plain.start(request)) for request in requests]
+    for one, other in zip(wanted, finish_together(slots, requests), strict=True):
+        assert len(joined(one)) == len(joined(other)) and one[-1].cut == other[-1].cut
+        assert np.abs(joined(one) - joined(other)).max() <= CLOSE
+
+
+def test_every_step_gives_a_patch_and_its_stages() -> None:
+    engine = slot_engine(1)
+    steps = finish(engine, engine.start(SpeakRequest("abc", seed=1)))
+    assert [len(step.pcm) for step in steps if step.pcm is not None] == [patch_samples(engine)] * len(steps)
+    assert [set(step.stage_ms) for step in steps[:2]] == [{"prefill", "diffusion", "vae"}, {"lm", "diffusion", "vae"}]
+
+
+def test_a_unit_waits_for_a_slot_and_takes_that_of_one_that_has_ended() -> None:
+    engine = slot_engine(1, slots=2, pages=8)
+    requests = [SpeakRequest("abcdefgh"[: n + 1], seed=n) for n in range(4)]
+    alone = [joined(finish(engine, engine.start(request))) for request in requests]
+    states = [engine.start(request) for request in requests]
+    first = engine.step(states)
+    assert [step.pcm is not None for step in first] == [True, True, False, False]
+    assert not any(step.done for step in first)
+    pieces = [[step.pcm] for step in first]
+    while live := [row for row, state in enumerate(states) if state is not None]:
+        for row, step in zip(live, engine.step([states[row] for row in live]), strict=True):
+            pieces[row].append(step.pcm)
+            if step.done:
+                states[row] = None
+    for wanted, found in zip(alone, pieces, strict=True):
+        assert np.abs(wanted - np.concatenate([pcm for pcm in found if pcm is not None])).max() <= CLOSE
+
+
+def test_a_cancelled_unit_frees_its_slot() -> None:
+    engine = slot_engine(1, slots=1, pages=4)
+    for seed in range(3):
+        state = engine.start(SpeakRequest("abc", seed=seed))
+        assert engine.step([state])[0].pcm is not None
+        del state
+
+
+def test_prompts_longer_than_any_captured_one() -> None:
+    checkpoint = tiny_checkpoint(1)
+    config = replace(checkpoint.config, max_length=900)
+    text = "These are words. " * 18
+    request = SpeakRequest(text, seed=1, options=SynthesisOptions(max_audio_ms=500))
+    audio = []
+    for on_slots in (False, True):
+        model = VoxCPM(replace(checkpoint, config=config), torch.float32, torch.device("cpu"), on_slots=on_slots)
+        with torch.inference_mode():
+            slots = SlotModel(model, 2, 30, capture=False) if on_slots else None
+        engine = VoxCPMEngine(model, sizes.byte_tokenizer(), "tiny", checkpoint.fingerprint, slots)
+        audio.append(joined(finish(engine, engine.start(request))))
+    assert np.abs(audio[0] - audio[1]).max() <= CLOSE
+
+
+@pytest.mark.slow
+def test_the_engine_on_fixed_buffers() -> None:
+    plain, slots = (VoxCPMEngine.random("nano", dtype="fp32", fixed_buffers=fixed) for fixed in (False, True))
+    request = SpeakRequest("Hello there", seed=1, options=SynthesisOptions(max_audio_ms=480))
+    one, other = (joined(finish(engine, engine.start(request))) for engine in (plain, slots))
+    assert np.abs(one - other).max() <= CLOSE
+    assert slots.info.device == "cpu, 1 threads, fp32"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["nano", "2"])
+def test_no_value_is_read_back_and_all_is_on_the_device(size: str) -> None:
+    """What a graph would capture, on fake tensors of a GPU."""
+    config = sizes.config_of(size)
+    shapes, vae_shapes = tensor_shapes(config), audio_vae.tensor_shapes(config.vae)
+    with fake_cuda():
+        checkpoint = Checkpoint(config, on_cuda(shapes), on_cuda(vae_shapes), "fake")
+        model = VoxCPM(checkpoint, torch.bfloat16, CUDA, on_slots=True)
+        slots = SlotModel(model, 4, 80, capture=False)
+        for size_of_batch in (1, BATCHES[2]):
+            batch = slots._batch(size_of_batch)
+            slots._prefill(slots._prefill_buffers(size_of_batch, 32))
+            slots._advance(batch)
+            slots._make(batch, 9)
+            slots._decode(batch)
+            assert batch.result.device == CUDA
+
+
+def test_places_of_rows() -> None:
+    pool = SlotPool(3, 9, 200, torch.device("cpu"))
+    one, two = pool.lease(130), pool.lease(64)
+    assert one is not None and two is not None
+    tables = pool.tables[[one.slot, two.slot, 0]]
+    pages = [row[row > 0].tolist() for row in tables]
+    assert [len(row) for row in pages] == [3, 1, 0] and len({*pages[0], *pages[1]}) == 4
+    lengths = torch.tensor([128, 3, 0])
+    following = Rows.next(tables, lengths)
+    assert following.places.tolist() == [pages[0][2] * PAGE, pages[1][0] * PAGE + 3, 0]
+    assert following.lengths.tolist() == [129, 4, 1]
+    first = Rows.first(tables, torch.tensor([70, 2, 0]), 96)
+    places = first.places.view(3, 96)
+    assert places[0, :70].tolist() == [pages[0][j // PAGE] * PAGE + j % PAGE for j in range(70)]
+    assert (places[0, 70:] < PAGE).all() and (places[1, 2:] < PAGE).all() and (places[2] < PAGE).all()
+
+
+def test_leases() -> None:
+    pool = SlotPool(2, 3, 200, torch.device("cpu"))
+    with pytest.raises(ValueError, match="4 pages; there are 3"):
+        pool.lease(4 * PAGE)
+    one = pool.lease(3 * PAGE)
+    assert one is not None and pool.lease(1) is None
+    del one
+    kept = [pool.lease(PAGE), pool.lease(PAGE)]
+    assert None not in kept and pool.lease(PAGE) is None  # pages are left, but no slot
+    assert PagedKv(2, 3, 4, 5, torch.float32, torch.device("cpu")).page_bytes == 2 * 2 * PAGE * 3 * 4 * 4
+
+
+def test_capturing_is_left_out_on_a_cpu() -> None:
+    checkpoint = tiny_checkpoint(1)
+    build = partial(VoxCPM, checkpoint, torch.float32, torch.device("cpu"))
+    seen: list[float] = []
+    slots = SlotModel.loaded(build, capture=True, progress=seen.append)
+    assert slots.programs.captured == 0 and seen == sorted(seen)
+    with torch.inference_mode():
+        slots.prepare(4, 9, seen.append)
+    assert seen[-1] == 1.0
