@@ -62,12 +62,19 @@ typing:
 	@for folder in $(TYPED); do ln -sfn ../../../$$folder build/typing/intone/$$folder; done
 	@ln -sfn ../../../proto/intone/v1 build/typing/intone/v1
 
-# Compiles the CUDA files where there is an nvcc, and discards the result. Needs no GPU and no CUDA build of torch.
-cuda-check: $(VENV)/.installed-for-tests
-	@if command -v nvcc >/dev/null; then for file in $(filter %.cu,$(CUDA_FILES)); do echo "== nvcc $$file"; \
-	  nvcc -std=c++17 -arch=sm_90 -DUSE_CUDA -DTORCH_TARGET_VERSION=0x020b000000000000 -Icsrc \
-	    $$($(BIN)/python -c 'from torch.utils.cpp_extension import include_paths; print(*("-I" + p for p in include_paths()))') \
-	    -c $$file -o /dev/null || exit 1; done; fi
+# Compiles the CUDA files for several generations of GPUs where there is an nvcc, after a change, and discards the result.
+# Needs no GPU and no CUDA build of torch.
+CUDA_CHECKS := $(patsubst csrc/cuda/%.cu,build/cuda-check/%.ok,$(filter %.cu,$(CUDA_FILES)))
+GENERATIONS := $(foreach sm,80 89 90 100,-gencode arch=compute_$(sm),code=sm_$(sm))
+cuda-check: $(if $(shell command -v nvcc),$(CUDA_CHECKS))
+
+build/cuda-check/%.ok: csrc/cuda/%.cu $(filter %.cuh,$(CUDA_FILES)) csrc/anti_alias.h | $(VENV)/.installed-for-tests
+	@echo "== nvcc $<"
+	@mkdir -p $(@D)
+	@nvcc -std=c++17 --threads 0 $(GENERATIONS) -DUSE_CUDA -DTORCH_TARGET_VERSION=0x020b000000000000 -Icsrc \
+	  $$($(BIN)/python -c 'from torch.utils.cpp_extension import include_paths; print(*("-I" + p for p in include_paths()))') \
+	  -c $< -o /dev/null
+	@touch $@
 
 format: $(VENV)/.installed-for-tests ## Format Python and C++, and apply ruff's automatic fixes
 	@$(BIN)/ruff check --fix

@@ -1,21 +1,13 @@
 // snake_beta on CUDA: double the rate, x + sin²(αx) / (β + 1e-9), halve the rate, in one pass: the doubled signal lives
 // in shared memory only. Computed in float for every storage type. `csrc/cpu/snake_beta.cpp` has a picture.
 
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/BFloat16.h>
-#include <torch/headeronly/util/Half.h>
-
-#include <algorithm>
-
 #include "anti_alias.h"
-#include "cuda/launch.cuh"
+#include "cuda/kernel.cuh"
 
 namespace intone {
 namespace {
 
-using torch::stable::Tensor;
+using namespace cuda;
 
 constexpr int kThreads = 128;
 constexpr int kBlockOutputs = 512;  // outputs of a block
@@ -69,53 +61,34 @@ __global__ void snake_beta_kernel(const T* x, const T* alpha, const T* beta, T* 
   }
 }
 
-template <typename T>
-void launch(const Tensor& x, const Tensor& alpha, const Tensor& beta, Tensor& y, int64_t before) {
-  const int64_t rows = x.size(0) * x.size(1), tiles = (y.size(2) + kBlockOutputs - 1) / kBlockOutputs;
-  snake_beta_kernel<T><<<cuda::grid_of("snake_beta", rows * tiles), kThreads, 0, cuda::stream_of(x)>>>(
-      static_cast<const T*>(x.data_ptr()), static_cast<const T*>(alpha.data_ptr()),
-      static_cast<const T*>(beta.data_ptr()), static_cast<T*>(y.data_ptr()), x.size(1), x.size(2), y.size(2), before,
-      tiles);
-  cuda::check_launch("snake_beta");
-}
-
 void check(const Tensor& x, const Tensor& alpha, const Tensor& beta, int64_t before, int64_t after) {
-  STD_TORCH_CHECK(x.is_cuda() && x.dim() == 3 && x.is_contiguous(), "snake_beta: x has ", x.dim(),
-                  " dimensions, expected [B, C, T] on cuda, contiguous");
-  for (const Tensor* vector : {&alpha, &beta}) {
-    const char* name = vector == &alpha ? "alpha" : "beta";
-    STD_TORCH_CHECK(vector->get_device() == x.get_device() && vector->scalar_type() == x.scalar_type(),
-                    "snake_beta: ", name, " is not of the device and dtype of x");
-    STD_TORCH_CHECK(vector->dim() == 1 && vector->is_contiguous() && vector->size(0) == x.size(1), "snake_beta: ", name,
-                    " is not [", x.size(1), "] contiguous, as x has channels");
+  constexpr const char* op = "snake_beta";
+  check_plain({op, "x", x}, 3);
+  for (const Arg& vector : {Arg{op, "alpha", alpha}, Arg{op, "beta", beta}}) {
+    check_plain(vector, 1);
+    check_size(vector, 0, x.size(1));
+    check_type(vector, x.scalar_type());
   }
-  STD_TORCH_CHECK(before >= 0 && after >= 0 && before + after <= x.size(2), "snake_beta: before is ", before,
+  STD_TORCH_CHECK(before >= 0 && after >= 0 && before + after <= x.size(2), op, ": before is ", before,
                   " and after is ", after, ", expected a sum of at most x's ", x.size(2), " samples");
 }
 
 Tensor snake_beta_cuda(Tensor x, Tensor alpha, Tensor beta, int64_t before, int64_t after) {
   check(x, alpha, beta, before, after);
-  const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
+  const Guard guard(x);
   Tensor y = torch::stable::new_empty(x, {x.size(0), x.size(1), x.size(2) - before - after});
   if (y.numel() == 0) return y;
-  switch (x.scalar_type()) {
-    case torch::headeronly::ScalarType::Float:
-      launch<float>(x, alpha, beta, y, before);
-      break;
-    case torch::headeronly::ScalarType::BFloat16:
-      launch<c10::BFloat16>(x, alpha, beta, y, before);
-      break;
-    case torch::headeronly::ScalarType::Half:
-      launch<c10::Half>(x, alpha, beta, y, before);
-      break;
-    default:
-      STD_TORCH_CHECK(false, "snake_beta: x is of a dtype other than float32, bfloat16 and float16");
-  }
+  const int64_t rows = x.size(0) * x.size(1), tiles = (y.size(2) + kBlockOutputs - 1) / kBlockOutputs;
+  with_type("snake_beta", x, [&](auto zero) {
+    using T = decltype(zero);
+    launch("snake_beta", x, snake_beta_kernel<T>, rows * tiles, kThreads, data<T>(x), data<T>(alpha), data<T>(beta),
+           mutable_data<T>(y), x.size(1), x.size(2), y.size(2), before, tiles);
+  });
   return y;
 }
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(intone, CUDA, m) { m.impl("snake_beta", TORCH_BOX(&snake_beta_cuda)); }
+INTONE_KERNELS(m) { m.impl("snake_beta", TORCH_BOX(&snake_beta_cuda)); }
 
 }  // namespace intone

@@ -24,17 +24,19 @@ class Programs:
     def __init__(self, device: torch.device, capture: bool) -> None:
         self.captured = 0
         self._capture = capture and device.type == "cuda"
-        self._pool = torch.cuda.graph_pool_handle() if self._capture else None
+        if self._capture:  # one stream, because each has workspaces of its own
+            self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)
 
     def ready(self, body: Program) -> Program:
         """The program to run instead of `body`: its graph.
 
         To capture it, `body` is run first: its buffers must hold values with which that changes nothing of interest.
-        What it allocates lives in memory that all graphs share, so its results must be in buffers of the caller.
+        What it allocates lives in memory that all graphs share, in any order of replays, so its results must be in
+        buffers of the caller.
         """
         if not self._capture:
             return body
-        stream = torch.cuda.Stream()
+        stream = self._stream
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):

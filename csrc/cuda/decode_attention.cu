@@ -1,0 +1,190 @@
+// decode_attention on CUDA: one query position of a sequence over its stored keys and values, in pages. A block for
+// each key head of each row; the queries that share the head are computed together, so keys are read once. Positions in
+// tiles, with the running maximum and sum of "Online normalizer calculation for softmax" (arXiv 1805.02867). float.
+
+#include <cmath>
+
+#include "cuda/kernel.cuh"
+
+namespace intone {
+namespace {
+
+using namespace cuda;
+
+constexpr int kThreads = 128;  // positions of a tile
+constexpr int kMaxSize = 128;  // of a head
+constexpr int kMaxGroup = 16;  // queries of a key head
+
+// 16 bytes, read at once.
+template <typename T>
+struct alignas(16) Pack {
+  static constexpr int kCount = 16 / sizeof(T);
+  T value[kCount];
+};
+
+template <typename T>
+struct Stored {
+  const T* keys;
+  const T* values;
+  const int32_t* tables;
+  const int64_t* lengths;
+  int64_t table_width;
+  int64_t page;
+  int64_t kv_heads;
+
+  // The first number of a head at a position of a row.
+  __device__ int64_t at(int64_t row, int64_t position, int64_t head, int64_t size) const {
+    const int64_t place = static_cast<int64_t>(tables[row * table_width + position / page]) * page + position % page;
+    return (place * kv_heads + head) * size;
+  }
+};
+
+// Products of a key with kGroup queries, which follow each other with kMaxSize numbers each.
+template <typename T, int kGroup>
+__device__ void multiply(const float* queries, const T* key, int size, float* products) {
+  for (int g = 0; g < kGroup; ++g) products[g] = 0.0f;
+  int d = 0;
+  if (size % Pack<T>::kCount == 0) {  // so rows are aligned
+    for (; d < size; d += Pack<T>::kCount) {
+      const Pack<T> pack = *reinterpret_cast<const Pack<T>*>(key + d);
+#pragma unroll
+      for (int i = 0; i < Pack<T>::kCount; ++i) {
+        const float k = static_cast<float>(pack.value[i]);
+#pragma unroll
+        for (int g = 0; g < kGroup; ++g) products[g] += queries[g * kMaxSize + d + i] * k;
+      }
+    }
+  }
+  for (; d < size; ++d) {
+    const float k = static_cast<float>(key[d]);
+#pragma unroll
+    for (int g = 0; g < kGroup; ++g) products[g] += queries[g * kMaxSize + d] * k;
+  }
+}
+
+template <typename T, int kGroup>
+__global__ void decode_attention_kernel(const T* queries, int64_t query_stride, Stored<T> stored, T* out, int group,
+                                        int size, float scale) {
+  __shared__ float query[kGroup * kMaxSize], score[kGroup * kThreads], partial[kGroup * kThreads];
+  __shared__ float best[kGroup], factor[kGroup], total[kGroup];
+  const int64_t row = blockIdx.x / stored.kv_heads, head = blockIdx.x % stored.kv_heads;
+  const int64_t length = stored.lengths[row];
+  const int lane = threadIdx.x % kWarp, parts = kThreads / size, part = threadIdx.x / size, column = threadIdx.x % size;
+  for (int i = threadIdx.x; i < kGroup * size; i += kThreads) {
+    const int g = i / size;
+    const int64_t at = row * query_stride + head * group * size + i;
+    query[g * kMaxSize + i % size] = g < group ? scale * static_cast<float>(queries[at]) : 0.0f;
+  }
+  if (threadIdx.x < kGroup) {
+    best[threadIdx.x] = -INFINITY;
+    total[threadIdx.x] = 0.0f;
+  }
+  float sums[kGroup] = {0.0f};
+  __syncthreads();
+  for (int64_t first = 0; first < length; first += kThreads) {
+    float products[kGroup];
+    const bool visible = first + threadIdx.x < length;
+    if (visible) {
+      multiply<T, kGroup>(query, stored.keys + stored.at(row, first + threadIdx.x, head, size), size, products);
+    }
+#pragma unroll
+    for (int g = 0; g < kGroup; ++g) score[g * kThreads + threadIdx.x] = visible ? products[g] : -INFINITY;
+    __syncthreads();
+    for (int g = threadIdx.x / kWarp; g < kGroup; g += kThreads / kWarp) {  // a warp for each query
+      float* own = score + g * kThreads;
+      const float before = best[g];
+      float most = before, sum = 0.0f;
+      for (int i = lane; i < kThreads; i += kWarp) most = fmaxf(most, own[i]);
+      most = warp_max(most);
+      for (int i = lane; i < kThreads; i += kWarp) {
+        own[i] = expf(own[i] - most);
+        sum += own[i];
+      }
+      sum = warp_sum(sum);
+      if (lane == 0) {
+        factor[g] = expf(before - most);
+        total[g] = total[g] * factor[g] + sum;
+        best[g] = most;
+      }
+    }
+    __syncthreads();
+    if (part < parts) {
+#pragma unroll
+      for (int g = 0; g < kGroup; ++g) sums[g] *= factor[g];
+      const int64_t count = length - first < kThreads ? length - first : kThreads;
+      for (int64_t i = part; i < count; i += parts) {
+        const float v = static_cast<float>(stored.values[stored.at(row, first + i, head, size) + column]);
+#pragma unroll
+        for (int g = 0; g < kGroup; ++g) sums[g] += score[g * kThreads + i] * v;
+      }
+    }
+    __syncthreads();
+  }
+  if (part < parts) {
+#pragma unroll
+    for (int g = 0; g < kGroup; ++g) partial[(g * parts + part) * size + column] = sums[g];
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < group * size; i += kThreads) {
+    const int g = i / size;
+    float sum = 0.0f;
+    for (int p = 0; p < parts; ++p) sum += partial[(g * parts + p) * size + i % size];
+    out[(row * stored.kv_heads + head) * group * size + i] = static_cast<T>(sum / total[g]);
+  }
+}
+
+// The kernel for at least `group` queries of a key head.
+template <typename T>
+auto kernel_for(int64_t group) {
+  if (group <= 1) return decode_attention_kernel<T, 1>;
+  if (group <= 4) return decode_attention_kernel<T, 4>;
+  if (group <= 8) return decode_attention_kernel<T, 8>;
+  return decode_attention_kernel<T, kMaxGroup>;
+}
+
+void check(const Tensor& queries, const Tensor& keys, const Tensor& values, const Tensor& tables, const Tensor& lengths,
+           int64_t page) {
+  constexpr const char* op = "decode_attention";
+  check_here({op, "queries", queries}, 3);
+  check_plain({op, "keys", keys}, 3);
+  check_plain({op, "values", values}, 3);
+  check_plain({op, "tables", tables}, 2);
+  check_plain({op, "lengths", lengths}, 1);
+  const int64_t heads = queries.size(1), size = queries.size(2), kv_heads = keys.size(1);
+  STD_TORCH_CHECK(queries.stride(2) == 1 && queries.stride(1) == size, op, ": the heads of a query are not contiguous");
+  STD_TORCH_CHECK(1 <= size && size <= kMaxSize, op, ": heads of size ", size, ", expected 1 to ", kMaxSize);
+  STD_TORCH_CHECK(heads % kv_heads == 0 && heads / kv_heads <= kMaxGroup, op, ": ", heads, " heads over ", kv_heads,
+                  " key heads, expected a multiple, at most ", kMaxGroup, " to each");
+  check_size({op, "keys", keys}, 2, size);
+  for (const int64_t axis : {0, 1, 2}) check_size({op, "values", values}, axis, keys.size(axis));
+  check_size({op, "tables", tables}, 0, queries.size(0));
+  check_size({op, "lengths", lengths}, 0, queries.size(0));
+  check_type({op, "keys", keys}, queries.scalar_type());
+  check_type({op, "values", values}, queries.scalar_type());
+  check_type({op, "tables", tables}, ScalarType::Int);
+  check_type({op, "lengths", lengths}, ScalarType::Long);
+  STD_TORCH_CHECK(page > 0, op, ": page is ", page);
+}
+
+Tensor decode_attention_cuda(Tensor queries, Tensor keys, Tensor values, Tensor tables, Tensor lengths, int64_t page) {
+  check(queries, keys, values, tables, lengths, page);
+  const Guard guard(queries);
+  const int64_t batch = queries.size(0), heads = queries.size(1), size = queries.size(2), kv_heads = keys.size(1);
+  Tensor out = torch::stable::new_empty(queries, {batch, heads * size});
+  if (batch == 0) return out;
+  with_type("decode_attention", queries, [&](auto zero) {
+    using T = decltype(zero);
+    const Stored<T> stored{
+        data<T>(keys), data<T>(values), data<int32_t>(tables), data<int64_t>(lengths), tables.size(1), page, kv_heads};
+    const float scale = 1.0f / std::sqrt(static_cast<float>(size));
+    launch("decode_attention", queries, kernel_for<T>(heads / kv_heads), batch * kv_heads, kThreads, data<T>(queries),
+           queries.stride(0), stored, mutable_data<T>(out), heads / kv_heads, size, scale);
+  });
+  return out;
+}
+
+}  // namespace
+
+INTONE_KERNELS(m) { m.impl("decode_attention", TORCH_BOX(&decode_attention_cuda)); }
+
+}  // namespace intone
