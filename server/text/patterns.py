@@ -17,6 +17,8 @@ SCALES = {
     "mn": "million",
     "bn": "billion",
     "B": "billion",
+    "T": "trillion",
+    "tn": "trillion",
 }
 SCALES |= {word: word for word in ("thousand", "million", "billion", "trillion", "hundred", "dozen")}
 CHINESE_SCALES = {

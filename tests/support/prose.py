@@ -32,12 +32,12 @@ def readme_sentences(max_characters: int = 400) -> list[str]:
 def corpus_sentences() -> list[str]:
     """Written sentences of this repository's own corpora, in both languages."""
     found = []
-    for name in ("normalization.tsv", "emotion_probes.tsv"):
+    for name, column in (("normalization.tsv", 1), ("emotion_probes.tsv", 3)):
         with (DATA / name).open(encoding="utf8", newline="") as file:
             lines = (line for line in file if not line.startswith("#"))
             rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
             next(rows)
-            found += [max(row, key=len) for row in rows if row]
+            found += [row[column].replace("\\n", "\n") for row in rows if row]
     return found
 
 

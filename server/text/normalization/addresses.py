@@ -76,7 +76,9 @@ _PATH_MARKS = {
 _FILE_MARKS = _PATH_MARKS | {"\\": " backslash "}
 
 
-def _label(text: str) -> str:
+def _label(text: str, chinese: bool = False) -> str:
+    if chinese and text.isdecimal():
+        return zh.digits(text, telephone=True)
     if text.lower() in _SPELLED_LABELS:
         return _SPELLED_LABELS[text.lower()]
     return _runs(text.replace("-", " dash "))
@@ -92,8 +94,8 @@ def _runs(text: str) -> str:
     return " ".join(re.sub(r"\d+", number, text).split())
 
 
-def _host(text: str) -> str:
-    return " dot ".join(_label(part) for part in text.split("."))
+def _host(text: str, chinese: bool = False) -> str:
+    return " dot ".join(_label(part, chinese) for part in text.split("."))
 
 
 def _path(text: str) -> str:
@@ -116,7 +118,7 @@ def _url(context: Context, match: re.Match[str]) -> str | None:
             return None
         if len(labels) == 2 and len(before) == 1:
             return None
-    words = _host(host) + (f" colon {en.digits(port)}" if port else "")
+    words = _host(host, context.chinese(*match.span())) + (f" colon {en.digits(port)}" if port else "")
     kept = path.rstrip(_TRAILING)
     dropped = path[len(kept) :]
     return f"{words} {_path(kept)}".strip() + dropped.strip("/")
@@ -129,7 +131,7 @@ _WORD_TLDS = frozenset(
 
 def _email(context: Context, match: re.Match[str]) -> str:
     local = _runs(re.sub(r"[._+-]", lambda found: _PATH_MARKS[found.group()], match["local"]))
-    return f"{local} at {_host(match['host'])}"
+    return f"{local} at {_host(match['host'], context.chinese(*match.span()))}"
 
 
 def _handle(context: Context, match: re.Match[str]) -> str:

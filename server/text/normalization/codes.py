@@ -5,7 +5,7 @@ import re
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
-from intone.server.text.patterns import ascii_pattern
+from intone.server.text.patterns import alternatives, ascii_pattern
 
 LONG_DIGITS = 10
 """An unpunctuated number with so many digits is an identifier, unless it is a round one."""
@@ -35,7 +35,9 @@ _CARD = ascii_pattern(rf"{_ALONE_BEFORE}\d{{4}}([ -])\d{{4}}(?:\1\d{{3,7}}){{1,3
 _ROUND = ascii_pattern(r"\d\d0-\d\d00|\d+000000")
 _EMERGENCY = ascii_pattern(
     r"(?<=[打拨警救险])(?:110|112|119|120|122|911|999)(?![\d个次分点折元块.,])"
-    r"|(?<![\w.,$/#-])(?:911|999|112|988|411|311)(?![\w%/-]|[.,]\d| people\b| [a-z]+s\b)",
+    r"|(?<![\w.,$/#–—~-])911(?![\w%/–—~-]|[.,]\d| people\b| [a-z]+s\b)"
+    r"|(?:(?<=call )|(?<=dial )|(?<=phone )|(?<=ring )|(?<=text )|(?<= or )|(?<=number ))(?:999|112|988|411|311)"
+    r"(?![\w%/–—~-]|[.,]\d| people\b| [a-z]+s\b| [kcm]?m\b)|^(?:999|112|988)(?=[ ]or[ ]\d{3}\b)",
     re.IGNORECASE,
 )
 _SERVICE_ZH = ascii_pattern(
@@ -202,7 +204,29 @@ def _slang(context: Context, match: re.Match[str]) -> str | None:
     return zh.digits(match.group())
 
 
+_STATES = (
+    "AL|AK|AZ|AR|CA|CO|CT|DE|DC|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR|PA"
+    "|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY"
+)
+_ZIP = ascii_pattern(
+    rf"(?:{alternatives(f'{state} ' for state in _STATES.split('|'))})(?P<zip>\d{{5}})(?P<more>-\d{{4}})?(?![\w-])"
+)
+_MAC = ascii_pattern(r"(?<![\w:])[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}(?![\w:])")
+
+
+def _zip(context: Context, match: re.Match[str]) -> str:
+    state = match.group()[:2]
+    return f"{state} {en.digits(match['zip'])}" + (f", {en.digits(match['more'])}" if match["more"] else "")
+
+
+def _mac(context: Context, match: re.Match[str]) -> str:
+    parts = re.findall("[0-9A-Fa-f]{2}", match.group())
+    return ", ".join(" ".join(en.digits(one) if one.isdecimal() else one.upper() for one in part) for part in parts)
+
+
 RULES = (
+    Rule("code", _ZIP, _zip),
+    Rule("code", _MAC, _mac),
     Rule("keypad", _KEYPAD, _keypad),
     Rule("keypad", _KEY, _keypad),
     Rule("code", _FLIGHT, _flight),

@@ -19,6 +19,10 @@ _WORD_BEFORE = re.compile(r"([A-Za-z\u00c0-\u024f']+)[^A-Za-z\u00c0-\u024f']*$")
 _WORD_AFTER = re.compile(r"[^A-Za-z\u00c0-\u024f]*([A-Za-z\u00c0-\u024f']+)")
 _CHINESE_MARKS = re.compile("[。，、；：？！《》（）]")
 _SENTENCE_ENDS = re.compile(r"$|[\"'”’)]?[ ][A-Z\"“]|[\"'”’)]?$")
+_AFTER_TIME = re.compile(
+    r"[ ](?:[ECMP][SD]?T|[CE]E?S?T|GMT|UTC|BST|IST|JST|KST|AEST"
+    r"|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|Eastern|Pacific)\b"
+)
 _TITLES = frozenset(
     [
         "Mister",
@@ -39,6 +43,7 @@ _TITLES = frozenset(
 )
 _NAME_BEFORE = re.compile(f"(?:([{CJK}，。！？：；（《])|^)[ ]?[A-Za-z]*[A-Z][A-Za-z]*(?:[ ][A-Z][A-Za-z]*)?[ -]?$")
 _NAME_AFTER = re.compile(f"[ -]?[A-Z][A-Za-z]*(?:[ ][A-Z][A-Za-z]*)?[ ]?(?:([{CJK}，。！？：；）》])|$)")
+_ACRONYM_BEFORE = re.compile(f"[{CJK}，。！？：；（《][A-Za-z]{{1,12}}[ +-]?$")
 _LATIN_WORD = re.compile("[A-Za-z\u00c0-\u024f]{2,}")
 _QUOTES = '"“”‘’「」『』'
 CONTEXT_CHARACTERS = 60
@@ -125,6 +130,8 @@ class Context:
         """The full stop of a sentence, where a token such as "5 p.m." or "Elm Ave." took it along."""
         if not match.group().endswith(".") or words.endswith(".") or (kind == "abbreviation" and words in _TITLES):
             return ""
+        if kind == "time" and _AFTER_TIME.match(self.text[match.end() : match.end() + 12]):
+            return ""
         return "." if _SENTENCE_ENDS.match(self.text[match.end() : match.end() + 3]) else ""
 
     def _mark(self, token: Token) -> None:
@@ -171,6 +178,8 @@ class Context:
             left, right = self._letter_before(start), self._letter_after(end)
         if left and right and left != right:
             return self._mixed(left, start, end)
+        if left == "l" and not right and self._mostly_chinese and _ACRONYM_BEFORE.search(self.before(start)):
+            return True
         if left or right:
             return (left or right) == "z" or (left == right == "l" and self._within_name(start, end))
         return self._chinese_alone

@@ -4,7 +4,7 @@ import re
 
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
-from intone.server.text.normalization.context import Context, Rule
+from intone.server.text.normalization.context import TAKEN, Context, Rule
 from intone.server.text.normalization.tables import units
 from intone.server.text.patterns import DASH, NUMBER, SIGN, alternatives, ascii_pattern
 
@@ -22,7 +22,7 @@ _PERCENT = ascii_pattern(
     rf"(?<![\w.])(?P<sign>{SIGN})?(?P<number>{NUMBER}|\.\d{{1,6}})(?:{DASH}(?P<to>{NUMBER}))?[ ]?(?P<unit>[%％‰])"
 )
 _PER = ascii_pattern(
-    r"(?<=[\d\ue000])[ ]?/(?P<unit>day|week|month|mo|year|yr|hour|hr|minute|min|second|sec|person|user"
+    r"(?<=[\d\ue000])[ ]?/(?P<unit>day|week|wk|qtr|month|mo|year|yr|hour|hr|minute|min|second|sec|person|user"
     r"|night|seat|GB|MB|kg|lb|mile|km|mi|unit|piece|item)\b"
 )
 _FEET = ascii_pattern(r"(?<![\w.])(?P<feet>\d{1,2})['′’][ ]?(?P<inches>\d{1,2})(?:[\"″”]|'')")
@@ -86,6 +86,8 @@ _PER_ZH = re.compile(
 _PERCENT_WORDS = {"%": ("percent", "百分之"), "％": ("percent", "百分之"), "‰": ("per mille", "千分之")}
 _PER_WORDS = {
     "mo": "month",
+    "wk": "week",
+    "qtr": "quarter",
     "yr": "year",
     "hr": "hour",
     "min": "minute",
@@ -158,7 +160,7 @@ def _is_unit(context: Context, match: re.Match[str], symbol: str) -> bool:
     if symbol in ("m", "B", "K", "k") and match["gap"] == "" and symbol != "m":
         return False
     if symbol in ("A", "B", "K", "N", "J", "V", "W", "L", "l", "t", "h", "s", "g", "m") and match["gap"] == " ":
-        if symbol == "l":
+        if symbol in ("l", "t"):
             return bool(re.match(r"[ ]of\b|[.,;]|$", after))
         return symbol in ("m", "g", "h", "s", "L", "W", "V") and not re.match(r"['’.][A-Za-z]", after)
     if symbol == "s" and not match["gap"]:
@@ -239,7 +241,34 @@ def _square(context: Context, match: re.Match[str]) -> str:
     return f"{en.decimal(match['number'])} {power} {unit.one if match['number'] == '1' else unit.many}"
 
 
+_FRACTION_UNIT = ascii_pattern(
+    rf"(?<={TAKEN})[ ](?P<unit>tsp|tbsp|oz|lbs?|ml|mL|mi|hrs?|in|yd|gal|ft|km|cm|mm|kg)\b\.?(?![/'])"
+)
+_PER_WORD = ascii_pattern(r"(?<=\bper )(?P<unit>hr|min|sec|wk|mo|yr|lb|gal|oz|mi|km|kg)\b\.?")
+_HEAT = ascii_pattern(r"\b(?:temp|temperature|fever|degrees|heat|oven|outside|low|high)\b", re.IGNORECASE)
+_DEGREES = ascii_pattern(rf"(?<![\w.])(?P<number>{NUMBER})[ ]?(?P<unit>[FC])(?![\w'&/-])")
+
+
+def _fraction_unit(context: Context, match: re.Match[str]) -> str | None:
+    if context.kind_at(match.start() - 1) != "fraction":
+        return None
+    unit = units()[match["unit"]]
+    return unit.chinese if context.chinese(*match.span()) else f" {unit.one}"
+
+
+def _degrees(context: Context, match: re.Match[str]) -> str | None:
+    if not re.search(
+        r"\b(?:temp|temperature|fever|degrees|heat|oven|outside|low|high)\b", context.before(match.start()), re.I
+    ):
+        return None
+    scale = {"F": ("Fahrenheit", "华氏度"), "C": ("Celsius", "摄氏度")}[match["unit"]]
+    if context.chinese(*match.span()):
+        return zh.decimal(match["number"]) + scale[1]
+    return f"{en.decimal(match['number'])} degrees {scale[0]}"
+
+
 RULES = (
+    Rule("measure", _DEGREES, _degrees),
     Rule("measure", _SPAN, _span),
     Rule("measure", _SQUARE, _square),
     Rule("measure", _SQUARE_ALONE, lambda context, match: " square"),
@@ -251,4 +280,8 @@ RULES = (
     Rule("percent", _PERCENT, _percent),
     Rule("measure", _MEASURE, _measure),
 )
-PER_RULES = (Rule("measure", _PER, _per),)
+PER_RULES = (
+    Rule("measure", _PER, _per),
+    Rule("measure", _FRACTION_UNIT, _fraction_unit),
+    Rule("measure", _PER_WORD, lambda context, match: _PER_WORDS.get(match["unit"]) or units()[match["unit"]].one),
+)

@@ -19,13 +19,14 @@ from intone.server.text.patterns import (
 _SYMBOL = alternatives(symbol for symbol in currencies() if not symbol.isalpha())
 _CODE = alternatives(symbol for symbol in currencies() if symbol.isalpha() and symbol.isupper() and len(symbol) == 3)
 _SCALE = (
-    r"(?:[ ]?(?P<scale>thousand|million|billion|trillion|[kKmM](?![A-Za-z/\d])|bn|mn|B(?![A-Za-z])|[万亿千百]{1,2}))?"
+    r"(?:[ ]?(?P<scale>thousand|million|billion|trillion|[kKmM](?![A-Za-z/\d])|bn|mn|tn|[BT](?![A-Za-z])"
+    r"|[万亿千百]{1,2}))?"
 )
 _DECIMAL_COMMA = r"\d{1,3}(?:\.\d{3}){0,4},\d\d(?![\d,])"
 _PREFIXED = ascii_pattern(
     rf"(?<![A-Za-z])(?P<sign>{SIGN})?(?P<symbol>{_SYMBOL}|(?:{_CODE}|Rp"
     rf"|RM|Rs\.?)(?=[ ]?\d))[ ]?(?P<inner>[-\u2212])?(?P<number>{_DECIMAL_COMMA}|{NUMBER}|\.\d{{1,2}})"
-    rf"(?:(?P<own>[kKmM]|bn|B|[ ]million|[ ]billion)?{DASH}(?P=symbol)?(?P<to>{NUMBER})(?![:\d]))?{_SCALE}(?![\d])"
+    rf"(?:(?P<own>[kKmM]|bn|B|T|[ ]million|[ ]billion)?{DASH}(?P=symbol)?(?P<to>{NUMBER})(?![:\d]))?{_SCALE}(?![\d])"
     rf"(?P<again>[ ]?(?:{_CODE})(?![A-Za-z]))?"
 )
 _SUFFIXED = ascii_pattern(

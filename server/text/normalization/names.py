@@ -5,6 +5,7 @@ import re
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
+from intone.server.text.normalization.tables import units
 from intone.server.text.normalization.tables import words as word_list
 from intone.server.text.patterns import ascii_pattern
 
@@ -74,7 +75,7 @@ def _roman_value(text: str) -> int:
 
 
 _MIXED = ascii_pattern(
-    r"(?<![\w.,$€£@#/])(?=[A-Za-z-]{0,16}\d)(?=\d{0,24}-?[A-Za-z])[A-Za-z0-9]{1,32}"
+    r"(?<![\w.,$€£@#/])#?(?=[A-Za-z-]{0,16}\d)(?=\d{0,24}-?[A-Za-z])[A-Za-z0-9]{1,32}"
     r"(?:-[A-Za-z0-9]{1,12}){0,4}(?![\w@])(?!\.\w)"
 )
 _DECIMAL_MIXED = ascii_pattern(r"(?<![\w.])(?P<letters>[A-Z]{1,4})(?P<number>\d{1,3}\.\d{1,3})(?![\w.])")
@@ -106,7 +107,7 @@ def _multiple(context: Context, match: re.Match[str]) -> str | None:
 
 
 def _mixed(context: Context, match: re.Match[str]) -> str | None:
-    text = match.group()
+    text = match.group().lstrip("#")
     chinese = context.chinese(*match.span())
     runs = re.findall(r"[A-Za-z]+|\d+|-", text)
     seat = context.word_before(match.start()) in ("seat", "row")
@@ -118,7 +119,9 @@ def _mixed(context: Context, match: re.Match[str]) -> str | None:
     lower_tail = re.fullmatch(r"\d+-[a-z]{2,}(?:-[a-z]+){0,3}", text)
     if lower_tail and not chinese:
         number, _, tail = text.partition("-")
-        return f"{en.decimal(number)} {tail.replace('-', ' ')}"
+        first, *rest = tail.split("-")
+        unit = units().get(first)
+        return " ".join([en.decimal(number), unit.one if unit and len(first) > 1 else first, *rest])
     if not chinese and (found := re.fullmatch(r"(\d{3,4})([pi])", text)):
         return f"{_resolution(found[1])} {found[2]}"
     if chinese and not code and re.fullmatch(r"[1-9]\d{0,3}[A-Za-z]{1,3}", text):

@@ -63,7 +63,7 @@ _FRACTION = ascii_pattern(r"(?<![\w./-])(?P<a>\d{1,4})/(?P<b>\d{1,4})(?:ths?|rds
 _SCORE_WORD = ascii_pattern(
     r"\b(?:won|win|wins|lost|lose|loses|beat|beats|beating|score|scored|lead|leads|leading|led|draw|drew"
     r"|tied|tie|trailing|ahead|up|down|defeated|victory|loss|vote|voted|ruled|record)\b[^.!?\d]{0,40}$"
-    r"|(?:比分|得分|打成|战胜|领先|落后|击败|大胜|战平|以|赢了|输了)[^\d。！？]{0,8}$",
+    r"|(?:比分|得分|打成|战胜|领先|落后|击败|大胜|战平|以|赢了|输了|NBA|CBA|英超|西甲|意甲|德甲|中超|欧冠|决赛|主场|客场)[^\d。！？]{0,12}$",
     re.IGNORECASE,
 )
 _SCORE = ascii_pattern(r"(?<![\w.,/$-])(?P<a>\d{1,3})[ ]?[-–—:：比][ ]?(?P<b>\d{1,3})(?![\w/%-]|[.,:]\d)")
@@ -319,6 +319,8 @@ _ALIKE_ZH = re.compile(
 
 
 def _joiner_zh(context: Context, match: re.Match[str]) -> str | None:
+    if re.search(r"[A-Za-z]\d{1,6}$", context.before(match.start())):
+        return None
     before = context.text[max(0, match.start() - 2) : match.start()]
     if not re.search(r"\d[%‰℃°点时分秒号月日年岁元块个周第天楼层]?$|\d$", before):
         return None
@@ -334,10 +336,11 @@ def _digit_groups(context: Context, match: re.Match[str]) -> str:
 
 
 def _ip(context: Context, match: re.Match[str]) -> str:
-    parts = match.group().replace("/", ".").split(".")
+    address, _, prefix = match.group().partition("/")
+    parts = address.split(".")
     if context.chinese(*match.span()):
-        return "点".join(zh.digits(part) for part in parts)
-    return " dot ".join(en.digits(part) for part in parts)
+        return "点".join(zh.digits(part) for part in parts) + (f"斜杠{zh.cardinal(int(prefix))}" if prefix else "")
+    return " dot ".join(en.digits(part) for part in parts) + (f" slash {en.cardinal(int(prefix))}" if prefix else "")
 
 
 _SCORE_ZH = ascii_pattern(r"(?<![\w.,/$-])(?P<a>\d{1,3})[ ]?[：:][ ]?(?P<b>\d{1,3})(?![\w/%-]|[.,:：]\d)")

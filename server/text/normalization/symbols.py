@@ -5,14 +5,15 @@ from collections.abc import Mapping
 
 from intone.server.text.characters import CJK
 from intone.server.text.normalization.context import TAKEN, Context, Rule, Verbalize
-from intone.server.text.normalization.tables import symbols
+from intone.server.text.normalization.tables import symbols, units
 from intone.server.text.patterns import ascii_pattern
 
 _WORDS = symbols()
-_OPERAND = rf"[\w)\]{TAKEN}%²³]"
-_START = rf"[\w(\[{TAKEN}√π-]"
+_OPERAND = rf"[\w{CJK})\]{TAKEN}%²³]"
+_START = rf"[\w{CJK}(\[{TAKEN}√π-]"
 _SYMBOL = ascii_pattern("[" + "".join(_WORDS) + "]")
 _POWER = ascii_pattern(rf"(?<={_OPERAND})\^[ ]?(?P<power>\{{[^{{}}]{{1,20}}\}}|-?[\w{TAKEN}]+)")
+_PRODUCT_POWER = ascii_pattern(r"(?<![\w.])(?P<letters>[a-z]{2,3})(?P<power>[²³])")
 _LETTER_POWER = ascii_pattern(r"(?<=[A-Za-z)])\^(?P<power>[23])(?!\w)")
 _SQUARED = ascii_pattern(rf"(?<={_OPERAND})[²³]")
 _EQUALS = ascii_pattern(rf"(?<={_OPERAND})[ ]?(?P<sign>==?|!=|<=|>=|:=|=>|->|＝)[ ]?(?={_START})")
@@ -128,6 +129,13 @@ def _minus(context: Context, match: re.Match[str]) -> str | None:
 
 
 EARLY_RULES = (
+    Rule(
+        "symbol",
+        _PRODUCT_POWER,
+        lambda context, match: f"{' '.join(match['letters'])} {_WORDS[match['power']][0]}"
+        if match["letters"] not in units()
+        else None,
+    ),
     Rule(
         "symbol",
         _LETTER_POWER,

@@ -105,7 +105,9 @@ _DAY_MONTH = ascii_pattern(
 _MONTH_YEAR = ascii_pattern(rf"\b(?P<month>{_MONTH})\b\.?,?[ ](?P<y>1[5-9]\d\d|20\d\d)\b")
 _DATE_BEFORE = ascii_pattern(
     r"\b(?:on|by|before|until|till|since|from|after|dated|due|date|for|starting"
-    r"|born|of|expires|expiring|exp|ends|begins|starts)[ :]{1,2}$",
+    r"|born|of|expires|expiring|exp|ends|begins|starts|ships|shipped"
+    r"|arrives|arriving|delivered|departs|returns|opens|closes|closed|effective|valid|through|between|week of|starting"
+    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day,?)[ :]{1,2}$",
     re.IGNORECASE,
 )
 _DATE_BEFORE_ZH = ascii_pattern("(?:在|于|到|至|截止|日期|日期是|从|自|请在)$")
@@ -159,6 +161,9 @@ def _slashed(context: Context, match: re.Match[str]) -> str | None:
     return (_date_zh if context.chinese(*match.span()) else _date_en)(month, day, _full_year(match["y"]))
 
 
+_PART_AFTER = ascii_pattern(r"[ -]?(?:of|inch|in|cup|mile|tsp|tbsp|and|as|the|full|th)\b|ths?\b|[ ]?=")
+
+
 def _short(context: Context, match: re.Match[str]) -> str | None:
     month, day = int(match["m"]), int(match["d"])
     if context.chinese(*match.span()):
@@ -172,6 +177,7 @@ def _short(context: Context, match: re.Match[str]) -> str | None:
         context.text[max(0, match.start() - 4) : match.start()] == " to "
         and context.kind_at(match.start() - 5) == "date"
     )
+    to = to or (day >= 13 and day not in (16, 20, 24, 25, 30) and not _PART_AFTER.match(context.after(match.end())))
     if not (to or _DATE_BEFORE.search(context.before(match.start()))) or re.match(
         r"[ ]?(?:of|inch|cup|mile)\b", context.after(match.end())
     ):
@@ -314,7 +320,31 @@ def _year_range(context: Context, match: re.Match[str]) -> str | None:
     return f"{en.year(int(first))} to {'oh ' if last[0] == '0' else ''}{en.cardinal(int(last))}"
 
 
+_FISCAL_YEAR = ascii_pattern(r"(?<![\w.])(?P<name>[FC]Y)[ ]?(?P<y>(?:19|20)\d\d)(?![\w.])")
+
+
+def _fiscal_year(context: Context, match: re.Match[str]) -> str:
+    return f"{' '.join(match['name'])} {en.year(int(match['y']))}"
+
+
+_SHORT_RANGE = ascii_pattern(
+    rf"{NOT_IN_WORD}(?<![/-])(?P<m>0?[1-9]|1[0-2])/(?P<d>0?[1-9]|[12]\d|3[01]){DASH}"
+    r"(?P<m2>0?[1-9]|1[0-2])/(?P<d2>0?[1-9]|[12]\d|3[01])(?!\d|[/-]\d|%)"
+)
+
+
+def _short_range(context: Context, match: re.Match[str]) -> str | None:
+    month, day, month2, day2 = (int(match[name]) for name in ("m", "d", "m2", "d2"))
+    chinese = context.chinese(*match.span())
+    if max(day, day2) <= 12 and not chinese and not _DATE_BEFORE.search(context.before(match.start())):
+        return None
+    read, to = (_date_zh, "到") if chinese else (_date_en, " to ")
+    return f"{read(month, day, None)}{to}{read(month2, day2, None)}"
+
+
 RULES = (
+    Rule("date", _SHORT_RANGE, _short_range),
+    Rule("year", _FISCAL_YEAR, _fiscal_year),
     Rule("date", _ISO, _iso),
     Rule("date", _SLASHED, _slashed),
     Rule("date", _MONTH_DAY, _month_day),
