@@ -1,9 +1,9 @@
 """Processing of output audio: encoding, resampling, slicing, fades, audibility."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from intone.server.domain import Samples
@@ -87,7 +87,7 @@ class Resampler:
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
-        self._stream = None if from_hz == to_hz else soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32")
+        self._stream = None if from_hz == to_hz else _resampler(from_hz, to_hz)
         self._ended = False
 
     def push(self, samples: Samples, last: bool = False) -> Samples:
@@ -129,3 +129,9 @@ def silence(duration_ms: float, rate_hz: int) -> Samples:
 def is_audible(samples: Samples) -> bool:
     """Whether the peak reaches `MIN_AUDIBLE_PEAK`."""
     return len(samples) > 0 and float(np.max(np.abs(samples))) >= MIN_AUDIBLE_PEAK
+
+
+def _resampler(from_hz: int, to_hz: int) -> Any:
+    import soxr  # engines use this module without it
+
+    return soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32")

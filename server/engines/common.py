@@ -5,6 +5,9 @@ import torch
 from intone.server.domain import SpeakRequest
 from intone.server.engines.base import Engine
 
+NO_ROOM_S = 0.005
+"""How long a step waits in which no unit has a slot on a GPU: units that are not stepped now hold them."""
+
 
 def set_threads(threads: int | None) -> None:
     """Set the number of torch's CPU threads; None keeps torch's own choice."""

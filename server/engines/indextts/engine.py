@@ -4,6 +4,7 @@ The first audio is returned after a dozen codes: the flow solves their frames as
 frames and of those already emitted, and the vocoder continues from its own state.
 """
 
+import time
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
 from intone.server.engines.base import LoadSpec
-from intone.server.engines.common import describe_device, set_threads, warm_up
+from intone.server.engines.common import NO_ROOM_S, describe_device, set_threads, warm_up
 from intone.server.engines.devices import own_stream
 from intone.server.engines.indextts.checkpoint import sizes
 from intone.server.engines.indextts.checkpoint.config import ENGINE, IndexTTSConfig, Variant
@@ -257,6 +258,8 @@ class IndexTTSEngine:
                         self._prefill(state)
                 begun = [state for state in states if state.decoding is not None]
                 self._generate([state for state in begun if not self._ready(state)])
+            if not begun:
+                time.sleep(NO_ROOM_S)
             chosen = self._next_to_synthesize(begun)
             audio = None if chosen is None else self._synthesize(chosen, clock)
         stage_ms = clock.stage_ms()

@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from torch import Tensor
 from intone.server import ops
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
 from intone.server.engines.base import LoadSpec
-from intone.server.engines.common import describe_device, set_threads, warm_up
+from intone.server.engines.common import NO_ROOM_S, describe_device, set_threads, warm_up
 from intone.server.engines.devices import own_stream
 from intone.server.engines.precision import Precision, precision_on
 from intone.server.engines.voxcpm import bundled_voice, sizes
@@ -287,6 +288,7 @@ class VoxCPMEngine:
                 slots.advance(running)
         making = [state for state in states if state.unit is not None]
         if not making:
+            time.sleep(NO_ROOM_S)
             return [(None, None)] * len(states)
         units = [state.unit for state in making if state.unit is not None]
         with clock.stage("diffusion"):
