@@ -7,7 +7,7 @@ codes. On the CPU the same program runs without capture, for tests.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -192,7 +192,7 @@ class SlotGPT:
         """Read the last code of each unit, the start code first; draw its next code."""
         slots, column = batch.slots, batch.column
         code, made, length, ended = (buffer[slots] for buffer in (self._code, self._made, self._length, self._ended))
-        rows = Rows.next(self._pool.tables[slots], length)
+        rows = _unrotated(Rows.next(self._pool.tables[slots], length))
         hidden = self._read_one(self._codes[code] + self._places[made], rows)
         logits = functional.linear(hidden.to(self._dtype), *self._head).float()
         barred = torch.where(made < self._min_codes[slots], self.config.stop_code, NO_CODE)
@@ -227,7 +227,7 @@ class SlotGPT:
     def _prefill(self, buffers: "_Prefix") -> None:
         """Store keys and values of a prefix."""
         lengths, slots = buffers.index[0], buffers.index[1]
-        rows, x = Rows.first(self._pool.tables[slots], lengths, buffers.rows.shape[0]), buffers.rows
+        rows, x = _unrotated(Rows.first(self._pool.tables[slots], lengths, buffers.rows.shape[0])), buffers.rows
         heads = self.config.heads
         for index, block in enumerate(self._blocks):
             rotated, joined = self._project(block, x, rows, self._kv.keys[index], self._kv.values[index])
@@ -239,8 +239,9 @@ class SlotGPT:
     def _project(self, block: Block, x: Tensor, rows: Rows, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys `[N, 2 · heads, d]` of rows `[N, D]`, and both with values; keys and values are stored."""
         joined = functional.linear(block.norm_1(x).to(self._dtype), *block.qkv).view(x.shape[0], -1, self._size)
-        nowhere = torch.zeros_like(rows.positions)  # this model has no rotation
-        rotated = ops.rope_append(joined, self.config.heads, *self._unrotated, nowhere, rows.places, keys, values)
+        rotated = ops.rope_append(
+            joined, self.config.heads, *self._unrotated, rows.positions, rows.places, keys, values
+        )
         return rotated, joined
 
     def _finish(self, block: Block, x: Tensor, attended: Tensor) -> Tensor:
@@ -248,6 +249,11 @@ class SlotGPT:
         x = x + functional.linear(attended, *block.out)
         wide = functional.gelu(functional.linear(block.norm_2(x).to(self._dtype), *block.up), approximate="tanh")
         return x + functional.linear(wide, *block.down)
+
+
+def _unrotated(rows: Rows) -> Rows:
+    """With positions of 0, the only one that rotations are known for: this model has none."""
+    return replace(rows, positions=torch.zeros_like(rows.positions))
 
 
 def max_positions(config: IndexTTSConfig) -> int:
