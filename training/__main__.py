@@ -112,8 +112,13 @@ def _teacher(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-hours", type=float, default=0.0, help="approximate hours of speech to skip at the beginning"
     )
+    _speakers(parser, "synthetic speakers, in turn, instead of the teacher's one voice")
     parser.add_argument("--jobs", type=int, default=2, help="single-threaded worker processes (default: 2)")
     parser.add_argument("--minutes", type=float, default=None, help="time limit of this call; another call resumes")
+
+
+def _speakers(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--speakers", type=int, default=0, help=f"number of {text} (default: 0)")
 
 
 def _device(parser: argparse.ArgumentParser) -> None:
@@ -157,6 +162,7 @@ def _training(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--guidance", type=float, default=2.0, help="guidance scale of the teacher (default: 2)")
         parser.add_argument("--patches", type=int, default=None, help="maximum number of patches used per step")
     if name == "lm":
+        _speakers(parser, "speakers of the stage `teacher`; joined sentences are then of the same speaker")
         parser.add_argument("--flow-samples", type=int, default=1, help="flow times and noises per patch (default: 1)")
         parser.add_argument(
             "--sounds-weight", type=float, default=1.0, help="initial weight of the phoneme loss (default: 1)"

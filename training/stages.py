@@ -38,7 +38,7 @@ def teacher(options: argparse.Namespace) -> str:
     """Synthesize the corpus with the teacher; see `teacher.run`."""
     folder = _language_folder(options)
     missing = teacher_stage.run(
-        folder, options.language, options.hours, options.skip_hours, options.jobs, options.minutes
+        folder, options.language, options.hours, options.skip_hours, options.jobs, options.minutes, options.speakers
     )
     if missing:
         return f"{missing} shards are still missing: run the same command again to resume"
@@ -85,7 +85,9 @@ def lm(options: argparse.Namespace) -> str:
         flow_samples=options.flow_samples, sounds_weight=options.sounds_weight, teacher_steps=options.teacher_steps
     )
     given = {"steps": options.steps, "batch": options.batch, "rate": options.rate, "seed": options.seed}
-    recipe = train_lm.recipe_for(device, objective, joined_share=options.joined_share, **given)
+    recipe = train_lm.recipe_for(
+        device, objective, joined_share=options.joined_share, speakers=options.speakers, **given
+    )
     heard, held_out = (
         {language: _lessons(options.out / language, name) for language in languages_of(options.out)}
         for name in ("train", "held_out")

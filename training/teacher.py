@@ -235,23 +235,34 @@ def read_aloud(portion: Portion, teacher: Teacher) -> int:
     return len(spoken)
 
 
-def teacher_of(language: str, out: Path) -> Teacher:
-    """Load the teacher of a language; files that it needs are kept in `out/sources`."""
-    if language == "zh":
+def teacher_of(language: str, out: Path, speakers: int = 0) -> Teacher:
+    """Load the teacher of a language; files that it needs are kept in `out/sources`.
+
+    With a number of `speakers`, the teacher of either language has as many voices, see `speakers.py`.
+    """
+    if language == "zh" or speakers:
         from training.kokoro import Kokoro  # imports this module
 
-        return Kokoro(out / "sources")
+        return Kokoro(out / "sources", language, speakers)
     return Hibari()
 
 
-def _work(language: str, out: Path, todo: Sequence[Portion], done: Any) -> None:
+def _work(language: str, out: Path, speakers: int, todo: Sequence[Portion], done: Any) -> None:
     """Worker process: synthesize the shards in `todo`, skipping those that another call has written meanwhile."""
-    teacher = teacher_of(language, out)
+    teacher = teacher_of(language, out, speakers)
     for portion in todo:
         done.put(0 if portion.path.exists() else read_aloud(portion, teacher))
 
 
-def run(out: Path, language: str, hours: float | None, skip_hours: float, jobs: int, minutes: float | None) -> int:
+def run(
+    out: Path,
+    language: str,
+    hours: float | None,
+    skip_hours: float,
+    jobs: int,
+    minutes: float | None,
+    speakers: int = 0,
+) -> int:
     """Write `out/speech/{train,held_out}`, keeping existing shards; returns the number of missing shards.
 
     Raises:
@@ -266,7 +277,8 @@ def run(out: Path, language: str, hours: float | None, skip_hours: float, jobs: 
     context = multiprocessing.get_context("spawn")  # onnxruntime hangs in forked processes
     done = context.Queue()
     workers = [
-        context.Process(target=_work, args=(language, out, todo[job::jobs], done), daemon=True) for job in range(jobs)
+        context.Process(target=_work, args=(language, out, speakers, todo[job::jobs], done), daemon=True)
+        for job in range(jobs)
     ]
     for worker in workers:
         worker.start()

