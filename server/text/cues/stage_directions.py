@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from intone.server.text.cues.durations import MAX_PAUSE_MS
 from intone.server.text.tsv import read_words
 
 _DATA = Path(__file__).parent / "data"
@@ -20,11 +21,12 @@ _LABEL = re.compile(r"([^\s:：]+)\s*[:：]\s*(?:0?\.\d+|1(?:\.0+)?|0)")
 _CHINESE_BEFORE = re.compile(
     r"^(?:轻轻|轻声|微微|突然|忽然|有点|有些|非常|很|十分|略带|带着|一阵|一声|两声|哈哈|长长|深深|小声|大声|语气|表情)+(?:地|的)?"
 )
-_CHINESE_AFTER = re.compile(r"(?:地|着|了|一下|一声|一口气|的?语气|的?声音|的?口吻|的样子|地说|说道)$")
+_CHINESE_AFTER = re.compile(r"(?:地|着|了|一下|一声|一口气|的?语气|的?声音|的?口吻|的样子|地说|说道|着说|说)$")
 _PAUSES_MS = {
     "pause": 500, "pauses": 500, "pausing": 500, "short pause": 250, "long pause": 1000, "beat": 300, "silence": 1000,
     "停顿": 500, "停顿一下": 500, "短暂停顿": 250, "长停顿": 1000, "沉默": 1000, "uv_break": 150, "lbreak": 500,
 }  # fmt: skip
+_TIMED_PAUSE = re.compile(r"(?:pause|wait|break|silence)(?: for)? (\d{1,5}(?:\.\d{1,3})?) ?(ms|s|secs?|seconds?)")
 MAX_LABEL_CHARACTERS = 40
 
 
@@ -41,7 +43,7 @@ def is_stage_direction(text: str, *, round_brackets: bool) -> bool:
     if _is_chinese_direction(text):
         return True
     known = _SOUNDS if round_brackets else _CUES
-    if text in known or (not round_brackets and _VOICE.fullmatch(text)):
+    if text in known or _TIMED_PAUSE.fullmatch(text) or (not round_brackets and _VOICE.fullmatch(text)):
         return True
     words = text.replace(",", "").split()
     if not 1 < len(words) <= 5 or not any(word in known for word in words):
@@ -57,7 +59,10 @@ def is_action(text: str) -> bool:
 
 def pause_ms(label: str) -> int | None:
     """Length of the pause that a stage direction asks for; None if it asks for none."""
-    return _PAUSES_MS.get(" ".join(label.lower().split()))
+    plain = " ".join(label.lower().split())
+    if found := _TIMED_PAUSE.fullmatch(plain):
+        return min(MAX_PAUSE_MS, round(float(found[1]) * (1 if found[2] == "ms" else 1000)))
+    return _PAUSES_MS.get(plain)
 
 
 def _is_chinese_direction(text: str) -> bool:

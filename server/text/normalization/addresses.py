@@ -193,6 +193,17 @@ def _house_number(context: Context, match: re.Match[str]) -> str | None:
     return en.digits(number) if len(number) == 5 else en.pairs(number)
 
 
+_IP = ascii_pattern(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
+
+
+def _ip(context: Context, match: re.Match[str]) -> str:
+    address, _, prefix = match.group().partition("/")
+    parts = address.split(".")
+    if context.chinese(*match.span()):
+        return "点".join(zh.digits(part) for part in parts) + (f"斜杠{zh.cardinal(int(prefix))}" if prefix else "")
+    return " dot ".join(en.digits(part) for part in parts) + (f" slash {en.cardinal(int(prefix))}" if prefix else "")
+
+
 RULES = (
     Rule("address", _EMAIL, _email),
     Rule("address", _URL, _url),
@@ -203,4 +214,4 @@ RULES = (
     Rule("identifier", _DOTTED_NAME, _dotted_name),
     Rule("identifier", _SNAKE, _snake),
 )
-HOUSE_NUMBER_RULES = (Rule("address", _HOUSE_NUMBER, _house_number),)
+NUMBER_RULES = (Rule("address", _IP, _ip), Rule("address", _HOUSE_NUMBER, _house_number))

@@ -16,8 +16,9 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
 )
 _COMPATIBILITY = re.compile(
-    "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\u2460-\u2473\ufb00-\ufb06\U0001d400-\U0001d7ff\u3000\u00a0\u2007\u202f]"
+    "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\u2103\u2109\u2460-\u2473\u3371-\u33df\ufb00-\ufb06\U0001d400-\U0001d7ff\u3000\u00a0\u2007\u202f]"
 )
+_FRACTION_SLASH = re.compile("(?<=[0-9])\u2044(?=[0-9])")
 _ROMAN_NUMERAL = re.compile(f"(?:(?<=([{CJK}]))|)([\u2160-\u216b\u2170-\u217b])(?=([{CJK}])?)")
 _APOSTROPHE = re.compile("(?<=[A-Za-z])[\u2019\u02bc\u00b4\u2032`\u2018](?=[A-Za-z])")
 _DECADE_APOSTROPHE = re.compile("(?<=[0-9])[\u2019\u02bc\u00b4\u2032`\u2018](?=s\\b)")
@@ -37,6 +38,7 @@ def clean(text: SpannedText) -> SpannedText:
     text = text.sub(_ENTITY, _unescaped)
     text = text.sub(_INVISIBLE, "")
     text = text.sub(_COMPATIBILITY, lambda found: unicodedata.normalize("NFKC", found.group()))
+    text = text.sub(_FRACTION_SLASH, "/")
     text = text.sub(_ROMAN_NUMERAL, _roman_numeral)
     for pattern in (_APOSTROPHE, _DECADE_APOSTROPHE, _PLURAL_APOSTROPHE, _ELISION):
         text = text.sub(pattern, "'")

@@ -10,7 +10,7 @@ from intone.server.text.patterns import alternatives, ascii_pattern
 LONG_DIGITS = 10
 """An unpunctuated number with so many digits is an identifier, unless it is a round one."""
 
-_ALONE_BEFORE = r"(?<![A-Za-z0-9.,:/$€£¥￥+-])"
+_ALONE_BEFORE = r"(?<![A-Za-z0-9.,/$€£¥￥+-])(?<!\d:)"
 _ALONE_AFTER = r"(?![A-Za-z0-9%°]|[.,:/-]\d)"
 _TELEPHONE = ascii_pattern(
     rf"""(?:tel:)?{_ALONE_BEFORE}(?:
@@ -31,12 +31,14 @@ _FLIGHT = ascii_pattern(
     re.IGNORECASE,
 )
 _TOLL_FREE = ascii_pattern(r"(?<![\w.,$-])1[ -](8\d0|900)(?=[ -][A-Z0-9])")
-_CARD = ascii_pattern(rf"{_ALONE_BEFORE}\d{{4}}([ -])\d{{4}}(?:\1\d{{3,7}}){{1,3}}{_ALONE_AFTER}")
+_CARD = ascii_pattern(
+    rf"{_ALONE_BEFORE}\d{{4}}(?:([ -])\d{{4}}(?:\1\d{{3,7}}){{1,3}}|([ -])\d{{6}}\2\d{{5}}){_ALONE_AFTER}"
+)
 _ROUND = ascii_pattern(r"\d\d0-\d\d00|\d+000000")
 _EMERGENCY = ascii_pattern(
-    r"(?<=[打拨警救险])(?:110|112|119|120|122|911|999)(?![\d个次分点折元块.,])"
+    r"(?<=[打拨警救险])(?:110|112|114|119|120|122|911|999)(?![\d个次分点折元块.,])"
     r"|(?<![\w.,$/#–—~-])911(?![\w%/–—~-]|[.,]\d| people\b| [a-z]+s\b)"
-    r"|(?:(?<=call )|(?<=dial )|(?<=phone )|(?<=ring )|(?<=text )|(?<= or )|(?<=number ))(?:999|112|988|411|311)"
+    r"|(?:(?<=call )|(?<=dial )|(?<=phone )|(?<=ring )|(?<=text )|(?<= or )|(?<=number ))(?:999|112|988|[2-8]11)"
     r"(?![\w%/–—~-]|[.,]\d| people\b| [a-z]+s\b| [kcm]?m\b)|^(?:999|112|988)(?=[ ]or[ ]\d{3}\b)",
     re.IGNORECASE,
 )

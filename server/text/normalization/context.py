@@ -220,6 +220,8 @@ class Context:
             return ""
         if _IDEOGRAPH.match(character):
             return "z"
+        if "$" in self.text[index + 1 : index + 3] and character.isupper():
+            return ""  # of a currency, such as HK$
         if self._taken[index] or self.working[index] == TAKEN:
             return ""
         alone = not (_LATIN.match(self.text[index - 1 : index]) or _LATIN.match(self.text[index + 1 : index + 2]))

@@ -11,10 +11,30 @@ _SYMBOLS = {
     "×": "times", "·": "times", "±": "plus or minus", "%": "percent",
 }  # fmt: skip
 _WORDS = frozenset(word for phrase in _COMMANDS.values() for word in phrase.split()) | frozenset(
-    ("of", "sub", "the", "root", "cube", "to", "is", "or", "over", "power", "squared", "cubed", "square")
+    (
+        "of",
+        "sub",
+        "the",
+        "as",
+        "sum",
+        "from",
+        "root",
+        "cube",
+        "to",
+        "is",
+        "or",
+        "over",
+        "power",
+        "squared",
+        "cubed",
+        "square",
+    )
 )
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]{1,80})\}\s*\{([^{}]{1,80})\}")
 _ROOT = re.compile(r"\\sqrt\s*(?:\[(\d)\])?\s*\{([^{}]{1,80})\}")
+_LIMIT = re.compile(r"\\lim\s*_\s*\{([^{}]{1,40})\}")
+_BOUNDS = re.compile(r"\\(sum|int|prod)\s*_\s*(?:\{([^{}]{1,40})\}|(\w))\s*\^\s*(?:\{([^{}]{1,40})\}|(\w))")
+_BOUNDED = {"sum": "sum", "int": "integral", "prod": "product"}
 _POWER = re.compile(r"\^\s*(?:\{([^{}]{1,40})\}|(\w))")
 _INDEX = re.compile(r"_\s*(?:\{([^{}]{1,40})\}|(\w))")
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
@@ -28,6 +48,10 @@ def read_formula(text: str) -> str:
     for _ in range(3):
         text = _FRACTION.sub(r" \1 over \2 ", text)
         text = _ROOT.sub(lambda found: f" {_ROOTS.get(found[1], 'the root of')} {found[2]} ", text)
+    text = _LIMIT.sub(r" the limit as \1 of ", text)
+    text = _BOUNDS.sub(
+        lambda found: f" the {_BOUNDED[found[1]]} from {found[2] or found[3]} to {found[4] or found[5]} of ", text
+    )
     text = _FUNCTION.sub(r"\1 of \2", text)
     text = _POWER.sub(lambda found: f" {_power(found[1] or found[2])} ", text)
     text = _INDEX.sub(lambda found: f" sub {found[1] or found[2]} ", text)

@@ -250,9 +250,14 @@ _DEGREES = ascii_pattern(rf"(?<![\w.])(?P<number>{NUMBER})[ ]?(?P<unit>[FC])(?![
 
 
 def _fraction_unit(context: Context, match: re.Match[str]) -> str | None:
-    if context.kind_at(match.start() - 1) != "fraction":
+    kind = context.kind_at(match.start() - 1)
+    if kind not in ("fraction", "number"):
         return None
     unit = units()[match["unit"]]
+    if kind == "number" and match["unit"] == "in":
+        return None
+    if kind == "number":
+        return unit.chinese if context.chinese(*match.span()) else f" {unit.many}"
     return unit.chinese if context.chinese(*match.span()) else f" {unit.one}"
 
 

@@ -49,9 +49,12 @@ def _roman(context: Context, match: re.Match[str]) -> str | None:
     text = match["roman"]
     previous = re.search(r"([A-Za-z]+)[ ]$", context.before(match.start()))
     if not previous:
-        return None
+        century = len(text) > 1 and re.match(r"[ ]century\b", context.after(match.end()))
+        return en.ordinal(_roman_value(text)) if century else None
     word = previous[1]
     number = _roman_value(text)
+    if re.match(r"[ ]century\b", context.after(match.end())):
+        return en.ordinal(number)
     if word.lower() in _NUMBERED_NOUNS:
         return en.cardinal(number) + (match["possessive"] or "")
     single = len(text) == 1
@@ -163,7 +166,7 @@ def _decimal_mixed(context: Context, match: re.Match[str]) -> str:
     return f"{' '.join(match['letters'])} {en.decimal(match['number'])}"
 
 
-_CHARGE = ascii_pattern(r"(?<=[A-Za-z\d\ue000])(?P<number>[²³⁴])?(?P<sign>[⁺⁻])")
+_CHARGE = ascii_pattern(r"(?<=[A-Za-z\d\ue000₀-₉])(?P<number>[²³⁴])?(?P<sign>[⁺⁻])(?![⁰¹²³⁴-⁹])")
 _NAMED_VERSION = ascii_pattern(
     r"(?<![\w.])(?P<name>[A-Za-z]{2,12})-?(?P<number>\d{1,2}\.\d{1,2})(?P<tail>(?:-[A-Za-z0-9]{1,12}){0,3})(?![\w.-]|\.\d)"
 )

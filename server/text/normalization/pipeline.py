@@ -40,7 +40,7 @@ RULES = (
     *codes.RULES,
     *time_and_date.RULES,
     *money.RULES,
-    *addresses.HOUSE_NUMBER_RULES,
+    *addresses.NUMBER_RULES,
     *quantities.EARLY_RULES,
     *measures.RULES,
     *names.EARLY_RULES,

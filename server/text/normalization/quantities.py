@@ -9,8 +9,8 @@ from intone.server.text.normalization.context import Context, Rule
 from intone.server.text.patterns import DASH, NUMBER, SIGN, ascii_pattern
 
 _VERSION = ascii_pattern(
-    r"(?<![\d.,$€£])(?P<v>(?<![A-Za-z])[vV]\.?[ ]?)?(?P<number>\d{1,6}(?:\.\d{1,6}){1,5})(?P<tail>-(?:alpha"
-    r"|beta|rc|dev|post|pre)\.?\d{0,3})?(?![\d])(?!\.\d)(?!,\d)",
+    r"(?<![\d.,$€£])(?P<v>(?<![A-Za-z])[vV]\.?[ ]?)?(?P<number>\d{1,6}(?:\.\d{1,6}){1,5})(?P<tail>-(?:(?:alpha"
+    r"|beta|rc|dev|post|pre)\.?\d{0,3}|(?<=\.\d-)\d{1,3}))?(?![\d])(?!\.\d)(?!,\d)",
     re.IGNORECASE,
 )
 _VERSION_WORD = ascii_pattern(
@@ -23,12 +23,13 @@ _SCIENTIFIC = ascii_pattern(
     r"(?<![\w.])(?P<sign>[-\u2212])?(?P<number>\d{1,6}(?:\.\d{1,10})?)[eE](?P<power>[-+\u2212]?\d{1,4})(?!\w)"
 )
 _DOTTED_THOUSANDS = ascii_pattern(
-    r"(?<![\d.,])[1-9]\d{0,2}(?:\.000){2,4}(?![\d.]\d)|(?<![\d.,])[1-9]\d{0,2}(?:\.\d{3}){2,4}(?![\d])(?!\.\d)"
+    r"(?<![\d.,])[1-9]\d{0,2}(?:\.000){2,4}(?![\d.]\d)|(?<![\d.,])[1-9]\d{0,2}(?:\.\d{3}){2,4}(?:,\d{1,2})?(?![\d])(?!\.\d)"
 )
 _SPACED_THOUSANDS = ascii_pattern(
     r"(?<![\d.,])[1-9]\d{0,2}(?:[ \u00a0\u202f]\d{3}){2,4}(?![\d]| \d)"
-    r"|(?<![\d.,][ ])(?<![\d.,])[1-9]\d{0,2}[ ]000(?![\d]| \d)"
+    r"|(?<!\d[ ])(?<![\d.,])[1-9]\d{0,2}[ ]000(?![\d]| \d)"
 )
+_QUOTED_THOUSANDS = ascii_pattern(r"(?<![\w.,'])[1-9]\d{0,2}(?:['’]\d{3}){1,4}(?![\d'])")
 _PRESSURE = ascii_pattern(r"(?<![\w./])(?P<a>\d{2,3})/(?P<b>\d{2,3})(?P<unit>[ ]?mmHg)?(?![\w/])")
 _PRESSURE_WORD = ascii_pattern(r"(?:血压|高压)[^\d]{0,6}$|\b(?:blood pressure|bp|reading)\b[^\d]{0,12}$", re.IGNORECASE)
 _ROUND_THE_CLOCK = ascii_pattern(r"(?<![\w/.])(?:24/7(?:/365)?|50/50|20/20)(?![\w/])")
@@ -115,8 +116,8 @@ def _version(context: Context, match: re.Match[str]) -> str | None:
     letter = ("V" if chinese else "v ") if match["v"] else ""
     tail = match["tail"] or ""
     if tail:
-        name, digits = re.fullmatch(r"-([A-Za-z]+)\.?(\d*)", tail).groups()  # type: ignore[union-attr]
-        tail = f" {name}" + (f" {en.cardinal(int(digits))}" if digits else "")
+        name, digits = re.fullmatch(r"-([A-Za-z]*)\.?(\d*)", tail).groups()  # type: ignore[union-attr]
+        tail = f" {name or 'dash'}" + (f" {en.cardinal(int(digits))}" if digits else "")
     return letter + point.join(read(part) for part in parts) + tail
 
 
@@ -137,7 +138,11 @@ def _oh_decimal(text: str) -> str:
 
 
 def _separated(context: Context, match: re.Match[str]) -> str:
-    number = int(re.sub(r"\D", "", match.group()))
+    whole, _, decimals = match.group().partition(",")
+    number = int(re.sub(r"\D", "", whole))
+    if decimals:
+        written = f"{number}.{decimals}"
+        return zh.decimal(written) if context.chinese(*match.span()) else en.decimal(written)
     return zh.cardinal(number) if context.chinese(*match.span()) else en.cardinal(number)
 
 
@@ -328,19 +333,10 @@ def _joiner_zh(context: Context, match: re.Match[str]) -> str | None:
 
 
 _GROUPS = ascii_pattern(r"(?<![\w.,/-])\d{1,7}(?:-\d{1,7}){2,5}(?:-[\dX])?(?![\w/-])")
-_IP = ascii_pattern(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
 
 
 def _digit_groups(context: Context, match: re.Match[str]) -> str:
     return zh.digits(match.group()) if context.chinese(*match.span()) else en.grouped_digits(match.group().split("-"))
-
-
-def _ip(context: Context, match: re.Match[str]) -> str:
-    address, _, prefix = match.group().partition("/")
-    parts = address.split(".")
-    if context.chinese(*match.span()):
-        return "点".join(zh.digits(part) for part in parts) + (f"斜杠{zh.cardinal(int(prefix))}" if prefix else "")
-    return " dot ".join(en.digits(part) for part in parts) + (f" slash {en.cardinal(int(prefix))}" if prefix else "")
 
 
 _SCORE_ZH = ascii_pattern(r"(?<![\w.,/$-])(?P<a>\d{1,3})[ ]?[：:][ ]?(?P<b>\d{1,3})(?![\w/%-]|[.,:：]\d)")
@@ -352,6 +348,7 @@ def _score_zh(context: Context, match: re.Match[str]) -> str | None:
 
 SEPARATED_RULES = (
     Rule("score", _SCORE_ZH, _score_zh),
+    Rule("number", _QUOTED_THOUSANDS, _separated),
     Rule("number", _SPACED_THOUSANDS, _separated),
     Rule("number", _DOTTED_THOUSANDS, _separated),
 )
@@ -368,7 +365,6 @@ def _rating(context: Context, match: re.Match[str]) -> str:
 
 EARLY_RULES = (
     Rule("fraction", _RATING, _rating),
-    Rule("address", _IP, _ip),
     Rule("code", _GROUPS, _digit_groups),
     Rule("scientific", _SCIENTIFIC, _scientific),
     Rule("fraction", _ROUND_THE_CLOCK, _pair),

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 
 from intone.server.text.characters import CJK
+from intone.server.text.normalization import numbers_en as en
+from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import TAKEN, Context, Rule, Verbalize
 from intone.server.text.normalization.tables import symbols, units
 from intone.server.text.patterns import ascii_pattern
@@ -15,7 +17,10 @@ _SYMBOL = ascii_pattern("[" + "".join(_WORDS) + "]")
 _POWER = ascii_pattern(rf"(?<={_OPERAND})\^[ ]?(?P<power>\{{[^{{}}]{{1,20}}\}}|-?[\w{TAKEN}]+)")
 _PRODUCT_POWER = ascii_pattern(r"(?<![\w.])(?P<letters>[a-z]{2,3})(?P<power>[²³])")
 _LETTER_POWER = ascii_pattern(r"(?<=[A-Za-z)])\^(?P<power>[23])(?!\w)")
-_SQUARED = ascii_pattern(rf"(?<={_OPERAND})[²³]")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_SUPERSCRIPT = ascii_pattern(rf"(?<={_OPERAND})(?P<power>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,3}})(?![⁺⁻])")
+_GRADE = ascii_pattern(r"(?<![\w+-])(?P<grade>[A-F])(?P<sign>[+-])(?=[\s,.;:!?)]|$)")
+_SQUARED = ascii_pattern(rf"(?<={_OPERAND})[²³](?![⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻])")
 _EQUALS = ascii_pattern(rf"(?<={_OPERAND})[ ]?(?P<sign>==?|!=|<=|>=|:=|=>|->|＝)[ ]?(?={_START})")
 _PLUS = ascii_pattern(rf"(?<=[\w)\]{TAKEN}])[ ]?[+＋][ ]?(?=[\w(\[{TAKEN}])")
 _TRAILING_PLUS = ascii_pattern(rf"(?<={TAKEN})\+(?![\w{TAKEN}])")
@@ -79,6 +84,13 @@ def _power(context: Context, match: re.Match[str]) -> str | None:
     if exponent in ("2", "3"):
         return _pick(context, match, (("squared", "的平方"), ("cubed", "的立方"))[exponent == "3"])
     return None
+
+
+def _superscript(context: Context, match: re.Match[str]) -> str:
+    power = match["power"].translate(_SUPERSCRIPTS).lstrip("+")
+    if context.chinese(*match.span()):
+        return f"的{zh.decimal(power)}次方"
+    return f" to the power of {en.decimal(power)} "
 
 
 def _leading(context: Context, match: re.Match[str]) -> str:
@@ -154,6 +166,8 @@ RULES = tuple(
         (_DIVIDED, _fixed("divided by", "除以")),
         (_COEFFICIENT, lambda context, match: f" {match['x']}"),
         (_SQUARED, _table(_WORDS)),
+        (_SUPERSCRIPT, _superscript),
+        (_GRADE, lambda context, match: f"{match['grade']} {'plus' if match['sign'] == '+' else 'minus'}"),
         (_POWER, _power),
         (_EQUALS, _table(_SIGNS)),
         (_LESS, _table(_COMPARED)),

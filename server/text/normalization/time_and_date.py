@@ -31,6 +31,7 @@ _TIME_RANGE = ascii_pattern(
     rf"|[ ]?to[ ]){_CLOCK.format(2)}[ ]?{_HALF.format('b')}?(?!\d)(?![.:]\d)"
 )
 _TIME = ascii_pattern(rf"{NOT_IN_WORD}{_CLOCK.format(1)}[ ]?{_HALF.format('a')}?(?!\d)(?![.:]\d)")
+_NOON = ascii_pattern(rf"\b(?P<noon>noon|midnight){DASH}(?=\d)", re.IGNORECASE)
 _CHINESE_HALVES = {"a": "上午", "p": "下午"}
 _SAYS_HALF = ascii_pattern("(?:上午|下午|早上|晚上|中午|凌晨|傍晚|夜里)[ ]?$")
 
@@ -151,9 +152,13 @@ def _iso(context: Context, match: re.Match[str]) -> str | None:
     return (_date_zh if context.chinese(*match.span()) else _date_en)(month, day, match["y"])
 
 
+_COMBINATION = ascii_pattern(r"\b(?:combination|combo|lock|code|pin|password)\b[^\d]{0,12}$", re.IGNORECASE)
+
+
 def _slashed(context: Context, match: re.Match[str]) -> str | None:
     first, second = int(match["a"]), int(match["b"])
-    if match["sep"] == "." and len(match["y"]) == 2:
+    combination = match["sep"] == "-" and _COMBINATION.search(context.before(match.start()))
+    if combination or (match["sep"] == "." and len(match["y"]) == 2):
         return None
     month, day = (second, first) if first > 12 or match["sep"] == "." else (first, second)
     if month > 12:
@@ -214,7 +219,7 @@ def _month_year(context: Context, match: re.Match[str]) -> str:
 
 
 _DECADE = ascii_pattern(
-    r"(?<![\w.,$])(?P<y>1[0-9]\d0|20\d0)'?s\b|(?<![\w])'(?P<short>[2-9]0)s\b|(?<![\w.,$])(?P<bare>[2-9]0)s\b"
+    r"(?<![\w.,$])(?P<y>1[0-9]\d0|20\d0)'?s\b|(?<![\w])'(?P<short>[0-9]0)s\b|(?<![\w.,$])(?P<bare>[2-9]0)s\b"
 )
 _SHORT_YEAR = ascii_pattern(r"(?<![\w'’])['’](?P<y>\d\d)(?![\w%]|['’]?s\b)")
 _POINT_DATES_ZH = ascii_pattern(
@@ -270,6 +275,8 @@ def _decade(context: Context, match: re.Match[str]) -> str | None:
         )
     ):
         return None
+    if match["short"] in ("00", "10"):
+        return en.decade(2000 + int(match["short"]))
     return en.decade(int(match["y"] or match["short"] or match["bare"]))
 
 
@@ -350,6 +357,7 @@ RULES = (
     Rule("date", _MONTH_DAY, _month_day),
     Rule("date", _DAY_MONTH, _day_month),
     Rule("date", _MONTH_YEAR, _month_year),
+    Rule("time", _NOON, lambda context, match: f"{match['noon']} to"),
     Rule("time", _TIME_RANGE, _time_range),
     Rule("time", _TIME, _time),
     Rule("date", _SHORT, _short),
