@@ -65,6 +65,10 @@ class OverloadError(IntoneError):
         self.retry_after_s = retry_after_s
 
 
+class StorageError(IntoneError):
+    """A file of the server cannot be written, for a reason other than a full disk, which is an `OverloadError`."""
+
+
 class EngineError(IntoneError):
     """The engine named `engine` failed during synthesis. The cause is chained and was logged where it happened."""
 

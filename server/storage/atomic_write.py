@@ -3,11 +3,15 @@
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 TEMPORARY_SUFFIX = ".part"
 """Ends the names of unfinished files; one that outlives its process was left by a crash."""
+
+ABANDONED_S = 3600.0
+"""Age from which an unfinished file is taken to be left by a killed process."""
 
 
 @contextlib.contextmanager
@@ -16,8 +20,8 @@ def replacing(path: Path, *, fsync: bool, mode: int = 0o600) -> Iterator[Path]:
 
     Args:
         path: the file to create or replace; its folder exists.
-        fsync: flush the data to disk before the rename. Without it a power failure may leave a file of zeros under the
-            final name. A process that crashes does no harm either way.
+        fsync: flush the data to disk before the rename, and the folder after it. Without it a power failure may leave
+            a file of zeros under the final name, or the old file. A process that crashes does no harm either way.
         mode: permissions of a new file, before the umask.
 
     Raises:
@@ -31,9 +35,28 @@ def replacing(path: Path, *, fsync: bool, mode: int = 0o600) -> Iterator[Path]:
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
         temporary.replace(path)
+        if fsync:
+            _flush_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _flush_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # some file systems cannot; the file is complete all the same
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove unfinished files that a killed process left in `folder` more than `ABANDONED_S` ago, where possible."""
+    for path in folder.glob(f"*{TEMPORARY_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED_S:
+                path.unlink()
 
 
 def write_bytes(path: Path, data: bytes, *, fsync: bool, mode: int = 0o600) -> None:

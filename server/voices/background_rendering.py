@@ -15,7 +15,7 @@ import numpy as np
 
 from intone.server.audio.encoding import is_audible
 from intone.server.domain import Emotion, Filler, Level, Samples, SpeakRequest, SynthesisOptions, Voice
-from intone.server.errors import CallerError, EngineError, ShutdownError
+from intone.server.errors import CallerError, EngineError, OverloadError, ShutdownError, StorageError
 from intone.server.runtime.worker import Worker
 from intone.server.voices.filler_phrases import CALIBRATION_SENTENCES, FIRST_SENTENCE
 from intone.server.voices.fillers import make_filler, with_rendered
@@ -277,7 +277,7 @@ class BackgroundRenderer:
     async def _save(self, voice: Voice, change: Callable[[Voice], Voice]) -> None:
         try:
             await asyncio.to_thread(self._store.update_assets, voice, change)
-        except OSError as error:
+        except (OverloadError, StorageError) as error:
             logger.warning("voice %s: its fillers and loudness cannot be saved: %s", voice.name, error)
 
     def _wanted_db(self, voice: Voice, filler: Filler) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from intone.server.config import Config, ConfigError
 from intone.server.domain import PreparedVoice, Recording
-from intone.server.errors import CallerError, EngineError
+from intone.server.errors import CallerError, EngineError, OverloadError, StorageError
 from intone.server.runtime.worker import Worker
 from intone.server.voices.store import VoiceStore
 
@@ -71,5 +71,10 @@ async def prepare_stored(store: VoiceStore, workers: Mapping[str, Worker]) -> No
         except (CallerError, EngineError) as error:
             logger.warning("voice %s cannot be prepared: %s", voice.name, error)
             continue
-        store.add(dataclasses.replace(voice, prepared={**voice.prepared, **prepared}), replace=True)
+        ready = dataclasses.replace(voice, prepared={**voice.prepared, **prepared})
+        try:
+            store.add(ready, replace=True)
+        except (OverloadError, StorageError) as error:
+            logger.warning("voice %s is prepared again at the next start: %s", voice.name, error)
+            store.keep_in_memory(ready)
         logger.info("voice %s prepared for %s", voice.name, ", ".join(prepared))

@@ -1,15 +1,17 @@
 """The voices of a server, in memory and in a folder with one file each."""
 
+import contextlib
 import dataclasses
+import errno
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from intone.server.domain import PreparedVoice, Recording, Voice
-from intone.server.errors import CallerError, Fault
+from intone.server.errors import CallerError, Fault, OverloadError, StorageError
 from intone.server.storage import atomic_write
 from intone.server.voices.voice_file import (
     DEFAULT_VOICE,
@@ -26,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 BUILT_IN_ASSETS_FILE = f"_{DEFAULT_VOICE}{VOICE_SUFFIX}"
 """Holds the fillers and levels of the built-in voice. No name of a voice begins with "_"."""
+
+
+DISK_RETRY_S = 60.0
+"""When a client may try again after the disk was full."""
 
 
 def check_name(name: str, field: str = "name") -> None:
@@ -57,6 +63,7 @@ class VoiceStore:
         self._voices: Mapping[str, Voice] = {DEFAULT_VOICE: Voice(DEFAULT_VOICE)}  # copy on write
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
+            atomic_write.sweep(folder)
             for path in sorted(folder.glob(f"*{VOICE_SUFFIX}")):
                 self._load(path)
 
@@ -81,7 +88,7 @@ class VoiceStore:
         Raises:
             CallerError: the name is taken and `replace` is unset (EXISTS), is that of a built-in voice (PRECONDITION
                 with `replace`), or is invalid (INVALID).
-            OSError: the file cannot be written.
+            OverloadError, StorageError: the file cannot be written.
         """
         check_name(voice.name)
         assert voice.recording is not None, "a voice without a recording is built in"
@@ -92,7 +99,9 @@ class VoiceStore:
             if old is not None and old.built_in:
                 raise CallerError("name", f"{voice.name!r} is built in and cannot be replaced", Fault.PRECONDITION)
             if self._folder is not None:
-                atomic_write.write_bytes(self._folder / (voice.name + VOICE_SUFFIX), to_bytes(voice), fsync=True)
+                with _storage_errors():
+                    path = self._folder / (voice.name + VOICE_SUFFIX)
+                    atomic_write.write_bytes(path, to_bytes(voice), fsync=True)
             self._voices = {**self._voices, voice.name: voice}
 
     def delete(self, name: str) -> None:
@@ -100,12 +109,14 @@ class VoiceStore:
 
         Raises:
             CallerError: NOT_FOUND, or PRECONDITION for a built-in voice.
+            StorageError: the file cannot be deleted.
         """
         with self._lock:
             if self.get(name).built_in:
                 raise CallerError("name", f"{name!r} is built in and cannot be deleted", Fault.PRECONDITION)
             if self._folder is not None:
-                (self._folder / (name + VOICE_SUFFIX)).unlink(missing_ok=True)
+                with _storage_errors():
+                    (self._folder / (name + VOICE_SUFFIX)).unlink(missing_ok=True)
             self._voices = {other: voice for other, voice in self._voices.items() if other != name}
 
     def update_assets(self, voice: Voice, change: Callable[[Voice], Voice]) -> Voice | None:
@@ -117,7 +128,7 @@ class VoiceStore:
             The changed voice; None, and no change, if `voice` was deleted or replaced meanwhile.
 
         Raises:
-            OSError: the file cannot be written.
+            OverloadError, StorageError: the file cannot be written.
         """
         with self._lock:
             current = self._voices.get(voice.name)
@@ -130,15 +141,35 @@ class VoiceStore:
             if self._folder is not None:
                 path = self._folder / (BUILT_IN_ASSETS_FILE if current.built_in else voice.name + VOICE_SUFFIX)
                 data = assets_to_bytes(updated) if current.built_in else to_bytes(updated)
-                atomic_write.write_bytes(path, data, fsync=True)
+                with _storage_errors():
+                    atomic_write.write_bytes(path, data, fsync=True)
             self._voices = {**self._voices, voice.name: updated}
             return updated
+
+    def keep_in_memory(self, voice: Voice) -> None:
+        """Replace a voice without writing it, where its file cannot be written."""
+        with self._lock:
+            self._voices = {**self._voices, voice.name: voice}
 
     def _load(self, path: Path) -> None:
         try:
             is_voice = path.name != BUILT_IN_ASSETS_FILE
             voice = from_file(path) if is_voice else assets_from_file(path, self._voices[DEFAULT_VOICE])
-        except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
+        except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
             logger.warning("voice file %s is skipped: %s: %s", path, type(error).__name__, error)
             return
         self._voices = {**self._voices, voice.name: voice}
+
+
+@contextlib.contextmanager
+def _storage_errors() -> Iterator[None]:
+    """Turn the operating system's errors into ours, which say what a client is to do, without paths."""
+    try:
+        yield
+    except OSError as error:
+        logger.error("the folder of voices cannot be written: %s", error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = "the server's disk is full: nothing was changed"
+            raise OverloadError(message, DISK_RETRY_S) from error
+        message = f"the server cannot write its folder of voices ({error.strerror}): nothing was changed"
+        raise StorageError(message) from error

@@ -22,6 +22,9 @@ FORMAT = "intone-voice-1"
 ASSETS_FORMAT = "intone-outfit-1"
 """Of a file with only the fillers and levels of the built-in voice."""
 
+MAX_CREATED_S = 253_402_300_800.0
+"""The year 10000, which timestamps on the wire cannot reach."""
+
 VOICE_SUFFIX = ".safetensors"
 _FILLER = "filler"
 _FILLER_KEYS = {field.name for field in dataclasses.fields(Filler)} - {"samples"}
@@ -76,11 +79,15 @@ def from_file(path: Path) -> Voice:
         raise ValueError(f"{DEFAULT_VOICE!r} is the name of the built-in voice")
     samples = _mono(tensors.pop("recording"), "recording")
     recording = Recording(samples, int(metadata["sample_rate_hz"]), metadata["transcript"])
+    if recording.sample_rate_hz <= 0 or not len(samples):
+        raise ValueError(f"the recording has {len(samples)} samples at {recording.sample_rate_hz} Hz")
     if content_id(recording) != metadata["content_id"]:
         raise ValueError("content_id does not match the recording")
     fillers = _fillers(metadata, tensors)
     prepared = _prepared(json.loads(metadata["engines"]), tensors)
     created_s = float(metadata["created_s"])
+    if not 0 <= created_s < MAX_CREATED_S:
+        raise ValueError(f"created_s is {created_s}")
     return Voice(metadata["name"], recording, prepared, created_s, metadata["content_id"], fillers, _levels(metadata))
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import io
 import os
 import signal
 import socket
@@ -11,11 +13,16 @@ import time
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
+import soundfile
 
-from intone.proto import speech_pb2
+from intone.proto import speech_pb2, voice_pb2, voice_pb2_grpc
 from intone.server.app import serving
 from intone.server.config import Config, ConfigError
+from intone.server.domain import PreparedVoice, Recording
+from intone.server.storage import atomic_write
+from intone.server.voices.store import VoiceStore, build_voice
 from tests.support.fakes import ScriptedEngine
 from tests.support.faulty_engine import HANGS
 from tests.support.live_server import Talk
@@ -136,3 +143,45 @@ def test_what_can_fail_at_once_is_checked_before_the_engines_load(run, tmp_path)
                         raise AssertionError("it serves")
 
         run(main())
+
+
+NOISE = np.random.default_rng(0).standard_normal(32_000).astype(np.float32) / 10
+RECORDING = Recording(NOISE, 16_000, "the words")
+
+
+def sound_file():
+    file = io.BytesIO()
+    soundfile.write(file, NOISE, 16_000, format="WAV")
+    return file.getvalue()
+
+
+def test_a_server_starts_although_its_disk_is_full_and_voices_are_damaged(run, tmp_path, monkeypatch):
+    """A voice that has to be prepared again is used, although that cannot be saved."""
+    outdated = PreparedVoice("other weights", {"length": np.array([1])}, "the words")
+    VoiceStore(tmp_path).add(build_voice("ada", RECORDING, {"starter": outdated}, 1.0))
+    (tmp_path / "bob.safetensors").write_bytes(b"half of a voi")
+    (tmp_path / "_default.safetensors").write_bytes(bytes(100))
+
+    def full(*arguments, **named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic_write, "write_bytes", full)
+
+    async def main():
+        settings = {"port": 0, "voices": str(tmp_path), "fillers": False, "processes": False}
+        async with serving(Config(**settings), {"starter": ScriptedEngine}) as app:
+            assert [voice.name for voice in app.store.list()] == ["default", "ada"]
+            assert app.store.get("ada").prepared_for("starter", "scripted-1") is not None
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+                upload = iter(
+                    [
+                        voice_pb2.CreateVoiceRequest(config=voice_pb2.VoiceConfig(name="eve", transcript="the words")),
+                        voice_pb2.CreateVoiceRequest(audio=sound_file()),
+                    ]
+                )
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await voice_pb2_grpc.VoiceServiceStub(channel).CreateVoice(upload)
+                assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert caught.value.details() == "the server's disk is full: nothing was changed"
+
+    run(main())

@@ -29,18 +29,19 @@ def test_readers_see_the_old_file_until_the_new_one_is_complete(tmp_path):
     assert path.read_bytes() == b"new"
 
 
-def test_the_data_is_flushed_before_the_rename(tmp_path, monkeypatch):
+def test_the_data_is_flushed_before_the_rename_and_the_folder_after_it(tmp_path, monkeypatch):
     path, at_fsync = tmp_path / "file.bin", []
 
     def fsync(descriptor):
-        at_fsync.append((os.fstat(descriptor).st_size, path.exists()))
+        status = os.fstat(descriptor)
+        at_fsync.append(("folder" if stat.S_ISDIR(status.st_mode) else status.st_size, path.exists()))
 
     monkeypatch.setattr(atomic_write.os, "fsync", fsync)
     write_bytes(path, b"12345", fsync=False)
     assert at_fsync == []
     path.unlink()
     write_bytes(path, b"12345", fsync=True)
-    assert at_fsync == [(5, False)]
+    assert at_fsync == [(5, False), ("folder", True)]
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])

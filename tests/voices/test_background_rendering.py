@@ -1,6 +1,7 @@
 """Background rendering of fillers and loudness: engines, loudness, persistence, failures, and live speech beside it."""
 
 import asyncio
+import errno
 import importlib.util
 import logging
 
@@ -188,13 +189,13 @@ def test_silence_gives_no_filler_and_no_loudness(run, caplog):
 
 def test_a_full_disk_is_not_fatal(run, caplog, tmp_path, monkeypatch):
     def full_disk(descriptor):
-        raise OSError("no space left")
+        raise OSError(errno.ENOSPC, "no space left")
 
     store = VoiceStore(tmp_path)
     monkeypatch.setattr("os.fsync", full_disk)
     with caplog.at_level(logging.WARNING):
         render_all(run, store, engine())
-    assert any("cannot be saved: no space left" in record.getMessage() for record in caplog.records)
+    assert any("cannot be saved: the server's disk is full" in record.getMessage() for record in caplog.records)
 
 
 def test_rendering_ends_when_an_engine_is_shut_down(run):

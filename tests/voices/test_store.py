@@ -1,7 +1,11 @@
 """The voice store: names, exact persistence, and files that cannot be used."""
 
+import errno
 import logging
+import os
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +13,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from intone.server.domain import Filler, Level, PreparedVoice, Recording
-from intone.server.errors import CallerError, Fault
+from intone.server.errors import CallerError, Fault, OverloadError, StorageError
+from intone.server.storage import atomic_write
+from intone.server.storage.atomic_write import TEMPORARY_SUFFIX
 from intone.server.voices.store import DEFAULT_VOICE, VoiceStore, build_voice, check_name, content_id
 
 
@@ -175,7 +181,7 @@ def full_store(tmp_path, monkeypatch):
     before = (tmp_path / "ada.safetensors").read_bytes()
 
     def full(descriptor):
-        raise OSError("no space left")
+        raise OSError(errno.ENOSPC, "no space left")
 
     monkeypatch.setattr("os.fsync", full)
     yield store
@@ -183,7 +189,7 @@ def full_store(tmp_path, monkeypatch):
 
 
 def test_a_failed_update_of_assets_leaves_the_voice_unchanged(full_store):
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(OverloadError, match="the server's disk is full: nothing was changed"):
         full_store.update_assets(full_store.get("ada"), with_assets)
     assert not full_store.get("ada").fillers
 
@@ -266,6 +272,10 @@ def spoil(path, tensors=None, **metadata):
         (lambda path: spoil(path, format="intone-voice-99"), "'intone-voice-99'"),
         (lambda path: spoil(path, name="eve"), "a voice named 'eve'"),
         (lambda path: spoil(path, created_s="soon"), "soon"),
+        (lambda path: spoil(path, created_s="nan"), "created_s is nan"),
+        (lambda path: spoil(path, created_s="1e300"), "created_s is 1e+300"),
+        (lambda path: spoil(path, sample_rate_hz="0"), "samples at 0 Hz"),
+        (lambda path: spoil(path, engines="[" * 100_000), "RecursionError"),
         (lambda path: spoil(path, engines="[]"), "engines is a list"),
         (lambda path: spoil(path, engines='{"voxcpm": 3, "indextts": 4}'), "TypeError"),
         (lambda path: [path.unlink(), path.mkdir()], "Error"),
@@ -291,6 +301,35 @@ def test_invalid_files_are_skipped_and_logged(tmp_path, caplog, damage, reason):
 
 
 def test_a_failed_write_leaves_the_voice_unchanged(full_store):
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(OverloadError, match="the server's disk is full: nothing was changed"):
         full_store.add(voice("ada", created_s=1.0), replace=True)
     assert full_store.get("ada").created_s == voice().created_s
+
+
+def test_a_folder_that_cannot_be_written_is_told_without_its_path(tmp_path, monkeypatch):
+    store = VoiceStore(tmp_path)
+    store.add(voice("ada"))
+
+    def read_only(*arguments, **named):
+        raise OSError(errno.EROFS, "Read-only file system", str(tmp_path))
+
+    monkeypatch.setattr(atomic_write, "write_bytes", read_only)
+    monkeypatch.setattr(Path, "unlink", read_only)
+    for change in (lambda: store.add(voice("bob")), lambda: store.delete("ada")):
+        with pytest.raises(StorageError, match="cannot write its folder of voices .Read-only file system.") as caught:
+            change()
+        assert str(tmp_path) not in str(caught.value)
+    assert [item.name for item in store.list()] == [DEFAULT_VOICE, "ada"]
+
+
+def test_unfinished_files_of_killed_servers_are_removed(tmp_path):
+    old, new = (
+        tmp_path / f"ada.safetensors.1234{TEMPORARY_SUFFIX}",
+        tmp_path / f"bob.safetensors.5678{TEMPORARY_SUFFIX}",
+    )
+    for path in (old, new):
+        path.write_bytes(b"half of a voi")
+    long_ago_s = time.time() - 2 * atomic_write.ABANDONED_S
+    os.utime(old, (long_ago_s, long_ago_s))
+    assert [item.name for item in VoiceStore(tmp_path).list()] == [DEFAULT_VOICE]
+    assert not old.exists() and new.exists()  # another server may be writing it

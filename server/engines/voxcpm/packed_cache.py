@@ -31,9 +31,6 @@ Built = TypeVar("Built", covariant=True)
 SAMPLED_BYTES = 4096
 """Bytes of each tensor, at its start, that are verified when a file is read."""
 
-ABANDONED_S = 3600.0
-"""Age from which an unfinished file is taken to be left by a killed process."""
-
 
 class Packable(Protocol):
     """A native part of a model, such as `TransformerLayer` or `ConvChain`."""
@@ -108,9 +105,9 @@ class PackedCache:
         """The tensors, memory-mapped; None without a file or, with a warning, if it cannot be used."""
         from safetensors import SafetensorError, safe_open  # not needed for models built in memory
 
-        if not self.path.is_file():
-            return None
         try:
+            if not self.path.is_file():
+                return None
             with safe_open(self.path, framework="pt") as file:
                 written: Mapping[str, str] = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
@@ -137,9 +134,9 @@ class PackedCache:
 
     def _sweep(self) -> None:
         """Remove the files of other states of the same checkpoint, and abandoned unfinished ones."""
+        atomic_write.sweep(self.folder)
         for path in self.folder.glob(f"{self.slot}-*"):
-            abandoned = path.suffix == TEMPORARY_SUFFIX and time.time() - path.stat().st_mtime > ABANDONED_S
-            if abandoned or (path.suffix != TEMPORARY_SUFFIX and path != self.path):
+            if path.suffix != TEMPORARY_SUFFIX and path != self.path:
                 path.unlink(missing_ok=True)
 
 
