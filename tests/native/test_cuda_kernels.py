@@ -5,8 +5,10 @@ as C++. On a GPU `test_ops.py` walks the same table.
 """
 
 import hashlib
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,29 @@ def emulated(require: Callable[..., Any]) -> Any:
     ops.ensure_built()
     torch.ops.load_library(str(compiled()))
     return torch.ops.intone_emulated
+
+
+@pytest.fixture(scope="module")
+def watched(require: Callable[..., Any]) -> Callable[[str], str]:
+    """`watched(what)`: what ThreadSanitizer says while `emulation/race_search.py` runs; its first line or nothing."""
+    found = subprocess.run(["c++", "-print-file-name=libtsan.so"], capture_output=True, text=True, check=False)
+    runtime = Path(found.stdout.strip())
+    require("tsan", runtime.is_absolute() and runtime.exists(), "the compiler has no ThreadSanitizer")
+    library = compiled("-fsanitize=thread", "-g")
+
+    def run(what: str) -> str:
+        paths = os.pathsep.join([str(ROOT), *(path for path in sys.path if path)])
+        known = {**os.environ, "LD_PRELOAD": str(runtime), "PYTHONPATH": paths, "TSAN_OPTIONS": "exitcode=0"}
+        command = [sys.executable, str(EMULATION / "race_search.py"), str(library), what]
+        done = subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, check=True)
+        return next((line for line in done.stderr.splitlines() if "ThreadSanitizer" in line), "")
+
+    return run
+
+
+def test_no_kernel_has_a_race_within_a_block(watched: Callable[[str], str]) -> None:
+    assert "data race" in watched("race")  # it would be found
+    assert watched("kernels") == ""
 
 
 def small(case: Case) -> bool:
