@@ -97,7 +97,7 @@ _DIGITS = ascii_pattern(
     rf"{_ALONE_BEFORE}#?\d{{2,9}}(?:[ -]\d{{3,9}}){{0,3}}{_ALONE_AFTER}|{_ALONE_BEFORE}0\d{{1,8}}{_ALONE_AFTER}"
 )
 _CODE_ZH = ascii_pattern(
-    "(?:短信到|发送到|发到|验证码|密码|口令|邮编|邮政编码|区号|尾号|门牌号?|房间号?|房号|分机号?|转|编号|单号|订单号?|订单|卡号|账号|帐号|学号|工号|证件号|身份证号?|编码|代码|序列号|"
+    "(?:端口|短信到|发送到|发到|验证码|密码|口令|邮编|邮政编码|区号|尾号|门牌号?|房间号?|房号|分机号?|转|编号|单号|订单号?|订单|卡号|账号|帐号|学号|工号|证件号|身份证号?|编码|代码|序列号|"
     "提取码|取件码|取餐码|暗号|车牌号?|航班号?|车次|座机|电话|手机号?|热线|客服|拨打?|号码|微信号?|qq号?|QQ号?|群号|邀请码|校验码|识别码|流水号)"
     '(?:号码|号|为|是|的|？|[?]|：|:|[ ]|尾号|改成|输入|填|“|"|,|，){0,3}$'
 )
@@ -106,8 +106,13 @@ _NOT_QUANTITY = ascii_pattern(
     r"(?![ ]?(?:[元块个条张次万亿千百斤米份名位人天年月分秒度层楼折]|percent|dollars|euros|people|items|times|of\b))"
 )
 _ROOM_ZH = ascii_pattern(
-    r"(?<![\w.])\d{3,4}(?=室|房间|号房|路(?:公交|车|[，。！？]|$)|次列车)|(?:(?<=单元)|(?<=号楼)|(?<=[栋幢座]))\d{3,4}(?![\d元块个人米.])"
+    r"(?<![\w.])\d{3,4}(?=室|房间|号房|路(?:公交|车|[，。！？]|$)|次列车)|(?:(?<=单元)|(?<=[栋幢座楼]))\d{3,4}(?![\d元块个人米.])"
 )
+_PROPER_ZH = ascii_pattern(
+    r"(?<![\d.])(?:985(?=[、/高工大院名，。])|211(?=高校|大学|工程|院校|名校)|996(?=工作|的|，|。)"
+    r"|618(?=大促|活动|购物|期间|年中)|315(?=晚会|曝光|打假))"
+)
+_GRAPHICS = ascii_pattern(r"\b(?P<name>RTX|GTX|RX|Radeon|GeForce)[ ]?(?P<number>\d{3,4})(?!\d)")
 _SLANG_ZH = ascii_pattern(r"(?<![\w.,:：$￥¥])(?:(\d)\1{2,5}|23{2,5}|5201314|520|88|886)(?![\w%./:])")
 
 
@@ -196,6 +201,13 @@ def _keypad(context: Context, match: re.Match[str]) -> str:
     return " ".join(names.get(c) or en.digits(c) for c in match.group())
 
 
+def _graphics(context: Context, match: re.Match[str]) -> str:
+    name, number = match["name"], match["number"]
+    if context.chinese(*match.span()):
+        return f"{name} {zh.digits(number)}"
+    return f"{' '.join(name) if name.isupper() else name} {en.pairs(number)}"
+
+
 def _slang(context: Context, match: re.Match[str]) -> str | None:
     if not context.chinese(*match.span()):
         return None
@@ -243,5 +255,7 @@ RULES = (
     Rule("telephone", _EMERGENCY, _spelled),
     Rule("code", _ROOM_ZH, lambda context, match: zh.digits(match.group(), telephone=True)),
     Rule("code", _DIGITS, _code),
+    Rule("code", _PROPER_ZH, lambda context, match: zh.digits(match.group(), telephone="1" in match.group())),
+    Rule("code", _GRAPHICS, _graphics),
     Rule("code", _SLANG_ZH, _slang),
 )

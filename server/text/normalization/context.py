@@ -43,7 +43,7 @@ _TITLES = frozenset(
 )
 _NAME_BEFORE = re.compile(f"(?:([{CJK}，。！？：；（《])|^)[ ]?[A-Za-z]*[A-Z][A-Za-z]*(?:[ ][A-Z][A-Za-z]*)?[ -]?$")
 _NAME_AFTER = re.compile(f"[ -]?[A-Z][A-Za-z]*(?:[ ][A-Z][A-Za-z]*)?[ ]?(?:([{CJK}，。！？：；）》])|$)")
-_ACRONYM_BEFORE = re.compile(f"[{CJK}，。！？：；（《][A-Za-z]{{1,12}}[ +-]?$")
+_ACRONYM_BEFORE = re.compile(f"[{CJK}，。！？：；（《、][ ]?[A-Za-z]{{1,12}}[ +-]?$")
 _LATIN_WORD = re.compile("[A-Za-z\u00c0-\u024f]{2,}")
 _QUOTES = '"“”‘’「」『』'
 CONTEXT_CHARACTERS = 60
@@ -173,7 +173,7 @@ class Context:
 
     def chinese(self, start: int, end: int) -> bool:
         """Whether the token at `start` to `end` is verbalized in Chinese: by the nearest letters on both sides."""
-        left, right = self._letter_before(start, _QUOTES), self._letter_after(end, _QUOTES)
+        left, right = self._letter_before(start, _QUOTES), self._letter_after(end, _QUOTES + "、，。！？；")
         if not left and not right:
             left, right = self._letter_before(start), self._letter_after(end)
         if left and right and left != right:

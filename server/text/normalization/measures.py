@@ -68,6 +68,9 @@ _NOUN_AFTER = ascii_pattern(
 _LETTERED = frozenset(
     ["seat", "row", "gate", "apt", "room", "unit", "block", "section", "platform", "flat", "exhibit", "class"]
 )
+_CURRENT = ascii_pattern(
+    r"电|充|保险丝|\b(?:amps?|fuse|current|circuit|breaker|charger|charging|outlet|volts?)\b|\dV", re.IGNORECASE
+)
 _SPAN = ascii_pattern(
     r"(?<![\w.])(?P<hours>\d{1,3})[ ]?h(?:rs?)?[ ]?(?P<minutes>\d{1,2})[ ]?m(?:ins?)?"
     r"(?:[ ]?(?P<seconds>\d{1,2})[ ]?s(?:ecs?)?)?(?!\w)"
@@ -80,8 +83,8 @@ _SQUARE_ALONE = ascii_pattern(
     r"(?<=[\d\ue000])[ ]sq\.?(?=[ ](?:miles?|feet|foot|meters?|metres?|yards?|inches|kilometers?)\b)"
 )
 _PER_ZH = re.compile(
-    "(?<=[米元克升次人度条个斤页件块里字节吨瓦步字词帧张台位分转])/"
-    "(?=秒|分|小时|时|天|日|周|月|年|斤|公斤|千克|个|人|次|平|晚|件|米|升|张|份|吨|度|位|台|页|间|间夜)"
+    f"(?<=[{TAKEN}米元克升次人度条个斤页件块里字节吨瓦步字词帧张台位分转])/"
+    "(?=秒|分|小时|时|天|日|周|月|年|斤|公斤|千克|个|人|次|平|晚|件|米|升|张|份|吨|度|位|台|页|间|间夜|盎司|桶|克|加仑|英尺|股|瓶|盒|套|亩)"
 )
 _PERCENT_WORDS = {"%": ("percent", "百分之"), "％": ("percent", "百分之"), "‰": ("per mille", "千分之")}
 _PER_WORDS = {
@@ -149,7 +152,9 @@ def _is_adjective(context: Context, match: re.Match[str], symbol: str) -> bool:
 def _is_unit(context: Context, match: re.Match[str], symbol: str) -> bool:
     """Whether a symbol that is also a letter or a word is one of measure here."""
     after = context.after(match.end())
-    if symbol in ("A", "B", "C", "K", "N") and context.word_before(match.start()) in _LETTERED:
+    if symbol == "A" and not _CURRENT.search(context.text[max(0, match.start() - 30) : match.end() + 20]):
+        return False
+    if symbol in ("B", "C", "K", "N") and context.word_before(match.start()) in _LETTERED:
         return False
     if symbol == "in":
         return match["gap"] == "" or (

@@ -233,8 +233,7 @@ def _aspect(context: Context, match: re.Match[str]) -> str:
 def _range(context: Context, match: re.Match[str]) -> str | None:
     first, second, dash = match["a"], match["b"], match["dash"]
     chinese = context.chinese(*match.span())
-    spaced = dash.startswith(" ") and dash.endswith(" ")
-    if spaced and dash.strip() in "-\u2212" and re.match(r"[ ]?[=＝]", context.after(match.end())):
+    if dash.strip() in "-\u2212" and re.match(r"[ ]?[=＝]", context.after(match.end())):
         return (
             f"{zh.decimal(first)}减{zh.decimal(second)}"
             if chinese

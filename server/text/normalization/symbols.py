@@ -19,6 +19,7 @@ _PRODUCT_POWER = ascii_pattern(r"(?<![\w.])(?P<letters>[a-z]{2,3})(?P<power>[²�
 _LETTER_POWER = ascii_pattern(r"(?<=[A-Za-z)])\^(?P<power>[23])(?!\w)")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUPERSCRIPT = ascii_pattern(rf"(?<={_OPERAND})(?P<power>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,3}})(?![⁺⁻])")
+_POWER_ZH = ascii_pattern(r"(?<=[\d)\]])\^\{?(?P<power>-?\d{1,4})\}?(?![\w.])")
 _GRADE = ascii_pattern(r"(?<![\w+-])(?P<grade>[A-F])(?P<sign>[+-])(?=[\s,.;:!?)]|$)")
 _SQUARED = ascii_pattern(rf"(?<={_OPERAND})[²³](?![⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻])")
 _EQUALS = ascii_pattern(rf"(?<={_OPERAND})[ ]?(?P<sign>==?|!=|<=|>=|:=|=>|->|＝)[ ]?(?={_START})")
@@ -140,7 +141,12 @@ def _minus(context: Context, match: re.Match[str]) -> str | None:
     return "，" if context.chinese(*match.span()) else ", "
 
 
+def _power_zh(context: Context, match: re.Match[str]) -> str | None:
+    return f"的{zh.decimal(match['power'])}次方" if context.chinese(*match.span()) else None
+
+
 EARLY_RULES = (
+    Rule("symbol", _POWER_ZH, _power_zh),
     Rule(
         "symbol",
         _PRODUCT_POWER,

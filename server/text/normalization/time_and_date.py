@@ -111,7 +111,7 @@ _DATE_BEFORE = ascii_pattern(
     r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day,?)[ :]{1,2}$",
     re.IGNORECASE,
 )
-_DATE_BEFORE_ZH = ascii_pattern("(?:在|于|到|至|截止|日期|日期是|从|自|请在)$")
+_DATE_BEFORE_ZH = ascii_pattern("(?:在|于|到|至|公历|农历|阴历|阳历|定于|截止|日期|日期是|从|自|请在)$")
 _DATE_AFTER_ZH = ascii_pattern("(?:之?前|之?后|放假|起|出发|上线|开始|截止|的?会|生日|晚|早|下午|上午|中午|当天|号|日)")
 
 
@@ -152,7 +152,9 @@ def _iso(context: Context, match: re.Match[str]) -> str | None:
     return (_date_zh if context.chinese(*match.span()) else _date_en)(month, day, match["y"])
 
 
-_COMBINATION = ascii_pattern(r"\b(?:combination|combo|lock|code|pin|password)\b[^\d]{0,12}$", re.IGNORECASE)
+_COMBINATION = ascii_pattern(
+    r"\b(?:combination|combo|lock|code|pin|password)\b[^\d]{0,12}$|[码号][：:是为 ]{0,2}$", re.IGNORECASE
+)
 
 
 def _slashed(context: Context, match: re.Match[str]) -> str | None:
