@@ -51,7 +51,7 @@ stage() {
   local minutes=$2
   case $1 in
     speech) train teacher "$run" --hours 12 --jobs "$jobs" --minutes "$minutes" && train latents "$run" ;;
-    decoder) train vae "$run" --device "$device" --minutes "$minutes" --adversary-from 0 --jury-width 16 --steps 4000 ${VAE:-} ;;
+    decoder) train vae "$run" --device "$device" --minutes "$minutes" --adversary-from 1500 --jury-width 16 --steps 4000 ${VAE:-} ;;
     lm) train lm "$run" --device "$device" --minutes "$minutes" ${LM:-} ;;
     both) stage decoder "$minutes" & stage lm "$minutes" && wait $! ;;
     distil) train distil "$run" --device "$device" --minutes "$minutes" ${DISTIL:-} ;;
