@@ -61,7 +61,7 @@ def table(name: str, texts: Sequence[str], phonemize: Callable[[str], str] | Non
     ]
     lines = [f"| {name}: {len(texts)} | p50 ms | p99 ms | max ms |", "|---|---:|---:|---:|"]
     for stage, values in columns.items():
-        p99 = statistics.quantiles(values, n=100)[98]
+        p99 = statistics.quantiles(values, n=100, method="inclusive")[98]
         lines.append(f"| {stage} | {statistics.median(values):.2f} | {p99:.2f} | {max(values):.2f} |")
     return lines
 
