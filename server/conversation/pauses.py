@@ -9,9 +9,10 @@ SENTENCE_MS = 250.0
 CLAUSE_MS = 120.0
 
 _PAUSES = (  # the first match counts
-    (re.compile(r"\n\s*\n\s*$"), PARAGRAPH_MS),
-    (re.compile(r"\n\s*$"), LINE_MS),
-    (re.compile(r"(?:\.\.\.|…)\W*$"), ELLIPSIS_MS),
+    # Lookbehinds let a match begin only where a run begins: linear time.
+    (re.compile(r"(?<!\s)[^\S\n]*\n[^\S\n]*\n\s*$"), PARAGRAPH_MS),
+    (re.compile(r"(?<!\s)[^\S\n]*\n\s*$"), LINE_MS),
+    (re.compile(r"(?<!\W)(?:(?!\.\.\.|…)\W)*(?:\.\.\.|…)\W*$"), ELLIPSIS_MS),
     (re.compile(r"[.!?‽。！？｡؟।۔][\"'”’»)\]}〉》」』】〕）］｝*_~`\s]*$"), SENTENCE_MS),
     (re.compile(r"[,;:–—，、：；][\"'”’»)\]}〉》」』】〕）］｝*_~`\s]*$"), CLAUSE_MS),
 )

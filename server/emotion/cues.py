@@ -8,7 +8,7 @@ from intone.server.emotion.labels import parse_label
 from intone.server.text.cues import Cue, Piece, TextFormat, piece_reader, read_pieces
 from intone.server.text.cues.pieces import PieceReader
 
-_LABEL = re.compile(r"\s*(.+?)\s*(?:[:：]\s*(\d*\.?\d+)\s*)?", re.DOTALL)
+_LABEL = re.compile(r"(.+?)(?:(?<!\s)\s*[:：]\s*(\d*\.\d+|\d+))?", re.DOTALL)
 
 
 def names_emotion(label: str) -> bool:
@@ -44,7 +44,7 @@ def ignored_cues(pieces: Iterable[Piece]) -> list[str]:
 
 
 def _estimate(label: str) -> EmotionEstimate | None:
-    found = _LABEL.fullmatch(label)
+    found = _LABEL.fullmatch(label.strip())
     estimate = parse_label(found[1]) if found else None
     if estimate is None or found is None or found[2] is None:
         return estimate

@@ -27,8 +27,8 @@ _LABELLED = rf"{_LETTER_FIRST}({_INSIDE}{{1,{MAX_LABEL_CHARACTERS}}})"
 _BRACKET = re.compile(rf"\[{_LABELLED}\](?!\()|［{_LABELLED}］|【{_LABELLED}】")
 _MARKUP = re.compile(rf"</?expr(?![\w-])[^<>]{{0,{MAX_MARKUP_CHARACTERS}}}>", re.IGNORECASE)
 _OPENER = re.compile(r"[\[［【]|</?expr(?![\w-])", re.IGNORECASE)
-_LABEL = re.compile(r"\s*(.+?)\s*(?:[:：]\s*(\d*\.?\d+)\s*)?", re.DOTALL)
-_ATTRIBUTE = re.compile(r"""([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
+_LABEL = re.compile(r"(.+?)(?:(?<!\s)\s*[:：]\s*(\d*\.\d+|\d+))?", re.DOTALL)
+_ATTRIBUTE = re.compile(r"""(?<![\w-])([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 
 # Ends of a text that further characters may complete to a tag.
 _OPEN_BRACKET = re.compile(rf"[\[［【](?:[^\S\n]*|{_LETTER_FIRST}{_INSIDE}+)\Z")
@@ -102,7 +102,7 @@ def _bracket(text: str, start: int) -> Tag | None:
     found = _BRACKET.match(text, start)
     if found is None:
         return None
-    label = _LABEL.fullmatch(next(group for group in found.groups() if group is not None))
+    label = _LABEL.fullmatch(next(group for group in found.groups() if group is not None).strip())
     if label is None:
         return None
     estimate = parse_label(label.group(1))

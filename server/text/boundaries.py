@@ -25,7 +25,7 @@ _CLOSER_RUN = re.compile(f"[{re.escape(_CLOSERS)}]*")
 _WHITESPACE = re.compile(r"\s*")
 _LAST_WORD = re.compile(rf"(?:^|[\s{re.escape(_OPENERS)}\"'*_~`])([^\s{re.escape(_OPENERS)}]{{0,32}})$")
 _NEXT_WORD = re.compile(r"\w+")
-_LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d{1,3}$")
+_LIST_NUMBER = re.compile(r"(?:^|\n)[^\S\n]*\d{1,3}$")
 _COMPLETE_TAIL = re.compile(
     r"""[!?…")\]}”»]$|[^\d\s][,;]$|(?:^|\s)(?:[^\W\d_]\.)*[^\W\d_]{2,}\.$|(?:^|\s)(?:[^\W\d_]\.){2,}$"""
 )

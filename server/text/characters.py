@@ -10,7 +10,7 @@ CJK = "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31c0-\u31ff\u3400-\u4dbf\u4e00-\
 
 _CJK = re.compile(f"[{CJK}]")
 _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_REGIONAL_INDICATORS = re.compile("[\U0001f1e6-\U0001f1ff]*$")
+_REGIONAL_INDICATORS = re.compile("(?<![\U0001f1e6-\U0001f1ff])[\U0001f1e6-\U0001f1ff]*$")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _ZERO_WIDTH_JOINER = "\u200d"
 

@@ -23,7 +23,7 @@ _BRACKETS = {
 _NOT_INSIDE = re.compile(r"[\[\]［］【】()（）<>*\n]")
 _MAX_ACTION_CHARACTERS = 80
 _SENTENCE_ENDS = '.!?…\n"”’。！？'
-_INTENSITY = re.compile(r"\s*[:：]\s*\d*\.?\d+\s*$")
+_INTENSITY = re.compile(r"(?<!\s)\s*[:：]\s*(?:\d+(?:\.\d+)?|\.\d+)\s*$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ _NUMBERED = frozenset(
 
 def _saint_or_street(context: Context, match: re.Match[str]) -> str | None:
     before, after = context.before(match.start()), context.after(match.end())
-    previous = re.search(r"([A-Za-z0-9]+)[ ]$", before)
+    previous = re.search(r"(?<![A-Za-z0-9])([A-Za-z0-9]+)[ ]$", before)
     if not re.match(r"[ ][A-Z]", after):
         return "Street" if previous else None
     if previous is None or previous[1].lower() in _SAINT_AFTER:

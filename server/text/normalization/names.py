@@ -47,7 +47,7 @@ _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 
 def _roman(context: Context, match: re.Match[str]) -> str | None:
     text = match["roman"]
-    previous = re.search(r"([A-Za-z]+)[ ]$", context.before(match.start()))
+    previous = re.search(r"(?<![A-Za-z])([A-Za-z]+)[ ]$", context.before(match.start()))
     if not previous:
         century = len(text) > 1 and re.match(r"[ ]century\b", context.after(match.end()))
         return en.ordinal(_roman_value(text)) if century else None

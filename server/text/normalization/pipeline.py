@@ -57,7 +57,8 @@ _TEXT = -1
 """In place of a token's number: spoken as it is written."""
 
 _BLANKS = re.compile(r"\s+")
-_BEFORE_MARK = re.compile(r"\s+(?=[,.;:!?，。；：！？、](?!\w))|\s+(?=[，。；：！？、])")
+_BEFORE_MARK = re.compile(r"(?<!\s)\s+(?:(?=[,.;:!?，。；：！？、](?!\w))|(?=[，。；：！？、]))")
+_OUTER_BLANKS = re.compile(r"^\s+|(?<!\s)\s+$")
 _MARK_RUNS = re.compile(r"(?:[,，、;；]\s*){2,}")
 _COMMA_BEFORE_STOP = re.compile(r"[,，]\s*(?=[.!?。！？])")
 _COMMA_AFTER_STOP = re.compile(r"(?<=[.!?。！？:：])\s*[,，](?=\s|$)")
@@ -264,7 +265,7 @@ class _Labelled:
             (_COMMA_AFTER_STOP, ""),
             (_CHINESE_SPACE, ""),
             (_LEADING, ""),
-            (re.compile(r"^\s+|\s+$"), ""),
+            (_OUTER_BLANKS, ""),
         ):
             self._spans = self._spans.sub(pattern, replacement)
             self._labels = self._labels.sub(pattern, replacement)

@@ -9,7 +9,7 @@ from intone.server.text.tsv import read_rows
 
 _TONES = {"\u0304": "1", "\u0301": "2", "\u030c": "3", "\u0300": "4"}
 _DIAERESIS = "\u0308"
-_NUMBERED = re.compile(r"[a-zü:]+[0-5]", re.IGNORECASE)
+_NUMBERED = re.compile(r"(?<![a-zü:])[a-zü:]+[0-5]", re.IGNORECASE)
 
 
 def syllables(pinyin: str) -> list[str]:
