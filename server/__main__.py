@@ -11,6 +11,7 @@ from rich.progress import Progress, TaskID
 
 from intone.server import config
 from intone.server.errors import IntoneError
+from intone.server.runtime import openmp
 
 
 class LoadingBars:
@@ -37,7 +38,7 @@ def main() -> None:
         settings = config.load()
         handler = RichHandler(console=console, show_path=False, rich_tracebacks=False, markup=False)
         logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], format="%(message)s")
-        config.let_waiting_threads_sleep()
+        openmp.let_waiting_threads_sleep()
         from intone.server import app  # late, since grpc is slow to import and --help does not need it
 
         asyncio.run(app.run(settings, LoadingBars(console)))

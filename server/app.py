@@ -6,6 +6,7 @@ import logging
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,12 @@ from intone.server.runtime.loading import loaders
 from intone.server.runtime.stop_signals import stop_signals, until
 from intone.server.runtime.text_pool import PROCESSES, TextPool
 from intone.server.runtime.worker import Worker
+from intone.server.settings import StreamLimits
 from intone.server.storage import atomic_write
+from intone.server.text.normalizer import WrittenText
 from intone.server.text.segmenter import Segmenter
 from intone.server.voices.background_rendering import BackgroundRenderer
+from intone.server.voices.emotion_clips import MAX_EMOTION_CLIP_BYTES, EmotionClips
 from intone.server.voices.enrolment import open_store, prepare_stored
 from intone.server.voices.store import VoiceStore
 
@@ -44,6 +48,9 @@ SERVICES = (
     speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name,
     voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name,
 )
+
+MAX_MESSAGE_BYTES = 4 << 20
+"""Of one message of a client."""
 
 CHANNEL_OPTIONS = [
     # A client that vanishes is detected within a minute. gRPC sets TCP_USER_TIMEOUT from the keepalive timeout, which
@@ -56,7 +63,14 @@ CHANNEL_OPTIONS = [
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     # With SO_REUSEPORT two servers on one port would share its connections at random; without it the second one fails.
     ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
 ]
+
+CLOSE_S = 2.0
+"""Time for the last messages of streams that are ended at the end of the grace time."""
+
+FEATURES = ("pronunciations", "ssml")
+"""What this server can do beyond the first version of the protocol, see `Configured.features`."""
 
 
 class App:
@@ -85,14 +99,16 @@ class App:
         return self._service
 
     async def stop(self, grace_s: float | None = None) -> None:
-        """Drain and stop: health becomes NOT_SERVING, new streams are refused, open ones finish their utterances.
+        """Drain and stop: health becomes NOT_SERVING, no stream opens, open ones finish and play their utterances.
 
-        Streams that are still open after `grace_s` seconds (default: the setting `drain_s`) are aborted.
+        Streams that are still open after `grace_s` seconds (default: the setting `drain_s`) are ended.
         """
+        grace_s = self._drain_s if grace_s is None else grace_s
         self._health.leave()
-        self._service.drain()
         self._background_task.cancel()
-        await self._server.stop(self._drain_s if grace_s is None else grace_s)
+        stopping = asyncio.ensure_future(self._server.stop(grace_s + CLOSE_S if grace_s else 0))
+        await self._service.drain(grace_s)
+        await stopping
         await asyncio.wait({self._background_task})
         self._metrics.close()
 
@@ -134,18 +150,25 @@ async def serving(
         workers = await launch_workers(config, chosen, engines or {}, progress)
         for worker in workers.values():
             stack.callback(worker.close)
-        await prepare_stored(store, workers)
+        await prepare_stored(store, workers, partial(_spoken, texts))
         context = _server_context(config, workers, store, texts, analyzers)
-        app = await _start(server, port, config, context, store, metrics)
+        app = await _start(server, port, config, context, store, texts, metrics)
         stack.push_async_callback(app.stop, 0)
         yield app
 
 
 async def _start(
-    server: Any, port: int, config: Config, context: ServerContext, store: VoiceStore, metrics: Metrics
+    server: Any,
+    port: int,
+    config: Config,
+    context: ServerContext,
+    store: VoiceStore,
+    texts: TextPool,
+    metrics: Metrics,
 ) -> App:
     workers = context.workers
-    service = SpeechService(config, context, metrics)
+    clips = EmotionClips()
+    service = SpeechService(config, context, clips, metrics)
     background_renderer = BackgroundRenderer(
         store,
         workers,
@@ -155,12 +178,19 @@ async def _start(
         render=config.fillers,
     )
     speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
-    voice_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(config, store, workers, background_renderer), server)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(
+        VoiceService(config, store, workers, clips, background_renderer, partial(_spoken, texts)), server
+    )
     health = Health(SERVICES)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     await server.start()
     return App(server, port, health, metrics, service, store, background_renderer, config.drain_s)
+
+
+async def _spoken(texts: TextPool, transcript: str, language: str) -> str:
+    """A transcript as it is spoken."""
+    return (await texts.normalize(WrittenText(transcript, language))).text.spoken
 
 
 def _log_failure(task: "asyncio.Task[None]") -> None:
@@ -181,9 +211,6 @@ def _serve_metrics(metrics: Metrics, config: Config) -> None:
 def _server_context(
     config: Config, workers: Mapping[str, Worker], store: VoiceStore, texts: TextPool, analyzers: EmotionAnalyzers
 ) -> ServerContext:
-    async def normalize(text: str, wanted: bool, language: str) -> str:
-        return (await texts.normalize(text, wanted, language)).text
-
     router = Router(config.default_engine, config.emotion_threshold, config.engines_by_emotion(), float(config.busy_ms))
     return ServerContext(
         workers=workers,
@@ -195,11 +222,18 @@ def _server_context(
             unit_min_characters=min(20, config.max_unit_characters - 1),
             unit_max_characters=config.max_unit_characters,
         ),
-        normalize=normalize,
-        draw_seed=lambda: secrets.randbits(63),
+        normalize=texts.normalize,
+        draw_seed=lambda: secrets.randbits(53),
         clock=asyncio.get_running_loop().time,
-        max_open_utterances=config.max_open_utterances,
-        max_utterance_characters=config.max_utterance_characters,
+        limits=StreamLimits(
+            max_text_characters=config.max_text_characters,
+            max_utterance_characters=config.max_utterance_characters,
+            max_open_utterances=config.max_open_utterances,
+            idle_timeout_ms=round(1000 * config.idle_timeout_s),
+            text_timeout_ms=config.text_timeout_ms,
+            max_clip_bytes=MAX_EMOTION_CLIP_BYTES,
+            max_message_bytes=MAX_MESSAGE_BYTES,
+        ),
         wait_ms=config.wait_ms,
         chunk_ms=config.chunk_ms,
         analyzers=analyzers,
@@ -208,6 +242,7 @@ def _server_context(
         has_fillers=config.fillers,
         match_loudness=config.match_loudness,
         pause_scale=config.pause_scale,
+        features=FEATURES,
     )
 
 

@@ -125,8 +125,18 @@ class Config:
     max_text_characters: int = _setting(16_384, "characters in one text message", low=100, high=1 << 20)
     max_utterance_characters: int = _setting(131_072, "characters in one utterance", low=100, high=1 << 24)
     config_timeout_s: float = _setting(10.0, "how long a stream may take to send its config", low=0.1, high=600)
-    idle_timeout_s: float = _setting(600.0, "end a stream after this long without any message", low=1, high=86_400)
-    drain_s: float = _setting(30.0, "on SIGTERM, how long open streams may take to finish", low=0, high=3600)
+    text_timeout_ms: int = _setting(
+        10_000,
+        "when others wait behind an utterance and its text has been silent for so long, its text is taken as ended",
+        low=100,
+        high=600_000,
+    )
+    idle_timeout_s: float = _setting(
+        600.0, "end a stream after this long without any message, while nothing is playing", low=1, high=86_400
+    )
+    drain_s: float = _setting(
+        30.0, "on SIGTERM, how long open streams may take to finish speaking and playing", low=0, high=3600
+    )
 
     token: str = field(default="", repr=False)
     registry: Registry = field(default_factory=lambda: ENGINES, repr=False)
@@ -353,16 +363,6 @@ def load(arguments: Sequence[str] | None = None, registry: Registry = ENGINES) -
     if values.get("token_file"):
         token = _read_token(Path(values["token_file"]))
     return Config.of(registry, **values, token=token)
-
-
-def let_waiting_threads_sleep() -> None:
-    """Make OpenMP threads that wait for one another give up their core soon. Call it before torch is imported.
-
-    By default GNU OpenMP threads spin for milliseconds, often on the core of the very thread that they wait for: on a
-    machine with other busy processes that takes ten times as long. A variable that is set already is left alone.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # tens of microseconds: long enough for the next parallel loop
 
 
 def _read_token(path: Path) -> str:

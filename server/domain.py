@@ -1,7 +1,8 @@
 """Types shared by the conversation, the engines and the RPC layer. Imports neither torch nor gRPC."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -46,21 +47,43 @@ class Emotion:
 
 @dataclass(frozen=True, slots=True)
 class SynthesisOptions:
-    """Synthesis settings of one utterance; None is the engine's default. `speech.proto` gives their ranges."""
+    """How an engine is to synthesize.
 
-    steps: int | None = None
-    guidance: float | None = None
-    seed: int | None = None
-    min_audio_ms: int | None = None
-    max_audio_ms: int | None = None
+    Attributes:
+        speed: pace, 0.5 to 2; None is the engine's own.
+        parameters: values by name, of `EngineInfo.parameters`; an engine ignores names that it does not have.
+    """
+
     speed: float | None = None
+    parameters: Mapping[str, float] = field(default_factory=dict)
 
-    def with_defaults(self, base: "SynthesisOptions") -> "SynthesisOptions":
-        """These options, with None replaced by the value in `base`."""
-        chosen = {f.name: getattr(self, f.name) for f in fields(self)}
-        return SynthesisOptions(
-            **{name: getattr(base, name) if value is None else value for name, value in chosen.items()}
-        )
+    def number(self, name: str) -> float | None:
+        """The value of a parameter; None where the engine's default applies."""
+        return self.parameters.get(name)
+
+    def integer(self, name: str) -> int | None:
+        """The value of a parameter that is a whole number; None where the engine's default applies."""
+        value = self.parameters.get(name)
+        return None if value is None else round(value)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineParameter:
+    """A setting of an engine that clients may change for each utterance.
+
+    Attributes:
+        description: what it does, for people.
+        low, high: its range.
+        default: None where it depends on the text or the checkpoint.
+        integer: whether only whole numbers are taken.
+    """
+
+    name: str
+    description: str
+    low: float
+    high: float
+    default: float | None = None
+    integer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +100,8 @@ class EngineInfo:
         voices_emotion: whether it uses `SpeakRequest.emotion`.
         device: what it runs on, for people.
         changes_speed: whether it uses `SynthesisOptions.speed`.
+        parameters: what `SynthesisOptions.parameters` may hold for it.
+        alphabets: what sounds of single words it takes in a text, of "ipa" and "pinyin"; see `text.pronunciation`.
     """
 
     name: str
@@ -88,15 +113,44 @@ class EngineInfo:
     voices_emotion: bool
     device: str
     changes_speed: bool = False
+    parameters: tuple[EngineParameter, ...] = ()
+    alphabets: tuple[str, ...] = ()
+
+
+class VoiceNoticeCode(Enum):
+    """What a notice about a voice says: `VoiceNoticeCode` of `voice.proto`, which explains each."""
+
+    ENGINE_WITHOUT_VOICE = "engine_without_voice"
+    RECORDING_CUT = "recording_cut"
+    RECORDING_INCOMPLETE = "recording_incomplete"
+    RECORDING_ENDS_ABRUPTLY = "recording_ends_abruptly"
+    RECORDING_QUIET = "recording_quiet"
+    CHANNELS_CANCEL = "channels_cancel"
+    TRANSCRIPT_MISMATCH = "transcript_mismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceNotice:
+    """Something about a new voice that its maker should know: a code, a sentence, the engine (empty: the recording)."""
+
+    code: VoiceNoticeCode
+    message: str
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Recording of a voice, mono. `transcript` is empty if unknown."""
+    """Recording of a voice, mono.
+
+    Attributes:
+        transcript: the words spoken; empty if unknown.
+        notices: what its decoder changed or doubts. Not saved.
+    """
 
     samples: Samples
     sample_rate_hz: int
     transcript: str = ""
+    notices: tuple[VoiceNotice, ...] = ()
 
     @property
     def duration_ms(self) -> int:
@@ -112,13 +166,13 @@ class PreparedVoice:
         fingerprint: of the engine's weights; a prepared voice works only with these.
         arrays: named by the engine.
         text: for the engine's own use (VoxCPM: the normalized transcript).
-        warnings: for the client: which parts of the recording were not used. Not saved.
+        notices: for the maker of the voice, such as parts of the recording that are not used. Not saved.
     """
 
     fingerprint: str
     arrays: Mapping[str, NDArray[Any]]
     text: str = ""
-    warnings: tuple[str, ...] = ()
+    notices: tuple[VoiceNotice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +223,9 @@ class Voice:
         content_id: SHA-256 of recording and transcript, hexadecimal; empty for the built-in voice.
         fillers: in this voice.
         levels: loudness by engine name.
+        languages: BCP 47 codes of the languages it is meant for.
+        description: what it is like, for people.
+        labels: of the client's own.
     """
 
     name: str
@@ -178,6 +235,9 @@ class Voice:
     content_id: str = ""
     fillers: tuple[Filler, ...] = ()
     levels: Mapping[str, Level] = field(default_factory=dict)
+    languages: tuple[str, ...] = ()
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def built_in(self) -> bool:
@@ -199,8 +259,6 @@ class Unit:
         start, end: character range in the utterance's text; consecutive units are contiguous.
         text: those characters, as received.
         speakable: whether it has a letter or a digit.
-        untagged_text: `text` without inline tags.
-        emotion: of the last inline tag at or before its beginning; None if there is none.
     """
 
     index: int
@@ -208,8 +266,6 @@ class Unit:
     end: int
     text: str
     speakable: bool
-    untagged_text: str = ""
-    emotion: Emotion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +273,10 @@ class SpeakRequest:
     """Input of an engine for one unit.
 
     Attributes:
-        text: normalized text, not blank.
+        text: normalized text, not blank; words with sounds of their own are marked (`text.pronunciation.marks`).
         seed: 0 to 2**64 - 1; the same request with the same seed gives the same samples.
         voice: prepared earlier by this engine, or None for its own voice.
         emotion: ignored by engines that do not voice emotion.
-        options: `seed` in it is not used.
         whole: the client receives the unit only when it is complete, so the engine need not stream it.
     """
 

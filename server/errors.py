@@ -18,18 +18,45 @@ def _restored(kind: type[IntoneError], arguments: tuple[Any, ...], attributes: d
     return error
 
 
-class Fault(Enum):
-    """Kind of a caller's mistake."""
+class Reason(Enum):
+    """Why a request was refused or something failed: `ErrorReason` of `errors.proto`, which explains each."""
 
-    INVALID = "invalid"  # the value is wrong in itself
-    NOT_FOUND = "not_found"  # it names something that does not exist
-    EXISTS = "exists"  # it names something that exists already
-    TOO_LARGE = "too_large"  # over a size limit
-    QUOTA_EXCEEDED = "quota_exceeded"  # over a limit on a total
-    PRECONDITION = "precondition"  # valid, but not in the current state
-    UNIMPLEMENTED = "unimplemented"  # not supported by this server
-    UNAUTHENTICATED = "unauthenticated"  # credentials are missing or wrong
-    TIMEOUT = "timeout"  # it did not arrive in time
+    INTERNAL = "internal"
+    VALUE_INVALID = "value_invalid"
+    VALUE_OUT_OF_RANGE = "value_out_of_range"
+    VALUE_UNKNOWN = "value_unknown"
+    VALUE_MISSING = "value_missing"
+    MESSAGE_MALFORMED = "message_malformed"
+    UNSUPPORTED = "unsupported"
+    CONFIG_MISSING = "config_missing"
+    CONFIG_REPEATED = "config_repeated"
+    CONFIG_TIMEOUT = "config_timeout"
+    IDLE = "idle"
+    TEXT_INVALID = "text_invalid"
+    TEXT_TOO_LONG = "text_too_long"
+    UTTERANCE_TOO_LONG = "utterance_too_long"
+    TEXT_GAP = "text_gap"
+    TEXT_UNSPEAKABLE = "text_unspeakable"
+    TOO_MANY_UTTERANCES = "too_many_utterances"
+    STREAMS_EXHAUSTED = "streams_exhausted"
+    FINISHING = "finishing"
+    GOING_AWAY = "going_away"
+    ENGINE_FAILED = "engine_failed"
+    VOICE_NOT_FOUND = "voice_not_found"
+    ENGINE_NOT_FOUND = "engine_not_found"
+    CLIP_NOT_FOUND = "clip_not_found"
+    VOICE_EXISTS = "voice_exists"
+    VOICE_BUILT_IN = "voice_built_in"
+    VOICE_UNSUPPORTED = "voice_unsupported"
+    VOICE_CHANGED = "voice_changed"
+    CLONING_UNAVAILABLE = "cloning_unavailable"
+    RECORDING_INVALID = "recording_invalid"
+    UPLOAD_TOO_LARGE = "upload_too_large"
+    TOO_MANY_FILLERS = "too_many_fillers"
+    ANALYZER_UNAVAILABLE = "analyzer_unavailable"
+    UNAUTHENTICATED = "unauthenticated"
+    STORAGE_FULL = "storage_full"
+    STORAGE_FAILED = "storage_failed"
 
 
 class CallerError(IntoneError):
@@ -38,31 +65,37 @@ class CallerError(IntoneError):
     Attributes:
         field: path of the field on the wire, such as `text.delta` or `config.format.sample_rate_hz`; may be empty.
         message: what is wrong, without the field.
-        fault: kind of mistake.
+        reason: the cause, for programs.
+        values: numbers and names in question, for programs, such as `{"limit": "16384"}`.
     """
 
-    def __init__(self, field: str, message: str, fault: Fault = Fault.INVALID) -> None:
+    def __init__(self, field: str, message: str, reason: Reason = Reason.VALUE_INVALID, **values: object) -> None:
         super().__init__(f"{field}: {message}" if field else message)
-        self.field, self.message, self.fault = field, message, fault
+        self.field, self.message, self.reason = field, message, reason
+        self.values = {name: str(value) for name, value in values.items()}
+
+    def at(self, field: str) -> "CallerError":
+        """The same error for another field."""
+        return CallerError(field, self.message, self.reason, **self.values)
 
     def under(self, prefix: str) -> "CallerError":
         """The same error for the enclosing message: `prefix` and a dot are put before the field."""
-        return CallerError(f"{prefix}.{self.field}", self.message, self.fault)
+        return self.at(f"{prefix}.{self.field}")
 
 
 class UnsupportedVoiceError(CallerError):
     """The engine cannot speak with the requested voice, but another engine may: the caller tries the next one."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("voice", message, Fault.PRECONDITION)
+        super().__init__("voice", message, Reason.VOICE_UNSUPPORTED)
 
 
 class OverloadError(IntoneError):
-    """The server is at capacity; the caller may retry after `retry_after_s` seconds."""
+    """The server or the stream is at a limit; the caller may retry after `retry_after_s` seconds."""
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
+    def __init__(self, message: str, retry_after_s: float, reason: Reason, limit: int | None = None) -> None:
         super().__init__(message)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.reason, self.limit = retry_after_s, reason, limit
 
 
 class StorageError(IntoneError):

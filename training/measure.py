@@ -141,7 +141,7 @@ def render(engine: VoxCPMEngine, texts: Sequence[str], setting: Setting) -> Rend
     normalize = Normalizer()
     rendered = Rendered(engine.info.sample_rate_hz)
     for seed, text in enumerate(tqdm(texts, desc=setting.name, unit="sentence")):
-        options = SynthesisOptions(steps=setting.steps, guidance=setting.guidance)
+        options = SynthesisOptions(parameters={"steps": setting.steps, "guidance": setting.guidance})
         began_s = time.perf_counter()
         unit = engine.start(SpeakRequest(text=normalize(text), seed=seed, options=options))
         parts: list[Samples] = []

@@ -1,19 +1,22 @@
 """What sessions are given: `ServerContext`, shared by all of them, and `StreamContext`, for one stream."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from intone.server.conversation.outbox import Outbox
 from intone.server.conversation.pacing import Playback
 from intone.server.conversation.utterance import Utterance
 from intone.server.domain import Voice
 from intone.server.emotion.analyzers import EmotionAnalyzers
-from intone.server.errors import CallerError
-from intone.server.events import EmotionSource, ResolvedEmotion, StreamSettings, TextInput
+from intone.server.errors import CallerError, Reason
+from intone.server.events import EmotionSource, ResolvedEmotion, StartUtterance
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
+from intone.server.runtime.text_pool import SpokenText
 from intone.server.runtime.worker import Worker
+from intone.server.settings import FillerPolicy, SpeechSettings, StreamLimits, StreamSettings
 from intone.server.text.characters import detect_language
+from intone.server.text.normalizer import WrittenText
 from intone.server.text.segmenter import Segmenter
 from intone.server.voices.fillers import FillerChooser
 
@@ -49,13 +52,12 @@ class ServerContext:
     """Raises `CallerError`, field `voice`, for an unknown name."""
     segmenter: Callable[[], Segmenter]
     """Makes the segmenter of an utterance."""
-    normalize: Callable[[str, bool, str], Awaitable[str]]
-    """Normalizes a unit's text: the text, whether to normalize, the conversation's language so far (empty: unknown)."""
+    normalize: Callable[[WrittenText], Awaitable[SpokenText]]
+    """Reads a unit's text; its language is that of the utterance, or else of the conversation so far."""
     draw_seed: Callable[[], int]
     clock: Callable[[], float]
     """Monotonic, in seconds."""
-    max_open_utterances: int
-    max_utterance_characters: int
+    limits: StreamLimits
     wait_ms: float
     """Time after which text without a unit boundary is spoken."""
     chunk_ms: float
@@ -68,35 +70,69 @@ class ServerContext:
     match_loudness: bool = True
     pause_scale: float = 1.0
     """Factor for the pauses between units."""
+    features: tuple[str, ...] = ()
+    """What this server can do beyond the first version of the protocol."""
 
-    def new_utterance(self, message: TextInput, settings: StreamSettings) -> Utterance:
-        """The utterance that a message starts, without its text. What the message leaves open comes from the stream.
+    def check_settings(self, settings: SpeechSettings, field: str) -> None:
+        """Refuse names that this server does not have, and values that its engines do not take.
 
         Raises:
-            CallerError: the voice does not exist.
+            CallerError: names the setting, under `field`.
         """
+        if settings.engine and settings.engine not in self.workers:
+            names = ", ".join(self.workers)
+            message = f"there is no engine named {settings.engine[:64]!r}; the loaded engines are {names}"
+            raise CallerError(f"{field}.engine", message, Reason.ENGINE_NOT_FOUND, engines=names)
+        if settings.voice:
+            try:
+                self.find_voice(settings.voice)
+            except CallerError as error:
+                raise error.at(f"{field}.voice") from None
+        for name, value in settings.engine_parameters.items():
+            self._check_parameter(name, value, f"{field}.engine_parameters[{name[:64]}]")
+
+    def _check_parameter(self, name: str, value: float, field: str) -> None:
+        known = [one for worker in self.workers.values() for one in worker.info.parameters if one.name == name]
+        if not known:
+            names = sorted({one.name for worker in self.workers.values() for one in worker.info.parameters})
+            message = f"no loaded engine has this parameter; there are {', '.join(names) or 'none'}"
+            raise CallerError(field, message, Reason.VALUE_UNKNOWN)
+        for one in known:
+            if not one.low <= value <= one.high:
+                message = f"is {value:g}; it takes {one.low:g} to {one.high:g}"
+                raise CallerError(field, message, Reason.VALUE_OUT_OF_RANGE, low=one.low, high=one.high)
+            if one.integer and value != round(value):
+                raise CallerError(field, f"is {value:g}; it takes whole numbers only")
+
+    def new_utterance(self, start: StartUtterance, stream: StreamSettings) -> Utterance:
+        """The utterance that a message starts, without text. What the message leaves open comes from the stream.
+
+        Raises:
+            CallerError: a setting cannot be used.
+        """
+        self.check_settings(start.settings, "start.settings")
+        settings = start.settings.over(stream.defaults)
+        if settings.seed is None:
+            settings = replace(settings, seed=self.draw_seed())
+        if stream.offline:
+            settings = replace(settings, filler=FillerPolicy.OFF)
+        emotion = None
+        if settings.emotion is not None:
+            own = start.settings.emotion is not None
+            emotion = ResolvedEmotion(settings.emotion, EmotionSource.UTTERANCE if own else EmotionSource.STREAM)
         try:
-            voice = self.find_voice(message.voice or settings.voice)
-        except CallerError as error:
-            raise error.under("text") from None
-        options = (message.options or settings.options).with_defaults(settings.options)
+            voice = self.find_voice(settings.voice)
+        except CallerError as error:  # it was deleted meanwhile
+            raise error.at("config.defaults.voice") from None
         return Utterance(
-            message.utterance_id,
+            start,
+            settings,
             voice,
-            _given_emotion(message, settings),
-            options,
-            self.draw_seed() if options.seed is None else options.seed,
+            emotion,
             self.segmenter(),
-            settings.sample_rate_hz,
+            stream.sample_rate_hz,
             self.clock,
         )
-
-
-def _given_emotion(message: TextInput, settings: StreamSettings) -> ResolvedEmotion | None:
-    """The emotion set by the client, for the utterance or else for the stream."""
-    if message.emotion is not None:
-        return ResolvedEmotion(message.emotion, EmotionSource.UTTERANCE)
-    return None if settings.emotion is None else ResolvedEmotion(settings.emotion, EmotionSource.STREAM)
 
 
 class ConversationLanguage:

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from intone.server.domain import Emotion, Unit
+from intone.server.conversation.tagged_text import TextUnit
+from intone.server.domain import Emotion
 from intone.server.emotion.analyzers import AnalyzeEmotion, EmotionAnalyzers
 from intone.server.events import EmotionSource, ResolvedEmotion
 
@@ -20,7 +21,7 @@ class EmotionResolver:
         self._from_text = ResolvedEmotion()  # of the last unit
         self._line_ended = True
 
-    async def resolve(self, unit: Unit) -> ResolvedEmotion:
+    async def resolve(self, unit: TextUnit) -> ResolvedEmotion:
         """The emotion of the next unit."""
         if self._given is not None:
             if self._given.emotion.description:
@@ -32,7 +33,7 @@ class EmotionResolver:
             return ResolvedEmotion()
         return await self._analyze(unit, self._analyzers.analyze_text)
 
-    async def _analyze(self, unit: Unit, analyze: AnalyzeEmotion) -> ResolvedEmotion:
+    async def _analyze(self, unit: TextUnit, analyze: AnalyzeEmotion) -> ResolvedEmotion:
         estimate = await analyze(unit.untagged_text)
         replaceable = self._line_ended or self._from_text.emotion.intensity < self._strong_intensity
         if replaceable or estimate.emotion.intensity >= self._strong_intensity:

@@ -49,37 +49,45 @@ class FillerPlayer:
         self._earlier_until_s = -math.inf  # when the audio before the first filler ends
         self._spans_s: list[tuple[float, float]] = []  # when each filler plays, from and to
         self._ended = False
+        self._held = False
 
     @property
     def ended(self) -> bool:
         """Whether no more fillers will play."""
         return self._ended
 
-    async def run(self, waiting_since_s: float, expected_ms: float | None) -> None:
-        """Play fillers until `finish` or `abort` is called.
+    async def run(self, waiting_since_s: float, expected_ms: float | None, threshold_ms: float | None = None) -> None:
+        """Play fillers until `finish`, `abort` or `hold` is called.
 
         Args:
-            waiting_since_s: when the unit's text was complete.
+            waiting_since_s: when the wait began: when the unit's text was complete, or the utterance was started.
             expected_ms: predicted time from then to the first speech; None if unknown.
+            threshold_ms: silence that needs no filler; None for that of the settings.
         """
+        self._held = False
+        threshold_s = (self._settings.threshold_ms if threshold_ms is None else threshold_ms) / 1000
         expected_s = None if expected_ms is None else waiting_since_s + expected_ms / 1000
         while len(self._spans_s) < self._settings.max_in_a_row:
-            while (due_s := self._due_s(waiting_since_s, expected_s)) > self._clock() + 1e-6:
+            while (due_s := self._due_s(waiting_since_s, expected_s, threshold_s)) > self._clock() + 1e-6:
                 await asyncio.sleep(min(due_s - self._clock(), RECHECK_S))
-                if self._ended:
+                if self._ended or self._held:
                     return
             left_ms = 0.0 if expected_s is None else max(0.0, 1000 * (expected_s - self._clock()))
             chosen = self._choose(left_ms)
             if chosen is None:
                 return
             await self._play(*chosen)
-            if self._ended:
+            if self._ended or self._held:
                 return
 
-    def _due_s(self, waiting_since_s: float, expected_s: float | None) -> float:
+    def hold(self) -> None:
+        """Start no further filler until `run` is called again; the current one plays on."""
+        self._held = True
+
+    def _due_s(self, waiting_since_s: float, expected_s: float | None, threshold_s: float) -> float:
         """When the next filler is due; may change while earlier speech plays, which may be interrupted."""
         silent_s = self._chunker.silent_from_s
-        due_s = max(waiting_since_s, silent_s) + self._settings.threshold_ms / 1000
+        due_s = max(waiting_since_s, silent_s) + threshold_s
         if expected_s is None or expected_s <= due_s:
             return due_s
         return max(waiting_since_s, silent_s + GAP_BEFORE_FILLER_MS / 1000)

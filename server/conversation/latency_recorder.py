@@ -1,12 +1,13 @@
-"""Collects the latency figures of one utterance. Write-only except for `report`: nothing is decided by them."""
+"""Collects the latency and usage figures of one utterance: for reports only, nothing is decided by them."""
 
 from collections.abc import Callable, Mapping
 
-from intone.server.events import AudioChunk, AudioKind, LatencyReport
+from intone.server.conversation.utterance_progress import UtteranceProgress
+from intone.server.events import AudioChunk, AudioKind, LatencyReport, Usage
 
 
 class LatencyRecorder:
-    """Is notified as an utterance is spoken; `report` gives the figures so far. Times are seconds of `clock`."""
+    """Is notified as an utterance is spoken; gives the figures so far. Times are seconds of `clock`."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -20,6 +21,8 @@ class LatencyRecorder:
         self._audio_ms = dict.fromkeys(AudioKind, 0.0)
         self._stage_ms: dict[str, float] = {}
         self._filler_count = 0
+        self.sent_samples = 0
+        """Audio that has left the server, of all kinds."""
 
     def text_ready(self, at_s: float) -> None:
         """The text that completes the first unit arrived at `at_s`; latencies count from here."""
@@ -34,10 +37,6 @@ class LatencyRecorder:
         if self._covered_ms is None:
             self._covered_ms = covered_ms
 
-    def filler_started(self) -> None:
-        """A filler starts to play."""
-        self._filler_count += 1
-
     def engine_stepped(self, stage_ms: Mapping[str, float]) -> None:
         """An engine step took this long, by stage."""
         for stage, step_ms in stage_ms.items():
@@ -51,28 +50,38 @@ class LatencyRecorder:
 
     def audio_sent(self, chunk: AudioChunk) -> None:
         """A chunk leaves the server."""
-        self._audio_ms[chunk.kind] += chunk.duration_ms
-        if chunk.kind is AudioKind.SPEECH and chunk.audible and self._first_speech_s is None:
+        self.sent_samples += chunk.sample_count
+        for kind, samples in chunk.samples.items():
+            self._audio_ms[kind] += chunk.duration_ms * samples / chunk.sample_count
+        self._filler_count += bool(chunk.filler_text)
+        if chunk.audible and self._first_speech_s is None:
             self._first_speech_s = self._clock()
-        if chunk.kind is AudioKind.FILLER and self._first_filler_s is None:
+        if AudioKind.FILLER in chunk.samples and self._first_filler_s is None:
             self._first_filler_s = self._clock()
 
-    def report(self, unit_count: int) -> LatencyReport:
-        """The figures so far; `unit_count` comes from `UtteranceProgress`."""
+    def report(self) -> LatencyReport:
+        """The latency figures so far."""
         ttfa_ms, speech_ms = self._since_ready_ms(self._first_speech_s), self._audio_ms[AudioKind.SPEECH]
         return LatencyReport(
             ttfa_ms=ttfa_ms,
             filler_ttfa_ms=self._since_ready_ms(self._first_filler_s),
             queue_ms=self._queue_ms,
             rtf=self._synthesis_ms / speech_ms if speech_ms else None,
-            audio_ms=speech_ms,
-            filler_ms=self._audio_ms[AudioKind.FILLER],
             synthesis_ms=self._synthesis_ms,
             stage_ms=dict(self._stage_ms),
-            unit_count=unit_count,
             covered_ms=None if ttfa_ms is None or self._covered_ms is None else min(self._covered_ms, ttfa_ms),
             predicted_ttfa_ms=self._predicted_ttfa_ms,
+        )
+
+    def usage(self, characters: int, progress: UtteranceProgress) -> Usage:
+        """What was spoken so far of an utterance of so many characters."""
+        return Usage(
+            characters=characters,
+            spoken_characters=progress.spoken_characters,
+            speech_ms=self._audio_ms[AudioKind.SPEECH],
+            filler_ms=self._audio_ms[AudioKind.FILLER],
             pause_ms=self._audio_ms[AudioKind.SILENCE],
+            unit_count=progress.unit_count,
             filler_count=self._filler_count,
         )
 

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from intone.server.conversation.pacing import LeadLimiter, Playback
 from intone.server.conversation.waiting import wait_for_event
 from intone.server.errors import IntoneError
-from intone.server.events import AudioChunk, DoneReason, ServerEvent
+from intone.server.events import AudioChunk, DoneReason, Notice, NoticeCode, ServerEvent
 
 MAX_QUEUED_MS = 400.0
 """Audio that may be queued; with more, `wait_for_room` blocks the producer."""
 
+STALL_MESSAGE = (
+    "audio waits because the reported position of playback does not move: send `playback` every 100 to 500 ms, or never"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class UtteranceEnd:
-    """Follows the last audio of an utterance. The session sends `Done` in its place, with a report that is complete
+    """Follows the last audio of an utterance. The session sends `Done` in its place, with figures that are complete
     only once everything before it has left."""
 
     utterance_id: str
@@ -37,6 +41,7 @@ class Outbox:
         self._urgent: deque[ServerEvent] = deque()
         self._ordered: deque[tuple[str, QueuedEvent]] = deque()
         self._queued_ms = 0.0
+        self._stall_noted = False
         self._closed = False
         self._failure: Exception | None = None
         self._changed = asyncio.Event()
@@ -111,10 +116,23 @@ class Outbox:
         utterance_id, event = self._ordered[0]
         if isinstance(event, AudioChunk):
             wait_ms = self._limiter.wait_ms(event.duration_ms)
-            if wait_ms != 0.0:
+            if wait_ms is None:
+                return self._held_for_a_report()
+            if wait_ms > 0:
                 return None, wait_ms
+            self._stall_noted = False
             self._queued_ms -= event.duration_ms
-            self._playback.audio_sent(utterance_id, event.duration_ms)
+            self._playback.audio_sent(utterance_id, event.sample_count)
             self._drained.set()
         self._ordered.popleft()
         return event, None
+
+    def _held_for_a_report(self) -> tuple[QueuedEvent | None, float | None]:
+        """Audio waits for a report: one notice once playback has stalled."""
+        if self._stall_noted:
+            return None, None
+        wait_s = self._playback.stalls_in_s
+        if wait_s > 0:
+            return None, 1000 * wait_s
+        self._stall_noted = True
+        return Notice(NoticeCode.PLAYBACK_STALLED, STALL_MESSAGE), None

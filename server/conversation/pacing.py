@@ -4,146 +4,227 @@ gRPC's flow control alone lets a server send two minutes of speech to a client t
 an interruption nothing to stop.
 """
 
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from intone.server.errors import CallerError
+from intone.server.events import AudioPosition
+
+STALL_S = 2.0
+"""Playback whose reported position has not moved for this long has stalled."""
+
+MIN_STANDSTILL_S = 0.05
+"""Two equal positions mean that playback has paused if they were reported at least this long after each other."""
+
+MAX_PLAYED_UTTERANCES = 64
+"""Utterances that are kept after they were played, for reports that come late."""
+
+
+class _Arrival(NamedTuple):
+    """Samples [`start`, `end`) of an utterance can be heard from `at_s` on."""
+
+    start: int
+    end: int
+    at_s: float
 
 
 @dataclass(slots=True)
-class _UnplayedAudio:
-    """Consecutive audio of one utterance that was sent and not played."""
+class _SentAudio:
+    """The audio of one utterance that was sent, in samples."""
 
     utterance_id: str
-    duration_ms: float
+    sent: int = 0
+    played: float = 0.0
+    """Estimated or extrapolated."""
+    reported: int = 0
+    """Played by the last report."""
+    arrivals: deque[_Arrival] = field(default_factory=deque)
+
+    @property
+    def unplayed(self) -> float:
+        return self.sent - self.played
+
+    def skip_arrivals(self) -> None:
+        """Drop what was played."""
+        while self.arrivals and self.arrivals[0].end <= self.played:
+            self.arrivals.popleft()
 
 
 class Playback:
-    """The playback position in one stream's audio, in milliseconds from its beginning.
+    """What the listener has heard of each utterance of one stream, in samples at the stream's rate.
 
-    Until the client reports a position, it is estimated: playback starts with the first audio, runs in real time, and
-    pauses while there is nothing to play. After the first report only reports move the position, until `end_reports`.
+    The position runs in real time from the arrival of audio on, and pauses while there is nothing to play. Reports of
+    the client correct it. Utterances are played in the order in which they were sent.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock`: monotonic, in seconds."""
-        self._clock = clock
-        self._estimated_s = clock()  # when `_estimate` last ran
-        self._position_s = clock()  # when the listener was known to be at `_played_ms`
-        self._played_ms = 0.0
-        self._reported = False
-        self._unplayed: list[_UnplayedAudio] = []  # in playing order
-        self._heard_ms: dict[str, float] = {}  # by utterance
+    def __init__(self, clock: Callable[[], float], rate_hz: int, delay_ms: int = 0) -> None:
+        """`clock`: monotonic, in seconds. `delay_ms`: from sending audio to its sound."""
+        self._clock, self._rate_hz, self._delay_s = clock, rate_hz, delay_ms / 1000
+        self._time_s = clock()  # up to which `played` is computed
+        self._audio: list[_SentAudio] = []  # in playing order
+        self._waits_for_reports = False
+        self._has_reports = False
+        self._last: tuple[str, int, bool] | None = None  # last report, and whether more audio was there to play
+        self._last_s = clock()
+        self._moved_s = clock()  # when a report last showed another position
+        self._paused = False
 
-    @property
-    def played_ms(self) -> float:
-        """Position now."""
-        self._estimate()
-        return self._played_ms
+    # ---- what was sent and played
 
-    @property
-    def lead_ms(self) -> float:
-        """Audio sent and not played."""
-        self._estimate()
-        return sum(audio.duration_ms for audio in self._unplayed)
+    def audio_sent(self, utterance_id: str, samples: int) -> None:
+        """Audio was sent to the client."""
+        self._advance()
+        if not self._audio or self._audio[-1].utterance_id != utterance_id:
+            self._forget_played()
+            self._audio.append(_SentAudio(utterance_id))
+        audio = self._audio[-1]
+        audio.arrivals.append(_Arrival(audio.sent, audio.sent + samples, self._clock() + self._delay_s))
+        audio.sent += samples
+
+    def heard_samples(self, utterance_id: str) -> float:
+        """Audio of an utterance that was played."""
+        self._advance()
+        audio = self._find(utterance_id)
+        return 0.0 if audio is None else audio.played
+
+    def unheard_samples(self, utterance_id: str) -> float:
+        """Audio of an utterance that was sent and not played."""
+        self._advance()
+        audio = self._find(utterance_id)
+        return 0.0 if audio is None else audio.unplayed
 
     @property
     def silent_in_ms(self) -> float:
-        """Time until everything sent is played, assuming that playback continues in real time.
-
-        Unlike `lead_ms` it keeps falling after a report, so a missing last report does not matter.
-        """
-        lead_ms = self.lead_ms
-        return max(0.0, lead_ms - 1000 * (self._clock() - self._position_s)) if self._reported else lead_ms
+        """Time until everything sent is played, if playback continues in real time."""
+        self._advance()
+        unplayed = [audio for audio in self._audio if audio.unplayed > 0]
+        if not unplayed:
+            return 0.0
+        first = unplayed[0].arrivals[0] if unplayed[0].arrivals else None
+        until_first_s = max(0.0, first.at_s - self._clock()) if first and unplayed[0].played >= first.start else 0.0
+        return 1000 * (until_first_s + sum(audio.unplayed for audio in unplayed) / self._rate_hz)
 
     @property
-    def is_estimated(self) -> bool:
-        """Whether time alone moves the position, because the client has not reported any."""
-        return not self._reported
-
-    def audio_sent(self, utterance_id: str, duration_ms: float) -> None:
-        """Audio was sent to the client."""
-        self._estimate()
-        if not self._unplayed:
-            self._position_s = self._clock()
-        if self._unplayed and self._unplayed[-1].utterance_id == utterance_id:
-            self._unplayed[-1].duration_ms += duration_ms
-        else:
-            self._unplayed.append(_UnplayedAudio(utterance_id, duration_ms))
-
-    def report(self, played_ms: float, field: str = "progress.played_ms") -> None:
-        """Set the position to what the client reports in `field`.
-
-        Raises:
-            CallerError: the position is before the last one reported, or past the audio sent.
-        """
-        self._estimate()
-        if self._reported and played_ms < self._played_ms - 1:
-            raise CallerError(field, f"is {played_ms:.0f}, less than the {self._played_ms:.0f} reported before")
-        # The estimate may be ahead of the client, so the bound is all audio sent, played or not.
-        sent_ms = self._played_ms + sum(audio.duration_ms for audio in self._unplayed)
-        if played_ms > sent_ms + 1:  # 1 ms for the client's rounding
-            raise CallerError(field, f"is {played_ms:.0f}, but only {sent_ms:.0f} ms of audio were sent")
-        self._reported, self._position_s = True, self._clock()
-        if played_ms >= self._played_ms:
-            self._play(played_ms - self._played_ms)
-        else:
-            self._rewind(self._played_ms - played_ms)
-
-    def end_reports(self) -> None:
-        """No further report can come: from the last one on, playback is taken to run in real time."""
-        if self._reported:
-            self._play(1000 * (self._clock() - self._position_s))
-            self._reported, self._estimated_s = False, self._clock()
-
-    def heard_ms(self, utterance_id: str) -> float:
-        """Audio of an utterance that was played."""
-        self._estimate()
-        return self._heard_ms.get(utterance_id, 0.0)
-
-    def unheard_ms(self, utterance_id: str) -> float:
-        """Audio of an utterance that was sent and not played."""
-        self._estimate()
-        return sum(audio.duration_ms for audio in self._unplayed if audio.utterance_id == utterance_id)
+    def lead_ms(self) -> float:
+        """Audio sent and not played: by the last report, if there are reports, else by the estimate."""
+        self._advance()
+        if self._waits_for_reports:
+            return 1000 * sum(audio.sent - audio.reported for audio in self._audio) / self._rate_hz
+        return 1000 * sum(audio.unplayed for audio in self._audio) / self._rate_hz
 
     def drop(self, utterance_id: str) -> None:
         """The client discards the unplayed audio of an utterance."""
-        self._estimate()
-        self._unplayed = [audio for audio in self._unplayed if audio.utterance_id != utterance_id]
+        self._advance()
+        self._audio = [audio for audio in self._audio if audio.utterance_id != utterance_id]
 
-    def forget(self, utterance_id: str) -> None:
-        """Free what is stored about an utterance; `heard_ms` is 0 from then on."""
-        self._heard_ms.pop(utterance_id, None)
+    # ---- reports
 
-    def _estimate(self) -> None:
+    @property
+    def waits_for_reports(self) -> bool:
+        """Whether only reports release audio that the lead limit holds back."""
+        return self._waits_for_reports
+
+    @property
+    def has_reports(self) -> bool:
+        """Whether the client has reported any position."""
+        return self._has_reports
+
+    @property
+    def stalls_in_s(self) -> float:
+        """Time until playback counts as stalled, unless a report with another position comes; 0 if it has stalled."""
+        return max(0.0, self._moved_s + STALL_S - self._clock())
+
+    def report(self, position: AudioPosition) -> bool:
+        """Correct the position by a report of the client; past the end of what was sent is taken as that end.
+
+        From now on only reports release audio that the lead limit holds back.
+
+        Returns:
+            Whether it was used. A position in an utterance that was cut or never sent, or before one reported earlier,
+            is ignored.
+        """
+        self._advance()
+        if not self._correct(position):
+            return False
+        self._has_reports = self._waits_for_reports = True
+        return True
+
+    def at_interruption(self, position: AudioPosition | None) -> tuple[bool, dict[str, tuple[float, float]]]:
+        """Whether the position that an interrupt gives was used, and samples played and unplayed by utterance."""
+        self._advance()
+        used = position is not None and self._correct(position)
+        return used, {audio.utterance_id: (audio.played, audio.unplayed) for audio in self._audio}
+
+    def _correct(self, position: AudioPosition) -> bool:
+        index = next((i for i, one in enumerate(self._audio) if one.utterance_id == position.utterance_id), None)
+        if index is None:
+            return False
+        audio, sample = self._audio[index], max(0, min(position.sample, self._audio[index].sent))
+        if sample < audio.reported or any(later.reported for later in self._audio[index + 1 :]):
+            return False
+        for earlier in self._audio[:index]:
+            earlier.played = earlier.reported = earlier.sent
+        for later in self._audio[index + 1 :]:
+            later.played = 0.0
+        audio.played = audio.reported = sample
+        audio.skip_arrivals()
+        if audio.arrivals and audio.arrivals[0].start <= sample:  # it is playing, earlier than expected
+            audio.arrivals[0] = audio.arrivals[0]._replace(at_s=min(audio.arrivals[0].at_s, self._clock()))
+        self._note_report(audio, more=sample < audio.sent or index + 1 < len(self._audio))
+        return True
+
+    def _note_report(self, audio: _SentAudio, more: bool) -> None:
         now_s = self._clock()
-        if not self._reported:
-            self._play(1000 * (now_s - self._estimated_s))
-        self._estimated_s = now_s
+        stood_still = self._last is not None and self._last[:2] == (audio.utterance_id, audio.reported)
+        if not stood_still:
+            self._moved_s, self._paused = now_s, False
+        elif now_s - self._last_s >= MIN_STANDSTILL_S:
+            self._paused = self._last is not None and self._last[2]
+        self._last, self._last_s = (audio.utterance_id, audio.reported, more), now_s
+        self._time_s = now_s
 
-    def _play(self, duration_ms: float) -> None:
-        while duration_ms > 0 and self._unplayed:
-            first = self._unplayed[0]
-            part_ms = min(duration_ms, first.duration_ms)
-            first.duration_ms -= part_ms
-            duration_ms -= part_ms
-            self._played_ms += part_ms
-            self._heard_ms[first.utterance_id] = self._heard_ms.get(first.utterance_id, 0.0) + part_ms
-            if first.duration_ms <= 1e-6:
-                self._unplayed.pop(0)
+    def end_reports(self) -> None:
+        """No further report can come: from the last one on, playback is taken to run in real time."""
+        self._advance()
+        self._waits_for_reports = self._paused = False
 
-    def _rewind(self, duration_ms: float) -> None:
-        for utterance_id in reversed(list(self._heard_ms)):
-            part_ms = min(duration_ms, self._heard_ms[utterance_id])
-            if part_ms <= 0:
-                continue
-            self._heard_ms[utterance_id] -= part_ms
-            if self._unplayed and self._unplayed[0].utterance_id == utterance_id:
-                self._unplayed[0].duration_ms += part_ms
-            else:
-                self._unplayed.insert(0, _UnplayedAudio(utterance_id, part_ms))
-            self._played_ms -= part_ms
-            duration_ms -= part_ms
+    # ---- the estimate
+
+    def _find(self, utterance_id: str) -> _SentAudio | None:
+        return next((audio for audio in self._audio if audio.utterance_id == utterance_id), None)
+
+    def _forget_played(self) -> None:
+        """Free the oldest utterances that were played; late reports about them are then ignored."""
+        while len(self._audio) > MAX_PLAYED_UTTERANCES:
+            oldest = self._audio[0]
+            if (oldest.sent - oldest.reported if self._waits_for_reports else oldest.unplayed) > 0:
+                return
+            self._audio.pop(0)
+
+    def _advance(self) -> None:
+        """Play up to now."""
+        now_s = self._clock()
+        if self._paused and now_s - self._last_s < STALL_S:
+            self._time_s = now_s
+            return
+        for audio in self._audio:
+            while audio.unplayed > 0:
+                audio.skip_arrivals()
+                arrived_s, end = self._time_s, audio.sent
+                if audio.arrivals and audio.played >= audio.arrivals[0].start:
+                    arrived_s, end = audio.arrivals[0].at_s, audio.arrivals[0].end
+                elif audio.arrivals:  # after a report that went back
+                    end = audio.arrivals[0].start
+                start_s = max(self._time_s, arrived_s)
+                if start_s >= now_s:
+                    return
+                until = min(float(end), audio.played + (now_s - start_s) * self._rate_hz)
+                self._time_s = start_s + (until - audio.played) / self._rate_hz
+                audio.played = until
+                if until < end:
+                    return
+        self._time_s = now_s
 
 
 class LeadLimiter:
@@ -164,4 +245,4 @@ class LeadLimiter:
         excess_ms = min(lead_ms + duration_ms - self._max_lead_ms, lead_ms)
         if excess_ms <= 1e-6:
             return 0.0
-        return excess_ms if self._playback.is_estimated else None
+        return None if self._playback.waits_for_reports else excess_ms

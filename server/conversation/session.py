@@ -2,112 +2,133 @@
 
 import asyncio
 import logging
-from typing import NamedTuple
 
 from intone.server.conversation.context import ServerContext, StreamContext
 from intone.server.conversation.outbox import Outbox, QueuedEvent, UtteranceEnd
 from intone.server.conversation.pacing import LeadLimiter, Playback
 from intone.server.conversation.utterance import Utterance
 from intone.server.conversation.utterance_progress import UtteranceState
-from intone.server.conversation.utterance_runner import UtteranceRunner
-from intone.server.errors import CallerError, Fault, IntoneError, OverloadError, ShutdownError
+from intone.server.conversation.utterance_queue import StreamEnd, UtteranceQueue
+from intone.server.conversation.utterance_registry import Ended, UtteranceRegistry
+from intone.server.errors import CallerError, IntoneError, OverloadError, Reason, ShutdownError
 from intone.server.events import (
     AudioChunk,
     ClientEvent,
+    Closed,
+    Configured,
+    Cut,
     Done,
     DoneReason,
+    Finish,
     Flush,
     Flushed,
+    GoingAway,
+    HeardSource,
     Interrupt,
     Interrupted,
     InvalidMessage,
-    LatencyReport,
     Notice,
+    NoticeCode,
     PlaybackProgress,
     RequestRefused,
     ServerEvent,
-    StreamSettings,
+    StartUtterance,
     TextInput,
-    WarningCode,
+    Usage,
 )
+from intone.server.settings import SpeechSettings, StreamSettings
 
 logger = logging.getLogger(__name__)
-
-MAX_ENDED_IDS = 1000
-"""Ids of ended utterances that are kept, to tell a late message from the start of a new utterance."""
-
-
-class _Current(NamedTuple):
-    """The utterance being synthesized, its runner, and the task of the runner."""
-
-    utterance: Utterance
-    runner: UtteranceRunner
-    task: "asyncio.Task[None]"
 
 
 class Session:
     """A conversation. `receive` takes the client's messages; iterating the session gives what the client is sent.
 
-    Belongs to one event loop and one RPC.
+    Belongs to one event loop and one RPC. The first event is `Configured`, the last one `Closed`.
     """
 
-    def __init__(self, settings: StreamSettings, server: ServerContext) -> None:
+    def __init__(self, settings: StreamSettings, server: ServerContext, stream_id: str) -> None:
+        self.stream_id = stream_id
         self._settings, self._server = settings, server
-        self._playback = Playback(server.clock)
+        self._playback = Playback(server.clock, settings.sample_rate_hz, settings.playback_delay_ms)
         self._outbox = Outbox(self._playback, LeadLimiter(self._playback, settings.max_lead_ms))
         self._context = StreamContext(settings, server, self._outbox, self._playback)
-        self._utterances: dict[str, Utterance] = {}  # QUEUED, SPEAKING or SENT, in order of their start
-        self._ended: dict[str, bool] = {}  # ids that take no more text -> whether late text was warned about
-        self._changed = asyncio.Event()
-        self.active_s = server.clock()
-        """When the last message was received or sent."""
-        self._half_closed = False
-        self._draining = False
-        self._current: _Current | None = None
+        self._utterances = UtteranceRegistry(self._playback, server.clock)
+        self._end = StreamEnd()
+        self._queue = UtteranceQueue(self._context, self._utterances, self._end, self._failed, self._end_text)
+        self._active_s = server.clock()  # when the last message was received or sent
+        self._request_count = 1  # the config was the first
+        self._usage = Usage()
+        self._closed: Closed | None = None
+        self._outbox.put_urgent(Configured(stream_id, settings, server.limits, server.features))
+        if settings.timings and "timings" not in server.features:
+            message = "this server sends no word times: `timings` is ignored"
+            self._outbox.put_urgent(Notice(NoticeCode.FEATURE_UNAVAILABLE, message))
         self._task = asyncio.create_task(self._speak_all(), name="session")
+
+    @property
+    def idle_s(self) -> float:
+        """Time since a message was last received or sent, or playback has ended; negative until it ends."""
+        now_s = self._server.clock()
+        if not self._settings.offline and (silent_in_ms := self._playback.silent_in_ms) > 0:
+            self._active_s = now_s + silent_in_ms / 1000
+        return now_s - self._active_s
+
+    @property
+    def usage(self) -> Usage:
+        """What was spoken in utterances that have ended."""
+        return self._usage
 
     # ---- from the client
 
     def receive(self, event: ClientEvent) -> None:
         """Handle one message; errors in it are answered by events."""
-        self.active_s = self._server.clock()
+        self._active_s = self._server.clock()
         try:
             match event:
                 case TextInput():
                     self._receive_text(event)
+                case StartUtterance():
+                    self._receive_start(event)
                 case Flush():
                     self._receive_flush(event)
                 case Interrupt():
                     self._receive_interrupt(event)
                 case PlaybackProgress():
-                    self._playback.report(event.played_ms)
-                    self._outbox.wake()
+                    if self._playback.report(event.played):
+                        self._outbox.wake()
+                case Finish():
+                    self._end.finishing = True
                 case InvalidMessage():
                     raise event.error
         except CallerError as error:
-            self._outbox.put_urgent(RequestRefused(error, getattr(event, "utterance_id", "")))
+            utterance_id = getattr(event, "utterance_id", "")
+            self._outbox.put_urgent(RequestRefused(self._request_count, error, utterance_id))
+        self._request_count += 1
+        self._queue.wake()
 
     def half_close(self) -> None:
         """The client sends no more: open utterances are spoken to the end of their text, then the events end."""
-        self._half_closed = True
+        self._end.half_closed = True
         self._playback.end_reports()
         self._outbox.wake()
-        for utterance in self._open_utterances():
+        for utterance in self._utterances.open():
             if not utterance.text_ended:
-                utterance.push("", end=True)
-        self._changed.set()
+                self._end_text(utterance)
+        self._queue.wake()
 
-    def drain(self) -> None:
-        """The server shuts down: finish open utterances, start no new one, then end with `ShutdownError`."""
-        if self._draining:
-            return
-        self._draining = True
-        message = "the server is shutting down: open utterances are finished, then reconnect"
-        self._outbox.put_urgent(Notice(WarningCode.DRAINING, message))
-        self._changed.set()
+    def drain(self, grace_ms: int) -> None:
+        """The server shuts down: finish and play open utterances, start no new one, then end with `ShutdownError`."""
+        if not self._end.draining:
+            self._end.draining = True
+            self._outbox.put_urgent(GoingAway(grace_ms))
+            self._queue.wake()
 
     def fail(self, failure: Exception) -> None:
-        """End the events at once by raising `failure`."""
+        """End open utterances and the events at once, with `failure`."""
+        if isinstance(failure, IntoneError):
+            for utterance in self._utterances.open():
+                self._failed(utterance, failure)
         self._outbox.close(failure)
 
     async def close(self) -> None:
@@ -123,16 +144,24 @@ class Session:
         return self
 
     async def __anext__(self) -> ServerEvent:
-        """Wait for the next event to send to the client.
+        """Wait for the next event to send to the client; the last one is `Closed`.
 
         Raises:
             Exception: given to `fail`; `ShutdownError` after `drain`.
         """
-        return self._send(await anext(self._outbox))
+        if self._closed is not None:
+            raise self._closed.error or StopAsyncIteration
+        try:
+            return self._send(await anext(self._outbox))
+        except StopAsyncIteration:
+            self._closed = Closed(None, self._usage)
+        except Exception as failure:  # noqa: BLE001  (raised after `Closed`)
+            self._closed = Closed(failure, self._usage)
+        return self._closed
 
     def _send(self, queued: QueuedEvent) -> ServerEvent:
         """An event leaves the server: record it. The end of an utterance becomes `Done`."""
-        self.active_s = self._server.clock()
+        self._active_s = self._server.clock()
         if isinstance(queued, UtteranceEnd):
             return self._send_end(queued)
         if isinstance(queued, AudioChunk) and (utterance := self._utterances.get(queued.utterance_id)) is not None:
@@ -140,71 +169,140 @@ class Session:
         return queued
 
     def _send_end(self, end: UtteranceEnd) -> Done:
-        """SPEAKING → SENT. All audio of the utterance has left, so its report is complete."""
+        """SPEAKING → SENT. All audio of the utterance has left, so its figures are complete."""
         utterance = self._utterances[end.utterance_id]
-        utterance.progress.advance(UtteranceState.SENT)
-        self._forget_heard()
-        self._note_ended(end.utterance_id)
+        self._utterances.sent(utterance)
+        self._queue.wake()
         self._answer_flushes(utterance)  # which arrived after its last unit
-        return Done(end.utterance_id, end.reason, _report(utterance), end.error)
+        return self._done(utterance, end.reason, end.error)
 
-    # ---- text
+    def _done(self, utterance: Utterance, reason: DoneReason, error: IntoneError | None = None) -> Done:
+        latency = utterance.latency
+        usage = latency.usage(utterance.length, utterance.progress)
+        self._usage += usage
+        return Done(utterance.id, reason, latency.sent_samples, usage, latency.report(), error)
+
+    # ---- utterances
+
+    def _receive_start(self, message: StartUtterance) -> None:
+        utterance_id = message.utterance_id
+        if self._has_ended(utterance_id):
+            return
+        utterance = self._utterances.get(utterance_id)
+        if utterance is None:
+            try:
+                self._start_utterance(message)
+            except IntoneError as error:
+                self._refuse_start(utterance_id, error)
+        elif message.fault is not None or _settings_of(message) not in (_settings_of(utterance.start), _NO_SETTINGS):
+            text = "the utterance has started with other settings; these are ignored"
+            self._outbox.put_urgent(Notice(NoticeCode.SETTINGS_IGNORED, text, utterance_id))
 
     def _receive_text(self, message: TextInput) -> None:
         utterance_id = message.utterance_id
-        if utterance_id in self._ended:
-            self._warn_late_text(utterance_id)
+        if self._has_ended(utterance_id):
             return
         utterance = self._utterances.get(utterance_id)
-        if utterance is not None and utterance.text_ended:
-            raise CallerError("text.utterance_id", "the text of this utterance has ended", Fault.PRECONDITION)
+        if utterance is None:
+            try:
+                utterance = self._start_utterance(StartUtterance(utterance_id))
+            except IntoneError as error:
+                self._refuse_start(utterance_id, error)
+                return
         try:
-            if message.fault is not None:
-                raise message.fault
-            if utterance is None:
-                utterance = self._start_utterance(message)
-            else:
-                _check_continuation(message)
-            length, max_length = utterance.length + len(message.delta), self._server.max_utterance_characters
-            if length > max_length:
-                error_message = f"makes {length} characters; an utterance has at most {max_length}"
-                raise CallerError("text.delta", error_message, Fault.TOO_LARGE)
-        except IntoneError as error:
-            self._end_with_error(utterance_id, DoneReason.REJECTED, error)
+            delta = self._new_text(utterance, message)
+        except CallerError as error:
+            if error.reason is Reason.TEXT_GAP:  # the client can send what is missing
+                raise
+            self._end_with_error(utterance, DoneReason.REJECTED, error)
             return
-        utterance.push(message.delta, message.end)
-        self._changed.set()
+        if not utterance.text_ended:
+            self._push(utterance, delta, message.end)
+        elif delta:
+            self._note_late(utterance_id, "the text of the utterance has ended; text after its end is ignored")
 
-    def _open_utterances(self) -> list[Utterance]:
-        return [utterance for utterance in self._utterances.values() if utterance.progress.state.is_open]
+    def _push(self, utterance: Utterance, delta: str, end: bool) -> None:
+        try:
+            utterance.push(delta, end)
+        except CallerError as error:
+            self._end_with_error(utterance, DoneReason.REJECTED, error)
 
-    def _start_utterance(self, message: TextInput) -> Utterance:
-        if self._draining:
-            raise ShutdownError("the server is shutting down and starts no new utterance")
-        open_count, max_open = len(self._open_utterances()), self._server.max_open_utterances
+    def _end_text(self, utterance: Utterance) -> None:
+        """The text of an utterance ends here, without a message that says so."""
+        self._push(utterance, "", end=True)
+
+    def _new_text(self, utterance: Utterance, message: TextInput) -> str:
+        """The part of a message's text that was not received before.
+
+        Raises:
+            CallerError: the message is invalid, leaves a gap, or makes the utterance too long.
+        """
+        if message.fault is not None:
+            raise message.fault
+        delta = message.delta
+        if message.offset is not None:
+            if message.offset > utterance.length:
+                text = f"is {message.offset}, but {utterance.length} characters were received before"
+                raise CallerError("text.text_offset", text, Reason.TEXT_GAP, received=utterance.length)
+            delta = delta[utterance.length - message.offset :]
+        length, max_length = utterance.length + len(delta), self._server.limits.max_utterance_characters
+        if length > max_length and not utterance.text_ended:
+            text = f"makes {length} characters; an utterance has at most {max_length}"
+            raise CallerError("text.delta", text, Reason.UTTERANCE_TOO_LONG, limit=max_length)
+        return delta
+
+    def _start_utterance(self, message: StartUtterance) -> Utterance:
+        if message.fault is not None:
+            raise message.fault
+        if self._end.draining:
+            raise ShutdownError("the server is shutting down and starts no new utterance: connect again")
+        if self._end.finishing:
+            text = "starts a new utterance, but `finish` was sent"
+            raise CallerError("utterance_id", text, Reason.FINISHING)
+        open_count, max_open = len(self._utterances.open()), self._server.limits.max_open_utterances
         if open_count >= max_open:
-            error_message = f"{open_count} utterances of this stream are open; at most {max_open} may be"
-            raise OverloadError(error_message, retry_after_s=1.0)
-        utterance = self._utterances[message.utterance_id] = self._server.new_utterance(message, self._settings)
+            text = f"{open_count} utterances of this stream are open; at most {max_open} may be"
+            raise OverloadError(text, 1.0, Reason.TOO_MANY_UTTERANCES, max_open)
+        utterance = self._server.new_utterance(message, self._settings)
+        self._utterances.add(utterance)
         return utterance
 
-    def _warn_late_text(self, utterance_id: str) -> None:
-        if not self._ended[utterance_id]:
-            self._ended[utterance_id] = True
-            self._warn_ended("the utterance has ended; text that came after its end is ignored", utterance_id)
+    def _refuse_start(self, utterance_id: str, error: IntoneError) -> None:
+        reason = DoneReason.REJECTED if isinstance(error, CallerError) else DoneReason.FAILED
+        self._utterances.note(utterance_id, Ended.ENDED)
+        self._outbox.put_urgent(Done(utterance_id, reason, error=error))
 
-    def _warn_ended(self, message: str, utterance_id: str = "") -> None:
-        self._outbox.put_urgent(Notice(WarningCode.UTTERANCE_ENDED, message, utterance_id))
+    def _has_ended(self, utterance_id: str) -> bool:
+        """Whether the id belongs to an utterance that was sent, stopped or barred; the client is told once."""
+        ended = self._utterances.ended.get(utterance_id)
+        if ended is Ended.BARRED:
+            self._utterances.ended[utterance_id] = Ended.ENDED
+            self._outbox.put_urgent(Done(utterance_id, DoneReason.INTERRUPTED))
+        elif ended is not None:
+            self._note_late(utterance_id, "the utterance has ended; what comes for it is ignored")
+        return ended is not None
+
+    def _note_late(self, utterance_id: str, message: str) -> None:
+        ended = self._utterances.ended
+        if ended.get(utterance_id) is not Ended.NOTED:
+            ended[utterance_id] = Ended.NOTED
+            self._outbox.put_urgent(Notice(NoticeCode.UTTERANCE_ENDED, message, utterance_id))
+
+    # ---- flush
 
     def _receive_flush(self, flush: Flush) -> None:
-        """Flush every open utterance; the last one answers."""
-        open_utterances = self._open_utterances()
-        if not open_utterances:
+        """Flush one utterance, or all; the answer does not wait for utterances behind one whose text has not ended."""
+        targets = self._utterances.open()
+        if flush.utterance_id:
+            targets = [utterance for utterance in targets if utterance.id == flush.utterance_id]
+        answering: Utterance | None = None
+        for utterance in targets:
+            if answering is None or answering.text_ended:
+                answering = utterance
+        for utterance in targets:
+            utterance.flush(flush if utterance is answering else None)
+        if answering is None:
             self._outbox.put("", Flushed(flush.flush_id))
-            return
-        for utterance in open_utterances[:-1]:
-            utterance.flush(None)
-        open_utterances[-1].flush(flush)
 
     def _answer_flushes(self, utterance: Utterance) -> None:
         """Answer the flushes that wait for an utterance that speaks no more."""
@@ -214,117 +312,61 @@ class Session:
     # ---- interruption
 
     def _receive_interrupt(self, interrupt: Interrupt) -> None:
-        if interrupt.played_ms is not None:
-            try:
-                self._playback.report(interrupt.played_ms, "cancel.played_ms")
-            except CallerError as error:  # a wrong position must not prevent the interruption
-                self._outbox.put_urgent(RequestRefused(error, interrupt.utterance_id))
-        self._forget_heard()
-        targets = [interrupt.utterance_id] if interrupt.utterance_id else list(self._utterances)
-        if not targets:
-            self._warn_ended("nothing is being spoken or played")
-        for utterance_id in targets:
-            if utterance_id in self._utterances:
-                self._interrupt(self._utterances[utterance_id])
-            elif utterance_id in self._ended:
-                self._warn_ended("the utterance has ended and was played: there is nothing to stop", utterance_id)
+        source = HeardSource.EXTRAPOLATED if self._playback.has_reports else HeardSource.ESTIMATED
+        reported, positions = self._playback.at_interruption(interrupt.played)
+        if reported:
+            source = HeardSource.REPORTED
+            self._outbox.wake()
+        cuts: list[Cut] = []
+        for utterance in self._utterances:
+            if interrupt.utterance_ids and utterance.id not in interrupt.utterance_ids:
+                continue
+            heard, unheard = positions.get(utterance.id, (0.0, 0.0))
+            if utterance.progress.state is UtteranceState.SENT and unheard < 1:
+                self._utterances.heard(utterance)
             else:
-                error_message = f"no utterance {utterance_id!r} was started on this stream"
-                raise CallerError("cancel.utterance_id", error_message, Fault.NOT_FOUND)
+                cuts.append(self._cut(utterance, round(heard), source))
+        for utterance_id in interrupt.utterance_ids:
+            self._utterances.bar(utterance_id)
+        self._outbox.put_urgent(Interrupted(interrupt.interrupt_id, tuple(cuts)))
 
-    def _forget_heard(self) -> None:
-        """SENT → HEARD for utterances that were played to their end: they cannot be interrupted any more."""
-        for utterance in list(self._utterances.values()):
-            if utterance.progress.state is UtteranceState.SENT and self._playback.unheard_ms(utterance.id) <= 0:
-                utterance.progress.advance(UtteranceState.HEARD)
-                del self._utterances[utterance.id]
-
-    def _interrupt(self, utterance: Utterance) -> None:
+    def _cut(self, utterance: Utterance, heard_samples: int, source: HeardSource) -> Cut:
+        """Stop an utterance that was not heard to its end."""
+        was_open = utterance.progress.state.is_open
         self._stop(utterance)
-        heard_ms = self._playback.heard_ms(utterance.id)
         self._playback.drop(utterance.id)
-        text = utterance.text
-        position = utterance.progress.heard_characters(text, heard_ms)
-        heard, unheard = text[:position], text[position:]
-        self._outbox.put_urgent(Interrupted(utterance.id, heard, unheard, round(heard_ms), _report(utterance)))
+        if was_open:
+            self._outbox.put_urgent(self._done(utterance, DoneReason.INTERRUPTED))
         self._answer_flushes(utterance)
+        text, position = utterance.text, utterance.progress.heard_characters(utterance.text, heard_samples)
+        return Cut(utterance.id, heard_samples, text[:position], text[position:], source)
 
-    def _end_with_error(self, utterance_id: str, reason: DoneReason, error: IntoneError) -> None:
-        """End an utterance that is open, or that was refused at its start, because of an error."""
-        utterance = self._utterances.get(utterance_id)
-        if utterance is None:
-            self._note_ended(utterance_id)
-            self._outbox.put_urgent(Done(utterance_id, reason, LatencyReport(), error))
-        else:
-            self._stop(utterance)
-            self._outbox.put_urgent(Done(utterance_id, reason, _report(utterance), error))
-            self._answer_flushes(utterance)
+    def _failed(self, utterance: Utterance, error: IntoneError) -> None:
+        self._end_with_error(utterance, DoneReason.FAILED, error)
+
+    def _end_with_error(self, utterance: Utterance, reason: DoneReason, error: IntoneError) -> None:
+        """End an open utterance because of an error."""
+        if not utterance.progress.state.is_open:
+            return
+        self._stop(utterance)
+        self._outbox.put_urgent(self._done(utterance, reason, error))
+        self._answer_flushes(utterance)
 
     def _stop(self, utterance: Utterance) -> None:
         """Any state → STOPPED: end synthesis and discard what has not left the server."""
-        utterance.progress.advance(UtteranceState.STOPPED)
-        del self._utterances[utterance.id]
-        if self._current is not None and self._current.utterance is utterance:
-            self._current.runner.stop()
-            self._current.task.cancel()
+        self._utterances.stop(utterance)
+        self._queue.stop(utterance)
         self._outbox.discard(utterance.id)
-        self._note_ended(utterance.id)
-
-    def _note_ended(self, utterance_id: str) -> None:
-        self._ended.setdefault(utterance_id, False)
-        while len(self._ended) > MAX_ENDED_IDS:
-            oldest = next(iter(self._ended))
-            del self._ended[oldest]
-            self._playback.forget(oldest)
-        self._changed.set()
-
-    # ---- speaking
+        self._queue.wake()
 
     async def _speak_all(self) -> None:
-        """Speak the utterances one after another until there will be no more."""
-        try:
-            while (utterance := await self._next_utterance()) is not None:
-                runner = UtteranceRunner(self._context, utterance)
-                task = asyncio.create_task(runner.run(), name="utterance")
-                self._current = _Current(utterance, runner, task)
-                await asyncio.wait({task})
-                self._current = None
-                self._check_failure(utterance, task)
-        finally:
-            if self._current is not None:
-                self._current.task.cancel()
-                await asyncio.wait({self._current.task})
-        cut_off = self._draining and not self._half_closed  # a client that has half-closed has missed nothing
-        self._outbox.close(ShutdownError("the server is shutting down: reconnect") if cut_off else None)
-
-    async def _next_utterance(self) -> Utterance | None:
-        """QUEUED → SPEAKING for the next utterance, waiting for one to start; None when there will be none."""
-        while True:
-            for utterance in self._utterances.values():
-                if utterance.progress.state is UtteranceState.QUEUED:
-                    utterance.progress.advance(UtteranceState.SPEAKING)
-                    return utterance
-            if not self._open_utterances() and (self._half_closed or self._draining):
-                return None
-            self._changed.clear()
-            await self._changed.wait()
-
-    def _check_failure(self, utterance: Utterance, task: "asyncio.Task[None]") -> None:
-        """End an utterance whose runner failed unexpectedly."""
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        logger.error("utterance %s: speaking it failed", utterance.id, exc_info=error)
-        if utterance.progress.state is UtteranceState.SPEAKING:
-            known = error if isinstance(error, IntoneError) else IntoneError("internal error: see the server's log")
-            self._end_with_error(utterance.id, DoneReason.FAILED, known)
+        await self._queue.run()
+        cut_off = self._end.draining and not (self._end.half_closed or self._end.finishing)
+        self._outbox.close(ShutdownError("the server is shutting down: connect again") if cut_off else None)
 
 
-def _report(utterance: Utterance) -> LatencyReport:
-    return utterance.latency.report(utterance.progress.unit_count)
+def _settings_of(message: StartUtterance) -> tuple[SpeechSettings, int | None, int | None]:
+    return message.settings, message.text_timeout_ms, message.cover_after_ms
 
 
-def _check_continuation(message: TextInput) -> None:
-    """Raise `CallerError` for settings in a message that does not start its utterance."""
-    for name in ("emotion", "voice", "options"):
-        if getattr(message, name) is not None:
-            raise CallerError(f"text.{name}", "counts on the first message of an utterance only", Fault.PRECONDITION)
+_NO_SETTINGS = _settings_of(StartUtterance(""))

@@ -5,11 +5,14 @@ from collections import deque
 from collections.abc import Callable
 
 from intone.server.conversation.latency_recorder import LatencyRecorder
-from intone.server.conversation.tagged_text import TaggedText
+from intone.server.conversation.tagged_text import TaggedText, TextUnit
 from intone.server.conversation.utterance_progress import UtteranceProgress
 from intone.server.conversation.waiting import wait_for_event
-from intone.server.domain import SynthesisOptions, Unit, Voice
-from intone.server.events import Flush, ResolvedEmotion
+from intone.server.domain import Voice
+from intone.server.errors import CallerError, Reason
+from intone.server.events import Flush, ResolvedEmotion, StartUtterance
+from intone.server.settings import SpeechSettings
+from intone.server.text.cues import SsmlError, TextFormat
 from intone.server.text.segmenter import Segmenter
 
 
@@ -21,11 +24,10 @@ class Utterance:
 
     def __init__(
         self,
-        utterance_id: str,
+        start: StartUtterance,
+        settings: SpeechSettings,
         voice: Voice,
         given_emotion: ResolvedEmotion | None,
-        options: SynthesisOptions,
-        seed: int,
         segmenter: Segmenter,
         rate_hz: int,
         clock: Callable[[], float],
@@ -33,22 +35,28 @@ class Utterance:
         """An utterance without text.
 
         Args:
+            start: the message that starts it.
+            settings: completed with those of the stream and with a seed.
             given_emotion: set by the client; None if tags and text decide.
             rate_hz: of the stream.
             clock: monotonic, in seconds.
         """
-        self.id, self.voice, self.options, self.seed = utterance_id, voice, options, seed
+        self.start, self.id, self.settings, self.voice = start, start.utterance_id, settings, voice
         self.given_emotion = given_emotion
+        self.seed = settings.seed or 0
         self.progress = UtteranceProgress(rate_hz)
         self.latency = LatencyRecorder(clock)
         self.text_ended = False
         self.length = 0
         """Characters received."""
-        self._clock, self._tagged_text = clock, TaggedText(segmenter)
+        self.started_s = clock()
+        self.last_text_s = clock()
+        """When text was last received; before that, when the utterance was started."""
+        self.text_format = settings.text_format or TextFormat.TAGS
+        self._clock, self._tagged_text = clock, TaggedText(segmenter, self.text_format)
         self._deltas: list[str] = []
-        self._queue: deque[Unit | Flush] = deque()
+        self._queue: deque[TextUnit | Flush] = deque()
         self._changed = asyncio.Event()
-        self._last_text_s = clock()
         self._expired_length = 0
 
     @property
@@ -56,37 +64,54 @@ class Utterance:
         """All text received."""
         return "".join(self._deltas)
 
+    @property
+    def ignored_cues(self) -> list[str]:
+        """Names of the cues in the text received that have no effect, each once."""
+        return self._tagged_text.ignored_cues
+
+    @property
+    def waits_for_text(self) -> bool:
+        """Whether the next unit needs more text."""
+        return not self._queue and not self.text_ended
+
     # ---- text in
 
     def push(self, delta: str, end: bool) -> None:
-        """Append text; `end` marks the last."""
+        """Append text; `end` marks the last.
+
+        Raises:
+            CallerError: the format is SSML and the text is not. No more text may follow.
+        """
         self._deltas.append(delta)
         self.length += len(delta)
-        self._last_text_s = self._clock()  # before segmentation, whose time counts towards the latency
-        self._enqueue(self._tagged_text.push(delta))
-        if end:
-            self.text_ended = True
-            self._enqueue(self._tagged_text.finish())
+        self.last_text_s = self._clock()  # before segmentation, whose time counts towards the latency
+        try:
+            self._enqueue(self._tagged_text.push(delta))
+            if end:
+                self.text_ended = True
+                self._enqueue(self._tagged_text.finish())
+        except SsmlError as error:
+            raise CallerError("text.delta", str(error), Reason.TEXT_INVALID) from None
 
     def flush(self, flush: Flush | None) -> None:
         """Make units of all buffered text, then queue `flush` behind them."""
-        self._last_text_s = self._clock()
         if not self.text_ended:
+            self.last_text_s = self._clock()
             self._enqueue(self._tagged_text.flush())
         if flush is not None:
             self._queue.append(flush)
             self._changed.set()
 
-    def _enqueue(self, units: list[Unit]) -> None:
+    def _enqueue(self, units: list[TextUnit]) -> None:
         if self.progress.ready_s is None and any(unit.speakable for unit in units):
-            self.progress.ready_s = self._last_text_s
-            self.latency.text_ready(self._last_text_s)
+            self.progress.ready_s = self.last_text_s
+            self.latency.text_ready(self.last_text_s)
         self._queue.extend(units)
         self._changed.set()
 
     # ---- units out
 
-    async def next_unit(self, wait_ms: float, lead_ms: Callable[[], float]) -> Unit | Flush | None:
+    async def next_unit(self, wait_ms: float, lead_ms: Callable[[], float]) -> TextUnit | Flush | None:
         """The next unit or flush request; None at the end of the text.
 
         Text without a unit boundary becomes a unit after `wait_ms` without more text, but not before playback has less
@@ -106,7 +131,7 @@ class Utterance:
         """Seconds until buffered text becomes a unit; None if no text is buffered or expiring it gave nothing."""
         if not self._tagged_text.pending.strip() or self._expired_length == self.length:
             return None
-        since_ms = 1000 * (self._clock() - self._last_text_s)
+        since_ms = 1000 * (self._clock() - self.last_text_s)
         left_ms = max(wait_ms - since_ms, lead_ms - wait_ms)
         return left_ms / 1000 if left_ms > 1e-3 else 0.0
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from intone.server.domain import Unit
+from intone.server.conversation.spoken_unit import SpokenUnit
 
 LATIN_MS_PER_CHARACTER = 65.0
 CJK_MS_PER_CHARACTER = 220.0
@@ -51,7 +51,7 @@ TRANSITIONS = {
 class _UnitAudio:
     """Position of one unit's audio in the utterance's audio, in samples."""
 
-    unit: Unit
+    spoken: SpokenUnit
     start: int
     end: int
     complete: bool = False
@@ -99,9 +99,9 @@ class UtteranceProgress:
         """Units whose audio has started, or that were completed without audio."""
         return len(self._units)
 
-    def start_unit(self, unit: Unit) -> None:
+    def start_unit(self, spoken: SpokenUnit) -> None:
         """The next speech belongs to this unit."""
-        self._units.append(_UnitAudio(unit, self._audio_samples, self._audio_samples))
+        self._units.append(_UnitAudio(spoken, self._audio_samples, self._audio_samples))
 
     def add_speech(self, samples: int) -> None:
         """Speech of the current unit was produced."""
@@ -112,33 +112,38 @@ class UtteranceProgress:
         """A filler or a pause was produced; it belongs to no unit."""
         self._audio_samples += samples
 
-    def complete_unit(self, unit: Unit) -> None:
+    def complete_unit(self, spoken: SpokenUnit) -> None:
         """All audio of the unit was produced, possibly none."""
-        if not self._units or self._units[-1].unit is not unit:
-            self.start_unit(unit)
+        if not self._units or self._units[-1].spoken is not spoken:
+            self.start_unit(spoken)
         self._units[-1].complete = True
 
-    def unit_has_audio(self, unit: Unit) -> bool:
+    def unit_has_audio(self, spoken: SpokenUnit) -> bool:
         """Whether any speech of the unit was produced."""
-        return any(audio.end > audio.start for audio in self._units if audio.unit is unit)
+        return any(audio.end > audio.start for audio in self._units if audio.spoken is spoken)
 
-    def heard_characters(self, text: str, heard_ms: float) -> int:
-        """How many characters of the utterance's text lie before `heard_ms` of its audio, cut at a word boundary."""
+    @property
+    def spoken_characters(self) -> int:
+        """Characters of the units that have audio."""
+        return sum(len(audio.spoken.unit.text) for audio in self._units if audio.end > audio.start)
+
+    def heard_characters(self, text: str, heard_samples: float) -> int:
+        """How many characters of the utterance's text lie before a sample of its audio, cut at a word boundary."""
         position = 0
         for audio in self._units:
-            if heard_ms > self._ms(audio.start):
-                position = audio.unit.start + self._characters_until(audio, heard_ms)
+            if heard_samples > audio.start:
+                position = self._position_at(audio, heard_samples)
         return _word_start(text, position)
 
-    def _characters_until(self, audio: _UnitAudio, heard_ms: float) -> int:
-        """Characters of the unit before `heard_ms`, assuming a constant speaking rate."""
-        text, produced_ms = audio.unit.text, self._ms(audio.end - audio.start)
-        total_ms = produced_ms if audio.complete else max(produced_ms, typical_duration_ms(text))
+    def _position_at(self, audio: _UnitAudio, heard_samples: float) -> int:
+        """Position in the utterance's text at a sample of the unit, whose words are spoken at a constant rate."""
+        spoken, produced_ms = audio.spoken, self._ms(audio.end - audio.start)
+        total_ms = produced_ms if audio.complete else max(produced_ms, typical_duration_ms(spoken.text))
         if total_ms <= 0:
-            return 0
-        return min(len(text), int(len(text) * (heard_ms - self._ms(audio.start)) / total_ms + 1e-6))
+            return spoken.unit.start
+        return spoken.position_at(min(1.0, self._ms(heard_samples - audio.start) / total_ms))
 
-    def _ms(self, samples: int) -> float:
+    def _ms(self, samples: float) -> float:
         return 1000 * samples / self._rate_hz
 
 

@@ -5,28 +5,35 @@ import logging
 from intone.server.conversation.context import StreamContext
 from intone.server.conversation.emotion_resolver import EmotionResolver
 from intone.server.conversation.outbox import UtteranceEnd
+from intone.server.conversation.spoken_unit import SpokenUnit
+from intone.server.conversation.tagged_text import TextUnit
 from intone.server.conversation.unit_synthesis import UnitSynthesizer
 from intone.server.conversation.utterance import Utterance
-from intone.server.domain import EngineInfo, Unit
-from intone.server.errors import CallerError, EngineError, Fault, IntoneError, UnsupportedVoiceError
+from intone.server.domain import Emotion, EngineInfo
+from intone.server.errors import CallerError, EngineError, IntoneError, Reason, UnsupportedVoiceError
 from intone.server.events import (
     DoneReason,
-    EmotionSource,
     Flush,
     Flushed,
     Notice,
+    NoticeCode,
     Rerouted,
     ResolvedEmotion,
     ServerEvent,
     Started,
-    WarningCode,
 )
 from intone.server.routing.router import Candidate, Route
 from intone.server.routing.ttfa_forecast import TYPICAL_CHARACTERS
 from intone.server.runtime.worker import Worker
-from intone.server.text.characters import detect_language, is_speakable
+from intone.server.settings import FillerPolicy
+from intone.server.text.characters import detect_language, is_speakable, primary_language
+from intone.server.text.cues import join_texts
+from intone.server.text.normalizer import WrittenText
+from intone.server.text.pronunciation.entries import may_occur
 
 logger = logging.getLogger(__name__)
+
+_MAX_CUES_NAMED = 10
 
 
 class UtteranceRunner:
@@ -36,95 +43,152 @@ class UtteranceRunner:
         self._context, self._utterance = context, utterance
         server = context.server
         self._emotions = EmotionResolver(utterance.given_emotion, server.analyzers, server.router.emotion_threshold)
-        self._synthesizer = UnitSynthesizer(context, utterance, self._warn)
+        self._synthesizer = UnitSynthesizer(context, utterance, self._notify)
+        self._language = primary_language(utterance.settings.language)  # empty: detected for each unit
         self._route: Route | None = None  # of the last unit
         self._emotion = ResolvedEmotion()  # of the last unit
-        self._warnings_sent: set[tuple[WarningCode, str]] = set()
+        self._notices_sent: set[tuple[NoticeCode, str]] = set()
         self._error: IntoneError | None = None  # because of which some text was not spoken
         self._has_spoken = False
 
     async def run(self) -> None:
         """Speak unit after unit until the text ends, then queue the end of the utterance."""
         utterance, context = self._utterance, self._context
-        while True:
-            item = await utterance.next_unit(context.server.wait_ms, lambda: context.playback.silent_in_ms)
-            if item is None:
-                break
+        while (item := await self._next_item()) is not None:
             if isinstance(item, Flush):
+                self._synthesizer.end_text_wait()
+                self._synthesizer.end_chunk()
                 context.outbox.put("", Flushed(item.flush_id))
-            elif item.speakable:
-                emotion = await self._emotions.resolve(item)
-                context.language.update(item.untagged_text)
-                normalized = await context.server.normalize(
-                    item.untagged_text, context.settings.normalize, context.language.code
-                )
-                if is_speakable(normalized):
-                    await self._speak(item, normalized, emotion)
+            else:
+                await self._take(item)
+        self._synthesizer.end_text_wait()
+        if self._has_spoken:
+            self._synthesizer.end_pause()
+        self._synthesizer.end_chunk()
+        self._note_ignored_cues()
         context.outbox.put(utterance.id, self._end())
 
     def stop(self) -> None:
         """Stop engine and filler at once; the caller then cancels the task of `run`."""
         self._synthesizer.stop()
 
+    async def _next_item(self) -> TextUnit | Flush | None:
+        """The next unit or flush; None at the end of the text. A filler covers the wait, if the client wants it."""
+        utterance, playback = self._utterance, self._context.playback
+        cover_after_ms = utterance.start.cover_after_ms
+        if (
+            cover_after_ms is not None
+            and utterance.settings.filler is not FillerPolicy.OFF
+            and utterance.waits_for_text
+        ):
+            self._synthesizer.end_text_wait()
+            given = None if utterance.given_emotion is None else utterance.given_emotion.emotion
+            emotion = given if given is not None and any(given.weights) else Emotion()
+            self._synthesizer.cover_text_wait(cover_after_ms, emotion)
+        return await utterance.next_unit(self._context.server.wait_ms, lambda: playback.silent_in_ms)
+
     def _end(self) -> UtteranceEnd:
         if self._error is not None:
             return UtteranceEnd(self._utterance.id, DoneReason.FAILED, self._error)
-        if not self._has_spoken:
-            error = CallerError("text.delta", "there is nothing to speak in it: no letter and no digit")
-            return UtteranceEnd(self._utterance.id, DoneReason.REJECTED, error)
-        return UtteranceEnd(self._utterance.id, DoneReason.COMPLETED)
+        return UtteranceEnd(self._utterance.id, DoneReason.COMPLETED if self._has_spoken else DoneReason.EMPTY)
+
+    def _note_ignored_cues(self) -> None:
+        if names := self._utterance.ignored_cues:
+            more = f" and {len(names) - _MAX_CUES_NAMED} more" if len(names) > _MAX_CUES_NAMED else ""
+            message = f"not performed and not spoken: {', '.join(names[:_MAX_CUES_NAMED])}{more}"
+            self._notify(NoticeCode.CUE_NOT_PERFORMED, message)
 
     # ---- one unit
 
-    async def _speak(self, unit: Unit, normalized: str, emotion: ResolvedEmotion) -> None:
+    async def _take(self, unit: TextUnit) -> None:
+        """Speak a unit, if there is anything in it to speak."""
+        if unit.pause_ms is not None:
+            self._synthesizer.ask_pause(unit.pause_ms)
+        if not unit.speakable:
+            return
+        emotion = await self._emotions.resolve(unit)
+        self._context.language.update(unit.untagged_text)
+        spoken = await self._read(unit)
+        if is_speakable(spoken.text):
+            await self._speak(spoken, emotion)
+
+    async def _read(self, unit: TextUnit) -> SpokenUnit:
+        """What is spoken for a unit."""
+        utterance, context = self._utterance, self._context
+        joined = join_texts(unit.pieces)
+        written = WrittenText(
+            joined.text.text,
+            self._language or context.language.code,
+            may_occur(joined.text.text, utterance.settings.pronunciations),
+            joined.readings,
+            utterance.text_format,
+            bool(utterance.settings.normalize),
+        )
+        result = await context.server.normalize(written)
+        if result.fault and written.normalize:
+            message = f"numbers and symbols are not read out: {result.fault}"
+            self._notify(NoticeCode.TEXT_NOT_SPOKEN, message)
+        if result.fault and written.has_readings:
+            message = f"words are said as they are written: {result.fault}"
+            self._notify(NoticeCode.PRONUNCIATION_APPROXIMATED, message)
+        return SpokenUnit.of(unit, joined, result.text)
+
+    async def _speak(self, spoken: SpokenUnit, emotion: ResolvedEmotion) -> None:
         """Speak a unit with the engine of its route; if that fails before any audio, with the next engine."""
+        unit = spoken.unit
         self._has_spoken = True
         tried: set[str] = set()
         while True:
             try:
-                route = self._choose_route(unit, normalized, emotion, tried)
+                route = self._choose_route(spoken, emotion, tried)
                 tried.add(route.engine)
-                await self._synthesizer.synthesize(unit, normalized, emotion.emotion, route.engine)
+                await self._synthesizer.synthesize(spoken, emotion.emotion, route.engine)
                 return
             except CallerError as error:
                 if isinstance(error, UnsupportedVoiceError) and len(tried) < len(self._context.server.workers):
-                    self._warn(WarningCode.ENGINE_SUBSTITUTED, f"{route.engine} cannot speak: {error.message}")
+                    self._notify(NoticeCode.ENGINE_SUBSTITUTED, f"{route.engine} cannot speak: {error.message}")
                     continue
                 self._error = self._wire_error(error)
                 message = f"characters {unit.start} to {unit.end} were left out: {error.message}"
-                self._warn(WarningCode.TEXT_NOT_SPOKEN, message)
+                self._notify(NoticeCode.TEXT_NOT_SPOKEN, message)
                 return
             except EngineError as error:
                 logger.warning("utterance %s: unit %d failed: %s", self._utterance.id, unit.index, error)
-                if self._utterance.progress.unit_has_audio(unit) or len(tried) == len(self._context.server.workers):
+                if self._utterance.progress.unit_has_audio(spoken) or len(tried) == len(self._context.server.workers):
                     self._error = error
                     message = f"characters {unit.start} to {unit.end} were cut short: {error}"
-                    self._warn(WarningCode.ENGINE_FAILED, message)
+                    self._notify(NoticeCode.ENGINE_FAILED, message)
                     return
 
     def _wire_error(self, error: CallerError) -> CallerError:
         """An engine's error with the field's path on the wire in place of the path in `SpeakRequest`."""
+        settings = self._utterance.start.settings
+        if isinstance(error, UnsupportedVoiceError):
+            return error.under("start.settings" if settings.voice else "config.defaults")
         if error.field.startswith("emotion."):
-            return error.under("text" if self._emotion.source is EmotionSource.UTTERANCE else "config")
-        fault = error.fault if error.fault is Fault.TOO_LARGE else Fault.PRECONDITION
-        return CallerError("text.delta", error.message, fault)
+            return error.under("start.settings" if settings.emotion is not None else "config.defaults")
+        reason = error.reason if error.reason is Reason.TEXT_TOO_LONG else Reason.TEXT_UNSPEAKABLE
+        return CallerError("text.delta", error.message, reason, **error.values)
 
-    def _choose_route(self, unit: Unit, normalized: str, emotion: ResolvedEmotion, tried: set[str]) -> Route:
-        """Route a unit; send `Started`, `Rerouted` and warnings where they are due."""
-        server = self._context.server
+    def _choose_route(self, spoken: SpokenUnit, emotion: ResolvedEmotion, tried: set[str]) -> Route:
+        """Route a unit; send `Started`, `Rerouted` and notices where they are due."""
+        server, settings = self._context.server, self._utterance.settings
         candidates = [self._candidate(worker, tried) for worker in server.workers.values()]
-        language = detect_language(normalized)
-        route = server.router.route(candidates, emotion, self._context.settings.engine, language)
-        self._announce(unit, route, emotion)
-        for code, message in route.warnings:
-            self._warn(code, message)
+        language = self._language or detect_language(spoken.text)
+        live = not self._context.settings.offline
+        route = server.router.route(candidates, emotion, settings.engine, language, avoid_busy=live)
+        self._announce(spoken.unit, route, emotion)
+        for code, message in route.notices:
+            self._notify(code, message)
         if emotion.approximate:
             message = f"no model reads descriptions here, keywords decided ({emotion.explanation})"
-            self._warn(WarningCode.EMOTION_APPROXIMATED, message)
-        self._check_speed(route.engine)
+            self._notify(NoticeCode.EMOTION_APPROXIMATED, message)
+        if settings.speed not in (None, 1.0) and not self._info(route.engine).changes_speed:
+            message = f"{route.engine} cannot change its pace and speaks at its own"
+            self._notify(NoticeCode.SPEED_UNCHANGED, message)
         if language not in self._info(route.engine).languages:
             message = f"{route.engine} does not speak {language!r}: it leaves out what it cannot read"
-            self._warn(WarningCode.TEXT_NOT_SPOKEN, message)
+            self._notify(NoticeCode.TEXT_NOT_SPOKEN, message)
         self._route, self._emotion = route, emotion
         return route
 
@@ -133,7 +197,7 @@ class UtteranceRunner:
         expected_ms = self._context.server.forecast.ttfa_ms(name, TYPICAL_CHARACTERS, worker.load, whole)
         return Candidate(worker.info, worker.failing, worker.load, expected_ms, ruled_out=name in tried)
 
-    def _announce(self, unit: Unit, route: Route, emotion: ResolvedEmotion) -> None:
+    def _announce(self, unit: TextUnit, route: Route, emotion: ResolvedEmotion) -> None:
         utterance, before = self._utterance, self._route
         decision = (route.engine, route.reason, route.explanation)
         event: ServerEvent
@@ -145,15 +209,11 @@ class UtteranceRunner:
             return
         self._context.outbox.put(utterance.id, event)
 
-    def _warn(self, code: WarningCode, message: str) -> None:
-        """Send a warning, unless the same one was sent for this utterance."""
-        if (code, message) not in self._warnings_sent:
-            self._warnings_sent.add((code, message))
+    def _notify(self, code: NoticeCode, message: str) -> None:
+        """Send a notice, unless the same one was sent for this utterance."""
+        if (code, message) not in self._notices_sent:
+            self._notices_sent.add((code, message))
             self._context.outbox.put(self._utterance.id, Notice(code, message, self._utterance.id))
-
-    def _check_speed(self, engine: str) -> None:
-        if self._utterance.options.speed not in (None, 1.0) and not self._info(engine).changes_speed:
-            self._warn(WarningCode.SPEED_UNCHANGED, f"{engine} cannot change its pace and speaks at its own")
 
     def _info(self, engine: str) -> EngineInfo:
         return self._context.server.workers[engine].info

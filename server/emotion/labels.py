@@ -76,6 +76,11 @@ def _mix(strengths: dict[str, float], weights: Mapping[str, float], scale: float
         strengths[emotion] = max(strengths.get(emotion, 0.0), min(weight * scale, 1.0))
 
 
+def known_labels() -> list[str]:
+    """The words that name an emotion, in the order of the table."""
+    return [entry.name for entry in label_entries().values() if entry.role is Role.EMOTION and entry.in_tags]
+
+
 @functools.cache
 def _table() -> PhraseTable[LabelEntry]:
     """Built on first use, not on import."""

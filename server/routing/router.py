@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from intone.server.domain import EngineInfo
 from intone.server.errors import EngineError
-from intone.server.events import EmotionSource, ResolvedEmotion, RouteReason, WarningCode
+from intone.server.events import EmotionSource, NoticeCode, ResolvedEmotion, RouteReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The chosen engine, the reason as a code and as a sentence, and warnings for the client: (code, message)."""
+    """The chosen engine, the reason as a code and as a sentence, and notices for the client: (code, message)."""
 
     engine: str
     reason: RouteReason
     explanation: str
-    warnings: tuple[tuple[WarningCode, str], ...] = ()
+    notices: tuple[tuple[NoticeCode, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,22 @@ class Router:
         # Engines that voice emotion are the slower ones.
         return next((info.name for info in loaded if info.trained and not info.voices_emotion), loaded[0].name)
 
-    def route(self, loaded: Sequence[Candidate], emotion: ResolvedEmotion, preference: str, language: str) -> Route:
+    def route(
+        self,
+        loaded: Sequence[Candidate],
+        emotion: ResolvedEmotion,
+        preference: str,
+        language: str,
+        avoid_busy: bool = True,
+    ) -> Route:
         """Choose an engine for a unit.
 
         Args:
             loaded: engines in order of preference.
             emotion: of the unit.
             preference: name of a loaded engine that the client asks for; empty if it asks for none.
-            language: BCP 47 code of the unit's text, "en" or "zh".
+            language: of the unit's text, the first part of its BCP 47 code, such as "en".
+            avoid_busy: whether another engine may replace one that is busy.
 
         Raises:
             EngineError: no engine is loaded, or all are ruled out.
@@ -88,11 +96,11 @@ class Router:
         wanted = self._wanted(loaded, emotion, preference, language)
         route = self._available(loaded, wanted)
         if route.reason is not RouteReason.PREFERENCE:  # a client that asks for an engine gets it, busy or not
-            route = _in_language(loaded, self._in_time(loaded, route), language)
-        warnings = list(_shortcomings(_info(loaded, route.engine), emotion))
+            route = _in_language(loaded, self._in_time(loaded, route) if avoid_busy else route, language)
+        notices = list(_shortcomings(_info(loaded, route.engine), emotion))
         if route.engine != wanted.engine or wanted.reason is RouteReason.NOT_LOADED:
-            warnings.insert(0, (WarningCode.ENGINE_SUBSTITUTED, route.explanation))
-        return replace(route, warnings=tuple(warnings))
+            notices.insert(0, (NoticeCode.ENGINE_SUBSTITUTED, route.explanation))
+        return replace(route, notices=tuple(notices))
 
     def _wanted(self, loaded: Sequence[Candidate], resolved: ResolvedEmotion, preference: str, language: str) -> Route:
         """The engine that should speak, which may be failing or not loaded."""
@@ -111,7 +119,7 @@ class Router:
             )
             return Route(best.info.name, RouteReason.STRONG_EMOTION, f"the emotion is strong ({strength})")
         if resolved.source is EmotionSource.TEXT:
-            # The client did not ask for an emotion: warning of it in every reply would be noise.
+            # The client did not ask for an emotion: a notice in every reply would be noise.
             message = f"the text sounds {emotion.label} ({strength}), but no loaded engine voices emotion"
             return Route(plain, RouteReason.PLAIN, message)
         message = f"the emotion is strong ({strength}), but no loaded engine voices emotion: {plain} speaks"
@@ -158,15 +166,15 @@ def _in_language(loaded: Sequence[Candidate], route: Route, language: str) -> Ro
     return route
 
 
-def _shortcomings(info: EngineInfo, resolved: ResolvedEmotion) -> list[tuple[WarningCode, str]]:
-    """Warnings about what the engine cannot do for this unit."""
+def _shortcomings(info: EngineInfo, resolved: ResolvedEmotion) -> list[tuple[NoticeCode, str]]:
+    """Notices about what the engine cannot do for this unit."""
     found, emotion = [], resolved.emotion
     if not info.trained:
         message = f"{info.name} ({info.model}) has untrained weights: expect noise, not words"
-        found.append((WarningCode.UNTRAINED_WEIGHTS, message))
+        found.append((NoticeCode.UNTRAINED_WEIGHTS, message))
     if not emotion.is_plain and not info.voices_emotion and resolved.source is not EmotionSource.TEXT:
         message = f"{info.name} cannot voice emotion: the utterance is spoken plainly"
-        found.append((WarningCode.EMOTION_NOT_VOICED, message))
+        found.append((NoticeCode.EMOTION_NOT_VOICED, message))
     return found
 
 

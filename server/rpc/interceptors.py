@@ -9,7 +9,7 @@ import grpc
 from grpc_status import rpc_status
 
 from intone.proto import speech_pb2, voice_pb2
-from intone.server.errors import CallerError, Fault
+from intone.server.errors import CallerError, Reason
 from intone.server.rpc.wire.decoding import decode
 from intone.server.rpc.wire.status import to_status
 
@@ -48,7 +48,7 @@ class BearerToken(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     def __init__(self, token: str) -> None:
         self._expected = f"Bearer {token}".encode()
-        error = CallerError("", "a call needs the metadata `authorization: Bearer TOKEN`", Fault.UNAUTHENTICATED)
+        error = CallerError("", "a call needs the metadata `authorization: Bearer TOKEN`", Reason.UNAUTHENTICATED)
         status = rpc_status.to_status(to_status(error))
 
         async def refuse(_requests: Any, context: Any) -> None:

@@ -5,7 +5,7 @@ from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from intone.server.events import AudioChunk, Done, Interrupted, Notice, ServerEvent, Started
+from intone.server.events import AudioChunk, Done, Notice, ServerEvent, Started
 
 LATENCY_BUCKETS_S = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 RTF_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0, 5.0, 10.0)
@@ -32,7 +32,7 @@ class Metrics:
         self._audio = Counter("tts_audio_seconds", "Audio sent.", ["engine", "kind"], registry=registry)
         self._routes = Counter("tts_route", "Utterances by engine and reason.", ["engine", "reason"], registry=registry)
         self._ended = Counter("tts_utterances_ended", "Utterances by how they ended.", ["how"], registry=registry)
-        self._warnings = Counter("tts_warnings", "Warnings sent.", ["code"], registry=registry)
+        self._notices = Counter("tts_notices", "Notices sent.", ["code"], registry=registry)
 
     def serve(self, host: str, port: int) -> None:
         """Serve the metrics over HTTP, on a thread of their own, until `close`.
@@ -59,16 +59,16 @@ class Metrics:
         """Count an event that is sent to a client."""
         match event:
             case AudioChunk():
-                self._audio.labels(event.engine, event.kind.value).inc(event.duration_ms / 1000)
+                for kind, samples in event.samples.items():
+                    seconds = event.duration_ms / 1000 * samples / event.sample_count
+                    self._audio.labels(event.engine if kind is event.kind else "", kind.value).inc(seconds)
             case Started():
                 self._routes.labels(event.engine, event.reason.value).inc()
             case Notice():
-                self._warnings.labels(event.code.value).inc()
-            case Interrupted():
-                self._ended.labels("interrupted").inc()
+                self._notices.labels(event.code.value).inc()
             case Done():
                 self._ended.labels(event.reason.value).inc()
-                report = event.report
+                report = event.latency
                 if report.ttfa_ms is not None:
                     self._first.labels("speech").observe(report.ttfa_ms / 1000)
                 if report.queue_ms is not None:

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -11,16 +13,20 @@ from intone.proto import speech_pb2, speech_pb2_grpc
 from intone.server.config import Config
 from intone.server.conversation.context import ServerContext
 from intone.server.conversation.session import Session
-from intone.server.emotion.tags import without_tags
-from intone.server.errors import CallerError, Fault, OverloadError, ShutdownError
-from intone.server.events import Done, DoneReason, ServerEvent, StreamSettings, TextInput
+from intone.server.emotion.cues import read_cues
+from intone.server.emotion.labels import known_labels
+from intone.server.errors import CallerError, IntoneError, OverloadError, Reason, ShutdownError
+from intone.server.events import Done, ServerEvent, TextInput, Usage
 from intone.server.routing.ttfa_forecast import TYPICAL_CHARACTERS
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.rpc_errors import errors_as_status
 from intone.server.rpc.wire import requests, responses
 from intone.server.rpc.wire.decoding import Undecodable
 from intone.server.runtime.worker import Worker
+from intone.server.settings import FillerPolicy, SpeechSettings, StreamSettings
 from intone.server.text.characters import check_text
+from intone.server.text.cues import TextFormat, join_texts
+from intone.server.voices.emotion_clips import EmotionClips
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +35,19 @@ MAX_ANALYZED_CHARACTERS = 1000
 RETRY_AFTER_S = 1.0
 """Retry delay for clients that are refused because too many streams are open."""
 
+UTTERANCE_ID = "u1"
+"""Id of the only utterance of a `Synthesize` call."""
+
 
 class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     """The four methods of `intone.v1.SpeechService`."""
 
-    def __init__(self, config: Config, server: ServerContext, metrics: Metrics) -> None:
-        self._config, self._server, self._metrics = config, server, metrics
+    def __init__(self, config: Config, server: ServerContext, clips: EmotionClips, metrics: Metrics) -> None:
+        self._config, self._server, self._clips, self._metrics = config, server, clips, metrics
         self._sessions: set[Session] = set()
         self._draining = False
+        self._all_closed = asyncio.Event()
+        self._all_closed.set()
 
     @property
     def open_streams(self) -> int:
@@ -48,11 +59,15 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         """The engines by name, for tests and benchmarks."""
         return self._server.workers
 
-    def drain(self) -> None:
-        """Refuse new streams; let open ones finish their utterances."""
+    async def drain(self, grace_s: float) -> None:
+        """Refuse new streams; let open ones finish and play their utterances; end those that take longer than this."""
         self._draining = True
         for session in self._sessions:
-            session.drain()
+            session.drain(round(1000 * grace_s))
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._all_closed.wait(), grace_s)
+        for session in self._sessions:
+            session.fail(ShutdownError("the server has shut down: connect again"))
 
     # ---- methods
 
@@ -61,8 +76,13 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     ) -> AsyncIterator[speech_pb2.StreamSynthesizeResponse]:
         """One conversation."""
         async with errors_as_status(context):
-            settings = await self._configured(request_iterator)
-            with self._admitted(settings) as session:
+            try:
+                settings = await self._configured(request_iterator)
+                self._admit()
+            except IntoneError as error:
+                yield speech_pb2.StreamSynthesizeResponse(closed=responses.closed(error, Usage()))
+                raise
+            with self._session(settings) as session:
                 tasks = [
                     asyncio.create_task(self._read(request_iterator, session), name="reader"),
                     asyncio.create_task(self._watch(session), name="watchdog"),
@@ -78,14 +98,17 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         """One text: a session with one utterance."""
         async with errors_as_status(context):
             settings = self._single(request)
-            with self._admitted(settings) as session:
+            self._admit()
+            with self._session(settings) as session:
                 try:
-                    session.receive(TextInput("utterance", request.text, end=True))
+                    session.receive(TextInput(UTTERANCE_ID, request.text, end=True))
                     session.half_close()
                     async for event in session:
                         self._metrics.observe(event)
-                        _raise_if_rejected(event)
-                        yield responses.single_response(event, settings)
+                        _raise_if_failed(event)
+                        response = responses.single_response(event, settings)
+                        if response is not None:
+                            yield response
                 finally:
                     await _stop(session, [])
 
@@ -96,12 +119,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 raise request.error
             check_text(request.text, "text", MAX_ANALYZED_CHARACTERS)
             if not request.text.strip():
-                raise CallerError("text", "is blank")
+                raise CallerError("text", "is blank", Reason.VALUE_MISSING)
             analyze = self._server.analyzers.analyze_text
             if analyze is None:
                 message = "this server has no emotion analyzer: start it with --emotion-analyzer lexicon"
-                raise CallerError("", message, Fault.PRECONDITION)
-            return responses.emotion_estimate(await analyze(without_tags(request.text)))
+                raise CallerError("", message, Reason.ANALYZER_UNAVAILABLE)
+            return responses.emotion_estimate(await analyze(join_texts(read_cues(request.text)).text.text))
         raise AssertionError("abort always raises")
 
     async def GetServerInfo(self, request: Any, context: Any) -> speech_pb2.GetServerInfoResponse:
@@ -114,13 +137,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             emotion_analyzer=server.analyzers.name,
             default_voice=config.default_voice,
             default_sample_rate_hz=self._defaults().sample_rate_hz,
-            open_streams=self.open_streams,
+            open_stream_count=self.open_streams,
+            features=server.features,
+            emotion_labels=known_labels(),
             limits=speech_pb2.ServerLimits(
-                max_text_characters=config.max_text_characters,
-                max_utterance_characters=config.max_utterance_characters,
-                max_open_utterances=config.max_open_utterances,
+                stream=responses.stream_limits(server.limits, config.max_lead_ms),
                 max_streams=config.max_streams,
-                default_lead_limit_ms=config.max_lead_ms,
                 max_recording_bytes=config.max_recording_bytes,
                 min_recording_ms=config.min_recording_ms,
                 max_recording_ms=config.max_recording_ms,
@@ -138,63 +160,71 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         try:
             first = await asyncio.wait_for(anext(messages), self._config.config_timeout_s)
         except StopAsyncIteration:
-            raise CallerError("config", "must be the first message of a stream, but the stream was closed") from None
+            message = "must be the first message of a stream, but the stream was closed"
+            raise CallerError("config", message, Reason.CONFIG_MISSING) from None
         except asyncio.TimeoutError:  # noqa: UP041  (another class before Python 3.11)
             message = f"did not come within {self._config.config_timeout_s:g} s"
-            raise CallerError("config", message, Fault.TIMEOUT) from None
+            raise CallerError("config", message, Reason.CONFIG_TIMEOUT) from None
         settings = requests.first_message(first, self._defaults())
-        self._check_names(settings)
+        self._server.check_settings(settings.defaults, "config.defaults")
         return settings
 
     def _single(self, request: Any) -> StreamSettings:
         """The settings of a call with one text. Checks the text, too."""
         if isinstance(request, Undecodable):
             raise request.error
-        check_text(request.text, "text", self._config.max_text_characters)
-        if not request.text.strip():
-            raise CallerError("text", "is blank; there is nothing to speak")
-        settings = requests.settings(request.config, self._defaults(max_lead_ms=None))
-        self._check_names(settings)
+        if not request.text:
+            raise CallerError("text", "is empty", Reason.VALUE_MISSING)
+        check_text(request.text, "text", self._config.max_utterance_characters)
+        defaults = replace(self._defaults(), service_class=speech_pb2.SERVICE_CLASS_OFFLINE)
+        settings = requests.stream_settings(request.config, defaults)
+        self._server.check_settings(settings.defaults, "config.defaults")
         return settings
 
-    def _check_names(self, settings: StreamSettings) -> None:
-        """Refuse a voice or an engine that this server does not have."""
-        loaded = self._server.workers
-        if settings.engine and settings.engine not in loaded:
-            message = f"there is no engine named {settings.engine[:64]!r}; the loaded engines are {', '.join(loaded)}"
-            raise CallerError("config.engine", message, Fault.NOT_FOUND)
-        try:
-            self._server.find_voice(settings.voice)
-        except CallerError as error:
-            raise error.under("config") from None
-
-    def _defaults(self, **changes: Any) -> requests.Defaults:
+    def _defaults(self) -> requests.Defaults:
         config, server = self._config, self._server
-        given = {
-            "voice": config.default_voice,
-            "sample_rate_hz": server.workers[server.plain_engine].info.sample_rate_hz,
-            "max_lead_ms": config.max_lead_ms,
-            "normalize": config.normalize,
-            "max_text_characters": config.max_text_characters,
-        }
-        return requests.Defaults(**{**given, **changes})
+        return requests.Defaults(
+            settings=SpeechSettings(
+                voice=config.default_voice,
+                filler=FillerPolicy.AUTO,
+                text_format=TextFormat.TAGS,
+                normalize=config.normalize,
+            ),
+            sample_rate_hz=server.workers[server.plain_engine].info.sample_rate_hz,
+            max_lead_ms=config.max_lead_ms,
+            max_text_characters=config.max_text_characters,
+            find_clip=self._clips.get,
+        )
 
-    @contextlib.contextmanager
-    def _admitted(self, settings: StreamSettings) -> Iterator[Session]:
-        """A session, unless the server is draining or full."""
+    def _admit(self) -> None:
+        """Refuse a stream if the server is draining or full."""
         if self._draining:
-            raise ShutdownError("the server is shutting down: reconnect")
+            raise ShutdownError("the server is shutting down: connect again")
         if len(self._sessions) >= self._config.max_streams:
             message = f"{len(self._sessions)} streams are open, the maximum of this server"
-            raise OverloadError(message, RETRY_AFTER_S)
-        session = Session(settings, self._server)
+            raise OverloadError(message, RETRY_AFTER_S, Reason.STREAMS_EXHAUSTED, self._config.max_streams)
+
+    @contextlib.contextmanager
+    def _session(self, settings: StreamSettings) -> Iterator[Session]:
+        session = Session(settings, self._server, stream_id=secrets.token_hex(8))
         self._sessions.add(session)
+        self._all_closed.clear()
         self._metrics.streams(len(self._sessions))
+        logger.info("stream %s opened; labels: %s", session.stream_id, dict(settings.labels))
         try:
             yield session
         finally:
             self._sessions.discard(session)
+            if not self._sessions:
+                self._all_closed.set()
             self._metrics.streams(len(self._sessions))
+            usage = session.usage
+            logger.info(
+                "stream %s closed: %d characters, %.0f ms of speech",
+                session.stream_id,
+                usage.characters,
+                usage.speech_ms,
+            )
 
     async def _read(self, messages: AsyncIterator[Any], session: Session) -> None:
         defaults = self._defaults()
@@ -209,13 +239,10 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     async def _watch(self, session: Session) -> None:
         """End the stream after `idle_timeout_s` without activity."""
         limit_s = self._config.idle_timeout_s
-        while True:
-            left_s = session.active_s + limit_s - self._server.clock()
-            if left_s <= 0:
-                break
-            await asyncio.sleep(left_s)
+        while (left_s := limit_s - session.idle_s) > 0:  # noqa: ASYNC110  (activity is frequent, its end is not)
+            await asyncio.sleep(max(left_s, 0.01))
         message = f"there was no activity on this stream for {limit_s:g} s"
-        session.fail(CallerError("", message, Fault.TIMEOUT))
+        session.fail(CallerError("", message, Reason.IDLE, limit_s=limit_s))
 
 
 async def _stop(session: Session, tasks: list["asyncio.Task[None]"]) -> None:
@@ -227,9 +254,9 @@ async def _stop(session: Session, tasks: list["asyncio.Task[None]"]) -> None:
         await asyncio.wait(tasks)
 
 
-def _raise_if_rejected(event: ServerEvent) -> None:
+def _raise_if_failed(event: ServerEvent) -> None:
     """In a call with one text, an error of the utterance is the status of the call."""
-    if isinstance(event, Done) and event.reason is not DoneReason.COMPLETED and event.error is not None:
+    if isinstance(event, Done) and event.error is not None:
         if isinstance(event.error, CallerError) and event.error.field == "text.delta":
-            raise CallerError("text", event.error.message, event.error.fault)
+            raise event.error.at("text")
         raise event.error

@@ -6,16 +6,20 @@ text that takes too long, or crashes its process, is spoken as it is written.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from intone.server.engines.base import resolve
 from intone.server.errors import IntoneError
 from intone.server.runtime.channel import Channel
 from intone.server.runtime.child_process import ChildProcess
-from intone.server.text.normalizer import Normalizer, collapse
+from intone.server.text.normalization import NormalizedText
+from intone.server.text.normalizer import Normalizer, WrittenText, as_written
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PROCESSES = 2
 """So that one text that uses up its budget does not delay all others."""
@@ -31,12 +35,12 @@ class SpokenText:
     """A text as it is to be spoken.
 
     Attributes:
-        text: on one line.
-        warning: why it was not normalized, for the client; empty if it was, or was not to be.
+        text: with the spans of the written text.
+        fault: why it is only as it was written, for the client; empty if it was read as it was to be.
     """
 
-    text: str
-    warning: str = ""
+    text: NormalizedText
+    fault: str = ""
 
 
 class TextPool:
@@ -58,7 +62,7 @@ class TextPool:
         Args:
             budget_s: longest time for one text, and longest wait for a free process.
             processes: how many; with 0, texts are normalized on threads, which a text that takes too long keeps busy.
-            normalizer: "module:name" of a class whose instances take a text and a language, for tests.
+            normalizer: "module:name" of a class with the methods of `Normalizer`, for tests.
 
         Raises:
             IntoneError: they cannot be started.
@@ -75,27 +79,21 @@ class TextPool:
             raise
         return pool
 
-    async def normalize(self, text: str, wanted: bool, language: str) -> SpokenText:
-        """`text` as it is to be spoken; as it is written, with a warning, where that takes longer than the budget.
-
-        Args:
-            text: of one unit.
-            wanted: whether to normalize it; otherwise only its white space is collapsed.
-            language: BCP 47 code of the conversation; empty if unknown.
-        """
-        if not wanted:
-            return SpokenText(collapse(text))
+    async def normalize(self, written: WrittenText) -> SpokenText:
+        """A text as it is to be spoken; as it is written, with a fault, where that takes longer than the budget."""
+        if not (written.normalize or written.has_readings):
+            return SpokenText(as_written(written))
         if self._on_threads is not None:
-            return await self._on_a_thread(self._on_threads, text, language)
+            return await self._on_a_thread(self._on_threads, written)
         try:
-            process = await asyncio.wait_for(self._next_free(), self._budget_s)
+            process = await _within(self._next_free(), self._budget_s, self._free.put_nowait)
         except asyncio.TimeoutError:  # noqa: UP041 - another class in Python 3.10
-            return _unread(text, f"no process was free within {1000 * self._budget_s:.0f} ms")
-        spoken = await process.normalize(text, language, self._budget_s)
+            return _unread(written, f"no process was free within {1000 * self._budget_s:.0f} ms")
+        spoken = await process.normalize(written, self._budget_s)
         if spoken is not None:
             return SpokenText(spoken)
-        logger.warning("a text of %d characters could not be normalized: %s", len(text), process.fault)
-        return _unread(text, process.fault)
+        logger.warning("a text of %d characters could not be normalized: %s", len(written.text), process.fault)
+        return _unread(written, process.fault)
 
     def close(self) -> None:
         """End the processes; may be called more than once."""
@@ -107,12 +105,12 @@ class TextPool:
             pass
         return process
 
-    async def _on_a_thread(self, normalizer: Callable[[str, str], str], text: str, language: str) -> SpokenText:
+    async def _on_a_thread(self, normalizer: Normalizer, written: WrittenText) -> SpokenText:
         try:
-            work = asyncio.to_thread(normalizer, text, language)
-            return SpokenText(await asyncio.wait_for(work, self._budget_s))
+            work = asyncio.to_thread(normalizer.read, written)
+            return SpokenText(await _within(work, self._budget_s))
         except asyncio.TimeoutError:  # noqa: UP041
-            return _unread(text, f"it took more than {1000 * self._budget_s:.0f} ms")
+            return _unread(written, f"it took more than {1000 * self._budget_s:.0f} ms")
 
     async def _keep(self, started: "asyncio.Future[None]") -> None:
         """Have one process at work, and start another when it ends."""
@@ -134,13 +132,35 @@ class TextPool:
                 await asyncio.sleep(RETRY_S)
 
 
+async def _within(work: Coroutine[Any, Any, T], timeout_s: float, unused: Callable[[T], None] | None = None) -> T:
+    """The result of `work`, which is cancelled after this time. `unused` takes a result that a cancelled caller leaves.
+
+    Before Python 3.12, `asyncio.wait_for` loses a cancellation that coincides with the result.
+
+    Raises:
+        asyncio.TimeoutError: it took longer.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=timeout_s)
+    except asyncio.CancelledError:
+        if task.done() and unused is not None:
+            unused(task.result())
+        task.cancel()
+        raise
+    if not done:
+        task.cancel()
+        raise asyncio.TimeoutError
+    return task.result()
+
+
 class _TextProcess:
     """One process of the pool. `free` is called with it when it can take a text."""
 
     def __init__(self, normalizer: str, free: "Callable[[_TextProcess], None]") -> None:
         self._normalizer, self._free = normalizer, free
         self._child: ChildProcess | None = None
-        self._answer: asyncio.Future[str | None] | None = None
+        self._answer: asyncio.Future[NormalizedText | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._started: asyncio.Future[None] | None = None
         self.has_worked = False
@@ -161,14 +181,14 @@ class _TextProcess:
         self.fault = self.fault or ended
         self._settle(None)
 
-    async def normalize(self, text: str, language: str, budget_s: float) -> str | None:
+    async def normalize(self, written: WrittenText, budget_s: float) -> NormalizedText | None:
         """The normalized text; None if that took too long or failed. See `fault` then."""
         assert self._child is not None, "it is free, so it runs"
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[str | None] = loop.create_future()
+        answer: asyncio.Future[NormalizedText | None] = loop.create_future()
         self._answer = answer
         self._timer = loop.call_later(budget_s, self._overrun, budget_s)
-        self._child.send((text, language))
+        self._child.send(written)
         await asyncio.wait({answer})  # a caller that is cancelled leaves the answer alone
         return answer.result()
 
@@ -182,7 +202,7 @@ class _TextProcess:
         self.fault = f"it took more than {1000 * budget_s:.0f} ms"
         self.close()
 
-    def _received(self, spoken: str | None) -> None:
+    def _received(self, spoken: NormalizedText | None) -> None:
         self.fault = "" if spoken is not None else "it failed: see the server's log"
         self.has_worked = self.has_worked or self._answer is not None
         self._settle(spoken)
@@ -190,7 +210,7 @@ class _TextProcess:
             self._started.set_result(None)
         self._free(self)
 
-    def _settle(self, spoken: str | None) -> None:
+    def _settle(self, spoken: NormalizedText | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._answer is not None and not self._answer.done():
@@ -198,22 +218,22 @@ class _TextProcess:
         self._answer = None
 
 
-def _unread(text: str, why: str) -> SpokenText:
-    return SpokenText(collapse(text), f"numbers and symbols are not read out: {why}")
+def _unread(written: WrittenText, fault: str) -> SpokenText:
+    return SpokenText(as_written(WrittenText(written.text)), fault)
 
 
 def run(channel: Channel, reference: str) -> None:
     """Normalize the texts that come, until the server is gone. Runs in a process of the pool."""
     normalizer = resolve(reference)()
     for text in WARM_UP:
-        normalizer(text, "")
-    channel.send("")
+        spoken = normalizer.read(WrittenText(text))
+    channel.send(spoken)
     while True:
-        text, language = channel.receive()
+        written = channel.receive()
         try:
-            spoken = normalizer(text, language)
+            spoken = normalizer.read(written)
         except Exception as error:  # noqa: BLE001  (a message or a traceback might contain what the caller says)
-            logger.error("a text of %d characters cannot be normalized: %s", len(text), type(error).__name__)
+            logger.error("a text of %d characters cannot be normalized: %s", len(written.text), type(error).__name__)
             channel.send(None)
             continue
         channel.send(spoken)

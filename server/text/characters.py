@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from intone.server.errors import CallerError, Fault
+from intone.server.errors import CallerError, Reason
 
 CJK = "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31c0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Ranges of ideographs and kana, scripts written without spaces. For use inside `[...]` of a regular expression."""
@@ -25,6 +25,11 @@ def detect_language(text: str) -> str:
     return "zh" if has_cjk(text) else "en"
 
 
+def primary_language(code: str) -> str:
+    """The language of a BCP 47 code, without script and region: "zh" for "zh-Hant-TW"."""
+    return code.partition("-")[0].lower()
+
+
 def is_speakable(text: str) -> bool:
     """Whether `text` has a letter or digit of any script."""
     return any(character.isalnum() for character in text)
@@ -43,11 +48,18 @@ def check_text(text: str, field: str, max_characters: int) -> None:
             character other than tab, line feed and carriage return (INVALID, with the character and its position).
     """
     if len(text) > max_characters:
-        raise CallerError(field, f"{len(text)} characters; at most {max_characters} are accepted", Fault.TOO_LARGE)
+        raise CallerError(
+            field,
+            f"{len(text)} characters; at most {max_characters} are accepted",
+            Reason.TEXT_TOO_LONG,
+            limit=max_characters,
+        )
     found = _REFUSED.search(text)
     if found:
         kind = "a lone surrogate" if "\ud800" <= found.group() <= "\udfff" else "a control character"
-        raise CallerError(field, f"U+{ord(found.group()):04X} at character {found.start()} is {kind}")
+        raise CallerError(
+            field, f"U+{ord(found.group()):04X} at character {found.start()} is {kind}", Reason.TEXT_INVALID
+        )
 
 
 def splits_grapheme(text: str, position: int) -> bool:

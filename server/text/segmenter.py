@@ -68,6 +68,11 @@ class Segmenter:
         """Text that is not in a unit yet."""
         return self._pending + self._held
 
+    @property
+    def is_inside_atom(self) -> bool:
+        """Whether the text so far ends inside of a link, a tag or a block, such as code or thinking."""
+        return self._open_atom_is_certain()
+
     def push(self, delta: str) -> list[Unit]:
         """Take the next characters; return the units that are now complete."""
         self._held += delta

@@ -10,14 +10,14 @@ from intone.proto import audio_pb2, emotion_pb2, speech_pb2, speech_pb2_grpc
 from intone.server import config
 from intone.server.app import serving
 from intone.server.engines.registry import ENGINES
-from tests.support.live_server import code_and_field, failed, status_of
+from tests.support.rpc_status import code_and_field, failed, reason_of, status_of
 from tests.support.tone_engine.engine import RATE_HZ, SAMPLES_PER_CHARACTER
 from tests.support.tone_engine.entry import ENTRY as TONE
 
 REGISTRY = {**ENGINES, TONE.name: TONE}
 F32 = audio_pb2.AudioFormat(encoding=audio_pb2.AUDIO_ENCODING_PCM_F32LE, sample_rate_hz=RATE_HZ)
 QUICK = ["--port", "0", "--no-starter", "--threads", "1", "--no-fillers", "--no-match-loudness", "--pause-scale", "0"]
-ANGRY = emotion_pb2.Emotion(label=emotion_pb2.EMOTION_LABEL_ANGRY, intensity=0.9)
+ANGRY = emotion_pb2.Emotion(label="angry", intensity=0.9)
 
 
 @contextlib.asynccontextmanager
@@ -32,7 +32,8 @@ async def server(*flags):
 
 async def speak(stub, text, **settings):
     """`started` and the audio of one text. `[T]`"""
-    request = speech_pb2.SynthesizeRequest(text=text, config=speech_pb2.StreamConfig(format=F32, **settings))
+    config_of = speech_pb2.StreamConfig(format=F32, defaults=speech_pb2.SpeechSettings(**settings))
+    request = speech_pb2.SynthesizeRequest(text=text, config=config_of)
     answers = [answer async for answer in stub.Synthesize(request)]
     (started,) = [answer.started for answer in answers if answer.HasField("started")]
     return started, np.frombuffer(b"".join(answer.audio.data for answer in answers), "<f4")
@@ -51,11 +52,11 @@ def test_it_is_loaded_by_its_setting_and_speaks(run):
             told = await stub.GetServerInfo(speech_pb2.GetServerInfoRequest())
             assert [(engine.name, engine.model) for engine in told.engines] == [("tone", "sine of 500 Hz")]
             started, audio = await speak(stub, "Hello there.", engine="tone")
-            assert (started.engine, started.route_reason) == ("tone", speech_pb2.ROUTE_REASON_PREFERENCE)
+            assert (started.route.engine, started.route.reason) == ("tone", speech_pb2.ROUTE_REASON_PREFERENCE)
             assert len(audio) == SAMPLES_PER_CHARACTER * len("Hello there.")
             loudest_hz = np.argmax(np.abs(np.fft.rfft(audio))) * RATE_HZ / len(audio)
             assert abs(loudest_hz - 500) < 5
-            assert (await speak(stub, "Hello there."))[0].engine == "tone"
+            assert (await speak(stub, "Hello there."))[0].route.engine == "tone"
 
     run(main())
 
@@ -65,11 +66,10 @@ def test_it_is_chosen_by_what_it_can_do(run):
 
     async def main():
         async with server("--tone", "--voxcpm", "nano", "--random-weights") as stub:
-            options = speech_pb2.SynthesisOptions(max_audio_ms=200)
-            plain, _ = await speak(stub, "Hello.", options=options)
+            plain, _ = await speak(stub, "Hello.", engine_parameters={"max_audio_ms": 200})
             angry, audio = await speak(stub, "Hello.", emotion=ANGRY)
-            assert (plain.engine, plain.route_reason) == ("voxcpm", speech_pb2.ROUTE_REASON_PLAIN)
-            assert (angry.engine, angry.route_reason) == ("tone", speech_pb2.ROUTE_REASON_STRONG_EMOTION)
+            assert (plain.route.engine, plain.route.reason) == ("voxcpm", speech_pb2.ROUTE_REASON_PLAIN)
+            assert (angry.route.engine, angry.route.reason) == ("tone", speech_pb2.ROUTE_REASON_STRONG_EMOTION)
             assert np.abs(audio).max() > 0.6
 
     run(main())
@@ -78,11 +78,12 @@ def test_it_is_chosen_by_what_it_can_do(run):
 def test_an_engine_that_is_not_loaded_is_refused(run):
     async def main():
         async with server("--tone", "--default-engine", "tone") as stub:
-            config_of = speech_pb2.StreamConfig(engine="indextts")
+            config_of = speech_pb2.StreamConfig(defaults=speech_pb2.SpeechSettings(engine="indextts"))
             request = speech_pb2.SynthesizeRequest(text="Hello.", config=config_of)
             error = await failed(stub.Synthesize(request))
-            assert code_and_field(status_of(error)) == (grpc.StatusCode.NOT_FOUND, "config.engine")
-            said = "config.engine: there is no engine named 'indextts'; the loaded engines are tone"
+            assert code_and_field(status_of(error)) == (grpc.StatusCode.NOT_FOUND, "config.defaults.engine")
+            assert reason_of(status_of(error)) == "ENGINE_NOT_FOUND"
+            said = "config.defaults.engine: there is no engine named 'indextts'; the loaded engines are tone"
             assert status_of(error).message == said
 
     run(main())

@@ -13,6 +13,7 @@ from intone.server import config
 from intone.server.app import serving
 from intone.server.config import Config, ConfigError
 from intone.server.engines.registry import ENGINES
+from intone.server.runtime import openmp
 from tests.support.fakes import ScriptedEngine
 
 
@@ -295,14 +296,14 @@ def test_openmp_spin_count(monkeypatch):
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.setenv(name, "")  # so that both are put back afterwards
         monkeypatch.delenv(name)
-    config.let_waiting_threads_sleep()
+    openmp.let_waiting_threads_sleep()
     assert os.environ["GOMP_SPINCOUNT"] == "1000"
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    config.let_waiting_threads_sleep()
+    openmp.let_waiting_threads_sleep()
     assert os.environ["GOMP_SPINCOUNT"] == "7"
     monkeypatch.delenv("GOMP_SPINCOUNT")
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    config.let_waiting_threads_sleep()
+    openmp.let_waiting_threads_sleep()
     assert "GOMP_SPINCOUNT" not in os.environ
     # The variable is read when torch is loaded, so nothing may do that before the settings are known.
     asked = "import sys, intone.server.__main__; sys.exit('torch' in sys.modules)"

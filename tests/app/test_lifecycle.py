@@ -91,7 +91,7 @@ async def speaking(port_file, text, signal_it):
     """Begin to speak, and call `signal_it` in mid-utterance."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{int(port_file.read_text())}") as channel:
         talk = Talk.over(channel)
-        await talk.send(config=speech_pb2.StreamConfig(normalize=False))
+        await talk.configure(defaults=speech_pb2.SpeechSettings(normalization=speech_pb2.SWITCH_OFF))
         await talk.say("u", text, end=False)
         await talk.say("u", " and more. ", end=False)
         await talk.until("audio")

@@ -3,11 +3,13 @@
 import asyncio
 
 from intone.server.conversation.emotion_resolver import EmotionResolver
-from intone.server.domain import Emotion, Unit
+from intone.server.conversation.tagged_text import TextUnit
+from intone.server.domain import Emotion
 from intone.server.emotion.analyzers import EmotionAnalyzers
 from intone.server.emotion.estimate import EmotionEstimate
 from intone.server.emotion.labels import parse_description
 from intone.server.events import EmotionSource, ResolvedEmotion
+from intone.server.text.cues import TextPiece
 
 HAPPY = Emotion((1.0, 0, 0, 0, 0, 0, 0, 0), 1.0)
 
@@ -28,7 +30,7 @@ ANALYZERS = EmotionAnalyzers("test", read, described)
 
 
 def unit(text, index=0, emotion=None):
-    return Unit(index, 0, len(text), text, True, text, emotion)
+    return TextUnit(index, 0, len(text), text, True, (TextPiece(text, 0, len(text)),), emotion)
 
 
 def emotions_of(*units, given=None, analyzers=ANALYZERS):

@@ -6,6 +6,7 @@ import pytest
 
 from intone.server import events as e
 from intone.server.domain import SpeakRequest
+from intone.server.errors import Reason
 from intone.server.routing.router import Router, RouteReason
 from intone.server.routing.ttfa_forecast import TTFAForecast
 from tests.support.fakes import Script, ScriptedWorker
@@ -45,7 +46,7 @@ def test_an_engine_that_fails_before_any_audio_is_replaced(talk):
         await t.finish()
         assert t.spoken_text("u") == "Somebody has to say this."
         assert {chunk.engine for chunk in t.of(e.AudioChunk)} == {"starter"}
-        assert e.WarningCode.ENGINE_SUBSTITUTED in [notice.code for notice in t.of(e.Notice)]
+        assert e.NoticeCode.ENGINE_SUBSTITUTED in [notice.code for notice in t.of(e.Notice)]
         assert t.of(e.Done)[0].reason is e.DoneReason.COMPLETED
 
     talk(body, ScriptedWorker(Script(fail_at_step=0), name="voxcpm"), ScriptedWorker())
@@ -56,7 +57,7 @@ def test_an_engine_that_fails_after_audio_is_replaced_from_the_next_unit_on(talk
         t.text("u", "The first sentence breaks off. The second sentence is whole.", end=True)
         await t.finish()
         assert t.spoken_text("u") == "The first sentence breaks off."[:8] + "The second sentence is whole."
-        assert e.WarningCode.ENGINE_FAILED in [notice.code for notice in t.of(e.Notice)]
+        assert e.NoticeCode.ENGINE_FAILED in [notice.code for notice in t.of(e.Notice)]
         assert t.of(e.Done)[0].reason is e.DoneReason.FAILED
 
     talk(body, ScriptedWorker(Script(fail_at_step=2), name="voxcpm"), ScriptedWorker())
@@ -82,7 +83,7 @@ def test_an_engine_that_cannot_use_the_voice_is_replaced(talk):
         await t.finish()
         assert t.spoken_text("u") == "Good morning."
         assert t.of(e.Done)[0].reason is e.DoneReason.COMPLETED
-        assert {notice.code for notice in t.of(e.Notice)} == {e.WarningCode.ENGINE_SUBSTITUTED}
+        assert {notice.code for notice in t.of(e.Notice)} == {e.NoticeCode.ENGINE_SUBSTITUTED}
 
     talk(body, ScriptedWorker(Script(needs_voice=True), name="voxcpm"), ScriptedWorker())
 
@@ -92,7 +93,8 @@ def test_without_another_engine_for_the_voice_the_utterance_fails(talk):
         t.text("u", "Good morning.", end=True)
         await t.finish()
         (done,) = t.of(e.Done)
-        assert done.reason is e.DoneReason.FAILED and done.error.field == "text.delta"
-        assert [notice.code for notice in t.of(e.Notice)] == [e.WarningCode.TEXT_NOT_SPOKEN]
+        assert done.reason is e.DoneReason.FAILED and done.error.field == "config.defaults.voice"
+        assert done.error.reason is Reason.VOICE_UNSUPPORTED
+        assert [notice.code for notice in t.of(e.Notice)] == [e.NoticeCode.TEXT_NOT_SPOKEN]
 
     talk(body, ScriptedWorker(Script(needs_voice=True)))

@@ -2,21 +2,22 @@
 
 import asyncio
 import tracemalloc
+from dataclasses import replace
 
 from intone.server import events as e
 from intone.server.conversation.outbox import MAX_QUEUED_MS
 from tests.support.fakes import MS_PER_CHARACTER, RATE_HZ, Script, ScriptedWorker
-from tests.support.talk import Talk
+from tests.support.talk import LIMITS, Talk
 
 SENTENCE = "This is sentence number %04d of a very long answer. "
 
 
 async def peak_bytes(sentences):
-    """Peak memory of a conversation with one utterance of so many sentences, its report, and the most audio queued."""
+    """Peak memory of a conversation with one utterance of so many sentences, its usage, and the most audio queued."""
     talk = Talk(
         ScriptedWorker(Script(step_s=0.01)),
         max_lead_ms=2000,
-        server={"pause_scale": 1.0, "max_utterance_characters": 20_000},
+        server={"pause_scale": 1.0, "limits": replace(LIMITS, max_utterance_characters=20_000)},
     )
     state = {"audio_ms": 0.0, "queued_ms": 0.0, "sequence": 0, "position": 0}
     done = []
@@ -26,9 +27,9 @@ async def peak_bytes(sentences):
             if isinstance(event, e.AudioChunk):
                 assert event.sequence == state["sequence"]
                 state["sequence"] += 1
-                if event.kind is e.AudioKind.SPEECH:
-                    assert event.start >= state["position"], "repeated, or out of order"
-                    state["position"] = event.start
+                if event.unit_span is not None:
+                    assert event.unit_span[0] >= state["position"], "repeated, or out of order"
+                    state["position"] = event.unit_span[1]
                 state["queued_ms"] = max(state["queued_ms"], talk.session._outbox.queued_ms)
             elif isinstance(event, e.Done):
                 done.append(event)
@@ -44,15 +45,15 @@ async def peak_bytes(sentences):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     await talk.close()
-    return peak, done[0].report, state["queued_ms"]
+    return peak, done[0].usage, state["queued_ms"]
 
 
 def test_memory_does_not_grow_with_the_length_of_the_text(run_virtual):
     short, _, _ = run_virtual(peak_bytes(20))
-    long, report, queued_ms = run_virtual(peak_bytes(200))
+    long, usage, queued_ms = run_virtual(peak_bytes(200))
     assert len(SENTENCE % 0) * 200 > 10_000
     spoken = sum(len((SENTENCE % number).strip()) for number in range(200)) * MS_PER_CHARACTER
-    assert report.audio_ms == spoken and report.unit_count >= 190
+    assert usage.speech_ms == spoken and usage.unit_count >= 190
     assert queued_ms <= MAX_QUEUED_MS + 400  # plus a chunk and a pause
-    audio_bytes = report.audio_ms / 1000 * RATE_HZ * 4
+    audio_bytes = usage.speech_ms / 1000 * RATE_HZ * 4
     assert long - short < audio_bytes / 20, f"{long - short} bytes more for {audio_bytes:.0f} bytes more of audio"

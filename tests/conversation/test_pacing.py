@@ -1,9 +1,9 @@
-"""Playback position and lead limit."""
+"""Playback position, in utterances and samples, and the lead limit. One sample is one millisecond here."""
 
 import pytest
 
-from intone.server.conversation.pacing import LeadLimiter, Playback
-from intone.server.errors import CallerError
+from intone.server.conversation.pacing import STALL_S, LeadLimiter, Playback
+from intone.server.events import AudioPosition
 
 
 class Clock:
@@ -23,102 +23,158 @@ def clock() -> Clock:
 
 @pytest.fixture
 def playback(clock: Clock) -> Playback:
-    return Playback(clock)
+    return Playback(clock, rate_hz=1000)
+
+
+def report(playback: Playback, utterance_id: str, sample: int) -> bool:
+    return playback.report(AudioPosition(utterance_id, sample))
 
 
 def test_without_reports_playback_is_assumed_in_real_time(playback: Playback, clock: Clock) -> None:
     playback.audio_sent("a", 1000)
     clock.now_s = 0.4
-    assert playback.played_ms == pytest.approx(400)
+    assert playback.heard_samples("a") == pytest.approx(400)
     assert playback.lead_ms == pytest.approx(600)
+    assert not playback.has_reports
 
 
 def test_playback_pauses_while_there_is_nothing_to_play(playback: Playback, clock: Clock) -> None:
     clock.now_s = 5.0
     playback.audio_sent("a", 1000)
     clock.now_s = 5.25
-    assert playback.played_ms == pytest.approx(250)
+    assert playback.heard_samples("a") == pytest.approx(250)
     clock.now_s = 9.0
     playback.audio_sent("a", 500)
     assert playback.lead_ms == pytest.approx(500)
+    clock.now_s = 9.1
+    assert playback.heard_samples("a") == pytest.approx(1100)
 
 
-def test_after_a_report_only_reports_move_the_position(playback: Playback, clock: Clock) -> None:
+def test_a_delay_of_playback_postpones_the_estimate(clock: Clock) -> None:
+    playback = Playback(clock, rate_hz=1000, delay_ms=300)
+    playback.audio_sent("a", 500)
+    clock.now_s = 0.3
+    assert playback.heard_samples("a") == 0
+    assert playback.silent_in_ms == pytest.approx(500)
+    clock.now_s = 0.4
+    assert playback.heard_samples("a") == pytest.approx(100)
+    clock.now_s = 2.0
+    playback.audio_sent("a", 500)
+    assert playback.silent_in_ms == pytest.approx(800)
+    clock.now_s = 2.4
+    assert playback.heard_samples("a") == pytest.approx(600)
+
+
+def test_a_report_is_extrapolated_in_real_time(playback: Playback, clock: Clock) -> None:
     playback.audio_sent("a", 1000)
     clock.now_s = 0.5
-    playback.report(100)  # corrects the estimate, which was ahead
+    assert report(playback, "a", 100)  # corrects the estimate, which was ahead
+    clock.now_s = 0.7
+    assert playback.heard_samples("a") == pytest.approx(300)
+    assert playback.lead_ms == pytest.approx(900), "only reports release audio"
     clock.now_s = 10.0
-    assert playback.played_ms == pytest.approx(100)
-    assert playback.lead_ms == pytest.approx(900)
-    assert playback.heard_ms("a") == pytest.approx(100)
+    assert playback.heard_samples("a") == 1000
+
+
+def test_two_equal_reports_show_that_playback_has_paused(playback: Playback, clock: Clock) -> None:
+    playback.audio_sent("a", 1000)
+    for clock.now_s in (0.2, 0.4):
+        report(playback, "a", 100)
+    clock.now_s = 1.0
+    assert playback.heard_samples("a") == pytest.approx(100)
+    report(playback, "a", 150)  # plays on
+    clock.now_s = 1.1
+    assert playback.heard_samples("a") == pytest.approx(250)
+
+
+def test_two_equal_reports_at_the_end_of_the_audio_are_no_pause(playback: Playback, clock: Clock) -> None:
+    playback.audio_sent("a", 100)
+    for clock.now_s in (0.2, 0.4):
+        report(playback, "a", 100)
+    playback.audio_sent("a", 500)
+    clock.now_s = 0.5
+    assert playback.heard_samples("a") == pytest.approx(200)
 
 
 def test_time_to_silence_falls_between_reports(playback: Playback, clock: Clock) -> None:
     playback.audio_sent("u", 1000)
     assert playback.silent_in_ms == 1000
     clock.now_s = 0.4
-    assert playback.silent_in_ms == pytest.approx(600)
-    playback.report(300)
+    report(playback, "u", 300)
     assert playback.silent_in_ms == pytest.approx(700)
     clock.now_s = 1.0
     assert playback.silent_in_ms == pytest.approx(100) and playback.lead_ms == 700
     clock.now_s = 5.0
     assert playback.silent_in_ms == 0 and playback.lead_ms == 700  # without a last report
-    playback.report(1000)
+    report(playback, "u", 1000)
     clock.now_s = 9.0
     playback.audio_sent("v", 500)
     assert playback.silent_in_ms == 500
 
 
-def test_once_no_report_can_come_playback_goes_on_in_real_time_from_the_last_one(
-    playback: Playback, clock: Clock
-) -> None:
+def test_once_no_report_can_come_time_releases_audio(playback: Playback, clock: Clock) -> None:
     playback.audio_sent("a", 1000)
-    playback.report(100)
+    report(playback, "a", 100)
     clock.now_s = 0.3
     playback.end_reports()
-    assert playback.played_ms == pytest.approx(400)
+    assert playback.heard_samples("a") == pytest.approx(400) and not playback.waits_for_reports
     clock.now_s = 0.5
-    assert playback.played_ms == pytest.approx(600) and playback.is_estimated
+    assert playback.lead_ms == pytest.approx(400)
 
 
-def test_heard_audio_is_counted_by_utterance(playback: Playback) -> None:
+def test_a_report_says_that_earlier_utterances_were_played(playback: Playback) -> None:
     playback.audio_sent("a", 300)
     playback.audio_sent("b", 300)
-    playback.report(400)
-    assert (playback.heard_ms("a"), playback.heard_ms("b")) == (300, 100)
-    assert (playback.unheard_ms("a"), playback.unheard_ms("b")) == (0, 200)
+    report(playback, "b", 100)
+    assert (playback.heard_samples("a"), playback.heard_samples("b")) == (300, 100)
+    assert (playback.unheard_samples("a"), playback.unheard_samples("b")) == (0, 200)
+    assert playback.lead_ms == 200
 
 
 def test_a_report_corrects_the_estimate_across_utterances(playback: Playback, clock: Clock) -> None:
     playback.audio_sent("a", 300)
     playback.audio_sent("b", 300)
     clock.now_s = 0.5
-    assert playback.heard_ms("b") == pytest.approx(200)
-    playback.report(100)
-    assert playback.heard_ms("a") == pytest.approx(100)
-    assert playback.heard_ms("b") == pytest.approx(0)
-    assert playback.unheard_ms("a") == pytest.approx(200)
-    assert playback.unheard_ms("b") == pytest.approx(300)
+    assert playback.heard_samples("b") == pytest.approx(200)
+    report(playback, "a", 100)
+    assert (playback.heard_samples("a"), playback.heard_samples("b")) == (100, 0)
+    clock.now_s = 0.8
+    assert (playback.heard_samples("a"), playback.heard_samples("b")) == (300, pytest.approx(100))
 
 
-def test_dropped_audio_is_not_played(playback: Playback) -> None:
+def test_dropped_audio_is_not_played(playback: Playback, clock: Clock) -> None:
     playback.audio_sent("a", 500)
     playback.audio_sent("b", 500)
-    playback.report(200)
+    report(playback, "a", 200)
     playback.drop("a")
     assert playback.lead_ms == pytest.approx(500)
-    playback.report(300)  # the next thing played is b
-    assert playback.heard_ms("b") == pytest.approx(100)
+    clock.now_s = 0.1  # the next thing played is b
+    assert playback.heard_samples("b") == pytest.approx(100)
 
 
-@pytest.mark.parametrize(("reported", "message"), [(1200, "only 1000 ms"), (50, "less than the 100")])
-def test_impossible_positions_are_refused(playback: Playback, reported: int, message: str) -> None:
+@pytest.mark.parametrize(("utterance_id", "sample"), [("a", 99), ("a", -5), ("cut", 10), ("never sent", 10)], ids=str)
+def test_stale_and_unknown_positions_are_ignored(playback: Playback, utterance_id: str, sample: int) -> None:
+    playback.audio_sent("cut", 100)
+    playback.drop("cut")
     playback.audio_sent("a", 1000)
-    playback.report(100)
-    with pytest.raises(CallerError, match=message):
-        playback.report(reported)
-    assert playback.played_ms == pytest.approx(100)
+    report(playback, "a", 100)
+    assert not report(playback, utterance_id, sample)
+    assert playback.heard_samples("a") == pytest.approx(100)
+
+
+def test_a_position_in_an_utterance_before_the_one_reported_is_stale(playback: Playback) -> None:
+    playback.audio_sent("a", 300)
+    playback.audio_sent("b", 300)
+    report(playback, "b", 100)
+    assert not report(playback, "a", 200)
+    assert playback.heard_samples("b") == pytest.approx(100)
+
+
+@pytest.mark.parametrize("sample", [1001, 10**15])
+def test_a_position_past_the_audio_sent_is_its_end(playback: Playback, sample: int) -> None:
+    playback.audio_sent("a", 1000)
+    assert report(playback, "a", sample)
+    assert playback.unheard_samples("a") == 0
 
 
 def test_the_limit_is_kept_by_time(playback: Playback, clock: Clock) -> None:
@@ -133,11 +189,22 @@ def test_the_limit_is_kept_by_time(playback: Playback, clock: Clock) -> None:
 def test_after_a_report_only_reports_release_audio(playback: Playback, clock: Clock) -> None:
     limiter = LeadLimiter(playback, 1000)
     playback.audio_sent("a", 900)
-    playback.report(0)
+    report(playback, "a", 0)
     clock.now_s = 60.0
     assert limiter.wait_ms(400) is None
-    playback.report(300)
+    report(playback, "a", 300)
     assert limiter.wait_ms(400) == 0
+
+
+def test_playback_stalls_when_no_report_shows_another_position(playback: Playback, clock: Clock) -> None:
+    playback.audio_sent("a", 900)
+    for clock.now_s in (1.0, 1.5):
+        report(playback, "a", 100)
+    assert playback.stalls_in_s == pytest.approx(STALL_S - 0.5)
+    clock.now_s = 1.0 + STALL_S
+    assert playback.stalls_in_s == 0
+    report(playback, "a", 200)
+    assert playback.stalls_in_s == STALL_S
 
 
 def test_a_chunk_longer_than_the_limit_is_sent_once_all_is_played(playback: Playback, clock: Clock) -> None:
@@ -148,5 +215,12 @@ def test_a_chunk_longer_than_the_limit_is_sent_once_all_is_played(playback: Play
 
 
 def test_no_limit_never_waits(playback: Playback) -> None:
-    playback.audio_sent("a", 1e9)
+    playback.audio_sent("a", 10**9)
     assert LeadLimiter(playback, None).wait_ms(1e6) == 0
+
+
+def test_what_is_kept_of_played_utterances_is_bounded(playback: Playback, clock: Clock) -> None:
+    for number in range(500):
+        playback.audio_sent(f"u{number}", 10)
+        clock.now_s += 1
+    assert len(playback._audio) < 100

@@ -7,6 +7,7 @@ import pytest
 
 from intone.server import events as e
 from intone.server.conversation.pauses import CLAUSE_MS, ELLIPSIS_MS, LINE_MS, PARAGRAPH_MS, SENTENCE_MS, pause_ms
+from intone.server.settings import FillerPolicy
 from tests.support.fakes import RATE_HZ, Script, ScriptedWorker
 from tests.support.talk import Talk
 
@@ -43,7 +44,7 @@ TEXT = "This is one sentence. This is another one."
 
 
 async def spoken(script, scale=1.0):
-    talk = Talk(ScriptedWorker(script), server={"pause_scale": scale}, filler=e.FillerPolicy.OFF)
+    talk = Talk(ScriptedWorker(script), server={"pause_scale": scale}, filler=FillerPolicy.OFF)
     talk.text("u", TEXT, end=True)
     await talk.finish()
     await talk.close()
@@ -57,11 +58,11 @@ def test_a_pause_is_sent_as_chunks_between_two_units(run_virtual):
     assert pauses and pauses[0] > 0 and pauses[-1] < len(chunks) - 1
     assert not any(np.frombuffer(chunks[i].data, np.float32).any() for i in pauses)
     assert sum(chunks[i].duration_ms for i in pauses) == pytest.approx(SENTENCE_MS, abs=1)
-    report = talk.of(e.Done)[0].report
-    assert report.pause_ms == pytest.approx(SENTENCE_MS, abs=1)
-    assert report.audio_ms == pytest.approx(50 * len(TEXT.replace(". ", ".")))
+    usage = talk.of(e.Done)[0].usage
+    assert usage.pause_ms == pytest.approx(SENTENCE_MS, abs=1)
+    assert usage.speech_ms == pytest.approx(50 * len(TEXT.replace(". ", ".")))
     samples = sum(len(chunk.data) // 4 for chunk in chunks)
-    assert samples == round(RATE_HZ * (report.audio_ms + report.pause_ms) / 1000)
+    assert samples == round(RATE_HZ * (usage.speech_ms + usage.pause_ms) / 1000)
 
 
 def test_the_audio_does_not_depend_on_the_engines_speed(run_virtual):
@@ -83,13 +84,13 @@ def test_silence_at_the_end_of_a_unit_counts_as_pause(run_virtual):
             return Padded(worker.submit(request))
 
     async def main():
-        talk = Talk(Trailing(), server={"pause_scale": 1.0}, filler=e.FillerPolicy.OFF)
+        talk = Talk(Trailing(), server={"pause_scale": 1.0}, filler=FillerPolicy.OFF)
         talk.text("u", TEXT, end=True)
         await talk.finish()
         await talk.close()
         return talk
 
-    assert run_virtual(main()).of(e.Done)[0].report.pause_ms == pytest.approx(SENTENCE_MS - 100, abs=1)
+    assert run_virtual(main()).of(e.Done)[0].usage.pause_ms == pytest.approx(SENTENCE_MS - 100, abs=1)
 
 
 class Padded:
@@ -108,7 +109,7 @@ class Padded:
 
 
 def test_pauses_can_be_scaled_and_turned_off(run_virtual):
-    assert run_virtual(spoken(Script(), scale=2.0)).of(e.Done)[0].report.pause_ms == pytest.approx(
+    assert run_virtual(spoken(Script(), scale=2.0)).of(e.Done)[0].usage.pause_ms == pytest.approx(
         2 * SENTENCE_MS, abs=1
     )
-    assert run_virtual(spoken(Script(), scale=0.0)).of(e.Done)[0].report.pause_ms == 0
+    assert run_virtual(spoken(Script(), scale=0.0)).of(e.Done)[0].usage.pause_ms == 0

@@ -2,12 +2,14 @@
 
 import asyncio
 
+import numpy as np
 import pytest
 
 from intone.server import events as e
-from intone.server.domain import Emotion, SynthesisOptions
-from intone.server.errors import CallerError, Fault, OverloadError, ShutdownError
-from tests.support.fakes import MS_PER_CHARACTER, Script, ScriptedWorker
+from intone.server.engines import parameters
+from intone.server.errors import CallerError, OverloadError, Reason
+from intone.server.text.cues import TextFormat
+from tests.support.fakes import MS_PER_CHARACTER, RATE_HZ, Script, ScriptedWorker
 from tests.support.talk import WAIT_MS, Talk
 
 
@@ -19,10 +21,12 @@ def test_an_utterance_is_spoken_whole_and_has_a_report(talk):
         (started,), (done,) = t.of(e.Started), t.of(e.Done)
         assert (started.engine, started.reason, started.seed) == ("starter", e.RouteReason.PLAIN, 7)
         assert (done.reason, done.error) == (e.DoneReason.COMPLETED, None)
-        assert done.report.unit_count == 2  # an early clause; "everyone." alone would be too short
-        assert done.report.ttfa_ms == pytest.approx(20, abs=0.1)
-        assert done.report.audio_ms == pytest.approx(MS_PER_CHARACTER * len(t.spoken_text("u")))
-        assert done.report.rtf == pytest.approx(done.report.synthesis_ms / done.report.audio_ms)
+        assert done.usage.unit_count == 2  # an early clause; "everyone." alone would be too short
+        assert done.usage.speech_ms == pytest.approx(MS_PER_CHARACTER * len(t.spoken_text("u")))
+        assert done.usage.characters == done.usage.spoken_characters == 42
+        assert done.sample_count == sum(chunk.sample_count for chunk in t.of(e.AudioChunk))
+        assert done.latency.ttfa_ms == pytest.approx(20, abs=0.1)
+        assert done.latency.rtf == pytest.approx(done.latency.synthesis_ms / done.usage.speech_ms)
 
     talk(body)
 
@@ -32,8 +36,8 @@ def test_the_spans_of_chunks_tile_the_text(talk):
         t.text("u", "Good morning, everyone. How are you today? Fine.", end=True)
         await t.finish()
         chunks = t.of(e.AudioChunk)
-        spans = sorted({(chunk.start, chunk.end) for chunk in chunks})
-        assert spans[0][0] == 0
+        spans = [chunk.unit_span for chunk in chunks if chunk.unit_span is not None]
+        assert len(spans) == 3 and spans[0][0] == 0
         assert spans[-1][1] == len("Good morning, everyone. How are you today? Fine.")
         assert all(before[1] == after[0] for before, after in zip(spans, spans[1:], strict=False))
 
@@ -72,7 +76,8 @@ def test_after_half_close_audio_leaves_in_real_time_although_no_report_can_come(
     async def body(t: Talk) -> None:
         t.text("u", "x" * 150 + ".", end=True)  # 7.5 s
         await asyncio.sleep(0.5)
-        t.session.receive(e.PlaybackProgress(0))
+        t.report("u", 0)
+        await asyncio.sleep(0.01)
         await asyncio.wait_for(t.finish(), timeout=30)
         assert [event.reason for event in t.of(e.Done)] == [e.DoneReason.COMPLETED]
         assert sum(chunk.duration_ms for chunk in t.of(e.AudioChunk)) > 7000
@@ -81,15 +86,19 @@ def test_after_half_close_audio_leaves_in_real_time_although_no_report_can_come(
     talk(body, max_lead_ms=1000)
 
 
-def test_after_a_progress_report_only_reports_release_audio(talk):
+def test_after_a_report_only_reports_release_audio_and_a_stall_is_noted_once(talk):
     async def body(t: Talk) -> None:
         t.text("u", "x" * 100 + ".", end=True)
-        t.session.receive(e.PlaybackProgress(0))
+        await asyncio.sleep(0.05)
+        t.report("u", 0)
         await asyncio.sleep(60)
         assert sum(chunk.duration_ms for chunk in t.of(e.AudioChunk)) == pytest.approx(1000)
-        t.session.receive(e.PlaybackProgress(500))
+        assert [notice.code for notice in t.of(e.Notice)] == [e.NoticeCode.PLAYBACK_STALLED]
+        t.report("u", RATE_HZ // 2)
         await asyncio.sleep(1)
         assert sum(chunk.duration_ms for chunk in t.of(e.AudioChunk)) == pytest.approx(1500)
+        await asyncio.sleep(10)
+        assert [notice.code for notice in t.of(e.Notice)] == [e.NoticeCode.PLAYBACK_STALLED] * 2
 
     talk(body, max_lead_ms=1000)
 
@@ -120,98 +129,212 @@ def test_text_without_a_boundary_waits_longer_while_speech_is_playing(talk):
     talk(body)
 
 
-def test_a_flush_is_answered_after_its_audio(talk):
+def test_text_without_letters_and_digits_ends_empty_and_without_an_error(talk):
     async def body(t: Talk) -> None:
-        t.text("u", "half a thought")
-        t.session.receive(e.Flush("f1"))
-        await asyncio.sleep(1)
-        assert t.spoken_text("u") == "half a thought"
-        assert isinstance(t.events[-1][1], e.Flushed)
-        t.session.receive(e.Flush("f2"))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0.01)
-        assert [flushed.flush_id for flushed in t.of(e.Flushed)] == ["f1", "f2"]
-        t.text("u", "", end=True)
-        await t.finish()
-
-    talk(body)
-
-
-def test_text_without_letters_and_digits_is_rejected(talk):
-    async def body(t: Talk) -> None:
-        for name, text in (("a", ""), ("b", "  \n "), ("c", "?!…")):
+        for name, text in (("a", ""), ("b", "  \n "), ("c", "?!…"), ("d", "[happy]")):
             t.text(name, text, end=True)
         await t.finish()
-        assert [done.reason for done in t.of(e.Done)] == [e.DoneReason.REJECTED] * 3
-        assert {done.error.field for done in t.of(e.Done)} == {"text.delta"}
+        assert [done.reason for done in t.of(e.Done)] == [e.DoneReason.EMPTY] * 4
+        assert all(done.error is None and done.sample_count == 0 for done in t.of(e.Done))
+        assert not t.of(e.AudioChunk) and not t.of(e.Started)
 
     talk(body)
 
 
-@pytest.mark.parametrize(
-    ("more", "field"),
-    [
-        ({"emotion": Emotion()}, "text.emotion"),
-        ({"voice": "default"}, "text.voice"),
-        ({"options": SynthesisOptions()}, "text.options"),
-        ({"fault": CallerError("text.delta", "has U+0007")}, "text.delta"),
-    ],
-)
-def test_an_invalid_message_rejects_its_utterance_and_no_other(talk, more, field):
+def test_an_invalid_text_rejects_its_utterance_and_no_other(talk):
     async def body(t: Talk) -> None:
         t.text("a", "This was fine, ")
-        t.text("a", "but this is not.", **more)
+        t.text("a", "but this is not.", fault=CallerError("text.delta", "has U+0007", Reason.TEXT_INVALID))
         t.text("a", "Too late.")
         t.text("a", "Much too late.")
         t.text("b", "Another one.", end=True)
         await t.finish()
         first, second = t.of(e.Done)
-        assert (first.utterance_id, first.reason, first.error.field) == ("a", e.DoneReason.REJECTED, field)
+        assert (first.utterance_id, first.reason, first.error.field) == ("a", e.DoneReason.REJECTED, "text.delta")
         assert second.reason is e.DoneReason.COMPLETED
-        assert [notice.code for notice in t.of(e.Notice)] == [e.WarningCode.UTTERANCE_ENDED]
+        assert [notice.code for notice in t.of(e.Notice)] == [e.NoticeCode.UTTERANCE_ENDED]
 
     talk(body)
 
 
-def test_text_that_normalizes_to_nothing_is_rejected(talk):
+@pytest.mark.parametrize(
+    ("settings", "field", "reason"),
+    [
+        ({"voice": "nobody"}, "start.settings.voice", Reason.VOICE_NOT_FOUND),
+        ({"engine": "nothing"}, "start.settings.engine", Reason.ENGINE_NOT_FOUND),
+        ({"engine_parameters": {"colour": 1.0}}, "start.settings.engine_parameters[colour]", Reason.VALUE_UNKNOWN),
+        ({"engine_parameters": {"steps": 0.0}}, "start.settings.engine_parameters[steps]", Reason.VALUE_OUT_OF_RANGE),
+        ({"engine_parameters": {"steps": 2.5}}, "start.settings.engine_parameters[steps]", Reason.VALUE_INVALID),
+    ],
+)
+def test_settings_that_cannot_be_used_reject_their_utterance(talk, settings, field, reason):
+    async def body(t: Talk) -> None:
+        t.start("u", **settings)
+        t.text("u", "Hello.", end=True)
+        await t.finish()
+        (done,) = t.of(e.Done)
+        assert (done.reason, done.error.field, done.error.reason) == (e.DoneReason.REJECTED, field, reason)
+        assert not t.of(e.AudioChunk)
+
+    talk(body, ScriptedWorker(Script(), parameters=(parameters.steps(10),)))
+
+
+def test_an_utterances_settings_come_before_those_of_the_stream(talk):
+    async def body(t: Talk) -> None:
+        t.start("u", speed=1.5, engine_parameters={"steps": 3.0}, seed=9)
+        t.text("u", "One sentence.", end=True)
+        t.text("v", "Another sentence.", end=True)
+        await t.finish()
+        worker = t.workers["starter"]
+        assert [request.options.speed for request in worker.requests] == [1.5, 0.8]
+        assert worker.requests[0].options.parameters == {"steps": 3.0, "guidance": 2.0}
+        assert worker.requests[1].options.parameters == {"steps": 10.0, "guidance": 2.0}
+        assert [started.seed for started in t.of(e.Started)] == [9, 7]
+
+    known = (parameters.steps(10), parameters.guidance(2.0))
+    worker = ScriptedWorker(Script(), changes_speed=True, parameters=known)
+    talk(body, worker, speed=0.8, engine_parameters={"steps": 10.0, "guidance": 2.0})
+
+
+def test_the_volume_scales_the_samples(talk):
+    async def body(t: Talk) -> None:
+        t.text("u", "One.", end=True)
+        t.start("v", volume_db=-20.0)
+        t.text("v", "One.", end=True)
+        await t.finish()
+        whole, quiet = (
+            np.frombuffer(b"".join(chunk.data for chunk in t.of(e.AudioChunk, name)), np.float32) for name in "uv"
+        )
+        np.testing.assert_allclose(quiet, 0.1 * whole, rtol=1e-6)
+
+    talk(body)
+
+
+def test_plain_text_keeps_its_brackets(talk):
+    async def body(t: Talk) -> None:
+        t.start("u", text_format=TextFormat.PLAIN)
+        t.text("u", "Press [1] or [happy].", end=True)
+        t.text("v", "Press [1] or [happy].", end=True)
+        await t.finish()
+        assert t.spoken_text("u") == "Press [1] or [happy]."
+        assert "happy" not in t.spoken_text("v")
+
+    talk(body)
+
+
+def test_a_repeated_start_is_accepted_and_another_one_ignored_with_a_notice(talk):
+    async def body(t: Talk) -> None:
+        t.start("u", speed=1.0)
+        t.start("u", speed=1.0)
+        t.start("u")
+        assert not t.of(e.Notice)
+        t.text("u", "Good morning.")
+        t.start("u", speed=2.0)
+        t.text("u", "", end=True)
+        await t.finish()
+        assert [notice.code for notice in t.of(e.Notice)] == [e.NoticeCode.SETTINGS_IGNORED]
+        assert [done.reason for done in t.of(e.Done)] == [e.DoneReason.COMPLETED]
+        assert t.spoken_text("u") == "Good morning."
+
+    talk(body, ScriptedWorker(Script(), changes_speed=True))
+
+
+def test_text_after_its_end_is_dropped_with_one_notice(talk):
+    async def body(t: Talk) -> None:
+        t.text("u", "Good morning.", end=True)
+        t.text("u", "", end=True)  # repeats what is known
+        for _ in range(3):
+            t.text("u", "Too late.")
+        await t.finish()
+        t.text("u", "Much too late.")
+        assert [notice.code for notice in t.of(e.Notice)] == [e.NoticeCode.UTTERANCE_ENDED]
+        assert t.spoken_text("u") == "Good morning."
+
+    talk(body)
+
+
+def test_text_that_is_sent_again_with_its_offset_is_dropped_and_a_gap_is_refused(talk):
+    async def body(t: Talk) -> None:
+        t.text("u", "Good ", offset=0)
+        t.text("u", "Good mor", offset=0)
+        t.text("u", "rning", offset=7)
+        t.text("u", "nobody", offset=20)
+        t.text("u", "g.", offset=11, end=True)
+        t.text("u", "Good morning.", offset=0, end=True)
+        await t.finish()
+        assert t.spoken_text("u") == "Good morning."
+        (refused,) = t.of(e.RequestRefused)
+        assert (refused.request_index, refused.error.field) == (4, "text.text_offset")
+        assert (refused.error.reason, refused.error.values) == (Reason.TEXT_GAP, {"received": "12"})
+        assert not t.of(e.Notice)
+
+    talk(body)
+
+
+def test_text_that_normalizes_to_nothing_ends_empty(talk):
     async def body(t: Talk) -> None:
         t.text("u", "a", end=True)
         await t.finish()
-        assert t.of(e.Done)[0].reason is e.DoneReason.REJECTED
+        assert t.of(e.Done)[0].reason is e.DoneReason.EMPTY
 
     talk(body, normalized={"a": " - "})
 
 
-def test_an_utterance_over_a_limit_is_rejected(talk):
+def test_utterances_over_a_limit_are_refused(talk):
     async def body(t: Talk) -> None:
         t.text("long", "x" * 2001)
         for name in "abcde":
             t.text(name, "Hello there.")
-        t.text("v", "Hello.", voice="nobody")
-        t.session.receive(e.Interrupt("never"))
         await t.finish()
         done = {event.utterance_id: event for event in t.of(e.Done)}
-        assert done["long"].error.fault is Fault.TOO_LARGE
+        assert (done["long"].reason, done["long"].error.reason) == (e.DoneReason.REJECTED, Reason.UTTERANCE_TOO_LONG)
+        assert (done["e"].reason, done["e"].error.reason) == (e.DoneReason.FAILED, Reason.TOO_MANY_UTTERANCES)
         assert isinstance(done["e"].error, OverloadError)
         assert done["a"].reason is e.DoneReason.COMPLETED
-        assert t.of(e.RequestRefused)[0].error.fault is Fault.NOT_FOUND
 
     talk(body)
 
 
-def test_draining_finishes_open_utterances_and_starts_none(talk):
+def test_exact_chunks_all_have_the_same_length_but_the_last_of_an_utterance(talk):
     async def body(t: Talk) -> None:
-        t.text("a", "This one is open. ")
-        await asyncio.sleep(0.05)
-        t.session.drain()
-        t.text("a", "It may be finished.", end=True)
-        t.text("b", "This may not start.", end=True)
-        await t._reader
-        done = {event.utterance_id: event for event in t.of(e.Done)}
-        assert done["a"].reason is e.DoneReason.COMPLETED
-        assert isinstance(done["b"].error, ShutdownError)
-        assert isinstance(t.failure, ShutdownError)
-        assert t.of(e.Notice)[0].code is e.WarningCode.DRAINING
+        t.text("u", "Good morning, everyone in the room. How are you today? Fine.", end=True)
+        await t.finish()
+        chunks = t.of(e.AudioChunk)
+        assert {chunk.sample_count for chunk in chunks[:-1]} == {RATE_HZ * 30 // 1000}
+        assert 0 < chunks[-1].sample_count <= RATE_HZ * 30 // 1000
+        assert [chunk.offset_samples for chunk in chunks] == [480 * i for i in range(len(chunks))]
+        spans = [chunk.unit_span for chunk in chunks if chunk.unit_span is not None]
+        assert len(spans) == 3 and spans[-1][1] == 60
+        mixed = [chunk for chunk in chunks if len(chunk.samples) > 1]
+        assert mixed, "a chunk may hold the end of speech and the beginning of a pause"
+        assert all(chunk.kind is e.AudioKind.SPEECH for chunk in mixed)
+
+    async def usual(t: Talk) -> None:
+        await body(t)
+        exact.append(b"".join(chunk.data for chunk in t.of(e.AudioChunk)))
+
+    async def any_length(t: Talk) -> None:
+        t.text("u", "Good morning, everyone in the room. How are you today? Fine.", end=True)
+        await t.finish()
+        exact.append(b"".join(chunk.data for chunk in t.of(e.AudioChunk)))
+
+    exact: list[bytes] = []
+    script = Script(step_s=0.02, characters_per_step=3)
+    talk(usual, ScriptedWorker(script), chunk_ms=30, server={"pause_scale": 1.0})
+    talk(any_length, ScriptedWorker(script), server={"pause_scale": 1.0})
+    assert exact[0] == exact[1], "the length of chunks does not change the audio"
+
+
+def test_the_first_event_says_how_the_stream_is_configured_and_the_last_what_was_used(talk):
+    async def body(t: Talk) -> None:
+        t.text("u", "Good morning.", end=True)
+        t.text("v", "Good night.", end=True)
+        await t.finish()
+        configured, closed = t.events[0][1], t.events[-1][1]
+        assert isinstance(configured, e.Configured) and configured.settings.defaults.voice == "default"
+        assert isinstance(closed, e.Closed) and closed.error is None
+        assert closed.usage == t.of(e.Done)[0].usage + t.of(e.Done)[1].usage
+        assert closed.usage.characters == 24
 
     talk(body)
 

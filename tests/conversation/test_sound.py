@@ -17,7 +17,7 @@ from intone.server.engines.starter.engine import StarterEngine
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.voices.loudness import loudness_db
 from tests.support.indextts_units import recording, sound_file
-from tests.support.live_server import Live, chunks, samples
+from tests.support.live_server import Live, chunks, messages_of, samples
 
 pytestmark = pytest.mark.slow
 RATE_HZ = 24_000
@@ -68,14 +68,16 @@ def test_a_filler_joins_speech_without_a_click(run, require):
             text = "The train to the coast leaves at half past nine from the second platform."
             for turn in range(6):
                 talk = await live.talk(format=FORMAT)  # a new stream: during earlier speech there is no wait
-                await talk.say(f"u{turn}", text, options={"seed": 0})
+                await talk.start(f"u{turn}", seed=0)
+                await talk.say(f"u{turn}", text)
                 turns.append(await talk.until("done"))
-            plain = await live.talk(format=FORMAT, filler=speech_pb2.FILLER_POLICY_OFF)
-            await plain.say("u", text, options={"seed": 0})
+            plain = await live.talk(format=FORMAT)
+            await plain.start("u", filler=speech_pb2.FILLER_POLICY_OFF, seed=0)
+            await plain.say("u", text)
             return turns, samples(await plain.until("done"))
 
     turns, plain = run(main(), timeout_s=120.0)
-    assert all(message.report.fillers for answers in turns for kind, message in answers if kind == "done")
+    assert all(done.usage.filler_count for answers in turns for done in messages_of(answers, "done"))
     for answers in turns:
         pieces = [(chunk.kind, np.frombuffer(chunk.data, "<f4")) for chunk in chunks(answers)]
         speech = np.concatenate([piece for kind, piece in pieces if kind == SPEECH])
@@ -99,7 +101,7 @@ class QuietIndexTTS(IndexTTSEngine):
 
 def test_a_switch_of_engines_does_not_change_the_loudness(run):
     engines = {"voxcpm": lambda: VoxCPMEngine.random("nano"), "indextts": lambda: QuietIndexTTS.random("nano")}
-    happy = emotion_pb2.Emotion(label=emotion_pb2.EMOTION_LABEL_HAPPY, intensity=0.6)
+    happy = emotion_pb2.Emotion(label="happy", intensity=0.6)
 
     async def upload():
         yield voice_pb2.CreateVoiceRequest(config=voice_pb2.VoiceConfig(name="anna", transcript="Some words."))
@@ -109,14 +111,17 @@ def test_a_switch_of_engines_does_not_change_the_loudness(run):
         async with server(engines, fillers=False, default_engine="voxcpm") as live:
             await live.voices.CreateVoice(upload())
             await live.app.background_renderer.wait_idle()
-            talk = await live.talk(voice="anna", format=FORMAT, options={"max_audio_ms": 3000, "steps": 10})
+            defaults = {"voice": "anna", "engine_parameters": {"max_audio_ms": 3000, "steps": 10}}
+            talk = await live.talk(format=FORMAT, defaults=defaults)
             spoken = {"voxcpm": [], "indextts": []}
             for turn, text in enumerate(["It is half past nine.", "The bus is late.", "We meet at the station."]):
                 for emotion in (None, happy):
-                    await talk.say(f"u{turn}{emotion is None}", text, emotion=emotion)
+                    await talk.start(f"u{turn}{emotion is None}", emotion=emotion)
+                    await talk.say(f"u{turn}{emotion is None}", text)
                     answers = await talk.until("done")
-                    (engine,) = {chunk.engine for chunk in chunks(answers)}
-                    spoken[engine].append(samples(answers))
+                    (started,) = messages_of(answers, "started")
+                    assert not messages_of(answers, "rerouted")
+                    spoken[started.route.engine].append(samples(answers))
             levels = live.app.store.get("anna").levels
             return {name: loudness_db(np.concatenate(audio), RATE_HZ) for name, audio in spoken.items()}, levels
 

@@ -84,7 +84,9 @@ def test_a_scale_without_an_int8_tensor_is_refused(tmp_path):
 
 def spoken(folder, dtype="auto"):
     engine = VoxCPMEngine.from_folder(folder, threads=1, dtype=dtype)
-    unit = engine.start(SpeakRequest("He came.", seed=1, options=SynthesisOptions(steps=2, max_audio_ms=480)))
+    unit = engine.start(
+        SpeakRequest("He came.", seed=1, options=SynthesisOptions(parameters={"steps": 2, "max_audio_ms": 480}))
+    )
     parts = []
     while not unit.done:
         parts += [step.pcm for step in engine.step([unit]) if step.pcm is not None]

@@ -21,8 +21,9 @@ def engine():
     return StarterEngine.packaged(threads=1)
 
 
-def steps(engine, text, seed=7, **options):
-    state, found = engine.start(SpeakRequest(text, seed, options=SynthesisOptions(**options))), []
+def steps(engine, text, seed=7, speed=None, **parameters):
+    options = SynthesisOptions(speed, parameters)
+    state, found = engine.start(SpeakRequest(text, seed, options=options)), []
     while not found or not found[-1].done:
         found += engine.step([state])
     return found

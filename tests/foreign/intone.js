@@ -7,40 +7,47 @@ const protoLoader = require('@grpc/proto-loader');
 const protobuf = require('protobufjs');
 
 const PROTO = path.join(__dirname, '..', '..', 'proto');
-const definition = protoLoader.loadSync(['intone/v1/speech.proto', 'intone/v1/voice.proto'], {
-  includeDirs: [PROTO],
-  keepCase: true,
-  longs: Number,
-  enums: String,
-  defaults: true,
-  oneofs: true,
-});
-const { intone } = grpc.loadPackageDefinition(definition);
+const FILES = ['intone/v1/speech.proto', 'intone/v1/voice.proto'];
+
+function load(options) {
+  return protoLoader.loadSync(FILES, { includeDirs: [PROTO], keepCase: true, enums: String, ...options });
+}
+
+const { intone } = grpc.loadPackageDefinition(load({ longs: Number, defaults: true, oneofs: true }));
 const { root } = protobuf.parse(`
   syntax = "proto3";
   package google.rpc;
   message Any { string type_url = 1; bytes value = 2; }
   message Status { int32 code = 1; string message = 2; repeated Any details = 3; }
+  message ErrorInfo { string reason = 1; string domain = 2; map<string, string> metadata = 3; }
   message BadRequest {
     message FieldViolation { string field = 1; string description = 2; }
     repeated FieldViolation field_violations = 1;
   }`, { keepCase: true });
 const Status = root.lookupType('google.rpc.Status');
-const BadRequest = root.lookupType('google.rpc.BadRequest');
 
-// The fields that a list of google.protobuf.Any names in BadRequest details.
-function fields(details) {
-  return (details || [])
-    .filter((any) => any.type_url === 'type.googleapis.com/google.rpc.BadRequest')
-    .flatMap((any) => BadRequest.decode(any.value).field_violations)
-    .map((violation) => violation.field);
+// The contents of a google.protobuf.Any with details of an error, as JSON.
+function detail({ type_url: url, value }) {
+  const type = root.lookupType(url.split('/').pop());
+  const bytes = typeof value === 'string' ? Buffer.from(value, 'base64') : value;
+  return { '@type': url, ...type.toObject(type.decode(bytes)) };
 }
 
-// What a failed call says: its code by name, its words, the fields that are at fault.
+// What a google.rpc.Status tells a program: the reason, its values, and the fields that are at fault.
+function told(status) {
+  const details = ((status && status.details) || []).map(detail);
+  const found = { reason: '', metadata: {}, fields: [] };
+  for (const { reason, metadata, field_violations: violations } of details) {
+    if (reason) Object.assign(found, { reason, metadata: metadata || {} });
+    if (violations) found.fields = violations.map((violation) => violation.field);
+  }
+  return found;
+}
+
+// What a failed call says: its code by name, its words, the reason, and the fields that are at fault.
 function failure(error) {
   const [packed] = error.metadata.get('grpc-status-details-bin');
-  const details = packed ? Status.decode(packed).details : [];
-  return { code: grpc.status[error.code], message: error.details, fields: fields(details) };
+  return { code: grpc.status[error.code], message: error.details, ...told(packed && Status.decode(packed)) };
 }
 
 // A conversation: `react` sees each event as it comes; `ended` gives {events, status} when the call is over.
@@ -51,6 +58,7 @@ function converse(client, react = () => {}) {
     let failed = null;
     stream.on('data', (message) => {
       const event = { ...message[message.response], event: message.response };
+      if (event.error || event.status) event.told = told(event.error || event.status);
       events.push(event);
       react(event, stream);
     });
@@ -90,4 +98,4 @@ function main(run) {
   }).finally(() => { clients.speech.close(); clients.voices.close(); });
 }
 
-module.exports = { call, converse, failure, fields, main };
+module.exports = { call, converse, detail, load, main };

@@ -4,7 +4,7 @@ import pytest
 
 from intone.server.domain import Emotion
 from intone.server.errors import EngineError
-from intone.server.events import EmotionSource, ResolvedEmotion, RouteReason, WarningCode
+from intone.server.events import EmotionSource, NoticeCode, ResolvedEmotion, RouteReason
 from intone.server.routing.router import Candidate, Router
 from tests.support.fakes import info
 
@@ -54,11 +54,11 @@ def test_the_route(loaded, emotion, preference, language, engine, reason) -> Non
     assert engine in route.explanation or reason in (RouteReason.PLAIN, RouteReason.STRONG_EMOTION)
 
 
-def test_a_failing_engine_is_replaced_with_a_warning() -> None:
+def test_a_failing_engine_is_replaced_with_a_notice() -> None:
     route = Router().route([Candidate(VOXCPM, failing=True), Candidate(STARTER)], ResolvedEmotion(), AUTO, "en")
     assert (route.engine, route.reason) == ("starter", RouteReason.FAILING)
-    assert route.warnings[0][0] is WarningCode.ENGINE_SUBSTITUTED
-    assert "voxcpm is failing" in route.warnings[0][1]
+    assert route.notices[0][0] is NoticeCode.ENGINE_SUBSTITUTED
+    assert "voxcpm is failing" in route.notices[0][1]
 
 
 def test_a_failing_engine_alone_is_tried_again() -> None:
@@ -66,10 +66,10 @@ def test_a_failing_engine_alone_is_tried_again() -> None:
     assert route.engine == "voxcpm"
 
 
-def test_shortcomings_of_the_engine_are_warnings() -> None:
+def test_shortcomings_of_the_engine_are_notices() -> None:
     route = Router().route([Candidate(UNTRAINED)], asked(ANGRY), AUTO, "en")
-    codes = [code for code, _ in route.warnings]
-    assert codes == [WarningCode.ENGINE_SUBSTITUTED, WarningCode.UNTRAINED_WEIGHTS, WarningCode.EMOTION_NOT_VOICED]
+    codes = [code for code, _ in route.notices]
+    assert codes == [NoticeCode.ENGINE_SUBSTITUTED, NoticeCode.UNTRAINED_WEIGHTS, NoticeCode.EMOTION_NOT_VOICED]
 
 
 def test_the_threshold_is_a_setting() -> None:
@@ -103,9 +103,9 @@ def test_without_engines_nothing_is_routed() -> None:
         Router().route([], ResolvedEmotion(), AUTO, "en")
 
 
-def test_emotion_read_from_the_text_causes_no_warning() -> None:
+def test_emotion_read_from_the_text_causes_no_notice() -> None:
     route = Router().route([Candidate(VOXCPM), Candidate(STARTER)], read(ANGRY), AUTO, "en")
-    assert (route.engine, route.reason, route.warnings) == ("voxcpm", RouteReason.PLAIN, ())
+    assert (route.engine, route.reason, route.notices) == ("voxcpm", RouteReason.PLAIN, ())
     assert "angry" in route.explanation
     both = [Candidate(VOXCPM), Candidate(INDEXTTS)]
     assert Router().route(both, read(ANGRY), AUTO, "en").reason is RouteReason.STRONG_EMOTION
@@ -137,8 +137,16 @@ def test_a_busy_engine_is_replaced_by_a_quick_one(load, indextts_ms, voxcpm_ms, 
     loaded = [Candidate(VOXCPM, expected_ms=voxcpm_ms), Candidate(INDEXTTS, load=load, expected_ms=indextts_ms)]
     route = Router(busy_ms=3000.0).route(loaded, asked(ANGRY), preference, "en")
     assert (route.engine, route.reason) == (engine, reason)
-    substituted = WarningCode.ENGINE_SUBSTITUTED in [code for code, _ in route.warnings]
+    substituted = NoticeCode.ENGINE_SUBSTITUTED in [code for code, _ in route.notices]
     assert substituted == (reason is RouteReason.BUSY)
+
+
+def test_offline_no_engine_is_avoided_because_it_is_busy() -> None:
+    loaded = [Candidate(VOXCPM, expected_ms=100.0), Candidate(INDEXTTS, load=2, expected_ms=60_000.0)]
+    router = Router(busy_ms=3000.0)
+    assert router.route(loaded, asked(ANGRY), AUTO, "en").reason is RouteReason.BUSY
+    route = router.route(loaded, asked(ANGRY), AUTO, "en", avoid_busy=False)
+    assert (route.engine, route.reason) == ("indextts", RouteReason.STRONG_EMOTION)
 
 
 def test_an_engine_that_is_ruled_out_is_not_chosen() -> None:

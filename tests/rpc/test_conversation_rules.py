@@ -1,5 +1,7 @@
 """Valid messages at the wrong time, over real gRPC: each is answered, and the stream goes on."""
 
+import asyncio
+
 import pytest
 from google.rpc import error_details_pb2
 from grpc import StatusCode
@@ -9,59 +11,91 @@ from tests.support.fakes import Script, ScriptedEngine
 from tests.support.live_server import (
     GatedEngine,
     chunks,
-    code_and_field,
-    code_of,
-    details,
-    failed,
+    codes_of,
     live,
+    messages_of,
     soon,
     spoken,
-    status_of,
     with_lone_surrogate,
 )
+from tests.support.rpc_status import code_and_field, code_of, details, failed, reason_of, status_of, values_of
 
-REJECTED, FAILED = speech_pb2.DONE_REASON_REJECTED, speech_pb2.DONE_REASON_FAILED
+COMPLETED, REJECTED, FAILED = (
+    speech_pb2.DONE_REASON_COMPLETED,
+    speech_pb2.DONE_REASON_REJECTED,
+    speech_pb2.DONE_REASON_FAILED,
+)
 
 
-def test_text_after_its_end(run):
+@pytest.mark.parametrize("speaking", [True, False], ids=["while it is spoken", "after its done"])
+def test_text_after_its_end_is_dropped_with_one_notice(run, speaking):
     async def main():
         engine = GatedEngine()
         async with live(engine) as server:
             try:
                 talk = await server.talk()
                 await talk.say("u", "The whole text.")
-                await talk.until("started")
-                await talk.say("u", "More of it.")
-                error = (await talk.until("error"))[-1][1]
-                assert error.utterance_id == "u"
-                assert code_and_field(error.status) == (StatusCode.FAILED_PRECONDITION, "text.utterance_id")
+                answers = await talk.until("started")
+                if not speaking:
+                    engine.open()
+                    answers += await talk.until("done")
+                for _ in range(3):
+                    await talk.say("u", "More of it.")
+                answers += await talk.until("notice")
+                assert (answers[-1][1].utterance_id, codes_of(answers)) == ("u", ["UTTERANCE_ENDED"])
             finally:
                 engine.open()
-            assert spoken(await talk.until("done", "u")) == "The whole text."
+            if speaking:
+                answers += await talk.until("done")
+            await talk.prove_alive()
+            await talk.finish()
+            assert [kind for kind, _ in await talk.rest()] == ["closed"]
+            assert spoken(answers) == "The whole text."
+            (done,) = messages_of(answers, "done")
+            assert done.reason == COMPLETED and done.usage.characters == len("The whole text.")
+
+    run(main())
+
+
+LATE_SETTINGS = {
+    "voice": {"voice": "default"},
+    "seed": {"seed": 3},
+    "emotion": {"emotion": emotion_pb2.Emotion(label="happy")},
+    "a time": {"text_timeout_ms": 500},
+    "a bad emotion": {"emotion": emotion_pb2.Emotion()},
+}
+
+
+@pytest.mark.parametrize("late", LATE_SETTINGS.values(), ids=LATE_SETTINGS)
+def test_other_settings_for_an_utterance_that_has_started_are_ignored_with_a_notice(run, late):
+    async def main():
+        async with live(wait_ms=60_000) as server:
+            talk = await server.talk()
+            await talk.start("u", seed=1)
+            await talk.say("u", "Not yet a sen", end=False)
+            await talk.start("u", **late)
+            await talk.say("u", "tence.")
+            answers = await talk.until("done")
+            assert codes_of(answers) == ["SETTINGS_IGNORED"] and answers[0][1].utterance_id == "u"
+            assert spoken(answers) == "Not yet a sentence."
+            (started,) = messages_of(answers, "started")
+            assert started.seed == 1 and started.emotion.source == speech_pb2.EMOTION_SOURCE_NONE
             await talk.prove_alive()
 
     run(main())
 
 
-@pytest.mark.parametrize(
-    "late",
-    [
-        {"voice": "default"},
-        {"options": speech_pb2.SynthesisOptions(steps=3)},
-        {"emotion": emotion_pb2.Emotion(label=2)},
-    ],
-    ids=lambda late: next(iter(late)),
-)
-def test_settings_count_on_the_first_message_only(run, late):
+def test_equal_settings_are_accepted_as_often_as_they_come(run):
     async def main():
-        async with live(wait_ms=60_000) as server:
+        settings = {"emotion": emotion_pb2.Emotion(label="sad"), "seed": 3, "speed": 1.0, "text_timeout_ms": 500}
+        async with live() as server:
             talk = await server.talk()
-            await talk.say("u", "Not yet a sen", end=False)
-            await talk.say("u", "tence.", **late)
-            (_, done) = (await talk.until("done"))[-1]
-            assert done.reason == REJECTED
-            assert code_and_field(done.error) == (StatusCode.FAILED_PRECONDITION, f"text.{next(iter(late))}")
-            await talk.prove_alive()
+            for piece in ("This goes ", "on and on", "."):
+                await talk.start("u", **settings)
+                await talk.say("u", piece, end=piece == ".")
+            await talk.start("u")  # no settings: nothing to ignore
+            answers = await talk.until("done")
+            assert "SETTINGS_IGNORED" not in codes_of(answers) and spoken(answers) == "This goes on and on."
 
     run(main())
 
@@ -73,12 +107,29 @@ def test_an_id_is_used_once(run):
             await talk.say("u", "First.")
             await talk.until("done", "u")
             await talk.say("u", "Second.")
-            ((kind, warning),) = await talk.until("warning")
-            assert (warning.code, warning.utterance_id) == (speech_pb2.WARNING_CODE_UTTERANCE_ENDED, "u")
-            await talk.say("u", "Third.")  # without another warning
+            ((kind, notice),) = await talk.until("notice")
+            assert (notice.code, notice.utterance_id) == (speech_pb2.NOTICE_CODE_UTTERANCE_ENDED, "u")
+            await talk.say("u", "Third.")  # without another notice
+            await talk.start("u", seed=1)
             await talk.prove_alive()
-            await talk.end()
-            assert not await talk.rest()
+            await talk.half_close()
+            assert [kind for kind, _ in await talk.rest()] == ["closed"]
+
+    run(main())
+
+
+def test_an_id_is_remembered_for_a_thousand_others(run):
+    async def main():
+        async with live() as server:
+            talk = await server.talk()
+            await talk.say("first")
+            for number in range(999):
+                await talk.say(str(number))
+            await talk.say("first", "Again.")
+            await talk.finish()
+            answers = await talk.rest()
+            assert [done.utterance_id for done in messages_of(answers, "done")] == ["first", *map(str, range(999))]
+            assert codes_of(answers) == ["UTTERANCE_ENDED"] and not chunks(answers)
 
     run(main())
 
@@ -89,9 +140,10 @@ def test_too_many_open_utterances(run):
             talk = await server.talk()
             for name in ("a", "b", "c"):
                 await talk.say(name, name, end=False)
-            (_, done) = (await talk.until("done"))[-1]
-            assert (done.utterance_id, done.reason) == ("c", REJECTED)
+            done = (await talk.until("done"))[-1][1]
+            assert (done.utterance_id, done.reason) == ("c", FAILED)
             assert code_of(done.error) is StatusCode.RESOURCE_EXHAUSTED
+            assert reason_of(done.error) == "TOO_MANY_UTTERANCES" and values_of(done.error) == {"limit": "2"}
             assert details(done.error, error_details_pb2.RetryInfo).retry_delay.seconds == 1
             await talk.say("a")
             await talk.say("b")
@@ -111,30 +163,13 @@ def test_an_utterance_over_its_cap(run):
             await talk.until("done", "exact")
             await talk.say("over", "x" * 60, end=False)
             await talk.say("over", "x" * 41)
-            (_, done) = (await talk.until("done", "over"))[-1]
+            done = (await talk.until("done", "over"))[-1][1]
             assert done.reason == REJECTED and "101" in done.error.message and "100" in done.error.message
             assert code_and_field(done.error) == (StatusCode.INVALID_ARGUMENT, "text.delta")
+            assert reason_of(done.error) == "UTTERANCE_TOO_LONG" and values_of(done.error) == {"limit": "100"}
             await talk.prove_alive()
-            request = speech_pb2.SynthesizeRequest(text="x" * 101)
-            error = await failed(server.speech.Synthesize(request))
+            error = await failed(server.speech.Synthesize(speech_pb2.SynthesizeRequest(text="x" * 101)))
             assert code_and_field(status_of(error)) == (StatusCode.INVALID_ARGUMENT, "text")
-
-    run(main())
-
-
-def test_progress_that_goes_back_or_past_what_was_sent(run):
-    async def main():
-        async with live() as server:
-            talk = await server.talk()
-            await talk.say("u", "ten chars.")
-            await talk.until("done")  # 500 ms were sent
-            await talk.progress(300)
-            for wrong_ms in (200, 502, 2**63):
-                await talk.progress(wrong_ms)
-                ((_, error),) = await talk.until("error")
-                assert code_and_field(error.status) == (StatusCode.INVALID_ARGUMENT, "progress.played_ms"), wrong_ms
-            await talk.progress(500)
-            await talk.prove_alive()
 
     run(main())
 
@@ -148,8 +183,64 @@ def test_a_delta_that_is_not_unicode_is_refused(run):
             await talk.send(with_lone_surrogate(speech_pb2.StreamSynthesizeRequest(text=text)))
             await talk.say("u", "there.")
             answers = await talk.until("done")
-            assert [kind for kind, _ in answers].count("error") == 1
+            assert [kind for kind, _ in answers].count("request_refused") == 1
             assert spoken(answers, "u") == "Hello there."
+
+    run(main())
+
+
+def test_an_utterance_that_never_ends_does_not_silence_the_stream(run):
+    async def main():
+        async with live(wait_ms=60_000, text_timeout_ms=60_000) as server:
+            talk = await server.talk()
+            await talk.start("slow", text_timeout_ms=300)
+            await talk.say("slow", "never finished", end=False)
+            await asyncio.sleep(0.5)
+            await talk.say("next", "Its turn.")  # only now somebody waits
+            answers = await talk.until("done", "next")
+            assert codes_of(answers, "slow") == ["TEXT_TIMEOUT"]
+            assert (spoken(answers, "slow"), spoken(answers, "next")) == ("never finished", "Its turn.")
+            assert [(done.utterance_id, done.reason) for done in messages_of(answers, "done")] == [
+                ("slow", COMPLETED),
+                ("next", COMPLETED),
+            ]
+            await talk.say("slow", " after all.")
+            assert codes_of(await talk.until("notice")) == ["UTTERANCE_ENDED"]
+
+    run(main())
+
+
+def test_nobody_waits_behind_an_utterance_whose_text_is_slow(run):
+    async def main():
+        async with live(wait_ms=60_000) as server:
+            talk = await server.talk()
+            await talk.start("u", text_timeout_ms=100)
+            await talk.say("u", "slow but ", end=False)
+            await asyncio.sleep(0.4)
+            await talk.say("u", "complete.")
+            answers = await talk.until("done")
+            assert spoken(answers) == "slow but complete." and not codes_of(answers)
+
+    run(main())
+
+
+def test_a_flush_does_not_wait_behind_an_utterance_whose_text_has_not_ended(run):
+    async def main():
+        async with live(wait_ms=60_000) as server:
+            talk = await server.talk()
+            await talk.say("open", "not ended", end=False)
+            await talk.say("behind", "Complete.")
+            await talk.flush("all")
+            answers = await talk.until("flushed")
+            assert answers[-1][1].flush_id == "all" and spoken(answers) == "not ended"
+            await talk.flush("one", "behind")
+            await talk.flush("none", "nobody")
+            answers = await talk.until("flushed")
+            assert answers == [("flushed", speech_pb2.Flushed(flush_id="none"))]
+            await talk.say("open", ".")
+            answers = await talk.until("flushed")
+            assert answers[-1][1].flush_id == "one"
+            assert spoken(answers, "behind") == "Complete."
 
     run(main())
 
@@ -161,12 +252,12 @@ def test_text_that_the_engine_refuses(run):
             await talk.say("u", "Zzz.")
             answers = await talk.until("done")
             done = answers[-1][1]
-            warnings = [message.code for kind, message in answers if kind == "warning"]
-            assert warnings == [speech_pb2.WARNING_CODE_TEXT_NOT_SPOKEN] and not chunks(answers)
-            assert done.reason == FAILED
+            assert codes_of(answers) == ["TEXT_NOT_SPOKEN"] and not chunks(answers)
+            assert done.reason == FAILED and reason_of(done.error) == "TEXT_UNSPEAKABLE"
             assert code_and_field(done.error) == (StatusCode.FAILED_PRECONDITION, "text.delta")
             error = await failed(server.speech.Synthesize(speech_pb2.SynthesizeRequest(text="Zzz.")))
             assert code_and_field(status_of(error)) == (StatusCode.FAILED_PRECONDITION, "text")
+            assert reason_of(status_of(error)) == "TEXT_UNSPEAKABLE"
             await talk.prove_alive()
 
     run(main())
@@ -180,9 +271,9 @@ def test_an_engine_that_fails(run, caplog):
             await talk.say("u", "Half of this.")
             answers = await talk.until("done")
             done = answers[-1][1]
-            warnings = [message.code for kind, message in answers if kind == "warning"]
-            assert warnings == [speech_pb2.WARNING_CODE_ENGINE_FAILED] and spoken(answers) == "Half"
+            assert codes_of(answers) == ["ENGINE_FAILED"] and spoken(answers) == "Half"
             assert done.reason == FAILED and code_of(done.error) is StatusCode.INTERNAL
+            assert reason_of(done.error) == "ENGINE_FAILED"
             (told,) = (await server.speech.GetServerInfo(speech_pb2.GetServerInfoRequest())).engines
             assert told.healthy  # one unit may fail by what its text is
             await talk.say("v", "Half of that.")

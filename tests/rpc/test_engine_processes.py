@@ -15,12 +15,14 @@ from intone.server.app import serving
 from intone.server.config import Config
 from tests.support import faulty_engine
 from tests.support.faulty_engine import CRASHES, HANGS, MAKES_NAN, START_RAISES, STEP_RAISES
-from tests.support.live_server import Live, code_of, soon, spoken
+from tests.support.live_server import Live, messages_of, soon, spoken
 from tests.support.process_workers import children_of, descriptors, eventually, runs
+from tests.support.rpc_status import code_of, reason_of
 
 pytestmark = pytest.mark.slow
 LONG = ("words that take their time to be spoken " * 4).strip()
-PLAIN = {"normalize": False}
+OFF = speech_pb2.SWITCH_OFF
+PLAIN = {"defaults": speech_pb2.SpeechSettings(normalization=OFF)}
 COMPLETED, FAILED = speech_pb2.DONE_REASON_COMPLETED, speech_pb2.DONE_REASON_FAILED
 BACK_S, TOLD_S = 10.0, 1.0
 
@@ -35,6 +37,11 @@ async def server(**settings):
         yield Live(app, channel, None)
         children += children_of(os.getpid())
     await eventually(lambda: not any(map(runs, children)))
+
+
+def of_engine(name):
+    """Settings that ask for this engine."""
+    return speech_pb2.SpeechSettings(engine=name, normalization=OFF)
 
 
 async def say(live, text):
@@ -80,6 +87,7 @@ def test_a_bad_text_ends_its_own_utterance_and_the_engine_speaks_the_next(run, t
             await talk.say("u", text)
             answers = await talk.until("done")
             assert ended(answers) == (FAILED, words) and code_of(answers[-1][1].error) is StatusCode.INTERNAL
+            assert reason_of(answers[-1][1].error) == "ENGINE_FAILED"
             began_s = time.monotonic()
             await talk.prove_alive()
             assert time.monotonic() - began_s < BACK_S
@@ -106,10 +114,10 @@ def test_another_engine_speaks_while_one_is_away(run):
     async def main():
         async with server(spare=True, plain_load_s="1") as live:
             talk = await live.talk(**PLAIN)
-            other = await live.talk(**PLAIN, engine="spare")
+            other = await live.talk(defaults=of_engine("spare"))
             await other.say("o", LONG)
             await talk.say("u", LONG)
-            assert (await talk.until("started"))[-1][1].engine == "plain"
+            assert (await talk.until("started"))[-1][1].route.engine == "plain"
             await talk.until("audio")
             os.kill(live.app.service.workers["plain"].pid, signal.SIGKILL)
             reason, words = ended(await talk.until("done"))
@@ -118,8 +126,8 @@ def test_another_engine_speaks_while_one_is_away(run):
             assert {engine.name: engine.healthy for engine in told.engines} == {"plain": False, "spare": True}
             await talk.say("v", "Hello there.")
             answers = await talk.until("done")
-            started = [message for kind, message in answers if kind == "started"][0]
-            assert started.engine == "spare" and spoken(answers) == "Hello there."
+            started = messages_of(answers, "started")[0]
+            assert started.route.engine == "spare" and spoken(answers) == "Hello there."
             assert ended(answers)[0] == COMPLETED
             answers = await other.until("done")
             assert spoken(answers) == LONG and ended(answers)[0] == COMPLETED
@@ -127,7 +135,7 @@ def test_another_engine_speaks_while_one_is_away(run):
             await soon(lambda: not worker.failing, "the engine is back", BACK_S)
             await talk.say("w", "Hello again.")
             answers = await talk.until("done")
-            assert [message.engine for kind, message in answers if kind == "started"] == ["plain"]
+            assert [message.route.engine for message in messages_of(answers, "started")] == ["plain"]
             for one in (talk, other):
                 one.call.cancel()
 
@@ -178,7 +186,7 @@ def test_an_engine_that_is_killed_again_and_again_in_mid_utterance(run):
 
 
 async def say_with(live, engine, text):
-    talk = await live.talk(**PLAIN, engine=engine)
+    talk = await live.talk(defaults=of_engine(engine))
     await talk.say("u", text)
     answers = await talk.until("done")
     talk.call.cancel()

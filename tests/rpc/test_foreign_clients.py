@@ -2,8 +2,6 @@
 
 import base64
 import json
-import os
-import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -14,17 +12,14 @@ import pytest
 from google.protobuf import json_format
 
 from intone.proto import speech_pb2, speech_pb2_grpc
+from tests.support.foreign_clients import FOREIGN, node_environment
 
-ROOT = Path(__file__).resolve().parents[2]
-FOREIGN = ROOT / "tests" / "foreign"
-NODE_HOME = ROOT / "build" / "foreign"  # kept between runs
 BUF = Path(sysconfig.get_path("scripts")) / "buf"
 
 RATE_HZ, MAX_UNIT_MS = 16000, 960
 CONFIG = {
     "format": {"encoding": "AUDIO_ENCODING_PCM_S16LE", "sample_rate_hz": RATE_HZ},
-    "engine": "voxcpm",
-    "options": {"seed": 7, "steps": 4, "max_audio_ms": MAX_UNIT_MS},
+    "defaults": {"engine": "voxcpm", "seed": 7, "engine_parameters": {"steps": 4, "max_audio_ms": MAX_UNIT_MS}},
 }
 PIECES = ["The rain ", "has stop", "ped at last. ", "Let us ", "go out for a walk."]
 LONG_TEXT = "Here is a sentence that takes a while to speak. " * 8
@@ -39,30 +34,14 @@ def utterance(name: str, pieces: list[str]) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def node(require, server_address):
     """`node(script, arguments)`: the output of the script, parsed as JSON."""
-    program = require("node", shutil.which("node") and shutil.which("npm"), "node and npm are not installed")
-    wanted = (FOREIGN / "package-lock.json").read_bytes()
-    done = NODE_HOME / "node_modules" / ".package-lock.json"
-    lock = NODE_HOME / "package-lock.json"
-    if not (done.exists() and lock.exists() and lock.read_bytes() == wanted):
-        NODE_HOME.mkdir(parents=True, exist_ok=True)
-        shutil.copy(FOREIGN / "package.json", NODE_HOME)
-        lock.write_bytes(wanted)
-        npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        installed = subprocess.run(npm, cwd=NODE_HOME, capture_output=True, text=True, timeout=300)
-        require("node", installed.returncode == 0, f"npm ci failed: {installed.stderr[-500:]}")
+    environment = node_environment(require)
 
     def call(script: str, arguments: dict[str, Any]) -> Any:
-        done = subprocess.run(
-            ["node", FOREIGN / script, server_address, json.dumps(arguments)],
-            env={**os.environ, "NODE_PATH": str(NODE_HOME / "node_modules")},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        command = ["node", FOREIGN / script, server_address, json.dumps(arguments)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    assert program
     return call
 
 
@@ -114,27 +93,31 @@ def speak_from_python(address: str, messages: list[dict[str, Any]]) -> bytes:
 
 def check_utterance(events: list[dict[str, Any]], name: str, text: str) -> bytes:
     """Check order and contents of the events of one completed utterance; return its audio."""
-    mine = [event for event in events if event.get("utterance_id") == name and event["event"] != "warning"]
+    mine = [event for event in events if event.get("utterance_id") == name and event["event"] != "notice"]
     order = [event["event"] for event in mine]
     assert order == ["started", *["audio"] * (len(order) - 2), "done"] and len(order) > 2
     started, *chunks, done = mine
-    assert (started["engine"], started["route_reason"]) == ("voxcpm", "ROUTE_REASON_PREFERENCE")
-    assert started["format"] == CONFIG["format"] and started["seed"] == CONFIG["options"]["seed"]
-    assert done["reason"] == "DONE_REASON_COMPLETED" and done["report"]["ttfa_ms"] > 0
+    route = started["route"]
+    assert (route["engine"], route["reason"]) == ("voxcpm", "ROUTE_REASON_PREFERENCE")
+    assert started["seed"] == CONFIG["defaults"]["seed"]
+    assert done["reason"] == "DONE_REASON_COMPLETED" and done["latency"]["ttfa_ms"] > 0
     audio, spans, spoken = b"", [], 0
     for sequence, chunk in enumerate(chunks):
         assert (chunk["sequence"], chunk["offset_samples"] * 2) == (sequence, len(audio))
         data = bytes.fromhex(chunk["data"])
-        assert data and len(data) % 2 == 0
+        assert data and len(data) == 2 * chunk["sample_count"]
         audio += data
-        if chunk["kind"] == "AUDIO_KIND_SPEECH":
+        if chunk["text_span"]:
             spans.append((chunk["text_span"]["start"], chunk["text_span"]["end"]))
+        if chunk["kind"] == "AUDIO_KIND_SPEECH":
             spoken += len(data)
         else:
             assert chunk["kind"] == "AUDIO_KIND_SILENCE" and not any(data)
-    assert spans == sorted(spans) and spans[0][0] == 0 and spans[-1][1] == len(text)
-    assert 0 < spoken / 2 / RATE_HZ <= len(set(spans)) * MAX_UNIT_MS / 1000
-    assert done["report"]["units"] == len(set(spans)) > 1
+    assert "".join(text[start:end] for start, end in spans) == text
+    assert 0 < spoken / 2 / RATE_HZ <= len(spans) * MAX_UNIT_MS / 1000
+    usage = done["usage"]
+    assert usage["unit_count"] == len(spans) > 1 and usage["characters"] == len(text)
+    assert done["sample_count"] * 2 == len(audio) and usage["speech_ms"] == pytest.approx(spoken / 32, abs=1)
     return audio
 
 
@@ -142,53 +125,72 @@ def test_node_receives_the_audio_that_python_receives(node, server_address):
     messages = utterance("u1", PIECES) + utterance("u2", ["Two."])
     answer = node("talk.js", {"config": CONFIG, "messages": utterance("u1", PIECES)})
     assert answer["status"]["code"] == "OK"
+    configured, closed = answer["events"][0], answer["events"][-1]
+    assert configured["event"] == "configured" and configured["format"].items() >= CONFIG["format"].items()
+    assert configured["defaults"]["engine"] == "voxcpm" and len(configured["stream_id"]) == 16
+    assert (closed["event"], closed["status"]["code"]) == ("closed", 0)
     audio = check_utterance(answer["events"], "u1", "".join(PIECES))
     assert audio == speak_from_python(server_address, [{"config": CONFIG}, *utterance("u1", PIECES)])
     both = node("talk.js", {"config": CONFIG, "messages": messages})
     order = [event["utterance_id"] for event in both["events"] if event["event"] in {"started", "done"}]
     assert order == ["u1", "u1", "u2", "u2"]
-    # Untrained weights always cause a warning.
-    assert "WARNING_CODE_UNTRAINED_WEIGHTS" in {event.get("code") for event in answer["events"]}
+    # Untrained weights always cause a notice.
+    assert "NOTICE_CODE_UNTRAINED_WEIGHTS" in {event.get("code") for event in answer["events"]}
 
 
-def test_node_cancels_an_utterance_and_a_call(node):
-    answer = node("cancel.js", {"config": CONFIG, "text": LONG_TEXT, "played_ms": 40})
+def test_node_interrupts_an_utterance_and_cancels_a_call(node):
+    answer = node("interrupt.js", {"config": CONFIG, "text": LONG_TEXT, "sample": 640})
     events = answer["barge_in"]["events"]
     assert answer["barge_in"]["status"]["code"] == "OK"
-    first = [event for event in events if event.get("utterance_id") == "first" and event["event"] != "warning"]
-    assert [event["event"] for event in first if event["event"] != "audio"] == ["started", "interrupted"]
-    assert first[-1]["event"] == "interrupted", "audio of an utterance came after it was interrupted"
-    assert first[-1]["heard_text"] + first[-1]["unheard_text"] == LONG_TEXT
-    assert first[-1]["heard_ms"] == 40
+    first = [event for event in events if event.get("utterance_id") == "first" and event["event"] != "notice"]
+    assert [event["event"] for event in first if event["event"] != "audio"] == ["started", "done"]
+    assert first[-1]["reason"] == "DONE_REASON_INTERRUPTED", "audio of an utterance came after it was interrupted"
+    (interrupted,) = [event for event in events if event["event"] == "interrupted"]
+    (cut,) = interrupted["cuts"]
+    assert (interrupted["interrupt_id"], cut["utterance_id"]) == ("barge-in", "first")
+    assert cut["heard_text"] + cut["unheard_text"] == LONG_TEXT
+    assert (cut["heard_samples"], cut["source"]) == (640, "HEARD_SOURCE_REPORTED")
     second = [event for event in events if event.get("utterance_id") == "second" and event["event"] == "done"]
     assert [event["reason"] for event in second] == ["DONE_REASON_COMPLETED"]
-    assert answer["dropped"] == {"status": answer["dropped"]["status"], "open_streams": 0}
+    assert events[-1]["event"] == "closed"
+    assert answer["dropped"] == {"status": answer["dropped"]["status"], "open_stream_count": 0}
     assert answer["dropped"]["status"]["code"] == "CANCELLED"
 
 
 def test_node_receives_error_details(node):
     answer = node("errors.js", {"config": CONFIG})
-    for name, field in [
-        ("text_first", "config"),
-        ("bad_rate", "config.format.sample_rate_hz"),
-        ("bad_steps", "config.options.steps"),
+    for name, field, reason in [
+        ("text_first", "config", "CONFIG_MISSING"),
+        ("bad_rate", "config.format.sample_rate_hz", "VALUE_OUT_OF_RANGE"),
+        ("bad_steps", "config.defaults.engine_parameters[steps]", "VALUE_OUT_OF_RANGE"),
     ]:
-        assert (answer[name]["code"], answer[name]["fields"]) == ("INVALID_ARGUMENT", [field]), name
-        assert field in answer[name]["message"]
-    assert "12345" in answer["bad_rate"]["message"]
-    assert answer["no_voice"]["failure"]["code"] == "NOT_FOUND"
-    assert answer["too_long"]["failure"]["code"] == "INVALID_ARGUMENT"
+        status, (closed,) = answer[name]["status"], answer[name]["events"]
+        assert (status["code"], status["fields"], status["reason"]) == ("INVALID_ARGUMENT", [field], reason), name
+        assert field in status["message"]
+        told = {key: status[key] for key in ("reason", "metadata", "fields")}
+        assert (closed["event"], closed["told"]) == ("closed", told)
+    assert "12345" in answer["bad_rate"]["status"]["message"]
+    assert answer["bad_steps"]["status"]["metadata"] == {"low": "1", "high": "100"}
+    for name, code, reason in [
+        ("no_voice", "NOT_FOUND", "VOICE_NOT_FOUND"),
+        ("too_long", "INVALID_ARGUMENT", "TEXT_TOO_LONG"),
+    ]:
+        assert (answer[name]["failure"]["code"], answer[name]["failure"]["reason"]) == (code, reason)
 
 
 def test_a_stream_of_node_goes_on_after_errors(node):
     inside = node("errors.js", {"config": CONFIG})["inside"]
     assert inside["status"]["code"] == "OK"
-    errors = [event for event in inside["events"] if event["event"] == "error"]
-    assert [event["fields"] for event in errors] == [["config"], ["cancel.utterance_id"]]
-    assert all(event["status"]["code"] != 0 and event["status"]["message"] for event in errors)
+    refused = [event for event in inside["events"] if event["event"] == "request_refused"]
+    assert [event["told"]["fields"] for event in refused] == [["config"], ["flush.flush_id"]]
+    assert [event["told"]["reason"] for event in refused] == ["CONFIG_REPEATED", "TEXT_TOO_LONG"]
+    assert [event["request_index"] for event in refused] == [1, 4]
+    assert all(event["error"]["code"] != 0 and event["error"]["message"] for event in refused)
+    (interrupted,) = [event for event in inside["events"] if event["event"] == "interrupted"]
+    assert interrupted["cuts"] == []
     done = {event["utterance_id"]: event for event in inside["events"] if event["event"] == "done"}
-    assert (done["bad"]["reason"], done["bad"]["fields"]) == ("DONE_REASON_REJECTED", ["text.delta"])
-    assert "U+0007" in done["bad"]["error"]["message"]
+    assert (done["bad"]["reason"], done["bad"]["told"]["fields"]) == ("DONE_REASON_REJECTED", ["text.delta"])
+    assert "U+0007" in done["bad"]["error"]["message"] and done["bad"]["told"]["reason"] == "TEXT_INVALID"
     assert done["good"]["reason"] == "DONE_REASON_COMPLETED"
 
 
@@ -213,6 +215,7 @@ def test_buf_curl_checks_health(buf_curl):
 def test_buf_curl_talks(buf_curl, server_address):
     messages = [{"config": CONFIG}, *utterance("u1", PIECES)]
     answers = json_values(buf_curl("/intone.v1.SpeechService/StreamSynthesize", messages=messages))
-    assert answers[-1]["done"]["reason"] == "DONE_REASON_COMPLETED"
+    assert "configured" in answers[0] and answers[-1]["closed"]["status"] == {}
+    assert answers[-2]["done"]["reason"] == "DONE_REASON_COMPLETED"
     audio = b"".join(base64.b64decode(answer["audio"]["data"]) for answer in answers if "audio" in answer)
     assert audio and audio == speak_from_python(server_address, messages)

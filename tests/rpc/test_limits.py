@@ -13,25 +13,14 @@ from grpc import StatusCode
 from intone.client import connection
 from intone.proto import speech_pb2
 from intone.server import app
-from tests.support.fakes import Script, ScriptedEngine
-from tests.support.live_server import (
-    F32,
-    GatedEngine,
-    Talk,
-    code_and_field,
-    code_of,
-    details,
-    failed,
-    free_port,
-    live,
-    scraped,
-    soon,
-    status_of,
-)
+from tests.support.fakes import RATE_HZ, Script, ScriptedEngine
+from tests.support.live_server import GatedEngine, Talk, free_port, live, messages_of, scraped, soon
+from tests.support.rpc_status import code_and_field, code_of, details, failed, reason_of, status_of, values_of
 from tests.support.scripted_server import proxy
 
-LONG = "on and " * 1500  # 525 s of audio, in units of 10 s
-PLAIN = {"normalize": False}  # normalizing LONG would take longer than the test
+LONG = "on and " * 1500  # 525 s of audio, in units of 10 s; normalizing it would take longer than the test
+PLAIN = {"defaults": speech_pb2.SpeechSettings(normalization=speech_pb2.SWITCH_OFF)}
+MS = RATE_HZ // 1000
 
 
 def audio_sent_ms(metrics_port: int) -> float:
@@ -39,45 +28,45 @@ def audio_sent_ms(metrics_port: int) -> float:
     return 1000 * sum(value for name, value in scraped(metrics_port) if name.startswith("tts_audio_seconds_total{"))
 
 
-@pytest.mark.parametrize("lead_limit_ms", [200, 2000])
-def test_without_progress_playback_is_assumed_to_run_in_real_time(run, lead_limit_ms):
+@pytest.mark.parametrize("max_lead_ms", [200, 2000])
+def test_without_reports_playback_is_assumed_to_run_in_real_time(run, max_lead_ms):
     async def main():
         port = free_port()
         async with live(metrics_port=port) as server:
-            talk = await server.talk(**PLAIN, lead_limit_ms=lead_limit_ms)
+            talk = await server.talk(**PLAIN, max_lead_ms=max_lead_ms)
             await talk.say("u", LONG)
             began_s = time.monotonic()
             await soon(lambda: audio_sent_ms(port) > 0, "the first audio")
             for _ in range(5):
                 await asyncio.sleep(0.1)
                 sent_ms = audio_sent_ms(port)
-                assert sent_ms <= lead_limit_ms + 1000 * (time.monotonic() - began_s)
-            await soon(lambda: audio_sent_ms(port) >= lead_limit_ms, "audio is sent up to the limit")
+                assert sent_ms <= max_lead_ms + 1000 * (time.monotonic() - began_s)
+            await soon(lambda: audio_sent_ms(port) >= max_lead_ms, "audio is sent up to the limit")
             talk.call.cancel()
 
     run(main())
 
 
-@pytest.mark.parametrize("lead_limit_ms", [200, 1000, 5000])
-def test_a_position_that_stands_still_stops_the_server_at_the_limit(run, lead_limit_ms):
+@pytest.mark.parametrize("max_lead_ms", [200, 1000, 5000])
+def test_a_position_that_stands_still_stops_the_server_at_the_limit(run, max_lead_ms):
     async def main():
         port = free_port()
         async with live(metrics_port=port) as server:
-            talk = await server.talk(**PLAIN, lead_limit_ms=lead_limit_ms)
-            await talk.progress(0)
+            talk = await server.talk(**PLAIN, max_lead_ms=max_lead_ms)
             await talk.say("u", LONG)
-            await soon(lambda: audio_sent_ms(port) > lead_limit_ms - 160, "the limit is reached")
+            await talk.until("audio")
+            await talk.playback("u", 0)
+            await soon(lambda: audio_sent_ms(port) > max_lead_ms - 160, "the limit is reached")
             await soon(lambda: server.jobs == 1, "the engine waits")
             for _ in range(5):
                 await asyncio.sleep(0.05)
-                assert audio_sent_ms(port) <= lead_limit_ms + 1e-6
-            await talk.until("audio")
-            await talk.progress(160)
-            await soon(lambda: audio_sent_ms(port) > lead_limit_ms, "a report lets more out")
+                assert audio_sent_ms(port) <= max_lead_ms + 1e-6
+            await talk.playback("u", 160 * MS)
+            await soon(lambda: audio_sent_ms(port) > max_lead_ms, "a report lets more out")
             await asyncio.sleep(0.1)
-            assert audio_sent_ms(port) <= lead_limit_ms + 160 + 1e-6
+            assert audio_sent_ms(port) <= max_lead_ms + 160 + 1e-6
             steps = sum(map(len, server.engine.stepped))
-            assert steps * 200 <= lead_limit_ms + 160 + 400 + 7 * 200  # the model does not run ahead either
+            assert steps * 200 <= max_lead_ms + 160 + 400 + 7 * 200  # the model does not run ahead either
             talk.call.cancel()
             await soon(lambda: server.idle, "the call is gone")
 
@@ -110,7 +99,7 @@ def test_rpc_cancelled_while_a_write_is_blocked(run):
 
     async def main():
         async with live() as server:
-            talk = await server.talk(**PLAIN, lead_limit_ms=600_000)
+            talk = await server.talk(**PLAIN, max_lead_ms=600_000)
             await talk.say("u", LONG)
             await soon(lambda: server.jobs == 1, "the engine has work")
             steps, before = 0, -1
@@ -128,12 +117,12 @@ def test_rpc_cancelled_while_a_write_is_blocked(run):
 def test_rpc_cancelled_while_waiting_for_the_listener_and_for_text(run):
     async def main():
         async with live(wait_ms=60_000) as server:
-            ahead = await server.talk(**PLAIN, lead_limit_ms=200)
-            await ahead.progress(0)
+            ahead = await server.talk(**PLAIN, max_lead_ms=200)
             await ahead.say("u", LONG)
+            await ahead.until("audio")
+            await ahead.playback("u", 0)
             silent = await server.talk()
             await silent.say("u", "not yet", end=False)
-            await ahead.until("audio")
             await soon(lambda: server.app.service.open_streams == 2 and server.jobs == 1, "both wait")
             ahead.call.cancel()
             silent.call.cancel()
@@ -163,18 +152,18 @@ def test_single_text_cancelled(run):
 
 async def open_and_drop(server, draw: random.Random) -> None:
     """A stream that the client drops at a random stage."""
-    stop = draw.choice(("unused", "configured", "text", "waiting", "audio", "cancelled", "blocked"))
+    stop = draw.choice(("unused", "configured", "text", "waiting", "audio", "interrupted", "blocked"))
     talk = server.open()
     if stop != "unused":
-        await talk.send(config=speech_pb2.StreamConfig(**PLAIN, lead_limit_ms=200 if stop != "blocked" else 600_000))
-    if stop in ("text", "audio", "cancelled", "blocked"):
+        await talk.send(config=speech_pb2.StreamConfig(**PLAIN, max_lead_ms=200 if stop != "blocked" else 600_000))
+    if stop in ("text", "audio", "interrupted", "blocked"):
         await talk.say("u", LONG[: 2000 if stop == "blocked" else 200])
     if stop == "waiting":
         await talk.say("u", "never fin", end=False)
-    if stop in ("audio", "cancelled"):
+    if stop in ("audio", "interrupted"):
         await talk.until("audio")
-    if stop == "cancelled":
-        await talk.cancel("u")
+    if stop == "interrupted":
+        await talk.interrupt("u")
         await talk.until("interrupted")
     await asyncio.sleep(draw.random() * 0.005)
     talk.call.cancel()
@@ -213,13 +202,15 @@ def test_a_full_server_says_when_to_retry(run):
             talks = [await server.talk() for _ in range(2)]
             for talk in talks:
                 await talk.prove_alive()
-            third = await server.talk()
+            third = server.open()
+            await third.send(config=speech_pb2.StreamConfig())
             synthesize = server.speech.Synthesize(speech_pb2.SynthesizeRequest(text="Hello."))
             for error in (await third.failure(), await failed(synthesize)):
                 status = status_of(error)
                 assert code_of(status) is StatusCode.RESOURCE_EXHAUSTED
+                assert reason_of(status) == "STREAMS_EXHAUSTED" and values_of(status) == {"limit": "2"}
                 assert details(status, error_details_pb2.RetryInfo).retry_delay.seconds == 1
-            await talks[0].end()
+            await talks[0].half_close()
             await talks[0].rest()
             await soon(lambda: server.app.service.open_streams == 1, "a place is free")
             await (await server.talk()).prove_alive()
@@ -250,7 +241,7 @@ def test_an_idle_conversation_with_a_client_that_pings_stays_open(run, monkeypat
             grpc.aio.insecure_channel(f"127.0.0.1:{server.app.port}", list(client_options.items())) as channel,
         ):
             talk = Talk.over(channel)
-            await talk.send(config=speech_pb2.StreamConfig(format=F32))
+            await talk.configure()
             await asyncio.sleep(5)
             await talk.prove_alive()
 
@@ -272,7 +263,7 @@ def test_a_client_that_hangs_is_detected(run, monkeypatch):
             grpc.aio.insecure_channel(address) as channel,
         ):
             talk = Talk.over(channel)
-            await talk.send(config=speech_pb2.StreamConfig(format=F32))
+            await talk.configure()
             await talk.prove_alive()
             frozen.set()
             await soon(lambda: server.idle, "the stream is ended")
@@ -286,10 +277,10 @@ def test_deadline_of_the_client(run):
         async with live(engine) as server:
             try:
                 talk = server.open(timeout=0.3)
-                await talk.send(config=speech_pb2.StreamConfig())
+                await talk.configure()
                 await talk.say("u", "Hello.")
                 await soon(lambda: server.jobs == 1, "the engine has work")
-                assert (await talk.failure()).code() is StatusCode.DEADLINE_EXCEEDED
+                assert (await talk.call_error()).code() is StatusCode.DEADLINE_EXCEEDED
                 await soon(lambda: server.idle, "the job is released before its first step ends")
                 single = server.speech.Synthesize(speech_pb2.SynthesizeRequest(text="Hello."), timeout=0.3)
                 await soon(lambda: server.jobs == 1, "the engine has work")
@@ -309,6 +300,7 @@ def test_a_config_that_does_not_come_in_time(run):
             await talk.call.wait_for_connection()
             error = await talk.failure()
             assert code_and_field(status_of(error)) == (StatusCode.DEADLINE_EXCEEDED, "config")
+            assert reason_of(status_of(error)) == "CONFIG_TIMEOUT"
 
     run(main())
 
@@ -317,12 +309,81 @@ def test_a_stream_without_activity_is_ended(run):
     async def main():
         async with live(idle_timeout_s=1) as server:
             talk = await server.talk()
-            await talk.prove_alive()
+            began_s = time.monotonic()
+            answers, error = await talk.answers_and_failure()
+            assert [kind for kind, _ in answers] == ["closed"]
+            assert error.code() is StatusCode.DEADLINE_EXCEEDED and "1 s" in (error.details() or "")
+            assert reason_of(status_of(error)) == "IDLE" and values_of(status_of(error)) == {"limit_s": "1"}
+            assert 0.9 < time.monotonic() - began_s < 5
+            await soon(lambda: server.idle, "it is gone")
+
+    run(main())
+
+
+def test_idle_time_does_not_run_while_audio_is_unplayed(run):
+    async def main():
+        async with live(idle_timeout_s=1) as server:
+            talk = server.open()
+            configured = await talk.configure()
+            assert configured.limits.idle_timeout_ms == 1000
+            await talk.say("u", "These fifty characters take two and a half seconds")
+            await talk.until("done")
             began_s = time.monotonic()
             error = await talk.failure()
-            assert error.code() is StatusCode.DEADLINE_EXCEEDED and "1 s" in (error.details() or "")
-            assert time.monotonic() - began_s > 0.9
-            await soon(lambda: server.idle, "it is gone")
+            assert reason_of(status_of(error)) == "IDLE"
+            assert 3.2 < time.monotonic() - began_s < 10  # 2.5 s of audio, then a second of silence
+
+    run(main())
+
+
+def test_an_open_utterance_does_not_keep_an_idle_stream(run):
+    async def main():
+        async with live(idle_timeout_s=1, wait_ms=60_000) as server:
+            talk = await server.talk()
+            await talk.say("u", "never fin", end=False)
+            answers, error = await talk.answers_and_failure()
+            (done,) = messages_of(answers, "done")
+            assert (done.utterance_id, done.reason) == ("u", speech_pb2.DONE_REASON_FAILED)
+            assert reason_of(done.error) == reason_of(status_of(error)) == "IDLE"
+
+    run(main())
+
+
+def test_messages_keep_a_stream_from_being_idle(run):
+    async def main():
+        async with live(idle_timeout_s=1) as server:
+            talk = await server.talk()
+            for _ in range(5):
+                await asyncio.sleep(0.4)
+                await talk.playback("nobody", 0)
+            await talk.prove_alive()
+
+    run(main())
+
+
+@pytest.mark.parametrize("stops", ["the position stands still", "no report comes any more"])
+def test_playback_that_stalls_is_told_once_each_time(run, stops):
+    async def main():
+        async with live() as server:
+            talk = await server.talk(**PLAIN, max_lead_ms=200)
+            await talk.say("u", LONG)
+            await talk.until("audio")
+            for sample in (0, 300 * MS):
+                await talk.playback("u", sample)
+                answers = []
+                while not (answers and answers[-1][0] == "notice"):
+                    answers += [await talk.answer()]
+                    if stops == "the position stands still" and answers[-1][0] != "notice":
+                        await talk.playback("u", sample)
+                notice = answers[-1][1]
+                assert (notice.code, notice.utterance_id) == (speech_pb2.NOTICE_CODE_PLAYBACK_STALLED, "")
+                await talk.playback("u", sample)
+                await talk.interrupt("nobody")  # its answer would come after a second notice
+                assert [kind for kind, _ in await talk.until("interrupted")] == ["interrupted"]
+            await talk.interrupt("u")
+            await talk.until("interrupted")
+            await talk.say("v", "Fine")  # nothing is ahead of playback any more
+            assert (await talk.until("done", "v"))[-1][1].reason == speech_pb2.DONE_REASON_COMPLETED
 
     run(main())
 
@@ -333,7 +394,7 @@ def test_a_message_over_the_size_of_grpc_ends_its_call_only(run):
             talk = await server.talk()
             other = await server.talk()
             await talk.send(b"\x12" + bytes(5 << 20))
-            assert (await talk.failure()).code() is StatusCode.RESOURCE_EXHAUSTED
+            assert (await talk.call_error()).code() is StatusCode.RESOURCE_EXHAUSTED
             await other.prove_alive()
 
     run(main())

@@ -7,7 +7,9 @@ from grpc import StatusCode
 
 from intone.proto import speech_pb2
 from intone.server.config import ConfigError
-from tests.support.live_server import failed, free_port, live, scraped, soon
+from tests.support.fakes import Script, ScriptedEngine
+from tests.support.live_server import free_port, live, scraped, soon
+from tests.support.rpc_status import failed
 
 NAMES = {
     "tts_streams_active",
@@ -18,7 +20,7 @@ NAMES = {
     "tts_audio_seconds_total",
     "tts_route_total",
     "tts_utterances_ended_total",
-    "tts_warnings_total",
+    "tts_notices_total",
 }
 
 
@@ -26,12 +28,17 @@ def test_counts_after_utterances(run):
     async def main():
         port = free_port()
         async with live(metrics_port=port) as server:
-            talk = await server.talk(options={"speed": 2.0})
+            talk = await server.talk(defaults={"speed": 2.0})
             await talk.say("spoken", "twenty characters ab")
             await talk.until("done")
-            await talk.cancel()
+            await talk.interrupt()
             await talk.until("interrupted")
-            await talk.say("refused", "?!")
+            await talk.say("empty", "?!")
+            await talk.until("done")
+            await talk.say("refused", "\a")
+            await talk.until("done")
+            await talk.interrupt("barred")
+            await talk.say("barred")
             await talk.until("done")
             found = dict(scraped(port))
             assert {name.split("{")[0] for name in found} >= NAMES
@@ -40,11 +47,12 @@ def test_counts_after_utterances(run):
             assert found['tts_route_total{engine="starter",reason="plain"}'] == 1
             assert found['tts_utterances_ended_total{how="completed"}'] == 1
             assert found['tts_utterances_ended_total{how="interrupted"}'] == 1
+            assert found['tts_utterances_ended_total{how="empty"}'] == 1
             assert found['tts_utterances_ended_total{how="rejected"}'] == 1
-            assert found['tts_warnings_total{code="speed_unchanged"}'] == 1
+            assert found['tts_notices_total{code="speed_unchanged"}'] == 1
             assert found['tts_time_to_first_audio_seconds_count{kind="speech"}'] == 1
             assert found["tts_queue_seconds_count"] == found["tts_rtf_count"] == 1
-            await talk.end()
+            await talk.half_close()
             await talk.rest()
             await soon(lambda: dict(scraped(port))["tts_streams_active"] == 0, "the stream is gone")
         with pytest.raises(URLError):
@@ -56,15 +64,15 @@ def test_counts_after_utterances(run):
 def test_calls_with_one_text_are_counted(run):
     async def main():
         port = free_port()
-        async with live(metrics_port=port) as server:
+        async with live(ScriptedEngine(Script(refuse=("Zzz.",))), metrics_port=port) as server:
             synthesize = server.speech.Synthesize
             assert [answer async for answer in synthesize(speech_pb2.SynthesizeRequest(text="Hello."))]
-            error = await failed(synthesize(speech_pb2.SynthesizeRequest(text="?!")))
-            assert error.code() is StatusCode.INVALID_ARGUMENT
+            error = await failed(synthesize(speech_pb2.SynthesizeRequest(text="Zzz.")))
+            assert error.code() is StatusCode.FAILED_PRECONDITION
             found = dict(scraped(port))
             assert found['tts_audio_seconds_total{engine="starter",kind="speech"}'] == pytest.approx(0.3)
             assert found['tts_utterances_ended_total{how="completed"}'] == 1
-            assert found['tts_utterances_ended_total{how="rejected"}'] == 1
+            assert found['tts_utterances_ended_total{how="failed"}'] == 1
 
     run(main())
 

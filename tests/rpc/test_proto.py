@@ -1,6 +1,8 @@
-"""The proto files pass lint and are commented; the committed stubs match them and load under protobuf 6 and 7."""
+"""The proto files pass lint, keep to the first version and are commented; the committed stubs match them."""
 
 import importlib.metadata
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -8,20 +10,27 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
+from google.rpc import code_pb2
 
 from intone.proto import generate
+from intone.server.errors import Reason
+from intone.server.rpc.wire.status import CODES
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTO = ROOT / "proto"
 BUF = Path(sysconfig.get_path("scripts")) / "buf"
 
-# Emotions need no comment: it could only repeat the name.
-EMOTIONS = ("HAPPY", "ANGRY", "SAD", "AFRAID", "DISGUSTED", "MELANCHOLIC", "SURPRISED", "CALM")
-SELF_EXPLAINING = {f"EMOTION_LABEL_{emotion}" for emotion in EMOTIONS}
+# The first version, without comments. Only a new version of the protocol replaces it, by
+#   buf build --exclude-source-info --path intone -o intone.v1.binpb    in proto/
+FIRST_VERSION = PROTO / "intone.v1.binpb"
+
+# Names of emotions need no comment: it could only repeat them.
+EMOTIONS = ("happy", "angry", "sad", "afraid", "disgusted", "melancholic", "surprised", "calm")
+SELF_EXPLAINING = {f"EmotionWeights.{emotion}" for emotion in EMOTIONS}
 
 
-def buf(*arguments: str) -> str:
-    done = subprocess.run([BUF, *arguments], cwd=PROTO, capture_output=True, text=True, timeout=60)
+def buf(*arguments: str, folder: Path = PROTO) -> str:
+    done = subprocess.run([BUF, *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"buf {arguments[0]}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -39,6 +48,39 @@ def files(tmp_path_factory) -> list[descriptor_pb2.FileDescriptorProto]:
 
 def test_lint():
     assert buf("lint") == ""
+
+
+def test_clients_of_the_first_version_can_talk_to_this_one():
+    assert buf("breaking", "--against", str(FIRST_VERSION)) == ""
+
+
+BREAKING = {
+    "a field with another number": ("int32 sample_count = 4;", "int32 sample_count = 14;"),
+    "a field with another name": ("int64 offset_samples = 3;", "int64 offset = 3;"),
+    "a field with another type": ("bytes data = 6;", "string data = 6;"),
+    "a field that is gone": ("int32 grace_ms = 1;", ""),
+    "an enum value with another number": ("SWITCH_OFF = 2;", "SWITCH_OFF = 3;"),
+    "a number that is reserved no more": ("reserved 15;", ""),
+    "a method that is gone": ("rpc AnalyzeEmotion(AnalyzeEmotionRequest) returns (AnalyzeEmotionResponse);", ""),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), BREAKING.values(), ids=BREAKING)
+def test_a_breaking_change_is_found(tmp_path, before, after):
+    changed = shutil.copytree(PROTO, tmp_path / "proto") / "intone" / "v1" / "speech.proto"
+    text = changed.read_text("utf8")
+    assert before in text
+    changed.write_text(text.replace(before, after, 1), "utf8")
+    with pytest.raises(AssertionError, match=r"buf breaking:\s+intone/v1/speech\.proto:\d+:"):
+        buf("breaking", "--against", str(FIRST_VERSION), folder=tmp_path / "proto")
+
+
+def test_an_addition_is_not_breaking(tmp_path):
+    changed = shutil.copytree(PROTO, tmp_path / "proto") / "intone" / "v1" / "speech.proto"
+    text = changed.read_text("utf8")
+    changed.write_text(text.replace("message Finish {}", "message Finish { int32 within_ms = 1; }"), "utf8")
+    assert changed.read_text("utf8") != text
+    assert buf("breaking", "--against", str(FIRST_VERSION), folder=tmp_path / "proto") == ""
 
 
 def test_package_carries_its_version_and_is_its_folder(files):
@@ -85,8 +127,9 @@ class Comments:
             for j, field in enumerate(message.field):
                 if field.name not in explained and field.type_name.rpartition(".")[2] not in explained:
                     out += self.unless((4, i, 2, j), f"{message.name}.{field.name}")
+        out = [name for name in out if name not in SELF_EXPLAINING]
         for i in range(len(self.file.enum_type)):
-            out += [value for value in self.values_missing(i) if value not in SELF_EXPLAINING]
+            out += self.values_missing(i)
         return [f"{self.file.name}: {name}" for name in out]
 
     def unless(self, path: tuple[int, ...], name: str) -> list[str]:
@@ -126,6 +169,54 @@ def test_missing_comments_are_found(files):
     assert "intone/v1/speech.proto: DONE_REASON_FAILED" in missing
 
 
+def test_numbers_that_json_and_every_language_can_hold(files):
+    """No unsigned integers: many languages have none. 64 bits only where 32 may not do: JSON makes them strings."""
+    integers = descriptor_pb2.FieldDescriptorProto
+    refused = {integers.TYPE_UINT32, integers.TYPE_UINT64, integers.TYPE_FIXED32, integers.TYPE_FIXED64}
+    fields = [(message.name, field) for file in files for message in file.message_type for field in message.field]
+    assert [f"{message}.{field.name}" for message, field in fields if field.type in refused] == []
+    wide = {field.name for _, field in fields if field.type == integers.TYPE_INT64}
+    assert wide <= {
+        "sample",
+        "seed",
+        "offset_samples",
+        "sample_count",
+        "start_sample",
+        "end_sample",
+        "heard_samples",
+        "request_index",
+        *(field.name for message, field in fields if message == "Usage"),
+    }
+
+
+def documented_codes(files) -> dict[str, str]:
+    """Status code of each reason, as the comment above it names it."""
+    (errors,) = [file for file in files if file.name.endswith("errors.proto")]
+    (enum,) = errors.enum_type
+    comments = {tuple(place.path): place.leading_comments for place in errors.source_code_info.location}
+    found = {}
+    for index, value in enumerate(enum.value):
+        if value.number:
+            code = re.match(r" \[([A-Z_]+)\] \S", comments[5, 0, 2, index])
+            assert code, f"the comment of {value.name} does not begin with its status code"
+            found[value.name.removeprefix("ERROR_REASON_")] = code[1]
+    return found
+
+
+def test_every_reason_of_the_server_is_documented_with_its_status_code(files):
+    codes = {reason.name: code_pb2.Code.Name(code) for reason, code in CODES.items()}
+    assert codes == documented_codes(files)
+    assert {reason.name for reason in Reason} == codes.keys()
+
+
+def test_every_reason_is_expected_by_a_test():
+    tests = "".join(
+        path.read_text("utf8") for folder in ("rpc", "voices") for path in (ROOT / "tests" / folder).glob("*.py")
+    )
+    expected = set(re.findall(r"\"([A-Z_]+)\"|Reason\.([A-Z_]+)", tests))
+    assert {reason.name for reason in Reason} - {name for names in expected for name in names} == set()
+
+
 def installed(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -152,16 +243,21 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import google.protobuf
 assert google.protobuf.__version__.startswith(sys.argv[2]), google.protobuf.__version__
-from intone.proto import audio_pb2, emotion_pb2, speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
+from intone.proto import audio_pb2, emotion_pb2, errors_pb2, speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
 text = speech_pb2.TextInput(utterance_id="u1", delta="h\\u00e9", end_of_utterance=True)
 sent = speech_pb2.StreamSynthesizeRequest(text=text)
-sent.text.emotion.vector.weights.extend([0.0] * 7 + [0.5])
-sent.text.options.seed = 2**64 - 1
 got = speech_pb2.StreamSynthesizeRequest.FromString(sent.SerializeToString())
-assert got == sent and got.WhichOneof("request") == "text" and not got.text.options.HasField("steps")
+assert got == sent and got.WhichOneof("request") == "text" and not got.text.HasField("text_offset")
+sent = speech_pb2.StreamSynthesizeRequest(start=speech_pb2.StartUtterance(utterance_id="u1"))
+sent.start.settings.emotion.weights.calm = 0.5
+sent.start.settings.seed = 2**53 - 1
+sent.start.settings.engine_parameters["steps"] = 4
+got = speech_pb2.StreamSynthesizeRequest.FromString(sent.SerializeToString())
+assert got == sent and got.WhichOneof("request") == "start" and not got.start.settings.HasField("speed")
 assert speech_pb2_grpc.SpeechServiceStub and voice_pb2_grpc.VoiceServiceStub
 assert voice_pb2.VoiceConfig(name="a").name == "a"
-assert audio_pb2.AUDIO_ENCODING_ALAW == 4 and emotion_pb2.EMOTION_LABEL_CALM == 9
+assert emotion_pb2.Emotion(label="sad").WhichOneof("kind") == "label"
+assert audio_pb2.AUDIO_ENCODING_ALAW == 4 and errors_pb2.ERROR_REASON_IDLE == 11
 print(google.protobuf.__version__)
 """
 

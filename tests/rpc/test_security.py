@@ -14,7 +14,8 @@ from intone.proto import speech_pb2, speech_pb2_grpc, voice_pb2
 from intone.server.app import serving
 from intone.server.config import Config, ConfigError
 from tests.support.fakes import ScriptedEngine
-from tests.support.live_server import Talk, code_of, failed, live, status_of
+from tests.support.live_server import Talk, live
+from tests.support.rpc_status import code_of, failed, reason_of, status_of
 
 INFO, CONFIG = speech_pb2.GetServerInfoRequest(), speech_pb2.StreamConfig()
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -132,6 +133,7 @@ def test_every_call_without_the_token_is_refused(run, metadata):
                 while error.details() == "Internal error from Core":  # refused while it was being sent
                     error = await failed(call())
                 assert code_of(status_of(error)) is StatusCode.UNAUTHENTICATED
+                assert reason_of(status_of(error)) == "UNAUTHENTICATED"
                 words = error.details() or ""
                 assert "authorization: Bearer TOKEN" in words and "secret" not in words
             assert server.idle and not server.engine.stepped
@@ -144,7 +146,7 @@ def test_with_the_token(run):
         async with live(token="secret") as server:
             assert (await server.speech.GetServerInfo(INFO, metadata=RIGHT)).version
             talk = Talk.over(server.channel, metadata=RIGHT)
-            await talk.send(config=speech_pb2.StreamConfig(format={"encoding": 2}))
+            await talk.configure(format={"encoding": 2})
             await talk.prove_alive()
 
     run(main())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from intone.server.errors import CallerError, EngineError, Fault, UnsupportedVoiceError
+from intone.server.errors import CallerError, EngineError, Reason, UnsupportedVoiceError
 from intone.server.runtime.channel import Channel, Decoder, encoded
 from tests.support.faulty_engine import FREEZES
 from tests.support.process_workers import children_of, eventually, runs
@@ -19,7 +19,7 @@ from tests.support.process_workers import children_of, eventually, runs
 @pytest.mark.parametrize(
     "error",
     [
-        CallerError("text", "is too long", Fault.TOO_LARGE),
+        CallerError("text", "is too long", Reason.TEXT_TOO_LONG, limit=600),
         UnsupportedVoiceError("needs a recording"),
         EngineError("voxcpm", "broke"),
     ],

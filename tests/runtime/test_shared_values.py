@@ -7,13 +7,23 @@ import signal
 
 import numpy as np
 
-from intone.server.domain import Emotion, PreparedVoice, Recording, SpeakRequest, Step
+from intone.server.domain import (
+    Emotion,
+    PreparedVoice,
+    Recording,
+    SpeakRequest,
+    Step,
+    VoiceNotice,
+    VoiceNoticeCode,
+)
 from intone.server.runtime import shared_values
 from intone.server.runtime.process_worker import ProcessWorker
 from intone.server.runtime.shared_values import KeptValues, SharedValues
 from intone.server.runtime.worker import Progress
 from tests.support.fakes import ScriptedEngine
 from tests.support.process_workers import eventually, recording, request, with_worker
+
+NOISY = VoiceNotice(VoiceNoticeCode.RECORDING_CUT, "of 16500 ms the first 15 s are used", "starter")
 
 
 @dataclasses.dataclass
@@ -23,7 +33,7 @@ class Remembering(ScriptedEngine):
     voices: dict[int, PreparedVoice] = dataclasses.field(default_factory=dict)
 
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
-        voice = PreparedVoice(self.fingerprint, {"samples": recording.samples}, recording.transcript, ("noisy",))
+        voice = PreparedVoice(self.fingerprint, {"samples": recording.samples}, recording.transcript, (NOISY,))
         self.voices[id(voice)] = voice
         return voice
 
@@ -54,7 +64,7 @@ def test_voices_and_clips_pass_the_boundary_once(run, monkeypatch):
 
     async def body(worker):
         voice = await worker.prepare_voice(recording())
-        assert voice.text == "the words" and voice.warnings == ("noisy",)
+        assert voice.text == "the words" and voice.notices == (NOISY,)
         assert voice.arrays["samples"].tolist() == recording().samples.tolist()
         worker._child.send = lambda message, send=worker._child.send: (sent.append(message[0]), send(message))
         worker._shared._send = worker._child.send

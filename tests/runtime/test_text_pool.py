@@ -9,12 +9,20 @@ import pytest
 
 from intone.server.errors import IntoneError
 from intone.server.runtime.text_pool import SpokenText, TextPool
-from intone.server.text.normalizer import Normalizer
+from intone.server.text.cues import TextFormat
+from intone.server.text.normalizer import Normalizer, WrittenText
+from intone.server.text.pronunciation import Pronunciation, Reading, SpanReading
 from tests.support.faulty_normalizer import CRASHES, HANGS, RAISES, FaultyNormalizer
 from tests.support.process_workers import children_of, descriptors, eventually, runs
 
 FAULTY = f"{FaultyNormalizer.__module__}:FaultyNormalizer"
 BUDGET_S = 0.5
+
+
+async def said(pool, text, language=""):
+    """What a pool says of a text: the words, and the fault."""
+    told = await pool.normalize(WrittenText(text, language))
+    return told.text.spoken, told.fault
 
 
 def with_pool(run, body, processes=1, normalizer=FAULTY):
@@ -37,19 +45,27 @@ def with_pool(run, body, processes=1, normalizer=FAULTY):
 async def normalizes_again(pool):
     """Once another process has started, which on a busy machine takes longer than the budget."""
     deadline_s = time.monotonic() + 20.0
-    while (told := await pool.normalize("well", True, "zh")).warning:
+    while (told := await said(pool, "well", "zh"))[1]:
         assert time.monotonic() < deadline_s
-    assert told == SpokenText("WELLzh")
+    assert told == ("WELLzh", "")
 
 
 @pytest.mark.parametrize("processes", [0, 2])
 def test_texts_are_normalized_as_in_this_process(run, processes):
     texts = ["It cost $3.50.", "2024年5月3日", "  plain \n text "] * 10
+    pronunciations = (Pronunciation("Nguyen", ipa="wɪn"), Pronunciation("plain", spoken_as="flat"))
+    written = [WrittenText(text, "en", pronunciations) for text in texts]
+    written.append(WrittenText("Mr Nguyen: 42", readings=(SpanReading(11, 13, Reading(say_as="digits")),)))
+    written.append(WrittenText("Nguyen: $3", "en", pronunciations, text_format=TextFormat.SSML, normalize=False))
 
     async def body(pool):
-        spoken = await asyncio.gather(*(pool.normalize(text, True, "en") for text in texts))
-        assert spoken == [SpokenText(Normalizer()(text, "en")) for text in texts]
-        assert await pool.normalize(" $3  as it is ", False, "en") == SpokenText("$3 as it is")
+        spoken = await asyncio.gather(*(pool.normalize(one) for one in written))
+        assert spoken == [SpokenText(Normalizer().read(one)) for one in written]
+        assert spoken[2].text.spoken == "flat, text" and spoken[-2].text.spoken == "Mr Nguyen: four two"
+        assert spoken[-1].text.marked == "[Nguyen](/wɪn/): $3"
+        told = await pool.normalize(WrittenText(" $3  as it is ", "en", normalize=False))
+        assert (told.text.spoken, told.fault) == ("$3 as it is", "")
+        assert [" $3  as it is "[piece.start : piece.end] for piece in told.text.pieces] == ["$3", "as", "it", "is"]
 
     with_pool(run, body, processes, "intone.server.text.normalizer:Normalizer")
 
@@ -60,11 +76,10 @@ def test_texts_are_normalized_as_in_this_process(run, processes):
 )
 def test_a_bad_text_is_spoken_as_it_is_and_the_next_one_is_normalized(run, caplog, text, words):
     async def body(pool):
-        assert await pool.normalize("well", True, "en") == SpokenText("WELLen")
+        assert await said(pool, "well", "en") == ("WELLen", "")
         began_s = time.monotonic()
-        told = await pool.normalize(text, True, "en")
-        assert told.text == text.replace("  ", " ") and words in told.warning
-        assert "numbers and symbols are not read out" in told.warning
+        spoken, fault = await said(pool, text, "en")
+        assert spoken == text.replace("  ", " ") and words in fault
         assert time.monotonic() - began_s < 2 * BUDGET_S
         await normalizes_again(pool)
 
@@ -74,28 +89,28 @@ def test_a_bad_text_is_spoken_as_it_is_and_the_next_one_is_normalized(run, caplo
 
 def test_others_are_normalized_beside_a_text_that_hangs(run):
     async def body(pool):
-        hanging = asyncio.create_task(pool.normalize(HANGS, True, ""))
+        hanging = asyncio.create_task(said(pool, HANGS))
         await asyncio.sleep(0)
         for _ in range(20):
-            assert await pool.normalize("well", True, "") == SpokenText("WELL")
+            assert await said(pool, "well") == ("WELL", "")
         assert not hanging.done()
-        assert (await hanging).warning
+        assert (await hanging)[1]
 
     with_pool(run, body, processes=2)
 
 
 def test_a_text_that_finds_no_free_process_is_spoken_as_it_is(run):
     async def body(pool):
-        told = await asyncio.gather(*(pool.normalize(HANGS, True, "") for _ in range(3)))
-        assert [one.text for one in told] == ["it hangs"] * 3
-        assert sum("no process was free within 500 ms" in one.warning for one in told) >= 1
+        told = await asyncio.gather(*(said(pool, HANGS) for _ in range(3)))
+        assert [spoken for spoken, _ in told] == ["it hangs"] * 3
+        assert sum("no process was free within 500 ms" in fault for _, fault in told) >= 1
 
     with_pool(run, body)
 
 
 def test_a_caller_that_is_gone_does_not_keep_the_process(run):
     async def body(pool):
-        gone = asyncio.create_task(pool.normalize(HANGS, True, ""))
+        gone = asyncio.create_task(said(pool, HANGS))
         await asyncio.sleep(0.05)
         gone.cancel()
         await asyncio.sleep(BUDGET_S)
@@ -107,7 +122,7 @@ def test_a_caller_that_is_gone_does_not_keep_the_process(run):
 def test_a_process_that_ends_while_it_is_idle_is_replaced(run):
     async def body(pool):
         (child,) = children_of(os.getpid())
-        await pool.normalize("well", True, "")
+        await said(pool, "well")
         os.kill(child, signal.SIGKILL)
         await eventually(lambda: not runs(child))
         await normalizes_again(pool)

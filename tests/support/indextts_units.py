@@ -23,7 +23,7 @@ from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
 from tests.support.indextts_tiny import untrained
 
 TEXT = "These are words to say, a few."
-FAST = SynthesisOptions(steps=2)
+FAST = SynthesisOptions(parameters={"steps": 2})
 CLOSE = 1e-5
 """Float32, audio in [-1, 1]: sums in another order differ by a few 1e-7."""
 

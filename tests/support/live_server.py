@@ -15,21 +15,19 @@ from typing import Any
 
 import grpc
 import numpy as np
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from intone.proto import audio_pb2, speech_pb2, speech_pb2_grpc, voice_pb2_grpc
 from intone.server.app import App, serving
 from intone.server.config import Config
 from intone.server.domain import Step
 from tests.support.fakes import RATE_HZ, ScriptedEngine, ScriptedState, text_of
+from tests.support.rpc_status import LONE_SURROGATE, status_of
 
 READ_S = 10.0
 """Longest wait for one answer; it only keeps a failing test from hanging."""
 
 STREAM_METHOD = "/intone.v1.SpeechService/StreamSynthesize"
 F32 = audio_pb2.AudioFormat(encoding=audio_pb2.AUDIO_ENCODING_PCM_F32LE, sample_rate_hz=RATE_HZ)
-LONE_SURROGATE = b"\xed\xa0\x80"
 PLACE_FOR_SURROGATE = "@@@"
 
 
@@ -78,9 +76,9 @@ class Live:
         return Talk.over(self.channel, **call)
 
     async def talk(self, **config: Any) -> "Talk":
-        """A stream with its config sent: float32 at the engine's rate, unless `format` is given."""
+        """A stream that is configured: float32 at the engine's rate, unless `format` is given."""
         talk = self.open()
-        await talk.send(config=speech_pb2.StreamConfig(**{"format": F32, **config}))
+        await talk.configure(**config)
         return talk
 
 
@@ -128,27 +126,50 @@ class Talk:
         return cls(method(**call))
 
     async def send(self, data: bytes | None = None, **message: Any) -> None:
-        """Send `data` as it is, or one message: `config=`, `text=`, `flush=`, `cancel=` or `progress=`."""
+        """Send `data` as it is, or one message by its member of the oneof: `config=`, `text=`, `finish=` and so on."""
         await self.call.write(speech_pb2.StreamSynthesizeRequest(**message) if data is None else data)
 
-    async def say(self, utterance_id: str, delta: str = "", end: bool = True, **settings: Any) -> None:
+    async def configure(self, **config: Any) -> Any:
+        """Send the config, float32 at the engine's rate unless `format` is given; returns `configured`."""
+        await self.send(config=speech_pb2.StreamConfig(**{"format": F32, **config}))
+        kind, configured = await self.answer()
+        assert kind == "configured", kind
+        return configured
+
+    async def start(self, utterance_id: str, **fields: Any) -> None:
+        """Send a `start` message; `fields` are its own and those of its settings."""
+        own = speech_pb2.StartUtterance.DESCRIPTOR.fields_by_name
+        settings = {name: fields.pop(name) for name in [*fields] if name not in own}
+        if settings:
+            fields["settings"] = speech_pb2.SpeechSettings(**settings)
+        await self.send(start=speech_pb2.StartUtterance(utterance_id=utterance_id, **fields))
+
+    async def say(self, utterance_id: str, delta: str = "", end: bool = True, **fields: Any) -> None:
         """Send a `text` message."""
-        text = speech_pb2.TextInput(utterance_id=utterance_id, delta=delta, end_of_utterance=end, **settings)
+        text = speech_pb2.TextInput(utterance_id=utterance_id, delta=delta, end_of_utterance=end, **fields)
         await self.send(text=text)
 
-    async def cancel(self, utterance_id: str = "", **fields: Any) -> None:
-        """Send a `cancel` message."""
-        await self.send(cancel=speech_pb2.Cancel(utterance_id=utterance_id, **fields))
+    async def interrupt(
+        self, *utterance_ids: str, interrupt_id: str = "", played: tuple[str, int] | None = None
+    ) -> None:
+        """Send an `interrupt` message. `played`: utterance and sample."""
+        position = None if played is None else position_of(*played)
+        message = speech_pb2.Interrupt(interrupt_id=interrupt_id, utterance_ids=utterance_ids, played=position)
+        await self.send(interrupt=message)
 
-    async def flush(self, flush_id: str = "") -> None:
+    async def flush(self, flush_id: str = "", utterance_id: str = "") -> None:
         """Send a `flush` message."""
-        await self.send(flush=speech_pb2.Flush(flush_id=flush_id))
+        await self.send(flush=speech_pb2.Flush(flush_id=flush_id, utterance_id=utterance_id))
 
-    async def progress(self, played_ms: int) -> None:
-        """Send a `progress` message."""
-        await self.send(progress=speech_pb2.PlaybackProgress(played_ms=played_ms))
+    async def playback(self, utterance_id: str, sample: int) -> None:
+        """Send a `playback` message."""
+        await self.send(playback=speech_pb2.PlaybackProgress(played=position_of(utterance_id, sample)))
 
-    async def end(self) -> None:
+    async def finish(self) -> None:
+        """Send a `finish` message."""
+        await self.send(finish=speech_pb2.Finish())
+
+    async def half_close(self) -> None:
         """Half-close."""
         await self.call.done_writing()
 
@@ -156,8 +177,7 @@ class Talk:
         """The next message of the server: its kind and itself. Raises AioRpcError when the call failed."""
         message = await asyncio.wait_for(self.call.read(), READ_S)
         assert message is not grpc.aio.EOF, "the stream ended"
-        kind = message.WhichOneof("response")
-        return kind, getattr(message, kind)
+        return kind_and_message(message)
 
     async def until(self, kind: str, utterance_id: str | None = None) -> list[tuple[str, Any]]:
         """Answers up to the first of this kind (of this utterance)."""
@@ -169,20 +189,37 @@ class Talk:
                 return answers
 
     async def rest(self) -> list[tuple[str, Any]]:
-        """Answers to the end of the stream, which must be OK."""
+        """Answers to the end of the stream, which must be `closed` and OK."""
         answers = []
         while (message := await asyncio.wait_for(self.call.read(), READ_S)) is not grpc.aio.EOF:
-            kind = message.WhichOneof("response")
-            answers.append((kind, getattr(message, kind)))
+            answers.append(kind_and_message(message))
+        check_closed(answers)
+        assert answers[-1][1].status.code == 0 and await self.call.code() is grpc.StatusCode.OK
         return answers
 
     async def failure(self) -> grpc.aio.AioRpcError:
-        """The error with which the call ends; earlier answers are skipped."""
+        """The error with which the server ends the call; `closed` must come before it and say the same."""
+        return (await self.answers_and_failure())[1]
+
+    async def call_error(self) -> grpc.aio.AioRpcError:
+        """The error of a call that ends outside of its session, so without `closed`: by gRPC or by the client."""
         try:
             while await asyncio.wait_for(self.call.read(), READ_S) is not grpc.aio.EOF:
                 pass
         except grpc.aio.AioRpcError as error:
             return error
+        raise AssertionError("the call ended with OK")
+
+    async def answers_and_failure(self) -> tuple[list[tuple[str, Any]], grpc.aio.AioRpcError]:
+        """Answers up to `closed`, and the error with which the server ends the call."""
+        answers = []
+        try:
+            while (message := await asyncio.wait_for(self.call.read(), READ_S)) is not grpc.aio.EOF:
+                answers.append(kind_and_message(message))
+        except grpc.aio.AioRpcError as error:
+            check_closed(answers)
+            assert answers[-1][1].status == status_of(error)
+            return answers, error
         raise AssertionError("the call ended with OK")
 
     async def prove_alive(self) -> None:
@@ -195,10 +232,38 @@ class Talk:
         assert spoken(answers, name) == "still alive"
 
 
+def kind_and_message(response: Any) -> tuple[str, Any]:
+    """The member of a response that is set, by name, and its message."""
+    kind = response.WhichOneof("response")
+    return kind, getattr(response, kind)
+
+
+def position_of(utterance_id: str, sample: int) -> audio_pb2.AudioPosition:
+    """A position in an utterance's audio."""
+    return audio_pb2.AudioPosition(utterance_id=utterance_id, sample=sample)
+
+
+def check_closed(answers: list[tuple[str, Any]]) -> None:
+    """`closed` is the last answer, and there is only one."""
+    assert [index for index, (kind, _) in enumerate(answers) if kind == "closed"] == [len(answers) - 1], answers
+
+
+def messages_of(answers: list[tuple[str, Any]], kind: str, utterance_id: str | None = None) -> list[Any]:
+    """The messages of a kind among `answers` (of one utterance)."""
+    found = [message for name, message in answers if name == kind]
+    return [message for message in found if utterance_id is None or message.utterance_id == utterance_id]
+
+
+def codes_of(answers: list[tuple[str, Any]], utterance_id: str | None = None) -> list[str]:
+    """The codes of the notices in `answers`, without their prefix; each must have a message."""
+    found = messages_of(answers, "notice", utterance_id)
+    assert all(message.message for message in found)
+    return [speech_pb2.NoticeCode.Name(message.code).removeprefix("NOTICE_CODE_") for message in found]
+
+
 def chunks(answers: list[tuple[str, Any]], utterance_id: str | None = None) -> list[Any]:
     """The audio messages among `answers` (of one utterance)."""
-    found = [message for kind, message in answers if kind == "audio"]
-    return [chunk for chunk in found if utterance_id in (None, chunk.utterance_id)]
+    return messages_of(answers, "audio", utterance_id)
 
 
 def samples(answers: list[tuple[str, Any]], utterance_id: str | None = None) -> Any:
@@ -209,49 +274,6 @@ def samples(answers: list[tuple[str, Any]], utterance_id: str | None = None) -> 
 def spoken(answers: list[tuple[str, Any]], utterance_id: str | None = None) -> str:
     """The text that can be read back from the audio of a scripted engine."""
     return text_of(samples(answers, utterance_id))
-
-
-def details(status: status_pb2.Status, kind: Any) -> Any:
-    """The detail of this type. Fails if there is none."""
-    for packed in status.details:
-        if packed.Is(kind.DESCRIPTOR):
-            found = kind()
-            packed.Unpack(found)
-            return found
-    raise AssertionError(f"no {kind.DESCRIPTOR.name} among the details of {status}")
-
-
-def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
-    """The google.rpc.Status of a failed call."""
-    status = rpc_status.from_call(error)
-    assert status is not None, f"no status in the trailers: {error}"
-    return status
-
-
-def code_and_field(status: status_pb2.Status) -> tuple[grpc.StatusCode, str]:
-    """Code of a status, and the field in its BadRequest details, which the message must name, too."""
-    (violation,) = details(status, error_details_pb2.BadRequest).field_violations
-    assert status.message == f"{violation.field}: {violation.description}", status
-    assert details(status, error_details_pb2.ErrorInfo).domain == "intone.v1"
-    return code_of(status), violation.field
-
-
-def code_of(status: status_pb2.Status) -> grpc.StatusCode:
-    """The code of a status."""
-    return next(code for code in grpc.StatusCode if code.value[0] == status.code)
-
-
-async def failed(call: Any) -> grpc.aio.AioRpcError:
-    """The error with which a call ends; earlier answers are skipped."""
-    try:
-        if hasattr(call, "__aiter__"):
-            async for _ in call:
-                pass
-        else:
-            await call
-    except grpc.aio.AioRpcError as error:
-        return error
-    raise AssertionError("the call ended with OK")
 
 
 async def soon(condition: Callable[[], bool], what: str, within_s: float = 20.0) -> float:

@@ -1,6 +1,7 @@
 """Runs a session with scripted workers on virtual time and records its events. Usually through the fixture `talk`."""
 
 import asyncio
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,36 @@ from intone.server.conversation.session import Session
 from intone.server.domain import Voice
 from intone.server.emotion.analyzers import EmotionAnalyzers
 from intone.server.emotion.estimate import EmotionEstimate
-from intone.server.errors import CallerError, Fault, IntoneError
+from intone.server.errors import CallerError, IntoneError, Reason
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
+from intone.server.runtime.text_pool import SpokenText
+from intone.server.settings import FillerPolicy, SpeechSettings, StreamLimits, StreamSettings
+from intone.server.text.cues import TextFormat
+from intone.server.text.normalization import NormalizedText, Piece
+from intone.server.text.normalizer import WrittenText, as_written
 from intone.server.text.segmenter import Segmenter
 from tests.support.fakes import RATE_HZ, Script, ScriptedWorker, text_of
 
 WAIT_MS = 400
 
+LIMITS = StreamLimits(
+    max_text_characters=2000,
+    max_utterance_characters=2000,
+    max_open_utterances=4,
+    idle_timeout_ms=600_000,
+    text_timeout_ms=10_000,
+    max_clip_bytes=1 << 20,
+    max_message_bytes=1 << 20,
+)
 
-def stream_settings(**changes: Any) -> e.StreamSettings:
-    given_settings: dict[str, Any] = {"encoding": "pcm_f32le", "sample_rate_hz": RATE_HZ, "voice": "default"}
-    return e.StreamSettings(**{**given_settings, **changes})
+
+def stream_settings(**changes: Any) -> StreamSettings:
+    """Settings of a stream; `changes` may name fields of `SpeechSettings`, too."""
+    speech = {one.name: changes.pop(one.name) for one in fields(SpeechSettings) if one.name in changes}
+    base = SpeechSettings("default", filler=FillerPolicy.AUTO, text_format=TextFormat.TAGS, normalize=True)
+    given: dict[str, Any] = {"encoding": "pcm_f32le", "sample_rate_hz": RATE_HZ}
+    return StreamSettings(**{**given, **changes, "defaults": replace(base, **speech)})
 
 
 async def _neutral(description: str) -> EmotionEstimate:
@@ -40,24 +59,27 @@ class Talk:
         server: dict[str, Any] | None = None,
         **changes: Any,
     ) -> None:
-        """`server` replaces fields of `ServerContext`, `changes` those of `StreamSettings`."""
+        """`server` replaces fields of `ServerContext`, `changes` those of `StreamSettings` and `SpeechSettings`."""
         self._voice, self._server_changes = voice or Voice("default"), server or {}
         self._normalized = normalized or {}
         self.workers = {worker.info.name: worker for worker in workers or (ScriptedWorker(Script(step_s=0.02)),)}
         self.events: list[tuple[float, e.ServerEvent]] = []
         self.failure: IntoneError | None = None
         self._clock = asyncio.get_running_loop().time
-        self.session = Session(stream_settings(**changes), self._server_context())
+        self.session = Session(stream_settings(**changes), self._server_context(), "stream")
         self._reader = asyncio.create_task(self._read(), name="test-reader")
 
-    async def _normalize(self, text: str, wanted: bool, language: str) -> str:
-        """Replaces the real normalizer, whose thread needs real time."""
-        return self._normalized.get(text, text.strip())
+    async def _normalize(self, written: WrittenText) -> SpokenText:
+        """Replaces the real normalizer, whose process needs real time: texts are read as they are written."""
+        spoken = self._normalized.get(written.text)
+        if spoken is None:
+            return SpokenText(as_written(written))
+        return SpokenText(NormalizedText(spoken, (Piece(spoken, 0, len(written.text), "test"),)))
 
     def _server_context(self) -> ServerContext:
         def find_voice(name: str) -> Voice:
             if name != "default":
-                raise CallerError("voice", f"there is no voice named {name!r}", Fault.NOT_FOUND)
+                raise CallerError("voice", f"there is no voice named {name!r}", Reason.VOICE_NOT_FOUND)
             return self._voice
 
         given: dict[str, Any] = {
@@ -69,8 +91,7 @@ class Talk:
             "normalize": self._normalize,
             "draw_seed": lambda: 7,
             "clock": self._clock,
-            "max_open_utterances": 4,
-            "max_utterance_characters": 2000,
+            "limits": LIMITS,
             "wait_ms": WAIT_MS,
             "chunk_ms": 100,
             "analyzers": EmotionAnalyzers("none", None, _neutral),
@@ -88,14 +109,34 @@ class Talk:
         except IntoneError as error:
             self.failure = error
 
+    def start(self, utterance_id: str, *, text_timeout_ms: int | None = None, **more: Any) -> None:
+        """Start an utterance; `more` are its `SpeechSettings` and `cover_after_ms`."""
+        cover_after_ms = more.pop("cover_after_ms", None)
+        settings = SpeechSettings(**more)
+        self.session.receive(e.StartUtterance(utterance_id, settings, text_timeout_ms, cover_after_ms))
+
     def text(self, utterance_id: str, delta: str, end: bool = False, **more: Any) -> None:
         """Send text."""
         self.session.receive(e.TextInput(utterance_id, delta, end, **more))
+
+    def interrupt(self, *utterance_ids: str, interrupt_id: str = "", played: tuple[str, int] | None = None) -> None:
+        """Interrupt utterances, or all."""
+        position = None if played is None else e.AudioPosition(*played)
+        self.session.receive(e.Interrupt(interrupt_id, utterance_ids, position))
+
+    def report(self, utterance_id: str, sample: int) -> None:
+        """Report the position of playback."""
+        self.session.receive(e.PlaybackProgress(e.AudioPosition(utterance_id, sample)))
 
     async def finish(self) -> None:
         """Half-close and read to the end of the events."""
         self.session.half_close()
         await self._reader
+
+    @property
+    def cuts(self) -> list[e.Cut]:
+        """Of all interruptions."""
+        return [cut for interrupted in self.of(e.Interrupted) for cut in interrupted.cuts]
 
     async def close(self) -> None:
         """Stop the session and its reader."""

@@ -1,9 +1,12 @@
 """Pronunciation entries, IPA and pinyin, and the marks that carry sounds to engines."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from intone.server.text.normalization import normalize
 from intone.server.text.pronunciation import Pronunciation, Reading, SpanReading, check_pronunciation
+from intone.server.text.pronunciation.entries import may_occur
 from intone.server.text.pronunciation.ipa import check_ipa, respelled, to_misaki
 from intone.server.text.pronunciation.marks import for_engine, marked, spelled
 from intone.server.text.pronunciation.pinyin import homophones, syllables
@@ -72,7 +75,7 @@ def test_language_of_an_entry(language, entry_language, word, applies):
         (Pronunciation("a", ipa="ˈˌ"), "ipa: there is no vowel and no consonant in it"),
         (Pronunciation("重", pinyin="zhang9"), "pinyin: 'zhang9'"),
         (Pronunciation("重", pinyin="qxz4"), "pinyin: 'qxz4' is no syllable of Mandarin with a tone"),
-        (Pronunciation("a" * 101, ipa="a"), "word: 101 characters; at most 100 are accepted"),
+        (Pronunciation("a" * 129, ipa="a"), "word: 129 characters; at most 128 are accepted"),
     ],
 )
 def test_refused_entries(entry, message):
@@ -171,3 +174,22 @@ def test_the_packaged_voices_say_exactly_the_sounds():
     assert phonemize("I say [tomato](/təˈmɑːtoʊ/) now.") == phonemize("I say tomato now.").replace("təmˈATO", "təmˈɑtO")
     assert "ꭧʰʊ↗ŋ" in phonemize("[重](/chong2/)新") and "ꭧʰʊ↗ŋ" not in phonemize("重要")
     assert "nˈIki" in phonemize("我买[Nike](/ˈnaɪki/)。")
+
+
+@pytest.mark.parametrize("written", ["Café", "CAFÉ", "**Ca**fé", "Ca\u200bfé", "Caf&eacute;", "Ｃafé", "a café."])
+def test_a_word_may_occur_in_a_text_however_it_is_written(written):
+    entry, other = Pronunciation("café", spoken_as="cafe"), Pronunciation("Nguyen", ipa="wɪn")
+    assert may_occur(written, [entry, other]) == (entry,)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["Ada", "'s ", " ", "*", "**", "ADA", "&amp;", "\u200b", "重", "庆", "。", "[x](y)"]),
+        max_size=8,
+    )
+)
+def test_no_word_with_an_entry_is_missed_by_the_quick_filter(parts):
+    text = "".join(parts)
+    entries = [Pronunciation("Ada", spoken_as="lovelace"), Pronunciation("重庆", spoken_as="mountain")]
+    assert normalize(text, "en", may_occur(text, entries)) == normalize(text, "en", entries)

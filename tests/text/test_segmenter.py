@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intone.server.errors import CallerError, Fault
+from intone.server.errors import CallerError, Reason
 from intone.server.text.boundaries import is_word_boundary
 from intone.server.text.characters import (
     SurrogateJoiner,
@@ -335,17 +335,17 @@ def test_time_is_linear():
 @pytest.mark.parametrize(
     ("text", "message", "fault"),
     [
-        ("a" * 11, "text.delta: 11 characters; at most 10 are accepted", Fault.TOO_LARGE),
-        ("hello\x07", "text.delta: U+0007 at character 5 is a control character", Fault.INVALID),
-        ("\x00", "text.delta: U+0000 at character 0 is a control character", Fault.INVALID),
-        ("a\x85", "text.delta: U+0085 at character 1 is a control character", Fault.INVALID),
-        ("a\ud83d", "text.delta: U+D83D at character 1 is a lone surrogate", Fault.INVALID),
+        ("a" * 11, "text.delta: 11 characters; at most 10 are accepted", Reason.TEXT_TOO_LONG),
+        ("hello\x07", "text.delta: U+0007 at character 5 is a control character", Reason.TEXT_INVALID),
+        ("\x00", "text.delta: U+0000 at character 0 is a control character", Reason.TEXT_INVALID),
+        ("a\x85", "text.delta: U+0085 at character 1 is a control character", Reason.TEXT_INVALID),
+        ("a\ud83d", "text.delta: U+D83D at character 1 is a lone surrogate", Reason.TEXT_INVALID),
     ],
 )
 def test_invalid_text(text, message, fault):
     with pytest.raises(CallerError) as caught:
         check_text(text, "text.delta", 10)
-    assert (str(caught.value), caught.value.field, caught.value.fault) == (message, "text.delta", fault)
+    assert (str(caught.value), caught.value.field, caught.value.reason) == (message, "text.delta", fault)
 
 
 def test_valid_text():

@@ -101,7 +101,9 @@ def test_server_loads_an_exported_checkpoint_and_speaks(trained, storage, error)
     assert main(["export", "--out", str(trained), "--size", "tiny", "--storage", storage, "--folder", str(folder)]) == 0
     engine = VoxCPMEngine.from_folder(folder, threads=1)
     assert engine.info.trained and engine.info.sample_rate_hz == 24_000 and engine.info.languages == ("en",)
-    unit = engine.start(SpeakRequest(text="He came.", seed=1, options=SynthesisOptions(steps=2, max_audio_ms=640)))
+    unit = engine.start(
+        SpeakRequest(text="He came.", seed=1, options=SynthesisOptions(parameters={"steps": 2, "max_audio_ms": 640}))
+    )
     pcm = []
     while not unit.done:
         pcm += [step.pcm for step in engine.step([unit]) if step.pcm is not None]

@@ -24,15 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15intone/v1/audio.proto\x12\tintone.v1\"Q\n\x0b\x41udioFormat\x12*\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x18.intone.v1.AudioEncoding\x12\x16\n\x0esample_rate_hz\x18\x02 \x01(\r*\x9e\x01\n\rAudioEncoding\x12\x1e\n\x1a\x41UDIO_ENCODING_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41UDIO_ENCODING_PCM_S16LE\x10\x01\x12\x1c\n\x18\x41UDIO_ENCODING_PCM_F32LE\x10\x02\x12\x18\n\x14\x41UDIO_ENCODING_MULAW\x10\x03\x12\x17\n\x13\x41UDIO_ENCODING_ALAW\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15intone/v1/audio.proto\x12\tintone.v1\"i\n\x0b\x41udioFormat\x12*\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x18.intone.v1.AudioEncoding\x12\x1b\n\x0esample_rate_hz\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x11\n\x0f_sample_rate_hz\"5\n\rAudioPosition\x12\x14\n\x0cutterance_id\x18\x01 \x01(\t\x12\x0e\n\x06sample\x18\x02 \x01(\x03*\x9e\x01\n\rAudioEncoding\x12\x1e\n\x1a\x41UDIO_ENCODING_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41UDIO_ENCODING_PCM_S16LE\x10\x01\x12\x1c\n\x18\x41UDIO_ENCODING_PCM_F32LE\x10\x02\x12\x18\n\x14\x41UDIO_ENCODING_MULAW\x10\x03\x12\x17\n\x13\x41UDIO_ENCODING_ALAW\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'intone.v1.audio_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AUDIOENCODING']._serialized_start=120
-  _globals['_AUDIOENCODING']._serialized_end=278
+  _globals['_AUDIOENCODING']._serialized_start=199
+  _globals['_AUDIOENCODING']._serialized_end=357
   _globals['_AUDIOFORMAT']._serialized_start=36
-  _globals['_AUDIOFORMAT']._serialized_end=117
+  _globals['_AUDIOFORMAT']._serialized_end=141
+  _globals['_AUDIOPOSITION']._serialized_start=143
+  _globals['_AUDIOPOSITION']._serialized_end=196
 # @@protoc_insertion_point(module_scope)

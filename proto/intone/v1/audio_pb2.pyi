@@ -25,3 +25,11 @@ class AudioFormat(_message.Message):
     encoding: AudioEncoding
     sample_rate_hz: int
     def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hz: _Optional[int] = ...) -> None: ...
+
+class AudioPosition(_message.Message):
+    __slots__ = ("utterance_id", "sample")
+    UTTERANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    utterance_id: str
+    sample: int
+    def __init__(self, utterance_id: _Optional[str] = ..., sample: _Optional[int] = ...) -> None: ...

@@ -24,19 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17intone/v1/emotion.proto\x12\tintone.v1\"\xce\x01\n\x07\x45motion\x12(\n\x05label\x18\x01 \x01(\x0e\x32\x17.intone.v1.EmotionLabelH\x00\x12*\n\x06vector\x18\x02 \x01(\x0b\x32\x18.intone.v1.EmotionVectorH\x00\x12\x15\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x00\x12(\n\x04\x63lip\x18\x04 \x01(\x0b\x32\x18.intone.v1.ReferenceClipH\x00\x12\x16\n\tintensity\x18\x05 \x01(\x02H\x01\x88\x01\x01\x42\x06\n\x04kindB\x0c\n\n_intensity\" \n\rEmotionVector\x12\x0f\n\x07weights\x18\x01 \x03(\x02\"\x1e\n\rReferenceClip\x12\r\n\x05\x61udio\x18\x01 \x01(\x0c*\x9c\x02\n\x0c\x45motionLabel\x12\x1d\n\x19\x45MOTION_LABEL_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45MOTION_LABEL_NEUTRAL\x10\x01\x12\x17\n\x13\x45MOTION_LABEL_HAPPY\x10\x02\x12\x17\n\x13\x45MOTION_LABEL_ANGRY\x10\x03\x12\x15\n\x11\x45MOTION_LABEL_SAD\x10\x04\x12\x18\n\x14\x45MOTION_LABEL_AFRAID\x10\x05\x12\x1b\n\x17\x45MOTION_LABEL_DISGUSTED\x10\x06\x12\x1d\n\x19\x45MOTION_LABEL_MELANCHOLIC\x10\x07\x12\x1b\n\x17\x45MOTION_LABEL_SURPRISED\x10\x08\x12\x16\n\x12\x45MOTION_LABEL_CALM\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17intone/v1/emotion.proto\x12\tintone.v1\"\xa0\x01\n\x07\x45motion\x12\x0f\n\x05label\x18\x01 \x01(\tH\x00\x12,\n\x07weights\x18\x02 \x01(\x0b\x32\x19.intone.v1.EmotionWeightsH\x00\x12\x15\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x00\x12\x11\n\x07\x63lip_id\x18\x04 \x01(\tH\x00\x12\x16\n\tintensity\x18\x05 \x01(\x02H\x01\x88\x01\x01\x42\x06\n\x04kindB\x0c\n\n_intensity\"\x94\x01\n\x0e\x45motionWeights\x12\r\n\x05happy\x18\x01 \x01(\x02\x12\r\n\x05\x61ngry\x18\x02 \x01(\x02\x12\x0b\n\x03sad\x18\x03 \x01(\x02\x12\x0e\n\x06\x61\x66raid\x18\x04 \x01(\x02\x12\x11\n\tdisgusted\x18\x05 \x01(\x02\x12\x13\n\x0bmelancholic\x18\x06 \x01(\x02\x12\x11\n\tsurprised\x18\x07 \x01(\x02\x12\x0c\n\x04\x63\x61lm\x18\x08 \x01(\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'intone.v1.emotion_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EMOTIONLABEL']._serialized_start=314
-  _globals['_EMOTIONLABEL']._serialized_end=598
   _globals['_EMOTION']._serialized_start=39
-  _globals['_EMOTION']._serialized_end=245
-  _globals['_EMOTIONVECTOR']._serialized_start=247
-  _globals['_EMOTIONVECTOR']._serialized_end=279
-  _globals['_REFERENCECLIP']._serialized_start=281
-  _globals['_REFERENCECLIP']._serialized_end=311
+  _globals['_EMOTION']._serialized_end=199
+  _globals['_EMOTIONWEIGHTS']._serialized_start=202
+  _globals['_EMOTIONWEIGHTS']._serialized_end=350
 # @@protoc_insertion_point(module_scope)

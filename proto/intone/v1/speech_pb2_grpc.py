@@ -62,17 +62,21 @@ class SpeechServiceServicer(object):
     """
 
     def StreamSynthesize(self, request_iterator, context):
-        """One conversation. The client sends `config` first and alone, then text as it is written; the server answers with
-        audio while the text is still arriving. Half-close ends the last utterance; the server finishes speaking, then
-        closes with OK. Ending the call abandons everything at once.
+        """One conversation. The client sends `config` first and alone, then utterances as they are written; the server answers
+        with `configured`, then with audio while the text is still arriving, and at the end with `closed` and a status.
+
+        To end a conversation: `finish` lets everything be spoken and played, with interruptions possible until the end.
+        Half-close does the same for the text, but the server closes as soon as it has sent all audio, because nothing can
+        be said to it any more. Ending the call abandons everything at once.
 
         Statuses that end the call: INVALID_ARGUMENT (the first message is not `config`, or a field of it is invalid),
-        NOT_FOUND (the config names a voice or an engine that the server does not have), UNAUTHENTICATED,
-        RESOURCE_EXHAUSTED (too many streams; carries google.rpc.RetryInfo), DEADLINE_EXCEEDED (also after the server's idle
-        timeout without a message), UNAVAILABLE (the server is shutting down).
-        Any other fault is answered inside the stream, and the conversation goes on: a `text` message that cannot be used
-        ends its utterance with `done` and the reason REJECTED; any other invalid message is answered with `error`. Both
-        carry a google.rpc.Status with google.rpc.BadRequest details that name the field.
+        NOT_FOUND (the config names a voice, an engine or a clip that the server does not have), UNAUTHENTICATED,
+        RESOURCE_EXHAUSTED (too many streams; carries google.rpc.RetryInfo), DEADLINE_EXCEEDED (no config in time, or an idle
+        stream), UNAVAILABLE (the server has shut down, after `going_away`), INTERNAL (a bug).
+        Any other fault is answered inside the stream, and the conversation goes on: an utterance whose settings or text
+        cannot be used ends with `done` and the reason REJECTED; any other invalid message is answered with
+        `request_refused`. Both carry a google.rpc.Status with google.rpc.BadRequest details that name the field, and an
+        ErrorInfo with an ErrorReason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

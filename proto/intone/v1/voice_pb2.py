@@ -23,44 +23,67 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
-from intone.v1 import emotion_pb2 as intone_dot_v1_dot_emotion__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15intone/v1/voice.proto\x12\tintone.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17intone/v1/emotion.proto\"\x13\n\x11ListVoicesRequest\"6\n\x12ListVoicesResponse\x12 \n\x06voices\x18\x01 \x03(\x0b\x32\x10.intone.v1.Voice\"\x1f\n\x0fGetVoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x10GetVoiceResponse\x12\x1f\n\x05voice\x18\x01 \x01(\x0b\x32\x10.intone.v1.Voice\"Z\n\x12\x43reateVoiceRequest\x12(\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x16.intone.v1.VoiceConfigH\x00\x12\x0f\n\x05\x61udio\x18\x02 \x01(\x0cH\x00\x42\t\n\x07request\"@\n\x0bVoiceConfig\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ntranscript\x18\x02 \x01(\t\x12\x0f\n\x07replace\x18\x03 \x01(\x08\"H\n\x13\x43reateVoiceResponse\x12\x1f\n\x05voice\x18\x01 \x01(\x0b\x32\x10.intone.v1.Voice\x12\x10\n\x08warnings\x18\x02 \x03(\t\"G\n\x11\x41\x64\x64\x46illersRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x05\x63lips\x18\x02 \x03(\x0b\x32\x15.intone.v1.FillerClip\"5\n\x12\x41\x64\x64\x46illersResponse\x12\x1f\n\x05voice\x18\x01 \x01(\x0b\x32\x10.intone.v1.Voice\"e\n\nFillerClip\x12\x0c\n\x04text\x18\x01 \x01(\t\x12(\n\x07\x65motion\x18\x02 \x01(\x0e\x32\x17.intone.v1.EmotionLabel\x12\x10\n\x08language\x18\x03 \x01(\t\x12\r\n\x05\x61udio\x18\x04 \x01(\x0c\"\"\n\x12\x44\x65leteVoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteVoiceResponse\"\xcb\x01\n\x05Voice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x62uilt_in\x18\x02 \x01(\x08\x12\x0f\n\x07\x65ngines\x18\x03 \x03(\t\x12\x14\n\x0crecording_ms\x18\x04 \x01(\r\x12\x12\n\ntranscript\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncontent_id\x18\x07 \x01(\t\x12\"\n\x07\x66illers\x18\x08 \x03(\x0b\x32\x11.intone.v1.Filler\"w\n\x06\x46iller\x12\x0c\n\x04text\x18\x01 \x01(\t\x12(\n\x07\x65motion\x18\x02 \x01(\x0e\x32\x17.intone.v1.EmotionLabel\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x05 \x01(\t2\x87\x03\n\x0cVoiceService\x12I\n\nListVoices\x12\x1c.intone.v1.ListVoicesRequest\x1a\x1d.intone.v1.ListVoicesResponse\x12\x43\n\x08GetVoice\x12\x1a.intone.v1.GetVoiceRequest\x1a\x1b.intone.v1.GetVoiceResponse\x12N\n\x0b\x43reateVoice\x12\x1d.intone.v1.CreateVoiceRequest\x1a\x1e.intone.v1.CreateVoiceResponse(\x01\x12I\n\nAddFillers\x12\x1c.intone.v1.AddFillersRequest\x1a\x1d.intone.v1.AddFillersResponse\x12L\n\x0b\x44\x65leteVoice\x12\x1d.intone.v1.DeleteVoiceRequest\x1a\x1e.intone.v1.DeleteVoiceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15intone/v1/voice.proto\x12\tintone.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"M\n\x11ListVoicesRequest\x12\x16\n\tpage_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x02 \x01(\tB\x0c\n\n_page_size\"O\n\x12ListVoicesResponse\x12 \n\x06voices\x18\x01 \x03(\x0b\x32\x10.intone.v1.Voice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetVoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x10GetVoiceResponse\x12\x1f\n\x05voice\x18\x01 \x01(\x0b\x32\x10.intone.v1.Voice\"Z\n\x12\x43reateVoiceRequest\x12(\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x16.intone.v1.VoiceConfigH\x00\x12\x0f\n\x05\x61udio\x18\x02 \x01(\x0cH\x00\x42\t\n\x07request\"\xcb\x01\n\x0bVoiceConfig\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ntranscript\x18\x02 \x01(\t\x12\x0f\n\x07replace\x18\x03 \x01(\x08\x12\x11\n\tlanguages\x18\x04 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x32\n\x06labels\x18\x06 \x03(\x0b\x32\".intone.v1.VoiceConfig.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"_\n\x13\x43reateVoiceResponse\x12\x1f\n\x05voice\x18\x01 \x01(\x0b\x32\x10.intone.v1.Voice\x12\'\n\x07notices\x18\x02 \x03(\x0b\x32\x16.intone.v1.VoiceNotice\"X\n\x0bVoiceNotice\x12(\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1a.intone.v1.VoiceNoticeCode\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\"H\n\x11\x41\x64\x64\x46illersRequest\x12\r\n\x05voice\x18\x01 \x01(\t\x12$\n\x05\x63lips\x18\x02 \x03(\x0b\x32\x15.intone.v1.FillerClip\"5\n\x12\x41\x64\x64\x46illersResponse\x12\x1f\n\x05voice\x18\x01 \x01(\x0b\x32\x10.intone.v1.Voice\"L\n\nFillerClip\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07\x65motion\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\t\x12\r\n\x05\x61udio\x18\x04 \x01(\x0c\"V\n\x14RemoveFillersRequest\x12\r\n\x05voice\x18\x01 \x01(\t\x12\x0f\n\x07\x65motion\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\"O\n\x15RemoveFillersResponse\x12\x1f\n\x05voice\x18\x01 \x01(\x0b\x32\x10.intone.v1.Voice\x12\x15\n\rremoved_count\x18\x02 \x01(\x05\"\"\n\x12\x44\x65leteVoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteVoiceResponse\")\n\x18UploadEmotionClipRequest\x12\r\n\x05\x61udio\x18\x01 \x01(\x0c\"A\n\x19UploadEmotionClipResponse\x12\x0f\n\x07\x63lip_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x02 \x01(\x05\"\x80\x03\n\x05Voice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x62uilt_in\x18\x02 \x01(\x08\x12)\n\x07\x65ngines\x18\x03 \x03(\x0b\x32\x18.intone.v1.EngineSupport\x12\x19\n\x0crecording_ms\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\ntranscript\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncontent_id\x18\x07 \x01(\t\x12\"\n\x07\x66illers\x18\x08 \x03(\x0b\x32\x11.intone.v1.Filler\x12\x11\n\tlanguages\x18\t \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\n \x01(\t\x12,\n\x06labels\x18\x0b \x03(\x0b\x32\x1c.intone.v1.Voice.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0f\n\r_recording_ms\"K\n\rEngineSupport\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12*\n\x08\x66idelity\x18\x02 \x01(\x0e\x32\x18.intone.v1.VoiceFidelity\"^\n\x06\x46iller\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07\x65motion\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\x05\x12\x0e\n\x06\x65ngine\x18\x05 \x01(\t*\xd9\x02\n\x0fVoiceNoticeCode\x12!\n\x1dVOICE_NOTICE_CODE_UNSPECIFIED\x10\x00\x12*\n&VOICE_NOTICE_CODE_ENGINE_WITHOUT_VOICE\x10\x01\x12#\n\x1fVOICE_NOTICE_CODE_RECORDING_CUT\x10\x02\x12*\n&VOICE_NOTICE_CODE_RECORDING_INCOMPLETE\x10\x03\x12-\n)VOICE_NOTICE_CODE_RECORDING_ENDS_ABRUPTLY\x10\x04\x12%\n!VOICE_NOTICE_CODE_RECORDING_QUIET\x10\x05\x12%\n!VOICE_NOTICE_CODE_CHANNELS_CANCEL\x10\x06\x12)\n%VOICE_NOTICE_CODE_TRANSCRIPT_MISMATCH\x10\x07*\x85\x01\n\rVoiceFidelity\x12\x1e\n\x1aVOICE_FIDELITY_UNSPECIFIED\x10\x00\x12\x19\n\x15VOICE_FIDELITY_NATIVE\x10\x01\x12\x19\n\x15VOICE_FIDELITY_CLONED\x10\x02\x12\x1e\n\x1aVOICE_FIDELITY_SUBSTITUTED\x10\x03\x32\xbb\x04\n\x0cVoiceService\x12I\n\nListVoices\x12\x1c.intone.v1.ListVoicesRequest\x1a\x1d.intone.v1.ListVoicesResponse\x12\x43\n\x08GetVoice\x12\x1a.intone.v1.GetVoiceRequest\x1a\x1b.intone.v1.GetVoiceResponse\x12N\n\x0b\x43reateVoice\x12\x1d.intone.v1.CreateVoiceRequest\x1a\x1e.intone.v1.CreateVoiceResponse(\x01\x12I\n\nAddFillers\x12\x1c.intone.v1.AddFillersRequest\x1a\x1d.intone.v1.AddFillersResponse\x12R\n\rRemoveFillers\x12\x1f.intone.v1.RemoveFillersRequest\x1a .intone.v1.RemoveFillersResponse\x12L\n\x0b\x44\x65leteVoice\x12\x1d.intone.v1.DeleteVoiceRequest\x1a\x1e.intone.v1.DeleteVoiceResponse\x12^\n\x11UploadEmotionClip\x12#.intone.v1.UploadEmotionClipRequest\x1a$.intone.v1.UploadEmotionClipResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'intone.v1.voice_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTVOICESREQUEST']._serialized_start=94
-  _globals['_LISTVOICESREQUEST']._serialized_end=113
-  _globals['_LISTVOICESRESPONSE']._serialized_start=115
-  _globals['_LISTVOICESRESPONSE']._serialized_end=169
-  _globals['_GETVOICEREQUEST']._serialized_start=171
-  _globals['_GETVOICEREQUEST']._serialized_end=202
-  _globals['_GETVOICERESPONSE']._serialized_start=204
-  _globals['_GETVOICERESPONSE']._serialized_end=255
-  _globals['_CREATEVOICEREQUEST']._serialized_start=257
-  _globals['_CREATEVOICEREQUEST']._serialized_end=347
-  _globals['_VOICECONFIG']._serialized_start=349
-  _globals['_VOICECONFIG']._serialized_end=413
-  _globals['_CREATEVOICERESPONSE']._serialized_start=415
-  _globals['_CREATEVOICERESPONSE']._serialized_end=487
-  _globals['_ADDFILLERSREQUEST']._serialized_start=489
-  _globals['_ADDFILLERSREQUEST']._serialized_end=560
-  _globals['_ADDFILLERSRESPONSE']._serialized_start=562
-  _globals['_ADDFILLERSRESPONSE']._serialized_end=615
-  _globals['_FILLERCLIP']._serialized_start=617
-  _globals['_FILLERCLIP']._serialized_end=718
-  _globals['_DELETEVOICEREQUEST']._serialized_start=720
-  _globals['_DELETEVOICEREQUEST']._serialized_end=754
-  _globals['_DELETEVOICERESPONSE']._serialized_start=756
-  _globals['_DELETEVOICERESPONSE']._serialized_end=777
-  _globals['_VOICE']._serialized_start=780
-  _globals['_VOICE']._serialized_end=983
-  _globals['_FILLER']._serialized_start=985
-  _globals['_FILLER']._serialized_end=1104
-  _globals['_VOICESERVICE']._serialized_start=1107
-  _globals['_VOICESERVICE']._serialized_end=1498
+  _globals['_VOICECONFIG_LABELSENTRY']._loaded_options = None
+  _globals['_VOICECONFIG_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_VOICE_LABELSENTRY']._loaded_options = None
+  _globals['_VOICE_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_VOICENOTICECODE']._serialized_start=1906
+  _globals['_VOICENOTICECODE']._serialized_end=2251
+  _globals['_VOICEFIDELITY']._serialized_start=2254
+  _globals['_VOICEFIDELITY']._serialized_end=2387
+  _globals['_LISTVOICESREQUEST']._serialized_start=69
+  _globals['_LISTVOICESREQUEST']._serialized_end=146
+  _globals['_LISTVOICESRESPONSE']._serialized_start=148
+  _globals['_LISTVOICESRESPONSE']._serialized_end=227
+  _globals['_GETVOICEREQUEST']._serialized_start=229
+  _globals['_GETVOICEREQUEST']._serialized_end=260
+  _globals['_GETVOICERESPONSE']._serialized_start=262
+  _globals['_GETVOICERESPONSE']._serialized_end=313
+  _globals['_CREATEVOICEREQUEST']._serialized_start=315
+  _globals['_CREATEVOICEREQUEST']._serialized_end=405
+  _globals['_VOICECONFIG']._serialized_start=408
+  _globals['_VOICECONFIG']._serialized_end=611
+  _globals['_VOICECONFIG_LABELSENTRY']._serialized_start=566
+  _globals['_VOICECONFIG_LABELSENTRY']._serialized_end=611
+  _globals['_CREATEVOICERESPONSE']._serialized_start=613
+  _globals['_CREATEVOICERESPONSE']._serialized_end=708
+  _globals['_VOICENOTICE']._serialized_start=710
+  _globals['_VOICENOTICE']._serialized_end=798
+  _globals['_ADDFILLERSREQUEST']._serialized_start=800
+  _globals['_ADDFILLERSREQUEST']._serialized_end=872
+  _globals['_ADDFILLERSRESPONSE']._serialized_start=874
+  _globals['_ADDFILLERSRESPONSE']._serialized_end=927
+  _globals['_FILLERCLIP']._serialized_start=929
+  _globals['_FILLERCLIP']._serialized_end=1005
+  _globals['_REMOVEFILLERSREQUEST']._serialized_start=1007
+  _globals['_REMOVEFILLERSREQUEST']._serialized_end=1093
+  _globals['_REMOVEFILLERSRESPONSE']._serialized_start=1095
+  _globals['_REMOVEFILLERSRESPONSE']._serialized_end=1174
+  _globals['_DELETEVOICEREQUEST']._serialized_start=1176
+  _globals['_DELETEVOICEREQUEST']._serialized_end=1210
+  _globals['_DELETEVOICERESPONSE']._serialized_start=1212
+  _globals['_DELETEVOICERESPONSE']._serialized_end=1233
+  _globals['_UPLOADEMOTIONCLIPREQUEST']._serialized_start=1235
+  _globals['_UPLOADEMOTIONCLIPREQUEST']._serialized_end=1276
+  _globals['_UPLOADEMOTIONCLIPRESPONSE']._serialized_start=1278
+  _globals['_UPLOADEMOTIONCLIPRESPONSE']._serialized_end=1343
+  _globals['_VOICE']._serialized_start=1346
+  _globals['_VOICE']._serialized_end=1730
+  _globals['_VOICE_LABELSENTRY']._serialized_start=566
+  _globals['_VOICE_LABELSENTRY']._serialized_end=611
+  _globals['_ENGINESUPPORT']._serialized_start=1732
+  _globals['_ENGINESUPPORT']._serialized_end=1807
+  _globals['_FILLER']._serialized_start=1809
+  _globals['_FILLER']._serialized_end=1903
+  _globals['_VOICESERVICE']._serialized_start=2390
+  _globals['_VOICESERVICE']._serialized_end=2961
 # @@protoc_insertion_point(module_scope)

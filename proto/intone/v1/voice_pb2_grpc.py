@@ -56,10 +56,20 @@ class VoiceServiceStub(object):
                 request_serializer=intone_dot_v1_dot_voice__pb2.AddFillersRequest.SerializeToString,
                 response_deserializer=intone_dot_v1_dot_voice__pb2.AddFillersResponse.FromString,
                 _registered_method=True)
+        self.RemoveFillers = channel.unary_unary(
+                '/intone.v1.VoiceService/RemoveFillers',
+                request_serializer=intone_dot_v1_dot_voice__pb2.RemoveFillersRequest.SerializeToString,
+                response_deserializer=intone_dot_v1_dot_voice__pb2.RemoveFillersResponse.FromString,
+                _registered_method=True)
         self.DeleteVoice = channel.unary_unary(
                 '/intone.v1.VoiceService/DeleteVoice',
                 request_serializer=intone_dot_v1_dot_voice__pb2.DeleteVoiceRequest.SerializeToString,
                 response_deserializer=intone_dot_v1_dot_voice__pb2.DeleteVoiceResponse.FromString,
+                _registered_method=True)
+        self.UploadEmotionClip = channel.unary_unary(
+                '/intone.v1.VoiceService/UploadEmotionClip',
+                request_serializer=intone_dot_v1_dot_voice__pb2.UploadEmotionClipRequest.SerializeToString,
+                response_deserializer=intone_dot_v1_dot_voice__pb2.UploadEmotionClipResponse.FromString,
                 _registered_method=True)
 
 
@@ -84,9 +94,10 @@ class VoiceServiceServicer(object):
 
     def CreateVoice(self, request_iterator, context):
         """Makes a voice from an uploaded recording: `config` first and alone, then the file in `audio` pieces, then
-        half-close. Every loaded engine that can clone prepares the voice; `warnings` says which could not, and why.
-        ALREADY_EXISTS if the name is taken and `replace` is unset; INVALID_ARGUMENT for a recording that cannot be
-        read or is too short, too long or silent; RESOURCE_EXHAUSTED for an upload over the size limit;
+        half-close. Every loaded engine that can clone prepares the voice; `notices` says which could not, and why.
+        The same recording and transcript under the same name again is answered OK with the voice that exists.
+        ALREADY_EXISTS if the name is taken by another recording and `replace` is unset; INVALID_ARGUMENT for a recording
+        that cannot be read or is too short, too long or silent; RESOURCE_EXHAUSTED for an upload over the size limit;
         FAILED_PRECONDITION when no loaded engine can clone a voice.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -95,8 +106,15 @@ class VoiceServiceServicer(object):
 
     def AddFillers(self, request, context):
         """Gives a voice fillers of its own: short recordings of interjections, which replace those that the server renders
-        for the same emotion and language. The built-in voice takes them too. INVALID_ARGUMENT names the clip that
-        cannot be used; no clip is stored then.
+        for the same emotion and language. The built-in voice takes them too. INVALID_ARGUMENT, or RESOURCE_EXHAUSTED for
+        one that is too large, names the clip that cannot be used; no clip is stored then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveFillers(self, request, context):
+        """Removes uploaded fillers from a voice; the server renders its own again where none is left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,6 +123,15 @@ class VoiceServiceServicer(object):
     def DeleteVoice(self, request, context):
         """Deletes a voice. Utterances that already use it finish with it. NOT_FOUND if there is none of that name,
         FAILED_PRECONDITION for a built-in voice.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadEmotionClip(self, request, context):
+        """Uploads a recording whose emotion utterances may follow: Emotion.clip_id takes the id. The id is computed from the
+        bytes, so that the same file uploaded again has the same id. The server keeps the clips that were used last;
+        CLIP_NOT_FOUND means: upload it again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,10 +160,20 @@ def add_VoiceServiceServicer_to_server(servicer, server):
                     request_deserializer=intone_dot_v1_dot_voice__pb2.AddFillersRequest.FromString,
                     response_serializer=intone_dot_v1_dot_voice__pb2.AddFillersResponse.SerializeToString,
             ),
+            'RemoveFillers': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveFillers,
+                    request_deserializer=intone_dot_v1_dot_voice__pb2.RemoveFillersRequest.FromString,
+                    response_serializer=intone_dot_v1_dot_voice__pb2.RemoveFillersResponse.SerializeToString,
+            ),
             'DeleteVoice': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteVoice,
                     request_deserializer=intone_dot_v1_dot_voice__pb2.DeleteVoiceRequest.FromString,
                     response_serializer=intone_dot_v1_dot_voice__pb2.DeleteVoiceResponse.SerializeToString,
+            ),
+            'UploadEmotionClip': grpc.unary_unary_rpc_method_handler(
+                    servicer.UploadEmotionClip,
+                    request_deserializer=intone_dot_v1_dot_voice__pb2.UploadEmotionClipRequest.FromString,
+                    response_serializer=intone_dot_v1_dot_voice__pb2.UploadEmotionClipResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -260,6 +297,33 @@ class VoiceService(object):
             _registered_method=True)
 
     @staticmethod
+    def RemoveFillers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/intone.v1.VoiceService/RemoveFillers',
+            intone_dot_v1_dot_voice__pb2.RemoveFillersRequest.SerializeToString,
+            intone_dot_v1_dot_voice__pb2.RemoveFillersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteVoice(request,
             target,
             options=(),
@@ -276,6 +340,33 @@ class VoiceService(object):
             '/intone.v1.VoiceService/DeleteVoice',
             intone_dot_v1_dot_voice__pb2.DeleteVoiceRequest.SerializeToString,
             intone_dot_v1_dot_voice__pb2.DeleteVoiceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadEmotionClip(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/intone.v1.VoiceService/UploadEmotionClip',
+            intone_dot_v1_dot_voice__pb2.UploadEmotionClipRequest.SerializeToString,
+            intone_dot_v1_dot_voice__pb2.UploadEmotionClipResponse.FromString,
             options,
             channel_credentials,
             insecure,

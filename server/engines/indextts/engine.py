@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
+from intone.server.engines import parameters
 from intone.server.engines.base import LoadSpec
 from intone.server.engines.common import NO_ROOM_S, describe_device, set_threads, warm_up
 from intone.server.engines.devices import own_stream
@@ -93,6 +94,7 @@ class IndexTTSEngine:
             voices_emotion=True,
             device=describe_device(device, on.precision, graphs),
             changes_speed=True,
+            parameters=parameters.of_diffusion(DEFAULT_STEPS, 1.0 + DEFAULT_GUIDANCE),
         )
         if progress:
             progress(1.0)
@@ -220,14 +222,14 @@ class IndexTTSEngine:
             raise UnsupportedVoiceError("IndexTTS speaks with a recording's voice only: name one")
         assert voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
         tokenized = self._front_end.tokenize(spelled(request.text))
-        options = request.options
+        options, guidance = request.options, request.options.number("guidance")
         with self._on_stream():
-            times = self._times(options.steps or DEFAULT_STEPS)
+            times = self._times(options.integer("steps") or DEFAULT_STEPS)
             speaker, vocoder = self._speakers.get(voice), self._vocoder.initial_state()
         settings = AcousticSettings(
             seed=request.seed,
             times=times,
-            guidance=DEFAULT_GUIDANCE if options.guidance is None else max(0.0, options.guidance - 1.0),
+            guidance=DEFAULT_GUIDANCE if guidance is None else max(0.0, guidance - 1.0),
             duration_factor=1.0 / (options.speed or 1.0),
         )
         return IndexTTSState(
@@ -301,7 +303,7 @@ class IndexTTSEngine:
     def _warmed_up(self) -> "IndexTTSEngine":
         rate_hz = self._info.sample_rate_hz
         noise = 0.1 * np.random.default_rng(0).standard_normal(rate_hz).astype(np.float32)
-        options = SynthesisOptions(steps=1, max_audio_ms=200)
+        options = SynthesisOptions(parameters={"steps": 1, "max_audio_ms": 200})
         voice = self.prepare_voice(Recording(noise, rate_hz))
         warm_up(self, SpeakRequest("a", seed=0, voice=voice, options=options))
         return self

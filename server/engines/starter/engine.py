@@ -10,10 +10,11 @@ import numpy as np
 
 from intone.server.audio.encoding import MIN_AUDIBLE_PEAK, fade
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
+from intone.server.engines import parameters
 from intone.server.engines.base import LoadSpec
 from intone.server.engines.english_text import misaki_marks, plain_numbers, readable
 from intone.server.engines.starter.entry import ENTRY
-from intone.server.errors import CallerError, CheckpointError, Fault
+from intone.server.errors import CallerError, CheckpointError, Reason
 
 _CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
 _PIECE_PHONEMES = 100  # per step, about 7 s of speech, if the sentence has clauses to be cut at
@@ -60,6 +61,8 @@ class StarterEngine:
             voices_emotion=False,
             device=f"cpu, {threads} thread" + ("s" if threads > 1 else ""),
             changes_speed=True,
+            parameters=(parameters.MAX_AUDIO_MS,),
+            alphabets=("ipa",),
         )
 
     @classmethod
@@ -103,7 +106,9 @@ class StarterEngine:
 
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
         """Always refuses: the model has one voice."""
-        raise CallerError("audio", "the starter engine has one voice and cannot clone another", Fault.PRECONDITION)
+        raise CallerError(
+            "audio", "the starter engine has one voice and cannot clone another", Reason.CLONING_UNAVAILABLE
+        )
 
     def start(self, request: SpeakRequest) -> StarterState:
         """Begin a unit.
@@ -113,10 +118,12 @@ class StarterEngine:
         """
         if not any(readable(character) for character in request.text):
             raise CallerError(
-                "text", "the starter engine reads English; there is no Latin letter or digit in this text"
+                "text",
+                "the starter engine reads English; there is no Latin letter or digit in this text",
+                Reason.TEXT_UNSPEAKABLE,
             )
-        limit_ms = request.options.max_audio_ms
-        max_samples = None if limit_ms is None else limit_ms * _RATE_HZ // 1000
+        limit_ms = request.options.number("max_audio_ms")
+        max_samples = None if limit_ms is None else int(limit_ms * _RATE_HZ / 1000)
         return StarterState(
             self._model.split_sentences(misaki_marks(plain_numbers(request.text))),
             request.seed,

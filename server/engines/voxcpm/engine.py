@@ -16,6 +16,7 @@ from torch import Tensor
 
 from intone.server import ops
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
+from intone.server.engines import parameters
 from intone.server.engines.base import LoadSpec
 from intone.server.engines.common import NO_ROOM_S, describe_device, set_threads, warm_up
 from intone.server.engines.devices import own_stream
@@ -27,7 +28,7 @@ from intone.server.engines.voxcpm.length_limits import limits
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
 from intone.server.engines.voxcpm.packed_cache import PackedCache, build_with_cache
-from intone.server.engines.voxcpm.phonemes import available_languages
+from intone.server.engines.voxcpm.phonemes import ALPHABETS, available_languages
 from intone.server.engines.voxcpm.prompt import build_prompt
 from intone.server.engines.voxcpm.slot_model import SlotModel
 from intone.server.engines.voxcpm.state import VoxCPMState
@@ -36,7 +37,7 @@ from intone.server.engines.voxcpm.voice import prepare_voice
 from intone.server.engines.voxcpm.voice_prompt_cache import VoicePromptCache
 from intone.server.engines.voxcpm.weights import read_checkpoint
 from intone.server.engines.weights import LoadProgress
-from intone.server.errors import CallerError, CheckpointError, Fault
+from intone.server.errors import CallerError, CheckpointError, Reason
 from intone.server.nn.stage_clock import StageClock
 
 GUIDANCE = 2.0
@@ -67,9 +68,11 @@ class VoxCPMEngine:
             trained=config.trained,
             clones_voices=config.clones_voices,
             voices_emotion=False,
+            parameters=parameters.of_diffusion(config.steps, GUIDANCE),
             device=describe_device(
                 model.device, Precision(model.dtype, model.packed).name, slots.programs.captured if slots else None
             ),
+            alphabets=tuple(ALPHABETS[language] for language in config.languages) if config.phonemes else (),
         )
 
     @classmethod
@@ -203,7 +206,8 @@ class VoxCPMEngine:
                 transcript is missing (field `transcript`).
         """
         if not self._info.clones_voices:
-            raise CallerError("audio", f"{self._info.model} has one voice and cannot clone another", Fault.PRECONDITION)
+            message = f"{self._info.model} has one voice and cannot clone another"
+            raise CallerError("audio", message, Reason.CLONING_UNAVAILABLE)
         with self._on_stream(), torch.inference_mode():
             voice = prepare_voice(self._model, recording, self._fingerprint)
             prompt = self._voices.get(voice)
@@ -220,7 +224,8 @@ class VoxCPMEngine:
         text = re.sub(r"\s+", " ", request.text)
         target = self._tokenizer.ids(text) if text.strip() else []
         if not target:
-            raise CallerError("text", f"there is nothing in it to speak in {' or '.join(self._info.languages)}")
+            message = f"there is nothing in it to speak in {' or '.join(self._info.languages)}"
+            raise CallerError("text", message, Reason.TEXT_UNSPEAKABLE)
         voice = request.voice
         assert voice is None or voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
         with self._on_stream():
@@ -236,15 +241,15 @@ class VoxCPMEngine:
                 "text",
                 f"with the voice it takes {len(prompt)} positions of {self._model.config.max_length}, "
                 "which leaves too few to speak it: send less at once",
-                Fault.TOO_LARGE,
+                Reason.TEXT_TOO_LONG,
             )
-        options = request.options
+        options, guidance = request.options, request.options.number("guidance")
         earliest_end, max_patches = limits(options, len(target), self._patch_ms, self._info.trained)
         return VoxCPMState(
             prompt=prompt,
             seed=request.seed,
-            steps=options.steps or self._model.config.steps,
-            guidance=GUIDANCE if options.guidance is None else options.guidance,
+            steps=options.integer("steps") or self._model.config.steps,
+            guidance=GUIDANCE if guidance is None else guidance,
             earliest_end=earliest_end,
             max_patches=min(max_patches, room),
             decoder=decoder,
@@ -333,7 +338,7 @@ class VoxCPMEngine:
     def _warmed_up(self) -> "VoxCPMEngine":
         """This engine, after two patches that select kernels and page in the weights before the first request."""
         patches_ms = math.ceil(2 * self._patch_ms)
-        options = SynthesisOptions(steps=2, max_audio_ms=patches_ms)
+        options = SynthesisOptions(parameters={"steps": 2, "max_audio_ms": patches_ms})
         warm_up(self, SpeakRequest(text="a", seed=0, options=options))
         return self
 

@@ -43,11 +43,12 @@ class TrailingSilence:
 
 def limits(options: SynthesisOptions, tokens: int, patch_ms: float, trained: bool) -> tuple[int, int]:
     """The index of the first patch that the model may end with, and the maximum of patches."""
+    min_audio_ms, max_audio_ms = options.number("min_audio_ms"), options.number("max_audio_ms")
     if trained:
         max_patches = int(GUARD_PATCHES_PER_TOKEN * tokens + GUARD_EXTRA_PATCHES)
     else:
         max_patches = max(MIN_PATCHES, math.ceil(UNTRAINED_MS_PER_TOKEN * tokens / patch_ms))
-    min_patches = MIN_PATCHES if options.min_audio_ms is None else math.ceil(options.min_audio_ms / patch_ms)
-    if options.max_audio_ms is not None:
-        max_patches = min(max_patches, max(1, math.floor(options.max_audio_ms / patch_ms)))
+    min_patches = MIN_PATCHES if min_audio_ms is None else math.ceil(min_audio_ms / patch_ms)
+    if max_audio_ms is not None:
+        max_patches = min(max_patches, max(1, math.floor(max_audio_ms / patch_ms)))
     return max(0, min_patches - 1), max_patches

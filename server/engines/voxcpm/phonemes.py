@@ -28,6 +28,9 @@ CLAUSE_MARKS = " ,;:—…-"
 _EXTRAS = {"en": ("hibari", "starter"), "zh": ("misaki", "mandarin")}
 """Language → the package with its phonemizer, and the extra of this distribution that installs it."""
 
+ALPHABETS = {"en": "ipa", "zh": "pinyin"}
+"""Language → the alphabet in which a marked word of a text may have its sounds."""
+
 logger = logging.getLogger(__name__)
 
 _UNKNOWN = (ValueError, KeyError, IndexError, AssertionError)

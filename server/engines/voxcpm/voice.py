@@ -17,7 +17,7 @@ from intone.server.domain import PreparedVoice, Recording
 from intone.server.engines.voxcpm.audio_vae import DecoderState
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.prompt import AudioPrompt
-from intone.server.errors import CallerError, Fault
+from intone.server.errors import CallerError, Reason
 
 DECODER = "vae."
 MAX_POSITIONS_SHARE = 4
@@ -34,7 +34,7 @@ def prepare_voice(model: VoxCPM, recording: Recording, fingerprint: str) -> Prep
     transcript = recording.transcript.strip()
     if not transcript and model.config.version == 1:
         raise CallerError(
-            "transcript", "this VoxCPM continues a recording and needs the words spoken in it", Fault.PRECONDITION
+            "transcript", "this VoxCPM continues a recording and needs the words spoken in it", Reason.VOICE_UNSUPPORTED
         )
     with torch.inference_mode():
         audio = model.embed_audio(_whole_patches(model, recording, at_start=bool(transcript)))
@@ -68,13 +68,13 @@ def warm_decoder(model: VoxCPM, audio: AudioPrompt) -> DecoderState:
 def _whole_patches(model: VoxCPM, recording: Recording, at_start: bool) -> Tensor:
     """The recording `[T]` at the VAE's rate, zero-padded to a whole number of patches."""
     if len(recording.samples) == 0 or not np.isfinite(recording.samples).all():
-        raise CallerError("audio", "the recording is empty or not finite")
+        raise CallerError("audio", "the recording is empty or not finite", Reason.RECORDING_INVALID)
     patch = model.vae.hop_in_samples * model.config.patch_frames
     rate_hz = model.config.vae.sample_rate_hz
     limit_ms = 1000 * patch * (model.config.max_length // MAX_POSITIONS_SHARE) // rate_hz
     if recording.duration_ms > limit_ms:
         message = f"the recording is {recording.duration_ms} ms long; this model takes at most {limit_ms} ms"
-        raise CallerError("audio", message, Fault.TOO_LARGE)
+        raise CallerError("audio", message, Reason.RECORDING_INVALID)
     samples = recording.samples.astype(np.float32)
     if recording.sample_rate_hz != rate_hz:
         import soxr  # only needed to prepare voices

@@ -7,7 +7,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from intone.server.errors import CallerError
+from intone.server.errors import CallerError, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,12 @@ def decode(kind: type[Message], data: bytes) -> Message | Undecodable:
     except DecodeError:
         path = _broken_string(kind.DESCRIPTOR, data)
         if path is None:
-            return Undecodable(CallerError("", "the message is not valid protobuf of the expected type"))
-        return Undecodable(CallerError(path, "is not valid UTF-8 (a lone surrogate is not text)"))
+            return Undecodable(
+                CallerError("", "the message is not valid protobuf of the expected type", Reason.MESSAGE_MALFORMED)
+            )
+        return Undecodable(
+            CallerError(path, "is not valid UTF-8 (a lone surrogate is not text)", Reason.MESSAGE_MALFORMED)
+        )
 
 
 def _broken_string(descriptor: Descriptor, data: bytes) -> str | None:

@@ -1,25 +1,39 @@
 """Converts and checks the messages of clients. Errors name the path of the invalid field."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from intone.proto import audio_pb2, emotion_pb2, speech_pb2
 from intone.server import events
 from intone.server.audio.encoding import SUPPORTED_RATES_HZ
-from intone.server.domain import EMOTIONS, Emotion, SynthesisOptions
+from intone.server.domain import EMOTIONS, Emotion
 from intone.server.emotion.estimate import MAX_WEIGHT_SUM
-from intone.server.errors import CallerError, Fault
+from intone.server.emotion.labels import parse_label
+from intone.server.errors import CallerError, Reason
 from intone.server.rpc.wire.decoding import Undecodable
+from intone.server.settings import FillerPolicy, SpeechSettings, StreamSettings
 from intone.server.text.characters import check_text
-from intone.server.voices.store import check_name
+from intone.server.text.cues import TextFormat
+from intone.server.text.pronunciation import Pronunciation, check_pronunciation
+from intone.server.voices.voice_name import check_name
 
 MAX_ID_CHARACTERS = 128
+MAX_INTERRUPTED_IDS = 100
+MAX_LABEL_CHARACTERS = 64
 MAX_DESCRIPTION_CHARACTERS = 200
-MAX_EMOTION_CLIP_BYTES = 2 << 20
-CLIP_MAGIC = (b"RIFF", b"fLaC", b"OggS")
 MAX_WEIGHT = 1.2
+MAX_SEED = 2**53 - 1
+MAX_PRONUNCIATIONS = 1000
+MAX_WORD_CHARACTERS = 64
+MAX_SOUND_CHARACTERS = 128
+MAX_PARAMETERS = 64
+MAX_LABELS = 16
+MAX_LABEL_VALUE_CHARACTERS = 256
+MAX_LANGUAGE_CHARACTERS = 35
 
 WIRE_ENCODINGS = {
     audio_pb2.AUDIO_ENCODING_UNSPECIFIED: "pcm_s16le",
@@ -29,43 +43,43 @@ WIRE_ENCODINGS = {
     audio_pb2.AUDIO_ENCODING_ALAW: "alaw",
 }
 FILLER_POLICIES = {
-    speech_pb2.FILLER_POLICY_UNSPECIFIED: events.FillerPolicy.AUTO,
-    speech_pb2.FILLER_POLICY_AUTO: events.FillerPolicy.AUTO,
-    speech_pb2.FILLER_POLICY_OFF: events.FillerPolicy.OFF,
-    speech_pb2.FILLER_POLICY_EAGER: events.FillerPolicy.EAGER,
+    speech_pb2.FILLER_POLICY_UNSPECIFIED: None,
+    speech_pb2.FILLER_POLICY_AUTO: FillerPolicy.AUTO,
+    speech_pb2.FILLER_POLICY_OFF: FillerPolicy.OFF,
+    speech_pb2.FILLER_POLICY_EAGER: FillerPolicy.EAGER,
 }
-LABELS = {
-    emotion_pb2.EMOTION_LABEL_NEUTRAL: None,
-    **{getattr(emotion_pb2, f"EMOTION_LABEL_{name.upper()}"): index for index, name in enumerate(EMOTIONS)},
+TEXT_FORMATS = {
+    speech_pb2.TEXT_FORMAT_UNSPECIFIED: None,
+    speech_pb2.TEXT_FORMAT_PLAIN: TextFormat.PLAIN,
+    speech_pb2.TEXT_FORMAT_TAGS: TextFormat.TAGS,
+    speech_pb2.TEXT_FORMAT_SSML: TextFormat.SSML,
 }
-
-
-OPTION_RANGES = {
-    "steps": (1.0, 100.0),
-    "guidance": (0.0, 10.0),
-    "min_audio_ms": (0.0, 60_000.0),
-    "max_audio_ms": (100.0, 600_000.0),
-    "speed": (0.5, 2.0),
-}
+SWITCHES = {speech_pb2.SWITCH_UNSPECIFIED: None, speech_pb2.SWITCH_ON: True, speech_pb2.SWITCH_OFF: False}
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """Server settings that checks need, and that apply where a config leaves a field out."""
+    """Server settings that checks need, and that apply where a config leaves a field out.
 
-    voice: str
+    Attributes:
+        settings: of utterances; voice, filler policy, text format and normalization are set.
+        max_lead_ms: of live streams.
+        service_class: where none is given.
+        find_clip: the bytes of an uploaded emotion clip, by id and path of the field.
+    """
+
+    settings: SpeechSettings
     sample_rate_hz: int
-    max_lead_ms: int | None
-    normalize: bool
+    max_lead_ms: int
     max_text_characters: int
+    find_clip: Callable[[str, str], bytes]
+    service_class: int = speech_pb2.SERVICE_CLASS_LIVE
 
 
 # ---- the stream
 
 
-def first_message(
-    message: speech_pb2.StreamSynthesizeRequest | Undecodable, defaults: Defaults
-) -> events.StreamSettings:
+def first_message(message: speech_pb2.StreamSynthesizeRequest | Undecodable, defaults: Defaults) -> StreamSettings:
     """The settings of a stream.
 
     Raises:
@@ -75,183 +89,304 @@ def first_message(
         raise message.error
     kind = message.WhichOneof("request")
     if kind != "config":
-        raise CallerError(
-            "config", f"must be the first message of a stream, but {kind or 'an empty message'} came first"
-        )
-    return settings(message.config, defaults)
+        text = f"must be the first message of a stream, but {kind or 'an empty message'} came first"
+        raise CallerError("config", text, Reason.CONFIG_MISSING)
+    return stream_settings(message.config, defaults)
 
 
 def client_event(message: speech_pb2.StreamSynthesizeRequest | Undecodable, defaults: Defaults) -> events.ClientEvent:
     """Any later message. Never raises: an invalid message becomes an event with its error."""
     if isinstance(message, Undecodable):
         return events.InvalidMessage(message.error)
+    kind = message.WhichOneof("request")
     try:
-        match message.WhichOneof("request"):
-            case "text":
-                return _text(message.text, defaults.max_text_characters)
-            case "flush":
-                return events.Flush(_id(message.flush.flush_id, "flush.flush_id", required=False))
-            case "cancel":
-                return _cancel(message.cancel)
-            case "progress":
-                return events.PlaybackProgress(message.progress.played_ms)
-            case "config":
-                raise CallerError("config", "was sent already; a stream has one, its first message", Fault.INVALID)
+        if kind is not None:
+            return _EVENTS[kind](getattr(message, kind), defaults)
+        if len(UnknownFieldSet(message)):
+            raise CallerError("request", "is of a kind that this server does not know", Reason.UNSUPPORTED)
+        kinds = ", ".join(field.name for field in message.DESCRIPTOR.oneofs_by_name["request"].fields)
+        raise CallerError("request", f"is empty; it takes one of {kinds}", Reason.VALUE_MISSING)
     except CallerError as error:
         return events.InvalidMessage(error)
-    return events.InvalidMessage(CallerError("request", "is empty: set config, text, flush, cancel or progress"))
 
 
-def _text(message: speech_pb2.TextInput, max_characters: int) -> events.TextInput:
+def _config(message: speech_pb2.StreamConfig, defaults: Defaults) -> events.ClientEvent:
+    text = "was sent already; a stream has one, its first message"
+    raise CallerError("config", text, Reason.CONFIG_REPEATED)
+
+
+def _text(message: speech_pb2.TextInput, defaults: Defaults) -> events.TextInput:
     utterance_id = _id(message.utterance_id, "text.utterance_id")
     try:
-        check_text(message.delta, "text.delta", max_characters)
-        return events.TextInput(
-            utterance_id,
-            message.delta,
-            message.end_of_utterance,
-            emotion(message.emotion, "text.emotion") if message.HasField("emotion") else None,
-            _voice(message.voice, "text.voice") or None,
-            options(message.options, "text.options") if message.HasField("options") else None,
-        )
+        check_text(message.delta, "text.delta", defaults.max_text_characters)
+        offset = _optional(message, "text_offset", 0, 2**31 - 1, "text")
+        return events.TextInput(utterance_id, message.delta, message.end_of_utterance, offset)
     except CallerError as error:
         return events.TextInput(utterance_id, fault=error)
 
 
-def _cancel(message: speech_pb2.Cancel) -> events.Interrupt:
-    played_ms = message.played_ms if message.HasField("played_ms") else None
-    return events.Interrupt(_id(message.utterance_id, "cancel.utterance_id", required=False), played_ms)
+def _start(message: speech_pb2.StartUtterance, defaults: Defaults) -> events.StartUtterance:
+    utterance_id = _id(message.utterance_id, "start.utterance_id")
+    try:
+        return events.StartUtterance(
+            utterance_id,
+            speech_settings(message.settings, "start.settings", defaults),
+            _optional(message, "text_timeout_ms", 100, 600_000, "start"),
+            _optional(message, "cover_after_ms", 50, 60_000, "start"),
+        )
+    except CallerError as error:
+        return events.StartUtterance(utterance_id, fault=error)
+
+
+def _flush(message: speech_pb2.Flush, defaults: Defaults) -> events.Flush:
+    flush_id = _id(message.flush_id, "flush.flush_id", required=False)
+    return events.Flush(flush_id, _id(message.utterance_id, "flush.utterance_id", required=False))
+
+
+def _playback(message: speech_pb2.PlaybackProgress, defaults: Defaults) -> events.PlaybackProgress:
+    return events.PlaybackProgress(_position(message.played, "playback.played"))
+
+
+def _finish(message: speech_pb2.Finish, defaults: Defaults) -> events.Finish:
+    return events.Finish()
+
+
+def _interrupt(message: speech_pb2.Interrupt, defaults: Defaults) -> events.Interrupt:
+    interrupt_id = _id(message.interrupt_id, "interrupt.interrupt_id", required=False)
+    if len(message.utterance_ids) > MAX_INTERRUPTED_IDS:
+        text = f"has {len(message.utterance_ids)} ids; it takes at most {MAX_INTERRUPTED_IDS}"
+        raise CallerError("interrupt.utterance_ids", text, Reason.VALUE_OUT_OF_RANGE, limit=MAX_INTERRUPTED_IDS)
+    ids = [_id(value, f"interrupt.utterance_ids[{index}]") for index, value in enumerate(message.utterance_ids)]
+    played = _position(message.played, "interrupt.played") if message.HasField("played") else None
+    return events.Interrupt(interrupt_id, tuple(ids), played)
+
+
+_EVENTS: dict[str, Callable[[Any, Defaults], events.ClientEvent]] = {
+    "config": _config,
+    "text": _text,
+    "start": _start,
+    "flush": _flush,
+    "interrupt": _interrupt,
+    "playback": _playback,
+    "finish": _finish,
+}
+"""By member of `StreamSynthesizeRequest.request`."""
+
+
+def _position(message: audio_pb2.AudioPosition, field: str) -> events.AudioPosition:
+    """Never refused for its sample: what lies outside of the audio sent is clamped."""
+    return events.AudioPosition(_id(message.utterance_id, f"{field}.utterance_id"), message.sample)
 
 
 def _id(value: str, field: str, required: bool = True) -> str:
     if required and not value:
-        raise CallerError(field, "is empty; it takes 1 to 128 characters")
+        raise CallerError(field, f"is empty; it takes 1 to {MAX_ID_CHARACTERS} characters", Reason.VALUE_MISSING)
     check_text(value, field, MAX_ID_CHARACTERS)
     return value
-
-
-def _voice(name: str, field: str) -> str:
-    """An optional name, of valid form: errors repeat it, and the trailers of a call hold only a few kB."""
-    if name:
-        check_name(name, field)
-    return name
 
 
 # ---- settings
 
 
-def settings(config: speech_pb2.StreamConfig, defaults: Defaults, field: str = "config") -> events.StreamSettings:
+def stream_settings(config: speech_pb2.StreamConfig, defaults: Defaults) -> StreamSettings:
     """A stream's settings, completed with the server's defaults.
 
     Raises:
         CallerError: a value is out of range or unknown to this server.
     """
-    rate_hz = config.format.sample_rate_hz or defaults.sample_rate_hz
+    rate_hz = config.format.sample_rate_hz if config.format.HasField("sample_rate_hz") else defaults.sample_rate_hz
     if rate_hz not in SUPPORTED_RATES_HZ:
         known = ", ".join(map(str, SUPPORTED_RATES_HZ))
-        raise CallerError(f"{field}.format.sample_rate_hz", f"is {rate_hz}; this server sends {known}")
-    lead_ms = defaults.max_lead_ms
-    if config.HasField("lead_limit_ms"):
-        lead_ms = round(_within(config.lead_limit_ms, 200, 600_000, f"{field}.lead_limit_ms"))
-    delivery = _member(config.delivery, speech_pb2.Delivery, f"{field}.delivery")
-    return events.StreamSettings(
-        encoding=_known(config.format.encoding, WIRE_ENCODINGS, f"{field}.format.encoding"),
+        text = f"is {rate_hz}; this server sends {known}"
+        raise CallerError("config.format.sample_rate_hz", text, Reason.VALUE_OUT_OF_RANGE, supported=known)
+    service_class = _member(config.service_class, speech_pb2.ServiceClass, "config.service_class")
+    offline = (service_class or defaults.service_class) == speech_pb2.SERVICE_CLASS_OFFLINE
+    lead_ms = _optional(config, "max_lead_ms", 200, 600_000, "config")
+    delivery = _member(config.delivery, speech_pb2.Delivery, "config.delivery")
+    timings = _member(config.timings, speech_pb2.TimingKind, "config.timings")
+    return StreamSettings(
+        encoding=_known(config.format.encoding, WIRE_ENCODINGS, "config.format.encoding"),
         sample_rate_hz=rate_hz,
-        voice=_voice(config.voice, f"{field}.voice") or defaults.voice,
-        emotion=emotion(config.emotion, f"{field}.emotion") if config.HasField("emotion") else None,
-        engine=config.engine,
+        defaults=speech_settings(config.defaults, "config.defaults", defaults).over(defaults.settings),
         buffered=delivery == speech_pb2.DELIVERY_BUFFERED,
-        filler=_known(config.filler, FILLER_POLICIES, f"{field}.filler"),
-        max_lead_ms=lead_ms,
-        options=options(config.options, f"{field}.options"),
-        normalize=config.normalize if config.HasField("normalize") else defaults.normalize,
+        offline=offline,
+        max_lead_ms=lead_ms if offline or lead_ms is not None else defaults.max_lead_ms,
+        chunk_ms=_optional(config, "chunk_ms", 10, 1000, "config"),
+        timings=timings != speech_pb2.TIMING_KIND_UNSPECIFIED,
+        diagnostics=config.diagnostics,
+        playback_delay_ms=_optional(config, "playback_delay_ms", 0, 5000, "config") or 0,
+        labels=labels(config.labels, "config.labels"),
     )
 
 
-def options(message: speech_pb2.SynthesisOptions, field: str) -> SynthesisOptions:
-    """Settings of utterances.
+def speech_settings(message: speech_pb2.SpeechSettings, field: str, defaults: Defaults) -> SpeechSettings:
+    """Settings as they are given; what is absent stays open. Names of voices and engines are checked elsewhere.
 
     Raises:
-        CallerError: a value is out of its range.
+        CallerError: a value is out of range or unknown to this server.
     """
-    given: dict[str, Any] = {descriptor.name: value for descriptor, value in message.ListFields()}
-    # All fields are `optional`, so ListFields contains a field that was set to 0.
-    for name, (low, high) in OPTION_RANGES.items():
-        if name in given:
-            _within(given[name], low, high, f"{field}.{name}")
-    low_ms, high_ms = given.get("min_audio_ms", 0), given.get("max_audio_ms", 600_000)
+    seed = _optional(message, "seed", 0, MAX_SEED, field)
+    return SpeechSettings(
+        voice=check_name(message.voice, f"{field}.voice") if message.voice else "",
+        language=_language(message.language, f"{field}.language"),
+        emotion=emotion(message.emotion, f"{field}.emotion", defaults) if message.HasField("emotion") else None,
+        engine=message.engine,
+        filler=_known(message.filler, FILLER_POLICIES, f"{field}.filler"),
+        text_format=_known(message.text_format, TEXT_FORMATS, f"{field}.text_format"),
+        normalize=_known(message.normalization, SWITCHES, f"{field}.normalization"),
+        pronunciations=_pronunciations(message.pronunciations, f"{field}.pronunciations"),
+        speed=_optional_float(message, "speed", 0.5, 2.0, field),
+        volume_db=_optional_float(message, "volume_db", -60.0, 20.0, field),
+        seed=seed,
+        engine_parameters=_parameters(message.engine_parameters, f"{field}.engine_parameters"),
+    )
+
+
+def labels(given: Mapping[str, str], field: str) -> dict[str, str]:
+    """Labels of the client's own.
+
+    Raises:
+        CallerError: there are too many, or one is too long.
+    """
+    if len(given) > MAX_LABELS:
+        text = f"has {len(given)} labels; it takes at most {MAX_LABELS}"
+        raise CallerError(field, text, Reason.VALUE_OUT_OF_RANGE, limit=MAX_LABELS)
+    for key, value in given.items():
+        if not key:
+            raise CallerError(field, "has a label without a name", Reason.VALUE_MISSING)
+        check_text(key, field, MAX_LABEL_CHARACTERS)
+        check_text(value, f"{field}[{key}]", MAX_LABEL_VALUE_CHARACTERS)
+    return dict(given)
+
+
+def _language(code: str, field: str) -> str:
+    parts = code.split("-")
+    well_formed = parts[0].isalpha() and 2 <= len(parts[0]) <= 8 and all(0 < len(part) <= 8 for part in parts)
+    if code and not (well_formed and code.isascii() and code.replace("-", "").isalnum()):
+        raise CallerError(field, 'is not a BCP 47 code such as "en" or "zh-CN"')
+    if len(code) > MAX_LANGUAGE_CHARACTERS:
+        text = f"has {len(code)} characters; it takes at most {MAX_LANGUAGE_CHARACTERS}"
+        raise CallerError(field, text, Reason.VALUE_OUT_OF_RANGE)
+    return code
+
+
+def _pronunciations(entries: Any, field: str) -> tuple[Pronunciation, ...]:
+    if len(entries) > MAX_PRONUNCIATIONS:
+        text = f"has {len(entries)} entries; it takes at most {MAX_PRONUNCIATIONS}"
+        raise CallerError(field, text, Reason.VALUE_OUT_OF_RANGE, limit=MAX_PRONUNCIATIONS)
+    return tuple(_pronunciation(entry, f"{field}[{index}]") for index, entry in enumerate(entries))
+
+
+def _pronunciation(entry: speech_pb2.Pronunciation, field: str) -> Pronunciation:
+    kind = entry.WhichOneof("sounds")
+    if not kind:
+        raise CallerError(field, "has no sounds: set ipa, pinyin or spoken_as", Reason.VALUE_MISSING)
+    for name, value, limit in (
+        ("word", entry.word, MAX_WORD_CHARACTERS),
+        (kind, getattr(entry, kind), MAX_SOUND_CHARACTERS),
+    ):
+        check_text(value, f"{field}.{name}", limit)
+        if not value.strip():
+            raise CallerError(f"{field}.{name}", "is blank", Reason.VALUE_MISSING)
+    language = _language(entry.language, f"{field}.language")
+    pronunciation = Pronunciation(word=entry.word, language=language, **{kind: getattr(entry, kind)})
+    try:
+        check_pronunciation(pronunciation)
+    except ValueError as error:
+        name, _, message = str(error).partition(": ")
+        raise CallerError(f"{field}.{name}", message) from None
+    return pronunciation
+
+
+def _parameters(given: Mapping[str, float], field: str) -> dict[str, float]:
+    if len(given) > MAX_PARAMETERS:
+        text = f"has {len(given)} entries; it takes at most {MAX_PARAMETERS}"
+        raise CallerError(field, text, Reason.VALUE_OUT_OF_RANGE, limit=MAX_PARAMETERS)
+    for name, value in given.items():
+        check_text(name, field, MAX_LABEL_CHARACTERS)
+        if not math.isfinite(value):
+            raise CallerError(f"{field}[{name}]", f"is {value}, not a finite number")
+    low_ms, high_ms = given.get("min_audio_ms", 0.0), given.get("max_audio_ms", math.inf)
     if low_ms > high_ms:
-        raise CallerError(f"{field}.min_audio_ms", f"is {low_ms}, more than max_audio_ms, which is {high_ms}")
-    return SynthesisOptions(**given)
+        text = f"is {low_ms:g}, more than max_audio_ms, which is {high_ms:g}"
+        raise CallerError(f"{field}[min_audio_ms]", text, Reason.VALUE_OUT_OF_RANGE)
+    return dict(given)
 
 
-def emotion(message: emotion_pb2.Emotion, field: str) -> Emotion:
-    """An emotion.
+def emotion(message: emotion_pb2.Emotion, field: str, defaults: Defaults) -> Emotion:
+    """An emotion. Its strength is the largest weight, after scaling by the intensity, at most 1.
 
     Raises:
         CallerError: no kind is set, or its value is wrong.
     """
-    intensity = None
-    if message.HasField("intensity"):
-        intensity = _within(message.intensity, 0.0, 1.0, f"{field}.intensity")
+    given = _optional_float(message, "intensity", 0.0, 1.0, field)
+    intensity = 1.0 if given is None else given
     match message.WhichOneof("kind"):
         case "label":
-            strength = 1.0 if intensity is None else intensity
-            index = _known(message.label, LABELS, f"{field}.label")
-            if index is None:
-                return Emotion()
-            return Emotion(tuple(strength if i == index else 0.0 for i in range(len(EMOTIONS))), strength)
-        case "vector":
-            weights = _weights(message.vector.weights, f"{field}.vector.weights")
-            return Emotion(weights, max(weights) if intensity is None else intensity)
+            return _labelled(message.label, intensity, f"{field}.label")
+        case "weights":
+            weights = tuple(intensity * value for value in _weights(message.weights, f"{field}.weights"))
+            return Emotion(weights, min(1.0, max(weights)))
         case "description":
-            check_text(message.description, f"{field}.description", MAX_DESCRIPTION_CHARACTERS)
-            if not message.description.strip():
-                raise CallerError(f"{field}.description", "is blank")
-            return Emotion(intensity=1.0 if intensity is None else intensity, description=message.description)
-        case "clip":
-            return Emotion(
-                intensity=1.0 if intensity is None else intensity, clip=_clip(message.clip.audio, f"{field}.clip")
-            )
-    raise CallerError(field, "has no kind: set label, vector, description or clip, or leave the emotion out")
+            _check_words(message.description, f"{field}.description", MAX_DESCRIPTION_CHARACTERS)
+            return Emotion(intensity=intensity, description=message.description)
+        case "clip_id":
+            return Emotion(intensity=intensity, clip=defaults.find_clip(message.clip_id, f"{field}.clip_id"))
+    text = "has no kind: set label, weights, description or clip_id, or leave the emotion out"
+    raise CallerError(field, text, Reason.VALUE_MISSING)
 
 
-def _clip(audio: bytes, field: str) -> bytes:
-    if not audio:
-        raise CallerError(f"{field}.audio", "is empty; it takes a whole WAV, FLAC or Ogg file")
-    if len(audio) > MAX_EMOTION_CLIP_BYTES:
-        raise CallerError(
-            f"{field}.audio", f"has {len(audio)} bytes; at most {MAX_EMOTION_CLIP_BYTES} are taken", Fault.TOO_LARGE
-        )
-    if not audio.startswith(CLIP_MAGIC):
-        raise CallerError(f"{field}.audio", "is neither a WAV, nor a FLAC, nor an Ogg file")
-    return audio
+def _labelled(label: str, intensity: float, field: str) -> Emotion:
+    """A known label; any other text is a description."""
+    _check_words(label, field, MAX_LABEL_CHARACTERS)
+    found = parse_label(label)
+    if found is None:
+        return Emotion(intensity=intensity, description=label)
+    weights = tuple(intensity * weight for weight in found.emotion.weights)
+    return Emotion(weights, intensity * found.emotion.intensity)
 
 
-def _weights(values: Sequence[float], field: str) -> tuple[float, ...]:
-    if len(values) != len(EMOTIONS):
-        raise CallerError(field, f"has {len(values)} numbers; it takes {len(EMOTIONS)}: {', '.join(EMOTIONS)}")
+def _check_words(text: str, field: str, max_characters: int) -> None:
+    check_text(text, field, max_characters)
+    if not text.strip():
+        raise CallerError(field, "is blank", Reason.VALUE_MISSING)
+
+
+def _weights(message: emotion_pb2.EmotionWeights, field: str) -> tuple[float, ...]:
+    values = tuple(getattr(message, name) for name in EMOTIONS)
     for name, value in zip(EMOTIONS, values, strict=True):
         if not math.isfinite(value) or not 0 <= value <= MAX_WEIGHT + 1e-6:
-            raise CallerError(field, f"has {value:g} for {name}; a weight is from 0 to {MAX_WEIGHT}")
+            text = f"is {value:g}; a weight is from 0 to {MAX_WEIGHT}"
+            raise CallerError(f"{field}.{name}", text, Reason.VALUE_OUT_OF_RANGE, low=0, high=MAX_WEIGHT)
     if sum(values) > MAX_WEIGHT_SUM + 1e-6:
-        raise CallerError(field, f"sums to {sum(values):.3g}; the sum is at most {MAX_WEIGHT_SUM}")
-    return tuple(values)
+        text = f"sum to {sum(values):.3g}; the sum is at most {MAX_WEIGHT_SUM}"
+        raise CallerError(field, text, Reason.VALUE_OUT_OF_RANGE, limit=MAX_WEIGHT_SUM)
+    return values
 
 
-def _within(value: float, low: float, high: float, field: str) -> float:
+def _optional(message: Any, name: str, low: int, high: int, field: str) -> int | None:
+    """An optional whole number; None where it is absent."""
+    value = _optional_float(message, name, low, high, field)
+    return None if value is None else int(value)
+
+
+def _optional_float(message: Any, name: str, low: float, high: float, field: str) -> float | None:
+    if not message.HasField(name):
+        return None
+    value: float = getattr(message, name)
     if not (math.isfinite(value) and low <= value <= high):
-        raise CallerError(field, f"is {value:g}; it takes {low:g} to {high:g}")
+        text = f"is {value:g}; it takes {low:g} to {high:g}"
+        raise CallerError(f"{field}.{name}", text, Reason.VALUE_OUT_OF_RANGE, low=low, high=high)
     return value
 
 
 def _known(value: int, table: Mapping[Any, Any], field: str) -> Any:
     if value not in table:
-        raise CallerError(field, f"is {value}, which is unknown to this server")
+        raise CallerError(field, f"is {value}, which is unknown to this server", Reason.VALUE_UNKNOWN)
     return table[value]
 
 
 def _member(value: int, enum: Any, field: str) -> int:
     if value not in enum.values():
-        raise CallerError(field, f"is {value}, which is unknown to this server")
+        raise CallerError(field, f"is {value}, which is unknown to this server", Reason.VALUE_UNKNOWN)
     return value

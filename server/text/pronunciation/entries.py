@@ -1,6 +1,9 @@
 """Pronunciation entries: a word, and how it is said; and single spans with a reading of their own, as SSML has them."""
 
+import functools
+import html
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,7 +11,7 @@ from intone.server.text.characters import detect_language, has_cjk
 from intone.server.text.pronunciation.ipa import check_ipa, to_misaki
 from intone.server.text.pronunciation.pinyin import syllables
 
-MAX_WORD_CHARACTERS = 100
+MAX_WORD_CHARACTERS = 128
 """Of the word, and of how it is said."""
 
 _SIBILANTS = "szʃʒʧʤ"
@@ -103,6 +106,20 @@ def _check_sounds(name: str, value: str) -> None:
         check_ipa(value) if name == "ipa" else syllables(value)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def may_occur(text: str, entries: Sequence[Pronunciation]) -> tuple[Pronunciation, ...]:
+    """The entries whose word may occur in a text that was not cleaned yet. Cheap: most texts have few of many words."""
+    plain = _letters(html.unescape(text))
+    return tuple(entry for entry in entries if _letters_of_word(entry.word) in plain)
+
+
+def _letters(text: str) -> str:
+    """Letters and digits alone: markup and invisible characters may stand between those of a word."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
+
+
+_letters_of_word = functools.lru_cache(maxsize=4096)(_letters)
 
 
 def find_pronunciations(

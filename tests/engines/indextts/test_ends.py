@@ -1,7 +1,6 @@
 """Refused texts, every way a unit can end, and loading from folders; with random weights."""
 
 import base64
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from intone.server.domain import SpeakRequest, SynthesisOptions
 from intone.server.engines.indextts.checkpoint import sizes
 from intone.server.engines.indextts.engine import IndexTTSEngine
-from intone.server.errors import CallerError, CheckpointError, Fault
+from intone.server.errors import CallerError, CheckpointError, Reason
 from tests.support.indextts_files import write_checkpoint
 from tests.support.indextts_units import (
     FAST,
@@ -65,12 +64,11 @@ def test_a_unit_may_end_anywhere(subject: Subject, codes: int | str, monkeypatch
         chunk, _, more = codes.partition(" ")
         number = {"first": 1, "second": 2, "third": 3}[chunk]
         codes = sum(plan_codes(subject, index) for index in range(number)) + int(more.replace(" ", "") or 0)
-    spoken = scripted(subject, codes, monkeypatch, options=replace(FAST, max_audio_ms=600_000), text=10 * TEXT)
+    options = SynthesisOptions(parameters={**FAST.parameters, "max_audio_ms": 600_000})
+    spoken = scripted(subject, codes, monkeypatch, options=options, text=10 * TEXT)
     assert len(spoken.state.all_codes) == codes and spoken.steps[-1].done and not spoken.steps[-1].cut
     assert len(spoken.sound) == HOP * frames_of(codes, features_per_code(subject))
-    whole = scripted(
-        subject, codes, monkeypatch, options=replace(FAST, max_audio_ms=600_000), text=10 * TEXT, whole=True
-    )
+    whole = scripted(subject, codes, monkeypatch, options=options, text=10 * TEXT, whole=True)
     assert whole.sound.shape == spoken.sound.shape and len(whole.chunks) == (codes > 0)
     if codes <= 5:
         assert np.array_equal(whole.sound, spoken.sound)
@@ -108,7 +106,8 @@ def test_no_unit_is_shorter_than_min_audio_ms(min_audio_ms: int, speed: float | 
     checkpoint = sizes.in_memory("nano")
     checkpoint.gpt["mel_head.bias"][checkpoint.config.gpt.stop_code] = 1e4
     engine = engine_of(checkpoint, trained=True)
-    voice, options = engine.prepare_voice(recording()), replace(FAST, speed=speed, min_audio_ms=min_audio_ms)
+    parameters = {**FAST.parameters, "min_audio_ms": min_audio_ms}
+    voice, options = engine.prepare_voice(recording()), SynthesisOptions(speed, parameters)
     state = engine.start(SpeakRequest("Hm", seed=1, voice=voice, options=options))
     steps = finish(engine, state)
     sound_ms = 1000 / 22050 * sum(len(step.pcm) for step in steps if step.pcm is not None)
@@ -117,19 +116,20 @@ def test_no_unit_is_shorter_than_min_audio_ms(min_audio_ms: int, speed: float | 
 
 
 def test_the_maximum_and_the_model_limit_override_the_minimum(trained: Subject) -> None:
-    request = trained.request("Hi", options=SynthesisOptions(min_audio_ms=2000, max_audio_ms=1000))
+    request = trained.request("Hi", options=SynthesisOptions(parameters={"min_audio_ms": 2000, "max_audio_ms": 1000}))
     assert trained.engine.start(request).max_codes == int(22050 / 256 / 3.44)
-    request = trained.request("Hi", options=SynthesisOptions(min_audio_ms=60_000, speed=0.5))
+    request = trained.request("Hi", options=SynthesisOptions(speed=0.5, parameters={"min_audio_ms": 60_000}))
     state = trained.engine.start(request)
     assert (state.min_codes, state.max_codes) == (752, 752 + 50)  # 60 s of 79.9 ms
     two = Subject.build("nano-2", trained=True)
-    state = two.engine.start(two.request("Hi", options=SynthesisOptions(min_audio_ms=60_000)))
+    state = two.engine.start(two.request("Hi", options=SynthesisOptions(parameters={"min_audio_ms": 60_000})))
     assert state.max_codes == 1817 < state.min_codes
 
 
 def test_repetition_is_allowed_up_to_the_minimum(trained: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trained.engine, "_gpt", ScriptedGPT([7] * 400, width=256))
-    spoken = trained.speak(options=replace(FAST, min_audio_ms=5000))
+    options = SynthesisOptions(parameters={**FAST.parameters, "min_audio_ms": 5000})
+    spoken = trained.speak(options=options)
     assert 126 <= len(spoken.state.all_codes) <= 126 + 8 and spoken.steps[-1].cut
 
 
@@ -141,7 +141,7 @@ def test_unspeakable_text_is_refused(subject: Subject, text: str) -> None:
     with pytest.raises(CallerError) as caught:
         subject.engine.start(subject.request(text))
     assert caught.value.field == "text"
-    assert caught.value.fault is (Fault.TOO_LARGE if len(text) > 600 else Fault.INVALID)
+    assert caught.value.reason is (Reason.TEXT_TOO_LONG if len(text) > 600 else Reason.TEXT_UNSPEAKABLE)
 
 
 def test_a_loaded_checkpoint_speaks_like_the_one_in_memory(tmp_path: Path) -> None:

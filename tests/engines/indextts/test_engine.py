@@ -170,11 +170,16 @@ def test_batched_units_equal_single_ones(subject: Subject) -> None:
     requests = [
         subject.request(seed=1),
         subject.request(
-            "Another of some more words, a little later", seed=2, emotion=ANGRY, options=SynthesisOptions(steps=3)
+            "Another of some more words, a little later",
+            seed=2,
+            emotion=ANGRY,
+            options=SynthesisOptions(parameters={"steps": 3}),
         ),
         subject.request("Hm", seed=3, emotion=clip),
-        subject.request("你好", seed=4, options=SynthesisOptions(steps=2, guidance=1.0, max_audio_ms=900)),
-        subject.request(seed=5, options=SynthesisOptions(steps=2, speed=1.3)),
+        subject.request(
+            "你好", seed=4, options=SynthesisOptions(parameters={"steps": 2, "guidance": 1.0, "max_audio_ms": 900})
+        ),
+        subject.request(seed=5, options=SynthesisOptions(speed=1.3, parameters={"steps": 2})),
         subject.request(seed=6, whole=True),
     ]
     alone = [finish(subject.engine, subject.engine.start(request)) for request in requests]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from intone.server.domain import EMOTIONS, Emotion, SpeakRequest, SynthesisOptions
-from intone.server.errors import CallerError, Fault
+from intone.server.errors import CallerError, Reason
 from intone.server.voices.store import build_voice, from_file, to_bytes
 from tests.support.indextts_units import (
     CLOSE,
@@ -76,7 +76,7 @@ def test_a_clip_is_encoded_once(newer: Subject, monkeypatch: pytest.MonkeyPatch)
     ("clip", "message"),
     [
         (b"RIFF....WAVE nothing", "cut off|damaged"),
-        (b"not a sound", "neither a WAV"),
+        (b"not a sound", "is text; a WAV, FLAC, Ogg or MP3 file is needed"),
         (sound_file(recording(0.4)), "too short"),
         (sound_file(recording(30.1, rate_hz=8000)), "too long"),
         (sound_file(replace(recording(), samples=np.zeros(22050, np.float32))), "silent"),
@@ -85,7 +85,7 @@ def test_a_clip_is_encoded_once(newer: Subject, monkeypatch: pytest.MonkeyPatch)
 def test_bad_clips_are_refused(newer: Subject, clip: bytes, message: str) -> None:
     with pytest.raises(CallerError, match=message) as caught:
         newer.engine.start(newer.request(emotion=Emotion(clip=clip, intensity=1.0)))
-    assert caught.value.field == "emotion.clip.audio"
+    assert caught.value.field == "emotion.clip_id"
 
 
 # ---- options --------------------------------------------------------------------------------------------------------
@@ -103,14 +103,14 @@ def test_speed_stretches_the_audio_of_the_same_codes(subject: Subject, speed: fl
 def test_steps_and_guidance_change_the_audio_and_not_the_codes(subject: Subject) -> None:
     plain = subject.speak()
     for options in (
-        SynthesisOptions(steps=1),
-        SynthesisOptions(steps=2, guidance=1.0),
-        SynthesisOptions(steps=2, guidance=3.0),
+        SynthesisOptions(parameters={"steps": 1}),
+        SynthesisOptions(parameters={"steps": 2, "guidance": 1.0}),
+        SynthesisOptions(parameters={"steps": 2, "guidance": 3.0}),
     ):
         other = subject.speak(options=options)
         assert other.state.all_codes == plain.state.all_codes
         assert np.abs(other.sound - plain.sound).max() > 1e-3
-    same = subject.speak(options=SynthesisOptions(steps=2, guidance=1.7))
+    same = subject.speak(options=SynthesisOptions(parameters={"steps": 2, "guidance": 1.7}))
     assert np.abs(same.sound - plain.sound).max() <= CLOSE
     assert len(subject.engine.start(subject.request(options=SynthesisOptions())).settings.times.lengths) == 25
 
@@ -119,7 +119,8 @@ def test_steps_and_guidance_change_the_audio_and_not_the_codes(subject: Subject)
 @pytest.mark.parametrize("max_audio_ms", [100, 700, 2500, 600_000])
 def test_no_unit_is_longer_than_max_audio_ms(subject: Subject, max_audio_ms: int, speed: float | None) -> None:
     plain = subject.speak(options=replace(FAST, speed=speed))
-    spoken = subject.speak(options=replace(FAST, speed=speed, max_audio_ms=max_audio_ms))
+    parameters = {**FAST.parameters, "max_audio_ms": max_audio_ms}
+    spoken = subject.speak(options=SynthesisOptions(speed, parameters))
     code_ms = 1000 * features_per_code(subject) * 1.72 / (speed or 1) * HOP / 22050
     sound_ms = 1000 * len(spoken.sound) / 22050
     assert sound_ms <= max_audio_ms
@@ -155,7 +156,7 @@ def test_requests_without_a_voice_need_an_adopted_one() -> None:
     engine = engine_of(checkpoint_of("nano"))
     with pytest.raises(CallerError) as caught:
         engine.start(SpeakRequest(TEXT, seed=1))
-    assert (caught.value.field, caught.value.fault) == ("voice", Fault.PRECONDITION)
+    assert (caught.value.field, caught.value.reason) == ("voice", Reason.VOICE_UNSUPPORTED)
     engine.adopt_voice(recording())
     own, named = (
         finish(engine, engine.start(SpeakRequest("Hm", seed=1, voice=voice, options=FAST)))

@@ -128,7 +128,7 @@ def test_the_whole_pipeline(name: str, pipelines: Pipelines, monkeypatch: pytest
         seed=case.seed,
         voice=engine.prepare_voice(recording(2.0)),
         emotion=Emotion(case.emotion.weights, case.emotion.intensity, clip=clip),
-        options=SynthesisOptions(speed=case.speed, max_audio_ms=round(CODES_MS * factor)),
+        options=SynthesisOptions(speed=case.speed, parameters={"max_audio_ms": round(CODES_MS * factor)}),
         whole=True,
     )
     state = engine.start(request)

@@ -51,8 +51,8 @@ def test_slots_give_codes_and_audio_of_the_ordinary_computation(subject: Subject
         "plain": {},
         "angry": {"emotion": ANGRY},
         "whole": {"whole": True},
-        "unguided": {"options": SynthesisOptions(steps=2, guidance=1.0)},
-        "slow": {"options": SynthesisOptions(steps=5, speed=0.8)},
+        "unguided": {"options": SynthesisOptions(parameters={"steps": 2, "guidance": 1.0})},
+        "slow": {"options": SynthesisOptions(speed=0.8, parameters={"steps": 5})},
     }.items():
         request = subject.request(seed=len(name), **change)
         one, other = subject.engine.start(request), slots.engine.start(request)

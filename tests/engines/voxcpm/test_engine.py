@@ -19,7 +19,7 @@ from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
 from intone.server.engines.voxcpm.state import Generation
 from intone.server.engines.weights import Weights
-from intone.server.errors import CallerError, CheckpointError, Fault
+from intone.server.errors import CallerError, CheckpointError, Reason
 from tests.support.voxcpm_tiny import finish, finish_together, joined, patch_samples, recording, tiny_engine
 
 CLOSE = 1e-5
@@ -52,10 +52,16 @@ def test_a_batch_gives_the_audio_of_single_units(engine: VoxCPMEngine) -> None:
     voice = engine.prepare_voice(recording(engine, 2.0))
     requests = [
         SpeakRequest("A short one.", seed=1),
-        SpeakRequest("Another of some more words", seed=2, options=SynthesisOptions(steps=4, max_audio_ms=1500)),
-        SpeakRequest("Hm", seed=3, options=SynthesisOptions(guidance=1.0)),
-        SpeakRequest("你好", seed=4, options=SynthesisOptions(guidance=3.0, min_audio_ms=2000), voice=voice),
-        SpeakRequest("A short one.", seed=5, options=SynthesisOptions(steps=4)),
+        SpeakRequest(
+            "Another of some more words",
+            seed=2,
+            options=SynthesisOptions(parameters={"steps": 4, "max_audio_ms": 1500}),
+        ),
+        SpeakRequest("Hm", seed=3, options=SynthesisOptions(parameters={"guidance": 1.0})),
+        SpeakRequest(
+            "你好", seed=4, options=SynthesisOptions(parameters={"guidance": 3.0, "min_audio_ms": 2000}), voice=voice
+        ),
+        SpeakRequest("A short one.", seed=5, options=SynthesisOptions(parameters={"steps": 4})),
     ]
     alone = [finish(engine, engine.start(request)) for request in requests]
     for one, other in zip(alone, finish_together(engine, requests), strict=True):
@@ -117,14 +123,14 @@ def test_noise_is_philox_and_box_muller() -> None:
     ("options", "min_patches", "max_patches"),
     [
         (SynthesisOptions(), 4, 6 * 3 + 10),
-        (SynthesisOptions(min_audio_ms=0), 1, 28),
-        (SynthesisOptions(min_audio_ms=1), 1, 28),
-        (SynthesisOptions(min_audio_ms=161), 2, 28),
-        (SynthesisOptions(min_audio_ms=1600), 10, 28),
-        (SynthesisOptions(max_audio_ms=100), 4, 1),
-        (SynthesisOptions(max_audio_ms=479), 4, 2),
-        (SynthesisOptions(max_audio_ms=480), 4, 3),
-        (SynthesisOptions(max_audio_ms=600000), 4, 28),
+        (SynthesisOptions(parameters={"min_audio_ms": 0}), 1, 28),
+        (SynthesisOptions(parameters={"min_audio_ms": 1}), 1, 28),
+        (SynthesisOptions(parameters={"min_audio_ms": 161}), 2, 28),
+        (SynthesisOptions(parameters={"min_audio_ms": 1600}), 10, 28),
+        (SynthesisOptions(parameters={"max_audio_ms": 100}), 4, 1),
+        (SynthesisOptions(parameters={"max_audio_ms": 479}), 4, 2),
+        (SynthesisOptions(parameters={"max_audio_ms": 480}), 4, 3),
+        (SynthesisOptions(parameters={"max_audio_ms": 600000}), 4, 28),
     ],
 )
 def test_length_options(engine: VoxCPMEngine, options: SynthesisOptions, min_patches: int, max_patches: int) -> None:
@@ -164,7 +170,7 @@ def test_two_seconds_of_silence_end_a_unit(monkeypatch: pytest.MonkeyPatch, min_
 
     monkeypatch.setattr(engine.model.vae, "decode_each", quiet_but_for_two_patches)
     monkeypatch.setattr(engine.model, "should_stop", lambda units: torch.zeros(len(units)))
-    state = engine.start(SpeakRequest("abc", seed=1, options=SynthesisOptions(min_audio_ms=min_ms)))
+    state = engine.start(SpeakRequest("abc", seed=1, options=SynthesisOptions(parameters={"min_audio_ms": min_ms})))
     assert not finish(engine, state)[-1].cut
     assert state.made == made
 
@@ -179,7 +185,9 @@ def test_an_untrained_model_is_cut_at_the_length_of_the_text(nano: VoxCPMEngine)
 
 
 def test_one_patch_is_two_steps(engine: VoxCPMEngine) -> None:
-    steps = finish(engine, engine.start(SpeakRequest("abc", seed=1, options=SynthesisOptions(max_audio_ms=160))))
+    steps = finish(
+        engine, engine.start(SpeakRequest("abc", seed=1, options=SynthesisOptions(parameters={"max_audio_ms": 160})))
+    )
     assert [(step.done, step.cut) for step in steps] == [(False, False), (True, True)]
 
 
@@ -192,15 +200,17 @@ def test_whitespace_is_collapsed(engine: VoxCPMEngine) -> None:
 def test_blank_text_is_refused(engine: VoxCPMEngine, text: str) -> None:
     with pytest.raises(CallerError) as caught:
         engine.start(SpeakRequest(text, seed=1))
-    assert (caught.value.field, caught.value.fault) == ("text", Fault.INVALID)
+    assert (caught.value.field, caught.value.reason) == ("text", Reason.TEXT_UNSPEAKABLE)
 
 
 def test_the_longest_text_is_spoken_and_a_longer_one_refused() -> None:
     engine = tiny_engine(1)
     with pytest.raises(CallerError) as caught:
         engine.start(SpeakRequest("a" * 101, seed=1))
-    assert (caught.value.field, caught.value.fault) == ("text", Fault.TOO_LARGE)
-    state = engine.start(SpeakRequest("a" * 100, seed=1, options=SynthesisOptions(min_audio_ms=600_000, steps=2)))
+    assert (caught.value.field, caught.value.reason) == ("text", Reason.TEXT_TOO_LONG)
+    state = engine.start(
+        SpeakRequest("a" * 100, seed=1, options=SynthesisOptions(parameters={"min_audio_ms": 600_000, "steps": 2}))
+    )
     steps = finish(engine, state)
     assert steps[-1].cut and state.made == 200 - 101 + 1  # every position of max_length was used
 
@@ -239,7 +249,7 @@ def test_no_synchronization_with_the_device() -> None:
 
 def test_cuda_gives_the_audio_of_the_cpu(require: Callable[..., Any]) -> None:
     require("cuda", torch.cuda.is_available(), "no CUDA device")
-    request = SpeakRequest("Hello there", seed=1, options=SynthesisOptions(max_audio_ms=480))
+    request = SpeakRequest("Hello there", seed=1, options=SynthesisOptions(parameters={"max_audio_ms": 480}))
     engines = [VoxCPMEngine.random("nano", device=device, dtype="fp32") for device in ("cpu", "cuda")]
     one, other = (joined(finish(engine, engine.start(request))) for engine in engines)
     assert np.abs(one - other).max() < 1e-3

@@ -236,7 +236,7 @@ def test_recordings_are_encoded_as_officially(pair: Pair) -> None:
 
 
 def test_engine_takes_the_official_number_of_patches_for_a_request(pair: Pair) -> None:
-    request = SpeakRequest("Hm.", seed=77, options=SynthesisOptions(steps=6))
+    request = SpeakRequest("Hm.", seed=77, options=SynthesisOptions(parameters={"steps": 6}))
     state = pair.engine.start(request)
     assert state.prompt is not None
     prompt, limit = state.prompt, state.max_patches

@@ -49,7 +49,9 @@ def replace_tensors(path: Path, change: Callable[[dict[str, Tensor]], None]) -> 
 
 
 def first_audio(engine: VoxCPMEngine) -> Samples:
-    pcm = engine.step([engine.start(SpeakRequest("Hello", seed=1, options=SynthesisOptions(steps=3)))])[0].pcm
+    pcm = engine.step([engine.start(SpeakRequest("Hello", seed=1, options=SynthesisOptions(parameters={"steps": 3})))])[
+        0
+    ].pcm
     assert pcm is not None
     return pcm
 

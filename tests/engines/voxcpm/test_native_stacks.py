@@ -204,7 +204,7 @@ def test_the_flow_solver_equals_the_one_in_torch(version: int, guided: bool, ste
 @pytest.mark.parametrize("version", [1, 2])
 def test_float32_gives_the_audio_of_torch(version: int) -> None:
     """Only the first patches: later ones may differ where the quantizer rounds differently."""
-    request = SpeakRequest("abc", seed=1, options=SynthesisOptions(max_audio_ms=480))
+    request = SpeakRequest("abc", seed=1, options=SynthesisOptions(parameters={"max_audio_ms": 480}))
     python, native = (
         joined(finish(engine, engine.start(request)))
         for engine in (engine_of(version, None), engine_of(version, "fp32"))
@@ -219,9 +219,15 @@ def test_the_engine_is_batch_invariant(version: int, packed: str) -> None:
     voice = engine.prepare_voice(recording(engine, 2.0))
     requests = [
         SpeakRequest("A short one.", seed=1),
-        SpeakRequest("Another of some more words", seed=2, options=SynthesisOptions(steps=4, max_audio_ms=1500)),
-        SpeakRequest("Hm", seed=3, options=SynthesisOptions(guidance=1.0)),
-        SpeakRequest("你好", seed=4, options=SynthesisOptions(guidance=3.0, min_audio_ms=2000), voice=voice),
+        SpeakRequest(
+            "Another of some more words",
+            seed=2,
+            options=SynthesisOptions(parameters={"steps": 4, "max_audio_ms": 1500}),
+        ),
+        SpeakRequest("Hm", seed=3, options=SynthesisOptions(parameters={"guidance": 1.0})),
+        SpeakRequest(
+            "你好", seed=4, options=SynthesisOptions(parameters={"guidance": 3.0, "min_audio_ms": 2000}), voice=voice
+        ),
     ]
     alone = [joined(finish(engine, engine.start(request))) for request in requests]
     for one, steps in zip(alone, finish_together(engine, requests), strict=True):
@@ -231,7 +237,7 @@ def test_the_engine_is_batch_invariant(version: int, packed: str) -> None:
 @pytest.mark.parametrize("packed", TYPES)
 def test_two_engines_run_concurrently(packed: str) -> None:
     """The GIL is released, and engines share no state."""
-    request = SpeakRequest("abc", seed=5, options=SynthesisOptions(max_audio_ms=480))
+    request = SpeakRequest("abc", seed=5, options=SynthesisOptions(parameters={"max_audio_ms": 480}))
     engines = [engine_of(1, packed) for _ in range(2)]
     expected = joined(finish(engines[0], engines[0].start(request)))
     found: list[bytes] = []

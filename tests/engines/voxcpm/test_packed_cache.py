@@ -24,7 +24,7 @@ from intone.server.engines.voxcpm.weights import read_checkpoint
 from intone.server.runtime import loading
 from tests.support.voxcpm_tiny import finish, joined, random_checkpoint, recording
 
-REQUEST = SpeakRequest("Hello there", seed=1, options=SynthesisOptions(steps=3, max_audio_ms=480))
+REQUEST = SpeakRequest("Hello there", seed=1, options=SynthesisOptions(parameters={"steps": 3, "max_audio_ms": 480}))
 PACKED, LOADED = "packed the weights in", "loaded packed weights from"
 
 

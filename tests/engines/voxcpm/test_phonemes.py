@@ -11,7 +11,7 @@ from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.engines.voxcpm.phonemes import phonemizer, runs
 from intone.server.engines.voxcpm.text import TextTokenizer
-from intone.server.errors import CallerError, CheckpointError, Fault
+from intone.server.errors import CallerError, CheckpointError, Reason
 from tests.support.voxcpm_tiny import random_checkpoint
 
 pytest.importorskip("hibari")
@@ -137,12 +137,14 @@ def test_a_single_voice_model_clones_no_voices(engine):
     assert not engine.info.clones_voices
     with pytest.raises(CallerError, match="has one voice and cannot clone another") as caught:
         engine.prepare_voice(Recording(np.zeros(16_000, np.float32), 16_000))
-    assert (caught.value.field, caught.value.fault) == ("audio", Fault.PRECONDITION)
+    assert (caught.value.field, caught.value.reason) == ("audio", Reason.CLONING_UNAVAILABLE)
 
 
 def test_default_steps_come_from_the_checkpoint(engine):
     assert engine.start(SpeakRequest(text="Hello.", seed=1)).steps == 7
-    assert engine.start(SpeakRequest(text="Hello.", seed=1, options=SynthesisOptions(steps=3))).steps == 3
+    assert (
+        engine.start(SpeakRequest(text="Hello.", seed=1, options=SynthesisOptions(parameters={"steps": 3}))).steps == 3
+    )
     assert VoxCPMConfig.from_json(sizes.document("nano")).steps == 10
 
 

@@ -66,7 +66,7 @@ def test_audio_with_the_prefix_cache_is_bit_identical(version: int, transcript: 
     engine = engine_of(version, packed)
     voice = engine.prepare_voice(voice_of(engine, transcript))
     for text in ("abc", "Another one."):
-        request = SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(max_audio_ms=800))
+        request = SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(parameters={"max_audio_ms": 800}))
         cached, alone = engine.start(request), whole(engine.start(request))
         assert cached.shared_length > 0
         assert joined(finish(engine, cached)).tobytes() == joined(finish(engine, alone)).tobytes()
@@ -76,7 +76,7 @@ def test_audio_with_the_prefix_cache_is_bit_identical(version: int, transcript: 
 def test_audio_with_the_prefix_cache_in_torch_is_close(version: int, transcript: str) -> None:
     engine = engine_of(version, None)
     voice = engine.prepare_voice(voice_of(engine, transcript))
-    request = SpeakRequest("abc", seed=3, voice=voice, options=SynthesisOptions(max_audio_ms=480))
+    request = SpeakRequest("abc", seed=3, voice=voice, options=SynthesisOptions(parameters={"max_audio_ms": 480}))
     cached, alone = (joined(finish(engine, state)) for state in (engine.start(request), whole(engine.start(request))))
     assert abs(cached - alone).max() <= CLOSE
 
@@ -128,7 +128,7 @@ def test_a_transcript_token_that_merges_with_the_text_is_not_shared(monkeypatch:
     engine = VoxCPMEngine(model, Merging(), "tiny", "tiny")
     voice = engine.prepare_voice(voice_of(engine, "Two words."))
     for text, shared, new in (("abc", 9, 3), (" abc", 10, 4)):  # "." and "a" are one token
-        request = SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(max_audio_ms=480))
+        request = SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(parameters={"max_audio_ms": 480}))
         state, alone = engine.start(request), whole(engine.start(request))
         assert state.shared_length == shared
         assert positions_read(engine, engine.start(request), monkeypatch) == new + 1 + len(voice.arrays["latents"])
@@ -141,7 +141,8 @@ def test_units_do_not_change_the_prefix_cache(packed: str | None) -> None:
     engine = engine_of(1, packed)
     voice = engine.prepare_voice(voice_of(engine, TRANSCRIPT))
     requests = [
-        SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(max_audio_ms=800)) for text in ("abc", "xyzw")
+        SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(parameters={"max_audio_ms": 800}))
+        for text in ("abc", "xyzw")
     ]
     alone = [joined(finish(engine, engine.start(request))) for request in requests]
     states = [engine.start(request) for request in requests]
@@ -214,7 +215,7 @@ def test_a_running_unit_survives_eviction_of_its_voice(monkeypatch: pytest.Monke
     engine = engine_of(1, "int8")
     monkeypatch.setattr(engine, "_voices", VoicePromptCache(engine.model, sizes.byte_tokenizer(), max_positions=1))
     one, other = (engine.prepare_voice(voice_of(engine, transcript)) for transcript in (TRANSCRIPT, "Few words."))
-    request = SpeakRequest("abc", seed=3, voice=one, options=SynthesisOptions(max_audio_ms=480))
+    request = SpeakRequest("abc", seed=3, voice=one, options=SynthesisOptions(parameters={"max_audio_ms": 480}))
     expected = joined(finish(engine, engine.start(request)))
     state = engine.start(request)
     finish(engine, engine.start(replace(request, voice=other)))

@@ -29,6 +29,10 @@ CLOSE = 2e-5
 """Float32, audio in [-1, 1]: sums in another order differ by about 1e-7, which feeds back for many patches."""
 
 
+def options(**parameters):
+    return SynthesisOptions(parameters=parameters)
+
+
 def slot_engine(version: int, slots: int = 8, pages: int = 40) -> VoxCPMEngine:
     checkpoint = tiny_checkpoint(version)
     model = VoxCPM(checkpoint, torch.float32, torch.device("cpu"), on_slots=True)
@@ -41,10 +45,14 @@ def requests_of(engine: VoxCPMEngine) -> list[SpeakRequest]:
     voice = engine.prepare_voice(recording(engine, 2.0))
     return [
         SpeakRequest("A short one.", seed=1),
-        SpeakRequest("Another of some more words", seed=2, options=SynthesisOptions(steps=4, max_audio_ms=1500)),
-        SpeakRequest("Hm", seed=3, options=SynthesisOptions(guidance=1.0)),
-        SpeakRequest("你好", seed=4, options=SynthesisOptions(guidance=3.0, min_audio_ms=2000), voice=voice),
-        SpeakRequest("A short one.", seed=5, options=SynthesisOptions(steps=25)),
+        SpeakRequest(
+            "Another of some more words",
+            seed=2,
+            options=options(steps=4, max_audio_ms=1500),
+        ),
+        SpeakRequest("Hm", seed=3, options=options(guidance=1.0)),
+        SpeakRequest("你好", seed=4, options=options(guidance=3.0, min_audio_ms=2000), voice=voice),
+        SpeakRequest("A short one.", seed=5, options=options(steps=25)),
     ]
 
 
@@ -96,7 +104,7 @@ def test_prompts_longer_than_any_captured_one() -> None:
     checkpoint = tiny_checkpoint(1)
     config = replace(checkpoint.config, max_length=900)
     text = "These are words. " * 18
-    request = SpeakRequest(text, seed=1, options=SynthesisOptions(max_audio_ms=500))
+    request = SpeakRequest(text, seed=1, options=options(max_audio_ms=500))
     audio = []
     for on_slots in (False, True):
         model = VoxCPM(replace(checkpoint, config=config), torch.float32, torch.device("cpu"), on_slots=on_slots)
@@ -110,7 +118,7 @@ def test_prompts_longer_than_any_captured_one() -> None:
 @pytest.mark.slow
 def test_the_engine_on_fixed_buffers() -> None:
     plain, slots = (VoxCPMEngine.random("nano", dtype="fp32", fixed_buffers=fixed) for fixed in (False, True))
-    request = SpeakRequest("Hello there", seed=1, options=SynthesisOptions(max_audio_ms=480))
+    request = SpeakRequest("Hello there", seed=1, options=options(max_audio_ms=480))
     one, other = (joined(finish(engine, engine.start(request))) for engine in (plain, slots))
     assert np.abs(one - other).max() <= CLOSE
     assert slots.info.device == "cpu, 1 threads, fp32"

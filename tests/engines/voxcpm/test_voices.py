@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from intone.server.domain import PreparedVoice, Recording, SpeakRequest, SynthesisOptions
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
-from intone.server.errors import CallerError, Fault
+from intone.server.errors import CallerError, Reason
 from tests.support.voxcpm_tiny import finish, joined, patch_samples, recording, tiny_engine
 
 CLOSE = 1e-5
@@ -28,7 +28,9 @@ def test_audio_continues_the_recording_exactly(engine: VoxCPMEngine) -> None:
     assert voice.text == "Some words." and voice.fingerprint == engine.fingerprint
     encoded = torch.from_numpy(voice.arrays["latents"])
     assert len(encoded) == 20  # 3.1 s, padded to whole patches of 160 ms
-    state = engine.start(SpeakRequest("abc", seed=1, voice=voice, options=SynthesisOptions(max_audio_ms=800)))
+    state = engine.start(
+        SpeakRequest("abc", seed=1, voice=voice, options=SynthesisOptions(parameters={"max_audio_ms": 800}))
+    )
     latents, audio = [encoded.flatten(0, 1)], []
     while not state.done:
         step = engine.step([state])[0]
@@ -69,15 +71,15 @@ def test_reference_needs_version_two() -> None:
 @pytest.mark.parametrize(
     ("samples", "fault"),
     [
-        (np.zeros(0), Fault.INVALID),
-        (np.array([0.0, np.nan]), Fault.INVALID),
-        (np.zeros(150 * 9), Fault.TOO_LARGE),
+        (np.zeros(0), Reason.RECORDING_INVALID),
+        (np.array([0.0, np.nan]), Reason.RECORDING_INVALID),
+        (np.zeros(150 * 9), Reason.RECORDING_INVALID),
     ],
 )
-def test_unusable_recordings_are_refused(engine: VoxCPMEngine, samples: NDArray[np.float64], fault: Fault) -> None:
+def test_unusable_recordings_are_refused(engine: VoxCPMEngine, samples: NDArray[np.float64], fault: Reason) -> None:
     with pytest.raises(CallerError) as caught:
         engine.prepare_voice(Recording(samples.astype(np.float32), 150, "Words."))
-    assert (caught.value.field, caught.value.fault) == ("audio", fault)
+    assert (caught.value.field, caught.value.reason) == ("audio", fault)
 
 
 def test_recording_of_another_rate_is_resampled() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, SpeakRequest, Step
 from intone.server.engines.base import LoadSpec
-from intone.server.errors import CallerError, Fault
+from intone.server.errors import CallerError, Reason
 
 RATE_HZ = 16_000
 SAMPLES_PER_CHARACTER = RATE_HZ * 40 // 1000
@@ -46,7 +46,7 @@ class ToneEngine:
 
     def prepare_voice(self, recording: Recording) -> PreparedVoice:
         """Always refuses: there is one voice."""
-        raise CallerError("audio", "the tone engine has one voice", Fault.PRECONDITION)
+        raise CallerError("audio", "the tone engine has one voice", Reason.CLONING_UNAVAILABLE)
 
     def start(self, request: SpeakRequest) -> ToneState:
         """Begin a unit."""

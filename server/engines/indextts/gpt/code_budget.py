@@ -44,8 +44,8 @@ class CodeBudget:
         return float(self.frames_per_s * nominal_ratio(duration_factor) / self.config.features_per_code)
 
     def min_codes(self, options: SynthesisOptions, duration_factor: float) -> int:
-        """The fewest codes that last `options.min_audio_ms`; 0 where that is not set."""
-        frames = math.ceil((options.min_audio_ms or 0) * self.frames_per_s / 1000)
+        """The fewest codes that last `min_audio_ms`; 0 where that is not set."""
+        frames = math.ceil((options.number("min_audio_ms") or 0) * self.frames_per_s / 1000)
         codes = int(frames * nominal_ratio(duration_factor) / self.config.features_per_code)  # at most two too few
         while mel_frames(codes * self.config.features_per_code, duration_factor) < frames:
             codes += 1
@@ -54,7 +54,7 @@ class CodeBudget:
     def max_codes(self, tokens: int, options: SynthesisOptions, duration_factor: float) -> int:
         """The code at which a unit of `tokens` text tokens is cut, at least 1.
 
-        The audio is stretched after the codes are generated, so `duration_factor` affects only `options.max_audio_ms`.
+        The audio is stretched after the codes are generated, so `duration_factor` affects only `max_audio_ms`.
         """
         codes_per_s, min_codes = self.codes_per_s(), self.min_codes(options, duration_factor)
         if self.config.trained:
@@ -63,8 +63,8 @@ class CodeBudget:
         else:
             max_codes = max(round(UNTRAINED_S_PER_TOKEN * tokens * codes_per_s), min_codes)
         max_codes = min(self.model_max_codes, max_codes)
-        if options.max_audio_ms is not None:
-            max_codes = min(max_codes, int(options.max_audio_ms * self.codes_per_s(duration_factor) / 1000))
+        if (max_audio_ms := options.number("max_audio_ms")) is not None:
+            max_codes = min(max_codes, int(max_audio_ms * self.codes_per_s(duration_factor) / 1000))
         return max(1, max_codes)
 
 

@@ -15,7 +15,7 @@ from intone.server.engines.indextts.text.tokenizers import (
     Tokenizer,
     byte_tokenizer,
 )
-from intone.server.errors import CallerError, CheckpointError, Fault
+from intone.server.errors import CallerError, CheckpointError, Reason
 
 LANGUAGES = {
     Variant.V2: ("zh", "en"),
@@ -106,7 +106,7 @@ class FrontEnd:
         """
         normalized = folded(text).strip()
         if not any(unicodedata.category(character)[0] in "LN" for character in normalized):
-            raise CallerError("text", "there is no letter and no digit in it")
+            raise CallerError("text", "there is no letter and no digit in it", Reason.TEXT_UNSPEAKABLE)
         if self._variant is Variant.V2:
             tokenized = TokenizedText(tuple(self._tokenizer.ids(spaced(normalized.upper()))), 0)
         else:
@@ -117,7 +117,7 @@ class FrontEnd:
             tokenized = TokenizedText((tag, *self._tokenizer.ids(f" {cased}")), row)
         if len(tokenized.ids) > self._max_tokens:
             message = f"found {len(tokenized.ids)} tokens, expected at most {self._max_tokens}: send less at once"
-            raise CallerError("text", message, Fault.TOO_LARGE)
+            raise CallerError("text", message, Reason.TEXT_TOO_LONG)
         return tokenized
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intone.server.domain import Recording
+from intone.server.domain import Recording, VoiceNotice, VoiceNoticeCode
 from intone.server.engines.indextts.checkpoint.config import ConformerConfig, IndexTTSConfig, PerceiverConfig
 from intone.server.engines.indextts.layers import Linear
 from intone.server.engines.indextts.voice.campplus import CAMPPlus
@@ -22,7 +22,7 @@ from intone.server.engines.indextts.voice.perceiver import Perceiver
 from intone.server.engines.indextts.voice.resample import sinc_resample
 from intone.server.engines.indextts.voice.w2v_bert import W2vBert
 from intone.server.engines.weights import Weights
-from intone.server.errors import CallerError
+from intone.server.errors import CallerError, Reason
 
 MAX_RECORDING_S = 15
 MIN_RECORDING_MS = 200
@@ -128,9 +128,10 @@ class VoiceEncoder:
     def _audio(self, recording: Recording, rate_hz: int) -> Tensor:
         """The recording at `rate_hz`, at most `MAX_RECORDING_S`: `[N]`."""
         if recording.duration_ms < MIN_RECORDING_MS or not np.isfinite(recording.samples).all():
-            raise CallerError("audio", f"the recording must be finite and last at least {MIN_RECORDING_MS} ms")
-        for warning in truncation_warnings(recording):
-            logger.warning("recording: %s", warning)
+            message = f"the recording must be finite and last at least {MIN_RECORDING_MS} ms"
+            raise CallerError("audio", message, Reason.RECORDING_INVALID)
+        for notice in truncation_notices(recording):
+            logger.warning("recording: %s", notice.message)
         samples = recording.samples[: (MAX_RECORDING_S + 1) * recording.sample_rate_hz].astype(np.float32)
         if recording.sample_rate_hz != rate_hz:
             import soxr  # needed only to create voices
@@ -139,11 +140,12 @@ class VoiceEncoder:
         return torch.from_numpy(samples[: MAX_RECORDING_S * rate_hz].copy()).to(self._device)
 
 
-def truncation_warnings(recording: Recording) -> tuple[str, ...]:
-    """A warning where only part of the recording is used, else nothing."""
+def truncation_notices(recording: Recording) -> tuple[VoiceNotice, ...]:
+    """A notice where only part of the recording is used, else nothing."""
     if recording.duration_ms <= 1000 * MAX_RECORDING_S:
         return ()
-    return (f"of {recording.duration_ms} ms the first {MAX_RECORDING_S} s are used",)
+    message = f"of {recording.duration_ms} ms the first {MAX_RECORDING_S} s are used"
+    return (VoiceNotice(VoiceNoticeCode.RECORDING_CUT, message),)
 
 
 class Conditioners:

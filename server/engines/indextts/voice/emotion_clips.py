@@ -9,8 +9,6 @@ from torch import Tensor
 from intone.server.domain import Recording
 from intone.server.engines.indextts.voice.encoders import Encoders
 
-MIN_EMOTION_CLIP_MS, MAX_EMOTION_CLIP_MS = 500, 30_000
-
 CACHED_CLIPS = 16
 """An utterance has many units, and a conversation few clips."""
 
@@ -34,14 +32,18 @@ class EmotionClipCache:
         """Decode a whole sound file, or find it in the cache; no model work.
 
         Raises:
-            CallerError: it cannot be decoded, or is too short, too long or silent (field `emotion.clip.audio`).
+            CallerError: it cannot be decoded, or is too short, too long or silent (field `emotion.clip_id`).
         """
-        from intone.server.audio.recordings import read_recording  # only needed for clips
+        from intone.server.audio.recordings import (  # only needed for clips
+            MAX_EMOTION_CLIP_MS,
+            MIN_EMOTION_CLIP_MS,
+            read_recording,
+        )
 
         key = hashlib.sha256(data).digest()
         if key not in self._clips:
             recording = read_recording(
-                data, "", min_ms=MIN_EMOTION_CLIP_MS, max_ms=MAX_EMOTION_CLIP_MS, field="emotion.clip.audio"
+                data, "", min_ms=MIN_EMOTION_CLIP_MS, max_ms=MAX_EMOTION_CLIP_MS, field="emotion.clip_id"
             )
             self._clips[key] = EmotionClip(recording)
         self._clips.move_to_end(key)

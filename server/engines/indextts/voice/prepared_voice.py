@@ -10,7 +10,7 @@ from torch import Tensor
 
 from intone.server.domain import PreparedVoice, Recording
 from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticPrompt
-from intone.server.engines.indextts.voice.conditioning import truncation_warnings
+from intone.server.engines.indextts.voice.conditioning import truncation_notices
 from intone.server.engines.indextts.voice.encoders import Encoders
 from intone.server.nn.transfer import send
 
@@ -54,7 +54,7 @@ def prepare(encoder: Encoders, acoustic: AcousticModel, recording: Recording, fi
         "moments": prompt.moments,
     }
     arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-    return PreparedVoice(fingerprint, arrays, warnings=truncation_warnings(recording))
+    return PreparedVoice(fingerprint, arrays, notices=truncation_notices(recording))
 
 
 class SpeakerCache:

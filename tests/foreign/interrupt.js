@@ -3,16 +3,17 @@
 
 const { call, converse, main } = require('./intone');
 
-async function bargeIn(speech, { config, text, played_ms }) {
-  let cancelled = false;
+async function bargeIn(speech, { config, text, sample }) {
+  let interrupted = false;
   const { stream, ended } = converse(speech, (event) => {
-    if (event.event === 'audio' && !cancelled) {
-      cancelled = true;
-      stream.write({ cancel: { utterance_id: 'first', played_ms } });
+    if (event.event === 'audio' && !interrupted) {
+      interrupted = true;
+      const played = { utterance_id: 'first', sample };
+      stream.write({ interrupt: { interrupt_id: 'barge-in', utterance_ids: ['first'], played } });
     }
     if (event.event === 'interrupted') {
       stream.write({ text: { utterance_id: 'second', delta: 'Go on.', end_of_utterance: true } });
-      stream.end();
+      stream.write({ finish: {} });
     }
   });
   stream.write({ config });
@@ -29,10 +30,10 @@ async function drop(speech, { config, text }) {
   const { status } = await ended;
   for (let tries = 0; tries < 100; tries += 1) {
     const { response } = await call(speech, 'GetServerInfo', {});
-    if (response.open_streams === 0) return { status, open_streams: 0 };
+    if (response.open_stream_count === 0) return { status, open_stream_count: 0 };
     await new Promise((resolve) => { setTimeout(resolve, 50); });
   }
-  return { status, open_streams: 'still open after 5 s' };
+  return { status, open_stream_count: 'still open after 5 s' };
 }
 
 main(async ({ speech }, script) => ({
