@@ -270,7 +270,7 @@ class BackgroundRenderer:
         seed: int = SEEDS[0],
     ) -> tuple[Samples, bool]:
         prepared = None if voice is None else voice.prepared_for(engine, self._workers[engine].fingerprint)
-        options = SynthesisOptions(max_audio_ms=max_audio_ms)
+        options = SynthesisOptions(parameters={"max_audio_ms": max_audio_ms})
         request = SpeakRequest(text, seed, prepared, emotion or Emotion(), options)
         return await self._synthesizer.synthesize(engine, request)
 

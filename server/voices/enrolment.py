@@ -1,17 +1,33 @@
 """Prepares voices for the loaded engines: a new recording, and at start-up the voices in the store."""
 
+import asyncio
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from intone.server.config import Config, ConfigError
-from intone.server.domain import PreparedVoice, Recording
+from intone.server.domain import PreparedVoice, Recording, Voice, VoiceNotice, VoiceNoticeCode
 from intone.server.errors import CallerError, EngineError, OverloadError, StorageError
 from intone.server.runtime.worker import Worker
+from intone.server.text.characters import is_speakable, spoken_length
+from intone.server.text.normalizer import Normalizer
 from intone.server.voices.store import VoiceStore
 
 logger = logging.getLogger(__name__)
+
+MIN_CHARACTERS_PER_S, MAX_CHARACTERS_PER_S = 2.0, 30.0
+"""Of speech, in Latin characters (`spoken_length`), pauses included: English has about 15, the fastest speakers 25."""
+
+Normalize = Callable[[str, str], Awaitable[str]]
+"""Written text and its language, a BCP 47 code or empty, to text as it is spoken."""
+
+_normalizer = Normalizer()
+
+
+async def normalize_on_thread(text: str, language: str) -> str:
+    """A `Normalize` that works in this process, and holds its GIL for milliseconds a sentence."""
+    return await asyncio.to_thread(_normalizer, text, language)
 
 
 def open_store(config: Config) -> VoiceStore:
@@ -31,32 +47,84 @@ def open_store(config: Config) -> VoiceStore:
     return store
 
 
-async def prepare(recording: Recording, workers: Mapping[str, Worker]) -> tuple[dict[str, PreparedVoice], list[str]]:
-    """Prepare a recording with every engine that clones voices.
+async def as_spoken(recording: Recording, language: str = "", normalize: Normalize = normalize_on_thread) -> Recording:
+    """The recording with its transcript as it is spoken, numbers in words, which is what engines compare it with.
+
+    A notice is added if nobody could say that many words in the time, or so few.
+
+    Args:
+        recording: with the transcript as written.
+        language: BCP 47 code of what is spoken; empty if it is not known.
+        normalize: what reads the transcript.
+    """
+    written = recording.transcript
+    if not is_speakable(written):
+        return dataclasses.replace(recording, transcript="")
+    spoken = await normalize(written, language)
+    if not is_speakable(spoken):
+        spoken = written
+    rate = 1000 * spoken_length(spoken) / max(1, recording.duration_ms)
+    notices = recording.notices
+    if not MIN_CHARACTERS_PER_S <= rate <= MAX_CHARACTERS_PER_S:
+        many = "fewer" if rate < MIN_CHARACTERS_PER_S else "more"
+        message = f"the transcript has far {many} words than speech of {recording.duration_ms} ms"
+        notices = (*notices, VoiceNotice(VoiceNoticeCode.TRANSCRIPT_MISMATCH, message))
+    return dataclasses.replace(recording, transcript=spoken, notices=notices)
+
+
+async def prepare(
+    recording: Recording, workers: Mapping[str, Worker]
+) -> tuple[dict[str, PreparedVoice], list[VoiceNotice]]:
+    """Prepare a recording, with its transcript `as_spoken`, with every engine that clones voices.
 
     Returns:
-        What each engine prepared, by name, and warnings: engines that could not, and parts of it that are not used.
+        What each engine prepared, by name, and notices: engines that could not, and parts of it that are not used.
 
     Raises:
         CallerError, EngineError: no engine could prepare it.
     """
     prepared: dict[str, PreparedVoice] = {}
-    failures: list[CallerError | EngineError] = []
+    failures: dict[str, CallerError | EngineError] = {}
     for name, worker in workers.items():
         if not worker.info.clones_voices:
             continue
         try:
             prepared[name] = await worker.prepare_voice(recording)
         except (CallerError, EngineError) as error:
-            failures.append(error)
+            failures[name] = error
     if not prepared and failures:
-        raise failures[0]
-    unused = [f"{name}: {warning}" for name, voice in prepared.items() for warning in voice.warnings]
-    unable = [f"{name} speaks with its own voice only" for name in workers if not workers[name].info.clones_voices]
-    return prepared, [str(error) for error in failures] + unused + unable
+        raise next(iter(failures.values()))
+    return prepared, _engine_notices(prepared, {name: str(error) for name, error in failures.items()}, workers)
 
 
-async def prepare_stored(store: VoiceStore, workers: Mapping[str, Worker]) -> None:
+def notices_of(voice: Voice, workers: Mapping[str, Worker]) -> list[VoiceNotice]:
+    """What the maker of a voice that exists should know about the loaded engines."""
+    prepared = {
+        name: found
+        for name, worker in workers.items()
+        if (found := voice.prepared_for(name, worker.fingerprint)) is not None
+    }
+    return _engine_notices(prepared, {}, workers)
+
+
+def _engine_notices(
+    prepared: Mapping[str, PreparedVoice], failures: Mapping[str, str], workers: Mapping[str, Worker]
+) -> list[VoiceNotice]:
+    """The notices of each engine: its own if it prepared the voice, else that it does not have it."""
+    found: list[VoiceNotice] = []
+    for name, worker in workers.items():
+        if name in prepared:
+            found += [dataclasses.replace(notice, engine=name) for notice in prepared[name].notices]
+            continue
+        why = "could not prepare the voice" if worker.info.clones_voices else "cannot clone voices"
+        message = failures.get(name, f"{name} {why} and speaks with its own")
+        found.append(VoiceNotice(VoiceNoticeCode.ENGINE_WITHOUT_VOICE, message, name))
+    return found
+
+
+async def prepare_stored(
+    store: VoiceStore, workers: Mapping[str, Worker], normalize: Normalize = normalize_on_thread
+) -> None:
     """Prepare stored voices for those engines whose present weights they were not prepared with."""
     for voice in store.list():
         missing = {
@@ -67,7 +135,8 @@ async def prepare_stored(store: VoiceStore, workers: Mapping[str, Worker]) -> No
         if voice.recording is None or not missing:
             continue
         try:
-            prepared, _ = await prepare(voice.recording, missing)
+            spoken = await as_spoken(voice.recording, next(iter(voice.languages), ""), normalize)
+            prepared, _ = await prepare(spoken, missing)
         except (CallerError, EngineError) as error:
             logger.warning("voice %s cannot be prepared: %s", voice.name, error)
             continue

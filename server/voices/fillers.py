@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from intone.server.audio.encoding import MIN_AUDIBLE_PEAK, fade
+from intone.server.audio.levels import frame_length, frame_levels
 from intone.server.domain import Filler, Samples, Voice
 
 MAX_RECENT_FILLERS = 2
@@ -63,12 +63,12 @@ def make_filler(
 
 def trimmed(samples: Samples, rate_hz: int) -> Samples:
     """The sound in `samples` with a few milliseconds around it, faded at both ends; empty where there is no sound."""
-    levels = _levels(samples, rate_hz)
+    levels = frame_levels(samples, rate_hz, _FRAME_MS)
     threshold = max(MIN_AUDIBLE_PEAK / 2, float(levels.max(initial=0.0)) * 10 ** (_SOUND_DB / 20))
     sounding = np.flatnonzero(levels > threshold)
     if len(sounding) == 0:
         return samples[:0]
-    frame = _frame(rate_hz)
+    frame = frame_length(rate_hz, _FRAME_MS)
     first = max(0, int(sounding[0]) * frame - _BEFORE_MS * rate_hz // 1000)
     last = (int(sounding[-1]) + 1) * frame + _AFTER_MS * rate_hz // 1000
     return fade(samples[first:last], _FADE_IN_MS * rate_hz // 1000, _FADE_OUT_MS * rate_hz // 1000)
@@ -79,31 +79,16 @@ def cut_points(samples: Samples, rate_hz: int) -> tuple[int, ...]:
 
     The middle of every gap between two sounds, and last the end of the audio, rounded up.
     """
-    levels = _levels(samples, rate_hz)
+    levels = frame_levels(samples, rate_hz, _FRAME_MS)
     in_gap = levels < float(levels.max(initial=0.0)) * 10 ** (_GAP_DB / 20)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], in_gap, [False]]).astype(np.int8)))  # start, end, start, …
-    frame_ms = 1000 * _frame(rate_hz) / rate_hz
+    frame_ms = 1000 * frame_length(rate_hz, _FRAME_MS) / rate_hz
     positions = [
         round((start + end) / 2 * frame_ms)
         for start, end in zip(edges[::2], edges[1::2], strict=True)
         if start > 0 and end < len(levels) and (end - start) * frame_ms >= _MIN_GAP_MS
     ]
     return (*positions, math.ceil(1000 * len(samples) / rate_hz))
-
-
-def _frame(rate_hz: int) -> int:
-    return max(1, _FRAME_MS * rate_hz // 1000)
-
-
-def _levels(samples: Samples, rate_hz: int) -> NDArray[np.float64]:
-    """RMS level of each frame, of which the last may be shorter. `[frames]`"""
-    frame = _frame(rate_hz)
-    starts = np.arange(0, len(samples), frame)
-    if len(starts) == 0:
-        return np.zeros(0)
-    energy = np.add.reduceat(samples.astype(np.float64) ** 2, starts)
-    levels: NDArray[np.float64] = np.sqrt(energy / np.minimum(frame, len(samples) - starts))
-    return levels
 
 
 def same_language(one: str, other: str) -> bool:
@@ -145,6 +130,22 @@ def with_clips(voice: Voice, clips: Iterable[Filler]) -> Voice:
         and not (one.engine and user_clips(clips, one.emotion, one.language))
     ]
     return dataclasses.replace(voice, fillers=(*kept, *clips))
+
+
+def without_clips(voice: Voice, emotion: str, language: str, text: str) -> Voice:
+    """The voice without those clips of the user that have this emotion, language and text; empty stands for any.
+
+    A language covers its regions: "de" removes clips in "de-AT" too, "de-AT" only those (RFC 4647, basic filtering).
+    """
+    kept = [
+        one
+        for one in voice.fillers
+        if one.engine
+        or (emotion and one.emotion != emotion)
+        or (text and one.text != text)
+        or (language and not f"{one.language}-".lower().startswith(f"{language}-".lower()))
+    ]
+    return voice if len(kept) == len(voice.fillers) else dataclasses.replace(voice, fillers=tuple(kept))
 
 
 class FillerChooser:

@@ -11,11 +11,10 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from intone.server.domain import PreparedVoice, Recording, Voice
-from intone.server.errors import CallerError, Fault, OverloadError, StorageError
+from intone.server.errors import CallerError, OverloadError, Reason, StorageError
 from intone.server.storage import atomic_write
 from intone.server.voices.voice_file import (
     DEFAULT_VOICE,
-    VOICE_NAME,
     VOICE_SUFFIX,
     assets_from_file,
     assets_to_bytes,
@@ -23,6 +22,7 @@ from intone.server.voices.voice_file import (
     from_file,
     to_bytes,
 )
+from intone.server.voices.voice_name import canonical_name, check_name
 
 logger = logging.getLogger(__name__)
 
@@ -34,20 +34,9 @@ DISK_RETRY_S = 60.0
 """When a client may try again after the disk was full."""
 
 
-def check_name(name: str, field: str = "name") -> None:
-    """Refuse an invalid name of a voice.
-
-    Raises:
-        CallerError: INVALID, with the rule.
-    """
-    if not VOICE_NAME.fullmatch(name):
-        rule = "1 to 64 letters, digits, '-', '_' and '.', the first a letter or digit"
-        raise CallerError(field, f"a voice's name is {rule}; this one has {len(name)} characters")
-
-
 def build_voice(name: str, recording: Recording, prepared: Mapping[str, PreparedVoice], created_s: float) -> Voice:
     """A voice from a recording and what each engine prepared from it."""
-    return Voice(name, recording, dict(prepared), created_s, content_id(recording))
+    return Voice(canonical_name(name), recording, dict(prepared), created_s, content_id(recording))
 
 
 class VoiceStore:
@@ -75,45 +64,73 @@ class VoiceStore:
         """The voice of that name.
 
         Raises:
-            CallerError: NOT_FOUND.
+            CallerError: VOICE_NOT_FOUND.
         """
-        voice = self._voices.get(name)
+        voice = self._voices.get(canonical_name(name))
         if voice is None:
-            raise CallerError(field, f"there is no voice named {name!r}", Fault.NOT_FOUND)
+            raise CallerError(field, f"there is no voice named {name!r}", Reason.VOICE_NOT_FOUND)
         return voice
 
-    def add(self, voice: Voice, replace: bool = False) -> None:
-        """Add `voice`, and write it to the folder before returning.
+    def taken(self, name: str, content: str | None, replace: bool, field: str = "name") -> Voice | None:
+        """The voice that keeps a new voice of this name from being added because it is the same; None if there is none.
+
+        Args:
+            name: of the new voice.
+            content: its `content_id`; None if it is not known yet, and then any content may be equal.
+            replace: whether it may replace another.
+            field: reported in errors.
 
         Raises:
-            CallerError: the name is taken and `replace` is unset (EXISTS), is that of a built-in voice (PRECONDITION
-                with `replace`), or is invalid (INVALID).
+            CallerError: the name is that of a built-in voice (VOICE_BUILT_IN), or of a voice with other content, and
+                `replace` is unset (VOICE_EXISTS).
+        """
+        old = self._voices.get(canonical_name(name))
+        if old is None:
+            return None
+        if old.built_in:
+            raise CallerError(field, f"{old.name!r} is built in and cannot be replaced", Reason.VOICE_BUILT_IN)
+        if replace or content is None:
+            return None
+        if old.content_id != content:
+            message = f"a voice named {old.name!r} exists with another recording; set `replace` to replace it"
+            raise CallerError(field, message, Reason.VOICE_EXISTS)
+        return old
+
+    def add(self, voice: Voice, replace: bool = False) -> Voice:
+        """Add `voice`, and write it to the folder before returning.
+
+        Returns:
+            `voice`; without `replace` a voice of the same name and content that exists already.
+
+        Raises:
+            CallerError: as `taken`, and for an invalid name.
             OverloadError, StorageError: the file cannot be written.
         """
-        check_name(voice.name)
         assert voice.recording is not None, "a voice without a recording is built in"
+        assert check_name(voice.name) == voice.name, "build_voice makes the name canonical"
         with self._lock:
-            old = self._voices.get(voice.name)
-            if old is not None and not replace:
-                raise CallerError("name", f"a voice named {voice.name!r} exists already", Fault.EXISTS)
-            if old is not None and old.built_in:
-                raise CallerError("name", f"{voice.name!r} is built in and cannot be replaced", Fault.PRECONDITION)
+            same = self.taken(voice.name, voice.content_id, replace)
+            if same is not None:
+                return same
             if self._folder is not None:
                 with _storage_errors():
                     path = self._folder / (voice.name + VOICE_SUFFIX)
                     atomic_write.write_bytes(path, to_bytes(voice), fsync=True)
             self._voices = {**self._voices, voice.name: voice}
+            return voice
 
     def delete(self, name: str) -> None:
         """Delete the voice of that name, and its file.
 
         Raises:
-            CallerError: NOT_FOUND, or PRECONDITION for a built-in voice.
+            CallerError: VOICE_NOT_FOUND, or VOICE_BUILT_IN.
             StorageError: the file cannot be deleted.
         """
         with self._lock:
-            if self.get(name).built_in:
-                raise CallerError("name", f"{name!r} is built in and cannot be deleted", Fault.PRECONDITION)
+            voice = self.get(name)
+            name = voice.name
+            if voice.built_in:
+                raise CallerError("name", f"{name!r} is built in and cannot be deleted", Reason.VOICE_BUILT_IN)
             if self._folder is not None:
                 with _storage_errors():
                     (self._folder / (name + VOICE_SUFFIX)).unlink(missing_ok=True)
@@ -155,7 +172,7 @@ class VoiceStore:
         try:
             is_voice = path.name != BUILT_IN_ASSETS_FILE
             voice = from_file(path) if is_voice else assets_from_file(path, self._voices[DEFAULT_VOICE])
-        except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
+        except (CallerError, OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
             logger.warning("voice file %s is skipped: %s: %s", path, type(error).__name__, error)
             return
         self._voices = {**self._voices, voice.name: voice}
@@ -170,6 +187,6 @@ def _storage_errors() -> Iterator[None]:
         logger.error("the folder of voices cannot be written: %s", error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             message = "the server's disk is full: nothing was changed"
-            raise OverloadError(message, DISK_RETRY_S) from error
+            raise OverloadError(message, DISK_RETRY_S, Reason.STORAGE_FULL) from error
         message = f"the server cannot write its folder of voices ({error.strerror}): nothing was changed"
         raise StorageError(message) from error

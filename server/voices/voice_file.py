@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from intone.server.domain import EMOTIONS, Filler, Level, PreparedVoice, Recording, Voice
+from intone.server.voices.voice_name import canonical_name, check_name
 
 DEFAULT_VOICE = "default"
-VOICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FORMAT = "intone-voice-1"
 ASSETS_FORMAT = "intone-outfit-1"
 """Of a file with only the fillers and levels of the built-in voice."""
@@ -57,6 +56,9 @@ def to_bytes(voice: Voice) -> bytes:
         "transcript": voice.recording.transcript,
         "content_id": voice.content_id,
         "engines": json.dumps(engines, ensure_ascii=False),
+        "languages": json.dumps(voice.languages),
+        "description": voice.description,
+        "labels": json.dumps(dict(voice.labels), ensure_ascii=False),
     }
     return bytes(save(tensors | _sounds(voice.fillers), metadata | _assets(voice)))
 
@@ -70,12 +72,13 @@ def from_file(path: Path) -> Voice:
     """The voice in `path`, equal to the one that was written.
 
     Raises:
-        ValueError, LookupError, TypeError, SafetensorError, OSError: not a voice file; the message says why.
+        CallerError, ValueError, LookupError, TypeError, SafetensorError, OSError: not a voice file; says why.
     """
     metadata, tensors = _read(path, FORMAT)
-    if metadata["name"] + VOICE_SUFFIX != path.name or not VOICE_NAME.fullmatch(metadata["name"]):
-        raise ValueError(f"it holds a voice named {metadata['name']!r}")
-    if metadata["name"] == DEFAULT_VOICE:
+    name = check_name(metadata["name"])
+    if name + VOICE_SUFFIX != canonical_name(path.name):  # some file systems decompose characters
+        raise ValueError(f"it holds a voice named {name!r}")
+    if name == DEFAULT_VOICE:
         raise ValueError(f"{DEFAULT_VOICE!r} is the name of the built-in voice")
     samples = _mono(tensors.pop("recording"), "recording")
     recording = Recording(samples, int(metadata["sample_rate_hz"]), metadata["transcript"])
@@ -88,7 +91,18 @@ def from_file(path: Path) -> Voice:
     created_s = float(metadata["created_s"])
     if not 0 <= created_s < MAX_CREATED_S:
         raise ValueError(f"created_s is {created_s}")
-    return Voice(metadata["name"], recording, prepared, created_s, metadata["content_id"], fillers, _levels(metadata))
+    return Voice(
+        name,
+        recording,
+        prepared,
+        created_s=created_s,
+        content_id=metadata["content_id"],
+        fillers=fillers,
+        levels=_levels(metadata),
+        languages=_languages(metadata),
+        description=metadata.get("description", ""),
+        labels=_labels(metadata),
+    )
 
 
 def assets_from_file(path: Path, voice: Voice) -> Voice:
@@ -128,7 +142,21 @@ def _prepared(engines: dict[str, dict[str, str]], tensors: Tensors) -> dict[str,
     }
 
 
-# ---- fillers and levels; files of older versions have none
+# ---- languages, labels, fillers and levels; files of older versions have none
+
+
+def _languages(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    languages = json.loads(metadata.get("languages", "[]"))
+    if not isinstance(languages, list) or not all(isinstance(one, str) for one in languages):
+        raise TypeError(f"languages is {languages!r}, expected a list of strings")
+    return tuple(languages)
+
+
+def _labels(metadata: Mapping[str, str]) -> dict[str, str]:
+    labels = json.loads(metadata.get("labels", "{}"))
+    if not isinstance(labels, dict) or not all(isinstance(one, str) for one in labels.values()):
+        raise TypeError(f"labels is {labels!r}, expected an object of strings")
+    return labels
 
 
 def _sounds(fillers: Iterable[Filler]) -> Tensors:

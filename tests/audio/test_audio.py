@@ -1,12 +1,10 @@
-"""Encoding, resampling, slices and fades of output audio; decoding of uploaded recordings."""
+"""Encoding, resampling, slices and fades of output audio."""
 
-import io
 import struct
 import warnings
 
 import numpy as np
 import pytest
-import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,8 +19,6 @@ from intone.server.audio.encoding import (
     slices,
     to_int16,
 )
-from intone.server.audio.recordings import read_recording
-from intone.server.errors import CallerError
 
 EVERY_INT16 = np.arange(-32768, 32768, dtype=np.int32).astype(np.float32) / 32768
 
@@ -149,103 +145,3 @@ def test_fade_changes_only_the_ends_of_a_copy():
 def test_silence_and_audibility():
     assert len(silence(12.5, 24000)) == 300 and not is_audible(silence(10, 8000)) and not is_audible(silence(0, 8000))
     assert is_audible(np.array([0, -0.001], np.float32)) and not is_audible(np.array([0.0009], np.float32))
-
-
-# ---- recordings
-
-
-def encoded(samples, rate_hz=24000, form="WAV", subtype="PCM_16"):
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate_hz, format=form, subtype=subtype)
-    return file.getvalue()
-
-
-def read(data, min_ms=500, max_ms=5000):
-    return read_recording(data, "transcript", min_ms=min_ms, max_ms=max_ms, field="upload")
-
-
-@pytest.mark.parametrize(
-    ("form", "subtype", "error"),
-    [
-        ("WAV", "PCM_U8", 1 / 128),
-        ("WAV", "PCM_16", 1 / 32768),
-        ("WAV", "PCM_24", 1e-6),
-        ("WAV", "PCM_32", 1e-6),
-        ("WAV", "FLOAT", 0),
-        ("WAV", "DOUBLE", 0),
-        ("WAV", "ULAW", 0.03),
-        ("WAVEX", "PCM_16", 1 / 32768),
-        ("FLAC", "PCM_16", 1 / 32768),
-        ("FLAC", "PCM_24", 1e-6),
-        ("OGG", "VORBIS", 0.05),
-        ("OGG", "OPUS", 0.1),
-    ],
-)
-@pytest.mark.parametrize("channels", [1, 2])
-def test_formats(form, subtype, error, channels):
-    samples = tone(24000)
-    sides = samples if channels == 1 else np.stack([samples * 1.5, samples * 0.5], axis=1)
-    recording = read(encoded(sides, form=form, subtype=subtype))
-    assert (recording.sample_rate_hz, recording.transcript, recording.samples.dtype) == (
-        24000,
-        "transcript",
-        np.float32,
-    )
-    assert recording.samples.shape == samples.shape
-    assert np.abs(recording.samples - samples)[240:-240].max() <= error
-
-
-@pytest.mark.parametrize("form", ["WAV", "WAVEX", "FLAC", "OGG"])
-@pytest.mark.parametrize("keep", [0.99, 0.6, 0.1])
-def test_truncated_files_are_refused(form, keep):
-    data = encoded(tone(24000, 3) + tone(24000, 3, 997), form=form, subtype="VORBIS" if form == "OGG" else "PCM_16")
-    with pytest.raises(CallerError, match="upload: (cut off|damaged)"):
-        read(data[: int(len(data) * keep)])
-
-
-def test_wav_of_unknown_length_is_read():
-    data = bytearray(encoded(tone(24000)))
-    data[4:8] = data[40:44] = b"\xff" * 4
-    assert data[36:40] == b"data" and len(read(bytes(data)).samples) == 24000
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "empty: 0 bytes"),
-        (b"ID3\x04 not really music", "neither a WAV"),
-        (b"RIFF\x04\0\0\0AVI ", "neither a WAV"),
-        (b"RIFF\x04\0\0\0WAVE", "damaged"),
-        (b"fLaC" + b"\0" * 100, "damaged"),
-        (b"OggS" + b"\0" * 10, "cut off"),
-        (encoded(np.zeros(0)), "header without samples"),
-        (encoded(tone(24000, 0.4)), "too short: 400 ms; at least 500 ms"),
-        (encoded(tone(24000, 5.1)), "too long: over 5000 ms"),
-        (encoded(tone(24000) * 1e-3), "silent"),
-        (encoded(np.array([0.5, np.nan] * 12000), subtype="FLOAT"), "sample 1 is not a finite"),
-        (encoded(np.array([0.5, np.inf] * 12000), subtype="FLOAT"), "sample 1 is not a finite"),
-        (encoded(tone(24000), rate_hz=7999), "7999 samples a second; 8000 to 192000"),
-        (encoded(tone(24000), rate_hz=200_000), "200000 samples a second"),
-        (encoded(np.ones((24000, 9)) * 0.1), "9 channels; at most 8"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_invalid_recordings(data, message):
-    with pytest.raises(CallerError, match=message) as caught:
-        read(data)
-    assert caught.value.field == "upload"
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.data(), st.sampled_from(["WAV", "FLAC", "OGG"]))
-def test_damaged_files_give_a_recording_or_a_caller_error(data, form):
-    broken = bytearray(SHORT[form])
-    for _ in range(data.draw(st.integers(1, 8))):
-        broken[data.draw(st.integers(0, min(len(broken) - 1, 300)))] = data.draw(st.integers(0, 255))
-    try:
-        assert 500 <= read(bytes(broken)).duration_ms <= 5000
-    except CallerError as error:
-        assert error.field == "upload"
-
-
-SHORT = {form: encoded(tone(8000, 0.6), rate_hz=8000, form=form, subtype=None) for form in ("WAV", "FLAC", "OGG")}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intone.client import SpeechClient
+from intone.client import AsyncSpeechClient
 from intone.server.engines.voxcpm import bundled_voice
 from tests.support import real_server
 from training import judges
@@ -62,7 +62,7 @@ def spoken(run, address, engine, sentences=SENTENCES):
     """The audio of each sentence, sent word by word as by a language model, at the recognizer's rate."""
 
     async def main():
-        async with SpeechClient(address) as client:
+        async with AsyncSpeechClient(address) as client:
             speeches = [
                 await client.say(
                     (word + " " for word in sentence.split()),
@@ -73,7 +73,7 @@ def spoken(run, address, engine, sentences=SENTENCES):
                 )
                 for sentence in sentences
             ]
-        assert [(one.started.engine, len(one.notices)) for one in speeches] == [(engine, 0)] * len(speeches)
+        assert [(one.started.route.engine, len(one.notices)) for one in speeches] == [(engine, 0)] * len(speeches)
         return [one.samples for one in speeches]
 
     return run(main(), timeout_s=180.0)

@@ -13,10 +13,12 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from intone.server.domain import Filler, Level, PreparedVoice, Recording
-from intone.server.errors import CallerError, Fault, OverloadError, StorageError
+from intone.server.errors import CallerError, OverloadError, Reason, StorageError
+from intone.server.rpc.wire.status import to_status
 from intone.server.storage import atomic_write
 from intone.server.storage.atomic_write import TEMPORARY_SUFFIX
-from intone.server.voices.store import DEFAULT_VOICE, VoiceStore, build_voice, check_name, content_id
+from intone.server.voices.store import DEFAULT_VOICE, VoiceStore, build_voice, content_id
+from tests.support.rpc_status import reason_of
 
 
 def recording(transcript="It was a day, 那天。", seed=0):
@@ -33,11 +35,18 @@ def voice(name="ada", **changes):
             "weights-2", {"codes.a": np.array([1, 2], np.int64), "mel": np.ones((1, 2), np.float16)}
         ),
     }
-    return replace(build_voice(name, recording(), prepared, 1234567890.125), **changes)
+    details = {"languages": ("en", "zh-TW"), "description": "Warm,\nlow. 温暖", "labels": {"team": "a", "für": ""}}
+    return replace(build_voice(name, recording(), prepared, 1234567890.125), **{**details, **changes})
+
+
+def other_voice(name="ada", **changes):
+    """A voice with another recording."""
+    return replace(build_voice(name, recording(seed=1), {}, 5.0), **changes)
 
 
 def assert_same(one, other):
     assert (one.name, one.created_s, one.content_id) == (other.name, other.created_s, other.content_id)
+    assert (one.languages, one.description, one.labels) == (other.languages, other.description, other.labels)
     assert (one.recording.sample_rate_hz, one.recording.transcript) == (24000, other.recording.transcript)
     assert np.array_equal(one.recording.samples, other.recording.samples)
     assert_same_assets(one, other)
@@ -90,32 +99,49 @@ def test_add_replace_and_delete(store):
 @pytest.mark.parametrize(
     ("act", "fault", "field"),
     [
-        (lambda store: store.get("ada"), Fault.NOT_FOUND, "name"),
-        (lambda store: store.get("ada", "config.voice"), Fault.NOT_FOUND, "config.voice"),
-        (lambda store: store.delete("ada"), Fault.NOT_FOUND, "name"),
-        (lambda store: store.delete("default"), Fault.PRECONDITION, "name"),
-        (lambda store: store.add(voice("default")), Fault.EXISTS, "name"),
-        (lambda store: store.add(voice("default"), replace=True), Fault.PRECONDITION, "name"),
-        (lambda store: [store.add(voice()), store.add(voice())], Fault.EXISTS, "name"),
-        (lambda store: store.add(voice("../ada")), Fault.INVALID, "name"),
+        (lambda store: store.get("ada"), Reason.VOICE_NOT_FOUND, "name"),
+        (lambda store: store.get("ada", "config.voice"), Reason.VOICE_NOT_FOUND, "config.voice"),
+        (lambda store: store.delete("ada"), Reason.VOICE_NOT_FOUND, "name"),
+        (lambda store: store.delete("default"), Reason.VOICE_BUILT_IN, "name"),
+        (lambda store: store.add(voice("default")), Reason.VOICE_BUILT_IN, "name"),
+        (lambda store: store.add(voice("default"), replace=True), Reason.VOICE_BUILT_IN, "name"),
+        (lambda store: [store.add(voice()), store.add(other_voice())], Reason.VOICE_EXISTS, "name"),
+        (lambda store: store.add(voice("../ada")), Reason.VALUE_INVALID, "name"),
     ],
 )
 def test_refusals(store, act, fault, field):
     with pytest.raises(CallerError) as caught:
         act(store)
-    assert (caught.value.fault, caught.value.field) == (fault, field)
+    assert (caught.value.reason, caught.value.field) == (fault, field)
 
 
-@pytest.mark.parametrize("name", ["a", "A.b-c_9", "x" * 64, "0"])
-def test_valid_names(name):
-    check_name(name)
+def test_an_equal_voice_is_not_added_again(store):
+    first = store.add(voice())
+    assert store.add(voice(created_s=9.0, description="")) is first is store.get("ada")
+    assert store.taken("ada", first.content_id, replace=False) is first
+    assert store.taken("ada", first.content_id, replace=True) is None
+    assert store.taken("ada", None, replace=False) is None, "its content is not known yet"
+    with pytest.raises(CallerError, match="^config.name: ") as caught:
+        store.taken("ada", other_voice().content_id, replace=False, field="config.name")
+    assert caught.value.reason is Reason.VOICE_EXISTS
+    second = store.add(voice(created_s=9.0), replace=True)
+    assert store.get("ada") is second is not first
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "-a", "_a", "é", "a b", "a\n", "x" * 65, "a\0", "٣"])
-def test_invalid_names(name):
-    with pytest.raises(CallerError, match="^voice: ") as caught:
-        check_name(name, "voice")
-    assert caught.value.fault is Fault.INVALID
+def test_names_are_compared_in_their_composed_form(store):
+    made = store.add(voice("Zoe\u0308"))
+    assert made.name == "Zo\u00eb" and store.get("Zo\u00eb") is store.get("Zoe\u0308") is made
+    assert store.add(voice("Zo\u00eb")) is made
+    store.delete("Zoe\u0308")
+    assert [item.name for item in store.list()] == [DEFAULT_VOICE]
+
+
+def test_a_file_name_may_be_decomposed(tmp_path):
+    """As some file systems return it."""
+    VoiceStore(tmp_path).add(voice("Zo\u00eb"))
+    [path] = tmp_path.iterdir()
+    path.rename(tmp_path / "Zoe\u0308.safetensors")
+    assert_same(VoiceStore(tmp_path).get("Zo\u00eb"), voice("Zo\u00eb"))
 
 
 def test_a_restart_finds_the_same_voices(tmp_path):
@@ -198,11 +224,12 @@ def test_files_of_older_versions_load(tmp_path):
     VoiceStore(tmp_path).add(voice("ada"))
     path = tmp_path / "ada.safetensors"
     with safe_open(path, framework="numpy") as file:
-        old = {key: value for key, value in file.metadata().items() if key not in ("fillers", "levels")}
+        old = {key: value for key, value in file.metadata().items() if key not in NEW_KEYS}
     save_file(load_file(path), path, old)
-    assert_same(VoiceStore(tmp_path).get("ada"), voice("ada"))
+    assert_same(VoiceStore(tmp_path).get("ada"), voice("ada", languages=(), description="", labels={}))
 
 
+NEW_KEYS = ("fillers", "levels", "languages", "description", "labels")
 ENTRY = (
     '{"text": "Oh!", "emotion": "sad", "language": "en", "sample_rate_hz": 16000, "cuts_ms": [9], "engine": "",'
     ' "fingerprint": ""}'
@@ -282,6 +309,11 @@ def spoil(path, tensors=None, **metadata):
         (lambda path: spoil(path, engines="{"), "JSONDecodeError"),
         (lambda path: spoil(path, engines='{"voxcpm": {}, "indextts": {}}'), "fingerprint"),
         (lambda path: spoil(path, transcript="Other words."), "content_id does not match"),
+        (lambda path: spoil(path, languages='"en"'), "languages is 'en'"),
+        (lambda path: spoil(path, languages="[1]"), "languages is [1]"),
+        (lambda path: spoil(path, labels="[]"), "labels is []"),
+        (lambda path: spoil(path, labels='{"team": 1}'), "labels is {'team': 1}"),
+        (lambda path: spoil(path, name="a/b"), "U+002F"),
         (lambda path: spoil(path, {"recording": np.zeros(5, np.float64)}), "recording is float64"),
         (lambda path: spoil(path, {"other.array": np.zeros(5)}), "'other.array' belongs to no engine"),
         (lambda path: path.rename(path.with_name("default.safetensors")), "a voice named 'ada'"),
@@ -301,8 +333,9 @@ def test_invalid_files_are_skipped_and_logged(tmp_path, caplog, damage, reason):
 
 
 def test_a_failed_write_leaves_the_voice_unchanged(full_store):
-    with pytest.raises(OverloadError, match="the server's disk is full: nothing was changed"):
+    with pytest.raises(OverloadError, match="the server's disk is full: nothing was changed") as caught:
         full_store.add(voice("ada", created_s=1.0), replace=True)
+    assert caught.value.reason is Reason.STORAGE_FULL
     assert full_store.get("ada").created_s == voice().created_s
 
 
@@ -319,6 +352,7 @@ def test_a_folder_that_cannot_be_written_is_told_without_its_path(tmp_path, monk
         with pytest.raises(StorageError, match="cannot write its folder of voices .Read-only file system.") as caught:
             change()
         assert str(tmp_path) not in str(caught.value)
+        assert reason_of(to_status(caught.value)) == "STORAGE_FAILED"
     assert [item.name for item in store.list()] == [DEFAULT_VOICE, "ada"]
 
 

@@ -1,0 +1,63 @@
+"""Uploaded recordings whose emotion utterances follow, kept in memory by the SHA-256 of their bytes."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+
+from intone.server.audio.recordings import MAX_EMOTION_CLIP_MS, MIN_EMOTION_CLIP_MS, read_recording
+from intone.server.errors import CallerError, Reason
+
+MAX_EMOTION_CLIP_BYTES = 2 << 20
+MAX_STORED_BYTES = 64 << 20
+
+
+def clip_duration_ms(data: bytes, field: str = "audio") -> int:
+    """The length of an emotion clip, after a check that engines can use it. Decodes the file: not for the event loop.
+
+    Raises:
+        CallerError: it has more than `MAX_EMOTION_CLIP_BYTES` bytes (UPLOAD_TOO_LARGE), or `read_recording` refuses it,
+            for instance as shorter than 0.5 s or longer than 30 s (RECORDING_INVALID).
+    """
+    if len(data) > MAX_EMOTION_CLIP_BYTES:
+        message = f"has {len(data)} bytes; at most {MAX_EMOTION_CLIP_BYTES} are taken"
+        raise CallerError(field, message, Reason.UPLOAD_TOO_LARGE, limit=MAX_EMOTION_CLIP_BYTES)
+    recording = read_recording(data, "", min_ms=MIN_EMOTION_CLIP_MS, max_ms=MAX_EMOTION_CLIP_MS, field=field)
+    return recording.duration_ms
+
+
+class EmotionClips:
+    """The clips that were used last, up to a number of bytes. Thread-safe."""
+
+    def __init__(self, max_bytes: int = MAX_STORED_BYTES) -> None:
+        """`max_bytes`: of all clips together; at least `MAX_EMOTION_CLIP_BYTES`, so that any clip fits."""
+        assert max_bytes >= MAX_EMOTION_CLIP_BYTES, max_bytes
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._clips: OrderedDict[str, bytes] = OrderedDict()  # least recently used first
+        self._size = 0
+
+    def add(self, data: bytes) -> str:
+        """Keep a clip that `clip_duration_ms` accepted. Returns its id, the SHA-256 of `data`, hexadecimal."""
+        clip_id = hashlib.sha256(data).hexdigest()
+        with self._lock:
+            if clip_id not in self._clips:
+                self._clips[clip_id] = data
+                self._size += len(data)
+            self._clips.move_to_end(clip_id)
+            while self._size > self._max_bytes:
+                _, removed = self._clips.popitem(last=False)
+                self._size -= len(removed)
+        return clip_id
+
+    def get(self, clip_id: str, field: str) -> bytes:
+        """The bytes of a clip, which then counts as used last.
+
+        Raises:
+            CallerError: there is no clip of this id (CLIP_NOT_FOUND, for `field`).
+        """
+        with self._lock:
+            if clip_id not in self._clips:
+                message = "names no clip that this server has, or has still; upload it again"
+                raise CallerError(field, message, Reason.CLIP_NOT_FOUND)
+            self._clips.move_to_end(clip_id)
+            return self._clips[clip_id]
