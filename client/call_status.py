@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from intone.client.errors import IntoneCallError, from_trailers
+from intone.client.errors import IntoneError, error_for, from_trailers
 
 T = TypeVar("T")
 
@@ -49,10 +49,10 @@ class CallStatus:
                 return
             await asyncio.sleep(_STATUS_POLL_S)
 
-    def failure(self) -> IntoneCallError | None:
+    def failure(self) -> IntoneError | None:
         """The error of a settled call; None if it ended with OK."""
         if self._status is None:
-            return IntoneCallError(grpc.StatusCode.UNKNOWN, "the call ended without a status")
+            return error_for(grpc.StatusCode.UNKNOWN, "the call ended without a status")
         code, details, trailers = self._status
         return None if code is grpc.StatusCode.OK else from_trailers(code, details, trailers or ())
 

@@ -1,5 +1,6 @@
-"""Connecting to a server: channel options, TLS credentials, bearer token."""
+"""Connecting to a server: its address, channel options, TLS credentials, bearer token. Reads the environment."""
 
+import os
 from pathlib import Path
 
 import grpc
@@ -25,8 +26,18 @@ _CHANNEL_OPTIONS = [
     ("grpc.http2.max_pings_without_data", 0),
 ]
 
-RPC_TIMEOUT_S = 20.0
-"""Deadline of the unary calls, which the server answers without synthesis."""
+DEFAULT_TARGET = "127.0.0.1:50051"
+"""Address of a server on this machine."""
+
+
+def default_target() -> str:
+    """Address of the server where none is given: `$INTONE_SERVER`, else `DEFAULT_TARGET`."""
+    return os.environ.get("INTONE_SERVER") or DEFAULT_TARGET
+
+
+def default_token() -> str | None:
+    """The bearer token where none is given: `$INTONE_TOKEN`, else none."""
+    return os.environ.get("INTONE_TOKEN") or None
 
 
 def tls(ca: Path | None = None, certificate: Path | None = None, key: Path | None = None) -> grpc.ChannelCredentials:

@@ -1,215 +1,245 @@
-"""One bidirectional stream: sends text as it is written, iterates over events, reconnects before the first audio."""
+"""`AsyncConversation`: one stream on which utterances are spoken one after another."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import count
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import grpc
 
-from intone.client.audio import Format
-from intone.client.call import Call
-from intone.client.decoding import decode_response
-from intone.client.errors import IntoneCallError
-from intone.client.events import AudioChunk, Done, Event, Flushed, Interrupted, Started
-from intone.client.settings import EmotionLike, SynthesisOptions, emotion_message
-from intone.client.speech import ConversationLog, SentText
-from intone.proto import speech_pb2
+from intone.client.errors import error_for
+from intone.client.events import AudioPosition, Configured, Cut, Event, GoingAway, Notice, Usage
+from intone.client.feed import FeedReader
+from intone.client.reconnecting_call import Request
+from intone.client.settings import SpeechOptions, SpeechSettings, StreamSettings, speech_settings
+from intone.client.stream import Stream, StreamSetup
+from intone.client.utterance import AsyncUtterance, interrupt
+from intone.proto import audio_pb2, speech_pb2
 
-Request = speech_pb2.StreamSynthesizeRequest
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-_FIRST_RECONNECT_PAUSE_S = 0.2
-"""Pause before the first reconnect; doubles with each further one."""
+REPORT_INTERVAL_S = 0.2
+"""How often `report_playback` reports."""
 
 
-class Conversation:
-    """A stream: an asynchronous context manager and an iterator of events. Made by `SpeechClient.converse`.
+class AsyncConversation:
+    """A stream of utterances that are spoken in the order of their start; made by `AsyncSpeechClient.conversation`.
 
-    One task may send while another one reads. Leaving the context ends the call and discards what was not received;
-    tasks that still send or read then get an `IntoneCallError`. Cancelling a task that waits for an event loses
-    nothing. After cancelling a task that sends, the message may or may not have been sent. Events are timestamped when
-    they are read, so read promptly where times matter.
+    ```python
+    async with client.conversation(voice="ada") as talk:
+        turn = talk.utterance(emotion="happy").speak(tokens())
+        async for pcm in turn.audio():
+            player.write(turn, pcm)
+        await talk.finish()
+    ```
 
-    A call that is lost (UNAVAILABLE) before its first audio is opened again and everything is sent again, because
-    nothing has been heard yet. `Started` and `Notice` may then arrive twice for an utterance. After the first audio a
-    lost call is an error, because only the caller knows what the listener has heard.
+    One conversation is one speaker: its utterances never sound at the same time. Any number of tasks may use it and
+    its utterances at once. Leaving the context ends the call at once and discards what was not received; tasks that
+    wait for something then get `Cancelled`. `finish` lets everything be spoken and played first.
+
+    A call that is lost before its first audio is opened again and everything is sent again; `configured.stream_id`
+    then changes, and `Configured`, `Started` and `Notice` may come twice. After the first audio a lost call is an
+    error (`Unavailable`), because only the caller knows what the listener has heard. When the server announces that
+    it shuts down, `going_away` is set and no new utterance may be made; those that were made are finished.
     """
 
-    def __init__(
-        self,
-        open_call: Callable[[], Any],
-        config: speech_pb2.StreamConfig,
-        *,
-        reconnects: int,
-        log: ConversationLog | None,
-        clock: Callable[[], float],
-    ) -> None:
-        self._open_call = open_call
-        self._clock = clock
-        self._log = log
-        self._call: Call
-        self._format: Format | None = None
-        self._finished = False
-        self._left = False
-        self._sending = asyncio.Lock()
-        self._resend: list[Request] | None = [Request(config=config)]  # None once audio has arrived
-        self._pauses_s = [_FIRST_RECONNECT_PAUSE_S * 2**attempt for attempt in range(reconnects)]
+    def __init__(self, settings: StreamSettings, setup: StreamSetup) -> None:
+        self._stream = Stream(settings, setup)
+        self._used: set[str] = set()
+        self._utterances: WeakValueDictionary[str, AsyncUtterance] = WeakValueDictionary()
 
-    async def __aenter__(self) -> "Conversation":
-        self._open()
-        try:
-            await self._wait_written(self._call.written())
-        except BaseException:
-            await self._call.close()
-            raise
+    # ---- opening and closing -----------------------------------------------------------------------------------------
+
+    async def open(self) -> "AsyncConversation":
+        """Open the stream and wait until the server is ready to speak.
+
+        Returns:
+            This conversation.
+
+        Raises:
+            IntoneError: the server refused the settings, for instance NotFound for an unknown voice; it cannot be
+                reached; or TimedOut.
+            OSError: an emotion clip cannot be read.
+            RuntimeError: it was opened before.
+        """
+        await self._stream.open()
         return self
+
+    async def aclose(self) -> None:
+        """End the call at once. May be called more than once, and before `open`."""
+        await self._stream.close()
+
+    async def __aenter__(self) -> "AsyncConversation":
+        return await self.open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._left = True
-        await self._call.close()
+        await self.aclose()
 
-    # ---- sending -----------------------------------------------------------------------------------------------------
+    async def finish(self, timeout_s: float | None = None) -> Usage:
+        """Wait until everything was spoken and played or interrupted, by the reported or estimated position.
 
-    async def send(
+        No new utterance may be started; those that are open may get more text, and may be interrupted.
+
+        Args:
+            timeout_s: longest wait; None waits as long as the speech lasts.
+
+        Returns:
+            What was spoken on the stream.
+
+        Raises:
+            IntoneError: the stream has failed, or TimedOut.
+        """
+        await self._stream.finish(timeout_s)
+        return self._stream.closed.usage if self._stream.closed is not None else Usage()
+
+    @property
+    def configured(self) -> Configured:
+        """The format of the audio, limits, features and id of the stream.
+
+        Raises:
+            RuntimeError: the conversation is not open.
+        """
+        return self._stream.configured
+
+    # ---- speaking ----------------------------------------------------------------------------------------------------
+
+    def utterance(
         self,
-        text: str,
-        utterance_id: str,
+        settings: SpeechSettings | None = None,
         *,
-        emotion: EmotionLike | None = None,
-        voice: str = "",
-        options: SynthesisOptions | None = None,
-        end: bool = False,
-    ) -> None:
-        """Send the next text delta of an utterance; the first delta with a new id starts the utterance.
-
-        Deltas are joined as they are, so they must contain the spaces between words.
+        id: str | None = None,
+        text_timeout_ms: int | None = None,
+        cover_after_ms: int | None = None,
+        **options: "Unpack[SpeechOptions]",
+    ) -> AsyncUtterance:
+        """Make an utterance. The server learns of it with its first text, or by `AsyncUtterance.start`.
 
         Args:
-            emotion, voice, options: of the utterance; allowed on its first delta only.
-            end: no more text follows for this utterance.
+            settings: of the utterance; what is empty or None is taken from the stream.
+            id: 1 to 128 characters, used once on the stream; None makes up a short one.
+            text_timeout_ms: when others wait behind it and no text has come for so long, its text is taken as ended:
+                100 to 600,000.
+            cover_after_ms: when its text is late, a filler covers the wait after so long: 50 to 60,000.
+            options: fields of `SpeechSettings` that replace those of `settings`.
 
         Raises:
-            IntoneCallError: the call has ended.
-            RuntimeError: `finish` was called.
-            ValueError: the emotion cannot be parsed.
+            RuntimeError: the conversation is not open.
+            TypeError: an option is unknown.
+            Unavailable: the server is shutting down.
+            ValueError: a setting cannot be read, or the id was used before.
         """
-        text_input = speech_pb2.TextInput(
-            utterance_id=utterance_id,
-            delta=text,
-            emotion=emotion_message(emotion),
-            end_of_utterance=end,
-            voice=voice,
-            options=options.message() if options else None,
+        _ = self.configured  # raises if it is not open
+        if self.going_away is not None:
+            message = "the server is shutting down: start no new utterance, open another conversation"
+            raise error_for(grpc.StatusCode.UNAVAILABLE, message, "GOING_AWAY")
+        if id is None:
+            id = next(name for number in count(len(self._used) + 1) if (name := f"u{number}") not in self._used)
+        if id in self._used:
+            raise ValueError(f"the utterance id {id!r} was used before")
+        chosen = speech_settings(settings, options)
+        message = speech_pb2.StartUtterance(
+            utterance_id=id,
+            settings=chosen.message(),
+            text_timeout_ms=text_timeout_ms,
+            cover_after_ms=cover_after_ms,
         )
-        if self._log is not None and text:
-            self._log.sent.append(SentText(self._clock(), utterance_id, text))
-        await self._send(Request(text=text_input))
+        plain = message == speech_pb2.StartUtterance(utterance_id=id, settings=speech_pb2.SpeechSettings())
+        self._used.add(id)
+        self._utterances[id] = utterance = AsyncUtterance(self._stream, id, None if plain else message, chosen.clip)
+        return utterance
 
-    async def end(self, utterance_id: str) -> None:
-        """Tell the server that an utterance gets no more text."""
-        await self.send("", utterance_id, end=True)
-
-    async def flush(self, flush_id: str = "") -> None:
-        """Ask the server to speak the buffered text now. `Flushed` with the same id follows its audio."""
-        await self._send(Request(flush=speech_pb2.Flush(flush_id=flush_id)))
-
-    async def cancel(self, utterance_id: str = "", played_ms: int | None = None) -> None:
-        """Stop an utterance, or all of them if no id is given. `Interrupted` says what was heard.
+    async def interrupt(
+        self, *utterances: AsyncUtterance | str, position: AudioPosition | None = None
+    ) -> tuple[Cut, ...]:
+        """Stop utterances, given as objects or ids; all that have started if none is given.
 
         Args:
-            played_ms: audio of the whole stream that the listener has heard, see `progress`; None lets the server
-                estimate it.
-        """
-        await self._send(Request(cancel=speech_pb2.Cancel(utterance_id=utterance_id, played_ms=played_ms)))
+            position: where playback stopped, such as `Player.position`; None lets the server estimate it.
 
-    async def progress(self, played_ms: int) -> None:
-        """Report the playback position: milliseconds of the stream's audio played, without what was dropped."""
-        await self._send(Request(progress=speech_pb2.PlaybackProgress(played_ms=played_ms)))
-
-    async def finish(self) -> None:
-        """Half-close the stream: the server speaks what it has received, then the events end."""
-        async with self._sending:
-            self._finished = True
-            await self._wait_written(self._call.write(end=True))
-
-    async def _send(self, request: Request) -> None:
-        if self._finished:
-            raise RuntimeError("finish() was called: nothing more can be sent on this conversation")
-        async with self._sending:
-            if self._resend is not None:
-                self._resend.append(request)
-            await self._wait_written(self._call.write(request))
-
-    async def _wait_written(self, writing: Awaitable[None]) -> None:
-        """Wait for a write. A lost call that the reader will open again is not an error."""
-        try:
-            await writing
-        except IntoneCallError as failure:
-            if not self._may_reconnect(failure):
-                raise
-
-    # ---- receiving ---------------------------------------------------------------------------------------------------
-
-    def __aiter__(self) -> "Conversation":
-        return self
-
-    async def __anext__(self) -> Event:
-        """Return the next event. After `finish`, the iteration ends when the server has spoken everything.
+        Returns:
+            What was heard of those that were stopped, in the order of their start.
 
         Raises:
-            IntoneCallError: the call has failed.
+            IntoneError: the stream has failed, or TimedOut.
         """
+        ids = [one if isinstance(one, str) else one.id for one in utterances]
+        if ids:
+            known = [self._utterances[id_] for id_ in ids if id_ in self._utterances]
+        else:
+            known = [utterance for utterance in self._utterances.values() if utterance.begun]
+        return await interrupt(self._stream, known, ids, position)
+
+    async def flush(self, timeout_s: float | None = None) -> None:
+        """Speak the text of all open utterances that was sent now; wait until its audio has been received.
+
+        Raises:
+            IntoneError: the stream has failed, or TimedOut.
+        """
+        flush_id = self._stream.next_id("f")
+        await self._stream.ask(Request(flush=speech_pb2.Flush(flush_id=flush_id)), flush_id, timeout_s)
+
+    async def report_playback(self, position: AudioPosition) -> None:
+        """Tell the server what was played last. Report every 100 to 500 ms, or never: see `report_playback`.
+
+        Raises:
+            IntoneError: the stream has ended.
+        """
+        played = audio_pb2.AudioPosition(utterance_id=position.utterance_id, sample=position.sample)
+        await self._stream.send(Request(playback=speech_pb2.PlaybackProgress(played=played)))
+
+    # ---- events of the stream ----------------------------------------------------------------------------------------
+
+    def events(self, timeout_s: float | None = None) -> AsyncIterator[Event]:
+        """Events that belong to no open utterance, from the first one on: notices, refused messages, going away.
+
+        Args:
+            timeout_s: longest wait for the next event.
+
+        Raises:
+            IntoneError: while iterating: the stream has failed, or TimedOut.
+        """
+        return FeedReader(self._stream.feed, lambda event: (event,), timeout_s=timeout_s)
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """Notices so far that concern no open utterance."""
+        return tuple(self._stream.notices)
+
+    @property
+    def going_away(self) -> GoingAway | None:
+        """The announcement that the server is shutting down; None if there is none."""
+        return self._stream.going_away
+
+
+@asynccontextmanager
+async def report_playback(
+    conversation: AsyncConversation, position: Callable[[], AudioPosition | None]
+) -> AsyncIterator[None]:
+    """Report the position of playback every `REPORT_INTERVAL_S` while the context lasts.
+
+    Args:
+        position: returns what was played last, such as `lambda: player.position`; None reports nothing.
+    """
+
+    async def report() -> None:
+        reported = None
         while True:
-            try:
-                response = await self._call.read()
-            except IntoneCallError as failure:
-                if not self._may_reconnect(failure):
-                    raise
-                await self._reconnect()
-                continue
-            if response is grpc.aio.EOF:
-                raise StopAsyncIteration
-            event = decode_response(response, self._clock(), self._format)
-            if event is not None:
-                self._record(event)
-                return event
+            await asyncio.sleep(REPORT_INTERVAL_S)
+            now = position()
+            if now is not None and now != reported:
+                await conversation.report_playback(now)
+                reported = now
 
-    def _record(self, event: Event) -> None:
-        if self._log is not None:
-            self._log.events.append(event)
-        if isinstance(event, Started):
-            self._format = event.format
-        elif isinstance(event, AudioChunk):
-            self._resend = None
-        elif self._resend is not None:
-            self._resend = [request for request in self._resend if not _answers(event, request)]
-
-    # ---- reconnecting ------------------------------------------------------------------------------------------------
-
-    def _may_reconnect(self, failure: IntoneCallError) -> bool:
-        lost = failure.code is grpc.StatusCode.UNAVAILABLE and not self._left
-        return lost and self._resend is not None and bool(self._pauses_s)
-
-    async def _reconnect(self) -> None:
-        async with self._sending:
-            await asyncio.sleep(self._pauses_s[0])
-            del self._pauses_s[0]
-            if not self._left:
-                self._open()
-
-    def _open(self) -> None:
-        """Start a call and send everything again. Responses are read while that goes on."""
-        self._call = Call(self._open_call(), tuple(self._resend or ()), end=self._finished)
-
-
-def _answers(event: Event, request: Request) -> bool:
-    """Whether `event` completes `request`, which then must not be sent again."""
-    match event:
-        case Done(utterance_id=utterance_id) | Interrupted(utterance_id=utterance_id):
-            kind = request.WhichOneof("request")
-            return kind in ("text", "cancel") and bool(getattr(request, kind).utterance_id == utterance_id)
-        case Flushed(flush_id=flush_id):
-            return request.HasField("flush") and request.flush.flush_id == flush_id
-    return False
+    task = asyncio.create_task(report())
+    try:
+        yield
+    finally:
+        task.cancel()
+        # The reader of the conversation gets the same error.
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,147 +1,137 @@
 """Decodes the server's wire messages into events."""
 
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
 
 from intone.client.audio import Format
-from intone.client.errors import IntoneCallError, from_status
+from intone.client.emotions import Emotion, EmotionWeights
+from intone.client.errors import error_for, from_status
 from intone.client.events import (
+    EVENT_NAMES,
     AudioChunk,
-    Done,
+    Closed,
+    Configured,
+    Cut,
     Event,
-    Flushed,
-    Interrupted,
     LatencyReport,
-    Notice,
-    RequestRefused,
-    Rerouted,
-    Started,
+    Phone,
+    ResolvedEmotion,
+    Route,
+    StreamLimits,
     TextSpan,
+    TimedWord,
+    Usage,
 )
-from intone.client.settings import wire_name
-from intone.proto import audio_pb2, speech_pb2
+from intone.client.messages import enum_name, from_message
+from intone.client.settings import Pronunciation, SpeechSettings
+from intone.proto import speech_pb2
+
+KINDS: dict[str, type] = {
+    "AudioFormat": Format,
+    **{
+        kind.__name__: kind
+        for kind in (
+            Cut,
+            Emotion,
+            EmotionWeights,
+            LatencyReport,
+            Phone,
+            Pronunciation,
+            ResolvedEmotion,
+            Route,
+            SpeechSettings,
+            StreamLimits,
+            TextSpan,
+            TimedWord,
+            Usage,
+        )
+    },
+}
+"""Classes of nested messages."""
+
+_SWITCHES = {"on": True, "off": False}
 
 
-def decode_response(
-    response: speech_pb2.StreamSynthesizeResponse, received_s: float, stream_format: Format | None
-) -> Event | None:
-    """Decode one response. Returns None for a kind of message that this client does not know.
+@dataclass(slots=True)
+class _Place:
+    """Where the audio of an utterance is: the next sequence number, and what is being spoken."""
 
-    Args:
-        received_s: when it was received; stored in the event.
-        stream_format: the audio format of the stream, from its first `Started`.
+    sequence: int = 0
+    text_span: TextSpan | None = None
+    filler_text: str = ""
 
-    Raises:
-        IntoneCallError: INTERNAL, if audio comes before any `Started`.
+
+@dataclass(slots=True)
+class Decoder:
+    """Decodes the responses of one stream, in order.
+
+    Fills in what the wire sends only once: the text span of the later chunks of a unit, the text of a filler.
     """
-    match response.WhichOneof("response"):
-        case "started":
-            return _started(response.started, received_s)
-        case "audio":
-            return _audio(response.audio, received_s, stream_format)
-        case "rerouted":
-            return _rerouted(response.rerouted, received_s)
-        case "flushed":
-            return Flushed(received_s, response.flushed.flush_id)
-        case "interrupted":
-            return _interrupted(response.interrupted, received_s)
-        case "done":
-            return _done(response.done, received_s)
-        case "warning":
-            warning: Any = response.warning  # mypy mistakes its type for the builtin `Warning`
-            code = wire_name(speech_pb2.WarningCode, "WARNING_CODE_", warning.code)
-            return Notice(received_s, code, warning.message, warning.utterance_id)
-        case "error":
-            return RequestRefused(received_s, response.error.utterance_id, from_status(response.error.status))
-    return None
 
+    format: Format | None = None
+    _places: dict[str, _Place] = field(default_factory=dict)
 
-def _started(started: speech_pb2.Started, received_s: float) -> Started:
-    encoding = wire_name(audio_pb2.AudioEncoding, "AUDIO_ENCODING_", started.format.encoding)
-    return Started(
-        received_s,
-        started.utterance_id,
-        started.engine,
-        wire_name(speech_pb2.RouteReason, "ROUTE_REASON_", started.route_reason),
-        started.route_explanation,
-        tuple(started.emotion.weights),
-        Format("pcm_s16le" if encoding == "unspecified" else encoding, started.format.sample_rate_hz),
-        started.voice,
-        started.seed,
-        wire_name(speech_pb2.EmotionSource, "EMOTION_SOURCE_", started.emotion_source),
-        started.emotion_explanation,
-        started.emotion_intensity,
-    )
+    def decode(self, response: speech_pb2.StreamSynthesizeResponse, received_s: float) -> Event | None:
+        """Decode one response. Returns None for a kind of message that this client does not know.
 
+        Raises:
+            ServerFailed: a chunk of audio is missing, or comes before `configured`.
+        """
+        name = response.WhichOneof("response")
+        if name is None:
+            return None
+        message: Any = getattr(response, name)
+        kind = EVENT_NAMES[name]
+        if kind is AudioChunk:
+            return self._audio(message, received_s)
+        if kind is Configured:
+            return self._configured(message, received_s)
+        if kind is Closed:
+            error = from_status(message.status) if message.status.code else None
+            return Closed(received_s, error, from_message(Usage, message.usage, KINDS))
+        if name == "done":
+            self._places.pop(message.utterance_id, None)
+        event: Event = from_message(kind, message, KINDS, received_s=received_s)
+        return event
 
-def _rerouted(rerouted: speech_pb2.Rerouted, received_s: float) -> Rerouted:
-    return Rerouted(
-        received_s,
-        rerouted.utterance_id,
-        rerouted.engine,
-        wire_name(speech_pb2.RouteReason, "ROUTE_REASON_", rerouted.route_reason),
-        rerouted.route_explanation,
-        tuple(rerouted.emotion.weights),
-        wire_name(speech_pb2.EmotionSource, "EMOTION_SOURCE_", rerouted.emotion_source),
-        rerouted.emotion_explanation,
-        rerouted.emotion_intensity,
-        TextSpan(rerouted.text_span.start, rerouted.text_span.end),
-    )
+    def _configured(self, message: speech_pb2.Configured, received_s: float) -> Configured:
+        event = from_message(Configured, message, KINDS, received_s=received_s)
+        encoding = event.format.encoding
+        self.format = replace(event.format, encoding="pcm_s16le" if encoding == "unspecified" else encoding)
+        settings: Any = event.defaults
+        defaults = replace(
+            settings,
+            filler=None if settings.filler == "unspecified" else settings.filler,
+            text_format=None if settings.text_format == "unspecified" else settings.text_format,
+            normalization=_SWITCHES.get(settings.normalization),
+        )
+        return replace(event, format=self.format, defaults=defaults)
 
-
-def _audio(chunk: speech_pb2.AudioChunk, received_s: float, stream_format: Format | None) -> AudioChunk:
-    if stream_format is None:
-        raise IntoneCallError(grpc.StatusCode.INTERNAL, "the server sent audio before `started`, which has its format")
-    return AudioChunk(
-        received_s,
-        chunk.utterance_id,
-        chunk.sequence,
-        chunk.offset_samples,
-        wire_name(speech_pb2.AudioKind, "AUDIO_KIND_", chunk.kind),
-        chunk.data,
-        chunk.engine,
-        TextSpan(chunk.text_span.start, chunk.text_span.end) if chunk.HasField("text_span") else None,
-        dict(chunk.stage_ms),
-        stream_format,
-        chunk.filler,
-    )
-
-
-def _interrupted(interrupted: speech_pb2.Interrupted, received_s: float) -> Interrupted:
-    return Interrupted(
-        received_s,
-        interrupted.utterance_id,
-        interrupted.heard_text,
-        interrupted.unheard_text,
-        interrupted.heard_ms,
-        _report(interrupted.report),
-    )
-
-
-def _done(done: speech_pb2.Done, received_s: float) -> Done:
-    return Done(
-        received_s,
-        done.utterance_id,
-        wire_name(speech_pb2.DoneReason, "DONE_REASON_", done.reason),
-        from_status(done.error) if done.HasField("error") else None,
-        _report(done.report),
-    )
-
-
-def _report(report: speech_pb2.LatencyReport) -> LatencyReport:
-    return LatencyReport(
-        report.ttfa_ms if report.HasField("ttfa_ms") else None,
-        report.filler_ttfa_ms if report.HasField("filler_ttfa_ms") else None,
-        report.queue_ms if report.HasField("queue_ms") else None,
-        report.rtf if report.HasField("rtf") else None,
-        report.audio_ms,
-        report.filler_ms,
-        report.synthesis_ms,
-        dict(report.stage_ms),
-        report.units,
-        report.covered_ms if report.HasField("covered_ms") else None,
-        report.predicted_ttfa_ms if report.HasField("predicted_ttfa_ms") else None,
-        report.pause_ms,
-        report.fillers,
-    )
+    def _audio(self, message: speech_pb2.AudioChunk, received_s: float) -> AudioChunk:
+        if self.format is None:
+            raise error_for(grpc.StatusCode.INTERNAL, "the server sent audio before `configured`, which has its format")
+        place = self._places.setdefault(message.utterance_id, _Place())
+        if message.sequence != place.sequence:
+            missing = f"chunk {message.sequence} of {message.utterance_id!r} came in place of chunk {place.sequence}"
+            raise error_for(grpc.StatusCode.INTERNAL, f"the server left out audio: {missing}")
+        place.sequence += 1
+        if message.HasField("text_span"):
+            place.text_span = TextSpan(message.text_span.start, message.text_span.end)
+        place.filler_text = message.filler_text or place.filler_text
+        kind = enum_name(speech_pb2.AudioKind.DESCRIPTOR, message.kind)
+        # Not by `from_message`, which takes several times as long: audio comes in small pieces.
+        return AudioChunk(
+            received_s=received_s,
+            utterance_id=message.utterance_id,
+            sequence=message.sequence,
+            offset_samples=message.offset_samples,
+            sample_count=message.sample_count,
+            kind=kind,
+            data=message.data,
+            text_span=place.text_span if kind == "speech" or message.HasField("text_span") else None,
+            filler_text=place.filler_text if kind == "filler" else message.filler_text,
+            stage_ms=dict(message.stage_ms),
+            format=self.format,
+        )

@@ -1,94 +1,135 @@
-"""Events of a conversation: one value class for each kind of message from the server."""
+"""Events of a conversation: one value class for each kind of message from the server, with the same fields."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from intone.client.audio import Format, Samples
-from intone.client.errors import IntoneCallError
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyReport:
-    """Latency of one utterance, measured at the server; `LatencyReport` on the wire. None means not applicable.
-
-    Attributes:
-        ttfa_ms: from the arrival of the text that completes the first unit to the first audible speech handed to the
-            stream.
-        filler_ttfa_ms: the same, to the first filler.
-        queue_ms: the part of `ttfa_ms` spent waiting for the engine.
-        rtf: real-time factor, synthesis time ÷ duration of the speech. Below 1 is faster than real time.
-        audio_ms, filler_ms, pause_ms: duration of the speech, the fillers and the pauses.
-        synthesis_ms: wall time of synthesis.
-        stage_ms: wall time by stage of synthesis.
-        units: number of units the text was split into.
-        covered_ms: the part of `ttfa_ms` in which a filler or earlier speech was playing.
-        predicted_ttfa_ms: the server's prediction of `ttfa_ms` when it routed the first unit.
-        fillers: number of fillers played.
-    """
-
-    ttfa_ms: float | None
-    filler_ttfa_ms: float | None
-    queue_ms: float | None
-    rtf: float | None
-    audio_ms: float
-    filler_ms: float
-    synthesis_ms: float
-    stage_ms: Mapping[str, float]
-    units: int
-    covered_ms: float | None = None
-    predicted_ttfa_ms: float | None = None
-    pause_ms: float = 0.0
-    fillers: int = 0
+from intone.client.emotions import EmotionWeights
+from intone.client.errors import IntoneError
+from intone.client.settings import SpeechSettings
 
 
 class TextSpan(NamedTuple):
-    """Characters (code points) `start` to `end`, exclusive, of the utterance's text."""
+    """Characters (Unicode code points) `start` to `end`, exclusive, of the utterance's text."""
 
     start: int
     end: int
 
 
+def utf16_span(text: str, span: TextSpan) -> TextSpan:
+    """The same span in UTF-16 code units, which JavaScript, C# and Java count.
+
+    Args:
+        text: the whole text of the utterance.
+    """
+
+    def units(end: int) -> int:
+        return len(text[:end].encode("utf-16-le", "surrogatepass")) // 2
+
+    return TextSpan(units(span.start), units(span.end))
+
+
+class AudioPosition(NamedTuple):
+    """A position in the audio of a stream: `sample` samples of the utterance lie before it."""
+
+    utterance_id: str
+    sample: int
+
+
 @dataclass(frozen=True, slots=True)
-class Started:
-    """An utterance has been routed to an engine and starts.
+class StreamLimits:
+    """Limits and times of a stream.
 
     Attributes:
-        received_s: when the event was read, in seconds of the client's monotonic clock. All events use the same clock.
-        route_reason: a code such as "plain" or "strong_emotion"; `route_explanation` is the same for people.
-        emotion: eight weights in the order of `settings.EMOTION_WEIGHT_NAMES`; all zeros is neutral.
-        format: the audio format of the stream.
-        emotion_source: "none", "utterance", "stream", "tag" or "text"; `emotion_explanation` gives the details.
-        emotion_intensity: 0 to 1; the server compares it with its threshold for a strong emotion.
+        max_text_characters: of one message, in code points.
+        max_utterance_characters: of one utterance, in code points.
+        max_open_utterances: utterances that have not ended.
+        idle_timeout_ms: a stream ends after this long without a message, while nothing is spoken or played.
+        text_timeout_ms: of utterances that set none.
+        max_lead_ms: how far the server runs ahead of playback; None: no limit.
+        max_clip_bytes: of an emotion clip.
+        max_message_bytes: of one message of the client.
+    """
+
+    max_text_characters: int
+    max_utterance_characters: int
+    max_open_utterances: int
+    idle_timeout_ms: int
+    text_timeout_ms: int
+    max_lead_ms: int | None
+    max_clip_bytes: int
+    max_message_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The stream is configured and the server is ready to speak.
+
+    Attributes:
+        received_s: when the event was received, in seconds of the client's monotonic clock. All events use one clock.
+        stream_id: unique on the server and in its log. A stream that was opened again has another one.
+        format: of all audio of the stream.
+        defaults: settings of utterances that have none of their own, with the server's filled in.
+        features: what the server can do beyond the first version of the protocol, such as "timings".
+        server_version: of the server's package.
     """
 
     received_s: float
-    utterance_id: str
-    engine: str
-    route_reason: str
-    route_explanation: str
-    emotion: tuple[float, ...]
+    stream_id: str
     format: Format
+    defaults: SpeechSettings
+    limits: StreamLimits
+    features: tuple[str, ...]
+    server_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which engine speaks. `reason` is a code such as "plain" or "busy"; `explanation` is the same for people."""
+
+    engine: str
+    reason: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedEmotion:
+    """The emotion that is voiced.
+
+    Attributes:
+        weights: all zeros is neutral.
+        intensity: 0 to 1; the server compares it with its threshold for a strong emotion.
+        source: "none", "utterance", "stream", "tag" or "text".
+        explanation: which words decided it, for people.
+    """
+
+    weights: EmotionWeights = EmotionWeights()
+    intensity: float = 0.0
+    source: str = "none"
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An utterance has been routed and will now be spoken. `voice` and `seed` are those that are used."""
+
+    received_s: float
+    utterance_id: str
+    route: Route
+    emotion: ResolvedEmotion
     voice: str
     seed: int
-    emotion_source: str = "none"
-    emotion_explanation: str = ""
-    emotion_intensity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Rerouted:
-    """The engine or the emotion changes from `text_span` on. The other fields are as in `Started`."""
+    """From `text_span` on, another engine speaks or another emotion is voiced."""
 
     received_s: float
     utterance_id: str
-    engine: str
-    route_reason: str
-    route_explanation: str
-    emotion: tuple[float, ...]
-    emotion_source: str
-    emotion_explanation: str
-    emotion_intensity: float
+    route: Route
+    emotion: ResolvedEmotion
     text_span: TextSpan
 
 
@@ -99,24 +140,26 @@ class AudioChunk:
     Attributes:
         sequence: number of the chunk in its utterance, from 0.
         offset_samples: position of its first sample in the utterance.
+        sample_count: samples in `data`.
         kind: "speech", "filler" or "silence".
         data: the samples as received, in `format`.
-        text_span: the part of the text it belongs to; None for a filler or a pause.
-        stage_ms: wall milliseconds spent on it, by stage of synthesis.
-        filler: the text of a filler, such as "Hmm"; empty for speech and silence.
+        text_span: the unit of the text that speech belongs to; None for a filler or a pause.
+        filler_text: what a filler says, such as "Hmm"; empty for speech and pauses.
+        stage_ms: wall milliseconds of the step that made it, by stage, if `diagnostics` is set.
+        format: the audio format of the stream.
     """
 
     received_s: float
     utterance_id: str
     sequence: int
     offset_samples: int
+    sample_count: int
     kind: str
     data: bytes
-    engine: str
     text_span: TextSpan | None
+    filler_text: str
     stage_ms: Mapping[str, float]
     format: Format
-    filler: str = ""
 
     @property
     def samples(self) -> Samples:
@@ -126,59 +169,162 @@ class AudioChunk:
     @property
     def duration_s(self) -> float:
         """Duration in seconds."""
-        return self.format.seconds(len(self.data))
+        return self.sample_count / self.format.sample_rate_hz
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """A sound, in the International Phonetic Alphabet, and its place in the audio."""
+
+    symbol: str
+    start_sample: int
+    end_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimedWord:
+    """A word and its place in the utterance's audio.
+
+    Attributes:
+        text_span: where it is written.
+        spoken: as it is spoken: "forty-two" for "42".
+        start_sample, end_sample: its first sample, and one past its last, on the scale of `AudioPosition`.
+        phones: its sounds, where the engine knows them.
+    """
+
+    text_span: TextSpan
+    spoken: str
+    start_sample: int
+    end_sample: int
+    phones: tuple[Phone, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When words are heard. A later message about the same words replaces an earlier one.
+
+    Attributes:
+        source: "estimated" from the length of the text, or "aligned" with the audio.
+        final: these words will not be corrected any more.
+    """
+
+    received_s: float
+    utterance_id: str
+    words: tuple[TimedWord, ...]
+    source: str
+    final: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """Everything that was sent before the flush has been spoken and its audio sent."""
+    """Answers a flush: the audio of its text has been sent."""
 
     received_s: float
     flush_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupted:
-    """An utterance was cancelled; no audio of it follows.
+class Usage:
+    """What was spoken: code points received and spoken, and the length of what was sent.
 
     Attributes:
-        heard_text: text that the listener has heard, cut at a word.
-        unheard_text: the rest of the text that the server had received.
-        heard_ms: duration of the utterance's audio that was heard.
+        unit_count: units that the text was spoken in.
+        filler_count: fillers sent.
     """
 
-    received_s: float
-    utterance_id: str
-    heard_text: str
-    unheard_text: str
-    heard_ms: int
-    report: LatencyReport
+    characters: int = 0
+    spoken_characters: int = 0
+    speech_ms: int = 0
+    filler_ms: int = 0
+    pause_ms: int = 0
+    unit_count: int = 0
+    filler_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyReport:
+    """Where the time of one utterance went, measured at the server. None means not applicable.
+
+    Attributes:
+        ttfa_ms: from the arrival of the text that completes the first unit to the first audible speech handed to the
+            stream.
+        filler_ttfa_ms: the same, to the first filler.
+        queue_ms: the part of `ttfa_ms` spent waiting for the engine.
+        rtf: real-time factor, synthesis time ÷ duration of the audio. Below 1 is faster than real time.
+        synthesis_ms: wall time of synthesis.
+        stage_ms: wall time by stage of synthesis.
+        covered_ms: the part of `ttfa_ms` in which a filler or earlier speech was playing.
+        predicted_ttfa_ms: the server's prediction of `ttfa_ms` when it routed the first unit.
+    """
+
+    ttfa_ms: float | None = None
+    filler_ttfa_ms: float | None = None
+    queue_ms: float | None = None
+    rtf: float | None = None
+    synthesis_ms: float = 0.0
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+    covered_ms: float | None = None
+    predicted_ttfa_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An utterance has ended without being cancelled.
+    """An utterance has ended: all its audio was sent, or no more will come. The last event of each utterance.
 
     Attributes:
-        reason: "completed"; "rejected" (its text or settings are invalid) or "failed" (an engine failed).
-        error: the cause, if it was not completed.
+        reason: "completed"; "empty" (there was nothing to speak); "interrupted" before all its audio was sent;
+            "rejected" (its text or settings cannot be used); "failed" (the server could not speak all of it).
+        error: the cause, if it was rejected or failed.
+        sample_count: samples of all its audio.
     """
 
     received_s: float
     utterance_id: str
     reason: str
-    error: IntoneCallError | None
-    report: LatencyReport
+    error: IntoneError | None
+    sample_count: int
+    usage: Usage = field(default_factory=Usage)
+    latency: LatencyReport = field(default_factory=LatencyReport)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What was heard of an utterance that was stopped.
+
+    Attributes:
+        heard_samples: samples of its audio that were heard.
+        heard_characters: the length of `heard_text` in code points.
+        heard_text: the text that was heard, cut at a word.
+        unheard_text: the rest of the text that the server had received.
+        source: how the server knows: "reported" (the interrupt gave the position), "extrapolated" from the last
+            report, or "estimated" from when the audio was sent.
+    """
+
+    utterance_id: str
+    heard_samples: int
+    heard_characters: int
+    heard_text: str
+    unheard_text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Answers an interrupt. `cuts` are the utterances that were stopped, in the order of their start."""
+
+    received_s: float
+    interrupt_id: str
+    cuts: tuple[Cut, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something was changed or is not available; `Warning` on the wire. Nothing ends because of it.
+    """Something was done differently from what was asked for. Nothing ends because of it.
 
     Attributes:
         code: such as "untrained_weights".
         message: the same for people.
-        utterance_id: empty if it concerns the whole stream.
+        utterance_id: empty if it is about the stream.
     """
 
     received_s: float
@@ -189,45 +335,63 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class RequestRefused:
-    """The server refused a message; `Error` on the wire. The message had no effect and the conversation goes on.
+    """The server refused a message, which had no effect; the conversation goes on.
 
     Attributes:
+        request_index: number of the message on the stream, from 0, the config.
         utterance_id: that of the refused message; empty if it named none.
     """
 
     received_s: float
+    request_index: int
     utterance_id: str
-    error: IntoneCallError
+    error: IntoneError
 
 
-Event = Started | Rerouted | AudioChunk | Flushed | Interrupted | Done | Notice | RequestRefused
+@dataclass(frozen=True, slots=True)
+class GoingAway:
+    """The server is shutting down: no new utterance starts, open ones are finished within `grace_ms` milliseconds."""
+
+    received_s: float
+    grace_ms: int
 
 
-_WIRE_NAMES = {AudioChunk: "audio", Notice: "warning", RequestRefused: "error"}
-"""Members of the wire's `response` that are not named as the class is, in lower case."""
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The stream has ended. `error` is the status of the call; None after `finish`."""
+
+    received_s: float
+    error: IntoneError | None
+    usage: Usage
 
 
-def event_to_json(event: Event) -> dict[str, Any]:
-    """Convert an event to JSON values. Audio is replaced by its size in bytes."""
-    kind = type(event)
-    values: dict[str, Any] = {"event": _WIRE_NAMES.get(kind, kind.__name__.lower())}
-    for item in fields(event):
-        value = getattr(event, item.name)
-        if isinstance(value, bytes):
-            values["bytes"] = len(value)
-        elif isinstance(value, Format):
-            values["encoding"], values["sample_rate_hz"] = value.encoding, value.sample_rate_hz
-        elif isinstance(value, IntoneCallError):
-            values["error"] = {"code": value.code.name, "message": value.message, "violations": value.violations}
-        elif isinstance(value, LatencyReport):
-            values["report"] = report_to_json(value)
-        else:
-            values[item.name] = dict(value) if isinstance(value, Mapping) else value
-    return values
+Event = (
+    Configured
+    | Started
+    | AudioChunk
+    | Timing
+    | Rerouted
+    | Flushed
+    | Done
+    | Interrupted
+    | Notice
+    | RequestRefused
+    | GoingAway
+    | Closed
+)
 
-
-def report_to_json(report: LatencyReport) -> dict[str, Any]:
-    """Convert a report to JSON values."""
-
-    values = {item.name: getattr(report, item.name) for item in fields(report)}
-    return values | {"stage_ms": dict(report.stage_ms)}
+EVENT_NAMES: dict[str, type] = {
+    "configured": Configured,
+    "started": Started,
+    "audio": AudioChunk,
+    "timing": Timing,
+    "rerouted": Rerouted,
+    "flushed": Flushed,
+    "done": Done,
+    "interrupted": Interrupted,
+    "notice": Notice,
+    "request_refused": RequestRefused,
+    "going_away": GoingAway,
+    "closed": Closed,
+}
+"""The classes of events by the names of the wire."""

@@ -1,44 +1,25 @@
-"""The log of a conversation and, taken from it, what was sent and received for one utterance."""
+"""What was sent and received for one utterance."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import numpy as np
 
-from intone.client.audio import Samples
-from intone.client.errors import IntoneCallError
-from intone.client.events import AudioChunk, Done, Event, Interrupted, LatencyReport, Notice, Started
+from intone.client.audio import Format, Samples
+from intone.client.errors import error_for
+from intone.client.events import AudioChunk, Done, Event, LatencyReport, Notice, Started, Usage
 from intone.client.latency import Latency, measure_latency
+from intone.client.wav import write_wav
 
 
 @dataclass(frozen=True, slots=True)
 class SentText:
-    """A text delta that was sent at `sent_s`, in seconds of the clock of the events."""
+    """Text that was sent at `sent_s`, in seconds of the clock of the events."""
 
     sent_s: float
-    utterance_id: str
     text: str
-
-
-@dataclass(slots=True)
-class ConversationLog:
-    """Everything sent and received on a stream, filled by its `Conversation`.
-
-    Keeps all audio in memory, so it is not meant for conversations of hours.
-    """
-
-    sent: list[SentText] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-
-    def speech(self, utterance_id: str) -> "Speech":
-        """The part of the log that concerns one utterance."""
-        sent = tuple(delta for delta in self.sent if delta.utterance_id == utterance_id)
-        return Speech(sent, tuple(event for event in self.events if _concerns(event, utterance_id)))
-
-
-def _concerns(event: Event, utterance_id: str) -> bool:
-    return getattr(event, "utterance_id", None) in (utterance_id, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +28,13 @@ class Speech:
 
     Attributes:
         sent: text deltas, in order.
-        events: events of this utterance and those of the whole stream, in order.
+        events: events of the utterance, in order.
+        format: the audio format of the stream.
     """
 
     sent: Sequence[SentText]
     events: Sequence[Event]
+    format: Format
 
     @property
     def text(self) -> str:
@@ -64,35 +47,52 @@ class Speech:
         return tuple(event for event in self.events if isinstance(event, AudioChunk))
 
     @property
+    def pcm(self) -> bytes:
+        """All audio in `format`, without a header."""
+        return b"".join(chunk.data for chunk in self.chunks)
+
+    @property
+    def samples(self) -> Samples:
+        """All audio as float32, shape `[samples]`, nominally in [-1, 1]. Decoded on each access."""
+        return np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in self.chunks)])
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Samples per second."""
+        return self.format.sample_rate_hz
+
+    def save(self, path: Path | str) -> None:
+        """Write the audio as a WAV file in `format`.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        write_wav(path, self.format, self.pcm)
+
+    @property
     def started(self) -> Started | None:
         """The start of the utterance; None if it never started. The last one, if a lost call was opened again."""
         return next((event for event in reversed(self.events) if isinstance(event, Started)), None)
 
     @property
-    def ended(self) -> Done | Interrupted | None:
+    def done(self) -> Done | None:
         """The end of the utterance; None if it has not ended."""
-        return next((event for event in self.events if isinstance(event, Done | Interrupted)), None)
+        return next((event for event in self.events if isinstance(event, Done)), None)
 
     @property
     def report(self) -> LatencyReport | None:
         """Latency measured at the server; None if the utterance has not ended."""
-        return self.ended.report if self.ended else None
+        return None if self.done is None else self.done.latency
+
+    @property
+    def usage(self) -> Usage:
+        """What was spoken; zeros if the utterance has not ended."""
+        return Usage() if self.done is None else self.done.usage
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """Warnings from the server."""
+        """Notices about the utterance."""
         return tuple(event for event in self.events if isinstance(event, Notice))
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Samples per second; 0 if the utterance never started."""
-        return self.started.format.sample_rate_hz if self.started else 0
-
-    @property
-    def samples(self) -> Samples:
-        """All audio, shape `[samples]`. Decoded on each access."""
-        chunks = self.chunks
-        return np.concatenate([chunk.samples for chunk in chunks]) if chunks else np.zeros(0, np.float32)
 
     @property
     def latency(self) -> Latency:
@@ -100,15 +100,13 @@ class Speech:
         return measure_latency(self.sent[0].sent_s if self.sent else None, self.chunks)
 
     def raise_unless_completed(self) -> None:
-        """Check that the utterance was spoken to its end.
+        """Check that the utterance was spoken to its end, or that there was nothing to speak.
 
         Raises:
-            IntoneCallError: it was not. Carries the server's error if there is one.
+            IntoneError: it was not; the server's error if there is one, else `Cancelled`.
         """
-        ended = self.ended
-        if isinstance(ended, Done):
-            if ended.reason != "completed":
-                message = f"the utterance ended as {ended.reason}"
-                raise ended.error or IntoneCallError(grpc.StatusCode.UNKNOWN, message)
-        else:
-            raise IntoneCallError(grpc.StatusCode.CANCELLED, "the utterance was cut off before its end")
+        done = self.done
+        if done is not None and done.error is not None:
+            raise done.error
+        if done is None or done.reason not in ("completed", "empty"):
+            raise error_for(grpc.StatusCode.CANCELLED, "the utterance was cut off before its end")

@@ -1,51 +1,179 @@
-"""Lists, creates and deletes the voices of a server."""
+"""The voices of a server: their description, and the calls that list, make and change them."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import grpc
 
 from intone.client.call_status import CallStatus
-from intone.client.connection import RPC_TIMEOUT_S
 from intone.client.errors import from_rpc_error
+from intone.client.messages import from_message
+from intone.client.rpc import Rpc
 from intone.proto import voice_pb2, voice_pb2_grpc
 
 _UPLOAD_CHUNK_BYTES = 64 * 1024
 
-Metadata = Sequence[tuple[str, str]]
+
+@dataclass(frozen=True, slots=True)
+class EngineSupport:
+    """How an engine speaks with a voice: `fidelity` is "native", "cloned" or "substituted" (by the engine's own)."""
+
+    engine: str
+    fidelity: str
 
 
-class Voices:
-    """The voices of a server, at `SpeechClient.voices`. Every method raises `IntoneCallError` if its call fails."""
+@dataclass(frozen=True, slots=True)
+class Filler:
+    """An interjection of a voice. `engine` rendered it; empty for an uploaded clip."""
 
-    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
-        self._stub = voice_pb2_grpc.VoiceServiceStub(channel)
-        self._metadata = metadata
+    text: str
+    emotion: str
+    language: str
+    duration_ms: int
+    engine: str
 
-    async def list(self) -> list[voice_pb2.Voice]:
+
+@dataclass(frozen=True, slots=True)
+class FillerClip:
+    """A recorded interjection to upload.
+
+    Attributes:
+        text: what it says, 1 to 40 characters.
+        language: BCP 47 code.
+        audio: a WAV, FLAC, Ogg or MP3 file of 0.1 to 3 s, at most 1 MiB.
+        emotion: name of an emotion weight, or "neutral".
+    """
+
+    text: str
+    language: str
+    audio: bytes
+    emotion: str = "neutral"
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A voice.
+
+    Attributes:
+        built_in: it cannot be deleted or replaced.
+        recording_ms: length of the recording; None for a built-in voice.
+        transcript: words spoken in the recording; empty if they were not given.
+        create_time: when it was made, in UTC; None for a built-in voice.
+        content_id: SHA-256 of recording and transcript: the same voice on two servers has the same id.
+    """
+
+    name: str
+    built_in: bool
+    engines: tuple[EngineSupport, ...]
+    recording_ms: int | None
+    transcript: str
+    create_time: datetime | None
+    content_id: str
+    fillers: tuple[Filler, ...]
+    languages: tuple[str, ...]
+    description: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceNotice:
+    """Something about a new voice: `code` such as "recording_cut"; `engine` is empty if it is about the recording."""
+
+    code: str
+    message: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedVoice:
+    """A new voice, and what could not be done."""
+
+    voice: Voice
+    notices: tuple[VoiceNotice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedFillers:
+    """A voice after fillers were removed, and how many."""
+
+    voice: Voice
+    removed_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionClip:
+    """An uploaded recording whose emotion utterances may follow: `Emotion(clip_id=…)`."""
+
+    clip_id: str
+    duration_ms: int
+
+
+_KINDS: dict[str, type] = {kind.__name__: kind for kind in (EngineSupport, Filler, Voice, VoiceNotice)}
+
+
+class AsyncVoices:
+    """The voices of a server, at `AsyncSpeechClient.voices`. Every method raises `IntoneError` if its call fails."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+        self._stub = voice_pb2_grpc.VoiceServiceStub(rpc.channel)
+
+    async def list(self) -> list[Voice]:
         """List all voices: built-in ones first, then by name."""
-        return [*(await self._ask(self._stub.ListVoices, voice_pb2.ListVoicesRequest())).voices]
+        voices: list[Voice] = []
+        token = ""
+        while True:
+            page = await self._rpc.ask(self._stub.ListVoices, voice_pb2.ListVoicesRequest(page_token=token))
+            voices += (_voice(voice) for voice in page.voices)
+            token = page.next_page_token
+            if not token:
+                return voices
 
-    async def get(self, name: str) -> voice_pb2.Voice:
-        """Get a voice by its name."""
-        return (await self._ask(self._stub.GetVoice, voice_pb2.GetVoiceRequest(name=name))).voice  # type: ignore[no-any-return]
+    async def get(self, name: str) -> Voice:
+        """Get a voice by its name; `NotFound` if there is none."""
+        return _voice((await self._rpc.ask(self._stub.GetVoice, voice_pb2.GetVoiceRequest(name=name))).voice)
 
     async def delete(self, name: str) -> None:
         """Delete a voice. Utterances that already use it are finished with it."""
-        await self._ask(self._stub.DeleteVoice, voice_pb2.DeleteVoiceRequest(name=name))
+        await self._rpc.ask(self._stub.DeleteVoice, voice_pb2.DeleteVoiceRequest(name=name))
 
-    async def add_fillers(self, name: str, clips: Sequence[voice_pb2.FillerClip]) -> voice_pb2.Voice:
-        """Add recorded fillers to a voice. They replace those for the same emotion and language."""
-        request = voice_pb2.AddFillersRequest(name=name, clips=clips)
-        return (await self._ask(self._stub.AddFillers, request)).voice  # type: ignore[no-any-return]
+    async def add_fillers(self, voice: str, clips: Sequence[FillerClip]) -> Voice:
+        """Add 1 to 32 recorded fillers. They replace those that the server renders for the same emotion and language.
 
-    async def _ask(self, method: Callable[..., Any], request: Any) -> Any:
-        try:
-            return await method(request, metadata=self._metadata, timeout=RPC_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+        Returns:
+            The voice.
+        """
+        messages = [
+            voice_pb2.FillerClip(text=clip.text, emotion=clip.emotion, language=clip.language, audio=clip.audio)
+            for clip in clips
+        ]
+        request = voice_pb2.AddFillersRequest(voice=voice, clips=messages)
+        return _voice((await self._rpc.ask(self._stub.AddFillers, request)).voice)
+
+    async def remove_fillers(
+        self, voice: str, *, emotion: str = "", language: str = "", text: str = ""
+    ) -> RemovedFillers:
+        """Remove uploaded fillers: those that match everything that is given; all if nothing is."""
+        request = voice_pb2.RemoveFillersRequest(voice=voice, emotion=emotion, language=language, text=text)
+        answer = await self._rpc.ask(self._stub.RemoveFillers, request)
+        return from_message(RemovedFillers, answer, _KINDS)
+
+    async def upload_emotion_clip(self, clip: Path | str | bytes) -> EmotionClip:
+        """Upload a recording whose emotion utterances may follow.
+
+        Args:
+            clip: a WAV, FLAC, Ogg or MP3 file with 0.5 to 30 s of speech, or its bytes.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        audio = clip if isinstance(clip, bytes) else Path(clip).read_bytes()
+        request = voice_pb2.UploadEmotionClipRequest(audio=audio)
+        return from_message(EmotionClip, await self._rpc.ask(self._stub.UploadEmotionClip, request), _KINDS)
 
     async def create(
         self,
@@ -54,34 +182,49 @@ class Voices:
         *,
         transcript: str = "",
         replace: bool = False,
+        languages: Sequence[str] = (),
+        description: str = "",
+        labels: Mapping[str, str] | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> voice_pb2.CreateVoiceResponse:
+    ) -> CreatedVoice:
         """Create a voice from a recording.
 
         Args:
-            recording: a WAV, FLAC or Ogg file with one speaker.
+            recording: a WAV, FLAC, Ogg or MP3 file with one speaker.
+            name: 1 to 64 letters and digits of any script, "-", "_" and "."; a letter or digit first.
             transcript: the text spoken in the recording. It makes the voice more similar to the recording.
-            replace: replace an existing voice of that name instead of failing with ALREADY_EXISTS.
+            replace: replace an existing voice of that name instead of failing with `AlreadyExists`.
+            languages: BCP 47 codes of the languages for which the voice is meant, at most 16.
+            description: what the voice is like, at most 500 characters.
+            labels: at most 16 of your own.
             progress: called with (bytes sent, total bytes) during the upload.
-
-        Returns:
-            The voice, and warnings about what could not be done.
 
         Raises:
             OSError: the file cannot be read.
         """
-        config = voice_pb2.VoiceConfig(name=name, transcript=transcript, replace=replace)
+        config = voice_pb2.VoiceConfig(
+            name=name,
+            transcript=transcript,
+            replace=replace,
+            languages=languages,
+            description=description,
+            labels=labels,
+        )
         with (
             recording.open("rb") as file,
             closing(_upload(file, recording.stat().st_size, config, progress)) as requests,
         ):
-            call = self._stub.CreateVoice(requests, metadata=self._metadata)
+            call = self._stub.CreateVoice(requests, metadata=self._rpc.metadata)
             status = CallStatus(call)
             try:
-                return await call  # type: ignore[no-any-return]
+                return from_message(CreatedVoice, await call, _KINDS)
             except grpc.aio.AioRpcError as error:
                 await status.settle()  # if the server refuses during the upload, `error` may be that of a write
                 raise status.failure() or from_rpc_error(error) from error
+
+
+def _voice(message: Any) -> Voice:
+    return from_message(Voice, message, _KINDS)
 
 
 def _upload(

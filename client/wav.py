@@ -29,10 +29,10 @@ def wav_header(audio_format: Format, data_bytes: int) -> bytes:
 class WavWriter:
     """Writes a WAV file; a context manager. The file is valid once it is closed."""
 
-    def __init__(self, path: Path, audio_format: Format) -> None:
+    def __init__(self, path: Path | str, audio_format: Format) -> None:
         self._format = audio_format
         self._data_bytes = 0
-        self._file = path.open("wb")
+        self._file = Path(path).open("wb")  # noqa: SIM115 (`close` closes it)
         self._file.write(wav_header(audio_format, 0))
 
     def write(self, data: bytes) -> None:
@@ -64,7 +64,7 @@ class WavWriter:
         self.close()
 
 
-def write_wav(path: Path, audio_format: Format, data: bytes) -> None:
+def write_wav(path: Path | str, audio_format: Format, data: bytes) -> None:
     """Write a WAV file at once."""
     with WavWriter(path, audio_format) as file:
         file.write(data)

@@ -10,8 +10,9 @@ from typing import Any
 
 import grpc
 
-from intone.client import Conversation, IntoneCallError, SpeechClient, conversation
-from tests.support.scripted_server import ScriptedServer, audio, failure_of, proxy, respond, scripted_server, started
+from intone.client import AsyncConversation, AsyncSpeechClient, IntoneError, reconnecting_call
+from tests.support.scripted_responses import audio, configured, respond, started
+from tests.support.scripted_server import ScriptedServer, failure_of, proxy, scripted_server
 
 OK, CANCELLED, UNAVAILABLE = grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE
 TIMEOUT_S = 120.0  # against hanging; a loaded machine is slow
@@ -37,33 +38,35 @@ class Plan:
 
 
 def planned(requests: Any, number: int, context: Any) -> Any:
-    deltas, responses, code = next(requests).config.voice.split()
+    deltas, responses, code = next(requests).config.defaults.voice.split()
+    yield configured()
     for _ in range(int(deltas)):
         next(requests, None)
     for index in range(int(responses)):
-        yield audio("u", index) if index else started("u")
+        yield audio("u1", index - 1) if index else started("u1")
     if code != "OK":
         context.abort(grpc.StatusCode[code], "as planned")
 
 
-async def send_all(conversing: Conversation, pauses_s: list[float]) -> grpc.StatusCode:
+async def send_all(talk: AsyncConversation, pauses_s: list[float]) -> grpc.StatusCode:
+    turn = talk.utterance(id="u2")
     try:
         for pause_s in pauses_s:
-            await conversing.send("text ", "u")
+            await turn.send("text ")
             await asyncio.sleep(pause_s)
-        await conversing.end("u")
-    except IntoneCallError as error:
+        await turn.end()
+    except IntoneError as error:
         return error.code
     return OK
 
 
-async def read_all(conversing: Conversation, pause_s: float = 0.0) -> tuple[int, grpc.StatusCode]:
-    count = 0
+async def read_all(talk: AsyncConversation) -> tuple[int, grpc.StatusCode]:
+    """The number of responses after `configured`, and the status."""
+    count = -1
     try:
-        async for _ in conversing:
+        async for _ in talk.events():
             count += 1
-            await asyncio.sleep(pause_s)
-    except IntoneCallError as error:
+    except IntoneError as error:
         return count, error.code
     return count, OK
 
@@ -71,21 +74,18 @@ async def read_all(conversing: Conversation, pause_s: float = 0.0) -> tuple[int,
 def test_every_response_and_the_status_arrive_whenever_the_server_ends_the_call(run):
     rng = random.Random(1)
 
-    async def converse(client: SpeechClient) -> None:
+    async def converse(client: AsyncSpeechClient) -> None:
         plan = Plan.draw(rng)
-        reads_first, pause_s = rng.random() < 0.5, rng.choice([0.0, 0.001])
         pauses_s = [rng.choice([0.0, 0.0, 0.001]) for _ in range(DELTAS)]
-        async with client.converse(voice=plan.voice) as conversing:
-            sending = asyncio.create_task(send_all(conversing, pauses_s))
-            if not reads_first:
-                await asyncio.wait({sending})
-            assert await read_all(conversing, pause_s) == (plan.responses, plan.code), plan
+        async with client.conversation(voice=plan.voice) as talk:
+            sending = asyncio.create_task(send_all(talk, pauses_s))
+            assert await read_all(talk) == (plan.responses, plan.code), plan
             sent = await sending
         # A sender that has something left to send gets an error also if the call ended with OK.
         assert sent in (OK, plan.code if plan.code is not OK else grpc.StatusCode.FAILED_PRECONDITION), plan
 
     async def main(target: str) -> None:
-        async with SpeechClient(target, reconnects=0) as client:
+        async with AsyncSpeechClient(target, reconnects=0) as client:
             for _ in range(50):
                 await asyncio.wait_for(asyncio.gather(*(converse(client) for _ in range(8))), TIMEOUT_S)
 
@@ -95,15 +95,17 @@ def test_every_response_and_the_status_arrive_whenever_the_server_ends_the_call(
 
 
 def test_speech_is_complete_if_calls_are_lost_before_its_first_audio(run, monkeypatch):
-    monkeypatch.setattr(conversation, "_FIRST_RECONNECT_PAUSE_S", 0.001)
+    monkeypatch.setattr(reconnecting_call, "_FIRST_PAUSE_S", 0.001)
     rng = random.Random(2)
     lost: Counter[str] = Counter()
 
     def script(requests, number, context):
         first = next(requests)
-        losses, *after = map(int, first.config.voice.split()[1:])
-        if lost[first.config.voice] < losses:
-            lost[first.config.voice] += 1
+        voice = first.config.defaults.voice
+        losses, *after = map(int, voice.split()[1:])
+        if lost[voice] < losses:
+            lost[voice] += 1
+            yield configured()
             for _ in range(after[0]):
                 next(requests, None)
             if after[1]:
@@ -111,13 +113,13 @@ def test_speech_is_complete_if_calls_are_lost_before_its_first_audio(run, monkey
             context.abort(UNAVAILABLE, "gone")
         yield from respond(chain([first], requests))
 
-    async def say(client: SpeechClient, index: int) -> None:
+    async def say(client: AsyncSpeechClient, index: int) -> None:
         voice = f"{index} {rng.randint(1, 3)} {rng.randint(0, 4)} {rng.randint(0, 1)}"
         speech = await client.say(["one ", "two ", "three "], voice=voice)
         assert len(speech.chunks) == 3
 
     async def main(target: str) -> None:
-        async with SpeechClient(target) as client:
+        async with AsyncSpeechClient(target) as client:
             for round_ in range(15):
                 says = [say(client, 8 * round_ + index) for index in range(8)]
                 await asyncio.wait_for(asyncio.gather(*says), TIMEOUT_S)
@@ -134,14 +136,14 @@ def test_a_connection_cut_at_any_moment_is_unavailable(run):
     async def converse(target: str) -> None:
         async with (
             proxy(target, cut_after=rng.randint(0, 30_000)) as address,
-            SpeechClient(address, reconnects=0) as client,
+            AsyncSpeechClient(address, reconnects=0) as client,
         ):
             try:
-                async with client.converse() as conversing:
-                    sending = asyncio.create_task(send_all(conversing, [0.0] * DELTAS))
-                    ends[(await read_all(conversing))[1]] += 1
+                async with client.conversation() as talk:
+                    sending = asyncio.create_task(send_all(talk, [0.0] * DELTAS))
+                    ends[(await read_all(talk))[1]] += 1
                     assert await sending in (OK, UNAVAILABLE)
-            except IntoneCallError as error:  # the connection was cut before the conversation started
+            except IntoneError as error:  # the connection was cut before the conversation started
                 ends[error.code] += 1
 
     async def main(target: str) -> None:
@@ -150,9 +152,10 @@ def test_a_connection_cut_at_any_moment_is_unavailable(run):
 
     def script(requests, number, context):
         next(requests)
-        yield started("u")
+        yield configured()
+        yield started("u1")
         for index, _ in enumerate(requests):
-            yield audio("u", index)
+            yield audio("u1", index)
             if index == DELTAS:
                 return
 
@@ -166,17 +169,18 @@ def test_stopping_the_server_ends_every_call(run):
 
     def script(requests, number, context):
         next(requests)
-        yield started("u")
+        yield configured()
+        yield started("u1")
         for index in range(1_000_000):
-            yield audio("u", index)
+            yield audio("u1", index)
 
     async def main(server: ScriptedServer) -> list[Any]:
-        async with SpeechClient(server.target, reconnects=0) as client:
+        async with AsyncSpeechClient(server.target, reconnects=0) as client:
 
             async def converse() -> tuple[grpc.StatusCode, grpc.StatusCode]:
-                async with client.converse() as conversing:
-                    sending = asyncio.create_task(send_all(conversing, [0.002] * 1000))
-                    return (await read_all(conversing))[1], await sending
+                async with client.conversation() as talk:
+                    sending = asyncio.create_task(send_all(talk, [0.002] * 1000))
+                    return (await read_all(talk))[1], await sending
 
             conversations = [asyncio.create_task(converse()) for _ in range(6)]
             await asyncio.sleep(rng.random() / 20)
@@ -203,7 +207,7 @@ def test_an_upload_refused_at_any_moment_gets_the_reason(run, tmp_path: Path, mo
     monkeypatch.setattr(ScriptedServer, "CreateVoice", refuse)
 
     async def main(target: str) -> None:
-        async with SpeechClient(target) as client:
+        async with AsyncSpeechClient(target) as client:
             for _ in range(50):
                 uploads = [failure_of(client.voices.create(recording, str(rng.randint(0, 4)))) for _ in range(8)]
                 for error in await asyncio.wait_for(asyncio.gather(*uploads), TIMEOUT_S):

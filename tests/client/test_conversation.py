@@ -1,49 +1,69 @@
-"""The client library against a scripted server over gRPC: sending text and receiving events."""
+"""Conversations and utterances of the client against a scripted server over gRPC."""
 
 import asyncio
-from contextlib import aclosing
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from intone.client import (
+    AsyncSpeechClient,
     AudioChunk,
+    AudioPosition,
+    Closed,
+    Configured,
     Done,
-    Flushed,
-    Interrupted,
+    GoingAway,
     Notice,
+    Pronunciation,
     Rerouted,
     Speech,
-    SpeechClient,
+    SpeechSettings,
     Started,
-    SynthesisOptions,
+    StreamSettings,
     TextSpan,
-    speak,
+    Unavailable,
 )
-from intone.proto import emotion_pb2, speech_pb2
-from tests.support.scripted_responses import varied_utterance
-from tests.support.scripted_server import CHUNK_SAMPLES, RATE_HZ, Response, scripted_server
+from intone.proto import speech_pb2
+from tests.support.scripted_responses import (
+    CHUNK_SAMPLES,
+    RATE_HZ,
+    Response,
+    configured,
+    varied_utterance,
+)
+from tests.support.scripted_server import scripted_server
+
+PCM = int(0.5 * 32767).to_bytes(2, "little") * CHUNK_SAMPLES
+
+
+def kinds(events):
+    return [type(event) for event in events]
+
+
+async def collect(items):
+    return [item async for item in items]
 
 
 def test_say_returns_samples_events_and_latency(run):
     async def main(target: str) -> Speech:
-        async with SpeechClient(target) as client:
-            return await client.say(["Hello ", "there."], engine="starter", options=SynthesisOptions(seed=3))
+        async with AsyncSpeechClient(target) as client:
+            return await client.say(["Hello ", "there."], engine="starter", seed=3)
 
     with scripted_server() as server:
         speech = run(main(server.target))
-    assert [type(event) for event in speech.events] == [Started, AudioChunk, AudioChunk, Done]
-    assert (speech.text, speech.sample_rate_hz) == ("Hello there.", RATE_HZ)
+    assert kinds(speech.events) == [Started, AudioChunk, AudioChunk, Done]
+    assert (speech.text, speech.sample_rate_hz, speech.pcm) == ("Hello there.", RATE_HZ, 2 * PCM)
     expected = np.full(2 * CHUNK_SAMPLES, int(0.5 * 32767) / 32768, np.float32)
-    assert len(speech.samples) == len(expected)
-    assert np.abs(speech.samples - expected).max() == 0
-    assert speech.chunks[1].text_span == TextSpan(0, 1)
+    assert np.array_equal(speech.samples, expected)
+    assert speech.chunks[1].text_span == TextSpan(6, 12)
     assert dict(speech.report.stage_ms) == {"lm": 20.0, "vae": 5.0}
-    assert speech.report.filler_ttfa_ms is None
+    assert (speech.report.filler_ttfa_ms, speech.usage.speech_ms) == (None, 100)
     assert 0 < speech.latency.ttfa_ms <= speech.latency.gaps_ms[0] + speech.latency.first_chunk_ms
     config = server.calls[0][0].config
-    assert (config.engine, config.options.seed, config.lead_limit_ms) == ("starter", 3, 600_000)
-    assert not config.options.HasField("steps")
+    assert (config.defaults.engine, config.defaults.seed) == ("starter", 3)
+    assert config.service_class == speech_pb2.SERVICE_CLASS_OFFLINE
+    assert not config.HasField("max_lead_ms")
 
 
 def test_audio_arrives_while_the_text_is_still_being_written(run):
@@ -57,146 +77,174 @@ def test_audio_arrives_while_the_text_is_still_being_written(run):
             order.append("written")
             yield "two."
 
-        async with (
-            SpeechClient(target) as client,
-            client.converse() as conversation,
-            aclosing(speak(conversation, words(), "u")) as events,
-        ):
-            async for event in events:
-                if isinstance(event, AudioChunk):
-                    order.append("heard")
-                    heard.set()
+        async with AsyncSpeechClient(target) as client:
+            async for _ in client.stream(words()):
+                order.append("heard")
+                heard.set()
         return order
 
     with scripted_server() as server:
         assert run(main(server.target)) == ["heard", "written", "heard"]
 
 
+def test_a_source_that_blocks_is_read_in_a_thread(run):
+    async def main(target: str) -> int:
+        def words():
+            for word in ("One ", "two."):
+                # Waits for the event loop, which could not answer if it read this iterator itself.
+                asyncio.run_coroutine_threadsafe(asyncio.sleep(0.01), loop).result()
+                yield word
+
+        loop = asyncio.get_running_loop()
+        async with AsyncSpeechClient(target) as client:
+            speech = await client.say(words())
+        return len(speech.chunks)
+
+    with scripted_server() as server:
+        assert run(main(server.target)) == 2
+
+
 def test_long_texts_are_split_into_deltas_that_join_to_the_text(run):
-    text = "".join(chr(97 + index % 26) for index in range(1234))
+    text = "".join(chr(97 + index % 26) for index in range(9234))
 
     async def main(target: str) -> None:
-        async with SpeechClient(target) as client:
+        async with AsyncSpeechClient(target) as client:
             await client.say(text)
 
     with scripted_server() as server:
         run(main(server.target))
     deltas = [request.text.delta for request in server.calls[0][1:]]
-    assert max(map(len, deltas)) == 500
+    assert max(map(len, deltas)) == 4000
     assert "".join(deltas) == text
 
 
-def test_conversation_sends_every_kind_of_message_and_receives_the_events(run):
-    async def main(target: str) -> list[object]:
-        async with SpeechClient(target) as client, client.converse(voice="ada", emotion="happy:0.5") as conversation:
-            await conversation.send("one", "u1", emotion="sad", options=SynthesisOptions(steps=4))
-            await conversation.flush("f1")
-            await conversation.cancel("u1", played_ms=40)
-            await conversation.progress(40)
-            await conversation.send("two", "u2", voice="eve", end=True)
-            await conversation.finish()
-            with pytest.raises(RuntimeError):
-                await conversation.send("three", "u3")
-            return [event async for event in conversation]
+def test_every_setting_reaches_the_server(run):
+    settings = StreamSettings(
+        encoding="mulaw",
+        sample_rate_hz=8000,
+        defaults=SpeechSettings(voice="ada", emotion="happy:0.5", filler="eager", normalization=False),
+        max_lead_ms=900,
+        delivery="buffered",
+        service_class="live",
+        timings="aligned",
+        diagnostics=True,
+        chunk_ms=20,
+        playback_delay_ms=40,
+        labels={"call": "7"},
+    )
+
+    async def main(target: str) -> None:
+        async with AsyncSpeechClient(target) as client, client.conversation(settings, voice="eve", chunk_ms=40) as talk:
+            first = talk.utterance(
+                language="en",
+                text_format="plain",
+                pronunciations=[Pronunciation("read", spoken_as="red")],
+                speed=0.5,
+                volume_db=-6,
+                engine_parameters={"steps": 4},
+                text_timeout_ms=500,
+                cover_after_ms=300,
+            )
+            await first.send("one")
+            second = talk.utterance(id="mine")
+            await second.start()
+            await second.send("two")
+            with pytest.raises(ValueError, match="used before"):
+                talk.utterance(id="mine")
+            await talk.report_playback(AudioPosition("u1", 240))
+            await talk.flush()
 
     with scripted_server() as server:
-        events = run(main(server.target))
-    kinds = [type(event) for event in events]
-    assert kinds == [Started, AudioChunk, Flushed, Interrupted, Started, AudioChunk, Done]
-    assert events[2].flush_id == "f1"
-    assert (events[3].heard_text, events[3].unheard_text, events[3].heard_ms) == ("so", "one", 40)
-    config, first, _, _, progress, second = server.calls[0]
-    assert (config.config.voice, config.config.emotion.label) == ("ada", emotion_pb2.EMOTION_LABEL_HAPPY)
-    assert (first.text.emotion.label, first.text.options.steps) == (emotion_pb2.EMOTION_LABEL_SAD, 4)
-    assert progress.progress.played_ms == 40
-    assert (second.text.voice, second.text.end_of_utterance) == ("eve", True)
+        run(main(server.target))
+    requests = server.calls[0]
+    sent = [request.WhichOneof("request") for request in requests]
+    assert sent == ["config", "start", "text", "start", "text", "playback", "flush"]
+    config = requests[0].config
+    assert (config.format.encoding, config.format.sample_rate_hz) == (3, 8000)
+    assert (config.max_lead_ms, config.chunk_ms, config.playback_delay_ms) == (900, 40, 40)
+    assert (config.delivery, config.service_class, config.timings, config.diagnostics) == (2, 1, 2, True)
+    assert (dict(config.labels), config.defaults.voice) == ({"call": "7"}, "eve")
+    assert (config.defaults.emotion.label, config.defaults.emotion.intensity) == ("happy", 0.5)
+    assert (config.defaults.filler, config.defaults.normalization) == (3, speech_pb2.SWITCH_OFF)
+    start = requests[1].start
+    assert (start.utterance_id, start.text_timeout_ms, start.cover_after_ms) == ("u1", 500, 300)
+    assert (start.settings.language, start.settings.text_format, start.settings.speed) == ("en", 1, 0.5)
+    assert (start.settings.volume_db, dict(start.settings.engine_parameters)) == (-6, {"steps": 4})
+    assert start.settings.pronunciations[0].spoken_as == "red"
+    assert not start.settings.HasField("seed")
+    assert requests[3].start == speech_pb2.StartUtterance(utterance_id="mine")
+    assert requests[5].playback.played.sample == 240
 
 
-def test_warnings_become_notices_and_unknown_messages_are_skipped(run):
+def test_an_emotion_clip_is_uploaded_and_its_id_sent(run, tmp_path: Path):
+    clip = tmp_path / "clip.wav"
+    clip.write_bytes(b"RIFF")
+
+    async def main(target: str) -> None:
+        async with AsyncSpeechClient(target) as client, client.conversation(emotion=f"@{clip}") as talk:
+            await talk.utterance(emotion=f"@{clip}").speak("One.").done()
+
+    with scripted_server() as server:
+        run(main(server.target))
+    assert server.clips == [b"RIFF", b"RIFF"]
+    config, start, *_ = server.calls[0]
+    assert len(config.config.defaults.emotion.clip_id) == 64
+    assert start.start.settings.emotion.clip_id == config.config.defaults.emotion.clip_id
+
+
+def test_configured_and_events_of_the_stream(run):
     def script(requests, number, context):
         next(requests)
+        yield configured(features=["timings"])
         yield Response()  # as a message that only a newer client knows
-        yield Response(
-            warning=speech_pb2.Warning(
-                code=speech_pb2.WARNING_CODE_UNTRAINED_WEIGHTS, message="noise", utterance_id="u1"
-            )
-        )
-        yield Response(warning=speech_pb2.Warning(code=777, message="from the future"))
+        code = speech_pb2.NOTICE_CODE_PLAYBACK_STALLED
+        yield Response(notice=speech_pb2.Notice(code=code, message="nobody plays"))
+        yield Response(notice=speech_pb2.Notice(code=777, message="from the future", utterance_id="gone"))
+        yield Response(going_away=speech_pb2.GoingAway(grace_ms=250))
+        yield Response(closed=speech_pb2.Closed())
 
-    async def main(target: str) -> list[object]:
-        async with SpeechClient(target) as client, client.converse() as conversation:
-            return [event async for event in conversation]
+    async def main(target: str) -> None:
+        seen: list[object] = []
+        async with AsyncSpeechClient(target) as client, client.conversation(on_event=seen.append) as talk:
+            assert talk.configured.features == ("timings",)
+            assert (talk.configured.stream_id, talk.configured.server_version) == ("s1", "9.9")
+            assert (talk.configured.limits.max_lead_ms, talk.configured.defaults.text_format) == (5000, "tags")
+            events = await collect(talk.events())
+            assert kinds(events) == [Configured, Notice, Notice, GoingAway, Closed]
+            assert events == seen
+            assert [notice.code for notice in talk.notices] == ["playback_stalled", "777"]
+            assert talk.going_away.grace_ms == 250
+            with pytest.raises(Unavailable) as refused:
+                talk.utterance()
+            assert (refused.value.reason, refused.value.retryable) == ("GOING_AWAY", True)
 
     with scripted_server(script) as server:
-        events = run(main(server.target))
-    assert [(event.code, event.message, event.utterance_id) for event in events] == [
-        ("untrained_weights", "noise", "u1"),
-        ("777", "from the future", ""),
-    ]
-    assert all(isinstance(event, Notice) for event in events)
-
-
-def test_an_error_in_the_text_source_cancels_only_its_utterance(run):
-    async def main(target: str) -> list[object]:
-        async def broken():
-            yield "one"
-            raise KeyError("the language model is gone")
-
-        async with SpeechClient(target) as client, client.converse() as conversation:
-            with pytest.raises(KeyError):
-                async with aclosing(speak(conversation, broken(), "u1")) as events:
-                    async for _ in events:
-                        pass
-            async with aclosing(speak(conversation, "two", "u2")) as events:
-                return [event async for event in events]
-
-    with scripted_server() as server:
-        events = run(main(server.target))
-    assert isinstance(events[-1], Done)
-    assert [request.WhichOneof("request") for request in server.calls[0]][:3] == ["config", "text", "cancel"]
-
-
-def test_a_rejected_utterance_stops_its_sender_but_not_the_conversation(run):
-    async def main(target: str) -> tuple[list[object], list[object]]:
-        async def endless():
-            yield "bad"
-            await asyncio.Event().wait()
-
-        async with SpeechClient(target) as client, client.converse() as conversation:
-            async with aclosing(speak(conversation, endless(), "u1")) as events:
-                first = [event async for event in events]
-            async with aclosing(speak(conversation, "two", "u2")) as events:
-                return first, [event async for event in events]
-
-    with scripted_server() as server:
-        first, second = run(main(server.target))
-    assert first[0].reason == "rejected"
-    assert first[0].error.violations == [("text.delta", "cannot be spoken")]
-    assert second[-1].reason == "completed"
+        run(main(server.target))
 
 
 def test_emotions_routes_fillers_and_pauses_are_decoded(run):
     def script(requests, number, context):
         next(requests)
+        yield configured()
+        next(requests)
         yield from varied_utterance("u1")
 
     async def main(target: str) -> list[object]:
-        async with SpeechClient(target) as client, client.converse(filler="eager") as conversation:
+        async with AsyncSpeechClient(target) as client, client.conversation(filler="eager") as talk:
             answer = await client.analyze_emotion("great")
             assert (answer.intensity, answer.explanation) == (0.75, "5 characters of joy")
-            return [event async for event in conversation]
+            return await collect(talk.utterance().speak("One.").events())
 
     with scripted_server(script) as server:
         events = run(main(server.target))
-    assert server.calls[0][0].config.filler == speech_pb2.FILLER_POLICY_EAGER
-    start, filler, speech, pause, _, rerouted, warning, _, end = events
-    assert (start.emotion_source, start.emotion_intensity) == ("none", 0.0)
-    assert (filler.kind, filler.filler, filler.text_span) == ("filler", "Hmm", None)
-    assert (speech.filler, speech.text_span) == ("", TextSpan(0, 1))
+    start, filler, speech, pause, _, rerouted, notice, _, end = events
+    assert (start.emotion.source, start.emotion.intensity, start.route.reason) == ("none", 0.0, "plain")
+    assert (filler.kind, filler.filler_text, filler.text_span) == ("filler", "Hmm", None)
+    assert (speech.filler_text, speech.text_span) == ("", TextSpan(0, 7))
     assert (pause.kind, pause.text_span) == ("silence", None)
     assert isinstance(rerouted, Rerouted)
-    assert (rerouted.engine, rerouted.route_reason, rerouted.text_span) == ("indextts", "strong_emotion", (7, 20))
-    assert (rerouted.emotion[0], rerouted.emotion_source, rerouted.emotion_intensity) == (0.75, "text", 0.75)
-    assert (warning.code, rerouted.emotion_explanation) == ("emotion_approximated", "“great”")
-    report = end.report
-    assert (report.covered_ms, report.predicted_ttfa_ms, report.pause_ms, report.fillers) == (100, 150, 200, 1)
+    assert (rerouted.route.engine, rerouted.route.reason, rerouted.text_span) == ("indextts", "strong_emotion", (7, 20))
+    assert (rerouted.emotion.weights.happy, rerouted.emotion.source, rerouted.emotion.intensity) == (0.75, "text", 0.75)
+    assert (notice.code, rerouted.emotion.explanation) == ("emotion_approximated", "“great”")
+    assert (end.latency.covered_ms, end.latency.predicted_ttfa_ms) == (100, 150)
+    assert (end.usage.pause_ms, end.usage.filler_count, end.sample_count) == (200, 1, 5 * CHUNK_SAMPLES)

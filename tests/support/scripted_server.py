@@ -6,114 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import grpc
-import numpy as np
 import pytest
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from intone.client import IntoneCallError
-from intone.proto import audio_pb2, emotion_pb2, speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
-
-RATE_HZ = 24000
-CHUNK_SAMPLES = 2400
-REPORT = speech_pb2.LatencyReport(
-    ttfa_ms=12.5, queue_ms=1.5, rtf=0.25, audio_ms=100, synthesis_ms=25, stage_ms={"lm": 20, "vae": 5}, units=1
-)
-Response = speech_pb2.StreamSynthesizeResponse
-
-
-def refusal(field_name: str, description: str, code: int = code_pb2.INVALID_ARGUMENT, retry_s: float = 0) -> Any:
-    """A `google.rpc.Status` with a field violation and, if set, a retry delay."""
-    status = status_pb2.Status(code=code, message="no good")
-    violation = error_details_pb2.BadRequest.FieldViolation(field=field_name, description=description)
-    details: list[Any] = [error_details_pb2.BadRequest(field_violations=[violation])]
-    if retry_s:
-        details.append(error_details_pb2.RetryInfo(retry_delay=Duration(nanos=round(retry_s * 1e9))))
-    for detail in details:
-        packed = AnyMessage()
-        packed.Pack(detail)
-        status.details.append(packed)
-    return status
-
-
-def started(utterance_id: str, encoding: int = audio_pb2.AUDIO_ENCODING_PCM_S16LE) -> Response:
-    return Response(
-        started=speech_pb2.Started(
-            utterance_id=utterance_id,
-            engine="starter",
-            route_reason=speech_pb2.ROUTE_REASON_PLAIN,
-            route_explanation="plain talk",
-            emotion={"weights": [0.0] * 8},
-            format=audio_pb2.AudioFormat(encoding=encoding, sample_rate_hz=RATE_HZ),
-            voice="default",
-            seed=7,
-        )
-    )
-
-
-def audio(
-    utterance_id: str, sequence: int, level: float = 0.5, kind: int = speech_pb2.AUDIO_KIND_SPEECH, filler: str = ""
-) -> Response:
-    return Response(
-        audio=speech_pb2.AudioChunk(
-            utterance_id=utterance_id,
-            sequence=sequence,
-            offset_samples=sequence * CHUNK_SAMPLES,
-            kind=kind,
-            data=np.full(CHUNK_SAMPLES, level * 32767, "<i2").tobytes(),
-            engine="starter",
-            text_span=speech_pb2.TextSpan(start=0, end=1) if kind == speech_pb2.AUDIO_KIND_SPEECH else None,
-            stage_ms={"lm": 1.0},
-            filler=filler,
-        )
-    )
-
-
-def done(utterance_id: str, error: Any = None) -> Response:
-    reason = speech_pb2.DONE_REASON_REJECTED if error else speech_pb2.DONE_REASON_COMPLETED
-    return Response(done=speech_pb2.Done(utterance_id=utterance_id, reason=reason, error=error, report=REPORT))
-
-
-def respond(requests: Iterator[Any]) -> Iterator[Response]:
-    """Answer each text delta with 100 ms of audio at once. The delta "bad" rejects its utterance."""
-    next(requests)
-    chunks: dict[str, int] = {}
-    texts: dict[str, str] = {}
-    for request in requests:
-        text = request.text
-        match request.WhichOneof("request"):
-            case "text" if text.delta == "bad":
-                yield done(text.utterance_id, refusal("text.delta", "cannot be spoken"))
-            case "text":
-                if text.utterance_id not in chunks:
-                    chunks[text.utterance_id] = 0
-                    yield started(text.utterance_id)
-                if text.delta:
-                    texts[text.utterance_id] = texts.get(text.utterance_id, "") + text.delta
-                    yield audio(text.utterance_id, chunks[text.utterance_id])
-                    chunks[text.utterance_id] += 1
-                if text.end_of_utterance:
-                    yield done(text.utterance_id)
-            case "flush":
-                yield Response(flushed=speech_pb2.Flushed(flush_id=request.flush.flush_id))
-            case "cancel":
-                utterance_id = request.cancel.utterance_id
-                yield Response(
-                    interrupted=speech_pb2.Interrupted(
-                        utterance_id=utterance_id,
-                        heard_text="so",
-                        unheard_text=texts[utterance_id],
-                        heard_ms=request.cancel.played_ms,
-                        report=REPORT,
-                    )
-                )
-            case "config":
-                yield Response(error=speech_pb2.Error(status=refusal("config", "only once")))
+from intone.client import IntoneError
+from intone.proto import emotion_pb2, speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
+from tests.support.scripted_responses import LIMITS, RATE_HZ, Response, respond
 
 
 @dataclass
@@ -127,6 +29,7 @@ class ScriptedServer(speech_pb2_grpc.SpeechServiceServicer, voice_pb2_grpc.Voice
     calls: list[list[Any]] = field(default_factory=list)
     uploads: list[list[Any]] = field(default_factory=list)
     voices: dict[str, voice_pb2.Voice] = field(default_factory=dict)
+    clips: list[bytes] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def StreamSynthesize(self, request_iterator: Iterator[Any], context: Any) -> Iterator[Response]:  # noqa: N802
@@ -146,33 +49,45 @@ class ScriptedServer(speech_pb2_grpc.SpeechServiceServicer, voice_pb2_grpc.Voice
     def GetServerInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
         self._check(context)
         engine = speech_pb2.EngineInfo(
-            name="starter", model="tones", sample_rate_hz=RATE_HZ, healthy=True, predicted_ttfa_ms=45, load=2
+            name="starter",
+            model="tones",
+            sample_rate_hz=RATE_HZ,
+            languages=["en"],
+            trained=True,
+            healthy=True,
+            predicted_ttfa_ms=45,
+            load=2,
+            parameters=[{"name": "steps", "min_value": 1, "max_value": 100, "integer": True}],
         )
         return speech_pb2.GetServerInfoResponse(
             version="9.9",
             engines=[engine],
             default_voice="default",
-            limits={"max_streams": 3},
+            default_sample_rate_hz=RATE_HZ,
+            limits={"stream": LIMITS, "max_streams": 3},
             emotion_analyzer="lexicon",
+            emotion_labels=["happy", "sad"],
         )
 
     def AnalyzeEmotion(self, request: Any, context: Any) -> Any:  # noqa: N802
         if request.text == "bad":
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this server reads no emotions")
         return speech_pb2.AnalyzeEmotionResponse(
-            emotion={"weights": [0.75, *[0.0] * 7]},
-            label=emotion_pb2.EMOTION_LABEL_HAPPY,
+            weights=emotion_pb2.EmotionWeights(happy=0.75),
+            label="happy",
             intensity=0.75,
             explanation=f"{len(request.text)} characters of joy",
         )
 
     def ListVoices(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return voice_pb2.ListVoicesResponse(voices=self.voices.values())
+        """Two voices a page."""
+        first = int(request.page_token or 0)
+        voices = list(self.voices.values())[first:]
+        more = str(first + 2) if len(voices) > 2 else ""
+        return voice_pb2.ListVoicesResponse(voices=voices[:2], next_page_token=more)
 
     def GetVoice(self, request: Any, context: Any) -> Any:  # noqa: N802
-        if request.name not in self.voices:
-            context.abort(grpc.StatusCode.NOT_FOUND, "no such voice")
-        return voice_pb2.GetVoiceResponse(voice=self.voices[request.name])
+        return voice_pb2.GetVoiceResponse(voice=self._voice(request.name, context))
 
     def CreateVoice(self, request_iterator: Iterator[Any], context: Any) -> Any:  # noqa: N802
         received = [next(request_iterator)]
@@ -181,20 +96,50 @@ class ScriptedServer(speech_pb2_grpc.SpeechServiceServicer, voice_pb2_grpc.Voice
         if config.name in self.voices and not config.replace:
             context.abort(grpc.StatusCode.ALREADY_EXISTS, "there is one of that name")
         received += request_iterator
-        self.voices[config.name] = voice_pb2.Voice(name=config.name, transcript=config.transcript, engines=["starter"])
-        return voice_pb2.CreateVoiceResponse(voice=self.voices[config.name], warnings=["it was cut"])
+        voice = voice_pb2.Voice(
+            name=config.name,
+            transcript=config.transcript,
+            engines=[{"engine": "starter", "fidelity": voice_pb2.VOICE_FIDELITY_CLONED}],
+            recording_ms=1500,
+            create_time={"seconds": 1_000_000_000},
+            languages=config.languages,
+            description=config.description,
+            labels=config.labels,
+        )
+        self.voices[config.name] = voice
+        notice = voice_pb2.VoiceNotice(code=voice_pb2.VOICE_NOTICE_CODE_RECORDING_CUT, message="it was cut")
+        return voice_pb2.CreateVoiceResponse(voice=voice, notices=[notice])
 
     def AddFillers(self, request: Any, context: Any) -> Any:  # noqa: N802
-        voice = self.voices[request.name]
+        voice = self._voice(request.voice, context)
         for clip in request.clips:
             length_ms = len(clip.audio)
             voice.fillers.add(text=clip.text, emotion=clip.emotion, language=clip.language, duration_ms=length_ms)
         return voice_pb2.AddFillersResponse(voice=voice)
 
+    def RemoveFillers(self, request: Any, context: Any) -> Any:  # noqa: N802
+        voice = self._voice(request.voice, context)
+        wanted = {name: value for name in ("emotion", "language", "text") if (value := getattr(request, name))}
+        kept = [one for one in voice.fillers if any(getattr(one, name) != wanted[name] for name in wanted)]
+        removed = len(voice.fillers) - len(kept)
+        del voice.fillers[:]
+        voice.fillers.extend(kept)
+        return voice_pb2.RemoveFillersResponse(voice=voice, removed_count=removed)
+
     def DeleteVoice(self, request: Any, context: Any) -> Any:  # noqa: N802
-        if self.voices.pop(request.name, None) is None:
-            context.abort(grpc.StatusCode.NOT_FOUND, "no such voice")
+        self._voice(request.name, context)
+        del self.voices[request.name]
         return voice_pb2.DeleteVoiceResponse()
+
+    def UploadEmotionClip(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.clips.append(request.audio)
+        clip_id = sha256(request.audio).hexdigest()
+        return voice_pb2.UploadEmotionClipResponse(clip_id=clip_id, duration_ms=len(request.audio))
+
+    def _voice(self, name: str, context: Any) -> voice_pb2.Voice:
+        if name not in self.voices:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such voice")
+        return self.voices[name]
 
     def _check(self, context: Any) -> None:
         metadata = dict(context.invocation_metadata())
@@ -284,8 +229,8 @@ async def proxy(
         await asyncio.gather(*pipes, return_exceptions=True)
 
 
-async def failure_of(call: Awaitable[Any]) -> IntoneCallError:
+async def failure_of(call: Awaitable[Any]) -> IntoneError:
     """The error that `call` must raise. Caught inside the event loop, so that gRPC can finish before it closes."""
-    with pytest.raises(IntoneCallError) as caught:
+    with pytest.raises(IntoneError) as caught:
         await call
     return caught.value
