@@ -2,15 +2,15 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-
-import grpc
-from rich.console import Console
+from typing import NoReturn
 
 from intone.client.commands import bench, chat, emotion, info, read, say, voices
-from intone.client.errors import IntoneCallError
+from intone.client.commands.error_report import print_error, report_error
+from intone.client.errors import IntoneError
 from intone.client.extras import MissingExtraError
 
 _DESCRIPTION = """\
@@ -21,7 +21,9 @@ _EPILOG = """\
 examples:
   intone-server                                     start a server on this machine
   intone say "Hello there." --out hello.wav         speak into a file
+  intone say "Hello there." --play                  speak now (pip install 'intone[play]')
   intone say --help                                 emotions, voices, pipes, playback
+  intone info                                       engines, their parameters, limits
   intone chat --picture chat.png                    run and draw a conversation with emotions and barge-ins
 
 exit codes:
@@ -29,20 +31,22 @@ exit codes:
 
 environment:
   INTONE_SERVER  host:port of the server            INTONE_TOKEN  bearer token
+  INTONE_TLS_CA  certificate authority, a PEM file
 """
 
-_HINTS = {
-    grpc.StatusCode.UNAVAILABLE: "Start a server with `intone-server`, or name a running one with --server HOST:PORT.",
-    grpc.StatusCode.UNAUTHENTICATED: "The server requires a token: set INTONE_TOKEN or use --token.",
-    grpc.StatusCode.NOT_FOUND: "`intone voices list` shows the voices, `intone info` the engines.",
-    grpc.StatusCode.ALREADY_EXISTS: "Use --replace to replace it.",
-    grpc.StatusCode.UNIMPLEMENTED: "This server does not support it; `intone info` shows the server's version.",
-}
+
+class _Parser(argparse.ArgumentParser):
+    """Prints an error without the usage, which is longer than a screen."""
+
+    def error(self, message: str) -> NoReturn:
+        print_error(message)
+        sys.stderr.write(f"`{self.prog} --help` shows all options.\n")
+        sys.exit(2)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of `intone` with all its subcommands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "intone", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"intone {version('intone')}")
@@ -54,38 +58,27 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    arguments = build_parser().parse_args(argv)
     try:
-        return int(asyncio.run(arguments.command(arguments)))
-    except IntoneCallError as error:
-        return _report_call_error(error, arguments.server)
+        return asyncio.run(_run(arguments))
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
+        return 0
     except (MissingExtraError, OSError) as error:
-        _print_error(str(error))
+        print_error(str(error))
         return 1
     except ValueError as error:
-        _print_error(str(error))
+        print_error(str(error))
         return 2
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
 
 
-def _report_call_error(error: IntoneCallError, server: str) -> int:
-    unreachable = error.code is grpc.StatusCode.UNAVAILABLE
-    failure = f"{server} is not reachable" if unreachable else error.code.name
-    _print_error(f"{failure}: {error.message}")
-    console = Console(stderr=True, highlight=False)
-    for violation in error.extra_violations:
-        console.print(f"  {violation}", markup=False, soft_wrap=True)
-    if error.retry_after_s is not None:
-        console.print(f"Try again in {error.retry_after_s:.1f} s.")
-    if error.code in _HINTS:
-        console.print(_HINTS[error.code], style="dim", markup=False, soft_wrap=True)
-    return 3 if unreachable else 1
-
-
-def _print_error(message: str) -> None:
-    Console(stderr=True, highlight=False).print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+async def _run(arguments: argparse.Namespace) -> int:
+    try:
+        return int(await arguments.command(arguments))
+    except IntoneError as error:
+        return await report_error(error, arguments)
 
 
 if __name__ == "__main__":

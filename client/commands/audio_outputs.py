@@ -5,61 +5,62 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from intone.client.events import AudioChunk, Event, Started
+from intone.client.audio import Format
+from intone.client.events import AudioChunk, AudioPosition
 from intone.client.playback import Player
 from intone.client.wav import WavWriter
 
 
 class AudioOutputs:
-    """Writes and plays audio; a context manager that closes the outputs. They are opened when the format is known.
+    """Writes and plays audio; a context manager that closes the outputs.
 
     Args:
+        audio_format: of the stream.
         out: a WAV file, `Path("-")` for headerless samples on standard output, or None.
         play: play on the sound device.
+
+    Raises:
+        OSError: the file cannot be written or there is no sound device.
+        MissingExtraError: playing needs miniaudio.
     """
 
-    def __init__(self, out: Path | None, *, play: bool) -> None:
-        self._out = out
-        self._play = play
-        self._stack = ExitStack()
+    def __init__(self, audio_format: Format, out: Path | None, *, play: bool) -> None:
         self._file: WavWriter | None = None
-        self.player: Player | None = None
+        self._raw = out == Path("-")
+        self._player: Player | None = None
+        with ExitStack() as stack:
+            if out is not None and not self._raw:
+                self._file = stack.enter_context(WavWriter(out, audio_format))
+            if play:
+                self._player = stack.enter_context(Player(audio_format))
+            self._stack = stack.pop_all()
 
-    def handle(self, event: Event) -> None:
-        """Open the outputs at `Started`, write at `AudioChunk`, and ignore other events.
+    def write(self, chunk: AudioChunk) -> None:
+        """Write and play a chunk."""
+        if self._file is not None:
+            self._file.write(chunk.data)
+        if self._raw:
+            sys.stdout.buffer.write(chunk.data)
+            sys.stdout.buffer.flush()
+        if self._player is not None:
+            self._player.write(chunk.utterance_id, chunk.data)
 
-        Raises:
-            OSError: the file cannot be written or there is no sound device.
-            MissingExtraError: playing needs miniaudio.
-        """
-        if isinstance(event, Started):
-            self._open(event)
-        elif isinstance(event, AudioChunk):
-            if self._file is not None:
-                self._file.write(event.data)
-            elif self._out is not None:
-                sys.stdout.buffer.write(event.data)
-                sys.stdout.buffer.flush()
-            if self.player is not None:
-                self.player.buffer.write(event.samples)
-
-    def _open(self, started: Started) -> None:
-        if self._out is not None and self._file is None and str(self._out) != "-":
-            self._file = self._stack.enter_context(WavWriter(self._out, started.format))
-        if self._play and self.player is None:
-            self.player = Player(started.format.sample_rate_hz)
-            self._stack.callback(self.player.close)
+    def drop(self) -> AudioPosition | None:
+        """Discard what has not been played; returns the position of playback."""
+        if self._player is not None:
+            self._player.drop()
+        return self.position
 
     @property
-    def played_ms(self) -> int | None:
-        """How much audio has been played; None if nothing is played."""
-        return None if self.player is None else self.player.played_ms
+    def position(self) -> AudioPosition | None:
+        """What was played last; None if nothing is played."""
+        return None if self._player is None else self._player.position
 
     async def drain(self) -> None:
         """Wait until the sound device has played everything."""
-        if self.player is not None:
-            self.player.buffer.complete()
-            await self.player.drain()
+        if self._player is not None:
+            self._player.complete()
+            await self._player.drain()
 
     def __enter__(self) -> "AudioOutputs":
         return self

@@ -24,10 +24,12 @@ columns:
   inter-chunk              time between the receipts of consecutive chunks
   RTFX                     seconds of audio per second of wall time, of all streams together
   underruns                silence that a player which starts at the first chunk has to insert
+  barge-in to stop         with --interrupt-after-ms: from an interruption to the receipt of its answer
 
 examples:
   intone bench --streams 1 --iterations 20
-  intone bench --streams 8 --engine voxcpm --steps 6 --json bench.json
+  intone bench --streams 8 --engine voxcpm --steps 6 --filler off --json bench.json
+  intone bench --streams 4 --interrupt-after-ms 500
 """
 
 
@@ -35,6 +37,7 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
     """Declare `bench`."""
     parser = subcommands.add_parser(
         "bench",
+        usage="%(prog)s [options]",
         help="measure a server under load",
         description="Measure latency, gaps, throughput and continuity under closed-loop load.",
         epilog=_EPILOG,
@@ -54,6 +57,12 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
     group.add_argument(
         "--warm-up", type=int, default=1, metavar="N", help="utterances before the measurement; default: %(default)s"
     )
+    group.add_argument(
+        "--interrupt-after-ms",
+        type=float,
+        metavar="MS",
+        help="interrupt each utterance this long after its first audio",
+    )
     group.add_argument("--text", type=Path, metavar="FILE", help="texts, one per line; default: ten sentences")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write results and conditions as JSON; - is standard output"
@@ -71,6 +80,7 @@ async def bench(arguments: argparse.Namespace) -> int:
         texts=SENTENCES if arguments.text is None else _texts(arguments.text),
         settings=stream_settings(arguments, real_time=False),
         warm_up=arguments.warm_up,
+        interrupt_after_ms=arguments.interrupt_after_ms,
     )
     async with make_client(arguments) as client:
         info = await client.server_info()
@@ -82,7 +92,7 @@ async def bench(arguments: argparse.Namespace) -> int:
         "streams": load.streams,
         "iterations": load.iterations,
         "engine": arguments.engine,
-        "steps": arguments.steps,
+        "engine_parameters": dict(arguments.parameters),
         **result.summary(),
         "error_messages": sorted(set(result.errors)),
         "conditions": conditions(info, shlex.join(["intone", *_without_token(sys.argv[1:])])),
@@ -104,7 +114,8 @@ def _print(report: Mapping[str, Any], json_path: Path | None) -> None:
 
 
 def _tables(report: Mapping[str, Any]) -> tuple[Table, Table]:
-    title = f"{report['streams']} streams, {report['iterations']} utterances each, engine {report['engine']}"
+    engine = report["engine"] or "chosen by the server"
+    title = f"{report['streams']} streams, {report['iterations']} utterances each, engine {engine}"
     times = Table("milliseconds", title=title, title_justify="left")
     for column in ("avg", "p90", "p95", "p99"):
         times.add_column(column, justify="right")
@@ -112,9 +123,11 @@ def _tables(report: Mapping[str, Any]) -> tuple[Table, Table]:
         "latency to first audio": "latency_to_first_audio_ms",
         "TTFA at the server": "server_ttfa_ms",
         "inter-chunk": "inter_chunk_ms",
+        "barge-in to stop": "stop_ms",
     }
     for name, key in rows.items():
-        times.add_row(name, *(_number(value, 1) for value in report[key].values()))
+        if key != "stop_ms" or report[key]["avg"] is not None:
+            times.add_row(name, *(_number(value, 1) for value in report[key].values()))
     totals = Table("throughput", "audio", "wall", "underruns", "continuous", "completed", "errors")
     totals.add_row(
         f"RTFX {_number(report['rtfx'], 2)}",

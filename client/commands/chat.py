@@ -7,13 +7,14 @@ from pathlib import Path
 from intone.client.commands.arguments import add_connection, add_json, add_speech, make_client, stream_settings
 from intone.client.tools.chat import print_turns, run_script, save_heard
 from intone.client.tools.conversation_picture import draw_conversation
+from intone.client.tools.drawing import require_matplotlib
 from intone.client.tools.example_script import EXAMPLE_SCRIPT
 from intone.client.tools.script import parse_script
 
 _EPILOG = """\
 The text of every turn is sent word by word, as a language model writes it, on one stream. A simulated listener plays
 the audio in real time and barges in where the script says so. At the end a table shows, for each turn: the engine and
-why it was chosen; the time from the first text to the first sound and to the first word; how much of that wait a filler
+why it was chosen; the time from its start to the first sound and to the first word; how much of that wait a filler
 covered; and how long the server took to stop after a barge-in.
 
 a script is a TOML file:
@@ -22,12 +23,15 @@ a script is a TOML file:
   text = "Hello, how can I help you?"
   [[turn]]
   text = "That takes a while to explain, so let me begin at the beginning."
-  emotion = "calm"                  as for --emotion, or eight numbers; tags in the text work too: [happy]
   pause_ms = 400                    pause before the turn; default 600, and 0 after a barge-in
+  think_ms = 1500                   wait for the first word: a slow language model, or a tool
+  cover_after_ms = 300              a filler covers a word that is later than this
   interrupt_after_ms = 1500         barge in after this much of the turn was heard
   words_per_second = 8              default 25; or characters_per_second; 0 words sends the text whole
-  voice = "ada"                     also: language = "zh" skips the turn if no trained engine speaks it
-  options = { steps = 6, seed = 1 } steps, guidance, seed, speed, min_audio_ms, max_audio_ms
+  emotion = "calm"                  as for --emotion, or eight numbers; tags in the text work too: [happy]
+  voice = "ada"                     also engine, filler, text_format, normalization, speed, volume_db, seed
+  language = "zh"                   the turn is skipped if no trained engine of the server speaks it
+  engine_parameters = { steps = 6 } see `intone info`
 
 examples:
   intone chat                                        run the built-in script
@@ -41,6 +45,7 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
     """Declare `chat`."""
     parser = subcommands.add_parser(
         "chat",
+        usage="%(prog)s [options] [SCRIPT.toml]",
         help="run a scripted conversation with barge-ins",
         description="Run a scripted conversation in real time, with emotions, fillers, pauses and barge-ins.",
         epilog=_EPILOG,
@@ -60,10 +65,12 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 async def chat(arguments: argparse.Namespace) -> int:
-    """Run the script; 0 if every turn was completed, interrupted or skipped as written, 1 otherwise."""
+    """Run the script; 0 if no turn was rejected or has failed, 1 otherwise."""
     if arguments.print_script:
         sys.stdout.write(EXAMPLE_SCRIPT)
         return 0
+    if arguments.picture is not None:
+        require_matplotlib()
     script = parse_script(EXAMPLE_SCRIPT if arguments.script is None else arguments.script.read_text("utf8"))
     settings = stream_settings(arguments, real_time=True)
     async with make_client(arguments) as client:
@@ -73,4 +80,4 @@ async def chat(arguments: argparse.Namespace) -> int:
         save_heard(run, arguments.save)
     if arguments.picture is not None:
         draw_conversation(run, arguments.picture, title=script.title)
-    return 0 if all(turn.outcome in ("completed", "interrupted", "skipped") for turn in measures) else 1
+    return 0 if all(turn.outcome in ("completed", "empty", "interrupted", "skipped") for turn in measures) else 1

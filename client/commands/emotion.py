@@ -7,16 +7,16 @@ from rich.console import Console
 from rich.table import Table
 
 from intone.client.commands.arguments import add_connection, add_json, make_client
-from intone.client.settings import EMOTION_WEIGHT_NAMES, wire_name
-from intone.client.tools.json_output import write_message
-from intone.proto import emotion_pb2, speech_pb2
+from intone.client.json_values import to_json
+from intone.client.server_info import EmotionAnalysis
+from intone.client.tools.json_output import write_json
 
 _MAX_WEIGHT = 1.2
 _BAR_WIDTH = 32
 
 _EPILOG = """\
 The server uses this analysis for every utterance that has no emotion of its own, on a stream that has none, without a
-tag such as [happy] in its text.
+tag such as [happy] in its text. `intone info` lists the words that --emotion knows exactly; other words are mapped.
 
 examples:
   intone emotion "I can't believe you did that!"
@@ -42,22 +42,21 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
 async def emotion(arguments: argparse.Namespace) -> int:
     """Print the label, the intensity, the explanation and the weights."""
     async with make_client(arguments) as client:
-        response = await client.analyze_emotion(" ".join(arguments.text))
+        analysis = await client.analyze_emotion(" ".join(arguments.text))
     if arguments.json:
-        write_message(response)
+        write_json(to_json(analysis))
         return 0
-    label = wire_name(emotion_pb2.EmotionLabel, "EMOTION_LABEL_", response.label)
     console = Console(highlight=False)
-    console.print(f"[bold]{label}[/], intensity {response.intensity:.2f}")
-    console.print(response.explanation, style="dim", markup=False, soft_wrap=True)
-    console.print(_weights(response))
+    console.print(f"[bold]{analysis.label}[/], intensity {analysis.intensity:.2f}")
+    console.print(analysis.explanation, style="dim", markup=False, soft_wrap=True)
+    console.print(_weights(analysis))
     return 0
 
 
-def _weights(response: speech_pb2.AnalyzeEmotionResponse) -> Table:
+def _weights(analysis: EmotionAnalysis) -> Table:
     table = Table("emotion", "weight", title="Weights", title_justify="left")
     table.add_column("", justify="right")
-    for name, weight in zip(EMOTION_WEIGHT_NAMES, response.emotion.weights, strict=False):
+    for name, weight in analysis.weights._asdict().items():
         bar = Bar(size=_MAX_WEIGHT, begin=0, end=weight, width=_BAR_WIDTH, color="magenta")
         table.add_row(name, bar, f"{weight:.2f}" if weight else "–")
     return table

@@ -1,14 +1,20 @@
 """`intone info`: show the engines, formats and limits of a server."""
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import fields
 
 from rich.console import Console
 from rich.table import Table
 
 from intone.client.commands.arguments import add_connection, add_json, make_client
-from intone.client.tools.json_output import write_message
+from intone.client.events import StreamLimits
+from intone.client.json_values import to_json
+from intone.client.server_info import EngineInfo, ServerInfo, ServerLimits
+from intone.client.tools.json_output import write_json
 from intone.client.tools.utterance_report import milliseconds
-from intone.proto import speech_pb2
+
+_SHOWN_WORDS = 12
 
 _EPILOG = """\
 examples:
@@ -23,7 +29,7 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
     parser = subcommands.add_parser(
         "info",
         help="show the engines and limits of a server",
-        description="Show a server's version, engines, default voice and limits.",
+        description="Show a server's version, features, engines with their parameters, and limits.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,51 +41,79 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
 async def info(arguments: argparse.Namespace) -> int:
     """Print the server's information."""
     async with make_client(arguments) as client:
-        response = await client.server_info()
+        server = await client.server_info()
     if arguments.json:
-        write_message(response)
+        write_json(to_json(server))
         return 0
-    console = Console()
-    console.print(f"intone {response.version} at {arguments.server}, {response.open_streams} open streams")
-    console.print(f"default voice {response.default_voice}, {response.default_sample_rate_hz} Hz")
-    console.print(f"emotion analyzer: {response.emotion_analyzer or 'none'}")
-    console.print(_engines(response))
-    console.print(_limits(response.limits))
+    console = Console(highlight=False)
+    lines = {
+        "default voice": f"{server.default_voice}, {server.default_sample_rate_hz} Hz",
+        "emotion analyzer": server.emotion_analyzer or "none",
+        "emotions known by name": f"{len(server.emotion_labels)}: {_some(server.emotion_labels)}",
+        "features": ", ".join(server.features) or "–",
+    }
+    console.print(f"intone {server.version} at {arguments.server}, {server.open_stream_count} open streams")
+    for name, value in lines.items():
+        console.print(f"{name}: {value}", markup=False, soft_wrap=True)
+    console.print(_engines(server), _parameters(server), _limits(server.limits), sep="\n")
     return 0
 
 
-def _engines(response: speech_pb2.GetServerInfoResponse) -> Table:
+def _some(words: Sequence[str]) -> str:
+    """The first words; there may be hundreds."""
+    more = ["… (--json shows all)"] if len(words) > _SHOWN_WORDS else []
+    return ", ".join([*words[:_SHOWN_WORDS], *more])
+
+
+def _engines(server: ServerInfo) -> Table:
     """One column per engine: there are few engines and many properties."""
-    table = Table("engine", *(engine.name for engine in response.engines), title="Engines", title_justify="left")
-    properties = [_properties(engine) for engine in response.engines]
+    table = Table("engine", *(engine.name for engine in server.engines), title="Engines", title_justify="left")
+    properties = [_properties(engine) for engine in server.engines]
     for name in properties[0] if properties else ():
         table.add_row(name, *(engine[name] for engine in properties))
     return table
 
 
-def _properties(engine: speech_pb2.EngineInfo) -> dict[str, str]:
+def _properties(engine: EngineInfo) -> dict[str, str]:
     abilities = {
         "voice cloning": engine.clones_voices,
         "emotion": engine.voices_emotion,
         "speed": engine.changes_speed,
     }
     state = "healthy" if engine.healthy else "failing"
-    predicted_ms = engine.predicted_ttfa_ms if engine.HasField("predicted_ttfa_ms") else None
     return {
         "model": engine.model,
         "sample rate": f"{engine.sample_rate_hz} Hz",
         "languages": " ".join(engine.languages),
         "supports": ", ".join(name for name, supported in abilities.items() if supported) or "–",
         "device": engine.device,
-        "predicted TTFA": milliseconds(predicted_ms),
+        "predicted TTFA": milliseconds(engine.predicted_ttfa_ms),
         "units running or queued": str(engine.load),
         "state": state if engine.trained else f"{state}, untrained weights (noise)",
     }
 
 
-def _limits(limits: speech_pb2.ServerLimits) -> Table:
+def _parameters(server: ServerInfo) -> Table:
+    table = Table(
+        "parameter", "engine", title="Parameters of engines, for --parameter NAME=VALUE", title_justify="left"
+    )
+    table.add_column("range", justify="right")
+    table.add_column("default", justify="right")
+    table.add_column("what it does")
+    for engine in server.engines:
+        for parameter in engine.parameters:
+            values = f"{parameter.min_value:g} to {parameter.max_value:g}"
+            default = "–" if parameter.default_value is None else f"{parameter.default_value:g}"
+            table.add_row(parameter.name, engine.name, values, default, parameter.description)
+    return table
+
+
+def _limits(limits: ServerLimits) -> Table:
     table = Table("limit", title="Limits", title_justify="left")
     table.add_column("value", justify="right")
-    for field in limits.DESCRIPTOR.fields:
-        table.add_row(field.name, str(getattr(limits, field.name)))
+    for owner in (limits, limits.stream):
+        for item in fields(owner):
+            value = getattr(owner, item.name)
+            if not isinstance(value, StreamLimits):
+                table.add_row(item.name, "none" if value is None else str(value))
     return table

@@ -6,16 +6,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from intone.client.commands import fillers
-from intone.client.commands.arguments import add_connection, add_json, make_client
-from intone.client.tools.json_output import write_message
-from intone.proto import voice_pb2
+from intone.client.commands.arguments import add_connection, add_json, argument_type, make_client
+from intone.client.json_values import to_json
+from intone.client.tools.json_output import write_json
+from intone.client.voices import Voice
 
 _EPILOG = """\
 examples:
   intone voices list
-  intone voices create ada recording.wav --transcript "The text spoken in the recording."
+  intone voices create ada recording.wav --transcript "The text spoken in the recording." --language en
   intone say "Hello, it is me." --voice ada --play
   intone voices fillers ada
   intone voices delete ada
@@ -45,31 +47,53 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
         description="Show the properties of a voice.",
         epilog="example: intone voices show ada",
     )
-    show.add_argument("name")
+    show.add_argument("name", metavar="NAME")
     add_json(show, "the voice")
     show.set_defaults(command=show_voice)
 
+    create = _add_create(actions)
+    delete = actions.add_parser(
+        "delete", help="delete a voice", description="Delete a voice.", epilog="example: intone voices delete ada"
+    )
+    delete.add_argument("name", metavar="NAME")
+    delete.set_defaults(command=delete_voice)
+    for action in (listing, show, create, delete):
+        add_connection(action)
+    fillers.add_action(actions)
+
+
+def _add_create(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     create = actions.add_parser(
         "create",
         help="create a voice from a recording",
         description="Create a voice from a recording.",
         epilog='example: intone voices create ada recording.wav --transcript "The text spoken in the recording."',
     )
-    create.add_argument("name", help="1 to 64 letters, digits, '-', '_' and '.'")
-    create.add_argument("recording", type=Path, metavar="FILE", help="WAV, FLAC or Ogg file with one speaker")
+    create.add_argument("name", metavar="NAME", help="1 to 64 letters and digits of any script, '-', '_' and '.'")
+    create.add_argument("recording", type=Path, metavar="FILE", help="WAV, FLAC, Ogg or MP3 file with one speaker")
     create.add_argument("--transcript", default="", help="text spoken in it; makes the voice more similar")
     create.add_argument("--replace", action="store_true", help="replace an existing voice of that name")
+    create.add_argument(
+        "--language",
+        dest="languages",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="language for which it is meant, such as en; repeatable. The voice speaks every language of its engines",
+    )
+    create.add_argument("--description", default="", metavar="TEXT", help="what the voice is like")
+    create.add_argument(
+        "--label",
+        dest="labels",
+        type=argument_type(_label),
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="label of your own; repeatable",
+    )
     add_json(create, "the voice")
     create.set_defaults(command=create_voice)
-
-    delete = actions.add_parser(
-        "delete", help="delete a voice", description="Delete a voice.", epilog="example: intone voices delete ada"
-    )
-    delete.add_argument("name")
-    delete.set_defaults(command=delete_voice)
-    for action in (listing, show, create, delete):
-        add_connection(action)
-    fillers.add_action(actions)
+    return create
 
 
 async def list_voices(arguments: argparse.Namespace) -> int:
@@ -78,7 +102,7 @@ async def list_voices(arguments: argparse.Namespace) -> int:
         voices = await client.voices.list()
     if arguments.json:
         for voice in voices:
-            write_message(voice)
+            write_json(to_json(voice))
     else:
         Console().print(_table(voices))
     return 0
@@ -103,10 +127,14 @@ async def create_voice(arguments: argparse.Namespace) -> int:
                 arguments.name,
                 transcript=arguments.transcript,
                 replace=arguments.replace,
+                languages=arguments.languages,
+                description=arguments.description,
+                labels=dict(arguments.labels),
                 progress=lambda sent, total: bar.update(task, completed=sent, total=total),
             )
-    for warning in created.warnings:
-        Console(stderr=True).print(f"warning: {warning}", style="yellow")
+    for notice in created.notices:
+        engine = f"{notice.engine}: " if notice.engine else ""
+        Console(stderr=True).print(f"notice: {engine}{notice.message} [{notice.code}]", style="yellow", markup=False)
     _show(created.voice, as_json=arguments.json)
     return 0
 
@@ -119,32 +147,44 @@ async def delete_voice(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _show(voice: voice_pb2.Voice, *, as_json: bool) -> None:
+def _show(voice: Voice, *, as_json: bool) -> None:
     if as_json:
-        write_message(voice)
+        write_json(to_json(voice))
         return
     table = Table(show_header=False)
     for name, value in _rows(voice):
-        table.add_row(name, value)
+        table.add_row(name, Text(value))
     Console().print(table)
 
 
-def _rows(voice: voice_pb2.Voice) -> list[tuple[str, str]]:
-    created = voice.create_time.ToDatetime().isoformat(" ", "seconds") if voice.HasField("create_time") else "built in"
-    return [
+def _label(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not (key and separator):
+        raise ValueError("write KEY=VALUE, such as style=calm")
+    return key, value
+
+
+def _rows(voice: Voice) -> list[tuple[str, str]]:
+    created = voice.create_time
+    rows = [
         ("name", voice.name),
-        ("engines", ", ".join(voice.engines) or "none of the loaded ones"),
-        ("recording", f"{voice.recording_ms / 1000:.2f} s" if voice.recording_ms else "–"),
-        ("transcript", voice.transcript or "–"),
-        ("created", created + (" UTC" if voice.HasField("create_time") else "")),
-        ("content id", voice.content_id or "–"),
-        ("fillers", ", ".join(dict.fromkeys(filler.text for filler in voice.fillers)) or "–"),
+        ("description", voice.description),
+        ("languages", " ".join(voice.languages)),
+        ("engines", ", ".join(f"{support.engine} ({support.fidelity})" for support in voice.engines)),
+        ("recording", "" if voice.recording_ms is None else f"{voice.recording_ms / 1000:.2f} s"),
+        ("transcript", voice.transcript),
+        ("created", "built in" if created is None else created.strftime("%Y-%m-%d %H:%M:%S UTC")),
+        ("content id", voice.content_id),
+        ("labels", ", ".join(f"{key}={value}" for key, value in voice.labels.items())),
+        ("fillers", ", ".join(dict.fromkeys(filler.text for filler in voice.fillers))),
     ]
+    return [(name, value or "–") for name, value in rows]
 
 
-def _table(voices: list[voice_pb2.Voice]) -> Table:
-    table = Table("name", "engines", "recording", "created")
+def _table(voices: list[Voice]) -> Table:
+    columns = ("name", "description", "languages", "engines", "recording", "created")
+    table = Table(*columns)
     for voice in voices:
         rows = dict(_rows(voice))
-        table.add_row(rows["name"], rows["engines"], rows["recording"], rows["created"])
+        table.add_row(*(Text(rows[column]) for column in columns))
     return table

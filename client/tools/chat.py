@@ -2,18 +2,19 @@
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from intone.client.async_client import AsyncSpeechClient
 from intone.client.audio import Format
-from intone.client.events import AudioChunk
+from intone.client.events import Event
 from intone.client.playback import Player
+from intone.client.server_info import ServerInfo
 from intone.client.settings import StreamSettings
-from intone.client.speech_client import SpeechClient
 from intone.client.tools.event_printer import EventPrinter
 from intone.client.tools.json_output import write_json
 from intone.client.tools.listener import Listener
@@ -22,33 +23,10 @@ from intone.client.tools.script_runner import ScriptRun, ScriptRunner, TurnRecor
 from intone.client.tools.turn_measures import TurnMeasures, measure_turn
 from intone.client.tools.turn_report import turn_report, turn_report_to_json
 from intone.client.wav import write_wav
-from intone.proto import speech_pb2
-
-
-class _LazyPlayer:
-    """A `ChunkPlayer` that opens the sound device with the first chunk, which has the sample rate."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._player: Player | None = None
-
-    @property
-    def played_ms(self) -> int:
-        return 0 if self._player is None else self._player.played_ms
-
-    def write(self, chunk: AudioChunk) -> None:
-        if self._player is None:
-            self._player = Player(chunk.format.sample_rate_hz)
-            self._stack.callback(self._player.close)
-        self._player.buffer.write(chunk.samples)
-
-    def drop(self) -> None:
-        if self._player is not None:
-            self._player.buffer.drop()
 
 
 async def run_script(
-    client: SpeechClient, script: Script, settings: StreamSettings, *, play: bool = False, as_json: bool = False
+    client: AsyncSpeechClient, script: Script, settings: StreamSettings, *, play: bool = False, as_json: bool = False
 ) -> ScriptRun:
     """Run a script on a stream of its own and print what happens.
 
@@ -58,27 +36,29 @@ async def run_script(
         as_json: print JSON lines for programs.
 
     Raises:
-        IntoneCallError: a call has failed.
+        IntoneError: a call has failed.
         MissingExtraError, OSError: the sound device cannot be used.
     """
     run = ScriptRun(Listener(time.monotonic))
     printer = EventPrinter(as_json=as_json, clock=time.monotonic)
-    info = await client.server_info()
-    with ExitStack() as stack:
-        runner = ScriptRunner(
-            run,
-            time.monotonic,
-            player=_LazyPlayer(stack) if play else None,
-            languages=trained_languages(info),
-            on_turn=_ignore_turn if as_json else _turn_printer(script),
-            on_event=printer.print_event,
-        )
-        async with client.converse(settings, log=run.log) as conversation:
-            await runner.run(conversation, script)
+    runner = ScriptRunner(
+        run,
+        time.monotonic,
+        languages=trained_languages(await client.server_info()),
+        on_turn=_ignore_turn if as_json else _turn_printer(script),
+    )
+
+    def receive(event: Event) -> None:
+        runner.receive(event)
+        printer.print_event(event)
+
+    async with client.conversation(settings, on_event=receive) as talk:
+        with Player(talk.configured.format) if play else nullcontext() as player:
+            await runner.run(talk, script, player)
     return run
 
 
-def trained_languages(info: speech_pb2.GetServerInfoResponse) -> list[str]:
+def trained_languages(info: ServerInfo) -> list[str]:
     """BCP 47 codes of the languages that the server's trained engines speak."""
     return sorted({code for engine in info.engines if engine.trained for code in engine.languages})
 
@@ -122,5 +102,5 @@ def save_heard(run: ScriptRun, path: Path) -> None:
     heard = run.listener.heard()
     if heard:
         samples = np.clip(run.listener.recording(run.start_s), -1, 32767 / 32768)
-        wav_format = Format("pcm_s16le", heard[0].chunk.format.sample_rate_hz)
-        write_wav(path, wav_format, np.round(samples * 32768).astype("<i2").tobytes())
+        pcm = np.round(samples * 32768).astype("<i2").tobytes()
+        write_wav(path, Format("pcm_s16le", heard[0].chunk.format.sample_rate_hz), pcm)

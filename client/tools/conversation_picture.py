@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from intone.client.events import Done, Interrupted, Rerouted, Started
+from intone.client.events import Done, Rerouted, Started
 from intone.client.latency import slowest_first
 from intone.client.speech import Speech
 from intone.client.tools.drawing import (
@@ -112,8 +112,8 @@ def _strips(run: ScriptRun, spoken: Sequence[TurnRecord]) -> tuple[list[tuple[fl
 
 
 def _bounds(run: ScriptRun, record: TurnRecord) -> tuple[float, float]:
-    """When the first text of a turn was sent and when the last of its audio was heard."""
-    return run.speech(record).sent[0].sent_s, run.listener.heard(record.utterance_id)[-1].end_s
+    """When a turn started and when the last of its audio was heard."""
+    return record.started_s, run.listener.heard(record.utterance_id)[-1].end_s
 
 
 def _kinds(run: ScriptRun, spoken: Sequence[TurnRecord]) -> list[tuple[str, str]]:
@@ -127,7 +127,7 @@ def _kinds(run: ScriptRun, spoken: Sequence[TurnRecord]) -> list[tuple[str, str]
 
 def _engine_colors(run: ScriptRun, spoken: Sequence[TurnRecord]) -> dict[str, str]:
     """A colour for each engine, in the order in which they first spoke."""
-    engines = dict.fromkeys(route.engine for record in spoken for route in _routes(run.speech(record)))
+    engines = dict.fromkeys(event.route.engine for record in spoken for event in _routes(run.speech(record)))
     return {engine: _ENGINE_COLORS[number % len(_ENGINE_COLORS)] for number, engine in enumerate(engines)}
 
 
@@ -141,13 +141,14 @@ def _style_strip(axes: Any, start_s: float, duration_s: float, *, last: bool) ->
     for y in rows:
         axes.axhline(y, color=GRID, linewidth=0.6, zorder=0)
     if last:
-        axes.set_xlabel("seconds since the first text", fontsize=9, color=MUTED)
+        axes.set_xlabel("seconds since the first turn", fontsize=9, color=MUTED)
 
 
 def _draw_turn(axes: Any, run: ScriptRun, record: TurnRecord, colors: dict[str, str]) -> None:
     sent_s = [delta.sent_s - run.start_s for delta in run.speech(record).sent]
-    axes.barh(_TEXT_Y, sent_s[-1] - sent_s[0], left=sent_s[0], height=0.34, color=SENT, alpha=0.15, linewidth=0)
-    axes.vlines(sent_s, _TEXT_Y - 0.17, _TEXT_Y + 0.17, color=SENT, linewidth=0.9)
+    if sent_s:
+        axes.barh(_TEXT_Y, sent_s[-1] - sent_s[0], left=sent_s[0], height=0.34, color=SENT, alpha=0.15, linewidth=0)
+        axes.vlines(sent_s, _TEXT_Y - 0.17, _TEXT_Y + 0.17, color=SENT, linewidth=0.9)
     for span in _spans(run, record):
         width = span.end_s - span.start_s
         axes.barh(_ENGINE_Y, width, left=span.start_s, height=0.2, color=colors[span.engine], alpha=0.85, linewidth=0)
@@ -182,7 +183,7 @@ def _draw_heard(axes: Any, run: ScriptRun, record: TurnRecord) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """An engine speaks, in seconds since the first text of the conversation."""
+    """An engine speaks, in seconds since the first turn."""
 
     engine: str
     reason: str
@@ -198,12 +199,14 @@ def _spans(run: ScriptRun, record: TurnRecord) -> list[_Span]:
     """Which engine speaks, from its routing until the next one or the end of the turn."""
     speech = run.speech(record)
     routes = _routes(speech)
-    ends = [event.received_s for event in speech.events if isinstance(event, Done | Interrupted)]
-    end_s = max([*ends[-1:], *(chunk.received_s for chunk in speech.chunks[-1:]), routes[-1].received_s])
-    bounds = [*(route.received_s - run.start_s for route in routes), end_s - run.start_s]
+    if not routes:
+        return []  # interrupted while a filler covered the wait for its text
+    ends = [event.received_s for event in speech.events if isinstance(event, Done)]
+    end_s = max([*ends, *(chunk.received_s for chunk in speech.chunks[-1:]), routes[-1].received_s])
+    bounds = [*(event.received_s - run.start_s for event in routes), end_s - run.start_s]
     return [
-        _Span(route.engine, route.route_reason.replace("_", " "), *bound)
-        for route, bound in zip(routes, pairwise(bounds), strict=True)
+        _Span(event.route.engine, event.route.reason.replace("_", " "), *bound)
+        for event, bound in zip(routes, pairwise(bounds), strict=True)
     ]
 
 
@@ -255,9 +258,9 @@ def _first_word_label(run: ScriptRun, record: TurnRecord) -> list[Label]:
 
 
 def _draw_waits(figure: Any, cells: Sequence[Any], run: ScriptRun, spoken: Sequence[TurnRecord]) -> None:
-    """From the first text to the first word heard: what the time was spent on, and the fillers in it."""
+    """From the start of a turn to the first word heard: what the time was spent on, and the fillers in it."""
     measures = [measure_turn(run, record) for record in spoken]
-    legend = [("text being written", _WRITING), ("synthesis", _SYNTHESIS)]
+    legend = [("waiting for text", _WRITING), ("synthesis", _SYNTHESIS)]
     if any(turn.fillers for turn in measures):
         legend += [("filler heard", KIND_COLORS["filler"]), ("end of the filler", _FILLER_ENDS)]
     axes = add_panel(figure, cells, "Wait for the first word", "turn", legend)
@@ -266,28 +269,28 @@ def _draw_waits(figure: Any, cells: Sequence[Any], run: ScriptRun, spoken: Seque
         word_ms = turn.first_word_ms
         if word_ms is None:
             continue
-        _draw_wait(axes, row, run.speech(record), word_ms)
-        sent_s = run.speech(record).sent[0].sent_s
+        _draw_wait(axes, row, record, run.speech(record), word_ms)
         for part in run.listener.heard(record.utterance_id):
-            if part.chunk.kind == "filler" and 1000 * (part.start_s - sent_s) < word_ms:
-                _draw_filler(axes, row, part, sent_s)
+            if part.chunk.kind == "filler" and 1000 * (part.start_s - record.started_s) < word_ms:
+                _draw_filler(axes, row, part, record.started_s)
         axes.plot([word_ms] * 2, [row - 0.36, row + 0.36], color=FIRST, linewidth=2)
         axes.text(word_ms + 0.01 * longest_ms, row, milliseconds(word_ms), fontsize=8, color=FIRST, va="center")
     _style_turn_axis(axes, spoken)
     axes.set_xlim(0, 1.15 * longest_ms or 1.0)
 
 
-def _draw_wait(axes: Any, row: int, speech: Speech, word_ms: float) -> None:
+def _draw_wait(axes: Any, row: int, record: TurnRecord, speech: Speech, word_ms: float) -> None:
     """First the text is written until its first unit is complete, then the server synthesizes, then a filler ends."""
-    received_ms = min(speech.latency.ttfa_ms or 0.0, word_ms)
+    sent_ms = 1000 * (speech.sent[0].sent_s - record.started_s)
+    received_ms = min(sent_ms + (speech.latency.ttfa_ms or 0.0), word_ms)
     server_ms = min(speech.report.ttfa_ms or 0.0, received_ms) if speech.report else 0.0
     bounds_ms = (0.0, received_ms - server_ms, received_ms, word_ms)
     for color, (left_ms, right_ms) in zip((_WRITING, _SYNTHESIS, _FILLER_ENDS), pairwise(bounds_ms), strict=True):
         axes.barh(row, right_ms - left_ms, left=left_ms, color=color, height=0.62, linewidth=0)
 
 
-def _draw_filler(axes: Any, row: int, part: HeardChunk, sent_s: float) -> None:
-    left_ms, width_ms = 1000 * (part.start_s - sent_s), 1000 * part.duration_s
+def _draw_filler(axes: Any, row: int, part: HeardChunk, started_s: float) -> None:
+    left_ms, width_ms = 1000 * (part.start_s - started_s), 1000 * part.duration_s
     axes.barh(row, width_ms, left=left_ms, color=KIND_COLORS["filler"], height=0.3)
 
 

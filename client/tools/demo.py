@@ -8,16 +8,15 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from intone.client.errors import IntoneCallError
+from intone.client.async_client import AsyncSpeechClient
+from intone.client.errors import IntoneError
 from intone.client.extras import MissingExtraError
-from intone.client.settings import StreamSettings, SynthesisOptions
-from intone.client.speech import Speech
-from intone.client.speech_client import SpeechClient
+from intone.client.settings import SpeechSettings, StreamSettings
 from intone.client.tools.chat import print_turns, run_script, save_heard
 from intone.client.tools.conversation_picture import draw_conversation
 from intone.client.tools.event_printer import EventPrinter
@@ -25,8 +24,8 @@ from intone.client.tools.local_server import LocalServerError, local_server
 from intone.client.tools.script import Script, Turn
 from intone.client.tools.utterance_picture import draw_utterance
 from intone.client.tools.utterance_report import utterance_report
-from intone.client.wav import wav_header, write_wav
-from intone.proto import emotion_pb2, voice_pb2
+from intone.client.voices import FillerClip
+from intone.client.wav import wav_header
 
 _HEALTH_TIMEOUT_S = 30.0
 _HEALTH_POLL_S = 0.1
@@ -41,7 +40,7 @@ fillers of its own and matches no loudness, which would take time during the mea
 _FILLERS = ("Oh!", "Hmm, well.", "Let me see.")
 """Fillers of the conversation, recorded from the starter voice in place of a person."""
 
-_SHORT = SynthesisOptions(max_audio_ms=4000)
+_SHORT = {"max_audio_ms": 4000.0}
 """Untrained weights do not predict the end of speech."""
 
 
@@ -51,26 +50,23 @@ class Scene:
 
     name: str
     text: str
-    engine: str = ""
-    emotion: str | None = None
-    options: SynthesisOptions = field(default_factory=SynthesisOptions)
+    settings: SpeechSettings = SpeechSettings()
 
     @property
     def title(self) -> str:
         """The emotion or engine, for the heading."""
-        return self.emotion or self.engine or "neutral"
+        return str(self.settings.emotion or self.settings.engine or "neutral")
 
 
 SCENES = (
     Scene("1-hello", "Hello! This sentence was still being written when you heard its first words."),
     Scene("2-live", "Text goes in word by word, and speech comes out before the last word is there."),
     Scene("3-mandarin", "你好！这句话还没有写完，你就已经听到它的开头了。"),
-    Scene("4-starter", "Here the starter voice says a sentence, for you to compare.", engine="starter"),
+    Scene("4-starter", "Here the starter voice says a sentence, for you to compare.", SpeechSettings(engine="starter")),
     Scene(
         "5-angry-indextts-untrained",
         "How dare you say that this is noise!",
-        emotion="angry:0.9",
-        options=_SHORT,
+        SpeechSettings(emotion="angry:0.9", engine_parameters=_SHORT),
     ),
 )
 
@@ -78,7 +74,10 @@ SCENES = (
 CONVERSATION = Script(
     (
         Turn("Now a conversation: four turns on one stream."),
-        Turn("I cannot believe it!", emotion="surprised:0.9", options=SynthesisOptions(steps=6, max_audio_ms=1500)),
+        Turn(
+            "I cannot believe it!",
+            SpeechSettings(emotion="surprised:0.9", engine_parameters={"steps": 6, "max_audio_ms": 1500}),
+        ),
         Turn(
             "This answer is long. It goes on and on, from one clause to the next, and nobody waits for its end.",
             interrupt_after_ms=1500,
@@ -101,7 +100,7 @@ def main() -> int:
             local_server(_SERVER_FLAGS, Path(scratch), console) as target,
         ):
             asyncio.run(_run(target, folder, console))
-    except (LocalServerError, IntoneCallError, MissingExtraError, OSError) as error:
+    except (LocalServerError, IntoneError, MissingExtraError, OSError) as error:
         console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
@@ -111,19 +110,15 @@ def main() -> int:
 
 
 async def _run(target: str, folder: Path, console: Console) -> None:
-    async with SpeechClient(target) as client:
+    async with AsyncSpeechClient(target) as client:
         await _wait_for_health(client)
         for scene in SCENES:
             console.print(f"\n{scene.title}: “{scene.text}”", style="bold", markup=False, soft_wrap=True)
             printer = EventPrinter(as_json=False, clock=time.monotonic)
-            speech = await client.say(
-                _words(scene.text),
-                engine=scene.engine,
-                emotion=scene.emotion,
-                options=scene.options,
-                on_event=printer.print_event,
-            )
-            _save(speech, folder / scene.name)
+            settings = StreamSettings(defaults=scene.settings, service_class="live")
+            speech = await client.say(_words(scene.text), settings, on_event=printer.print_event)
+            speech.save(folder / f"{scene.name}.wav")
+            draw_utterance(speech, folder / f"{scene.name}.png")
             Console().print(utterance_report(speech, f"Latency of {scene.name}"))
         console.print(f"\nrecording fillers: {' '.join(_FILLERS)}", style="dim")
         await _record_fillers(client)
@@ -134,7 +129,7 @@ async def _run(target: str, folder: Path, console: Console) -> None:
         draw_conversation(run, folder / "6-conversation.png", title=CONVERSATION.title)
 
 
-async def _wait_for_health(client: SpeechClient) -> None:
+async def _wait_for_health(client: AsyncSpeechClient) -> None:
     """Wait until the server is SERVING.
 
     Raises:
@@ -147,15 +142,13 @@ async def _wait_for_health(client: SpeechClient) -> None:
         await asyncio.sleep(_HEALTH_POLL_S)
 
 
-async def _record_fillers(client: SpeechClient) -> None:
+async def _record_fillers(client: AsyncSpeechClient) -> None:
     """Speak the fillers with the starter engine and add them to the default voice."""
     clips = []
     for text in _FILLERS:
-        chunks = (await client.say(text, engine="starter")).chunks
-        data = b"".join(chunk.data for chunk in chunks)
-        recording = wav_header(chunks[0].format, len(data)) + data
-        surprised = emotion_pb2.EMOTION_LABEL_SURPRISED
-        clips.append(voice_pb2.FillerClip(text=text, emotion=surprised, language="en", audio=recording))
+        speech = await client.say(text, engine="starter")
+        recording = wav_header(speech.format, len(speech.pcm)) + speech.pcm
+        clips.append(FillerClip(text, "en", recording, emotion="surprised"))
     await client.voices.add_fillers("default", clips)
 
 
@@ -165,13 +158,6 @@ async def _words(text: str) -> AsyncIterator[str]:
     for index, word in enumerate(words):
         yield word if index == 0 else f" {word}"
         await asyncio.sleep(_WORD_INTERVAL_S)
-
-
-def _save(speech: Speech, path: Path) -> None:
-    """Write the audio and its picture."""
-    chunks = speech.chunks
-    write_wav(path.with_suffix(".wav"), chunks[0].format, b"".join(chunk.data for chunk in chunks))
-    draw_utterance(speech, path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -33,16 +35,25 @@ _MIN_CHARACTERS = 7
 """A text that would be shortened to less is left out."""
 
 
+def require_matplotlib() -> None:
+    """Check, before time is spent on what is to be drawn, that it can be drawn.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("drawing a picture", "plot")
+
+
 def new_figure(width_inches: float, height_inches: float) -> Any:
     """An empty figure that needs no display.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure  # slow to import, and optional
-    except ImportError as error:
-        raise MissingExtraError("drawing a picture", "plot") from error
+    require_matplotlib()
+    from matplotlib.figure import Figure  # slow to import, and optional
+
     return Figure(figsize=(width_inches, height_inches), dpi=120, facecolor="white", layout="constrained")
 
 
@@ -59,13 +70,12 @@ def shorten(text: str, characters: int) -> str:
 
 
 def drawable(text: str) -> str:
-    """Escape text for matplotlib, which would read `$` as math. A note replaces text that its font cannot draw."""
+    """Escape text for matplotlib, which would read `$` as math. "…" replaces what its font cannot draw."""
     from matplotlib import font_manager  # slow to import, and optional
 
     font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
-    if all(font.get_char_index(ord(character)) for character in text):
-        return text.replace("$", r"\$")
-    return "(not in this picture's font)"
+    runs = groupby(text, lambda character: bool(font.get_char_index(ord(character))))
+    return "".join("".join(run) if known else "…" for known, run in runs).replace("$", r"\$")
 
 
 def style_axes(axes: Any, title: str, ylabel: str) -> None:

@@ -1,9 +1,7 @@
 """Emotions as text for people."""
 
-from collections.abc import Sequence
-
-from intone.client.events import Rerouted, Started
-from intone.client.settings import EMOTION_WEIGHT_NAMES
+from intone.client.emotions import EmotionWeights
+from intone.client.events import ResolvedEmotion
 
 _MIN_NAMED_SHARE = 0.6
 """A weight is named if it is at least this share of the largest one."""
@@ -16,21 +14,21 @@ _SOURCES = {
 }
 
 
-def emotion_name(weights: Sequence[float]) -> str:
-    """Name an emotion vector, such as "neutral", "angry" or "happy + surprised", the largest weight first."""
-    named = dict(zip(EMOTION_WEIGHT_NAMES, weights, strict=False))
-    largest = max(named.values(), default=0.0)
+def emotion_name(weights: EmotionWeights) -> str:
+    """Name an emotion, such as "neutral", "angry" or "happy + surprised", the largest weight first."""
+    named = weights._asdict()
+    largest = max(named.values())
     if largest <= 0:
         return "neutral"
     strong = {name: weight for name, weight in named.items() if weight >= _MIN_NAMED_SHARE * largest}
     return " + ".join(sorted(strong, key=lambda name: -strong[name]))
 
 
-def describe_emotion(route: Started | Rerouted) -> str:
+def describe_emotion(emotion: ResolvedEmotion) -> str:
     """The emotion, its intensity and its source; empty if there is neither an emotion nor a source."""
-    name = emotion_name(route.emotion)
-    if route.emotion_source not in _SOURCES:
+    name = emotion_name(emotion.weights)
+    if emotion.source not in _SOURCES:
         return "" if name == "neutral" else name
-    intensity = "" if name == "neutral" else f" {route.emotion_intensity:.2f}"
-    explanation = f": {route.emotion_explanation}" if route.emotion_explanation else ""
-    return f"{name}{intensity}, {_SOURCES[route.emotion_source]}{explanation}"
+    intensity = "" if name == "neutral" else f" {emotion.intensity:.2f}"
+    explanation = f": {emotion.explanation}" if emotion.explanation else ""
+    return f"{name}{intensity}, {_SOURCES[emotion.source]}{explanation}"

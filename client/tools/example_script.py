@@ -26,6 +26,11 @@ interrupt_after_ms = 2200
 [[turn]]                           # follows the barge-in at once: the default of pause_ms is 0 here
 text = "Of course, I will make it short. You get your money back today."
 
+[[turn]]                           # the language model looks something up first; a filler covers the wait
+think_ms = 1500
+cover_after_ms = 300
+text = "I have found it: it was order number seven hundred and twelve."
+
 [[turn]]                           # skipped if no trained engine of the server speaks Chinese
 language = "zh"
 text = "好的，我马上为您办理退款。"

@@ -7,7 +7,7 @@ from itertools import dropwhile, pairwise
 import numpy as np
 
 from intone.client.audio import Samples
-from intone.client.events import AudioChunk
+from intone.client.events import AudioChunk, AudioPosition
 from intone.client.latency import Underrun
 
 MIN_UNDERRUN_S = 0.005
@@ -73,9 +73,14 @@ class Listener:
         return self._heard[-1].end_s if self._heard else -np.inf
 
     @property
-    def played_ms(self) -> int:
-        """How much of the stream's audio has been played by now, without what was dropped."""
-        return int(1000 * self._played_s(self._heard))
+    def position(self) -> AudioPosition | None:
+        """What was played last; None before the first sample."""
+        now_s = self._clock()
+        part = next((part for part in reversed(self._heard) if part.start_s < now_s), None)
+        if part is None:
+            return None
+        played = round((min(part.end_s, now_s) - part.start_s) * part.chunk.format.sample_rate_hz)
+        return AudioPosition(part.chunk.utterance_id, part.chunk.offset_samples + played)
 
     def heard_ms(self, utterance_id: str) -> float:
         """How much of an utterance's audio has been played by now."""

@@ -4,7 +4,6 @@ import asyncio
 import platform
 import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -12,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf.json_format import MessageToDict
 
-from intone.client.errors import IntoneCallError
+from intone.client.async_client import AsyncSpeechClient
+from intone.client.conversation import AsyncConversation
+from intone.client.errors import IntoneError
+from intone.client.events import AudioChunk
+from intone.client.json_values import to_json
 from intone.client.latency import CONTINUITY_THRESHOLD_S, Latency
+from intone.client.server_info import ServerInfo
 from intone.client.settings import StreamSettings
-from intone.client.speaking import speak
-from intone.client.speech import ConversationLog, Speech
-from intone.client.speech_client import SpeechClient
+from intone.client.speech import Speech
+from intone.client.utterance import AsyncUtterance
 
 SENTENCES = (
     "The train to the coast leaves from platform seven in twelve minutes.",
@@ -63,6 +65,7 @@ class Load:
         texts: spoken in turn; stream n starts with text n.
         settings: of every stream.
         warm_up: number of utterances spoken beforehand on one stream, which are not measured.
+        interrupt_after_ms: each utterance is interrupted this long after its first audio; None: never.
     """
 
     streams: int = 1
@@ -70,6 +73,7 @@ class Load:
     texts: Sequence[str] = SENTENCES
     settings: StreamSettings = field(default_factory=StreamSettings)
     warm_up: int = 1
+    interrupt_after_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,9 @@ class LoadResult:
 
     Attributes:
         wall_s: from the first text to the last audio.
-        latencies: of each completed utterance.
-        server_ttfa_ms: TTFA measured at the server, of each completed utterance that has one.
+        latencies: of each utterance that was completed or interrupted.
+        server_ttfa_ms: TTFA measured at the server, of each of them that has one.
+        stop_ms: from each interruption to the receipt of its answer.
         errors: messages of the utterances and calls that failed.
     """
 
@@ -87,6 +92,7 @@ class LoadResult:
     latencies: tuple[Latency, ...]
     server_ttfa_ms: tuple[float, ...]
     errors: tuple[str, ...]
+    stop_ms: tuple[float, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """The figures as JSON values."""
@@ -99,6 +105,7 @@ class LoadResult:
             "latency_to_first_audio_ms": asdict(distribution(first_ms)),
             "server_ttfa_ms": asdict(distribution(self.server_ttfa_ms)),
             "inter_chunk_ms": asdict(distribution([gap for latency in self.latencies for gap in latency.gaps_ms])),
+            "stop_ms": asdict(distribution(self.stop_ms)),
             "audio_s": audio_s,
             "wall_s": self.wall_s,
             "rtfx": audio_s / self.wall_s if self.wall_s else None,
@@ -114,21 +121,23 @@ class _Measurements:
 
     latencies: list[Latency] = field(default_factory=list)
     server_ttfa_ms: list[float] = field(default_factory=list)
+    stop_ms: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     def add(self, speech: Speech) -> None:
-        try:
-            speech.raise_unless_completed()
-        except IntoneCallError as error:
-            self.errors.append(str(error))
-            return
+        if speech.done is None or speech.done.reason != "interrupted":
+            try:
+                speech.raise_unless_completed()
+            except IntoneError as error:
+                self.errors.append(str(error))
+                return
         self.latencies.append(speech.latency)
         if speech.report is not None and speech.report.ttfa_ms is not None:
             self.server_ttfa_ms.append(speech.report.ttfa_ms)
 
 
 async def run_load(
-    connect: Callable[[], SpeechClient], load: Load, clock: Callable[[], float], progress: Callable[[], None]
+    connect: Callable[[], AsyncSpeechClient], load: Load, clock: Callable[[], float], progress: Callable[[], None]
 ) -> LoadResult:
     """Run a load test.
 
@@ -138,7 +147,7 @@ async def run_load(
         progress: called after every measured utterance.
 
     Raises:
-        IntoneCallError: the warm-up failed.
+        IntoneError: the warm-up failed.
     """
     if load.warm_up:
         async with connect() as client:
@@ -146,54 +155,63 @@ async def run_load(
                 await client.say(load.texts[iteration % len(load.texts)], load.settings)
     measured = _Measurements()
     start_s = clock()
-    await asyncio.gather(*(_run_stream(connect, load, number, measured, progress) for number in range(load.streams)))
+    streams = (_Stream(load, measured, clock, progress) for _ in range(load.streams))
+    await asyncio.gather(*(stream.run(connect, number) for number, stream in enumerate(streams)))
     return LoadResult(
-        clock() - start_s, tuple(measured.latencies), tuple(measured.server_ttfa_ms), tuple(measured.errors)
+        clock() - start_s,
+        tuple(measured.latencies),
+        tuple(measured.server_ttfa_ms),
+        tuple(measured.errors),
+        tuple(measured.stop_ms),
     )
 
 
-async def _run_stream(
-    connect: Callable[[], SpeechClient], load: Load, number: int, measured: _Measurements, progress: Callable[[], None]
-) -> None:
-    """Speak one text after another on one stream; open another stream when that one is lost."""
-    texts = [load.texts[(number + iteration) % len(load.texts)] for iteration in range(load.iterations)]
-    async with connect() as client:
-        while texts:
-            remaining = len(texts)
-            try:
-                await _speak_all(client, load.settings, texts, measured, progress)
-            except IntoneCallError as error:  # the call failed, not just one utterance
-                measured.errors.append(str(error))
-                if len(texts) == remaining:
-                    texts.pop(0)  # the call was lost before its first text was sent
-                progress()
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """One stream of the load."""
+
+    load: Load
+    measured: _Measurements
+    clock: Callable[[], float]
+    progress: Callable[[], None]
+
+    async def run(self, connect: Callable[[], AsyncSpeechClient], number: int) -> None:
+        """Speak one text after another on one stream; open another stream when that one is lost."""
+        load = self.load
+        texts = [load.texts[(number + iteration) % len(load.texts)] for iteration in range(load.iterations)]
+        async with connect() as client:
+            while texts:
+                remaining = len(texts)
+                try:
+                    async with client.conversation(load.settings) as talk:
+                        while texts:
+                            await self._speak(talk, texts.pop(0))
+                except IntoneError as error:  # the call failed, not just one utterance
+                    self.measured.errors.append(str(error))
+                    if len(texts) == remaining:
+                        texts.pop(0)  # the call was lost before its first text was sent
+                    self.progress()
+
+    async def _speak(self, talk: AsyncConversation, text: str) -> None:
+        utterance = talk.utterance().speak(text)
+        if self.load.interrupt_after_ms is not None:
+            await self._interrupt(utterance, self.load.interrupt_after_ms / 1000)
+        await utterance.done()
+        self.measured.add(utterance.speech)
+        self.progress()
+
+    async def _interrupt(self, utterance: AsyncUtterance, after_s: float) -> None:
+        """Interrupt an utterance some time after its first audio, and measure how long the answer takes."""
+        async for event in utterance.events():
+            if isinstance(event, AudioChunk):
+                await asyncio.sleep(after_s)
+                asked_s = self.clock()
+                await utterance.interrupt()
+                self.measured.stop_ms.append(1000 * (self.clock() - asked_s))
+                return
 
 
-async def _speak_all(
-    client: SpeechClient,
-    settings: StreamSettings,
-    texts: list[str],
-    measured: _Measurements,
-    progress: Callable[[], None],
-) -> None:
-    """Speak and remove texts from the front of `texts`, until none is left or the call fails."""
-    log = ConversationLog()
-    async with client.converse(settings, log=log) as conversation:
-        while texts:
-            utterance_id = f"u{len(texts)}"
-            async with aclosing(speak(conversation, texts.pop(0), utterance_id)) as events:
-                async for _ in events:
-                    pass
-            speech = log.speech(utterance_id)
-            log.sent.clear()
-            log.events.clear()
-            if speech.ended is None:
-                speech.raise_unless_completed()  # raises: the call is over
-            measured.add(speech)
-            progress()
-
-
-def conditions(info: Any, command: str) -> dict[str, Any]:
+def conditions(info: ServerInfo, command: str) -> dict[str, Any]:
     """The conditions of a measurement: date, command, client version, commit and machine, and the server's info."""
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -201,7 +219,7 @@ def conditions(info: Any, command: str) -> dict[str, Any]:
         "client_version": version("intone"),
         "client_commit": _commit(),
         "client_machine": f"{platform.platform()}, {platform.processor() or platform.machine()}",
-        "server": MessageToDict(info, preserving_proto_field_name=True, always_print_fields_with_no_presence=True),
+        "server": to_json(info),
     }
 
 

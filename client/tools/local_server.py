@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from intone.client.errors import IntoneCallError
+from intone.client.errors import IntoneError
 
 _START_TIMEOUT_S = 180.0
 """Generous, because the first start may compile the extension."""
@@ -46,7 +46,7 @@ def local_server(settings: Sequence[str], scratch: Path, console: Console) -> It
         yield f"127.0.0.1:{port}"
         if process.poll() is not None:
             raise LocalServerError(f"the server exited with code {process.returncode}\n{_log_tail(log)}")
-    except IntoneCallError as error:
+    except IntoneError as error:
         raise LocalServerError(f"{error}\n{_log_tail(log)}") from error
     finally:
         _stop(process, console)

@@ -3,10 +3,10 @@
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any
 
-from intone.client.settings import EmotionLike, SynthesisOptions, emotion_message
+from intone.client.settings import SpeechSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,26 +26,25 @@ class Turn:
 
     Attributes:
         text: may contain inline tags such as `[happy]`.
-        emotion: None leaves it to the tags, the stream and the server.
-        language: BCP 47 code; the turn is skipped if no engine of the server speaks it. Empty: never skipped.
-        voice: empty means that of the stream.
-        pause_ms: silence between the end of the audio before and the first word of this text. None means
+        settings: of the utterance; what it does not set is as on the stream. A turn whose `language` no trained engine
+            of the server speaks is skipped.
+        pause_ms: silence between the end of the audio before and the start of this turn. None means
             `DEFAULT_PAUSE_MS`, or 0 after a barge-in.
+        think_ms: from the start of the turn to its first word: a language model that thinks, or a tool that it calls.
+        cover_after_ms: a filler covers the wait for a word that is later than this; None leaves it silent.
         interrupt_after_ms: the user barges in after hearing this much of the turn; None never.
         words_per_second, characters_per_second: how fast the text is written; at most one of them may be set. None
             means the script's pace; 0 words per second sends the text whole.
-        options: synthesis options.
     """
 
     text: str
-    emotion: EmotionLike | None = None
-    language: str = ""
-    voice: str = ""
+    settings: SpeechSettings = SpeechSettings()
     pause_ms: int | None = None
+    think_ms: int = 0
+    cover_after_ms: int | None = None
     interrupt_after_ms: int | None = None
     words_per_second: float | None = None
     characters_per_second: float | None = None
-    options: SynthesisOptions = field(default_factory=SynthesisOptions)
 
     def deltas(self, words_per_second: float) -> list[tuple[float, str]]:
         """Split the text as it is written: (seconds after the delta before, delta).
@@ -73,11 +72,11 @@ class Script:
 def parse_script(text: str) -> Script:
     """Parse a script: the fields of `Script` at the top, then one `[[turn]]` table for each `Turn`.
 
-    An emotion is a string for `parse_emotion`, such as `"angry:0.8"`, or an array of eight numbers.
+    The keys of a turn are the fields of `Turn` and, in place of `settings`, those of its `SpeechSettings` but
+    `pronunciations`.
 
     Raises:
         ValueError: it is not TOML, has no turn, or a key or value is invalid. The message names the turn and the key.
-        OSError: the recording of an emotion cannot be read.
     """
     try:
         values = tomllib.loads(text)
@@ -91,51 +90,65 @@ def parse_script(text: str) -> Script:
     return Script(parsed, **known)
 
 
-_TURN_TYPES: dict[str, type] = {
+_TURN_TYPES: dict[str, Any] = {
     "text": str,
-    "emotion": object,
-    "language": str,
-    "voice": str,
     "pause_ms": int,
+    "think_ms": int,
+    "cover_after_ms": int,
     "interrupt_after_ms": int,
     "words_per_second": float,
     "characters_per_second": float,
-    "options": dict,
 }
-_OPTION_TYPES: dict[str, type] = {
-    item.name: float if "float" in str(item.type) else int for item in fields(SynthesisOptions)
+_EMOTION = (str, list, dict)
+_SETTING_TYPES: dict[str, Any] = {
+    "emotion": _EMOTION,
+    "language": str,
+    "voice": str,
+    "engine": str,
+    "filler": str,
+    "text_format": str,
+    "normalization": bool,
+    "speed": float,
+    "volume_db": float,
+    "seed": int,
+    "engine_parameters": dict,
 }
 
 
 def _turn(values: Any, where: str) -> Turn:
     if not isinstance(values, dict):
         raise ValueError(f"{where} is not a table: write [[turn]], with two brackets")
-    known = _checked(values, _TURN_TYPES, where)
+    known = _checked(values, _TURN_TYPES | _SETTING_TYPES, where)
     if not str(known.get("text", "")).strip():
         raise ValueError(f"{where}: text is missing")
     if "words_per_second" in known and known.get("characters_per_second"):
         raise ValueError(f"{where}: set words_per_second or characters_per_second, not both")
-    if "emotion" in known:
-        try:
-            known["emotion"] = emotion_message(known["emotion"])
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{where}: emotion: {error}") from error
-    if "options" in known:
-        known["options"] = SynthesisOptions(**_checked(known["options"], _OPTION_TYPES, f"{where}: options"))
-    return Turn(**known)
+    settings = SpeechSettings(**{key: known.pop(key) for key in _SETTING_TYPES if key in known})
+    try:
+        settings.message()
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    return Turn(settings=settings, **known)
 
 
-def _checked(values: Mapping[str, Any], types: Mapping[str, type], where: str) -> dict[str, Any]:
-    """Check that every key is known, every value has its type, and no number is negative."""
+def _checked(values: Mapping[str, Any], types: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Check that every key is known, every value has its type, and no number is negative where it must not be."""
     for key, value in values.items():
         if key not in types:
             raise ValueError(f"{where}: unknown key {key!r}; known keys: {', '.join(types)}")
         wanted = (int, float) if types[key] is float else types[key]
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ValueError(f"{where}: {key} must be a {_TYPE_NAMES.get(types[key], types[key].__name__)}")
-        if isinstance(value, int | float) and value < 0:
+        if not isinstance(value, wanted) or isinstance(value, bool) and types[key] is not bool:
+            raise ValueError(f"{where}: {key} must be {_TYPE_NAMES[types[key]]}")
+        if isinstance(value, int | float) and value < 0 and key not in _SETTING_TYPES:
             raise ValueError(f"{where}: {key} must not be negative")
     return dict(values)
 
 
-_TYPE_NAMES: dict[type, str] = {str: "string", int: "whole number", float: "number", dict: "table"}
+_TYPE_NAMES: dict[Any, str] = {
+    _EMOTION: "a string, an array of eight numbers or a table of weights",
+    str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    dict: "a table",
+}

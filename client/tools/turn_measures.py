@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from intone.client.events import Done, Interrupted, Rerouted, Started
+from intone.client.events import Rerouted, Started
 from intone.client.latency import is_audible
 from intone.client.speech import Speech
 from intone.client.tools.emotions import emotion_name
@@ -16,13 +17,14 @@ class TurnMeasures:
     """Measures of one turn at the listener. None means not applicable.
 
     Attributes:
-        outcome: "completed", "interrupted", "rejected", "failed", "skipped", or "unfinished" if the call was lost.
+        outcome: "completed", "empty", "interrupted", "rejected", "failed", "skipped", or "unfinished" if the call was
+            lost.
         engines: the engines that spoke, in order.
         reason: route reason of the first engine; a code.
         emotion: name and intensity, or "neutral".
         source: emotion source; a code.
-        first_sound_ms: from the first text sent to the first audible sound, fillers included.
-        first_word_ms: from the first text sent to the first audible speech.
+        first_sound_ms: from the start of the turn to the first audible sound, fillers included.
+        first_word_ms: from the start of the turn to the first audible speech.
         covered_ms: the part of `first_word_ms` in which a filler was heard.
         server_ttfa_ms: TTFA measured at the server, which starts when the first unit of text is complete.
         stop_ms: from the barge-in to the server's confirmation. The listener hears nothing more from the barge-in on.
@@ -60,28 +62,27 @@ def measure_turn(run: ScriptRun, record: TurnRecord) -> TurnMeasures:
         return TurnMeasures(record.number, record.turn.text, "skipped", note=record.skipped)
     speech, heard = run.speech(record), run.listener.heard(record.utterance_id)
     routes = [event for event in speech.events if isinstance(event, Started | Rerouted)]
-    sent_s = speech.sent[0].sent_s if speech.sent else None
     sound_s, word_s = first_heard_s(heard), first_heard_s(heard, "speech")
-    outcome, heard_text = _outcome(speech, record)
+    done, outcome = speech.done, _outcome(speech, record)
     return TurnMeasures(
         number=record.number,
         text=record.turn.text,
         outcome=outcome,
-        engines=tuple(dict.fromkeys(route.engine for route in routes)),
-        reason=routes[0].route_reason if routes else "",
+        engines=tuple(dict.fromkeys(event.route.engine for event in routes)),
+        reason=routes[0].route.reason if routes else "",
         emotion=_strongest_emotion(routes),
-        source=routes[0].emotion_source if routes else "",
-        first_sound_ms=_elapsed_ms(sent_s, sound_s),
-        first_word_ms=_elapsed_ms(sent_s, word_s),
+        source=routes[0].emotion.source if routes else "",
+        first_sound_ms=_elapsed_ms(record.started_s, sound_s),
+        first_word_ms=_elapsed_ms(record.started_s, word_s),
         covered_ms=1000 * sum(part.duration_s for part in heard if _covers_wait(part, word_s)),
         server_ttfa_ms=speech.report.ttfa_ms if speech.report else None,
         stop_ms=_elapsed_ms(record.barge_in_s, record.stopped_s),
         late_ms=record.late_ms,
-        heard_text=heard_text,
+        heard_text=record.cut.heard_text if record.cut else record.turn.text if outcome == "completed" else "",
         heard_ms=1000 * sum(part.duration_s for part in heard),
         underrun_ms=1000 * sum(gap.duration_s for gap in run.listener.underruns(record.utterance_id)),
         fillers=filler_texts(heard),
-        note=str(speech.ended.error.message) if isinstance(speech.ended, Done) and speech.ended.error else "",
+        note=done.error.message if done and done.error else "",
     )
 
 
@@ -92,13 +93,8 @@ def first_heard_s(heard: Sequence[HeardChunk], kind: str = "") -> float | None:
 
 def filler_texts(heard: Sequence[HeardChunk]) -> tuple[str, ...]:
     """The text of each filler. A filler may consist of several chunks."""
-    texts, before = [], None
-    for part in heard:
-        now = (part.chunk.kind, part.chunk.filler)
-        if part.chunk.kind == "filler" and now != before:
-            texts.append(part.chunk.filler)
-        before = now
-    return tuple(texts)
+    texts = [part.chunk.filler_text for part in heard]
+    return tuple(text for text, _ in groupby(texts) if text)
 
 
 def _covers_wait(part: HeardChunk, word_s: float | None) -> bool:
@@ -111,18 +107,16 @@ def _elapsed_ms(start_s: float | None, end_s: float | None) -> float | None:
 
 def _strongest_emotion(routes: Sequence[Started | Rerouted]) -> str:
     """The strongest emotion of the turn: it may start neutral."""
-    strongest = max(routes, key=lambda route: max(route.emotion, default=0.0), default=None)
-    if strongest is None:
+    emotions = [event.emotion for event in routes]
+    if not emotions:
         return ""
-    name = emotion_name(strongest.emotion)
-    return name if name == "neutral" else f"{name} {strongest.emotion_intensity:.2f}"
+    strongest = max(emotions, key=lambda emotion: max(emotion.weights))
+    name = emotion_name(strongest.weights)
+    return name if name == "neutral" else f"{name} {strongest.intensity:.2f}"
 
 
-def _outcome(speech: Speech, record: TurnRecord) -> tuple[str, str]:
-    """How the turn ended, and the text that was heard."""
-    # First, because an utterance that was sent to its end can still be interrupted while it plays.
-    for event in speech.events:
-        if isinstance(event, Interrupted):
-            return "interrupted", event.heard_text
-    reason = next((event.reason for event in speech.events if isinstance(event, Done)), "unfinished")
-    return reason, record.turn.text if reason == "completed" else ""
+def _outcome(speech: Speech, record: TurnRecord) -> str:
+    """How the turn ended. An utterance that was sent to its end can still be interrupted while it plays."""
+    if record.cut is not None:
+        return "interrupted"
+    return speech.done.reason if speech.done else "unfinished"

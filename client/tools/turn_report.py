@@ -19,7 +19,7 @@ Turns, in milliseconds: first sound, first word, wait covered by fillers, barge-
 
 def turn_report(measures: Sequence[TurnMeasures], wall_s: float) -> RenderableType:
     """A table with one row per turn, then the text heard in each turn, then the totals."""
-    table = Table(box=box.SIMPLE_HEAD, title=_TITLE, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=_TITLE, title_justify="left")
     columns = [column for column in _COLUMNS if column[0] not in _OPTIONAL_COLUMNS or any(map(column[1], measures))]
     for name, _ in columns:
         numeric = name not in ("engine", "emotion")
@@ -36,6 +36,10 @@ _SHORT_SOURCES = {"utterance": "utterance", "stream": "stream", "tag": "tag", "t
 
 def _with_reason(value: str, reason: str) -> Text:
     return Text(value) + Text(f"\n{reason}" if reason else "", style="dim")
+
+
+def _source(turn: TurnMeasures) -> str:
+    return _SHORT_SOURCES.get(turn.source, turn.source)
 
 
 def _number(value_ms: float | None) -> Text:
@@ -61,7 +65,7 @@ def _heard_line(turn: TurnMeasures) -> Text:
 _COLUMNS: tuple[tuple[str, Callable[[TurnMeasures], Text]], ...] = (
     ("#", lambda turn: Text(str(turn.number))),
     ("engine", lambda turn: _with_reason("\n→ ".join(turn.engines), turn.reason.replace("_", " "))),
-    ("emotion", lambda turn: _with_reason(turn.emotion, _SHORT_SOURCES.get(turn.source, turn.source))),
+    ("emotion", lambda turn: _with_reason(turn.emotion.replace(" + ", "\n+ "), _source(turn))),
     ("sound", lambda turn: _number(turn.first_sound_ms)),
     ("word", lambda turn: _number(turn.first_word_ms)),
     ("covered", lambda turn: _covered(turn)),

@@ -83,7 +83,7 @@ def utterance_figure(speech: Speech) -> Any:
 
 def _facts(speech: Speech) -> str:
     started, latency = speech.started, speech.latency
-    engine = f"{started.engine}, voice {started.voice}, {started.format.sample_rate_hz} Hz" if started else ""
+    engine = f"{started.route.engine}, voice {started.voice}, {speech.sample_rate_hz} Hz" if started else ""
     rtf = "" if latency.rtf is None else f"RTF at the client {latency.rtf:.2f}"
     audio = f"{latency.audio_ms / 1000:.2f} s of audio in {len(speech.chunks)} chunks"
     underruns = f"{latency.underrun_s:.2f} s of playback underruns" if latency.underrun_s else "no playback underruns"

@@ -8,12 +8,12 @@ from rich.bar import Bar
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from intone.client.events import LatencyReport, report_to_json
+from intone.client.events import LatencyReport, Usage
+from intone.client.json_values import to_json
 from intone.client.latency import slowest_first
 from intone.client.speech import Speech
 
 _BAR_WIDTH = 32
-_NO_REPORT = LatencyReport(None, None, None, None, 0.0, 0.0, 0.0, {}, 0)
 
 
 def milliseconds(value: float | None) -> str:
@@ -28,31 +28,32 @@ def ratio(value: float | None) -> str:
 
 def latency_table(speech: Speech, title: str = "Latency") -> Table:
     """Client and server measures side by side."""
-    client, server = speech.latency, speech.report or _NO_REPORT
+    client, server = speech.latency, speech.report or LatencyReport()
     table = Table("measure", title=title, title_justify="left")
     table.add_column("client", justify="right")
     table.add_column("server", justify="right")
     table.add_row("time to first audio (TTFA)", milliseconds(client.ttfa_ms), milliseconds(server.ttfa_ms))
     if client.filler_ttfa_ms is not None:
         table.add_row("TTFA of a filler", milliseconds(client.filler_ttfa_ms), milliseconds(server.filler_ttfa_ms))
-    _add_prediction_and_fillers(table, server)
+    usage = speech.usage or Usage()
+    _add_prediction_and_fillers(table, server, usage)
     table.add_row("first chunk", milliseconds(client.first_chunk_ms), "")
     table.add_row("wait for the engine", "", milliseconds(server.queue_ms))
     table.add_row("gap between chunks, mean", milliseconds(client.gap_avg_ms), "")
     table.add_row("gap between chunks, longest", milliseconds(client.gap_max_ms), "")
     table.add_row("real-time factor (RTF)", ratio(client.rtf), ratio(server.rtf))
-    server_audio = f"{(server.audio_ms + server.filler_ms + server.pause_ms) / 1000:.2f} s" if speech.report else "–"
+    server_audio = f"{(usage.speech_ms + usage.filler_ms + usage.pause_ms) / 1000:.2f} s" if speech.usage else "–"
     table.add_row("audio", f"{client.audio_ms / 1000:.2f} s", server_audio)
     audible = "" if client.continuous else ", audible"
     table.add_row("playback underruns", f"{client.underrun_s:.3f} s{audible}", "")
     return table
 
 
-def _add_prediction_and_fillers(table: Table, server: LatencyReport) -> None:
+def _add_prediction_and_fillers(table: Table, server: LatencyReport, usage: Usage) -> None:
     if server.predicted_ttfa_ms is not None:
         table.add_row("TTFA, predicted", "", milliseconds(server.predicted_ttfa_ms))
-    if server.fillers:
-        table.add_row("fillers", "", f"{server.fillers}, {milliseconds(server.filler_ms)}")
+    if usage.filler_count:
+        table.add_row("fillers", "", f"{usage.filler_count}, {milliseconds(usage.filler_ms)}")
         table.add_row("wait covered", "", milliseconds(server.covered_ms))
 
 
@@ -78,4 +79,4 @@ def utterance_report_to_json(speech: Speech) -> dict[str, Any]:
     """The report as JSON values."""
     client = asdict(speech.latency)
     client |= {"gap_avg_ms": speech.latency.gap_avg_ms, "gap_max_ms": speech.latency.gap_max_ms}
-    return {"event": "report", "client": client, "server": report_to_json(speech.report) if speech.report else None}
+    return {"event": "report", "client": client, "server": to_json(speech.report), "usage": to_json(speech.usage)}

@@ -20,13 +20,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from conditions import command_line, refuse_if_busy
 from rich.console import Console
 
-from intone.client import IntoneCallError, SpeechClient, StreamSettings, SynthesisOptions
+from intone.client import AsyncSpeechClient, IntoneError, ServerInfo, SpeechSettings
+from intone.client.settings import FillerPolicy
 from intone.client.tools.drawing import FIRST, GRID, INK, KIND_COLORS, MUTED, new_figure, style_axes
 from intone.client.tools.listener import Listener
 from intone.client.tools.load_generator import conditions
@@ -61,41 +61,44 @@ class Kind:
     """One kind of turn: a row of the table."""
 
     turns: str
-    filler: str
+    filler: FillerPolicy
 
     @property
     def name(self) -> str:
         return f"{self.turns}, fillers {self.filler}"
 
-    def turn(self, number: int, options: SynthesisOptions) -> Turn:
+    def turn(self, number: int, parameters: Mapping[str, float]) -> Turn:
         text, emotion = (
             (PLAIN[number % len(PLAIN)], "neutral") if self.turns == "plain" else EMOTIONAL[number % len(EMOTIONAL)]
         )
-        return Turn(text, emotion=emotion, words_per_second=0, options=options)
+        settings = SpeechSettings(emotion=emotion, engine_parameters=parameters)
+        return Turn(text, settings, words_per_second=0)
 
 
-KINDS = tuple(Kind(turns, filler) for turns in ("plain", "emotional") for filler in ("off", "auto"))
+FILLERS: tuple[FillerPolicy, ...] = ("off", "auto")
+KINDS = tuple(Kind(turns, filler) for turns in ("plain", "emotional") for filler in FILLERS)
 
 
-async def measure(client: SpeechClient, kind: Kind, number: int, options: SynthesisOptions) -> TurnMeasures:
+async def measure(client: AsyncSpeechClient, kind: Kind, number: int, parameters: Mapping[str, float]) -> TurnMeasures:
     """One turn, played to its end."""
     script_run = ScriptRun(Listener(time.monotonic))
-    settings = StreamSettings(filler=kind.filler)
-    async with client.converse(settings, log=script_run.log) as conversation:
-        await ScriptRunner(script_run, time.monotonic).run(conversation, Script((kind.turn(number, options),)))
+    runner = ScriptRunner(script_run, time.monotonic)
+    async with client.conversation(filler=kind.filler, on_event=runner.receive) as talk:
+        await runner.run(talk, Script((kind.turn(number, parameters),)))
     return measure_turn(script_run, script_run.turns[0])
 
 
-async def run(target: str, arguments: argparse.Namespace) -> tuple[dict[Kind, list[TurnMeasures]], Any, int]:
+async def run(target: str, arguments: argparse.Namespace) -> tuple[dict[Kind, list[TurnMeasures]], ServerInfo, int]:
     """The measurements of each kind, the server's info, and the number of fillers of its default voice."""
-    options = SynthesisOptions(steps=arguments.steps, max_audio_ms=arguments.max_audio_ms)
+    wanted = {"steps": arguments.steps, "max_audio_ms": arguments.max_audio_ms}
+    parameters = {name: float(value) for name, value in wanted.items() if value is not None}
     console = Console(stderr=True)
-    async with SpeechClient(target) as client:
+    async with AsyncSpeechClient(target) as client:
         await wait_for_fillers(client, arguments.wait_s, console)
         measured: dict[Kind, list[TurnMeasures]] = {kind: [] for kind in KINDS}
         for number in range(-1, arguments.turns):  # the first round warms up
             for kind in KINDS:
-                turn = await measure(client, kind, number, options)
+                turn = await measure(client, kind, number, parameters)
                 if turn.outcome != "completed":
                     raise LocalServerError(f"a turn ended with {turn.outcome}: {turn.note}")
                 if number >= 0:
@@ -104,7 +107,7 @@ async def run(target: str, arguments: argparse.Namespace) -> tuple[dict[Kind, li
         return measured, await client.server_info(), len((await client.voices.get("default")).fillers)
 
 
-async def wait_for_fillers(client: SpeechClient, wait_s: float, console: Console) -> None:
+async def wait_for_fillers(client: AsyncSpeechClient, wait_s: float, console: Console) -> None:
     """Wait until the default voice gets no more fillers, at most `wait_s` seconds."""
     console.print(f"waiting up to {wait_s:.0f} s for the fillers of the default voice", style="dim")
     deadline_s, found, still_s = time.monotonic() + wait_s, 0, 0
@@ -148,7 +151,7 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.0f} / {np.percentile(values, 90):.0f}" if values else "–"
 
 
-def described(info: Any, arguments: argparse.Namespace, fillers: int, busy: float) -> str:
+def described(info: ServerInfo, arguments: argparse.Namespace, fillers: int, busy: float) -> str:
     """The conditions, as a Markdown list."""
     command = shlex.join(["python", "tests/bench/conversation.py", *sys.argv[1:]])
     known = conditions(info, command)
@@ -226,7 +229,7 @@ def main() -> int:
         try:
             with server as target:
                 measured, info, fillers = asyncio.run(run(target, arguments))
-        except (LocalServerError, IntoneCallError) as error:
+        except (LocalServerError, IntoneError) as error:
             console.print(f"error: {error}", style="red", markup=False)
             return 1
     print(

@@ -25,7 +25,7 @@ def voxcpm(given: Given, results: Results) -> None:
     plain = VoxCPMEngine.random("nano", dtype="fp32")
     rate_hz = plain.model.config.vae.sample_rate_hz
     voice = plain.prepare_voice(Recording(noise(VOICE_S, rate_hz), rate_hz, "Words of it."))
-    options = [SynthesisOptions(max_audio_ms=960, steps=steps) for steps in (10, 6, 10, 4)]
+    options = [SynthesisOptions(parameters={"max_audio_ms": 960, "steps": steps}) for steps in (10, 6, 10, 4)]
     requests = [
         SpeakRequest(text, seed=seed, options=each, voice=voice if seed % 2 else None)
         for seed, (text, each) in enumerate(zip(TEXTS, options, strict=True))
@@ -41,7 +41,7 @@ def indextts(given: Given, results: Results) -> None:
     for size in ("nano", "nano-2"):
         plain = IndexTTSEngine.random(size, dtype="fp32")
         voice = plain.prepare_voice(Recording(noise(VOICE_S, 22050), 22050))
-        options = SynthesisOptions(max_audio_ms=1200, steps=2)
+        options = SynthesisOptions(parameters={"max_audio_ms": 1200, "steps": 2})
         requests = [SpeakRequest(text, seed=seed, options=options, voice=voice) for seed, text in enumerate(TEXTS)]
         _compare(
             given, results, plain, lambda size=size, **how: IndexTTSEngine.random(size, **how), requests, f"{size} "

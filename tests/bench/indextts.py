@@ -43,7 +43,8 @@ Speak = Callable[[Cell], Run]
 
 def ours(engine: IndexTTSEngine, voice: PreparedVoice, cell: Cell, whole: bool) -> Run:
     """A unit from `start` to its last step."""
-    options = SynthesisOptions(max_audio_ms=round(1000 * (cell.codes + 0.5) * CODE_S), steps=cell.steps)
+    max_audio_ms = round(1000 * (cell.codes + 0.5) * CODE_S)
+    options = SynthesisOptions(parameters={"max_audio_ms": max_audio_ms, "steps": cell.steps})
     request = SpeakRequest(TEXTS[cell.characters], seed=1, voice=voice, options=options, whole=whole)
     stages: dict[str, float] = {}
     arrivals: list[tuple[float, int]] = []

@@ -1,27 +1,27 @@
-"""Barge-in latency with real engines: from `cancel` to the client's `interrupted`, and to the end of model work.
+"""Barge-in latency with real engines: from `interrupt` to the client's `interrupted`, and to the end of model work.
 
     python tests/bench/interruption.py [--turns 60] [--steps 10]
 
-Starts a server in this process with VoxCPM and IndexTTS, both nano with random weights, and cancels utterances at
-random times over loopback gRPC. Every engine step is timed: after a cancel, only the step that is running may finish.
-Prints a Markdown table and whether that held. Refuses to run on a busy machine.
+Starts a server in this process with VoxCPM and IndexTTS, both nano with random weights, and interrupts utterances at
+random times over loopback gRPC. Every engine step is timed: after an interruption, only the step that is running may
+finish. Prints a Markdown table and whether that held. Refuses to run on a busy machine.
 """
 
 import asyncio
-import io
 import random
+import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import soundfile
 from conditions import command_line, conditions, refuse_if_busy
 from rich.progress import track
 
-from intone.proto import emotion_pb2, speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
+from intone.client import AsyncConversation, AsyncSpeechClient, SpeechSettings, Started
 from intone.server.app import serving
 from intone.server.config import Config
 from intone.server.domain import SpeakRequest, Step
@@ -30,8 +30,7 @@ from intone.server.engines.indextts.engine import IndexTTSEngine
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 
 TEXT = "I was going to tell you about the whole of the journey, from the harbour up to the lighthouse and back."
-ANGRY = emotion_pb2.Emotion(label=emotion_pb2.EMOTION_LABEL_ANGRY)
-PLAIN = emotion_pb2.Emotion(label=emotion_pb2.EMOTION_LABEL_NEUTRAL)
+EMOTIONS = ("neutral", "angry")
 VOICE_RATE_HZ = 16_000
 
 
@@ -65,8 +64,8 @@ class Cut:
 
     Attributes:
         engine: name of the engine that spoke.
-        interrupted_ms: from `cancel` to the client's receipt of `interrupted`.
-        idle_ms: from `cancel` to the end of model work.
+        interrupted_ms: from `interrupt` to the client's receipt of `interrupted`.
+        idle_ms: from `interrupt` to the end of model work.
         step_ms: length of the step that was running; 0 if the engine was idle.
         late_steps: steps that started after `interrupted`.
     """
@@ -78,71 +77,56 @@ class Cut:
     late_steps: int
 
 
-async def interrupt(call: Any, engines: dict[str, Timed], name: str, emotion: Any, options: Any, after_s: float) -> Cut:
-    """Start an utterance, cancel it `after_s` after its `started`, and record what the engine did from then on."""
-    await call.write(_request(text={"utterance_id": name, "delta": TEXT, "emotion": emotion, "options": options}))
-    engine = ""
-    while not engine:
-        answer = await call.read()
-        engine = answer.started.engine if answer.WhichOneof("response") == "started" else ""
-    waiting = asyncio.create_task(_until_interrupted(call))
+async def interrupt(
+    talk: AsyncConversation, engines: dict[str, Timed], settings: SpeechSettings, after_s: float
+) -> Cut:
+    """Start an utterance, interrupt it `after_s` after its `started`, and record what the engine did from then on."""
+    utterance = talk.utterance(settings).speak(TEXT)
+    started = await anext(event async for event in utterance.events() if isinstance(event, Started))
     await asyncio.sleep(after_s)
     cut_s = time.monotonic()
-    await call.write(_request(cancel={"utterance_id": name}))
-    interrupted_s = await waiting
-    timed = engines[engine]
+    await utterance.interrupt()
+    interrupted_s = time.monotonic()
+    timed = engines[started.route.engine]
     while any(ended == float("inf") for _, ended in timed.steps):  # noqa: ASYNC110
         await asyncio.sleep(0.002)  # polled: the engine runs on a thread of its own
-    last = [(started, ended) for started, ended in timed.steps if ended > cut_s]
-    late = [started for started, _ in last if started > interrupted_s]
+    last = [(began, ended) for began, ended in timed.steps if ended > cut_s]
+    late = [began for began, _ in last if began > interrupted_s]
     idle_ms = 1000 * (max((ended for _, ended in last), default=cut_s) - cut_s)
-    step_ms = 1000 * max((ended - started for started, ended in last), default=0.0)
-    return Cut(engine, 1000 * (interrupted_s - cut_s), idle_ms, step_ms, len(late))
+    step_ms = 1000 * max((ended - began for began, ended in last), default=0.0)
+    return Cut(started.route.engine, 1000 * (interrupted_s - cut_s), idle_ms, step_ms, len(late))
 
 
-async def _until_interrupted(call: Any) -> float:
-    while (await call.read()).WhichOneof("response") != "interrupted":
-        pass
-    return time.monotonic()
-
-
-def _request(**message: Any) -> speech_pb2.StreamSynthesizeRequest:
-    return speech_pb2.StreamSynthesizeRequest(**message)
-
-
-async def _upload() -> AsyncIterator[voice_pb2.CreateVoiceRequest]:
-    file = io.BytesIO()
+async def make_voice(client: AsyncSpeechClient) -> None:
+    """Make the voice "noise"."""
     noise = 0.1 * np.random.default_rng(1).standard_normal(2 * VOICE_RATE_HZ)
-    soundfile.write(file, noise, VOICE_RATE_HZ, format="WAV")
-    yield voice_pb2.CreateVoiceRequest(config=voice_pb2.VoiceConfig(name="noise", transcript="Some words."))
-    yield voice_pb2.CreateVoiceRequest(audio=file.getvalue())
+    with tempfile.TemporaryDirectory(prefix="intone-bench-") as scratch:
+        soundfile.write(Path(scratch) / "noise.wav", noise, VOICE_RATE_HZ)
+        await client.voices.create(Path(scratch) / "noise.wav", "noise", transcript="Some words.")
 
 
 async def measure(turns: int, steps: int) -> list[Cut]:
     """Interrupt `turns` utterances, alternately neutral and angry, at random times within their first 1.5 s."""
     engines = {"voxcpm": Timed(VoxCPMEngine.random("nano")), "indextts": Timed(IndexTTSEngine.random("nano"))}
     config = Config(port=0, default_engine="voxcpm", fillers=False, match_loudness=False, log_level="error")
-    options = speech_pb2.SynthesisOptions(steps=steps)
     rng = random.Random(7)
+    cuts = []
     async with (
         serving(config, engines={name: lambda one=timed: one for name, timed in engines.items()}) as app,  # type: ignore[misc]
-        grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
+        AsyncSpeechClient(f"127.0.0.1:{app.port}") as client,
     ):
-        await voice_pb2_grpc.VoiceServiceStub(channel).CreateVoice(_upload())
-        call = speech_pb2_grpc.SpeechServiceStub(channel).StreamSynthesize()
-        await call.write(_request(config={"voice": "noise", "lead_limit_ms": 600_000}))
-        cuts = []
-        for turn in track(range(turns), "interrupting"):
-            emotion = (PLAIN, ANGRY)[turn % 2]
-            cuts.append(await interrupt(call, engines, f"u{turn}", emotion, options, rng.uniform(0.02, 1.5)))
-        call.cancel()
+        await make_voice(client)
+        async with client.conversation(voice="noise", max_lead_ms=600_000) as talk:
+            for turn in track(range(turns), "interrupting"):
+                settings = SpeechSettings(emotion=EMOTIONS[turn % 2], engine_parameters={"steps": steps})
+                cuts.append(await interrupt(talk, engines, settings, rng.uniform(0.02, 1.5)))
     return cuts
 
 
 def table(cuts: Sequence[Cut]) -> str:
     """Markdown table by engine: p50 / p99."""
     lines = [
-        "| engine | cancels | interrupted, ms | model work ends, ms | running step, ms | steps started after |",
+        "| engine | interruptions | interrupted, ms | model work ends, ms | running step, ms | steps started after |",
         "|---|---|---|---|---|---|",
     ]
     for engine in sorted({cut.engine for cut in cuts}):

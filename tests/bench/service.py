@@ -117,7 +117,9 @@ class BareService(speech_pb2_grpc.SpeechServiceServicer):
                 future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
                 self._waiting.append(future)
                 stamp = {"returned_s": await future}
-                chunk = speech_pb2.AudioChunk(utterance_id="u", sequence=sequence, data=data, stage_ms=stamp)
+                chunk = speech_pb2.AudioChunk(
+                    utterance_id="u", sequence=sequence, sample_count=len(data) // 2, data=data, stage_ms=stamp
+                )
                 yield speech_pb2.StreamSynthesizeResponse(audio=chunk)
             yield speech_pb2.StreamSynthesizeResponse(done=speech_pb2.Done(utterance_id="u"))
 
@@ -162,7 +164,9 @@ async def measure_floor(options: argparse.Namespace) -> list[list[float]]:
 async def converse(channel: grpc.aio.Channel, until_s: float, normalize: bool) -> list[tuple[float, float]]:
     """One stream that sends sentences word by word; (arrival, latency) of every stamped chunk."""
     call = speech_pb2_grpc.SpeechServiceStub(channel).StreamSynthesize()
-    await call.write(speech_pb2.StreamSynthesizeRequest(config=speech_pb2.StreamConfig(normalize=normalize)))
+    switch = speech_pb2.SWITCH_ON if normalize else speech_pb2.SWITCH_OFF
+    config = speech_pb2.StreamConfig(defaults={"normalization": switch}, diagnostics=True)
+    await call.write(speech_pb2.StreamSynthesizeRequest(config=config))
     found, number = [], 0
     while time.monotonic() < until_s:
         number += 1

@@ -22,8 +22,7 @@ from pathlib import Path
 from conditions import FIGURES, command_line, conditions, refuse_if_busy
 from rich.console import Console
 
-from intone.client import SpeechClient, StreamSettings, SynthesisOptions
-from intone.client.settings import MAX_LEAD_LIMIT_MS
+from intone.client import AsyncSpeechClient, SpeechSettings, StreamSettings
 from intone.client.tools.drawing import INK, KIND_COLORS, SENT, new_figure, style_axes
 from intone.client.tools.load_generator import Load, LoadResult, run_load
 from intone.client.tools.local_server import local_server
@@ -60,13 +59,14 @@ class Figures:
 
 async def speak(targets: Sequence[str], utterances: int, max_audio_ms: int) -> list[LoadResult]:
     """One conversation with every server at the same time, after all of them are warmed up."""
-    options = SynthesisOptions(steps=STEPS, seed=1, max_audio_ms=max_audio_ms)
-    settings = StreamSettings(engine="voxcpm", filler="off", lead_limit_ms=MAX_LEAD_LIMIT_MS, options=options)
+    parameters = {"steps": STEPS, "max_audio_ms": max_audio_ms}
+    speech = SpeechSettings(engine="voxcpm", seed=1, engine_parameters=parameters)
+    settings = StreamSettings(service_class="offline", defaults=speech)
     warm_up = Load(iterations=1, settings=settings, warm_up=0)
     load = Load(iterations=utterances, settings=settings, warm_up=0)
 
     async def each(work: Load) -> list[LoadResult]:
-        calls = (run_load(lambda at=at: SpeechClient(at), work, time.monotonic, lambda: None) for at in targets)
+        calls = (run_load(lambda at=at: AsyncSpeechClient(at), work, time.monotonic, lambda: None) for at in targets)
         return await asyncio.gather(*calls)
 
     await each(warm_up)

@@ -76,9 +76,9 @@ def our_pieces(engine: Any, patches: int, patch_ms: float, voice: Any = None) ->
     from intone.server.domain import SpeakRequest, SynthesisOptions
 
     def stream() -> Iterator[Any]:
-        options = SynthesisOptions(
-            STEPS, GUIDANCE, max_audio_ms=round(patches * patch_ms), min_audio_ms=round(patches * patch_ms)
-        )
+        audio_ms = round(patches * patch_ms)
+        parameters = {"steps": STEPS, "guidance": GUIDANCE, "max_audio_ms": audio_ms, "min_audio_ms": audio_ms}
+        options = SynthesisOptions(parameters=parameters)
         state = engine.start(SpeakRequest(TEXT, seed=1, voice=voice, options=options))
         done = False
         while not done:

@@ -13,23 +13,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from google.rpc import code_pb2
 
 from intone.client.__main__ import main
 from intone.client.commands import audio_outputs
 from intone.client.playback import Player
-from tests.support.scripted_responses import varied_utterance
-from tests.support.scripted_server import (
+from tests.support.scripted_responses import (
     CHUNK_SAMPLES,
     RATE_HZ,
-    abort,
+    Response,
     audio,
+    closed,
+    configured,
     done,
     refusal,
     respond,
-    scripted_server,
     started,
+    varied_utterance,
 )
+from tests.support.scripted_server import scripted_server
 
 COMMANDS = [
     [],
@@ -62,22 +63,26 @@ def test_say_writes_a_wav_file_and_prints_events_and_the_report(capsys, tmp_path
         assert text in captured.err
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getnframes()) == (RATE_HZ, CHUNK_SAMPLES)
-    assert server.calls[0][1].text.delta == "Hello there."
+    assert f"wrote {path}" in captured.err
+    assert [request.text.delta for request in server.calls[0][1:]] == ["Hello there.", ""]
 
 
 def test_say_prints_fillers_pauses_emotions_and_rerouting(capsys):
     def script(requests, number, context):
         next(requests)
+        yield configured()
         yield from varied_utterance("say")
 
     with scripted_server(script) as server:
         assert main(["say", "Hello.", "--filler", "eager", "--server", server.target]) == 0
     output = capsys.readouterr().err
     expected = [
+        "configured",
+        f"pcm_s16le, {RATE_HZ} Hz",
         "started",
         "filler",
         "“Hmm”",
-        "first speech",
+        "first speech from starter",
         "pause",
         "200 ms",
         "rerouted",
@@ -87,7 +92,8 @@ def test_say_prints_fillers_pauses_emotions_and_rerouting(capsys):
     expected += ["12 ms, predicted 150 ms, covered 100 ms", "TTFA, predicted", "wait covered"]
     positions = [output.find(text) for text in expected]
     assert -1 not in positions and positions == sorted(positions), list(zip(expected, positions, strict=True))
-    assert server.calls[0][0].config.filler == 3
+    config = server.calls[0][0].config
+    assert (config.defaults.filler, config.service_class, config.max_lead_ms) == (3, 1, 600_000)
 
 
 def test_say_json_prints_events_then_the_report(capsys):
@@ -95,28 +101,55 @@ def test_say_json_prints_events_then_the_report(capsys):
         assert main(["say", "Hello.", "--json", "--server", server.target]) == 0
     captured = capsys.readouterr()
     printed = lines(captured.out)
-    assert [event["event"] for event in printed] == ["started", "audio", "done", "report"]
-    assert (printed[1]["bytes"], printed[1]["encoding"], printed[1]["text_span"]) == (
-        2 * CHUNK_SAMPLES,
-        "pcm_s16le",
-        [0, 1],
-    )
-    assert printed[3]["server"]["ttfa_ms"] == 12.5
-    assert printed[3]["client"]["ttfa_ms"] > 0
+    assert [event["event"] for event in printed] == ["configured", "started", "audio", "done", "report"]
+    assert printed[0]["format"]["sample_rate_hz"] == RATE_HZ
+    assert printed[1]["route"] == {"engine": "starter", "reason": "plain", "explanation": "plain talk"}
+    assert (printed[2]["bytes"], printed[2]["text_span"]) == (2 * CHUNK_SAMPLES, {"start": 0, "end": 6})
+    assert (printed[4]["server"]["ttfa_ms"], printed[4]["usage"]["speech_ms"]) == (12.5, 100)
+    assert printed[4]["client"]["ttfa_ms"] > 0
     assert captured.err == ""
 
 
 def test_say_sends_the_settings_of_its_flags(capsys):
-    options = "--voice ada --engine voxcpm --steps 4 --guidance 1.5 --seed 9 --rate 8000 --encoding mulaw --buffered"
+    flags = "--voice ada --engine voxcpm --steps 4 --parameter guidance=1.5 --seed 9 --rate 8000 --encoding mulaw"
+    flags += " --buffered --chunk-ms 20 --filler off --emotion 1,0,0,0,0,0,0,0.5 --language en-GB --text-format plain"
+    flags += " --volume -6 --speed 1.5 --no-normalize --live --pronounce gif=jiff --pronounce tomato=/təˈmɑːtəʊ/"
     with scripted_server() as server:
-        command = ["say", "x", *options.split(), "--no-filler", "--emotion", "1,0,0,0,0,0,0,0.5", "--json"]
+        command = ["say", "x", *flags.split(), "--pronounce", "重庆=pinyin:chong2 qing4", "--json"]
         assert main([*command, "--server", server.target]) == 0
     config = server.calls[0][0].config
-    assert (config.voice, config.engine, config.delivery, config.filler) == ("ada", "voxcpm", 2, 2)
-    assert (config.options.steps, config.options.guidance, config.options.seed) == (4, 1.5, 9)
-    assert (config.format.sample_rate_hz, config.format.encoding) == (8000, 3)
-    assert list(config.emotion.vector.weights) == [1, 0, 0, 0, 0, 0, 0, 0.5]
-    assert config.lead_limit_ms == 600_000
+    speech = config.defaults
+    assert (speech.voice, speech.engine, speech.language) == ("ada", "voxcpm", "en-GB")
+    assert (speech.text_format, speech.filler, speech.normalization) == (1, 2, 2)
+    assert (speech.volume_db, speech.speed, speech.seed) == (-6, 1.5, 9)
+    assert dict(speech.engine_parameters) == {"steps": 4, "guidance": 1.5}
+    assert (speech.emotion.weights.happy, speech.emotion.weights.calm) == (1, 0.5)
+    sounds = [(entry.word, entry.WhichOneof("sounds")) for entry in speech.pronunciations]
+    assert sounds == [("gif", "spoken_as"), ("tomato", "ipa"), ("重庆", "pinyin")]
+    assert (speech.pronunciations[1].ipa, speech.pronunciations[2].pinyin) == ("təˈmɑːtəʊ", "chong2 qing4")
+    assert (config.format.sample_rate_hz, config.format.encoding, config.chunk_ms) == (8000, 3, 20)
+    assert (config.delivery, config.service_class, config.max_lead_ms) == (2, 1, 600_000)
+
+
+def test_say_without_a_listener_is_offline(capsys):
+    with scripted_server() as server:
+        assert main(["say", "x", "--server", server.target]) == 0
+        assert main(["say", "x", "--offline", "--filler", "auto", "--server", server.target]) == 0
+    for call in server.calls:
+        assert (call[0].config.service_class, call[0].config.HasField("max_lead_ms")) == (2, False)
+    assert "was not saved" in capsys.readouterr().err
+
+
+def test_a_recording_is_uploaded_and_its_emotion_followed(capsys, tmp_path: Path):
+    clip = tmp_path / "clip.wav"
+    clip.write_bytes(b"RIFF")
+    with scripted_server() as server:
+        assert main(["say", "x", "--emotion", f"@{clip}", "--json", "--server", server.target]) == 0
+        assert main(["say", "x", "--emotion", "relieved:0.7", "--json", "--server", server.target]) == 0
+    assert server.clips == [b"RIFF"]
+    assert server.calls[0][0].config.defaults.emotion.clip_id
+    emotion = server.calls[1][0].config.defaults.emotion
+    assert (emotion.label, emotion.intensity) == ("relieved", pytest.approx(0.7))
 
 
 def test_say_writes_raw_samples_to_standard_output(capfdbinary):
@@ -154,42 +187,62 @@ def test_standard_input_is_sent_as_it_arrives(capsys, monkeypatch):
     assert [request.text.delta for request in server.calls[0][1:]] == ["H", "ällo.", ""]
 
 
-def test_say_reports_playback_progress_while_it_plays(capsys, monkeypatch):
+def test_say_reports_the_position_while_it_plays(capsys, monkeypatch):
     miniaudio = pytest.importorskip("miniaudio")
     monkeypatch.setattr(audio_outputs, "Player", functools.partial(Player, backends=[miniaudio.Backend.NULL]))
 
     def script(requests, number, context):
         next(requests)
+        yield configured()
         yield started("say")
         for sequence in range(6):
             yield audio("say", sequence)
-        if any(request.HasField("progress") for request in requests):
+        if any(request.HasField("playback") for request in requests):
             yield done("say")
 
     with scripted_server(script) as server:
         assert main(["say", "Hello.", "--play", "--server", server.target]) == 0
     config = server.calls[0][0].config
-    assert not config.HasField("lead_limit_ms")
-    reports = [request.progress.played_ms for request in server.calls[0] if request.HasField("progress")]
-    assert reports and 0 < reports[0] <= 600
+    assert (config.service_class, config.HasField("max_lead_ms")) == (1, False)
+    reports = [request.playback.played for request in server.calls[0] if request.HasField("playback")]
+    assert reports[0].utterance_id == "say" and 0 < reports[0].sample <= 6 * CHUNK_SAMPLES
 
 
-def test_ctrl_c_cancels_the_utterance(capsys):
+def test_ctrl_c_interrupts_the_utterance(capsys):
     def script(requests, number, context):
         def recorded():
             for request in requests:
-                yield request
-                if request.text.end_of_utterance:
+                if not request.text.end_of_utterance:  # it is still open when it is interrupted
+                    yield request
+                else:
                     os.kill(os.getpid(), signal.SIGINT)
 
-        for response in respond(recorded()):
-            if not response.HasField("done"):
-                yield response
+        yield from respond(recorded())
 
     with scripted_server(script) as server:
         assert main(["say", "A long story.", "--server", server.target]) == 130
-    assert server.calls[0][-1].cancel.utterance_id == "say"
-    assert "interrupted" in capsys.readouterr().err
+    assert server.calls[0][-1].interrupt.utterance_ids == ["say"]
+    assert "after 0.10 s (estimated); not heard: 'long story.'" in capsys.readouterr().err
+
+
+def test_events_about_the_stream_are_printed(capsys):
+    refused = refusal("text.delta", "is too long")
+
+    def script(requests, number, context):
+        next(requests)
+        yield configured()
+        yield Response(going_away={"grace_ms": 30_000})
+        yield Response(request_refused={"request_index": 1, "error": refused})
+        yield Response(interrupted={"interrupt_id": "?"})
+        yield Response(timing={"utterance_id": "say", "words": [{"spoken": "hello"}], "final": True, "source": 2})
+        yield done("say")
+        yield closed()
+
+    with scripted_server(script) as server:
+        assert main(["say", "Hello.", "--server", server.target]) == 0
+    output = capsys.readouterr().err
+    for text in ("shuts down, in 30 s at the latest", "is too long", "nothing was left", "1 words, aligned, final"):
+        assert text in output
 
 
 def test_ctrl_c_ends_the_program_while_it_waits_for_its_input():
@@ -214,47 +267,22 @@ def test_ctrl_c_ends_the_program_while_it_waits_for_its_input():
             assert "Fatal" not in process.stderr.read()
 
 
-def test_errors_are_printed_with_a_hint(capsys):
-    def refuse(requests, number, context):
-        next(requests)
-        abort(context, refusal("config.options.steps", "1 to 100", code_pb2.INVALID_ARGUMENT, retry_s=2))
-        yield
-
-    with scripted_server(refuse) as server:
-        assert main(["say", "Hello.", "--steps", "0", "--server", server.target]) == 1
-        output = capsys.readouterr().err
-        assert "INVALID_ARGUMENT: no good" in output
-        assert "config.options.steps: 1 to 100" in output
-        assert "Try again in 2.0 s" in output
-    assert main(["info", "--server", server.target]) == 3
-    assert "intone-server" in capsys.readouterr().err
-    with scripted_server() as server:
-        assert main(["say", "bad", "--server", server.target]) == 1
-        assert "text.delta: cannot be spoken" in capsys.readouterr().err
-        assert main(["say", "x", "--out", "/nowhere/at/all.wav", "--server", server.target]) == 1
-        assert "/nowhere/at/all.wav" in capsys.readouterr().err
-        assert main(["say", "x", "--json", "--out", "-", "--server", server.target]) == 2
-    with pytest.raises(SystemExit) as wrong:
-        main(["say", "x", "--emotion", "cheerful"])
-    assert wrong.value.code == 2
-    assert "happy, angry, sad" in capsys.readouterr().err
-
-
-def test_server_and_token_are_read_from_the_environment(capsys, monkeypatch):
-    with scripted_server(token="secret") as server:
-        monkeypatch.setenv("INTONE_SERVER", server.target)
-        assert main(["info"]) == 1
-        assert "INTONE_TOKEN" in capsys.readouterr().err
-        monkeypatch.setenv("INTONE_TOKEN", "secret")
-        assert main(["info", "--json"]) == 0
-    assert lines(capsys.readouterr().out)[0]["version"] == "9.9"
-
-
 def test_info_prints_engines_and_limits(capsys):
     with scripted_server() as server:
         assert main(["info", "--server", server.target]) == 0
     output = capsys.readouterr().out
-    for text in ("9.9", "starter", "tones", f"{RATE_HZ} Hz", "untrained", "max_streams", "45 ms", "lexicon"):
+    for text in (
+        "9.9",
+        "starter",
+        "tones",
+        f"{RATE_HZ} Hz",
+        "steps",
+        "1 to 100",
+        "max_streams",
+        "max_lead_ms",
+        "45 ms",
+        "lexicon",
+    ):
         assert text in output
 
 

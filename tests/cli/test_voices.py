@@ -15,18 +15,27 @@ def lines(text: str) -> list[dict[str, object]]:
 def test_voices(capsys, tmp_path: Path):
     recording = tmp_path / "ada.wav"
     recording.write_bytes(bytes(100_000))
+    described = ["--language", "en", "--language", "fr", "--label", "style=slow"] + ["--description", "calm [low]"]
     with scripted_server() as server:
         there = ["--server", server.target]
-        assert main(["voices", "create", "ada", str(recording), "--transcript", "my words", *there]) == 0
+        assert main(["voices", "create", "ada", str(recording), "--transcript", "my words", *described, *there]) == 0
         captured = capsys.readouterr()
-        assert "my words" in captured.out
-        assert "it was cut" in captured.err
+        for text in ("my words", "calm [low]", "en fr", "style=slow", "starter (cloned)", "1.50 s", "2001-09-09"):
+            assert text in captured.out
+        assert "it was cut [recording_cut]" in captured.err
         assert main(["voices", "create", "ada", str(recording), *there]) == 1
         assert "--replace" in capsys.readouterr().err
         assert main(["voices", "list", *there]) == 0
         assert "ada" in capsys.readouterr().out
+        server.voices |= {name: voice_pb2.Voice(name=name) for name in ("bob", "eve")}  # on a second page
         assert main(["voices", "list", "--json", *there]) == 0
-        assert lines(capsys.readouterr().out)[0]["name"] == "ada"
+        assert [voice["name"] for voice in lines(capsys.readouterr().out)] == ["ada", "bob", "eve"]
+        for name in ("bob", "eve"):
+            assert main(["voices", "delete", name, *there]) == 0
+        capsys.readouterr()
+        assert main(["voices", "list", "--json", *there]) == 0
+        (listed,) = lines(capsys.readouterr().out)
+        assert (listed["name"], listed["engines"]) == ("ada", [{"engine": "starter", "fidelity": "cloned"}])
         assert main(["voices", "show", "ada", "--json", *there]) == 0
         assert lines(capsys.readouterr().out)[0]["transcript"] == "my words"
         assert main(["voices", "delete", "ada", *there]) == 0
@@ -52,7 +61,14 @@ def test_fillers_of_a_voice(capsys, tmp_path: Path):
         assert [filler["text"] for filler in lines(capsys.readouterr().out)] == ["Oh", "Hmm"]
         assert main([*command, *adding, "--text", "Oh", *there]) == 2
         assert "2 recordings but 1 texts" in capsys.readouterr().err
-    assert [filler.language for filler in server.voices["ada"].fillers] == ["zh", "zh"]
+        fillers = server.voices["ada"].fillers
+        assert [(filler.language, filler.emotion) for filler in fillers] == [("zh", "sad")] * 2
+        assert main([*command, "--remove", "--text", "Oh", "--language", "zh", "--json", *there]) == 0
+        captured = capsys.readouterr()
+        assert [filler["text"] for filler in lines(captured.out)] == ["Hmm"]
+        assert "removed 1 fillers" in captured.err
+        assert main([*command, "--remove", *there]) == 0
+        assert "removed 1 fillers" in capsys.readouterr().err
 
 
 def test_emotion_of_a_text(capsys):
@@ -61,6 +77,6 @@ def test_emotion_of_a_text(capsys):
         output = capsys.readouterr().out
         assert "happy, intensity 0.75" in output and "8 characters of joy" in output and "█" in output
         assert main(["emotion", "great", "--json", "--server", server.target]) == 0
-        assert lines(capsys.readouterr().out)[0]["label"] == "EMOTION_LABEL_HAPPY"
+        assert lines(capsys.readouterr().out)[0]["label"] == "happy"
         assert main(["emotion", "bad", "--server", server.target]) == 1
         assert "reads no emotions" in capsys.readouterr().err

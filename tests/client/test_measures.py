@@ -1,30 +1,49 @@
 """Latency measures, decoding, emotions, WAV files and playback of the client."""
 
+import json
 import struct
 import wave
-from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 
-from intone.client import AudioChunk, ConversationLog, Format, IntoneCallError, Notice, RequestRefused, SentText
+from intone.client import (
+    AudioChunk,
+    AudioPosition,
+    Cut,
+    Emotion,
+    EmotionWeights,
+    Format,
+    Interrupted,
+    Notice,
+    PlaybackBuffer,
+    Player,
+    RequestRefused,
+    SentText,
+    Speech,
+    TextSpan,
+    WavWriter,
+    parse_emotion,
+    utf16_span,
+)
 from intone.client.audio import ENCODINGS
-from intone.client.events import event_to_json
+from intone.client.emotions import as_emotion
+from intone.client.errors import error_for
+from intone.client.events import EVENT_NAMES
+from intone.client.json_values import event_to_json
 from intone.client.latency import Underrun, measure_latency, simulate_playback
-from intone.client.playback import PlaybackBuffer, Player
-from intone.client.settings import parse_emotion
-from intone.client.wav import WavWriter, write_wav
-from intone.proto import emotion_pb2, speech_pb2
-from tests.support.scripted_server import RATE_HZ
+from intone.client.wav import write_wav
+from intone.proto import speech_pb2
+from tests.support.scripted_responses import RATE_HZ
 
 S16 = Format("pcm_s16le", 1000)
 
 
 def chunk(received_s: float, length_ms: int, kind: str = "speech", level: float = 0.5) -> AudioChunk:
     data = np.full(length_ms, level * 32767, "<i2").tobytes()
-    return AudioChunk(received_s, "u1", 0, 0, kind, data, "starter", None, {}, S16)
+    return AudioChunk(received_s, "u1", 0, 0, length_ms, kind, data, None, "", {}, S16)
 
 
 def test_latency_of_known_arrivals():
@@ -60,28 +79,43 @@ def test_latency_without_chunks():
     assert (latency.audio_ms, latency.underrun_s, latency.continuous) == (0, 0, True)
 
 
-def test_the_log_separates_utterances():
-    log = ConversationLog(
-        [SentText(1.0, "u1", "a"), SentText(2.0, "u2", "b")],
-        [chunk(1.5, 10), replace(chunk(2.5, 20), utterance_id="u2")],
-    )
-    assert log.speech("u2").latency.first_chunk_ms == 500
-    assert len(log.speech("u1").samples) == 10
+def test_speech_measures_from_its_first_text():
+    speech = Speech([SentText(2.0, "b"), SentText(2.25, "c")], [chunk(2.5, 20), chunk(2.75, 10)], S16)
+    assert (speech.text, speech.latency.first_chunk_ms) == ("bc", 500)
+    assert (len(speech.samples), len(speech.pcm), speech.done, speech.report) == (30, 60, None, None)
 
 
-def test_events_in_json_are_named_as_on_the_wire():
-    refused = IntoneCallError(grpc.StatusCode.INVALID_ARGUMENT, "no good", [("text.delta", "is too long")])
-    names = {member.name for member in speech_pb2.StreamSynthesizeResponse.DESCRIPTOR.oneofs[0].fields}
-    events = [chunk(1.0, 10), Notice(1.0, "draining", "reconnect", ""), RequestRefused(1.0, "u1", refused)]
-    values = [event_to_json(event) for event in events]
-    assert [value["event"] for value in values] == ["audio", "warning", "error"]
-    assert {value["event"] for value in values} <= names
-    assert (values[0]["bytes"], values[0]["sample_rate_hz"]) == (20, 1000)
+def test_events_are_named_as_on_the_wire():
+    fields = speech_pb2.StreamSynthesizeResponse.DESCRIPTOR.oneofs_by_name["response"].fields
+    assert {field.name for field in fields} == set(EVENT_NAMES)
+    refused = error_for(grpc.StatusCode.INVALID_ARGUMENT, "no good", "VALUE_INVALID", [("text.delta", "is too long")])
+    cut = Cut("u1", 7, 1, "a", "b", "reported")
+    events = [
+        chunk(1.0, 10),
+        Notice(1.0, "going_away", "reconnect", ""),
+        RequestRefused(1.0, 3, "u1", refused),
+        Interrupted(2.0, "i1", (cut,)),
+    ]
+    values = json.loads(json.dumps([event_to_json(event) for event in events]))
+    assert [value["event"] for value in values] == ["audio", "notice", "request_refused", "interrupted"]
+    assert (values[0]["bytes"], values[0]["sample_count"]) == (20, 10)
     assert values[2]["error"] == {
         "code": "INVALID_ARGUMENT",
         "message": "no good",
-        "violations": [("text.delta", "is too long")],
+        "reason": "VALUE_INVALID",
+        "violations": [["text.delta", "is too long"]],
+        "metadata": {},
+        "retry_after_s": None,
     }
+    assert values[3]["cuts"][0]["heard_samples"] == 7
+
+
+def test_spans_in_utf16():
+    text = "Hi 😀😀 friend."
+    span = TextSpan(text.index("friend."), len(text))
+    start, end = utf16_span(text, span)
+    assert text.encode("utf-16-le")[2 * start : 2 * end].decode("utf-16-le") == "friend."
+    assert utf16_span(text, TextSpan(0, 2)) == TextSpan(0, 2)
 
 
 def test_decoding_of_every_encoding():
@@ -98,15 +132,21 @@ def test_decoding_of_every_encoding():
 def test_parse_emotion_reads_every_notation(tmp_path: Path):
     clip = tmp_path / "clip.wav"
     clip.write_bytes(b"RIFF")
-    assert parse_emotion("ANGRY").label == emotion_pb2.EMOTION_LABEL_ANGRY
-    assert parse_emotion("happy:0.75").intensity == 0.75
-    assert not parse_emotion("happy").HasField("intensity")
-    assert list(parse_emotion("1,0,0,0,0,0,0,0.5").vector.weights) == [1, 0, 0, 0, 0, 0, 0, 0.5]
-    assert parse_emotion("describe: tired but relieved").description == "tired but relieved"
-    assert parse_emotion(f"@{clip}").clip.audio == b"RIFF"
-    for wrong in ("cheerful", "1,2", "happy:much", "1,0,0,0,0,0,0,x", "unspecified_"):
+    assert parse_emotion("ANGRY") == Emotion(label="ANGRY")
+    assert parse_emotion("relieved:0.75") == Emotion(label="relieved", intensity=0.75)
+    assert not parse_emotion("happy").message().HasField("intensity")
+    assert parse_emotion("1,0,0,0,0,0,0,0.5").weights == EmotionWeights(happy=1, calm=0.5)
+    assert parse_emotion("describe: tired but relieved").message().description == "tired but relieved"
+    assert parse_emotion(f"@{clip}").clip == clip
+    assert as_emotion({"sad": 0.5}).message().weights.sad == 0.5
+    assert as_emotion([0, 0, 0, 0, 0, 0, 0, 1]).weights == EmotionWeights(calm=1)
+    for wrong in ("", "1,2", "happy:much", "1,0,0,0,0,0,0,x", "@nothing.wav"):
         with pytest.raises(ValueError):
             parse_emotion(wrong)
+    with pytest.raises(ValueError, match="joyful"):
+        as_emotion({"joyful": 1})
+    with pytest.raises(ValueError, match="exactly one"):
+        Emotion(label="happy", description="glad").message()
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -132,25 +172,39 @@ def test_wav_files_have_the_right_sizes_and_samples(encoding: str, tmp_path: Pat
 
 def test_playback_buffer_counts_played_samples_and_underruns():
     buffer = PlaybackBuffer(start_samples=3)
-    buffer.write(np.array([1, 2], np.float32))
+    buffer.write("u1", np.array([1, 2], np.float32))
     assert buffer.take(2).tolist() == [0, 0]  # the jitter buffer is not full yet
-    buffer.write(np.array([3, 4], np.float32))
+    assert buffer.position is None
+    buffer.write("u1", np.array([3, 4], np.float32))
     assert buffer.take(3).tolist() == [1, 2, 3]
     assert buffer.take(3).tolist() == [4, 0, 0]
-    assert (buffer.played_samples, buffer.underrun_samples) == (4, 2)
-    buffer.write(np.array([5, 6], np.float32))
+    assert (buffer.played_samples, buffer.underrun_samples, buffer.position) == (4, 2, AudioPosition("u1", 4))
+    buffer.write("u1", np.array([5, 6], np.float32))
     buffer.drop()
     assert buffer.take(2).tolist() == [0, 0]
+    buffer.complete()
     assert (buffer.played_samples, buffer.underrun_samples, buffer.finished) == (4, 2, True)
+
+
+def test_playback_positions_count_each_utterance_from_its_beginning():
+    buffer = PlaybackBuffer()
+    buffer.write("u1", np.array([1, 2, 3], np.float32))
+    buffer.write("u2", np.array([4, 5, 6], np.float32))
+    buffer.write("u3", np.array([7], np.float32))
+    assert buffer.take(2).tolist() == [1, 2]
+    assert buffer.position == AudioPosition("u1", 2)
+    buffer.drop("u1")
+    assert buffer.position == AudioPosition("u1", 2)  # the last that was heard
+    assert buffer.take(2).tolist() == [4, 5]
+    assert buffer.position == AudioPosition("u2", 2)
+    assert buffer.take(2).tolist() == [6, 7]
+    assert buffer.position == AudioPosition("u3", 1)
 
 
 def test_player_plays_everything_on_a_null_device(run):
     miniaudio = pytest.importorskip("miniaudio")
-    player = Player(RATE_HZ, backends=[miniaudio.Backend.NULL])
-    try:
-        player.buffer.write(np.zeros(RATE_HZ // 10, np.float32))
-        player.buffer.complete()
+    with Player(Format("pcm_s16le", RATE_HZ), backends=[miniaudio.Backend.NULL]) as player:
+        player.write("u1", bytes(RATE_HZ // 10 * 2))
+        player.complete()
         run(player.drain())
-        assert player.played_ms == 100
-    finally:
-        player.close()
+        assert player.position == AudioPosition("u1", RATE_HZ // 10)

@@ -10,13 +10,18 @@ from rich.console import Console
 
 from intone.client import (
     AudioChunk,
+    Cut,
     Done,
+    EmotionWeights,
+    Event,
     Format,
-    Interrupted,
     LatencyReport,
     Rerouted,
+    ResolvedEmotion,
+    Route,
     SentText,
     Speech,
+    SpeechSettings,
     Started,
     TextSpan,
 )
@@ -29,54 +34,60 @@ from intone.client.tools.turn_report import turn_report, turn_report_to_json
 from intone.client.tools.utterance_picture import draw_utterance, utterance_figure
 
 RATE = Format("pcm_f32le", 1000)  # a sample is a millisecond
-REPORT = LatencyReport(10.0, None, 0.0, 0.1, 100.0, 0.0, 10.0, {"lm": 8.0, "vae": 2.0}, 1)
+REPORT = LatencyReport(ttfa_ms=10.0, rtf=0.1, synthesis_ms=10.0, stage_ms={"lm": 8.0, "vae": 2.0})
 STAGES = ("prefill", "lm", "diffusion", "vae", "gpt_gen_time", "gpt_forward_time", "s2mel_time", "bigvgan_time")
 LONG = "Let me tell you how this works. First we look at the photographs that you send us, then we ask the depot. "
 
 
 def chunk(received_s: float, length_ms: int, utterance_id: str, kind: str = "speech", filler: str = "") -> AudioChunk:
     data = np.full(length_ms, 0.5, "<f4").tobytes()
-    return AudioChunk(received_s, utterance_id, 0, 0, kind, data, "starter", None, {}, RATE, filler)
+    return AudioChunk(received_s, utterance_id, 0, 0, length_ms, kind, data, None, filler, {}, RATE)
 
 
 def started(at_s: float, utterance_id: str, engine: str = "starter", reason: str = "plain") -> Started:
-    return Started(at_s, utterance_id, engine, reason, "", (0.0,) * 8, RATE, "default", 1)
+    return Started(at_s, utterance_id, Route(engine, reason, ""), ResolvedEmotion(), "default", 1)
 
 
 def rerouted(at_s: float, utterance_id: str) -> Rerouted:
-    emotion = ("indextts", "strong_emotion", "strong", (0.8, *[0.0] * 7), "text", "“great”", 0.8)
-    return Rerouted(at_s, utterance_id, *emotion, TextSpan(5, 9))
+    emotion = ResolvedEmotion(EmotionWeights(happy=0.8), 0.8, "text", "“great”")
+    return Rerouted(at_s, utterance_id, Route("indextts", "strong_emotion", "strong"), emotion, TextSpan(5, 9))
+
+
+def done(at_s: float, utterance_id: str, reason: str = "completed", latency: LatencyReport = REPORT) -> Done:
+    return Done(at_s, utterance_id, reason, None, 0, latency=latency)
+
+
+def add_turn(run: ScriptRun, record: TurnRecord, sent: list[SentText], events: list[Event]) -> None:
+    """Add a turn to a run, and let the listener hear its audio."""
+    run.turns.append(record)
+    run.speeches[record.utterance_id] = Speech(sent, events, RATE)
+    for event in events:
+        if isinstance(event, AudioChunk):
+            run.listener.receive(event)
 
 
 def known_run() -> ScriptRun:
     """A turn with a filler, a pause, an underrun and a reroute; a Chinese one with a barge-in; a skipped one."""
     run = ScriptRun(Listener(lambda: 10.6))
-    run.log.sent += [
-        SentText(5.0, "turn-1", "It costs $5 "),
-        SentText(5.3, "turn-1", "and $6."),
-        SentText(10.0, "turn-2", "一二"),
-    ]
-    run.log.events += [
+    events = [
         started(5.1, "turn-1"),
-        chunk(5.2, 300, "turn-1", "filler", "Hmm"),
+        chunk(5.2, 100, "turn-1", "filler", "Hmm"),
+        chunk(5.3, 200, "turn-1", "filler", "Hmm"),
         chunk(5.6, 800, "turn-1"),
         chunk(6.4, 200, "turn-1", "silence"),
         rerouted(6.5, "turn-1"),
         chunk(7.0, 500, "turn-1"),
-        Done(7.5, "turn-1", "completed", None, REPORT),
-        started(10.1, "turn-2"),
-        chunk(10.2, 900, "turn-2"),
-        Interrupted(10.7, "turn-2", "一", "二", 400, REPORT),
+        done(7.5, "turn-1"),
     ]
-    for event in run.log.events:
-        if isinstance(event, AudioChunk):
-            run.listener.receive(event)
+    sent = [SentText(5.0, "It costs $5 "), SentText(5.3, "and $6.")]
+    add_turn(run, TurnRecord(1, Turn("It costs $5 and $6."), "turn-1", 5.0), sent, events)
+    cut = Cut("turn-2", 400, 1, "一", "二", "reported")
+    events = [started(10.1, "turn-2"), chunk(10.2, 900, "turn-2"), done(10.7, "turn-2", "interrupted")]
+    record = TurnRecord(2, Turn("一二"), "turn-2", 10.0, barge_in_s=10.6, stopped_s=10.7, cut=cut)
+    add_turn(run, record, [SentText(10.0, "一二")], events)
     run.listener.drop("turn-2")
-    run.turns += [
-        TurnRecord(1, Turn("It costs $5 and $6."), "turn-1"),
-        TurnRecord(2, Turn("一二"), "turn-2", barge_in_s=10.6, stopped_s=10.7),
-        TurnRecord(3, Turn("三", language="zh"), skipped="no engine speaks it"),
-    ]
+    skipped = Turn("三", SpeechSettings(language="zh"))
+    run.turns.append(TurnRecord(3, skipped, skipped="no engine speaks it"))
     return run
 
 
@@ -87,8 +98,8 @@ def crowded_run(turns: int, words: int) -> ScriptRun:
     for number in range(1, turns + 1):
         utterance_id = f"turn-{number}"
         text = (LONG * 9).split()[:words]
-        run.log.sent += [SentText(now_s + 0.04 * index, utterance_id, word) for index, word in enumerate(text)]
-        record = TurnRecord(number, Turn(" ".join(text)), utterance_id)
+        sent = [SentText(now_s + 0.04 * index, word) for index, word in enumerate(text)]
+        record = TurnRecord(number, Turn(" ".join(text)), utterance_id, now_s)
         events = [started(now_s + 0.1, utterance_id, "voxcpm" if number % 3 else "indextts", "strong_emotion")]
         if number % 3 == 0:
             events += [chunk(now_s + 0.15, 400, utterance_id, "filler", filler) for filler in ("Hmm, well.", "Oh!")]
@@ -97,32 +108,29 @@ def crowded_run(turns: int, words: int) -> ScriptRun:
             at_s = events[-1].received_s + 0.1
             events += [rerouted(at_s, utterance_id), chunk(at_s, 200, utterance_id, "silence")]
             events.append(chunk(at_s + 1, 500, utterance_id))
-        for event in events:
-            if isinstance(event, AudioChunk):
-                run.listener.receive(event)
-        report = LatencyReport(80.0, None, 0.0, 0.1, 100.0, 0.0, 10.0, dict.fromkeys(STAGES, 12.0), 1)
+        add_turn(run, record, sent, events)
+        report = LatencyReport(ttfa_ms=80.0, stage_ms=dict.fromkeys(STAGES, 12.0))
         now_s = run.listener.end_s
         if number % 2:
             now_s -= 0.2
             run.listener.drop(utterance_id)
             record.barge_in_s, record.stopped_s = now_s, now_s + 0.02
-            events.append(Interrupted(now_s + 0.02, utterance_id, "", "", 100, report))
+            record.cut = Cut(utterance_id, 100, 0, "", "", "reported")
+            events.append(done(now_s + 0.02, utterance_id, "interrupted", report))
         else:
-            events.append(Done(now_s, utterance_id, "completed", None, report))
-        run.log.events += events
-        run.turns.append(record)
+            events.append(done(now_s, utterance_id, "completed", report))
         now_s += 0.02
     return run
 
 
 def crowded_speech(words: int, words_per_s: float) -> Speech:
     text = (LONG * 9).split()[:words]
-    sent = [SentText(index / words_per_s, "u", f"{word} ") for index, word in enumerate(text)]
+    sent = [SentText(index / words_per_s, f"{word} ") for index, word in enumerate(text)]
     events = [started(0.1, "u", "indextts", "strong_emotion"), chunk(0.2, 300, "u", "filler", "Hmm")]
     events += [chunk(0.9 + 0.1 * index, 150, "u", "silence" if index == 3 else "speech") for index in range(words)]
     events.append(chunk(events[-1].received_s + 3, 300, "u"))
-    report = LatencyReport(100.0, None, 1.0, 0.5, 900.0, 0.0, 450.0, dict.fromkeys(STAGES, 12.0), 1)
-    return Speech(sent, (*events, Done(99.0, "u", "completed", None, report)))
+    report = LatencyReport(ttfa_ms=100.0, rtf=0.5, synthesis_ms=450.0, stage_ms=dict.fromkeys(STAGES, 12.0))
+    return Speech(sent, (*events, done(99.0, "u", latency=report)), RATE)
 
 
 # ---- the layout -----------------------------------------------------------------------------------------------------
@@ -213,7 +221,7 @@ def test_picture_of_an_utterance_is_written(tmp_path):
     assert 20_000 < (tmp_path / "a.png").stat().st_size < 1_000_000
     assert np.ptp(pixels[:, :, :3].mean(axis=2), axis=1).max() > 0.5  # not blank
     with pytest.raises(ValueError, match="nothing to draw"):
-        draw_utterance(Speech((), ()), tmp_path / "a.png")
+        draw_utterance(Speech((), (), RATE), tmp_path / "a.png")
 
 
 def test_table_of_turns_shows_every_measure():

@@ -1,6 +1,7 @@
 """Scripted conversations: parsing, the simulated listener, barge-ins, and the measures of turns."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,9 +9,23 @@ import grpc
 import numpy as np
 import pytest
 
-from intone.client import AudioChunk, ConversationLog, Done, Format, Interrupted, IntoneCallError, Notice, Started
-from intone.client.events import LatencyReport
-from intone.client.speech import SentText
+from intone.client import (
+    AudioChunk,
+    AudioPosition,
+    Cut,
+    Done,
+    Event,
+    Format,
+    IntoneError,
+    ResolvedEmotion,
+    Route,
+    SentText,
+    Speech,
+    SpeechSettings,
+    Started,
+    Unavailable,
+    Usage,
+)
 from intone.client.tools.example_script import EXAMPLE_SCRIPT
 from intone.client.tools.listener import Listener
 from intone.client.tools.script import DEFAULT_PAUSE_MS, Script, Turn, parse_script
@@ -19,14 +34,13 @@ from intone.client.tools.turn_measures import measure_turn
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RATE = Format("pcm_f32le", 1000)  # a sample is a millisecond
-REPORT = LatencyReport(10.0, None, 0.0, 0.1, 100.0, 0.0, 10.0, {}, 1)
 
 
 def chunk(
-    received_s: float, length_ms: int, utterance_id: str = "u", kind: str = "speech", filler: str = ""
+    received_s: float, length_ms: int, utterance_id: str = "u", kind: str = "speech", filler: str = "", offset: int = 0
 ) -> AudioChunk:
     data = np.full(length_ms, 0.5, "<f4").tobytes()
-    return AudioChunk(received_s, utterance_id, 0, 0, kind, data, "starter", None, {}, RATE, filler)
+    return AudioChunk(received_s, utterance_id, 0, offset, length_ms, kind, data, None, filler, {}, RATE)
 
 
 # ---- the script -----------------------------------------------------------------------------------------------------
@@ -34,10 +48,11 @@ def chunk(
 
 def test_the_built_in_script_uses_every_feature():
     script = parse_script(EXAMPLE_SCRIPT)
-    assert 8 <= len(script.turns) <= 10
-    assert any(turn.emotion is not None for turn in script.turns)
+    assert 8 <= len(script.turns) <= 12
+    assert any(turn.settings.emotion is not None for turn in script.turns)
+    assert any(turn.think_ms and turn.cover_after_ms for turn in script.turns)
     assert any(turn.text.startswith("[") for turn in script.turns)
-    assert any(turn.language == "zh" for turn in script.turns)
+    assert any(turn.settings.language == "zh" for turn in script.turns)
     interrupted = next(index for index, turn in enumerate(script.turns) if turn.interrupt_after_ms)
     assert script.turns[interrupted + 1].pause_ms is None  # follows at once
 
@@ -55,7 +70,12 @@ def test_parsing_sets_every_field_of_a_turn():
         text = "One  two\\nthree. "
         emotion = "sad:0.5"
         voice = "ada"
-        options = { steps = 4, speed = 1.5 }
+        speed = 1.5
+        volume_db = -6
+        normalization = false
+        engine_parameters = { steps = 4 }
+        think_ms = 900
+        cover_after_ms = 200
         [[turn]]
         text = "四个字啊"
         emotion = [0, 0.5, 0, 0, 0, 0, 0, 0]
@@ -63,9 +83,12 @@ def test_parsing_sets_every_field_of_a_turn():
         """
     )
     first, second = script.turns
-    assert (first.emotion.intensity, first.voice, first.options.steps, first.options.speed) == (0.5, "ada", 4, 1.5)
+    assert first.settings == SpeechSettings(
+        emotion="sad:0.5", voice="ada", speed=1.5, volume_db=-6, normalization=False, engine_parameters={"steps": 4}
+    )
+    assert (first.think_ms, first.cover_after_ms) == (900, 200)
     assert first.deltas(8) == [(0.125, "One"), (0.125, "  two"), (0.125, "\nthree. ")]
-    assert list(second.emotion.vector.weights) == [0, 0.5, 0, 0, 0, 0, 0, 0]
+    assert second.settings.emotion == [0, 0.5, 0, 0, 0, 0, 0, 0]
     assert second.deltas(8) == [(0.02, character) for character in "四个字啊"]
     assert Turn("Whole.", words_per_second=0).deltas(8) == [(0.0, "Whole.")]
 
@@ -77,13 +100,16 @@ def test_parsing_sets_every_field_of_a_turn():
         ("[[turn]", "not valid TOML"),
         ("[turn]\ntext = 'x'", "no turns"),
         ("[[turn]]\ntext = ' '", "turn 1: text is missing"),
-        ("[[turn]]\ntext = 'x'\n[[turn]]\ntexts = 'x'", "turn 2: unknown key 'texts'; known keys: text, emotion"),
+        ("[[turn]]\ntext = 'x'\n[[turn]]\ntexts = 'x'", "turn 2: unknown key 'texts'; known keys: text, pause_ms"),
         ("[[turn]]\ntext = 'x'\npause_ms = 0.5", "turn 1: pause_ms must be a whole number"),
         ("[[turn]]\ntext = 'x'\npause_ms = -5", "turn 1: pause_ms must not be negative"),
-        ("[[turn]]\ntext = 'x'\nemotion = 'cheerful'", "turn 1: emotion: 'cheerful' is not one of"),
-        ("[[turn]]\ntext = 'x'\nemotion = [1, 2]", "turn 1: emotion: an emotion vector has 8 numbers"),
-        ("[[turn]]\ntext = 'x'\nemotion = 3", "turn 1: emotion"),
-        ("[[turn]]\ntext = 'x'\noptions = { step = 3 }", "turn 1: options: unknown key 'step'; known keys: steps"),
+        ("[[turn]]\ntext = 'x'\nemotion = '@nowhere.wav'", "turn 1: there is no recording 'nowhere.wav'"),
+        ("[[turn]]\ntext = 'x'\nemotion = [1, 2]", "turn 1: an emotion has 8 weights"),
+        ("[[turn]]\ntext = 'x'\nemotion = { joy = 1 }", "turn 1: joy: not one of happy"),
+        ("[[turn]]\ntext = 'x'\nemotion = 3", "turn 1: emotion must be a string, an array"),
+        ("[[turn]]\ntext = 'x'\nfiller = 'often'", "turn 1: 'often' is not one of auto, off, eager"),
+        ("[[turn]]\ntext = 'x'\nnormalization = 1", "turn 1: normalization must be true or false"),
+        ("[[turn]]\ntext = 'x'\nseed = true", "turn 1: seed must be a whole number"),
         (
             "[[turn]]\ntext = 'x'\nwords_per_second = 1\ncharacters_per_second = 1",
             "turn 1: .*, not both",
@@ -102,8 +128,8 @@ def test_errors_in_a_script_name_the_turn_and_the_key(text, message):
 def test_listener_plays_chunks_in_order_in_real_time_and_notes_underruns():
     now = [10.0]
     listener = Listener(lambda: now[0])
-    assert (listener.played_ms, listener.end_s) == (0, -np.inf)
-    for arrived in (chunk(10.0, 200), chunk(10.1, 100), chunk(10.5, 100)):
+    assert (listener.position, listener.end_s) == (None, -np.inf)
+    for arrived in (chunk(10.0, 200), chunk(10.1, 100, offset=200), chunk(10.5, 100, offset=300)):
         assert listener.receive(arrived)
     assert [(heard.start_s, round(heard.end_s, 6)) for heard in listener.heard("u")] == [
         (10.0, 10.2),
@@ -112,10 +138,12 @@ def test_listener_plays_chunks_in_order_in_real_time_and_notes_underruns():
     ]
     (underrun,) = listener.underruns("u")
     assert max(abs(underrun.start_s - 10.3), abs(underrun.end_s - 10.5)) < 1e-9
-    played = []
+    played, positions = [], []
     for now[0] in (10.05, 10.25, 10.4, 10.55, 11.0):
         played.append(listener.heard_ms("u"))
+        positions.append(listener.position)
     assert np.abs(np.array(played) - [50, 250, 300, 350, 400]).max() < 1e-6
+    assert positions == [AudioPosition("u", sample) for sample in (50, 250, 300, 350, 400)]
     heard = listener.recording(9.9)
     expected = np.concatenate([np.zeros(100), np.full(300, 0.5), np.zeros(200), np.full(100, 0.5)])
     assert heard.shape == expected.shape and np.abs(heard - expected).max() == 0
@@ -128,10 +156,13 @@ def test_listener_discards_unplayed_and_late_audio_of_a_dropped_utterance():
         listener.receive(arrived)
     now[0] = 1.15
     listener.drop("u")
+    now[0] = 1.2
+    assert listener.position == AudioPosition("u", 50)  # of the second chunk, whose place here is as the first one's
     assert not listener.receive(chunk(1.16, 300))
     assert listener.receive(chunk(1.2, 100, "v"))
     now[0] = 5.0
-    assert (round(listener.heard_ms("u"), 6), listener.late_ms("u"), listener.played_ms) == (150, 300, 250)
+    assert (round(listener.heard_ms("u"), 6), listener.late_ms("u")) == (150, 300)
+    assert listener.position == AudioPosition("v", 100)
     assert [len(heard.samples) for heard in listener.heard()] == [100, 50, 100]
     assert listener.underruns("u") == listener.underruns("v") == ()
 
@@ -139,80 +170,107 @@ def test_listener_discards_unplayed_and_late_audio_of_a_dropped_utterance():
 # ---- the runner, on virtual time ------------------------------------------------------------------------------------
 
 
-@dataclass
-class FakeConversation:
-    """Answers the first text with a filler after 0.1 s, and each text with 100 ms of speech after `delay_s`."""
+class FakeUtterance:
+    """Answers its first text with a filler after 0.1 s, and each text with 100 ms of speech after the talk's delay."""
 
-    log: ConversationLog
+    def __init__(
+        self, talk: "FakeTalk", settings: SpeechSettings, utterance_id: str, cover_after_ms: int | None
+    ) -> None:
+        self.id, self.settings, self.cover_after_ms = utterance_id, settings, cover_after_ms
+        self.ended: asyncio.Future[Done] = talk.loop.create_future()
+        self._talk = talk
+        self._sent: list[SentText] = []
+        self._events: list[Event] = []
+
+    async def start(self) -> None:
+        self._talk.sent.append((self.id, self._talk.loop.time(), "start"))
+
+    async def send(self, delta: str) -> None:
+        if delta == self._talk.fail_at:
+            self.ended.set_exception(Unavailable(grpc.StatusCode.UNAVAILABLE, "gone"))
+        if not self._sent:
+            route = Route("starter", "plain", "neutral")
+            self._later(0.1, lambda at_s: Started(at_s, self.id, route, ResolvedEmotion(), "default", 1))
+            self._later(0.1, lambda at_s: chunk(at_s, 150, self.id, "filler", "Hmm"))
+        self._sent.append(SentText(self._talk.loop.time(), delta))
+        self._talk.sent.append((self.id, self._talk.loop.time(), delta))
+        offset = 150 + 100 * (len(self._sent) - 1)
+        self._later(self._talk.delay_s, lambda at_s: chunk(at_s, 100, self.id, offset=offset))
+
+    async def end(self) -> None:
+        self._later(self._talk.delay_s, lambda at_s: Done(at_s, self.id, "completed", None, 0))
+
+    async def interrupt(self, position: AudioPosition | None) -> Cut | None:
+        self._talk.sent.append((self.id, self._talk.loop.time(), position))
+        await asyncio.sleep(0.02)
+        if self.ended.done() and self._talk.nothing_to_stop:
+            return None
+        self._receive(Done(self._talk.loop.time(), self.id, "interrupted", None, 0))
+        return Cut(self.id, position.sample, 6, "so far", "the rest", "reported")
+
+    async def done(self) -> Done:
+        return await asyncio.shield(self.ended)
+
+    @property
+    def speech(self) -> Speech:
+        return Speech(self._sent, self._events, RATE)
+
+    def _later(self, delay_s: float, make: Callable[[float], Event]) -> None:
+        self._talk.loop.call_later(delay_s, lambda: self._receive(make(self._talk.loop.time())))
+
+    def _receive(self, event: Event) -> None:
+        self._events.append(event)
+        self._talk.on_event(event)
+        if isinstance(event, Done) and not self.ended.done():
+            self.ended.set_result(event)
+
+
+@dataclass
+class FakeTalk:
+    """A stream whose utterances are faked. `sent` has what was sent, with its utterance and its time."""
+
+    on_event: Callable[[Event], None]
     delay_s: float = 0.3
     fail_at: str | None = None
+    nothing_to_stop: bool = False
     sent: list[tuple[str, float, object]] = field(default_factory=list)
+    utterances: list[FakeUtterance] = field(default_factory=list)
+    finished_s: float | None = None
 
     def __post_init__(self) -> None:
-        self._inbox: asyncio.Queue[object] = asyncio.Queue()
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
 
-    def _later(self, delay_s: float, make) -> None:
-        self._loop.call_later(delay_s, lambda: self._inbox.put_nowait(make(self._loop.time())))
+    def utterance(self, settings: SpeechSettings, *, id: str, cover_after_ms: int | None) -> FakeUtterance:
+        self.utterances.append(FakeUtterance(self, settings, id, cover_after_ms))
+        return self.utterances[-1]
 
-    async def send(self, text, utterance_id, *, emotion=None, voice="", options=None, end=False) -> None:
-        now_s = self._loop.time()
-        if text == self.fail_at:
-            self._inbox.put_nowait(IntoneCallError(grpc.StatusCode.UNAVAILABLE, "gone"))
-        new = not any(known == utterance_id for known, _, _ in self.sent)
-        self.sent.append((utterance_id, now_s, text))
-        if new:
-            route = ("starter", "plain", "neutral", (0.0,) * 8, RATE, "default", 1)
-            self._later(0.1, lambda at_s: Started(at_s, utterance_id, *route))
-            self._later(0.1, lambda at_s: chunk(at_s, 150, utterance_id, "filler", "Hmm"))
-        if text:
-            self.log.sent.append(SentText(now_s, utterance_id, text))
-            self._later(self.delay_s, lambda at_s: chunk(at_s, 100, utterance_id))
-        if end:
-            self._later(self.delay_s, lambda at_s: Done(at_s, utterance_id, "completed", None, REPORT))
+    async def report_playback(self, position: AudioPosition) -> None:
+        self.sent.append(("", self.loop.time(), position))
 
-    async def cancel(self, utterance_id="", played_ms=None) -> None:
-        self.sent.append((utterance_id, self._loop.time(), played_ms))
-        self._later(0.02, lambda at_s: Interrupted(at_s, utterance_id, "so far", "the rest", played_ms, REPORT))
-
-    async def progress(self, played_ms: int) -> None:
-        self.sent.append(("", self._loop.time(), played_ms))
-
-    async def __aiter__(self):
-        while True:
-            event = await self._inbox.get()
-            if isinstance(event, IntoneCallError):
-                raise event
-            if event is None:
-                return
-            self.log.events.append(event)
-            yield event
+    async def finish(self, timeout_s: float) -> Usage:
+        self.finished_s = self.loop.time()
+        return Usage()
 
 
-class EndedBeforeCancel(FakeConversation):
-    """Answers a cancel as a server does whose utterance has already ended."""
-
-    async def cancel(self, utterance_id="", played_ms=None) -> None:
-        self._later(0.01, lambda at_s: Notice(at_s, "utterance_ended", "too late", utterance_id))
-
-
-def run_script(
-    run_virtual, *turns: Turn, languages=None, fake=FakeConversation, **behaviour
-) -> tuple[ScriptRun, FakeConversation]:
-    async def main() -> tuple[ScriptRun, FakeConversation]:
+def run_script(run_virtual, *turns: Turn, languages=None, **behaviour) -> tuple[ScriptRun, FakeTalk]:
+    async def main() -> tuple[ScriptRun, FakeTalk]:
         clock = asyncio.get_running_loop().time
         run = ScriptRun(Listener(clock))
-        conversation = fake(run.log, **behaviour)
         runner = ScriptRunner(run, clock, languages=languages)
-        await runner.run(conversation, Script(turns, words_per_second=10))
-        return run, conversation
+        talk = FakeTalk(runner.receive, **behaviour)
+        await runner.run(talk, Script(turns, words_per_second=10))
+        return run, talk
 
     return run_virtual(main())
 
 
+def started_s(talk: FakeTalk, number: int) -> float:
+    return min(at_s for name, at_s, _ in talk.sent if name == f"turn-{number}")
+
+
 def test_a_turn_starts_after_the_one_before_was_heard_and_a_pause(run_virtual):
-    run, fake = run_script(run_virtual, Turn("One two three"), Turn("Four", pause_ms=250), Turn("Five"))
-    first, second, third = (min(at_s for name, at_s, _ in fake.sent if name == f"turn-{n}") for n in (1, 2, 3))
+    run, talk = run_script(run_virtual, Turn("One two three"), Turn("Four", pause_ms=250), Turn("Five"))
+    first, second, third = (started_s(talk, number) for number in (1, 2, 3))
     # Text is sent at 0, .1 and .2 s. Heard: the filler from .1 s and speech from .3 to .6 s; then up to 10 ms until
     # the runner notices the end, and the pause.
     assert 0.85 <= second - first <= 0.87
@@ -223,21 +281,35 @@ def test_a_turn_starts_after_the_one_before_was_heard_and_a_pause(run_virtual):
     assert measures.first_word_ms == pytest.approx(300, abs=1e-6)
     assert (round(measures.covered_ms, 6), measures.fillers) == (150, ("Hmm",))
     assert (round(measures.heard_ms, 6), round(measures.underrun_ms, 6)) == (450, 0)
-    reported_ms = [played_ms for name, _, played_ms in fake.sent if not name]
-    assert reported_ms == sorted(reported_ms) and reported_ms[-1] <= run.listener.played_ms
+    positions = [position for name, _, position in talk.sent if not name]
+    assert positions == sorted(positions, key=lambda position: (position.utterance_id, position.sample))
+    assert talk.finished_s >= run.listener.end_s
 
 
-def test_a_barge_in_stops_playback_cancels_with_the_position_and_starts_the_next_turn_at_once(run_virtual):
+def test_a_turn_may_think_before_its_first_word(run_virtual):
+    settings = SpeechSettings(voice="ada")
+    run, talk = run_script(run_virtual, Turn("One two", settings, think_ms=800, cover_after_ms=200))
+    (utterance,) = talk.utterances
+    assert (utterance.settings, utterance.cover_after_ms) == (settings, 200)
+    (_, start_s, _), (_, text_s, text) = [sent for sent in talk.sent if sent[0]][:2]
+    assert (round(text_s - start_s, 6), text) == (0.8, "One")
+    measures = measure_turn(run, run.turns[0])
+    assert measures.first_sound_ms == pytest.approx(900, abs=1e-6)
+
+
+def test_a_barge_in_stops_playback_interrupts_at_its_position_and_starts_the_next_turn_at_once(run_virtual):
     long = " ".join("word" for _ in range(30))
-    run, fake = run_script(run_virtual, Turn(long, interrupt_after_ms=1000), Turn("Short"), delay_s=0.2)
+    run, talk = run_script(run_virtual, Turn(long, interrupt_after_ms=1000), Turn("Short"), delay_s=0.2)
     interrupted, after = run.turns
     heard_ms = sum(1000 * part.duration_s for part in run.listener.heard("turn-1"))
     assert 1000 <= heard_ms <= 1015
-    (cancelled,) = [(at_s, played_ms) for name, at_s, played_ms in fake.sent if name and isinstance(played_ms, int)]
-    assert cancelled[0] == interrupted.barge_in_s
-    assert abs(cancelled[1] - heard_ms) <= 1
-    assert all(at_s <= interrupted.barge_in_s for name, at_s, _ in fake.sent if name == "turn-1")
-    assert min(at_s for name, at_s, _ in fake.sent if name == "turn-2") == interrupted.barge_in_s
+    ((interrupted_s, position),) = [
+        (at_s, sent) for name, at_s, sent in talk.sent if name and isinstance(sent, AudioPosition)
+    ]
+    assert interrupted_s == interrupted.barge_in_s
+    assert position.utterance_id == "turn-1" and abs(position.sample - heard_ms) <= 1
+    assert all(at_s <= interrupted.barge_in_s for name, at_s, _ in talk.sent if name == "turn-1")
+    assert started_s(talk, 2) == interrupted.barge_in_s
     measures = measure_turn(run, interrupted)
     assert (measures.outcome, measures.heard_text) == ("interrupted", "so far")
     assert measures.stop_ms == pytest.approx(20, abs=1e-6)
@@ -252,19 +324,21 @@ def test_a_turn_that_ends_before_its_barge_in_is_completed(run_virtual):
     assert measure_turn(run, run.turns[0]).outcome == "completed"
 
 
+def test_a_barge_in_that_stops_nothing_is_answered_without_a_cut(run_virtual):
+    turn = Turn("One two three", interrupt_after_ms=200, words_per_second=0)
+    run, _ = run_script(run_virtual, turn, nothing_to_stop=True)
+    measures = measure_turn(run, run.turns[0])
+    assert measures.outcome == "completed" and measures.stop_ms == pytest.approx(20, abs=1e-6)
+
+
 def test_turns_in_a_language_that_no_engine_speaks_are_skipped(run_virtual):
-    turns = (Turn("One", language="en-GB"), Turn("二", language="zh"), Turn("Three"))
-    run, fake = run_script(run_virtual, *turns, languages=["en"])
-    assert {name for name, _, _ in fake.sent if name} == {"turn-1", "turn-3"}
+    english, chinese = SpeechSettings(language="en-GB"), SpeechSettings(language="zh")
+    run, talk = run_script(run_virtual, Turn("One", english), Turn("二", chinese), Turn("Three"), languages=["en"])
+    assert {utterance.id for utterance in talk.utterances} == {"turn-1", "turn-3"}
     measures = measure_turn(run, run.turns[1])
     assert (measures.outcome, measures.note) == ("skipped", "no trained engine of this server speaks zh")
 
 
 def test_a_lost_call_ends_the_run(run_virtual):
-    with pytest.raises(IntoneCallError, match="gone"):
+    with pytest.raises(IntoneError, match="gone"):
         run_script(run_virtual, Turn("One two"), Turn("three"), fail_at=" two")
-
-
-def test_a_barge_in_on_an_utterance_that_had_already_ended_is_confirmed_by_the_notice(run_virtual):
-    run, _ = run_script(run_virtual, Turn("One two three", interrupt_after_ms=200), fake=EndedBeforeCancel)
-    assert measure_turn(run, run.turns[0]).stop_ms == pytest.approx(10, abs=1e-6)

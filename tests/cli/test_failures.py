@@ -1,0 +1,130 @@
+"""What `intone` prints when something is wrong: refusals, TLS, tokens, unknown names, wrong flags, closed pipes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc import code_pb2
+
+from intone.client.__main__ import build_parser, main
+from intone.proto import voice_pb2
+from tests.support.scripted_responses import refusal
+from tests.support.scripted_server import abort, scripted_server
+
+
+@pytest.fixture(scope="module")
+def certificate(require, tmp_path_factory) -> tuple[Path, Path]:
+    """A certificate that is signed by itself, and its key."""
+    openssl = require("openssl", shutil.which("openssl"), "the command openssl makes the certificate")
+    folder = tmp_path_factory.mktemp("certificate")
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=server"]
+    command += ["-keyout", "key.pem", "-out", "cert.pem", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_errors_are_printed_with_a_hint(capsys):
+    def refuse(requests, number, context):
+        next(requests)
+        steps = "config.defaults.engine_parameters[steps]"
+        abort(context, refusal(steps, "1 to 100", code_pb2.INVALID_ARGUMENT, 2, "VALUE_OUT_OF_RANGE"))
+        yield
+
+    with scripted_server(refuse) as server:
+        assert main(["say", "Hello.", "--steps", "0", "--server", server.target]) == 1
+        output = capsys.readouterr().err
+        assert "INVALID_ARGUMENT: no good" in output
+        assert "config.defaults.engine_parameters[steps]: 1 to 100" in output
+        assert "Try again in 2.0 s" in output and "intone info" in output
+    assert main(["info", "--server", server.target]) == 3
+    assert "intone-server" in capsys.readouterr().err
+    with scripted_server() as server:
+        assert main(["say", "bad", "--server", server.target]) == 1
+        assert "text.delta: cannot be spoken" in capsys.readouterr().err
+        assert main(["say", "x", "--out", "/nowhere/at/all.wav", "--server", server.target]) == 1
+        assert "/nowhere/at/all.wav" in capsys.readouterr().err
+        assert main(["say", "x", "--json", "--out", "-", "--server", server.target]) == 2
+        assert main(["say", "x", "--out", "x.mp3", "--server", server.target]) == 2
+        assert "x.wav" in capsys.readouterr().err
+
+
+def test_an_unknown_voice_is_answered_with_those_that_exist(capsys):
+    def refuse(requests, number, context):
+        next(requests)
+        abort(context, refusal("config.defaults.voice", "is unknown", code_pb2.NOT_FOUND, reason="VOICE_NOT_FOUND"))
+        yield
+
+    with scripted_server(refuse) as server:
+        server.voices["ada"] = voice_pb2.Voice(name="ada")
+        assert main(["say", "Hello.", "--voice", "bob", "--server", server.target]) == 1
+    assert "Voices of this server: ada." in capsys.readouterr().err
+
+
+def test_a_wrong_command_line_is_answered_in_two_lines(capsys):
+    wrong = {
+        "--emotion": ("1,2", "8 weights"),
+        "--server": ("http://tts.example.com", "without http://"),
+        "--pronounce": ("gif", "WORD=SOUND"),
+        "--parameter": ("steps", "NAME=VALUE"),
+        "--flag": ("x", "unrecognized arguments"),
+    }
+    for flag, (value, message) in wrong.items():
+        with pytest.raises(SystemExit) as ended:
+            main(["say", "x", flag, value])
+        output = capsys.readouterr().err
+        assert ended.value.code == 2 and message in output and len(output.splitlines()) == 2, flag
+
+
+def test_the_port_of_a_server_may_be_left_out():
+    targets = {"tts": "tts:50051", "tts:443": "tts:443", "[::1]": "[::1]:50051", "[::1]:1": "[::1]:1"}
+    parsed = {text: build_parser().parse_args(["info", "--server", text]).server for text in targets}
+    assert parsed == targets
+
+
+def test_tls_trouble_is_named(capsys, certificate: tuple[Path, Path]):
+    pem, key_pem = certificate
+    pair = [(key_pem.read_bytes(), pem.read_bytes())]
+    ca, own = ["--tls-ca", str(pem)], ["--tls-cert", str(pem), "--tls-key", str(key_pem)]
+    with scripted_server(credentials=grpc.ssl_server_credentials(pair)) as server:
+        there = ["info", "--server", server.target]
+        assert main([*there, *ca]) == 0
+        capsys.readouterr()
+        for flags, hint in (([], "demand TLS"), (["--tls"], "--tls-ca PEM")):
+            assert main([*there, *flags]) == 3
+            assert hint in capsys.readouterr().err
+    with scripted_server(credentials=grpc.ssl_server_credentials(pair, pem.read_bytes(), True)) as server:
+        there = ["info", "--server", server.target, *ca]
+        assert main([*there, *own]) == 0
+        capsys.readouterr()
+        assert main(there) == 3
+        assert "client certificate" in capsys.readouterr().err
+    with scripted_server() as server:
+        assert main(["info", "--server", server.target, *ca]) == 3
+        assert "does not use TLS" in capsys.readouterr().err
+
+
+def test_the_reader_of_a_pipe_may_close_it():
+    with scripted_server() as server:
+        for number in range(40):  # more than a pipe holds
+            server.voices[f"voice-{number}"] = voice_pb2.Voice(name=f"voice-{number}", transcript=5000 * "x")
+        command = [sys.executable, "-m", "intone.client", "voices", "list", "--json", "--server", server.target]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert "voice-0" in process.stdout.readline()
+            process.stdout.close()
+            assert (process.stderr.read(), process.wait(60)) == ("", 0)
+
+
+def test_server_and_token_are_read_from_the_environment(capsys, monkeypatch):
+    with scripted_server(token="secret") as server:
+        monkeypatch.setenv("INTONE_SERVER", server.target)
+        assert main(["info"]) == 1
+        assert "requires a token" in capsys.readouterr().err
+        assert main(["info", "--token", "wrong"]) == 1
+        assert "refused the token" in capsys.readouterr().err
+        monkeypatch.setenv("INTONE_TOKEN", "secret")
+        assert main(["info", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == "9.9"
