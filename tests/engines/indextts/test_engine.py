@@ -132,7 +132,7 @@ def by_hand(subject: Subject, request: SpeakRequest) -> tuple[list[int], Samples
         seen[code] = True
         codes.append(int(code))
         rows.append(gpt.advance(code, [unit])[0])
-    settings = AcousticSettings(request.seed, acoustic.time_table(FAST.steps or 0))
+    settings = AcousticSettings(request.seed, acoustic.time_table(FAST.integer("steps") or 0))
     latent = torch.stack(rows[:-1]) if config.variant is Variant.V2 else None
     mel = acoustic.whole(speaker.prompt.known_frames(), torch.tensor(codes), latent, settings)
     sound, _ = vocoder.decode(mel.unsqueeze(0), vocoder.initial_state(), last=True)
