@@ -32,11 +32,12 @@ async def server(**settings):
     """A server with the engines of the settings, in processes, of which none is left in the end."""
     quiet = {"pause_scale": 0.0, "fillers": False, "match_loudness": False, "max_unit_characters": 1000}
     config = Config.of(faulty_engine.ENTRIES, port=0, **{**quiet, **settings})
+    others = set(children_of(os.getpid()))  # the server that other tests share is one
     async with serving(config) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
-        children = children_of(os.getpid())
+        children = set(children_of(os.getpid()))
         yield Live(app, channel, None)
-        children += children_of(os.getpid())
-    await eventually(lambda: not any(map(runs, children)))
+        children |= set(children_of(os.getpid()))
+    await eventually(lambda: not any(map(runs, children - others)))
 
 
 def of_engine(name):
