@@ -6,7 +6,6 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 from intone.proto import speech_pb2, speech_pb2_grpc
@@ -132,7 +131,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         config, server = self._config, self._server
         workers = sorted(server.workers.values(), key=lambda worker: worker.info.name != server.plain_engine)
         return speech_pb2.GetServerInfoResponse(
-            version=version("intone"),
+            version=responses.SERVER_VERSION,
             engines=[self._engine(worker) for worker in workers],
             emotion_analyzer=server.analyzers.name,
             default_voice=config.default_voice,

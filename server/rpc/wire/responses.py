@@ -12,6 +12,9 @@ from intone.server.rpc.wire.requests import FILLER_POLICIES, SWITCHES, TEXT_FORM
 from intone.server.rpc.wire.status import to_status
 from intone.server.settings import SpeechSettings, StreamLimits, StreamSettings
 
+SERVER_VERSION = version("intone")
+"""Read once: it is in the files of the installed package."""
+
 
 def _numbers(table: dict[Any, Any]) -> dict[Any, Any]:
     """The wire's number of each value, without UNSPECIFIED."""
@@ -74,7 +77,7 @@ def _configured(event: events.Configured) -> speech_pb2.Configured:
         defaults=_speech_settings(settings.defaults),
         limits=stream_limits(event.limits, settings.max_lead_ms),
         features=event.features,
-        server_version=version("intone"),
+        server_version=SERVER_VERSION,
     )
 
 

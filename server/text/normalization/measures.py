@@ -250,7 +250,6 @@ _FRACTION_UNIT = ascii_pattern(
     rf"(?<={TAKEN})[ ](?P<unit>tsp|tbsp|oz|lbs?|ml|mL|mi|hrs?|in|yd|gal|ft|km|cm|mm|kg)\b\.?(?![/'])"
 )
 _PER_WORD = ascii_pattern(r"(?<=\bper )(?P<unit>hr|min|sec|wk|mo|yr|lb|gal|oz|mi|km|kg)\b\.?")
-_HEAT = ascii_pattern(r"\b(?:temp|temperature|fever|degrees|heat|oven|outside|low|high)\b", re.IGNORECASE)
 _DEGREES = ascii_pattern(rf"(?<![\w.])(?P<number>{NUMBER})[ ]?(?P<unit>[FC])(?![\w'&/-])")
 
 

@@ -351,7 +351,6 @@ SEPARATED_RULES = (
     Rule("number", _SPACED_THOUSANDS, _separated),
     Rule("number", _DOTTED_THOUSANDS, _separated),
 )
-_RATED = ascii_pattern(r"\b(?:scored?|rated?|rating|got|give it|an?|solid)[ ](?:an?[ ])?$")
 _LENGTH_AFTER = ascii_pattern(r"[ ]?(?:cm|mm|m|in|ft|km|px|inch(?:es)?|feet|pixels|met(?:er|re)s)\b")
 _RATING = ascii_pattern(r"(?<![\w./,])(?P<a>\d\.\d)/(?P<b>5|10)(?![\d/.])")
 
