@@ -9,7 +9,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 
-from intone.server import config
+from intone.server import command_line
 from intone.server.errors import IntoneError
 from intone.server.runtime import openmp
 
@@ -35,7 +35,7 @@ def main() -> None:
     """Run the server. Exit status 2: a setting or a checkpoint cannot be used."""
     console = Console(stderr=True)
     try:
-        settings = config.load()
+        settings = command_line.load()
         handler = RichHandler(console=console, show_path=False, rich_tracebacks=False, markup=False)
         logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], format="%(message)s")
         openmp.let_waiting_threads_sleep()

@@ -1,11 +1,9 @@
 """Every setting of the server, once: type, default, range and help.
 
-A value comes from the command line, else from the TOML file, else from the default. An unknown key or a value out of
-range stops the server; the message names the key. The settings of single engines are declared in their registry
-entries. This module reads what the server takes from the environment: `INTONE_TOKEN`, `INTONE_CACHE`, `XDG_CACHE_HOME`.
+`command_line.py` fills it from flags, a TOML file and the environment. A value out of range stops the server; the
+message names the key. The settings of single engines are declared in their registry entries.
 """
 
-import argparse
 import os
 import re
 import sys
@@ -18,11 +16,6 @@ from intone.server.domain import EMOTIONS, PRECISIONS
 from intone.server.engines.base import EngineSetting
 from intone.server.engines.registry import ENGINES, Registry
 from intone.server.errors import IntoneError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
@@ -52,10 +45,10 @@ class Config:
     tls_key: str = _setting("", "PEM file of the certificate's private key")
     tls_client_ca: str = _setting("", "PEM file; clients must present a certificate signed by it (mTLS)")
     token_file: str = _setting("", "file with the bearer token that calls must carry (or set INTONE_TOKEN)")
+    log_level: str = _setting("info", "least severe messages to log", choices=("debug", "info", "warning", "error"))
     metrics_port: int = _setting(
         0, "serve Prometheus metrics on this port of the same host; 0 is off", low=0, high=65535
     )
-    log_level: str = _setting("info", "least severe messages to log", choices=("debug", "info", "warning", "error"))
 
     random_weights: bool = _setting(False, "build the named sizes untrained: for benchmarks and tests")
     default_engine: str = _setting(
@@ -146,14 +139,14 @@ class Config:
     @classmethod
     def of(cls, registry: Registry = ENGINES, **values: Any) -> "Config":
         """Settings by name, those of the engines in `registry` among them."""
-        own = {setting.name for setting in _engine_settings(registry)} & values.keys()
+        own = {setting.name for setting in all_engine_settings(registry)} & values.keys()
         engine_settings = {name: values.pop(name) for name in own}
         return cls(**values, registry=registry, engine_settings=engine_settings)
 
     def __post_init__(self) -> None:
-        defaults = {setting.name: setting.default for setting in _engine_settings(self.registry)}
+        defaults = {setting.name: setting.default for setting in all_engine_settings(self.registry)}
         object.__setattr__(self, "engine_settings", {**defaults, **self.engine_settings})
-        for setting in _public():
+        for setting in public_settings():
             _check(setting.name, getattr(self, setting.name), setting.metadata)
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ConfigError("tls_certificate and tls_key go together: give both or neither")
@@ -278,7 +271,8 @@ def _by_engine(
     return dict.fromkeys(engines, absent) | found
 
 
-def _engine_settings(registry: Registry) -> list[EngineSetting]:
+def all_engine_settings(registry: Registry) -> list[EngineSetting]:
+    """The settings that the engines of a registry declare."""
     return [setting for entry in registry.values() for setting in entry.settings]
 
 
@@ -298,100 +292,6 @@ def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
         raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
 
 
-def _public() -> list[Any]:
+def public_settings() -> list[Any]:
     """The fields that are keys of the file and flags."""
     return [setting for setting in fields(Config) if "help" in setting.metadata]
-
-
-def parser(registry: Registry = ENGINES) -> argparse.ArgumentParser:
-    """The command line of `intone-server`: the fields of `Config` and the settings of the engines."""
-    made = argparse.ArgumentParser(
-        prog="intone-server",
-        description="A gRPC text-to-speech server for live conversation.",
-        epilog=_engine_table(registry) + "\n" + _examples(registry),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("--config", metavar="FILE", help="TOML file; keys are the flags below with underscores")
-    for setting in _public():
-        _add_flag(made, setting.name, setting.default, setting.metadata["help"], setting.metadata["choices"])
-    for name, entry in registry.items():
-        group = made.add_argument_group(f"engine {name}")
-        for own in entry.settings:
-            _add_flag(group, own.name, own.default, own.help)
-    return made
-
-
-def _engine_table(registry: Registry) -> str:
-    lines = [f"  {'engine':12}{'auto on a CPU':16}devices"]
-    for name, entry in registry.items():
-        lines.append(f"  {name:12}{entry.cpu_precision or 'no choice':16}{', '.join(entry.devices)}")
-    return "engines, in the default order of preference:\n" + "\n".join(lines) + "\n"
-
-
-def _examples(registry: Registry) -> str:
-    examples = [("", "the packaged voice: English and Mandarin, no download")]
-    examples += [example for entry in registry.values() for example in entry.examples]
-    examples += [("--config intone.toml --port 0", "settings from a file, a free port")]
-    lines = [f"  {f'intone-server {flags}':50}{text}\n" for flags, text in examples]
-    return "examples:\n" + "".join(lines) + "\nthen, in another shell:  intone say 'Hello there.' --out hello.wav"
-
-
-def _add_flag(
-    made: argparse._ActionsContainer, name: str, default: Any, text: str, choices: tuple[str, ...] = ()
-) -> None:
-    flag, kind = f"--{name.replace('_', '-')}", type(default)
-    shown = f"{text} (default: {default if default != '' else 'none'})"
-    if kind is bool:
-        made.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=shown)
-        return
-    metavar = "|".join(choices) or {int: "N", float: "X", str: "TEXT"}[kind]
-    made.add_argument(flag, type=kind, default=None, metavar=metavar, help=shown)
-
-
-def load(arguments: Sequence[str] | None = None, registry: Registry = ENGINES) -> Config:
-    """Settings from flags, file and environment.
-
-    Raises:
-        ConfigError: a file cannot be read, a key is unknown, a value has the wrong type or range.
-        SystemExit: from argparse, for `--help` and unknown flags.
-    """
-    given = vars(parser(registry).parse_args(arguments))
-    path = given.pop("config")
-    values = _read_file(Path(path), registry) if path else {}
-    values.update({name: value for name, value in given.items() if value is not None})
-    token = os.environ.get("INTONE_TOKEN", "")
-    if values.get("token_file"):
-        token = _read_token(Path(values["token_file"]))
-    return Config.of(registry, **values, token=token)
-
-
-def _read_token(path: Path) -> str:
-    try:
-        token = path.expanduser().read_text("ascii").strip()
-    except OSError as error:
-        raise ConfigError(f"token_file: cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"token_file: {path} holds characters other than ASCII, which gRPC metadata cannot carry"
-        ) from error
-    if not token:
-        raise ConfigError(f"token_file: {path} is empty")
-    return token
-
-
-def _read_file(path: Path, registry: Registry) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text("utf8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    kinds = {setting.name: type(setting.default) for setting in (*_public(), *_engine_settings(registry))}
-    for name, value in values.items():
-        if name not in kinds:
-            raise ConfigError(f"{path}: unknown key {name!r}; the keys are {', '.join(kinds)}")
-        if kinds[name] is float and type(value) is int:
-            values[name] = float(value)
-        elif type(value) is not kinds[name]:
-            raise ConfigError(f"{path}: {name} is {value!r}; it must be {kinds[name].__name__}")
-    return values

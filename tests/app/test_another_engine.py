@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from intone.proto import audio_pb2, emotion_pb2, speech_pb2, speech_pb2_grpc
-from intone.server import config
+from intone.server import command_line
 from intone.server.app import serving
 from intone.server.engines.registry import ENGINES
 from tests.support.rpc_status import code_and_field, failed, reason_of, status_of
@@ -24,7 +24,7 @@ ANGRY = emotion_pb2.Emotion(label="angry", intensity=0.9)
 async def server(*flags):
     """The stub of a server that was started with these flags."""
     async with (
-        serving(config.load([*QUICK, *flags], REGISTRY)) as app,
+        serving(command_line.load([*QUICK, *flags], REGISTRY)) as app,
         grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
     ):
         yield speech_pb2_grpc.SpeechServiceStub(channel)
@@ -41,7 +41,7 @@ async def speak(stub, text, **settings):
 
 def test_it_has_flags_of_its_own(capsys):
     with pytest.raises(SystemExit):
-        config.load(["--help"], REGISTRY)
+        command_line.load(["--help"], REGISTRY)
     shown = capsys.readouterr().out
     assert "--tone-hz" in shown and "frequency of its voice" in shown
 

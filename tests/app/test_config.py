@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from intone.server import config
+from intone.server import command_line
 from intone.server.app import serving
 from intone.server.config import Config, ConfigError
 from intone.server.engines.registry import ENGINES
@@ -35,9 +35,9 @@ def settings(tmp_path):
 
 
 def test_defaults_and_flags():
-    assert config.load([]) == Config()
+    assert command_line.load([]) == Config()
     flags = "--port 0 --drain-s 2 --no-starter --voxcpm nano --random-weights --log-level debug"
-    given = config.load(flags.split())
+    given = command_line.load(flags.split())
     assert given == Config.of(port=0, drain_s=2.0, starter=False, voxcpm="nano", random_weights=True, log_level="debug")
     assert given.engine_settings == {
         "voxcpm": "nano",
@@ -52,10 +52,10 @@ def test_defaults_and_flags():
 
 def test_flags_win_over_the_file(settings):
     arguments = settings('port = 7\ndrain_s = 5\nstarter = false\nhost = "::1"\nvoxcpm = "nano"\nrandom_weights = true')
-    assert config.load(arguments) == Config.of(
+    assert command_line.load(arguments) == Config.of(
         port=7, drain_s=5.0, starter=False, host="::1", voxcpm="nano", random_weights=True
     )
-    won = config.load([*arguments, "--port", "8", "--starter", "--host", "127.0.0.1"])
+    won = command_line.load([*arguments, "--port", "8", "--starter", "--host", "127.0.0.1"])
     assert (won.port, won.engine_settings["starter"], won.host, won.drain_s) == (8, True, "127.0.0.1", 5.0)
 
 
@@ -82,13 +82,13 @@ def test_flags_win_over_the_file(settings):
 )
 def test_file_that_cannot_be_used(settings, text, words):
     with pytest.raises(ConfigError) as raised:
-        config.load(settings(text))
+        command_line.load(settings(text))
     assert [word for word in words if word not in str(raised.value)] == []
 
 
 def test_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read the settings file .*missing\.toml: No such file"):
-        config.load(["--config", str(tmp_path / "missing.toml")])
+        command_line.load(["--config", str(tmp_path / "missing.toml")])
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_file_that_is_not_there(tmp_path):
 )
 def test_settings_that_do_not_go_together(arguments, words):
     with pytest.raises(ConfigError, match=words):
-        config.load(arguments)
+        command_line.load(arguments)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_settings_that_do_not_go_together(arguments, words):
     ],
 )
 def test_precision_of_each_engine(dtype, voxcpm, indextts):
-    assert config.load(["--dtype", dtype]).precisions() == {"voxcpm": voxcpm, "indextts": indextts}
+    assert command_line.load(["--dtype", dtype]).precisions() == {"voxcpm": voxcpm, "indextts": indextts}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_precision_of_each_engine(dtype, voxcpm, indextts):
 )
 def test_precision_that_cannot_be_used(dtype, words):
     with pytest.raises(ConfigError) as raised:
-        config.load(["--dtype", dtype])
+        command_line.load(["--dtype", dtype])
     assert words in str(raised.value)
 
 
@@ -163,7 +163,11 @@ def test_precision_that_cannot_be_used(dtype, words):
     ],
 )
 def test_device_of_each_engine(device, voxcpm, indextts):
-    assert config.load(["--device", device]).devices() == {"voxcpm": voxcpm, "indextts": indextts, "starter": "cpu"}
+    assert command_line.load(["--device", device]).devices() == {
+        "voxcpm": voxcpm,
+        "indextts": indextts,
+        "starter": "cpu",
+    }
 
 
 @pytest.mark.parametrize(
@@ -181,33 +185,33 @@ def test_device_of_each_engine(device, voxcpm, indextts):
 )
 def test_device_that_cannot_be_used(device, words):
     with pytest.raises(ConfigError) as raised:
-        config.load(["--device", device])
+        command_line.load(["--device", device])
     assert words in str(raised.value)
 
 
 def test_order_of_the_engines():
     assert Config().order() == ["voxcpm", "indextts", "starter"]
-    assert config.load(["--engine-order", "starter, indextts"]).order() == ["starter", "indextts", "voxcpm"]
+    assert command_line.load(["--engine-order", "starter, indextts"]).order() == ["starter", "indextts", "voxcpm"]
 
 
 def test_token(tmp_path, monkeypatch):
     file = tmp_path / "token"
     file.write_text(" from-file \n")
     monkeypatch.setenv("INTONE_TOKEN", "from-environment")
-    assert config.load([]).token == "from-environment"
-    assert config.load(["--token-file", str(file)]).token == "from-file"
-    assert "from-file" not in repr(config.load(["--token-file", str(file)]))
+    assert command_line.load([]).token == "from-environment"
+    assert command_line.load(["--token-file", str(file)]).token == "from-file"
+    assert "from-file" not in repr(command_line.load(["--token-file", str(file)]))
     for content, words in ((b"\n", "is empty"), (b"\xff\xfe", "ASCII"), ("clé".encode(), "ASCII")):
         file.write_bytes(content)
         with pytest.raises(ConfigError, match=words):
-            config.load(["--token-file", str(file)])
+            command_line.load(["--token-file", str(file)])
     with pytest.raises(ConfigError, match="token_file: cannot read"):
-        config.load(["--token-file", str(tmp_path / "missing")])
+        command_line.load(["--token-file", str(tmp_path / "missing")])
 
 
 def test_help_shows_every_setting(capsys):
     with pytest.raises(SystemExit) as ended:
-        config.load(["--help"])
+        command_line.load(["--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     public = {one.name: one.metadata["help"] for one in dataclasses.fields(Config) if "help" in one.metadata}

@@ -15,7 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from intone.server.config import Config, load
+from intone.server.command_line import load
+from intone.server.config import Config
 from intone.server.domain import SpeakRequest, SynthesisOptions
 from intone.server.engines.voxcpm import packed_cache, sizes
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
