@@ -23,7 +23,7 @@ from intone.server.engines.base import Engine
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
 from intone.server.rpc.health import Health
-from intone.server.rpc.interceptors import BearerToken, Decoding
+from intone.server.rpc.interceptors import Authentication, Decoding
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.speech_service import SpeechService
 from intone.server.rpc.tls import server_credentials
@@ -133,8 +133,8 @@ async def serving(
     # Loading may take minutes, so everything that can fail at once comes first.
     chosen = loaders(config) if engines is None else {}
     credentials = server_credentials(config) if config.tls_certificate else None
-    interceptors: list[Any] = [BearerToken(config.token)] if config.token else []
-    server = grpc.aio.server(interceptors=[*interceptors, Decoding()], options=CHANNEL_OPTIONS)
+    interceptors = [Authentication(config.token), Decoding()]
+    server = grpc.aio.server(interceptors=interceptors, options=CHANNEL_OPTIONS)
     port = _bind(server, config, credentials)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(server.stop, 0)
