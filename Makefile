@@ -20,7 +20,7 @@ TYPED := server client proto
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint style imports types typing cuda-check format hooks proto bench-ops clean
+.PHONY: help demo test test-fast lint style imports types typing cuda-check format hooks proto lock audit bench-ops clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -87,6 +87,30 @@ hooks: $(VENV)/.installed-for-tests ## Run the checks of `lint` before every com
 proto: $(VENV)/.installed-for-tests ## Regenerate the stubs beside the .proto files
 	@$(BIN)/python -m intone.proto.generate
 
+# One version and the hashes of every package, for each Python and platform, so that what CI tests and images hold can be
+# built again. torch is left out, with the CUDA libraries that it alone brings: its builds differ by machine.
+LOCKED := requirements/server.txt requirements/test.txt
+TORCH_BRINGS := torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc \
+  cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
+UV := build/uv/bin/uv
+requirements/server.txt: LOCKED_EXTRAS := server starter mandarin
+requirements/test.txt: LOCKED_EXTRAS := server starter mandarin play plot test
+lock: $(UV) ## Choose the newest versions of all packages again and write them to requirements/
+	@rm -f $(LOCKED)
+	@$(MAKE) --no-print-directory $(LOCKED)
+
+$(LOCKED):
+	@$(UV) pip compile -q setup.py $(LOCKED_EXTRAS:%=--extra %) --universal --python-version 3.10 --generate-hashes \
+	  --python $(BIN)/python --no-build-isolation $(TORCH_BRINGS:%=--no-emit-package %) --no-annotate \
+	  --custom-compile-command 'make lock' --output-file $@
+
+audit: $(UV) ## Look up known vulnerabilities of the locked packages (asks the database of PyPI: needs a network)
+	@build/uv/bin/pip-audit --require-hashes --disable-pip $(LOCKED:%=-r %)
+
+$(UV):
+	@$(PYTHON) -m venv build/uv
+	@build/uv/bin/python -m pip install -qq uv pip-audit
+
 bench-ops: $(VENV)/.installed-for-tests ## Time the native operations and compare them with their references
 	@$(BIN)/python tests/bench/ops.py
 
@@ -132,9 +156,10 @@ $(VENV)/.installed: $(VENV)/.ready $(BUILT_FROM)
 	@$(PIP) --no-build-isolation -e '.[server,starter,mandarin,plot]'
 	@touch $@
 
-$(VENV)/.installed-for-tests: $(VENV)/.ready $(BUILT_FROM) tests/oracles/voxcpm.txt
+$(VENV)/.installed-for-tests: $(VENV)/.ready $(BUILT_FROM) requirements/test.txt tests/oracles/voxcpm.txt
 	@echo "== [3/3] installing intone, its dependencies and the test tools, compiling the C++ extension (minutes)"
-	@$(PIP) --no-build-isolation -e '.[server,starter,mandarin,play,plot,test]'
+	@$(PIP) --require-hashes -r requirements/test.txt
+	@$(PIP) --no-build-isolation --no-deps -e .
 	@$(PIP) --no-deps -r tests/oracles/voxcpm.txt
 	@touch $(VENV)/.installed $@
 

@@ -65,7 +65,7 @@ EXTRAS = {
         "hypothesis>=6.120",
         "ruff==0.14.5",
         "mypy==1.18.2",
-        "import-linter==2.17",
+        "import-linter==2.17; python_version >= '3.11'",
         "pre-commit>=4",
         "clang-format==21.1.5",
         "buf-bin==1.75.0",
