@@ -10,7 +10,13 @@ from weakref import WeakSet
 
 import grpc
 
-from intone.client.connection import call_metadata, default_target, default_token, open_channel
+from intone.client.connection import (
+    call_metadata,
+    check_token_stays_secret,
+    default_target,
+    default_token,
+    open_channel,
+)
 from intone.client.conversation import AsyncConversation
 from intone.client.decoding import KINDS
 from intone.client.errors import TimedOut, Unavailable, timed_out
@@ -50,10 +56,15 @@ class AsyncSpeechClient:
         target: "host:port"; None means `$INTONE_SERVER`, else 127.0.0.1:50051.
         token: bearer token, sent with every call; None means `$INTONE_TOKEN`, if there is one.
         credentials: from `tls`; None connects without encryption.
+        allow_plaintext_token: whether the token may be sent without encryption to another machine, for instance where a
+            proxy or a private network encrypts.
         timeout_s: longest wait for answers that need no speech: opening a conversation, an interruption, lists; None
             waits for ever.
         reconnects: how often a conversation that is lost before its first audio is opened again.
         clock: monotonic clock in seconds for the timestamps of events.
+
+    Raises:
+        ValueError: the token would be sent to another machine without encryption, and that is not allowed.
     """
 
     def __init__(
@@ -62,13 +73,17 @@ class AsyncSpeechClient:
         *,
         token: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        allow_plaintext_token: bool = False,
         timeout_s: float | None = 20.0,
         reconnects: int = 3,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.target = target or default_target()
         self._credentials = credentials
-        self._metadata = call_metadata(default_token() if token is None else token)
+        token = default_token() if token is None else token
+        if token and not allow_plaintext_token:
+            check_token_stays_secret(self.target, encrypted=credentials is not None)
+        self._metadata = call_metadata(token)
         self._timeout_s = timeout_s
         self._reconnects = reconnects
         self._clock = clock

@@ -1,6 +1,8 @@
 """Connecting to a server: its address, channel options, TLS credentials, bearer token. Reads the environment."""
 
+import ipaddress
 import os
+import re
 from pathlib import Path
 
 import grpc
@@ -62,6 +64,31 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> gr
     if credentials is None:
         return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
     return grpc.aio.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
+
+
+def is_local(target: str) -> bool:
+    """Whether a target, as gRPC takes it, is on this machine by its very form; other names are not looked up."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return True
+    address = re.sub(r"^(dns:(//[^/]*/)?|ipv4:|ipv6:)", "", target)
+    host = address.partition("]")[0].lstrip("[") if address.startswith("[") else address.partition(":")[0]
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def check_token_stays_secret(target: str, *, encrypted: bool) -> None:
+    """Refuse to send a token to another machine so that all between can read it.
+
+    Raises:
+        ValueError: the connection is not encrypted, and the target is not on this machine.
+    """
+    if not encrypted and not is_local(target):
+        raise ValueError(
+            f"the token would be sent to {target} unencrypted, for everybody on the way to read: use TLS "
+            "(credentials=tls(...), --tls or --tls-ca), or allow it (allow_plaintext_token=True, --plaintext-token)"
+        )
 
 
 def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:

@@ -96,6 +96,10 @@ class Unauthenticated(IntoneError):
     """The token is missing or wrong."""
 
 
+class PermissionDenied(IntoneError):
+    """The token or certificate is known, but its roles do not allow the call, or the voice belongs to another."""
+
+
 class FailedPrecondition(IntoneError):
     """The request is not possible in the present state, for instance because the stream has ended."""
 
@@ -121,7 +125,7 @@ _CLASSES: dict[grpc.StatusCode, type[IntoneError]] = {
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: TimedOut,
     grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
-    grpc.StatusCode.PERMISSION_DENIED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
     grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
     grpc.StatusCode.ABORTED: FailedPrecondition,
     grpc.StatusCode.UNIMPLEMENTED: Unsupported,

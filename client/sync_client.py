@@ -248,12 +248,19 @@ class SpeechClient:
         *,
         token: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        allow_plaintext_token: bool = False,
         timeout_s: float | None = 20.0,
         reconnects: int = 3,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = AsyncSpeechClient(
-            target, token=token, credentials=credentials, timeout_s=timeout_s, reconnects=reconnects, clock=clock
+            target,
+            token=token,
+            credentials=credentials,
+            allow_plaintext_token=allow_plaintext_token,
+            timeout_s=timeout_s,
+            reconnects=reconnects,
+            clock=clock,
         )
         self.target = self._client.target
         self._loop = LoopThread()

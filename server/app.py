@@ -22,8 +22,9 @@ from intone.server.emotion.analyzers import EmotionAnalyzers, load_emotion_analy
 from intone.server.engines.base import Engine
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
+from intone.server.rpc.authentication import Authentication
 from intone.server.rpc.health import Health
-from intone.server.rpc.interceptors import Authentication, Decoding
+from intone.server.rpc.interceptors import Decoding
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.speech_service import SpeechService
 from intone.server.rpc.tls import server_credentials
@@ -133,8 +134,9 @@ async def serving(
     # Loading may take minutes, so everything that can fail at once comes first.
     chosen = loaders(config) if engines is None else {}
     credentials = server_credentials(config) if config.tls_certificate else None
-    interceptors = [Authentication(config.token), Decoding()]
-    server = grpc.aio.server(interceptors=interceptors, options=CHANNEL_OPTIONS)
+    authentication = Authentication(config)
+    logger.info("authentication: %s", authentication.description)
+    server = grpc.aio.server(interceptors=[authentication, Decoding()], options=CHANNEL_OPTIONS)
     port = _bind(server, config, credentials)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(server.stop, 0)

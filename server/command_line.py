@@ -12,6 +12,7 @@ from typing import Any
 
 from intone.server.config import Config, ConfigError, all_engine_settings, public_settings
 from intone.server.engines.registry import ENGINES, Registry
+from intone.server.rpc.tokens_file import TokensFileError, new_token
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -42,6 +43,14 @@ def parser(registry: Registry = ENGINES) -> argparse.ArgumentParser:
         epilog=_engine_table(registry) + "\n" + _examples(registry),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    made.add_argument(
+        "--new-token",
+        action=NewToken,
+        nargs="+",
+        metavar=("NAME", "ROLE"),
+        help="make a token, print it to standard error and its line for a tokens file to standard output, and end; "
+        "roles: speak (the default), manage (voices of its own), admin (everything)",
+    )
     made.add_argument("--config", metavar="FILE", help="TOML file; keys are the flags below with underscores")
     section: argparse._ActionsContainer = made
     for setting in public_settings():
@@ -53,6 +62,21 @@ def parser(registry: Registry = ENGINES) -> argparse.ArgumentParser:
         for own in entry.settings:
             _add_flag(group, own.name, own.default, own.help)
     return made
+
+
+class NewToken(argparse.Action):
+    """`--new-token NAME ROLE...`: prints a new token and its line for a tokens file, and ends the program."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _namespace: Any, values: Any, _option: Any = None) -> None:
+        """Print them."""
+        name, *roles = values
+        try:
+            token, line = new_token(name, roles or ["speak"])
+        except TokensFileError as error:
+            parser.error(f"--new-token: {error}")
+        sys.stderr.write(f"the token of {name}, which is not shown again: {token}\n")
+        sys.stdout.write(f"{line}\n")
+        parser.exit()
 
 
 def _engine_table(registry: Registry) -> str:
@@ -93,10 +117,12 @@ def load(arguments: Sequence[str] | None = None, registry: Registry = ENGINES) -
     path = given.pop("config")
     values = _read_file(Path(path), registry) if path else {}
     values.update({name: value for name, value in given.items() if value is not None})
-    token = os.environ.get("INTONE_TOKEN", "")
+    token = os.environ.get("INTONE_TOKEN")
+    if token is not None and not token.strip():
+        raise ConfigError("INTONE_TOKEN is set, but empty: give it the token, or unset it to run without one")
     if values.get("token_file"):
         token = _read_token(Path(values["token_file"]))
-    return Config.of(registry, **values, token=token)
+    return Config.of(registry, **values, token=token or "")
 
 
 def _read_token(path: Path) -> str:

@@ -4,6 +4,7 @@
 message names the key. The settings of single engines are declared in their registry entries.
 """
 
+import ipaddress
 import os
 import re
 import sys
@@ -45,6 +46,13 @@ class Config:
     tls_key: str = _setting("", "PEM file of the certificate's private key")
     tls_client_ca: str = _setting("", "PEM file; clients must present a certificate signed by it (mTLS)")
     token_file: str = _setting("", "file with the bearer token that calls must carry (or set INTONE_TOKEN)")
+    tokens_file: str = _setting(
+        "", "file with hashes of tokens, whose they are and their roles; read again when it changes (see --new-token)"
+    )
+    client_roles: str = _setting(
+        "speak,manage", "roles of clients with a certificate, where no tokens file gives them: speak, manage, admin"
+    )
+    insecure: bool = _setting(False, "listen on other addresses than the loopback without authentication")
     log_level: str = _setting("info", "least severe messages to log", choices=("debug", "info", "warning", "error"))
     metrics_port: int = _setting(
         0, "serve Prometheus metrics on this port of the same host; 0 is off", low=0, high=65535
@@ -150,6 +158,7 @@ class Config:
             _check(setting.name, getattr(self, setting.name), setting.metadata)
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ConfigError("tls_certificate and tls_key go together: give both or neither")
+        self._check_access()
         if self.tls_client_ca and not self.tls_certificate:
             raise ConfigError("tls_client_ca needs tls_certificate and tls_key: mTLS is TLS with a client certificate")
         sized = [name for name, entry in self.registry.items() if entry.random_weights]
@@ -166,6 +175,16 @@ class Config:
         self.devices()
         if self.first_unit_characters >= self.max_unit_characters:
             raise ConfigError("first_unit_characters must be less than max_unit_characters")
+
+    def _check_access(self) -> None:
+        """Refuse to let everybody who can reach this machine do everything, unless that is said to be wanted."""
+        if self.insecure or self.token or self.tokens_file or self.tls_client_ca or is_loopback(self.host):
+            return
+        raise ConfigError(
+            f"host {self.host} can be reached from other machines, and calls need no authentication. Give a token "
+            "(--tokens-file, --token-file or INTONE_TOKEN), or demand client certificates (--tls-client-ca), or say "
+            "--insecure"
+        )
 
     def order(self) -> list[str]:
         """Names of all engines in the registry in the order of preference.
@@ -269,6 +288,14 @@ def _by_engine(
             raise ConfigError(f"{setting} names {engine} twice, with {found[engine]} and with {value}")
         found[engine] = value
     return dict.fromkeys(engines, absent) | found
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address or name."""
+    try:
+        return ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def all_engine_settings(registry: Registry) -> list[EngineSetting]:

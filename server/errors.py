@@ -57,6 +57,7 @@ class Reason(Enum):
     UNAUTHENTICATED = "unauthenticated"
     STORAGE_FULL = "storage_full"
     STORAGE_FAILED = "storage_failed"
+    PERMISSION_DENIED = "permission_denied"
 
 
 class CallerError(IntoneError):

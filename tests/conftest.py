@@ -121,6 +121,8 @@ def _still_running(before: set[threading.Thread]) -> list[threading.Thread]:
     deadline = time.monotonic() + THREAD_GRACE_S
     started = [thread for thread in threading.enumerate() if thread not in before]
     started = [thread for thread in started if not PROCESS_WIDE_THREADS.search(thread.name)]
+    # Threads of native code that called Python once (gRPC's, which ask for TLS certificates) cannot be joined.
+    started = [thread for thread in started if not isinstance(thread, threading._DummyThread)]
     for thread in started:
         thread.join(max(0.0, deadline - time.monotonic()))
     return [thread for thread in started if thread.is_alive()]

@@ -62,6 +62,9 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tls-cert", type=Path, metavar="PEM", help="client certificate, for mutual TLS")
     group.add_argument("--tls-key", type=Path, metavar="PEM", help="private key of the client certificate")
     group.add_argument("--token", help="bearer token; better set $INTONE_TOKEN, which no process list shows")
+    group.add_argument(
+        "--plaintext-token", action="store_true", help="send the token without encryption, also to another machine"
+    )
 
 
 def _target(text: str) -> str:
@@ -76,12 +79,18 @@ def make_client(arguments: argparse.Namespace) -> AsyncSpeechClient:
     """Make the client from the connection arguments.
 
     Raises:
-        ValueError: a client certificate without its key, or the other way round.
+        ValueError: a client certificate without its key, or the other way round; or a token that would be sent to
+            another machine without encryption.
         OSError: a PEM file cannot be read.
     """
     files = (arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
     credentials = tls(*files) if uses_tls(arguments) else None
-    return AsyncSpeechClient(arguments.server, credentials=credentials, token=arguments.token)
+    return AsyncSpeechClient(
+        arguments.server,
+        credentials=credentials,
+        token=arguments.token,
+        allow_plaintext_token=arguments.plaintext_token,
+    )
 
 
 def uses_tls(arguments: argparse.Namespace) -> bool:

@@ -13,6 +13,8 @@ from intone.server import command_line
 from intone.server.app import serving
 from intone.server.config import Config, ConfigError
 from intone.server.engines.registry import ENGINES
+from intone.server.rpc.authentication import TokensFile
+from intone.server.rpc.caller import Role
 from intone.server.runtime import openmp
 from tests.support.fakes import ScriptedEngine
 
@@ -209,6 +211,50 @@ def test_token(tmp_path, monkeypatch):
         command_line.load(["--token-file", str(tmp_path / "missing")])
 
 
+@pytest.mark.parametrize("token", ["", "  "])
+def test_empty_token_is_no_token(monkeypatch, token):
+    """An unset secret in a manifest must not turn authentication off."""
+    monkeypatch.setenv("INTONE_TOKEN", token)
+    with pytest.raises(ConfigError, match="INTONE_TOKEN is set, but empty"):
+        command_line.load([])
+
+
+OPEN = ["0.0.0.0", "::", "192.0.2.1", "tts.example", "10.1.2.3"]
+
+
+@pytest.mark.parametrize("host", OPEN)
+def test_open_server_must_be_meant(host, monkeypatch):
+    with pytest.raises(ConfigError) as raised:
+        command_line.load(["--host", host])
+    for way in ("--tokens-file", "INTONE_TOKEN", "--tls-client-ca", "--insecure"):
+        assert way in str(raised.value)
+    assert command_line.load(["--host", host, "--insecure"]).host == host
+    monkeypatch.setenv("INTONE_TOKEN", "secret")
+    assert command_line.load(["--host", host]).token == "secret"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "::1%lo"])
+def test_loopback_needs_no_authentication(host):
+    assert command_line.load(["--host", host]).host == host
+
+
+def test_new_token(capsys, tmp_path):
+    """Its line goes to standard output, to be appended to the file; the token itself does not."""
+    with pytest.raises(SystemExit) as ended:
+        command_line.load(["--new-token", "agent", "speak", "manage"])
+    printed = capsys.readouterr()
+    assert ended.value.code == 0
+    token = printed.err.split()[-1]
+    assert token not in printed.out and len(token) >= 43
+    (path := tmp_path / "tokens").write_text(printed.out)
+    found = TokensFile(path).credentials().of_token(token.encode())
+    assert found is not None and (found.name, found.roles) == ("agent", {Role.SPEAK, Role.MANAGE})
+    for wrong in (["--new-token", "a b"], ["--new-token", "agent", "sing"]):
+        with pytest.raises(SystemExit) as ended:
+            command_line.load(wrong)
+        assert ended.value.code == 2 and "--new-token: line 1: " in capsys.readouterr().err
+
+
 def test_help_shows_every_setting(capsys):
     with pytest.raises(SystemExit) as ended:
         command_line.load(["--help"])
@@ -283,7 +329,7 @@ def test_port_file_that_cannot_be_written(tmp_path):
     [
         ({"voices": __file__}, f"voices: cannot use the folder {__file__}"),
         ({"default_voice": "nobody"}, "default_voice: .*nobody"),
-        ({"host": "no.such.host.invalid"}, "cannot listen on no.such.host.invalid:0"),
+        ({"host": "no.such.host.invalid", "insecure": True}, "cannot listen on no.such.host.invalid:0"),
     ],
     ids=["voices", "default voice", "host"],
 )

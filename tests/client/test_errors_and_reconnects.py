@@ -14,6 +14,7 @@ from intone.client import (
     InvalidRequest,
     NotFound,
     Overloaded,
+    PermissionDenied,
     ServerFailed,
     Speech,
     Started,
@@ -62,7 +63,8 @@ def test_each_cause_has_its_class():
     assert type(error_for(codes.NOT_FOUND, "")) is NotFound
     assert type(error_for(codes.OUT_OF_RANGE, "")) is InvalidRequest
     assert type(error_for(codes.RESOURCE_EXHAUSTED, "", "UPLOAD_TOO_LARGE")) is InvalidRequest
-    assert type(error_for(codes.PERMISSION_DENIED, "")) is Unauthenticated
+    assert type(error_for(codes.PERMISSION_DENIED, "")) is PermissionDenied
+    assert type(error_for(codes.UNAUTHENTICATED, "")) is Unauthenticated
     assert type(error_for(codes.CANCELLED, "")) is Cancelled
     assert type(error_for(codes.DATA_LOSS, "")) is ServerFailed
     assert error_for(codes.FAILED_PRECONDITION, "", "VOICE_CHANGED").retryable

@@ -1,7 +1,5 @@
 """TLS, client certificates and the bearer token; health and reflection."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import grpc
@@ -19,30 +17,6 @@ from tests.support.rpc_status import code_of, failed, reason_of, status_of
 
 INFO, CONFIG = speech_pb2.GetServerInfoRequest(), speech_pb2.StreamConfig()
 SERVING = health_pb2.HealthCheckResponse.SERVING
-
-
-@pytest.fixture(scope="module")
-def certificates(require, tmp_path_factory) -> Path:
-    """A folder with ca.pem and, signed by it, server.pem, client.pem and their keys; stranger.pem signed by itself."""
-    openssl = require("openssl", shutil.which("openssl"), "the openssl command is not installed")
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def make(*arguments: str) -> None:
-        subprocess.run([openssl, *arguments], cwd=folder, check=True, capture_output=True)
-
-    def signed_by_itself(name: str) -> None:
-        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}.key")
-        make("req", "-x509", *key, "-days", "2", "-subj", f"/CN={name}", "-out", f"{name}.pem")
-
-    for name in ("ca", "stranger"):
-        signed_by_itself(name)
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
-    for name in ("server", "client"):
-        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}.key")
-        make("req", "-new", *key, "-subj", f"/CN={name}", "-out", f"{name}.csr")
-        signer = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names")
-        make("x509", "-req", "-in", f"{name}.csr", *signer, "-days", "2", "-out", f"{name}.pem")
-    return folder
 
 
 def tls(folder: Path, **more: str) -> Config:

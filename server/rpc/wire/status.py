@@ -52,6 +52,7 @@ CODES = {
     Reason.UNAUTHENTICATED: code_pb2.UNAUTHENTICATED,
     Reason.STORAGE_FULL: code_pb2.RESOURCE_EXHAUSTED,
     Reason.STORAGE_FAILED: code_pb2.INTERNAL,
+    Reason.PERMISSION_DENIED: code_pb2.PERMISSION_DENIED,
 }
 """The status code of each reason, as `errors.proto` documents it."""
 
