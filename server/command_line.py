@@ -87,7 +87,7 @@ def _engine_table(registry: Registry) -> str:
 
 
 def _examples(registry: Registry) -> str:
-    examples = [("", "the packaged voice: English and Mandarin, no download")]
+    examples = [("", "the packaged voices: English and Mandarin, no download")]
     examples += [example for entry in registry.values() for example in entry.examples]
     examples += [("--config intone.toml --port 0", "settings from a file, a free port")]
     lines = [f"  {f'intone-server {flags}':50}{text}\n" for flags, text in examples]

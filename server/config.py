@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from intone.server.domain import EMOTIONS, PRECISIONS
-from intone.server.engines.base import EngineSetting
+from intone.server.engines.base import EngineSetting, resolve
 from intone.server.engines.registry import ENGINES, Registry
 from intone.server.errors import IntoneError
 
@@ -65,7 +65,7 @@ class Config:
     engine_order: str = _setting(
         "",
         "engines in order of preference, with commas, where several can speak; engines left out follow in the order of "
-        "the table below",
+        "the table below, except that the starter voice comes before a packaged voice that it surpasses",
     )
     dtype: str = _setting(
         "auto",
@@ -169,7 +169,7 @@ class Config:
         if self.default_engine not in ("auto", *self.registry):
             names = ", ".join(("auto", *self.registry))
             raise ConfigError(f"default_engine is {self.default_engine!r}; it must be one of {names}")
-        self.order()
+        self._named_order()
         self.engines_by_emotion()
         self.precisions()
         self.devices()
@@ -191,7 +191,19 @@ class Config:
 
         Raises:
             ConfigError: `engine_order` names an engine that does not exist, or names one twice.
+            CheckpointError: the package has a voice whose card cannot be read.
         """
+        named = self._named_order()
+        others = list(self.registry)
+        for name, entry in self.registry.items():
+            if entry.better:
+                better = resolve(entry.better)(self.engine_settings[entry.settings[0].name], self.random_weights)
+                first = [one for one in others if one in better]
+                others = [one for one in others if one not in better]
+                others[others.index(name) : others.index(name)] = first
+        return named + [name for name in others if name not in named]
+
+    def _named_order(self) -> list[str]:
         named = [part.strip() for part in self.engine_order.split(",")] if self.engine_order else []
         for name in named:
             if name not in self.registry:
@@ -199,7 +211,7 @@ class Config:
                 raise ConfigError(f"engine_order names the engine {name!r}; engines are {names}")
             if named.count(name) > 1:
                 raise ConfigError(f"engine_order names {name} twice")
-        return named + [name for name in self.registry if name not in named]
+        return named
 
     def engines_by_emotion(self) -> dict[str, str]:
         """`emotion_engines` as a mapping.

@@ -62,7 +62,7 @@ SCENES = (
     Scene("1-hello", "Hello! This sentence was still being written when you heard its first words."),
     Scene("2-live", "Text goes in word by word, and speech comes out before the last word is there."),
     Scene("3-mandarin", "你好！这句话还没有写完，你就已经听到它的开头了。"),
-    Scene("4-starter", "Here the starter voice says a sentence, for you to compare.", SpeechSettings(engine="starter")),
+    Scene("4-voxcpm", "Here the other packaged voice says a sentence, to compare.", SpeechSettings(engine="voxcpm")),
     Scene(
         "5-angry-indextts-untrained",
         "How dare you say that this is noise!",
@@ -112,12 +112,14 @@ def main() -> int:
 async def _run(target: str, folder: Path, console: Console) -> None:
     async with AsyncSpeechClient(target) as client:
         await _wait_for_health(client)
+        speakers: dict[str, str] = {}
         for scene in SCENES:
             console.print(f"\n{scene.title}: “{scene.text}”", style="bold", markup=False, soft_wrap=True)
             printer = EventPrinter(as_json=False, clock=time.monotonic)
             settings = StreamSettings(defaults=scene.settings, service_class="live")
             speech = await client.say(_words(scene.text), settings, on_event=printer.print_event)
             speech.save(folder / f"{scene.name}.wav")
+            speakers[scene.name] = speech.started.route.engine if speech.started else "nobody"
             draw_utterance(speech, folder / f"{scene.name}.png")
             Console().print(utterance_report(speech, f"Latency of {scene.name}"))
         console.print(f"\nrecording fillers: {' '.join(_FILLERS)}", style="dim")
@@ -127,6 +129,7 @@ async def _run(target: str, folder: Path, console: Console) -> None:
         print_turns(run)
         save_heard(run, folder / "6-conversation.wav")
         draw_conversation(run, folder / "6-conversation.png", title=CONVERSATION.title)
+        console.print("\nwho speaks: " + ", ".join(f"{name}.wav {engine}" for name, engine in speakers.items()))
 
 
 async def _wait_for_health(client: AsyncSpeechClient) -> None:

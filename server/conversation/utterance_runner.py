@@ -26,7 +26,7 @@ from intone.server.routing.router import Candidate, Route
 from intone.server.routing.ttfa_forecast import TYPICAL_CHARACTERS
 from intone.server.runtime.worker import Worker
 from intone.server.settings import FillerPolicy
-from intone.server.text.characters import detect_language, is_speakable, primary_language
+from intone.server.text.characters import is_speakable, languages_of, primary_language
 from intone.server.text.cues import join_texts
 from intone.server.text.normalizer import WrittenText
 from intone.server.text.pronunciation.entries import may_occur
@@ -174,9 +174,9 @@ class UtteranceRunner:
         """Route a unit; send `Started`, `Rerouted` and notices where they are due."""
         server, settings = self._context.server, self._utterance.settings
         candidates = [self._candidate(worker, tried) for worker in server.workers.values()]
-        language = self._language or detect_language(spoken.text)
+        languages = languages_of(spoken.text, self._language)
         live = not self._context.settings.offline
-        route = server.router.route(candidates, emotion, settings.engine, language, avoid_busy=live)
+        route = server.router.route(candidates, emotion, settings.engine, languages, avoid_busy=live)
         self._announce(spoken.unit, route, emotion)
         for code, message in route.notices:
             self._notify(code, message)
@@ -186,16 +186,25 @@ class UtteranceRunner:
         if settings.speed not in (None, 1.0) and not self._info(route.engine).changes_speed:
             message = f"{route.engine} cannot change its pace and speaks at its own"
             self._notify(NoticeCode.SPEED_UNCHANGED, message)
-        if language not in self._info(route.engine).languages:
-            message = f"{route.engine} does not speak {language!r}: it leaves out what it cannot read"
-            self._notify(NoticeCode.TEXT_NOT_SPOKEN, message)
+        for language in languages:
+            if language not in self._info(route.engine).languages:
+                message = f"{route.engine} does not speak {language!r}: it leaves out what it cannot read"
+                self._notify(NoticeCode.TEXT_NOT_SPOKEN, message)
         self._route, self._emotion = route, emotion
         return route
 
     def _candidate(self, worker: Worker, tried: set[str]) -> Candidate:
         name, whole = worker.info.name, self._context.settings.buffered
         expected_ms = self._context.server.forecast.ttfa_ms(name, TYPICAL_CHARACTERS, worker.load, whole)
-        return Candidate(worker.info, worker.failing, worker.load, expected_ms, ruled_out=name in tried)
+        voice = self._utterance.voice
+        return Candidate(
+            worker.info,
+            worker.failing,
+            worker.load,
+            expected_ms,
+            has_voice=voice.built_in or voice.prepared_for(name, worker.fingerprint) is not None,
+            ruled_out=name in tried,
+        )
 
     def _announce(self, unit: TextUnit, route: Route, emotion: ResolvedEmotion) -> None:
         utterance, before = self._utterance, self._route

@@ -110,6 +110,8 @@ class EngineEntry:
         settings: its own settings. The first one has the engine's name and says whether it is loaded and from where:
             a str is `LoadSpec.source`, empty for not; True loads what the package contains.
         unasked: reference to a function () → bool: whether to load the engine although its first setting is empty.
+        better: reference to a function (`LoadSpec.source`, random_weights) → names of the engines that come before this
+            one in the default order of preference, whatever the order of the registry; empty for none.
         random_weights: whether it can be built untrained.
         cpu_precision: what the precision "auto" is on a CPU; empty for an engine that has no choice of precisions.
         devices: kinds of device that it runs on: "cpu", "cuda".
@@ -124,6 +126,7 @@ class EngineEntry:
     engine: str
     settings: tuple[EngineSetting, ...]
     unasked: str = ""
+    better: str = ""
     random_weights: bool = False
     cpu_precision: str = ""
     devices: tuple[str, ...] = ("cpu",)

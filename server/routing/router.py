@@ -16,6 +16,7 @@ class Candidate:
         failing: it failed lately; it is used only if no other engine is left.
         load: units that it is speaking or has queued.
         expected_ms: predicted time to its first audio at this load; None if unknown.
+        has_voice: it has the unit's voice; every engine has a built-in one.
         ruled_out: it failed to speak this very unit and must not be chosen again.
     """
 
@@ -23,6 +24,7 @@ class Candidate:
     failing: bool = False
     load: int = 0
     expected_ms: float | None = None
+    has_voice: bool = True
     ruled_out: bool = False
 
     @property
@@ -76,7 +78,7 @@ class Router:
         loaded: Sequence[Candidate],
         emotion: ResolvedEmotion,
         preference: str,
-        language: str,
+        languages: Sequence[str],
         avoid_busy: bool = True,
     ) -> Route:
         """Choose an engine for a unit.
@@ -85,7 +87,7 @@ class Router:
             loaded: engines in order of preference.
             emotion: of the unit.
             preference: name of a loaded engine that the client asks for; empty if it asks for none.
-            language: of the unit's text, the first part of its BCP 47 code, such as "en".
+            languages: of the unit's text, the main one first, as `characters.languages_of` gives them.
             avoid_busy: whether another engine may replace one that is busy.
 
         Raises:
@@ -93,37 +95,50 @@ class Router:
         """
         if all(candidate.ruled_out for candidate in loaded):
             raise EngineError("router", "no engine is left to speak" if loaded else "no engine is loaded")
-        wanted = self._wanted(loaded, emotion, preference, language)
+        wanted = self._wanted(loaded, emotion, preference, languages)
         route = self._available(loaded, wanted)
         if route.reason is not RouteReason.PREFERENCE:  # a client that asks for an engine gets it, busy or not
-            route = _in_language(loaded, self._in_time(loaded, route) if avoid_busy else route, language)
+            route = _in_language(loaded, self._in_time(loaded, route) if avoid_busy else route, languages)
         notices = list(_shortcomings(_info(loaded, route.engine), emotion))
         if route.engine != wanted.engine or wanted.reason is RouteReason.NOT_LOADED:
             notices.insert(0, (NoticeCode.ENGINE_SUBSTITUTED, route.explanation))
         return replace(route, notices=tuple(notices))
 
-    def _wanted(self, loaded: Sequence[Candidate], resolved: ResolvedEmotion, preference: str, language: str) -> Route:
+    def _wanted(
+        self, loaded: Sequence[Candidate], resolved: ResolvedEmotion, preference: str, languages: Sequence[str]
+    ) -> Route:
         """The engine that should speak, which may be failing or not loaded."""
-        emotion, plain = resolved.emotion, self._plain([one.info for one in loaded])
+        emotion = resolved.emotion
         if preference:
             return Route(preference, RouteReason.PREFERENCE, f"the client asked for {preference}")
         if named := self.emotion_engines.get(emotion.label):
             return Route(named, RouteReason.POLICY, f"this server's settings give {emotion.label} to {named}")
         if emotion.intensity < self.emotion_threshold or emotion.is_plain:
-            return Route(plain, RouteReason.PLAIN, "plain speech")
+            return self._plain_route(loaded, languages)
         strength = f"intensity {emotion.intensity:.2f}, threshold {self.emotion_threshold:.2f}"
         if able := [one for one in loaded if one.info.voices_emotion]:
             # Of equals, the first in the order of preference.
             best = min(
-                able, key=lambda one: (language not in one.info.languages, not one.info.trained, not one.healthy)
+                able, key=lambda one: (languages[0] not in one.info.languages, not one.info.trained, not one.healthy)
             )
             return Route(best.info.name, RouteReason.STRONG_EMOTION, f"the emotion is strong ({strength})")
         if resolved.source is EmotionSource.TEXT:
             # The client did not ask for an emotion: a notice in every reply would be noise.
             message = f"the text sounds {emotion.label} ({strength}), but no loaded engine voices emotion"
-            return Route(plain, RouteReason.PLAIN, message)
+            return Route(self._plain_route(loaded, languages).engine, RouteReason.PLAIN, message)
+        plain = self._plain_route(loaded, languages).engine
         message = f"the emotion is strong ({strength}), but no loaded engine voices emotion: {plain} speaks"
         return Route(plain, RouteReason.NOT_LOADED, message)
+
+    def _plain_route(self, loaded: Sequence[Candidate], languages: Sequence[str]) -> Route:
+        """The engine that should speak plainly in the unit's voice and languages, loaded or not."""
+        usual = self._plain([one.info for one in loaded])
+        route = Route(usual, RouteReason.PLAIN, "plain speech")
+        found = _find(loaded, usual)
+        if found is not None and not found.has_voice and (able := _with_voice(loaded)):
+            name = self.plain_engine([one.info for one in able])
+            route = Route(name, RouteReason.PLAIN, f"plain speech in a voice that {name} has and {usual} does not")
+        return _in_language(loaded, route, languages)
 
     def _available(self, loaded: Sequence[Candidate], wanted: Route) -> Route:
         """`wanted` if that engine can be used, else its substitute."""
@@ -132,7 +147,10 @@ class Router:
             return wanted
         # A failing engine is better than none: it is tried again.
         left = [candidate for candidate in loaded if not candidate.ruled_out]
-        substitute = self.plain_engine([one.info for one in left if one.healthy] or [one.info for one in left])
+        left = [candidate for candidate in left if candidate.healthy] or left
+        if not all(candidate.has_voice for candidate in left):
+            left = _with_voice(left) or left
+        substitute = self.plain_engine([one.info for one in left])
         if substitute == wanted.engine:
             return wanted
         reason = RouteReason.FAILING if found else RouteReason.NOT_LOADED
@@ -146,7 +164,8 @@ class Router:
         expected_ms = found.expected_ms if found.load else None
         if not self.busy_ms or expected_ms is None or expected_ms <= self.busy_ms:
             return route
-        others = [(one.expected_ms, one.info.name) for one in loaded if one.healthy and one.expected_ms is not None]
+        able = [one for one in loaded if one.healthy and one.has_voice >= found.has_voice]
+        others = [(one.expected_ms, one.info.name) for one in able if one.expected_ms is not None]
         quickest_ms, quickest = min(others, default=(expected_ms, route.engine))
         if quickest_ms > expected_ms / 2:
             return route
@@ -154,16 +173,27 @@ class Router:
         return Route(quickest, RouteReason.BUSY, f"{route.explanation}, but {busy}: {quickest} speaks")
 
 
-def _in_language(loaded: Sequence[Candidate], route: Route, language: str) -> Route:
-    """`route`, or an engine that supports the language if the chosen one does not."""
-    if language in _info(loaded, route.engine).languages:
+def _with_voice(loaded: Sequence[Candidate]) -> list[Candidate]:
+    """The trained engines that have the unit's voice."""
+    return [one for one in loaded if one.has_voice and one.info.trained]
+
+
+def _in_language(loaded: Sequence[Candidate], route: Route, languages: Sequence[str]) -> Route:
+    """`route`, or an engine that speaks more of the text: its main language, else more of its languages."""
+
+    def spoken(info: EngineInfo) -> tuple[bool, int]:
+        return languages[0] in info.languages, sum(language in info.languages for language in languages)
+
+    found = _find(loaded, route.engine)
+    if found is None:
         return route
-    for candidate in loaded:
-        info = candidate.info
-        if language in info.languages and info.trained and candidate.healthy:
-            message = f"{route.engine} does not speak {language!r}: {info.name} does"
-            return Route(info.name, RouteReason.LANGUAGE, message)
-    return route
+    able = [found, *(one for one in loaded if one.info.trained and one.healthy)]
+    best = max(able, key=lambda one: spoken(one.info)).info  # of equals the first
+    if best is found.info:
+        return route
+    lacking = next(name for name in languages if name in best.languages and name not in found.info.languages)
+    message = f"{route.engine} does not speak {lacking!r}: {best.name} does"
+    return Route(best.name, RouteReason.LANGUAGE, message)
 
 
 def _shortcomings(info: EngineInfo, resolved: ResolvedEmotion) -> list[tuple[NoticeCode, str]]:

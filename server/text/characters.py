@@ -9,6 +9,7 @@ CJK = "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31c0-\u31ff\u3400-\u4dbf\u4e00-\
 """Ranges of ideographs and kana, scripts written without spaces. For use inside `[...]` of a regular expression."""
 
 _CJK = re.compile(f"[{CJK}]")
+_LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
 _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _REGIONAL_INDICATORS = re.compile("(?<![\U0001f1e6-\U0001f1ff])[\U0001f1e6-\U0001f1ff]*$")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -23,6 +24,20 @@ def has_cjk(text: str) -> bool:
 def detect_language(text: str) -> str:
     """BCP 47 code of the language of `text`: "zh" if it has an ideograph or kana, else "en"."""
     return "zh" if has_cjk(text) else "en"
+
+
+def languages_of(text: str, language: str = "") -> tuple[str, ...]:
+    """The languages that an engine has to speak for `text`, the main one first.
+
+    Args:
+        text: in scripts that tell "zh" (ideographs and kana) from "en" (Latin letters).
+        language: the main language where it is known, as `primary_language` gives it.
+    """
+    main = language or detect_language(text)
+    found = [main]
+    if has_cjk(text):
+        found += ["zh", *(["en"] if _LATIN.search(text) else [])]
+    return tuple(dict.fromkeys(found))
 
 
 def primary_language(code: str) -> str:

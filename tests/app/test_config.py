@@ -192,8 +192,9 @@ def test_device_that_cannot_be_used(device, words):
 
 
 def test_order_of_the_engines():
-    assert Config().order() == ["voxcpm", "indextts", "starter"]
-    assert command_line.load(["--engine-order", "starter, indextts"]).order() == ["starter", "indextts", "voxcpm"]
+    assert command_line.load(["--voxcpm", "folder"]).order() == ["voxcpm", "indextts", "starter"]
+    given = command_line.load(["--voxcpm", "folder", "--engine-order", "starter, indextts"])
+    assert given.order() == ["starter", "indextts", "voxcpm"]
 
 
 def test_token(tmp_path, monkeypatch):

@@ -1,16 +1,25 @@
 """Which engine speaks when one is busy, fails, or cannot use the voice. On virtual time."""
 
 import asyncio
+import itertools
 
+import numpy as np
 import pytest
 
 from intone.server import events as e
-from intone.server.domain import SpeakRequest
+from intone.server.domain import PreparedVoice, Recording, SpeakRequest, Voice
 from intone.server.errors import Reason
 from intone.server.routing.router import Router, RouteReason
 from intone.server.routing.ttfa_forecast import TTFAForecast
 from tests.support.fakes import Script, ScriptedWorker
 from tests.support.talk import Talk
+
+ENGLISH_AND_MANDARIN = (  # each long enough for a unit of its own
+    "Good morning, everybody in this room. ",
+    "早上好，在座的各位女士，在座的各位先生，还有孩子们。",
+    "It is a sunny day, and the sea is calm. ",
+    "今天天气非常好，大海也很平静，我们都想出去走一走看看。",
+)
 
 
 def known_times():
@@ -38,6 +47,42 @@ def test_a_stream_is_routed_by_the_forecast_for_its_delivery(talk, buffered, eng
 
     server = {"forecast": known_times(), "router": Router(busy_ms=1000.0)}
     talk(body, plain, other, server=server, buffered=buffered)
+
+
+def test_a_voice_from_a_recording_is_spoken_by_an_engine_that_has_it(talk):
+    recording = Recording(np.zeros(16_000, np.float32), 16_000, "")
+    prepared = {"indextts": PreparedVoice("scripted-1", {}), "starter": PreparedVoice("of other weights", {})}
+    voice = Voice("default", recording, prepared)
+
+    async def body(t: Talk) -> None:
+        t.text("u", "Good morning.", end=True)
+        await t.finish()
+        (started,) = t.of(e.Started)
+        assert (started.engine, started.reason) == ("indextts", RouteReason.PLAIN)
+        assert "a voice that indextts has and starter does not" in started.explanation and not t.of(e.Notice)
+
+    talk(body, ScriptedWorker(), ScriptedWorker(name="indextts"), voice=voice)
+
+
+def test_english_and_mandarin_take_turns_without_notices(talk):
+    english = ScriptedWorker(name="starter", languages=("en",))
+    both = ScriptedWorker(name="voxcpm", languages=("en", "zh"))
+
+    async def body(t: Talk) -> None:
+        for sentence in ENGLISH_AND_MANDARIN:
+            t.text("u", sentence)
+        t.text("u", "", end=True)
+        await t.finish()
+        engines = [chunk.engine for chunk in t.of(e.AudioChunk)]
+        assert [name for name, _ in itertools.groupby(engines)] == ["starter", "voxcpm"] * 2
+        assert [(one.engine, one.reason) for one in t.of(e.Rerouted)] == [
+            ("voxcpm", RouteReason.LANGUAGE),
+            ("starter", RouteReason.PLAIN),
+            ("voxcpm", RouteReason.LANGUAGE),
+        ]
+        assert not t.of(e.Notice)
+
+    talk(body, english, both)
 
 
 def test_an_engine_that_fails_before_any_audio_is_replaced(talk):

@@ -1,4 +1,4 @@
-"""The VoxCPM checkpoint that the package may contain: its folder, and whether its quality qualifies it as the default.
+"""The VoxCPM checkpoint that the package may contain: its folder, and what it speaks by default, by its quality.
 
 Does not import torch, so a server without this voice does not need it.
 """
@@ -15,9 +15,15 @@ FOLDER = Path(__file__).parent / "nano"
 
 CARD_FILE = "card.json"
 """The model card: measurements of the checkpoint. `languages` has for each language `wer` as a fraction (`cer` for
-Chinese), and `mos` from 1 to 5; further keys are for people."""
+Chinese), and `mos` from 1 to 5; for English it may have `digits`, see `MIN_LEADING_DIGITS`. Further keys are for
+people."""
 
 MAX_ERROR, MIN_MOS = 0.10, 3.5
+"""In English, to be loaded without being named."""
+
+MIN_LEADING_MOS, MIN_LEADING_DIGITS = 4.22, 0.95
+"""In English, to speak it rather than the starter voice, which has 4.47 and 1.0 by the same judges: at most a quarter
+of a point below it, and `digits`, the share of numbers with repeated digits that are heard right."""
 
 
 def folder(name: str = "") -> Path | None:
@@ -40,8 +46,22 @@ def has_phonemizer() -> bool:
     return find_spec("hibari") is not None
 
 
+def better_engines(source: str, random_weights: bool) -> tuple[str, ...]:
+    """The engines that are preferred to VoxCPM loaded from `source`: the starter voice, to a packaged voice below it.
+
+    Raises:
+        CheckpointError: the card of the voice is invalid.
+    """
+    checkpoint = folder(source)
+    if checkpoint is None or (random_weights and source):
+        return ()
+    english = read_card(checkpoint)["languages"].get("en", {})
+    leads = english.get("mos", 0) >= MIN_LEADING_MOS and english.get("digits", 0) >= MIN_LEADING_DIGITS
+    return () if leads else ("starter",)
+
+
 def good_enough(checkpoint: Path) -> bool:
-    """Whether its measured quality in English is high enough to replace the starter voice as the default.
+    """Whether its measured quality in English is high enough to be loaded without being named.
 
     Other languages do not count: the package has no other voice for them.
 
@@ -74,8 +94,9 @@ def read_card(checkpoint: Path) -> dict[str, Any]:
     if not isinstance(languages, dict) or not languages:
         raise CheckpointError("voxcpm", f"{path}: languages: found {languages!r}, expected an object of one or more")
     for language, figures in languages.items():
-        for name in (error_of(language), "mos"):
-            value = figures.get(name) if isinstance(figures, dict) else None
+        figures = figures if isinstance(figures, dict) else {}
+        for name in (error_of(language), "mos", *({"digits"} & figures.keys())):
+            value = figures.get(name)
             if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
                 where = f"{path}: languages.{language}.{name}"
                 raise CheckpointError("voxcpm", f"{where}: found {value!r}, expected a number of at least 0")

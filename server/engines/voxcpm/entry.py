@@ -16,6 +16,7 @@ ENTRY = EngineEntry(
         EngineSetting("voxcpm_graphs", True, "on CUDA, capture the steps of VoxCPM as graphs; without, for debugging"),
     ),
     unasked="intone.server.engines.voxcpm.bundled_voice:loads_by_default",
+    better="intone.server.engines.voxcpm.bundled_voice:better_engines",
     random_weights=True,
     cpu_precision="int8",
     devices=("cpu", "cuda"),

@@ -14,7 +14,7 @@ from intone.server.engines.voxcpm.weights import read_checkpoint
 from intone.server.errors import CheckpointError
 from intone.server.runtime.loading import loaders
 from tests.support.live_server import Live, chunks, codes_of, messages_of, samples
-from tests.support.trained_voice import BAD, GOOD, write_voice
+from tests.support.trained_voice import BAD, GOOD, LEADING, write_voice
 
 MAX_BYTES = 20e6
 
@@ -30,6 +30,10 @@ def loaded(**settings):
     return list(loaders(Config.of(**settings)))
 
 
+def spoken(**languages):
+    return {"languages": languages}
+
+
 def test_without_a_bundled_voice(voice):
     assert bundled_voice.folder() is None and loaded() == ["starter"]
     with pytest.raises(ConfigError, match="no engine to load"):
@@ -40,13 +44,36 @@ def test_without_a_bundled_voice(voice):
 
 def test_a_good_voice_is_loaded_by_default(voice):
     voice(GOOD)
-    assert loaded() == loaded(default_engine="voxcpm") == ["voxcpm", "starter"]
+    assert loaded() == loaded(default_engine="voxcpm") == ["starter", "voxcpm"]
     assert loaded(starter=False) == ["voxcpm"]
-    assert loaded(indextts="folder") == ["voxcpm", "indextts", "starter"]
+    assert loaded(indextts="folder") == ["starter", "voxcpm", "indextts"]
     assert loaded(default_engine="starter") == ["starter"]
     beside_noise = Config.of(indextts="nano", random_weights=True, threads=1)
-    assert list(loaders(beside_noise)) == ["voxcpm", "indextts", "starter"]
+    assert list(loaders(beside_noise)) == ["starter", "voxcpm", "indextts"]
     assert loaders(beside_noise)["voxcpm"]().info.trained
+
+
+@pytest.mark.parametrize(
+    ("card", "settings", "first"),
+    [
+        (GOOD, {}, "starter"),
+        (GOOD, {"voxcpm": "nano"}, "starter"),
+        (spoken(en={"wer": 0, "mos": 4.21, "digits": 1.0}), {}, "starter"),
+        (spoken(en={"wer": 0, "mos": 4.22, "digits": 0.94}), {}, "starter"),
+        (spoken(en={"wer": 0, "mos": 5}), {}, "starter"),  # how it reads digits was not measured
+        (spoken(en={"wer": 0, "mos": 4.22, "digits": 0.95}), {}, "voxcpm"),
+        (LEADING, {}, "voxcpm"),
+        (LEADING, {"engine_order": "starter"}, "starter"),
+        (GOOD, {"engine_order": "voxcpm"}, "voxcpm"),
+        (GOOD, {"voxcpm": "folder"}, "voxcpm"),
+        (GOOD, {"voxcpm": "nano", "random_weights": True}, "voxcpm"),
+    ],
+)
+def test_which_of_the_packaged_voices_comes_first(voice, card, settings, first):
+    """The starter voice before VoxCPM's, until that is as good in English. A checkpoint of the user's comes first."""
+    voice(card)
+    other = {"starter": "voxcpm", "voxcpm": "starter"}[first]
+    assert loaded(**settings) == [first, other]
 
 
 def test_it_is_not_loaded_by_default_without_its_phonemizer(voice, monkeypatch):
@@ -54,21 +81,17 @@ def test_it_is_not_loaded_by_default_without_its_phonemizer(voice, monkeypatch):
     voice(GOOD)
     monkeypatch.setattr(bundled_voice, "find_spec", lambda name: None)
     assert loaded() == ["starter"] and loaded(indextts="folder", starter=False) == ["indextts"]
-    assert loaded(voxcpm="nano") == ["voxcpm", "starter"]  # named, so loading it raises an error
+    assert loaded(voxcpm="nano") == ["starter", "voxcpm"]  # named, so loading it raises an error
 
 
 def test_a_poor_voice_is_loaded_only_by_name(voice):
     voice(BAD)
     assert loaded() == loaded(default_engine="voxcpm") == ["starter"]
-    assert loaded(voxcpm="nano") == ["voxcpm", "starter"]
+    assert loaded(voxcpm="nano") == ["starter", "voxcpm"]
     engine = loaders(Config.of(voxcpm="nano", threads=1))["voxcpm"]()
     assert engine.info.trained and engine.info.languages == ("en",)
     untrained = loaders(Config.of(voxcpm="nano", random_weights=True, threads=1))["voxcpm"]()
     assert untrained.info.model == "nano, random weights"
-
-
-def spoken(**languages):
-    return {"languages": languages}
 
 
 @pytest.mark.parametrize(
@@ -102,6 +125,7 @@ def test_quality_thresholds(voice, card, good):
         (spoken(en={"wer": True, "mos": 4}), "wer: found True"),
         (spoken(en={"wer": -0.1, "mos": 4}), "wer: found -0.1"),
         (spoken(en={"wer": 0.1, "mos": float("nan")}), "mos: found nan"),
+        (spoken(en={"wer": 0.1, "mos": 4, "digits": "all"}), "digits: found 'all'"),
     ],
 )
 def test_an_invalid_card_is_refused(voice, card, words):
@@ -110,9 +134,9 @@ def test_an_invalid_card_is_refused(voice, card, words):
         loaders(Config())
 
 
-def test_a_server_without_settings_speaks_with_it(voice, run, require):
+def test_a_server_without_settings_speaks_with_a_leading_voice(voice, run, require):
     require("starter", importlib.util.find_spec("hibari"), "hibari-tts is not installed: pip install 'intone[starter]'")
-    voice(GOOD)
+    voice(LEADING)
 
     async def main():
         # On a thread: the process of an engine would load the voice that is really in the package.
