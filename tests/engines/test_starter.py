@@ -40,6 +40,15 @@ def test_info(engine):
     assert engine.fingerprint == StarterEngine.packaged(threads=1).fingerprint
 
 
+def test_threads_speak_alike_and_do_not_spin_when_idle(engine):
+    """Spinning threads make each sentence several times slower where another process works on the same cores."""
+    two = StarterEngine.packaged(threads=2)
+    assert np.array_equal(pcm(steps(two, LONG)), pcm(steps(engine, LONG)))
+    options = two._model.sess.get_session_options()
+    assert options.intra_op_num_threads == 2
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
 def test_one_step_for_each_sentence(engine):
     found = steps(engine, "Hello there. How are you? I am fine.")
     assert [step.done for step in found] == [False, False, True] and not any(step.cut for step in found)

@@ -85,7 +85,8 @@ class StarterEngine:
             from hibari import Hibari  # optional, and it imports onnxruntime
         except ImportError as error:
             raise CheckpointError(ENTRY.name, "hibari-tts is missing: pip install 'intone[starter]'") from error
-        model = Hibari(voice="heart", threads=threads)
+        model = Hibari(voice="heart")
+        model.sess = _session(model.model_path, threads)
         model("Ready, qwyzz.", seed=0)  # the second word is in no lexicon: it loads the network for such words
         return cls(model, threads)
 
@@ -151,6 +152,18 @@ class StarterEngine:
         done = cut or not (state.pieces or state.sentences)
         elapsed_ms = 1000 * (time.perf_counter() - began_s)
         return Step(pcm, done=done, cut=cut, stage_ms={"synthesis": elapsed_ms})
+
+
+def _session(path: str, threads: int) -> Any:
+    """The model for several threads. Idle ones sleep: onnxruntime's default, to spin, makes each sentence several times
+    slower where another process works on the same cores."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def reference_voice(spec: LoadSpec) -> Recording:
