@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from intone.server.text.cues.tags import TAG, could_become_tag
 
-OPENER = re.compile(r"[\[<`$\\]|~~~")
-"""Where an atom may begin."""
+OPENER = re.compile(r"[\[<`$\\]|~~~|~{1,2}\Z")
+"""Where an atom may begin, also where more text decides."""
 
 _LABEL = r"(?:[^\[\]\n]|\[[^\[\]\n]{0,100}\]){0,200}"
 _ADDRESS = r"(?:[^()\s]|\([^()\s]{0,200}\)){0,2000}"
@@ -64,8 +64,8 @@ def atom_at(text: str, start: int, *, begins_line: bool, final: bool) -> Atom | 
         final: whether no more text comes: nothing is open then, but a block without its end.
     """
     first = text[start]
-    if first == "~" and not begins_line:
-        return None
+    if first == "~" and (not begins_line or not text.startswith("~~~", start)):
+        return OpenAtom(certain=False) if begins_line and not final else None
     if text.startswith(("```", "~~~"), start):
         return _until(text, start, text[start : start + 3], 3, final)
     found = {"[": _link, "<": _angle, "`": _code, "$": _formula, "\\": _parenthesized}[first](text, start)

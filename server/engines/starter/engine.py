@@ -12,7 +12,7 @@ from intone.server.audio.encoding import MIN_AUDIBLE_PEAK, fade
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
 from intone.server.engines import parameters
 from intone.server.engines.base import LoadSpec
-from intone.server.engines.english_text import misaki_marks, plain_numbers, readable
+from intone.server.engines.english_text import plain_text, readable
 from intone.server.engines.starter.entry import ENTRY
 from intone.server.errors import CallerError, CheckpointError, Reason
 
@@ -126,7 +126,7 @@ class StarterEngine:
         limit_ms = request.options.number("max_audio_ms")
         max_samples = None if limit_ms is None else int(limit_ms * _RATE_HZ / 1000)
         return StarterState(
-            self._model.split_sentences(misaki_marks(plain_numbers(request.text))),
+            self._model.split_sentences(plain_text(request.text)),
             request.seed,
             max_samples,
             request.options.speed or 1.0,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 
-from intone.server.engines.english_text import misaki_marks, plain_numbers, readable
+from intone.server.engines.english_text import plain_text, readable
 from intone.server.engines.voxcpm.config import ENGINE, SENTENCE_ENDS
 from intone.server.errors import CheckpointError
 from intone.server.text.pronunciation.marks import MARK, for_engine, is_pinyin
@@ -145,7 +145,7 @@ def _english() -> Phonemizer:
     def phonemize(text: str) -> str:
         if not any(map(readable, text)):
             return ""
-        return " ".join(filter(None, map(g2p, Hibari.split_sentences(misaki_marks(plain_numbers(text))))))
+        return " ".join(filter(None, map(g2p, Hibari.split_sentences(plain_text(text)))))
 
     return phonemize
 
