@@ -100,7 +100,7 @@ def _classify_without_blank(text: str, mark: int, run_end: int, cut: int) -> Bou
     following = _PLAIN_WORD.match(text, cut)
     if following is None or (text[mark] == "." and not following.group()[0].isupper()):
         return none
-    if following.end() == len(text):
+    if text[following.end() :] in ("", "."):  # a blank may come behind the full stop
         return Boundary(BoundaryKind.UNDECIDED, mark)
     ends = _AFTER_WORD.match(text, following.end())
     if ends is None or (text[mark] == "." and not _starts_sentence(word[1], following.group(), ends.group())):

@@ -73,7 +73,7 @@ async def measure(app: App, kills: int) -> tuple[list[tuple[float, float]], Noti
     worker = app.service.workers["voxcpm"]
     assert isinstance(worker, ProcessWorker)
     others = [Talker(target, number, noticed, options={"engine": "starter"}) for number in range(BYSTANDERS)]
-    listening = [asyncio.create_task(other.run(float("inf"))) for other in others]
+    listening = [asyncio.create_task(other.run(asyncio.Event())) for other in others]
     times, held = [], []
     try:
         async with AsyncSpeechClient(target) as client:

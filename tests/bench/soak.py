@@ -53,7 +53,7 @@ async def measure(
     address: str, server: int, options: argparse.Namespace
 ) -> tuple[Noticed, list[tuple[float, Resources]]]:
     """Talk and watch."""
-    talking = asyncio.create_task(talk(address, options.streams, 60 * options.minutes, options.barge_in))
+    talking = asyncio.create_task(talk(address, options.streams, options.barge_in, seconds=60 * options.minutes))
     seen = await watched(server, talking)
     return await talking, seen
 

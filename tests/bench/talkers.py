@@ -65,15 +65,15 @@ class Talker:
     texts: Sequence[str] = SENTENCES
     options: dict[str, str] = field(default_factory=dict)
 
-    async def run(self, until_s: float) -> None:
-        """Talk until this time of `time.monotonic`; open another conversation when one is lost."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Talk until `stop` is set; open another conversation when one is lost."""
         draw = random.Random(self.number)
         await asyncio.sleep(draw.random())  # not all at the same moment
         async with AsyncSpeechClient(self.target) as client:
-            while time.monotonic() < until_s:
+            while not stop.is_set():
                 try:
                     async with client.conversation(**self.options) as talk:  # type: ignore[arg-type]
-                        while time.monotonic() < until_s:
+                        while not stop.is_set():
                             await self._speak(talk, draw)
                 except IntoneError as error:
                     self.noticed.errors.append(str(error))
@@ -106,9 +106,19 @@ class Talker:
         self.noticed.underrun_s.append(latency.underrun_s)
 
 
-async def talk(target: str, count: int, seconds: float, barge_in: float = 0.0, **options: str) -> Noticed:
-    """Let talkers talk for some time, and return what they noticed."""
-    noticed, until_s = Noticed(), time.monotonic() + seconds
+async def talk(
+    target: str,
+    count: int,
+    barge_in: float = 0.0,
+    *,
+    seconds: float | None = None,
+    stop: asyncio.Event | None = None,
+    **options: str,
+) -> Noticed:
+    """Let talkers talk for some time, or until `stop` is set; returns what they noticed."""
+    noticed, stop = Noticed(), stop or asyncio.Event()
+    if seconds is not None:
+        asyncio.get_running_loop().call_later(seconds, stop.set)
     talkers = [Talker(target, number, noticed, barge_in, options=options) for number in range(count)]
-    await asyncio.gather(*(talker.run(until_s) for talker in talkers))
+    await asyncio.gather(*(talker.run(stop) for talker in talkers))
     return noticed
