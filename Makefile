@@ -32,7 +32,7 @@ demo: $(VENV)/.installed ## Install, start a server, write speech to demo/*.wav 
 # JOBS=2 runs the files in two processes; some tests bound the time that a server takes, so the default is one.
 test: lint build/oracle-indextts/.installed ## Install, run all of `lint` and every test (about ten minutes)
 	@echo "== tests"
-	@OMP_NUM_THREADS=1 $(BIN)/pytest $(if $(JOBS),-n $(JOBS) --dist loadfile)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --durations 30 --durations-min 5 $(if $(JOBS),-n $(JOBS) --dist loadfile)
 
 # Logic, native operations, and conversations on virtual time: no whole model, no oracle. A minute of CPU time.
 FAST := app audio cli client conversation emotion native nn routing runtime text voices

@@ -4,7 +4,8 @@
 
 Talks to a real server with the packaged voices, in real time and with interruptions, and looks every ten seconds at
 what the server and its processes hold. Prints the slope of the memory after a warm-up of a tenth of the time, with the
-standard error of the slope, and what the listeners noticed. Exits with status 1 if memory grows by more than three
+standard error of the slope, and what the listeners noticed. One more conversation is silent for five minutes and then
+speaks. Exits with status 1 if memory grows by more than three
 standard errors and more than 1 MiB a minute, or if a listener got an error.
 """
 
@@ -22,11 +23,16 @@ from process_tree import Resources, only_child, resources
 from rich.console import Console
 from talkers import Noticed, talk
 
+from intone.client import AsyncSpeechClient
+from intone.client.errors import IntoneError
 from intone.client.tools.local_server import local_server
 
 PERIOD_S = 10.0
 MAX_GROWTH_MIB = 1.0
 """A minute."""
+
+IDLE_S = 300.0
+"""Silence of one conversation: longer than the keepalive of client and server, and many a proxy's patience."""
 
 
 async def watched(server: int, talking: "asyncio.Task[Noticed]") -> list[tuple[float, Resources]]:
@@ -49,13 +55,32 @@ def slope(seen: list[tuple[float, Resources]]) -> tuple[float, float]:
     return float(coefficients[0]), float(np.sqrt(covariance[0, 0]))
 
 
+async def idle(address: str, seconds: float) -> None:
+    """Open a conversation, be silent, then speak.
+
+    Raises:
+        IntoneError: the conversation was lost meanwhile.
+    """
+    async with AsyncSpeechClient(address, reconnects=0) as client, client.conversation() as talk:
+        await asyncio.sleep(seconds)
+        utterance = talk.utterance().speak("Still here.")
+        await utterance.done()
+        utterance.speech.raise_unless_completed()
+
+
 async def measure(
     address: str, server: int, options: argparse.Namespace
 ) -> tuple[Noticed, list[tuple[float, Resources]]]:
     """Talk and watch."""
     talking = asyncio.create_task(talk(address, options.streams, options.barge_in, seconds=60 * options.minutes))
+    idling = asyncio.create_task(idle(address, min(IDLE_S, 30 * options.minutes)))
     seen = await watched(server, talking)
-    return await talking, seen
+    noticed = await talking
+    try:
+        await idling
+    except IntoneError as error:
+        noticed.errors.append(f"the idle conversation: {error}")
+    return noticed, seen
 
 
 def main() -> None:

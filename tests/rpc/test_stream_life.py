@@ -1,10 +1,8 @@
 """The life of a stream over real gRPC: `configured` first, then `finish` or half-close, and `closed` last."""
 
-import asyncio
 import time
 from importlib.metadata import version
 
-import pytest
 from grpc import StatusCode
 
 from intone.proto import audio_pb2, speech_pb2
@@ -306,17 +304,6 @@ def test_a_bug_met_while_an_event_leaves_is_told_by_the_status_too(run, monkeypa
             assert kinds(answers)[-1] == "closed" and "done" not in kinds(answers)
 
     run(main())
-
-
-@pytest.mark.slow
-def test_a_stream_that_is_idle_for_five_minutes_goes_on(run):
-    async def main():
-        async with live() as server:
-            talk = await server.talk()
-            await asyncio.sleep(300)
-            await talk.prove_alive()
-
-    run(main(), timeout_s=330)
 
 
 def test_an_unread_stream_holds_nobody(run):
