@@ -47,6 +47,7 @@ async def info(arguments: argparse.Namespace) -> int:
         return 0
     console = Console(highlight=False)
     lines = {
+        "plain speech": _plain_speech(server.engines),
         "default voice": f"{server.default_voice}, {server.default_sample_rate_hz} Hz",
         "emotion analyzer": server.emotion_analyzer or "none",
         "emotions known by name": f"{len(server.emotion_labels)}: {_some(server.emotion_labels)}",
@@ -57,6 +58,19 @@ async def info(arguments: argparse.Namespace) -> int:
         console.print(f"{name}: {value}", markup=False, soft_wrap=True)
     console.print(_engines(server), _parameters(server), _limits(server.limits), sep="\n")
     return 0
+
+
+def _plain_speech(engines: Sequence[EngineInfo]) -> str:
+    """Who speaks which language, unless the voice, the emotion or the client asks for another engine.
+
+    That is the engine of plain speech, and for languages that it does not speak the first trained engine that does.
+    """
+    speakers: dict[str, str] = {}
+    for engine in engines:
+        if engine.trained or engine is engines[0]:
+            for language in engine.languages:
+                speakers.setdefault(language, engine.name)
+    return ", ".join(f"{language} by {name}" for language, name in speakers.items())
 
 
 def _some(words: Sequence[str]) -> str:

@@ -16,7 +16,9 @@ import pytest
 
 from intone.client.__main__ import main
 from intone.client.commands import audio_outputs
+from intone.client.commands.info import _plain_speech
 from intone.client.playback import Player
+from intone.client.server_info import EngineInfo
 from tests.support.scripted_responses import (
     CHUNK_SAMPLES,
     RATE_HZ,
@@ -273,7 +275,7 @@ def test_info_prints_engines_and_limits(capsys):
     output = capsys.readouterr().out
     for text in (
         "9.9",
-        "starter",
+        "plain speech: en by starter",
         "tones",
         f"{RATE_HZ} Hz",
         "steps",
@@ -284,6 +286,16 @@ def test_info_prints_engines_and_limits(capsys):
         "lexicon",
     ):
         assert text in output
+
+
+def test_info_says_who_speaks_which_language():
+    def engine(name: str, *languages: str, trained: bool = True) -> EngineInfo:
+        return EngineInfo(name, "", 24_000, languages, trained, False, False, True, "cpu", False, None, 0, ())
+
+    small, both, noise = engine("small", "en"), engine("both", "en", "zh"), engine("noise", "en", "zh", trained=False)
+    assert _plain_speech([small, noise, both]) == "en by small, zh by both"
+    assert _plain_speech([both, small]) == "en by both, zh by both"
+    assert _plain_speech([noise, both]) == "en by noise, zh by noise"
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
