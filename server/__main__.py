@@ -1,15 +1,13 @@
 """The command `intone-server`: reads the settings and runs the server."""
 
 import asyncio
-import logging
 import sys
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 
-from intone.server import command_line
+from intone.server import command_line, logs
 from intone.server.errors import IntoneError
 from intone.server.runtime import openmp
 
@@ -36,8 +34,7 @@ def main() -> None:
     console = Console(stderr=True)
     try:
         settings = command_line.load()
-        handler = RichHandler(console=console, show_path=False, rich_tracebacks=False, markup=False)
-        logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], format="%(message)s")
+        logs.configure(settings.log_level, settings.log_format)
         openmp.let_waiting_threads_sleep()
         from intone.server import app  # late, since grpc is slow to import and --help does not need it
 

@@ -23,9 +23,10 @@ from intone.server.engines.base import Engine
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
 from intone.server.rpc.authentication import Authentication
-from intone.server.rpc.health import Health
 from intone.server.rpc.interceptors import Decoding
 from intone.server.rpc.metrics import Metrics
+from intone.server.rpc.monitoring import Monitoring
+from intone.server.rpc.observation import Observation
 from intone.server.rpc.speech_service import SpeechService
 from intone.server.rpc.tls import server_credentials
 from intone.server.rpc.voice_service import VoiceService
@@ -81,15 +82,14 @@ class App:
         self,
         server: Any,
         port: int,
-        health: Health,
-        metrics: Metrics,
+        monitoring: Monitoring,
         service: SpeechService,
         store: VoiceStore,
         background_renderer: BackgroundRenderer,
         drain_s: float,
     ) -> None:
         self.port, self.store, self.background_renderer = port, store, background_renderer
-        self._server, self._health, self._metrics = server, health, metrics
+        self._server, self._monitoring = server, monitoring
         self._service, self._drain_s = service, drain_s
         self._background_task = asyncio.create_task(background_renderer.run(), name="background_renderer")
         self._background_task.add_done_callback(_log_failure)
@@ -99,19 +99,23 @@ class App:
         """The speech service, for tests and benchmarks."""
         return self._service
 
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics, for tests and benchmarks."""
+        return self._monitoring.metrics
+
     async def stop(self, grace_s: float | None = None) -> None:
         """Drain and stop: health becomes NOT_SERVING, no stream opens, open ones finish and play their utterances.
 
         Streams that are still open after `grace_s` seconds (default: the setting `drain_s`) are ended.
         """
         grace_s = self._drain_s if grace_s is None else grace_s
-        self._health.leave()
+        self._monitoring.health.leave()
         self._background_task.cancel()
         stopping = asyncio.ensure_future(self._server.stop(grace_s + CLOSE_S if grace_s else 0))
         await self._service.drain(grace_s)
         await stopping
         await asyncio.wait({self._background_task})
-        self._metrics.close()
 
 
 @contextlib.asynccontextmanager
@@ -134,18 +138,18 @@ async def serving(
     # Loading may take minutes, so everything that can fail at once comes first.
     chosen = loaders(config) if engines is None else {}
     credentials = server_credentials(config) if config.tls_certificate else None
-    authentication = Authentication(config)
+    authentication, monitoring = Authentication(config), Monitoring()
     logger.info("authentication: %s", authentication.description)
-    server = grpc.aio.server(interceptors=[authentication, Decoding()], options=CHANNEL_OPTIONS)
+    interceptors = [Observation(monitoring.metrics), authentication, Decoding()]
+    server = grpc.aio.server(interceptors=interceptors, options=CHANNEL_OPTIONS)
     port = _bind(server, config, credentials)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(server.stop, 0)
         store = open_store(config)
         if config.port_file:
             _check_port_file(Path(config.port_file).expanduser())
-        metrics = Metrics()
-        stack.callback(metrics.close)
-        _serve_metrics(metrics, config)
+        stack.push_async_callback(monitoring.close)
+        await monitoring.start(config)
         analyzers = load_emotion_analyzers(config.emotion_analyzer, config.emotion_model, float(config.emotion_wait_ms))
         texts = await TextPool.launch(config.normalize_budget_ms / 1000, PROCESSES if config.processes else 0)
         stack.callback(texts.close)
@@ -154,7 +158,7 @@ async def serving(
             stack.callback(worker.close)
         await prepare_stored(store, workers, partial(_spoken, texts))
         context = _server_context(config, workers, store, texts, analyzers)
-        app = await _start(server, port, config, context, store, texts, metrics)
+        app = await _start(server, port, config, context, store, texts, monitoring)
         stack.push_async_callback(app.stop, 0)
         yield app
 
@@ -166,11 +170,11 @@ async def _start(
     context: ServerContext,
     store: VoiceStore,
     texts: TextPool,
-    metrics: Metrics,
+    monitoring: Monitoring,
 ) -> App:
     workers = context.workers
     clips = EmotionClips()
-    service = SpeechService(config, context, clips, metrics)
+    service = SpeechService(config, context, clips, monitoring.metrics)
     background_renderer = BackgroundRenderer(
         store,
         workers,
@@ -183,11 +187,11 @@ async def _start(
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(
         VoiceService(config, store, workers, clips, background_renderer, partial(_spoken, texts)), server
     )
-    health = Health(SERVICES)
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    monitoring.ready(workers)
+    health_pb2_grpc.add_HealthServicer_to_server(monitoring.health, server)
     reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     await server.start()
-    return App(server, port, health, metrics, service, store, background_renderer, config.drain_s)
+    return App(server, port, monitoring, service, store, background_renderer, config.drain_s)
 
 
 async def _spoken(texts: TextPool, transcript: str, language: str) -> str:
@@ -199,15 +203,6 @@ def _log_failure(task: "asyncio.Task[None]") -> None:
     """Log the failure of the background renderer; the server goes on without it."""
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.error("the %s failed", task.get_name(), exc_info=error)
-
-
-def _serve_metrics(metrics: Metrics, config: Config) -> None:
-    if config.metrics_port:
-        try:
-            metrics.serve(config.host, config.metrics_port)
-        except OSError as error:
-            message = f"metrics_port: cannot listen on {config.host}:{config.metrics_port}: {error.strerror}"
-            raise ConfigError(message) from error
 
 
 def _server_context(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from intone.server import logs
 from intone.server.domain import EMOTIONS, PRECISIONS
 from intone.server.engines.base import EngineSetting, resolve
 from intone.server.engines.registry import ENGINES, Registry
@@ -54,8 +55,10 @@ class Config:
     )
     insecure: bool = _setting(False, "listen on other addresses than the loopback without authentication")
     log_level: str = _setting("info", "least severe messages to log", choices=("debug", "info", "warning", "error"))
+    log_format: str = _setting("text", "one line for each event: for people, or JSON", choices=logs.FORMATS)
+    metrics_host: str = _setting("127.0.0.1", "address of the HTTP port for monitoring")
     metrics_port: int = _setting(
-        0, "serve Prometheus metrics on this port of the same host; 0 is off", low=0, high=65535
+        0, "serve Prometheus metrics and health over HTTP on this port; 0 is off", low=0, high=65535
     )
 
     random_weights: bool = _setting(False, "build the named sizes untrained: for benchmarks and tests")

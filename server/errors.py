@@ -117,3 +117,14 @@ class CheckpointError(EngineError):
 
 class ShutdownError(IntoneError):
     """The server is shutting down and accepts no new work."""
+
+
+def reason_of(error: Exception) -> Reason:
+    """The cause of an error, for programs; INTERNAL for an exception that is no IntoneError."""
+    if isinstance(error, CallerError | OverloadError):
+        return error.reason
+    if isinstance(error, ShutdownError):
+        return Reason.GOING_AWAY
+    if isinstance(error, StorageError):
+        return Reason.STORAGE_FAILED
+    return Reason.ENGINE_FAILED if isinstance(error, EngineError) else Reason.INTERNAL

@@ -8,7 +8,8 @@ from typing import Any
 import grpc
 from grpc_status import rpc_status
 
-from intone.server.errors import IntoneError
+from intone.server.call_context import call_failed
+from intone.server.errors import IntoneError, Reason, reason_of
 from intone.server.rpc.wire.status import to_status
 
 logger = logging.getLogger(__name__)
@@ -20,11 +21,13 @@ async def errors_as_status(context: Any) -> AsyncIterator[None]:
     try:
         yield
     except IntoneError as error:
+        call_failed(reason_of(error))
         status = to_status(error)
     except grpc.aio.AbortError:
         raise
     except Exception as error:  # a bug: it is logged, and the client is told no more than INTERNAL
         logger.exception("a call failed")
+        call_failed(Reason.INTERNAL)
         status = to_status(error)
     else:
         return

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from intone.proto import speech_pb2, speech_pb2_grpc
+from intone.server.call_context import add_to_call
 from intone.server.config import Config
 from intone.server.conversation.context import ServerContext
 from intone.server.conversation.session import Session
@@ -16,6 +17,7 @@ from intone.server.emotion.cues import read_cues
 from intone.server.emotion.labels import known_labels
 from intone.server.errors import CallerError, IntoneError, OverloadError, Reason, ShutdownError
 from intone.server.events import Done, ServerEvent, TextInput, Usage
+from intone.server.logs import fields
 from intone.server.routing.ttfa_forecast import TYPICAL_CHARACTERS
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.rpc_errors import errors_as_status
@@ -209,7 +211,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self._sessions.add(session)
         self._all_closed.clear()
         self._metrics.streams(len(self._sessions))
-        logger.info("stream %s opened; labels: %s", session.stream_id, dict(settings.labels))
+        logger.info("stream opened", extra=fields(stream=session.stream_id, labels=dict(settings.labels) or None))
         try:
             yield session
         finally:
@@ -218,11 +220,11 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 self._all_closed.set()
             self._metrics.streams(len(self._sessions))
             usage = session.usage
-            logger.info(
-                "stream %s closed: %d characters, %.0f ms of speech",
-                session.stream_id,
-                usage.characters,
-                usage.speech_ms,
+            add_to_call(
+                stream=session.stream_id,
+                characters=usage.characters,
+                units=usage.unit_count,
+                speech_ms=round(usage.speech_ms),
             )
 
     async def _read(self, messages: AsyncIterator[Any], session: Session) -> None:

@@ -11,10 +11,9 @@ import os
 import signal
 import socket
 import sys
-import traceback
-import warnings
 from typing import Any
 
+from intone.server import logs
 from intone.server.engines.base import resolve
 from intone.server.runtime.channel import Channel
 from intone.server.runtime.child_process import TRACEBACK_SIGNAL
@@ -32,7 +31,7 @@ def main(descriptor: int, parent: int) -> None:
     channel = Channel(socket.socket(fileno=descriptor))
     sys.path[:] = channel.receive()  # noqa: TID251  (what is run here may be defined outside of this package)
     level, function, arguments = channel.receive()
-    warnings.simplefilter("ignore")  # those of libraries may contain what a caller says
+    logs.hide_warnings()
     logging.basicConfig(level=level, handlers=[_Forward(channel)], force=True)
     resolve(function)(channel, *arguments)
 
@@ -54,10 +53,10 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         # Arguments and exceptions need not be picklable.
-        text = record.getMessage()
-        if record.exc_info:
-            text = f"{text}\n{''.join(traceback.format_exception(*record.exc_info)).rstrip()}"
-        fields: dict[str, Any] = {**record.__dict__, "msg": text, "args": None, "exc_info": None, "exc_text": None}
+        error = record.exc_info[1] if record.exc_info else None
+        text = None if error is None else logs.described(error)
+        given = {"msg": record.getMessage(), "args": None, "exc_info": None, "exc_text": text}
+        fields: dict[str, Any] = {**record.__dict__, **given}
         with contextlib.suppress(ConnectionError):  # the server is gone
             self._channel.send(logging.makeLogRecord(fields))
 

@@ -55,7 +55,9 @@ async def launch_workers(
                 )
                 tasks.append(asyncio.create_task(launch(name, loading), name=f"loading {name}"))
             else:
-                await launch(name, ThreadWorker.launch(name, partial(loader, told), config.max_batch))
+                load = partial(loader, told)
+                on_thread = ThreadWorker.launch(name, load, config.max_batch, max_step_s=loader.entry.max_step_s)
+                await launch(name, on_thread)
         await _all_or_none(tasks)
     except BaseException:
         for worker in launched.values():

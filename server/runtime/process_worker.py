@@ -30,6 +30,9 @@ MAX_SILENCE_S = 20.0
 MIN_DELAY_S, MAX_DELAY_S = 1.0, 30.0
 """Wait before a process is started again that ended before it spoke a unit, doubled each time. Others do not wait."""
 
+LATE_S = 5.0
+"""How long a process may send nothing before other engines speak for it."""
+
 _CHECK_S = 0.25
 
 
@@ -38,8 +41,8 @@ class ProcessWorker(Worker):
 
     def __init__(self, name: str, load: Load, max_batch: int, max_step_s: float) -> None:
         """Use `launch`."""
-        super().__init__(name)
-        self._load, self._max_batch, self._max_step_s = load, max_batch, max_step_s
+        super().__init__(name, max_step_s)
+        self._load, self._max_batch = load, max_batch
         self._loop = asyncio.get_running_loop()
         self._child: ChildProcess | None = None
         self._up = asyncio.Event()
@@ -49,7 +52,7 @@ class ProcessWorker(Worker):
         self._waiting: dict[int, tuple[SpeakRequest, asyncio.TimerHandle]] = {}
         self._calls: dict[int, asyncio.Future[PreparedVoice]] = {}
         self._heard_s = 0.0
-        self._activity = ("", 0.0)
+        self._activity = ("", 0.0, time.monotonic())  # what, for how long, as of when
         self._has_spoken = False
         self._delay_s = 0.0
 
@@ -81,9 +84,24 @@ class ProcessWorker(Worker):
         return worker
 
     @property
-    def failing(self) -> bool:
-        """As in `Worker`; also while the process is away."""
-        return not self._up.is_set() or super().failing
+    def fault(self) -> str:
+        """As in `Worker`; also while the process is away, or sends no heartbeat."""
+        if not self._up.is_set():
+            return "its process is being started again"
+        if self.silent_s > LATE_S:
+            return f"its process has sent nothing for {self.silent_s:.0f} s"
+        return super().fault
+
+    @property
+    def activity(self) -> tuple[str, float]:
+        """See `Worker.activity`; up to a heartbeat late."""
+        kind, seconds, at_s = self._activity
+        return kind, seconds + time.monotonic() - at_s
+
+    @property
+    def silent_s(self) -> float:
+        """Time since the process was last heard of."""
+        return time.monotonic() - self._heard_s
 
     @property
     def pid(self) -> int:
@@ -176,7 +194,7 @@ class ProcessWorker(Worker):
                 )
                 self._accept(results)
             case ("beat", kind, seconds):
-                self._activity = (kind, seconds)
+                self._activity = (kind, seconds, self._heard_s)
             case ("voice", number, prepared, error):
                 self._voice_prepared(number, prepared, error)
             case ("progress", fraction):
@@ -210,7 +228,8 @@ class ProcessWorker(Worker):
             EngineError: that failed.
         """
         self._loaded = self._loop.create_future()
-        self._heard_s, self._activity, self._has_spoken = time.monotonic(), ("", 0.0), False
+        self._heard_s, self._has_spoken = time.monotonic(), False
+        self._activity = ("", 0.0, self._heard_s)
         function, arguments = "intone.server.runtime.engine_process:run", (self._name, self._load, self._max_batch)
         try:
             self._child = await ChildProcess.start(function, arguments, self._received)
@@ -257,10 +276,9 @@ class ProcessWorker(Worker):
 
     def _hang(self) -> str:
         """How the process hangs; empty if it does not."""
-        silent_s = time.monotonic() - self._heard_s
-        if silent_s > MAX_SILENCE_S:
-            return f"it hung, and sent nothing for {silent_s:.0f} s"
-        kind, seconds = self._activity
+        if self.silent_s > MAX_SILENCE_S:
+            return f"it hung, and sent nothing for {self.silent_s:.0f} s"
+        kind, seconds, _ = self._activity
         limit_s = {"step": self._max_step_s, "voice": MAX_VOICE_S}.get(kind)
         if limit_s is not None and seconds > limit_s:
             return f"it hung: one {kind} took more than {limit_s:g} s"

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +16,16 @@ from intone.server.runtime.worker import Worker
 logger = logging.getLogger(__name__)
 
 
+MAX_STEP_S = 120.0
+"""Time after which a step counts as hung, of engines that do not say."""
+
+
 class ThreadWorker(Worker):
     """An engine on a thread of its own; the loop is `EngineLoop.run`."""
 
-    def __init__(self, name: str, load: Callable[[], Engine], max_batch: int) -> None:
+    def __init__(self, name: str, load: Callable[[], Engine], max_batch: int, max_step_s: float) -> None:
         """Start the thread, which loads the engine; `launch` waits for it."""
-        super().__init__(name)
+        super().__init__(name, max_step_s)
         self._load, self._max_batch = load, max_batch
         self._event_loop = asyncio.get_running_loop()
         self._engine_loop = EngineLoop(name, self._deliver)
@@ -31,13 +36,15 @@ class ThreadWorker(Worker):
         self._thread.start()
 
     @classmethod
-    async def launch(cls, name: str, load: Callable[[], Engine], max_batch: int) -> "ThreadWorker":
-        """Start a worker; `load` is called on its thread.
+    async def launch(
+        cls, name: str, load: Callable[[], Engine], max_batch: int, *, max_step_s: float = MAX_STEP_S
+    ) -> "ThreadWorker":
+        """Start a worker; `load` is called on its thread. A step that takes longer than `max_step_s` counts as hung.
 
         Raises:
             CheckpointError: the engine cannot be loaded.
         """
-        worker = cls(name, load, max_batch)
+        worker = cls(name, load, max_batch, max_step_s)
         try:
             engine = await worker._loaded
         except BaseException:
@@ -47,9 +54,15 @@ class ThreadWorker(Worker):
         return worker
 
     @property
-    def failing(self) -> bool:
+    def fault(self) -> str:
         """As in `Worker`; for good once the loop itself has failed."""
-        return self._dead is not None or super().failing
+        return "its loop has failed" if self._dead is not None else super().fault
+
+    @property
+    def activity(self) -> tuple[str, float]:
+        """See `Worker.activity`."""
+        activity = self._engine_loop.activity
+        return activity.kind, time.monotonic() - activity.since_s
 
     async def prepare_voice(self, recording: Recording) -> PreparedVoice:
         """See `Worker.prepare_voice`."""

@@ -22,6 +22,9 @@ FAILING_S = 5.0
 FAILING_UNITS = 2
 """Units that must fail in a row for the engine to count as failing: one may fail by what its text or voice is."""
 
+SLOW_STEP = 0.25
+"""Part of the longest step that a step may take before the engine counts as failing."""
+
 Progress = Callable[[float], None]
 """Called with the fraction of an engine that is loaded, 0 to 1, while it loads."""
 
@@ -47,14 +50,17 @@ class WorkerCounts:
 
 
 class Worker(ABC):
-    """A loaded engine. Everything public is called from one event loop."""
+    """A loaded engine. Everything public is called from one event loop.
+
+    `max_step_s`: time after which a step of the engine counts as hung.
+    """
 
     info: EngineInfo
     fingerprint: str
     """Identifies the engine's weights."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, max_step_s: float) -> None:
+        self._name, self._max_step_s = name, max_step_s
         self._jobs: dict[int, Job] = {}
         self._numbers = itertools.count()
         self._failed_in_row, self._last_failed = 0, -1
@@ -64,8 +70,27 @@ class Worker(ABC):
 
     @property
     def failing(self) -> bool:
-        """Whether several units failed one after the other, the last less than `FAILING_S` seconds ago."""
-        return time.monotonic() < self._failing_until_s
+        """Whether other engines should speak; `fault` says why."""
+        return bool(self.fault)
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the engine, for people; empty if nothing is known to be.
+
+        Several units have failed one after the other, the last less than `FAILING_S` seconds ago, or a step takes far
+        longer than any should.
+        """
+        if time.monotonic() < self._failing_until_s:
+            return "units fail one after the other"
+        activity, seconds = self.activity
+        if activity == "step" and seconds > self._max_step_s * SLOW_STEP:
+            return f"a step has taken {seconds:.0f} s so far"
+        return ""
+
+    @property
+    @abstractmethod
+    def activity(self) -> tuple[str, float]:
+        """What the engine is doing, "step", "voice" or "" for nothing, and for how many seconds."""
 
     @property
     def load(self) -> int:

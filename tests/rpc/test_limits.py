@@ -14,7 +14,7 @@ from intone.client import connection
 from intone.proto import speech_pb2
 from intone.server import app
 from tests.support.fakes import RATE_HZ, Script, ScriptedEngine
-from tests.support.live_server import GatedEngine, Talk, free_port, live, messages_of, scraped, soon
+from tests.support.live_server import GatedEngine, Live, Talk, live, messages_of, soon
 from tests.support.rpc_status import code_and_field, code_of, details, failed, reason_of, status_of, values_of
 from tests.support.scripted_server import proxy
 
@@ -23,25 +23,26 @@ PLAIN = {"defaults": speech_pb2.SpeechSettings(normalization=speech_pb2.SWITCH_O
 MS = RATE_HZ // 1000
 
 
-def audio_sent_ms(metrics_port: int) -> float:
+def audio_sent_ms(server: Live) -> float:
     """Speech that the server has handed to its streams, by its own metrics."""
-    return 1000 * sum(value for name, value in scraped(metrics_port) if name.startswith("tts_audio_seconds_total{"))
+    collected = server.app.metrics.registry.collect()
+    samples = [sample for metric in collected if metric.name == "tts_audio_seconds" for sample in metric.samples]
+    return 1000 * sum(sample.value for sample in samples if sample.name.endswith("_total"))
 
 
 @pytest.mark.parametrize("max_lead_ms", [200, 2000])
 def test_without_reports_playback_is_assumed_to_run_in_real_time(run, max_lead_ms):
     async def main():
-        port = free_port()
-        async with live(metrics_port=port) as server:
+        async with live() as server:
             talk = await server.talk(**PLAIN, max_lead_ms=max_lead_ms)
             await talk.say("u", LONG)
             began_s = time.monotonic()
-            await soon(lambda: audio_sent_ms(port) > 0, "the first audio")
+            await soon(lambda: audio_sent_ms(server) > 0, "the first audio")
             for _ in range(5):
                 await asyncio.sleep(0.1)
-                sent_ms = audio_sent_ms(port)
+                sent_ms = audio_sent_ms(server)
                 assert sent_ms <= max_lead_ms + 1000 * (time.monotonic() - began_s)
-            await soon(lambda: audio_sent_ms(port) >= max_lead_ms, "audio is sent up to the limit")
+            await soon(lambda: audio_sent_ms(server) >= max_lead_ms, "audio is sent up to the limit")
             talk.call.cancel()
 
     run(main())
@@ -50,21 +51,20 @@ def test_without_reports_playback_is_assumed_to_run_in_real_time(run, max_lead_m
 @pytest.mark.parametrize("max_lead_ms", [200, 1000, 5000])
 def test_a_position_that_stands_still_stops_the_server_at_the_limit(run, max_lead_ms):
     async def main():
-        port = free_port()
-        async with live(metrics_port=port) as server:
+        async with live() as server:
             talk = await server.talk(**PLAIN, max_lead_ms=max_lead_ms)
             await talk.say("u", LONG)
             await talk.until("audio")
             await talk.playback("u", 0)
-            await soon(lambda: audio_sent_ms(port) > max_lead_ms - 160, "the limit is reached")
+            await soon(lambda: audio_sent_ms(server) > max_lead_ms - 160, "the limit is reached")
             await soon(lambda: server.jobs == 1, "the engine waits")
             for _ in range(5):
                 await asyncio.sleep(0.05)
-                assert audio_sent_ms(port) <= max_lead_ms + 1e-6
+                assert audio_sent_ms(server) <= max_lead_ms + 1e-6
             await talk.playback("u", 160 * MS)
-            await soon(lambda: audio_sent_ms(port) > max_lead_ms, "a report lets more out")
+            await soon(lambda: audio_sent_ms(server) > max_lead_ms, "a report lets more out")
             await asyncio.sleep(0.1)
-            assert audio_sent_ms(port) <= max_lead_ms + 160 + 1e-6
+            assert audio_sent_ms(server) <= max_lead_ms + 160 + 1e-6
             steps = sum(map(len, server.engine.stepped))
             assert steps * 200 <= max_lead_ms + 160 + 400 + 7 * 200  # the model does not run ahead either
             talk.call.cancel()

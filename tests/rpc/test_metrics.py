@@ -8,7 +8,7 @@ from grpc import StatusCode
 from intone.proto import speech_pb2
 from intone.server.config import ConfigError
 from tests.support.fakes import Script, ScriptedEngine
-from tests.support.live_server import free_port, live, scraped, soon
+from tests.support.live_server import free_port, live, scraped, scraped_until
 from tests.support.rpc_status import failed
 
 NAMES = {
@@ -40,7 +40,7 @@ def test_counts_after_utterances(run):
             await talk.interrupt("barred")
             await talk.say("barred")
             await talk.until("done")
-            found = dict(scraped(port))
+            found = await scraped(port)
             assert {name.split("{")[0] for name in found} >= NAMES
             assert found["tts_streams_active"] == 1
             assert found['tts_audio_seconds_total{engine="starter",kind="speech"}'] == pytest.approx(1.0)
@@ -54,9 +54,9 @@ def test_counts_after_utterances(run):
             assert found["tts_queue_seconds_count"] == found["tts_rtf_count"] == 1
             await talk.half_close()
             await talk.rest()
-            await soon(lambda: dict(scraped(port))["tts_streams_active"] == 0, "the stream is gone")
+            await scraped_until(port, lambda found: found["tts_streams_active"] == 0, "the stream is gone")
         with pytest.raises(URLError):
-            scraped(port)
+            await scraped(port)
 
     run(main())
 
@@ -69,7 +69,7 @@ def test_calls_with_one_text_are_counted(run):
             assert [answer async for answer in synthesize(speech_pb2.SynthesizeRequest(text="Hello."))]
             error = await failed(synthesize(speech_pb2.SynthesizeRequest(text="Zzz.")))
             assert error.code() is StatusCode.FAILED_PRECONDITION
-            found = dict(scraped(port))
+            found = await scraped(port)
             assert found['tts_audio_seconds_total{engine="starter",kind="speech"}'] == pytest.approx(0.3)
             assert found['tts_utterances_ended_total{how="completed"}'] == 1
             assert found['tts_utterances_ended_total{how="failed"}'] == 1

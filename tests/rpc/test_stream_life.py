@@ -68,9 +68,9 @@ def test_every_stream_has_an_id_of_its_own_which_is_in_the_log_with_its_labels(r
 
     ids = run(main())
     assert len(ids) == 5
-    opened = [record.getMessage() for record in caplog.records if "opened" in record.getMessage()]
-    assert [stream_id for stream_id in ids if any(stream_id in message for message in opened)] == [*ids]
-    assert all(f"c{number}" in message for number, message in enumerate(opened)) and "secret" not in caplog.text
+    opened = [record.fields for record in caplog.records if record.getMessage() == "stream opened"]
+    assert {fields["stream"] for fields in opened} == ids and "secret" not in caplog.text
+    assert [fields["labels"] for fields in opened] == [{"call": f"c{number}"} for number in range(5)]
 
 
 def test_settings_of_the_config_are_answered_as_they_will_count(run):

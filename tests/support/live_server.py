@@ -292,8 +292,23 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def scraped(metrics_port: int) -> list[tuple[str, float]]:
-    """The metrics as Prometheus reads them: (name with labels, value)."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=READ_S) as page:
-        lines = [line.rpartition(" ") for line in page.read().decode().splitlines() if not line.startswith("#")]
-    return [(name, float(value)) for name, _, value in lines]
+async def scraped(metrics_port: int) -> dict[str, float]:
+    """The metrics as Prometheus reads them: values by name with labels. The server may be in this process."""
+
+    def read() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=READ_S) as page:
+            return str(page.read().decode())
+
+    lines = [line.rpartition(" ") for line in (await asyncio.to_thread(read)).splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
+async def scraped_until(
+    metrics_port: int, condition: Callable[[dict[str, float]], bool], what: str
+) -> dict[str, float]:
+    """The metrics as soon as `condition` holds for them; fails after `READ_S` and says `what` was expected."""
+    began_s = time.monotonic()
+    while not condition(found := await scraped(metrics_port)):
+        assert time.monotonic() - began_s < READ_S, f"not within {READ_S} s: {what}"
+        await asyncio.sleep(0.01)
+    return found

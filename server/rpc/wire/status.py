@@ -3,15 +3,7 @@
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from intone.server.errors import (
-    CallerError,
-    EngineError,
-    IntoneError,
-    OverloadError,
-    Reason,
-    ShutdownError,
-    StorageError,
-)
+from intone.server.errors import CallerError, IntoneError, OverloadError, Reason, reason_of
 
 DOMAIN = "intone.v1"
 
@@ -65,7 +57,7 @@ def to_status(error: Exception | None) -> status_pb2.Status:
     """
     if error is None:
         return status_pb2.Status(code=code_pb2.OK)
-    reason, message, values = _reason(error), "internal error: see the server's log", {}
+    reason, message, values = reason_of(error), "internal error: see the server's log", {}
     if isinstance(error, IntoneError):
         message = str(error)
     status = status_pb2.Status(code=CODES[reason], message=message)
@@ -81,13 +73,3 @@ def to_status(error: Exception | None) -> status_pb2.Status:
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason.name, domain=DOMAIN, metadata=values))
     return status
-
-
-def _reason(error: Exception) -> Reason:
-    if isinstance(error, CallerError | OverloadError):
-        return error.reason
-    if isinstance(error, ShutdownError):
-        return Reason.GOING_AWAY
-    if isinstance(error, StorageError):
-        return Reason.STORAGE_FAILED
-    return Reason.ENGINE_FAILED if isinstance(error, EngineError) else Reason.INTERNAL
