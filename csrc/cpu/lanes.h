@@ -30,7 +30,7 @@ INTONE_INLINE float sum_of(const Lanes& lanes) {
 INTONE_INLINE float exponential(float x) {
   constexpr float kLog2E = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f, kRound = 12582912.0f;
   const float clamped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-  const float power = (clamped * kLog2E + kRound) - kRound;  // to the nearest integer
+  const float rounded = clamped * kLog2E + kRound, power = rounded - kRound;  // to the nearest integer
   const float rest = (clamped - power * kLn2High) - power * kLn2Low;
   float series = 1.0f / 5040.0f;
   series = series * rest + 1.0f / 720.0f;
@@ -40,7 +40,11 @@ INTONE_INLINE float exponential(float x) {
   series = series * rest + 0.5f;
   series = series * rest + 1.0f;
   series = series * rest + 1.0f;
-  const int32_t bits = (static_cast<int32_t>(power) + 127) << 23;
+  // The last bits of `rounded` are the integer. Not a conversion, which is undefined for NaN.
+  uint32_t bits, offset;
+  __builtin_memcpy(&bits, &rounded, sizeof(bits));
+  __builtin_memcpy(&offset, &kRound, sizeof(offset));
+  bits = (bits - offset + 127u) << 23;
   float scale;
   __builtin_memcpy(&scale, &bits, sizeof(scale));
   return x < -87.0f ? 0.0f : series * scale;

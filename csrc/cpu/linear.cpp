@@ -15,7 +15,13 @@
 namespace intone {
 namespace {
 
-constexpr float kMaxInt8 = 127.0f;  // symmetric: -128 is not used
+constexpr float kMaxInt8 = 127.0f;       // symmetric: -128 is not used
+constexpr float kMinMagnitude = 1e-36f;  // of a row; rows of smaller numbers, whose factor would overflow, become zeros
+constexpr int64_t kMaxSide = int64_t{1} << 31;  // inputs or outputs: products of two sizes do not overflow
+
+// Parts of a word. They may alias it.
+typedef int8_t Int8Part __attribute__((may_alias));
+typedef uint16_t Bf16Part __attribute__((may_alias));
 
 int64_t inputs_per_word(WeightType type) { return type == WeightType::kInt8 ? 4 : type == WeightType::kBf16 ? 2 : 1; }
 
@@ -42,8 +48,12 @@ struct Tiles {
 // Quantizes x [count] to int8 and returns the sum. Whole tiles have a loop of constant length.
 INTONE_CLONES int32_t round_to_int8(const float* x, int64_t count, float factor, const Tiles& to) {
   constexpr int64_t kTileInputs = 4 * kTileWords;
-  const auto rounded = [factor](float value) { return static_cast<int32_t>(std::nearbyint(value * factor)); };
-  auto* y = reinterpret_cast<int8_t*>(to.first);
+  const auto rounded = [factor](float value) {
+    const float scaled = value * factor;  // beyond the range only in rows that are not finite; NaN takes the limit
+    const float limited = scaled < kMaxInt8 ? scaled : kMaxInt8;
+    return static_cast<int32_t>(std::nearbyint(limited > -kMaxInt8 ? limited : -kMaxInt8));
+  };
+  auto* y = reinterpret_cast<Int8Part*>(to.first);
   int32_t sum = 0;
   for (; count >= kTileInputs; count -= kTileInputs, x += kTileInputs, y += 4 * to.stride) {
     for (int64_t i = 0; i < kTileInputs; ++i) {
@@ -63,7 +73,7 @@ INTONE_CLONES int32_t round_to_int8(const float* x, int64_t count, float factor,
 // To nearest, ties to even. NaN may become infinity, which propagates as well.
 INTONE_CLONES void round_to_bf16(const float* x, int64_t count, const Tiles& to) {
   constexpr int64_t kTileInputs = 2 * kTileWords;
-  auto* y = reinterpret_cast<uint16_t*>(to.first);
+  auto* y = reinterpret_cast<Bf16Part*>(to.first);
   for (int64_t begin = 0; begin < count; begin += kTileInputs, y += 2 * to.stride) {
     const int64_t here = std::min(kTileInputs, count - begin);
     for (int64_t i = 0; i < here; ++i) {
@@ -85,7 +95,7 @@ PackedRow pack_row(const float* x, int64_t count, WeightType type, int64_t steps
   switch (type) {
     case WeightType::kInt8: {
       const float magnitude = max_magnitude(x, count), scale = magnitude / kMaxInt8;
-      const float factor = magnitude == 0.0f ? 0.0f : kMaxInt8 / magnitude;
+      const float factor = magnitude < kMinMagnitude ? 0.0f : kMaxInt8 / magnitude;
       return {scale, round_to_int8(x, count, factor, to)};
     }
     case WeightType::kBf16:
@@ -154,8 +164,9 @@ Linear::Linear(const at::Tensor& weight, const std::optional<at::Tensor>& bias, 
   in_ = weight.size(1);
   out_ = weight.size(0);
   TORCH_CHECK(!gated || (out_ % 2 == 0 && !bias), "a gated layer has an even number of columns and no bias");
-  TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == out_ && bias->scalar_type() == at::kFloat),
-              "a linear layer's bias is not Float [", out_, "]");
+  TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == out_ && bias->scalar_type() == at::kFloat &&
+                        bias->device().is_cpu()),
+              "a linear layer's bias is not Float [", out_, "] on cpu");
   set_steps();
   weights_ = zeros_in_large_pages(columns() * steps_).view({columns(), steps_});
   scales_ = at::zeros({columns()}, at::kFloat);
@@ -183,8 +194,8 @@ Linear::Linear(const Packed& packed, WeightType type, Isa isa, bool gated)
   const at::Tensor sizes = part_of(packed, "sizes", at::kLong, {2});
   in_ = sizes.const_data_ptr<int64_t>()[0];
   out_ = sizes.const_data_ptr<int64_t>()[1];
-  TORCH_CHECK(in_ > 0 && out_ > 0 && (!gated || out_ % 2 == 0), "a packed layer has ", in_, " inputs and ", out_,
-              " outputs");
+  TORCH_CHECK(0 < in_ && in_ < kMaxSide && 0 < out_ && out_ < kMaxSide && (!gated || out_ % 2 == 0),
+              "a packed layer has ", in_, " inputs and ", out_, " outputs");
   set_steps();
   weights_ = copied_to_large_pages(part_of(packed, "weights", at::kInt, {columns(), steps_}));
   scales_ = part_of(packed, "scales", at::kFloat, {columns()}).clone();

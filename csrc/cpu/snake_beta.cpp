@@ -108,8 +108,8 @@ void check(const at::Tensor& x, const at::Tensor& alpha, const at::Tensor& beta,
     check_size(arg, 0, x.size(1));
     check_same_dtype(arg, x_arg);
   }
-  TORCH_CHECK(before >= 0 && after >= 0 && before + after <= x.size(2), "snake_beta: before is ", before,
-              " and after is ", after, ", expected a sum of at most x's ", x.size(2), " samples");
+  TORCH_CHECK(before >= 0 && after >= 0 && before <= x.size(2) && after <= x.size(2) - before, "snake_beta: before is ",
+              before, " and after is ", after, ", expected a sum of at most x's ", x.size(2), " samples");
 }
 
 at::Tensor snake_beta_cpu(const at::Tensor& x, const at::Tensor& alpha, const at::Tensor& beta, int64_t before,

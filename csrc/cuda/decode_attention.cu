@@ -68,7 +68,7 @@ __global__ void decode_attention_kernel(const T* queries, int64_t query_stride, 
   __shared__ float query[kGroup * kMaxSize], score[kGroup * kThreads], partial[kGroup * kThreads];
   __shared__ float best[kGroup], factor[kGroup], total[kGroup];
   const int64_t row = blockIdx.x / stored.kv_heads, head = blockIdx.x % stored.kv_heads;
-  const int64_t length = stored.lengths[row];
+  const int64_t length = min(stored.lengths[row], stored.table_width * stored.page);
   const int lane = threadIdx.x % kWarp, parts = kThreads / size, part = threadIdx.x / size, column = threadIdx.x % size;
   for (int i = threadIdx.x; i < kGroup * size; i += kThreads) {
     const int g = i / size;
@@ -153,8 +153,8 @@ void check(const Tensor& queries, const Tensor& keys, const Tensor& values, cons
   const int64_t heads = queries.size(1), size = queries.size(2), kv_heads = keys.size(1);
   STD_TORCH_CHECK(queries.stride(2) == 1 && queries.stride(1) == size, op, ": the heads of a query are not contiguous");
   STD_TORCH_CHECK(1 <= size && size <= kMaxSize, op, ": heads of size ", size, ", expected 1 to ", kMaxSize);
-  STD_TORCH_CHECK(heads % kv_heads == 0 && heads / kv_heads <= kMaxGroup, op, ": ", heads, " heads over ", kv_heads,
-                  " key heads, expected a multiple, at most ", kMaxGroup, " to each");
+  STD_TORCH_CHECK(kv_heads > 0 && heads % kv_heads == 0 && heads / kv_heads <= kMaxGroup, op, ": ", heads,
+                  " heads over ", kv_heads, " key heads, expected a multiple, at most ", kMaxGroup, " to each");
   check_size({op, "keys", keys}, 2, size);
   for (const int64_t axis : {0, 1, 2}) check_size({op, "values", values}, axis, keys.size(axis));
   check_size({op, "tables", tables}, 0, queries.size(0));
@@ -163,7 +163,8 @@ void check(const Tensor& queries, const Tensor& keys, const Tensor& values, cons
   check_type({op, "values", values}, queries.scalar_type());
   check_type({op, "tables", tables}, ScalarType::Int);
   check_type({op, "lengths", lengths}, ScalarType::Long);
-  STD_TORCH_CHECK(page > 0, op, ": page is ", page);
+  STD_TORCH_CHECK(page > 0 && (page <= keys.size(0) || queries.size(0) == 0), op, ": page is ", page, ", keys have ",
+                  keys.size(0), " places");
 }
 
 Tensor decode_attention_cuda(Tensor queries, Tensor keys, Tensor values, Tensor tables, Tensor lengths, int64_t page) {
@@ -174,6 +175,8 @@ Tensor decode_attention_cuda(Tensor queries, Tensor keys, Tensor values, Tensor 
   if (batch == 0) return out;
   with_type("decode_attention", queries, [&](auto zero) {
     using T = decltype(zero);
+    STD_TORCH_CHECK(size % Pack<T>::kCount != 0 || reinterpret_cast<uintptr_t>(data<T>(keys)) % sizeof(Pack<T>) == 0,
+                    "decode_attention: keys do not start at a multiple of ", sizeof(Pack<T>), " bytes");
     const Stored<T> stored{
         data<T>(keys), data<T>(values), data<int32_t>(tables), data<int64_t>(lengths), tables.size(1), page, kv_heads};
     const float scale = 1.0f / std::sqrt(static_cast<float>(size));

@@ -1,6 +1,8 @@
 // rope and rope_append on CUDA: rotary position embedding of queries and keys, a block for each row; the second also
 // stores keys and values. Computed in float.
 
+#include <cmath>
+
 #include "cuda/kernel.cuh"
 
 namespace intone {
@@ -18,14 +20,24 @@ struct Store {
   const int64_t* places;
   int64_t queries;  // heads of queries, before those of keys
   int64_t kv_heads;
+  int64_t rows;  // of `keys` and `values`
 };
 
 template <typename T>
-__global__ void rope_kernel(const T* x, const float* cos, const float* sin, const int64_t* positions, T* rotated,
-                            int64_t all_heads, int64_t heads, int64_t size, Store<T> store) {
+__global__ void rope_kernel(const T* x, const float* cos, const float* sin, int64_t table_rows,
+                            const int64_t* positions, T* rotated, int64_t all_heads, int64_t heads, int64_t size,
+                            Store<T> store) {
   const int64_t row = blockIdx.x, half = size / 2, position = positions[row] * size;
+  const int64_t place = store.keys == nullptr ? 0 : store.places[row];
+  // A position or a place out of range: the result is not a number, and nothing is stored.
+  if (positions[row] < 0 || positions[row] >= table_rows || place < 0 || (store.keys && place >= store.rows)) {
+    for (int64_t i = threadIdx.x; i < heads * size; i += blockDim.x) {
+      rotated[row * heads * size + i] = static_cast<T>(NAN);
+    }
+    return;
+  }
   const T* own = x + row * all_heads * size;
-  const int64_t stored = store.keys == nullptr ? 0 : store.places[row] * store.kv_heads * size;
+  const int64_t stored = place * store.kv_heads * size;
   for (int64_t i = threadIdx.x; i < heads * half; i += blockDim.x) {
     const int64_t head = i / half, pair = i % half, first = head * size + pair, second = first + half;
     const float a = static_cast<float>(own[first]), b = static_cast<float>(own[second]);
@@ -66,7 +78,7 @@ Tensor run(const char* op, const Tensor& x, int64_t heads, const Tensor& cos, co
            const Tensor& positions, const Store<T>& store) {
   Tensor rotated = torch::stable::new_empty(x, {x.size(0), heads, x.size(2)});
   if (x.size(0) > 0) {
-    launch(op, x, rope_kernel<T>, x.size(0), kThreads, data<T>(x), data<float>(cos), data<float>(sin),
+    launch(op, x, rope_kernel<T>, x.size(0), kThreads, data<T>(x), data<float>(cos), data<float>(sin), cos.size(0),
            data<int64_t>(positions), mutable_data<T>(rotated), x.size(1), heads, x.size(2), store);
   }
   return rotated;
@@ -78,7 +90,7 @@ Tensor rope_cuda(Tensor x, int64_t heads, Tensor cos, Tensor sin, Tensor positio
   Tensor rotated;
   with_type("rope", x, [&](auto zero) {
     using T = decltype(zero);
-    rotated = run<T>("rope", x, heads, cos, sin, positions, Store<T>{nullptr, nullptr, nullptr, 0, 0});
+    rotated = run<T>("rope", x, heads, cos, sin, positions, Store<T>{nullptr, nullptr, nullptr, 0, 0, 0});
   });
   return rotated;
 }
@@ -101,7 +113,8 @@ Tensor rope_append_cuda(Tensor x, int64_t heads, Tensor cos, Tensor sin, Tensor 
   Tensor rotated;
   with_type(op, x, [&](auto zero) {
     using T = decltype(zero);
-    const Store<T> store{mutable_data<T>(keys), mutable_data<T>(values), data<int64_t>(places), heads, kv_heads};
+    const Store<T> store{mutable_data<T>(keys), mutable_data<T>(values), data<int64_t>(places), heads, kv_heads,
+                         keys.size(0)};
     rotated = run<T>(op, x, heads + kv_heads, cos, sin, positions, store);
   });
   return rotated;

@@ -69,8 +69,8 @@ void check(const Tensor& x, const Tensor& alpha, const Tensor& beta, int64_t bef
     check_size(vector, 0, x.size(1));
     check_type(vector, x.scalar_type());
   }
-  STD_TORCH_CHECK(before >= 0 && after >= 0 && before + after <= x.size(2), op, ": before is ", before,
-                  " and after is ", after, ", expected a sum of at most x's ", x.size(2), " samples");
+  STD_TORCH_CHECK(before >= 0 && after >= 0 && before <= x.size(2) && after <= x.size(2) - before, op, ": before is ",
+                  before, " and after is ", after, ", expected a sum of at most x's ", x.size(2), " samples");
 }
 
 Tensor snake_beta_cuda(Tensor x, Tensor alpha, Tensor beta, int64_t before, int64_t after) {

@@ -10,6 +10,14 @@ namespace intone {
 
 CodeSampler::CodeSampler(const SamplingSettings& settings, int64_t codes, const std::vector<int64_t>& seen)
     : settings_(settings), seen_(codes) {
+  TORCH_CHECK(std::isfinite(settings.temperature) && settings.temperature >= 0.0f, "temperature is ",
+              settings.temperature, ", expected 0 and up");
+  TORCH_CHECK(settings.top_k >= 0, "top_k is ", settings.top_k, ", expected 0 and up");
+  TORCH_CHECK(0.0f < settings.top_p && settings.top_p <= 1.0f, "top_p is ", settings.top_p, ", expected over 0 to 1");
+  TORCH_CHECK(std::isfinite(settings.penalty) && settings.penalty > 0.0f, "penalty is ", settings.penalty,
+              ", expected over 0");
+  TORCH_CHECK(settings.min_tokens_to_keep >= 1, "min_tokens_to_keep is ", settings.min_tokens_to_keep,
+              ", expected 1 and up");
   for (const int64_t code : seen) {
     TORCH_CHECK(0 <= code && code < codes, "seen has code ", code, ", expected 0 to ", codes - 1);
     seen_[code] = 1;

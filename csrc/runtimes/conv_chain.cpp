@@ -9,7 +9,8 @@
 namespace intone {
 namespace {
 
-constexpr int64_t kMaxFrames = 16;  // of all streams in one pass: bounds its memory
+constexpr int64_t kMaxFrames = 16;                   // of all streams in one pass: bounds its memory
+constexpr int64_t kMaxFrameRows = int64_t{1} << 20;  // so that products of sizes do not overflow
 
 // A stream and the frames that further passes must compute.
 struct PendingStream {
@@ -51,6 +52,8 @@ void ConvChain::add(const Stage& stage) {
   }
   rows_in_ *= stage.stride;
   rows_out_ *= stage.up;
+  TORCH_CHECK(rows_in_ <= kMaxFrameRows && rows_out_ <= kMaxFrameRows, "a frame has ", rows_in_, " rows of input and ",
+              rows_out_, " of output, expected at most ", kMaxFrameRows);
   stages_.push_back(stage);
 }
 

@@ -30,10 +30,10 @@ void bind_conv_chain(pybind11::module_& m) {
       .def_readonly("tails", &ConvChain::Result::tails);
   py::class_<ConvChain>(m, "ConvChain")
       .def(py::init<const std::vector<StageWeights>&, const std::string&>(), py::kw_only(), py::arg("stages"),
-           py::arg("isa"))
+           py::arg("isa"), Unlocked())
       .def_static(
           "of_packed", [](const Packed& packed, const std::string& isa) { return ConvChain(packed, isa); },
-          py::arg("packed"), py::kw_only(), py::arg("isa"))
+          py::arg("packed"), py::kw_only(), py::arg("isa"), Unlocked())
       .def("packed", &ConvChain::packed)
       .def("run", py::overload_cast<const Streams&, const States&>(&ConvChain::run, py::const_), py::arg("inputs"),
            py::arg("tails"), Unlocked())

@@ -23,7 +23,7 @@ constexpr int64_t kPiecesPerThread = 8;          // pieces per thread, so that a
 constexpr int64_t kPieceSamples = 512;           // of output per piece
 
 // Scratch memory of a thread.
-struct Scratch {
+struct Tile {
   float *rows, *sums;
   SumsRow* targets;
 };
@@ -48,17 +48,17 @@ class Pass {
  private:
   bool fits_cache(const Stage& stage) const { return stage.depth * stage.columns <= kCachedFloats; }
   int64_t tile_rows(size_t s) const;
-  void compute(Team& team, size_t s, const Scratch& scratch) const;
+  void compute(Team& team, size_t s, const Tile& scratch) const;
   void compute_samples(Team& team, size_t s) const;
-  void fill(size_t s, int64_t first, int64_t rows, const Scratch& scratch) const;
+  void fill(size_t s, int64_t first, int64_t rows, const Tile& scratch) const;
   void fill_windows(const Stage& stage, const float* input, int64_t rows, float* to) const;
   void set_targets(size_t s, size_t stream, int64_t product, int64_t rows, SumsRow* targets) const;
-  void multiply(size_t s, int64_t panel, int64_t rows, const Scratch& scratch) const;
+  void multiply(size_t s, int64_t panel, int64_t rows, const Tile& scratch) const;
 
   const std::vector<Stage>& stages_;
   const ConvKernels& kernels_;
   const std::vector<StreamPart>& streams_;
-  const int64_t threads_ = std::max(1, at::get_num_threads());
+  const int threads_ = Team::available_threads();
   Rows rows_;
 };
 
@@ -80,13 +80,11 @@ void Pass::run(std::vector<double>* stage_ms) const {
   }
   const at::Tensor tiles = at::empty({threads_, floats + rows * kConvPanel}, at::kFloat);
   std::vector<SumsRow> targets(threads_ * rows);
-  std::atomic<int64_t> threads_seen{0};
   std::vector<std::atomic<int64_t>> ends(stages_.size());
   const int64_t began = now_ns();
-  Team::run([&](Team& team) {
-    const int64_t thread = threads_seen.fetch_add(1);
-    float* tile = tiles.mutable_data_ptr<float>() + thread * tiles.size(1);
-    const Scratch scratch{tile, tile + floats, targets.data() + thread * rows};
+  Team::run(threads_, [&](Team& team) {
+    float* tile = tiles.mutable_data_ptr<float>() + team.index() * tiles.size(1);
+    const Tile scratch{tile, tile + floats, targets.data() + team.index() * rows};
     team.split(rows_.streams(), 1, [&](int64_t first, int64_t last) {
       for (int64_t stream = first; stream < last; ++stream) rows_.begin(stream);
     });
@@ -102,7 +100,7 @@ void Pass::run(std::vector<double>* stage_ms) const {
   rows_.end();
 }
 
-void Pass::compute(Team& team, size_t s, const Scratch& scratch) const {
+void Pass::compute(Team& team, size_t s, const Tile& scratch) const {
   const int64_t all = rows_.products(s), tile = tile_rows(s), panels = stages_[s].panels.size(0),
                 streams = rows_.streams();
   if (fits_cache(stages_[s])) {
@@ -158,7 +156,7 @@ void Pass::compute_samples(Team& team, size_t s) const {
 
 // Fills the tile with rows `first` to `first` + `rows` - 1 of all streams' products, and sets the targets of the
 // products.
-void Pass::fill(size_t s, int64_t first, int64_t rows, const Scratch& scratch) const {
+void Pass::fill(size_t s, int64_t first, int64_t rows, const Tile& scratch) const {
   const Stage& stage = stages_[s];
   const int64_t stride = stage.input_stride(), tile_stride = stage.depth + kRowPadding;
   for (size_t stream = 0; stream < rows_.streams(); ++stream) {
@@ -199,7 +197,7 @@ void Pass::set_targets(size_t s, size_t stream, int64_t product, int64_t rows, S
   }
 }
 
-void Pass::multiply(size_t s, int64_t panel, int64_t rows, const Scratch& scratch) const {
+void Pass::multiply(size_t s, int64_t panel, int64_t rows, const Tile& scratch) const {
   const Stage& stage = stages_[s];
   const int64_t column = panel * kConvPanel;
   PanelJob job{};

@@ -10,6 +10,7 @@ namespace intone {
 namespace {
 
 constexpr int64_t kSizes = 8;
+constexpr int64_t kMaxSize = int64_t{1} << 20;  // of a stage: products of three do not overflow
 
 int64_t padded(int64_t channels, int64_t multiple = kConvLanes) {
   return (channels + multiple - 1) / multiple * multiple;
@@ -60,7 +61,7 @@ Stage::Stage(const StageWeights& weights, size_t index, size_t count)
       tail_rows(weights.tail_rows),
       dilation(weights.dilation),
       residual(weights.residual) {
-  TORCH_CHECK(weights.weight.dim() == 2 && window > 0 && stride > 0 && up > 0 && tail_rows >= 0 && dilation > 0 &&
+  TORCH_CHECK(weights.weight.dim() == 2 && window > 0 && up > 0 && weights.weight.numel() > 0 &&
                   weights.weight.size(0) % up == 0 && weights.weight.size(1) % window == 0,
               "stage ", index, ": weight is ", weights.weight.sizes(), ", expected [", up, " · Cout, ", window,
               " · Cin]");
@@ -96,8 +97,6 @@ Stage::Stage(const Packed& packed, size_t index, size_t count) {
   tail_rows = size[5];
   dilation = size[6];
   residual = size[7] != 0;
-  TORCH_CHECK(*std::min_element(size, size + 5) > 0 && tail_rows >= 0 && dilation > 0, "packed stage ", index,
-              ": found invalid sizes");
   set_padded_sizes(index, count, packed.count("taps") > 0);
   const auto row = [&](const char* name) {
     return packed.count(name) ? part_of(packed, name, at::kFloat, {width}).clone() : at::Tensor();
@@ -138,8 +137,14 @@ Packed Stage::packed() const {
 
 // Derives the padded sizes, and checks that the sizes are consistent.
 void Stage::set_padded_sizes(size_t index, size_t count, bool has_taps) {
+  for (const int64_t size : {channels, out_channels, window, stride, up, dilation}) {
+    TORCH_CHECK(0 < size && size <= kMaxSize, "stage ", index, ": found a size of ", size, ", expected 1 to ",
+                kMaxSize);
+  }
+  TORCH_CHECK(0 <= tail_rows && tail_rows <= kMaxSize, "stage ", index, ": found ", tail_rows,
+              " tail rows, expected 0 to ", kMaxSize);
   mono = index == 0 && channels == 1 && !has_taps;
-  to_one = index + 1 == count && out_channels == 1 && !has_taps && up == 1 && stride == 1;
+  to_one = index + 1 == count && out_channels == 1 && !has_taps && up == 1 && stride == 1 && !mono && !residual;
   width = mono ? 1 : padded(channels);
   out_width = padded(out_channels);
   depth = padded(window * width);

@@ -75,15 +75,21 @@ Gpt::Gpt(const GptSizes& sizes, const std::map<std::string, at::Tensor>& named, 
       head_(Tensors(named).get("mel_head.weight", 2), Tensors(named).get("mel_head.bias", 1), type, best_isa()),
       width_(codes_.size(1)) {
   const Tensors tensors(named);
-  const auto norm = [&](const std::string& name) {
-    return Norm{tensors.get(name + ".weight", 1).contiguous().clone(),
-                tensors.get(name + ".bias", 1).contiguous().clone()};
+  const auto row = [&](const std::string& name) {
+    const at::Tensor found = tensors.get(name, 1);
+    TORCH_CHECK(found.size(0) == width_, name, " is ", found.sizes(), ", expected [", width_, "]");
+    return found.contiguous().clone();
   };
+  const auto norm = [&](const std::string& name) { return Norm{row(name + ".weight"), row(name + ".bias")}; };
   TORCH_CHECK(sizes.layers > 0, "found ", sizes.layers, " layers, expected at least 1");
   for (const int64_t code : {sizes.start_code, sizes.stop_code}) {
     TORCH_CHECK(0 <= code && code < codes_.size(0), "found start or stop code ", code, ", expected 0 to ",
                 codes_.size(0) - 1);
   }
+  TORCH_CHECK(positions_.size(1) == width_, "mel_pos_embedding.emb.weight is ", positions_.sizes(), ", expected [P, ",
+              width_, "]");
+  TORCH_CHECK(0 <= sizes.skipped_positions && sizes.skipped_positions < positions_.size(0), "skipped_positions is ",
+              sizes.skipped_positions, ", expected 0 to ", positions_.size(0) - 1);
   TORCH_CHECK(sizes.heads > 0 && width_ % sizes.heads == 0, "a width of ", width_, " cannot be divided into ",
               sizes.heads, " heads");
   TORCH_CHECK(head_.out() == codes_.size(0) && head_.in() == width_,
@@ -122,17 +128,23 @@ void Gpt::final_norms(const float* x, float* hidden) const {
 // x [rows, D], in place: embeddings to the output of the last block. Rows of one unit are in the order of positions.
 void Gpt::forward(const std::vector<Row>& rows, std::vector<float>& x) const {
   const int64_t count = rows.size(), wide_width = kMlpFactor * width_;
-  for (const Row& row : rows) row.cache->reserve(row.position + 1);
+  int64_t positions = 0;
+  for (const Row& row : rows) {
+    positions = std::max(positions, row.position + 1);
+    row.cache->reserve(row.position + 1);
+  }
   std::vector<float> qkv(count * 3 * width_), attn_out(count * width_), wide(count * wide_width);
   PackedRows packed;
   packed.reserve(count, blocks_.front().down.row_words());  // the widest
-  Team::run([&](Team& team) {
+  const int threads = Team::available_threads();
+  Scratch scratch(threads, std::max(width_, KvBlocks::scratch_floats(positions, 1)));
+  Team::run(threads, [&](Team& team) {
     const auto pack_normed = [&](const Norm& norm, const Linear& into) {
       team.split(count, 1, [&](int64_t begin, int64_t end) {
-        std::vector<float> normed(width_);
+        float* normed = scratch.of(team);
         for (int64_t row = begin; row < end; ++row) {
-          norm.apply(x.data() + row * width_, normed.data());
-          into.pack(normed.data(), packed, row, count);
+          norm.apply(x.data() + row * width_, normed);
+          into.pack(normed, packed, row, count);
         }
       });
     };
@@ -140,7 +152,7 @@ void Gpt::forward(const std::vector<Row>& rows, std::vector<float>& x) const {
       const Block& block = blocks_[layer];
       pack_normed(block.norm_1, block.qkv);
       block.qkv.apply(team, packed, count, qkv.data(), Epilogue::kStore);
-      attend(team, layer, rows, qkv.data(), attn_out.data());
+      attend(team, scratch, layer, rows, qkv.data(), attn_out.data());
       block.out.pack_all(team, attn_out.data(), packed, count);
       block.out.apply(team, packed, count, x.data(), Epilogue::kAccumulate);
       pack_normed(block.norm_2, block.up);
@@ -157,7 +169,8 @@ void Gpt::forward(const std::vector<Row>& rows, std::vector<float>& x) const {
 }
 
 // Stores keys and values of all rows, then computes causal attention of each row over its own unit.
-void Gpt::attend(Team& team, int64_t layer, const std::vector<Row>& rows, const float* qkv, float* attn_out) const {
+void Gpt::attend(Team& team, Scratch& scratch, int64_t layer, const std::vector<Row>& rows, const float* qkv,
+                 float* attn_out) const {
   const int64_t heads = sizes_.heads, head_dim = width_ / heads, tasks = rows.size() * heads;
   team.split(rows.size(), 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
@@ -169,17 +182,19 @@ void Gpt::attend(Team& team, int64_t layer, const std::vector<Row>& rows, const 
     for (int64_t task = begin; task < end; ++task) {
       const int64_t row = task / heads, head = task % heads;
       rows[row].cache->attend(layer, head, rows[row].position + 1, qkv + row * 3 * width_ + head * head_dim,
-                              attn_out + row * width_ + head * head_dim);
+                              attn_out + row * width_ + head * head_dim, 1, scratch.of(team));
     }
   });
 }
 
 std::shared_ptr<GptUnit> Gpt::begin(const at::Tensor& prefix, int64_t max_codes, const SamplingSettings& settings,
                                     const std::vector<int64_t>& seen, int64_t min_codes) const {
-  TORCH_CHECK(prefix.dim() == 2 && prefix.size(1) == width_ && prefix.scalar_type() == at::kFloat, "the prefix is ",
-              prefix.sizes(), " ", prefix.scalar_type(), ", expected [S, ", width_, "] Float");
-  const int64_t room = positions_.size(0) - 1 - sizes_.skipped_positions;
-  TORCH_CHECK(max_codes >= 1 && max_codes <= room, "max_codes is ", max_codes, ", expected 1 to ", room);
+  TORCH_CHECK(
+      prefix.dim() == 2 && prefix.size(1) == width_ && prefix.scalar_type() == at::kFloat && prefix.device().is_cpu(),
+      "the prefix is ", prefix.sizes(), " ", prefix.scalar_type(), " on ", prefix.device(), ", expected [S, ", width_,
+      "] Float on cpu");
+  TORCH_CHECK(1 <= max_codes && max_codes <= this->max_codes(), "max_codes is ", max_codes, ", expected 1 to ",
+              this->max_codes());
   auto unit = std::make_shared<GptUnit>(GptUnit{KvBlocks(sizes_.layers, sizes_.heads, width_ / sizes_.heads),
                                                 CodeSampler(settings, codes_.size(0), seen), max_codes, min_codes});
   const at::Tensor before = prefix.contiguous();
@@ -195,13 +210,24 @@ std::shared_ptr<GptUnit> Gpt::begin(const at::Tensor& prefix, int64_t max_codes,
   return unit;
 }
 
+void Gpt::check_unit(const GptUnit& unit) const {
+  unit.cache.check_shape(sizes_.layers, sizes_.heads, width_ / sizes_.heads);
+  TORCH_CHECK(unit.sampler.codes() == codes_.size(0) && unit.max_codes <= max_codes(), "found a unit of ",
+              unit.sampler.codes(), " codes, at most ", unit.max_codes, " of them, expected ", codes_.size(0),
+              ", at most ", max_codes());
+}
+
 std::vector<Gpt::Generated> Gpt::generate(const std::vector<std::shared_ptr<GptUnit>>& units, int64_t count,
                                           const at::Tensor& uniforms) const {
   const int64_t batch = units.size();
-  TORCH_CHECK(count >= 0 && uniforms.sizes() == at::IntArrayRef({batch, count}) && uniforms.is_contiguous(),
-              "uniforms are ", uniforms.sizes(), ", expected [", batch, ", ", count, "] contiguous");
+  TORCH_CHECK(count >= 0 && uniforms.sizes() == at::IntArrayRef({batch, count}) && uniforms.is_contiguous() &&
+                  uniforms.scalar_type() == at::kDouble && uniforms.device().is_cpu(),
+              "uniforms are ", uniforms.sizes(), " ", uniforms.scalar_type(), " on ", uniforms.device(), ", expected [",
+              batch, ", ", count, "] Double, contiguous, on cpu");
   std::vector<Draft> drafts;
   for (int64_t i = 0; i < batch; ++i) {
+    TORCH_CHECK(units[i], "a unit is None");
+    check_unit(*units[i]);
     TORCH_CHECK(std::count(units.begin(), units.end(), units[i]) == 1, "a unit is in the batch twice");
     drafts.push_back({units[i].get(), uniforms.const_data_ptr<double>() + i * count, {}, {}});
   }

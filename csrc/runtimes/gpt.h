@@ -83,9 +83,12 @@ class Gpt {
   };
 
   void forward(const std::vector<Row>& rows, std::vector<float>& x) const;
-  void attend(Team& team, int64_t layer, const std::vector<Row>& rows, const float* qkv, float* attn_out) const;
+  void attend(Team& team, Scratch& scratch, int64_t layer, const std::vector<Row>& rows, const float* qkv,
+              float* attn_out) const;
   void generate_next(const std::vector<Draft*>& drafts) const;
   void forward_pending_codes(const std::vector<Draft*>& drafts) const;
+  int64_t max_codes() const { return positions_.size(0) - 1 - sizes_.skipped_positions; }
+  void check_unit(const GptUnit& unit) const;
   void embed(int64_t code, int64_t position, float* x) const;
   void final_norms(const float* x, float* hidden) const;
 

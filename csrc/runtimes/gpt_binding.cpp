@@ -31,7 +31,7 @@ void bind_gpt(pybind11::module_& m) {
              return Gpt({layers, heads, start_code, stop_code, skipped_positions}, tensors, weight_type_named(type));
            }),
            py::kw_only(), py::arg("layers"), py::arg("heads"), py::arg("start_code"), py::arg("stop_code"),
-           py::arg("skipped_positions"), py::arg("tensors"), py::arg("type"))
+           py::arg("skipped_positions"), py::arg("tensors"), py::arg("type"), Unlocked())
       .def("begin", &Gpt::begin, py::arg("prefix"), py::arg("max_codes"), py::arg("settings"), py::arg("seen"),
            py::arg("min_codes") = 0, Unlocked())
       .def("generate", &Gpt::generate, py::arg("units"), py::arg("count"), py::arg("uniforms"), Unlocked());

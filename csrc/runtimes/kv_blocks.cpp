@@ -1,5 +1,7 @@
 #include "runtimes/kv_blocks.h"
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -84,6 +86,11 @@ int64_t blocks_of(int64_t length) { return (length + kPositions - 1) / kPosition
 
 int64_t KvBlocks::block_floats() const { return layers_ * heads_ * 2 * kPositions * head_dim_; }
 
+void KvBlocks::check_shape(int64_t layers, int64_t heads, int64_t head_dim) const {
+  TORCH_CHECK(layers_ == layers && heads_ == heads && head_dim_ == head_dim, "found a cache of ", layers_, " layers, ",
+              heads_, " heads of ", head_dim_, ", expected ", layers, ", ", heads, " of ", head_dim);
+}
+
 KvBlocks KvBlocks::fork(int64_t length) const {
   KvBlocks other(layers_, heads_, head_dim_);
   const int64_t full = length / kPositions;
@@ -98,7 +105,7 @@ KvBlocks KvBlocks::fork(int64_t length) const {
 void KvBlocks::reserve(int64_t length) {
   while (static_cast<int64_t>(blocks_.size()) < blocks_of(length)) {
     // Zeros: whole blocks are scored, so every value in them must be finite.
-    blocks_.emplace_back(new float[block_floats()]());
+    blocks_.push_back(std::shared_ptr<float[]>(new float[block_floats()]()));
   }
 }
 
@@ -116,27 +123,29 @@ void KvBlocks::write(int64_t layer, int64_t position, const float* key, const fl
   }
 }
 
-void KvBlocks::attend(int64_t layer, int64_t head, int64_t length, const float* queries, float* attn_out,
-                      int64_t count) const {
+int64_t KvBlocks::scratch_floats(int64_t length, int64_t count) { return count * blocks_of(length) * kPositions; }
+
+void KvBlocks::attend(int64_t layer, int64_t head, int64_t length, const float* queries, float* attn_out, int64_t count,
+                      float* probs) const {
   const int64_t blocks = blocks_of(length), room = blocks * kPositions;
-  std::vector<float> probs(count * room);
+  std::fill_n(probs, count * room, 0.0f);
   for (int64_t block = 0; block < blocks; ++block) {
     // Keys are stored with positions contiguous, so that the scores of a block are sums of whole vectors.
-    multiply({queries, count, head_dim_, head_dim_, keys_of(block, layer, head), kPositions,
-              probs.data() + block * kPositions, room});
+    multiply({queries, count, head_dim_, head_dim_, keys_of(block, layer, head), kPositions, probs + block * kPositions,
+              room});
   }
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim_));
   const int64_t scored = (length + kLanes - 1) / kLanes * kLanes;
   float inverses[kQueries];
   for (int64_t query = 0; query < count; ++query) {
-    float* scores = probs.data() + query * room;
+    float* scores = probs + query * room;
     std::fill(scores + length, scores + scored, -INFINITY);  // exp gives 0
     inverses[query] = 1.0f / exp_scores(scores, scored, scale);
   }
   std::fill_n(attn_out, count * head_dim_, 0.0f);
   for (int64_t block = 0; block < blocks; ++block) {
     const int64_t begin = block * kPositions;
-    multiply({probs.data() + begin, count, room, std::min(kPositions, length - begin),
+    multiply({probs + begin, count, room, std::min(kPositions, length - begin),
               keys_of(block, layer, head) + kPositions * head_dim_, head_dim_, attn_out, head_dim_});
   }
   for (int64_t query = 0; query < count; ++query, attn_out += head_dim_) {

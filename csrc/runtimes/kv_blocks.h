@@ -14,6 +14,9 @@ class KvBlocks {
 
   KvBlocks(int64_t layers, int64_t heads, int64_t head_dim) : layers_(layers), heads_(heads), head_dim_(head_dim) {}
 
+  // Throws c10::Error where this cache was made for a model of another shape.
+  void check_shape(int64_t layers, int64_t heads, int64_t head_dim) const;
+
   // A new sequence with the first `length` positions of this one. Full blocks are shared: neither sequence may write to
   // a position before `length` afterwards.
   KvBlocks fork(int64_t length) const;
@@ -25,9 +28,12 @@ class KvBlocks {
   void write(int64_t layer, int64_t position, const float* key, const float* value);
 
   // Attention of `count` query heads, 1 to kQueries, that share a key head, over the first `length` positions: queries
-  // and attn_out [count, head_dim]. A query's result does not depend on the others.
-  void attend(int64_t layer, int64_t head, int64_t length, const float* queries, float* attn_out,
-              int64_t count = 1) const;
+  // and attn_out [count, head_dim]. A query's result does not depend on the others. `probs` is scratch.
+  void attend(int64_t layer, int64_t head, int64_t length, const float* queries, float* attn_out, int64_t count,
+              float* probs) const;
+
+  // Floats of scratch that `attend` needs.
+  static int64_t scratch_floats(int64_t length, int64_t count);
 
  private:
   int64_t block_floats() const;

@@ -99,8 +99,8 @@ at::Tensor LocalFlow::solve(const at::Tensor& noise, const at::Tensor& condition
       velocity(rows * frames * frames_in_.in());
   PackedRows packed;
   packed.reserve(rows * frames, std::max(frames_in_.row_words(), frames_out_.row_words()));
-  Transformer::Workspace work = stack_->workspace(rows * length);
-  Team::run([&](Team& team) {
+  Transformer::Workspace work = stack_->workspace(rows * length, length);
+  Team::run(work.threads, [&](Team& team) {
     for (int64_t index = 0; index < evaluations; ++index) {
       frames_in_.pack_all(team, state, packed, patches * frames);
       frames_in_.apply(team, packed, patches * frames, embedded.data(), Epilogue::kStore);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "cpu/attributes.h"
 #include "cpu/lanes.h"
@@ -71,6 +72,13 @@ INTONE_CLONES void attend_one(const float* query, const float* keys, const float
 // Few pieces, so that claiming them costs little, but enough that the wait for the last one is short.
 int64_t grain_of(int64_t tasks) { return std::max<int64_t>(1, tasks / 16); }
 
+void check_norm(const char* name, const at::Tensor& norm, int64_t width) {
+  TORCH_CHECK(norm.dim() == 1 && norm.size(0) == width && width > 0 && norm.scalar_type() == at::kFloat &&
+                  norm.device().is_cpu(),
+              name, " is ", norm.sizes(), " ", norm.scalar_type(), " on ", norm.device(),
+              ", expected [H] Float on cpu");
+}
+
 }  // namespace
 
 Transformer::Transformer(const TransformerSizes& sizes, std::vector<std::shared_ptr<TransformerLayer>> layers,
@@ -78,54 +86,75 @@ Transformer::Transformer(const TransformerSizes& sizes, std::vector<std::shared_
                          const std::optional<at::Tensor>& sin)
     : sizes_(sizes),
       layers_(std::move(layers)),
-      norm_(norm.contiguous().clone()),
-      cos_(cos ? cos->contiguous() : at::empty({0}, at::kFloat)),
-      sin_(sin ? sin->contiguous() : at::empty({0}, at::kFloat)) {
-  TORCH_CHECK(!layers_.empty(), "found 0 layers, expected at least 1");
-  TORCH_CHECK(sizes.kv_heads > 0 && sizes.heads % sizes.kv_heads == 0, sizes.heads, " heads do not share ",
-              sizes.kv_heads, " key heads evenly");
-  const int64_t queries = sizes.heads * sizes.head_dim, keys = sizes.kv_heads * sizes.head_dim;
-  const auto is_norm = [&](const at::Tensor& weight) {
-    return weight.dim() == 1 && weight.numel() == width() && weight.scalar_type() == at::kFloat &&
-           weight.device().is_cpu();
-  };
-  TORCH_CHECK(is_norm(norm_), "the norm is ", norm_.sizes(), " ", norm_.scalar_type(), ", expected [H] Float on cpu");
-  for (const auto& layer : layers_) {
-    TORCH_CHECK(layer->qkv.in() == width() && layer->qkv.out() == queries + 2 * keys && layer->out.in() == queries &&
-                    layer->out.out() == width() && layer->gate_up.in() == width() && layer->down.out() == width() &&
-                    layer->down.in() == layer->gate_up.out() && is_norm(layer->attention_norm) &&
-                    is_norm(layer->mlp_norm),
-                "the shapes of a layer do not match each other, or a norm is not Float on cpu");
+      norm_(norm),
+      cos_(cos ? *cos : at::empty({0}, at::kFloat)),
+      sin_(sin ? *sin : at::empty({0}, at::kFloat)) {
+  check_norm("norm", norm, norm.numel());
+  TORCH_CHECK(cos.has_value() == sin.has_value(), "expected both cos and sin, or neither");
+  for (const at::Tensor& table : {cos_, sin_}) {
+    TORCH_CHECK(!cos || (table.dim() == 2 && table.sizes() == cos_.sizes() && table.size(1) == sizes.head_dim &&
+                         sizes.head_dim % 2 == 0),
+                "cos and sin are ", cos_.sizes(), " and ", sin_.sizes(), ", expected [positions, ", sizes.head_dim,
+                "], an even number");
+    TORCH_CHECK(table.scalar_type() == at::kFloat && table.device().is_cpu(), "cos or sin is ", table.scalar_type(),
+                " on ", table.device(), ", expected Float on cpu");
   }
-  TORCH_CHECK(cos_.sizes() == sin_.sizes() && (cos_.dim() == 1 || cos_.size(1) == sizes.head_dim) &&
-                  cos_.scalar_type() == at::kFloat && sin_.scalar_type() == at::kFloat,
-              "cos and sin are not [positions, ", sizes.head_dim, "] Float");
+  norm_ = norm_.contiguous().clone();
+  cos_ = cos_.contiguous();
+  sin_ = sin_.contiguous();
+  check_sizes();
+  row_words_ = 0;  // layers may be of different types
+  for (const auto& layer : layers_) {
+    row_words_ = std::max({row_words_, layer->qkv.row_words(), layer->out.row_words(), layer->down.row_words()});
+  }
+}
+
+void Transformer::check_sizes() const {
+  TORCH_CHECK(!layers_.empty(), "found 0 layers, expected at least 1");
+  const int64_t heads = sizes_.heads, kv_heads = sizes_.kv_heads, head_dim = sizes_.head_dim;
+  TORCH_CHECK(kv_heads > 0 && heads > 0 && heads % kv_heads == 0, heads, " heads do not share ", kv_heads,
+              " key heads evenly");
+  for (size_t index = 0; index < layers_.size(); ++index) {
+    TORCH_CHECK(layers_[index], "layer ", index, " is None");
+    const TransformerLayer& layer = *layers_[index];
+    check_norm("attention_norm", layer.attention_norm, width());
+    check_norm("mlp_norm", layer.mlp_norm, width());
+    const int64_t queries = layer.out.in();
+    TORCH_CHECK(queries % heads == 0 && queries / heads == head_dim && layer.qkv.in() == width() &&
+                    layer.qkv.out() == queries + 2 * kv_heads * head_dim && layer.out.out() == width() &&
+                    layer.gate_up.in() == width() && layer.down.out() == width() &&
+                    layer.down.in() == layer.gate_up.out() && layer.down.in() == layers_[0]->down.in(),
+                "the shapes of layer ", index, " do not match each other, ", heads, " heads of ", head_dim,
+                " and the first layer");
+  }
 }
 
 std::shared_ptr<TransformerCache> Transformer::new_cache(int64_t limit) const {
-  const int64_t layers = layers_.size();
-  return std::make_shared<TransformerCache>(
-      TransformerCache{KvBlocks(layers, sizes_.kv_heads, sizes_.head_dim), limit});
+  TORCH_CHECK(limit >= 0, "a cache of ", limit, " positions");
+  const TransformerCache cache{KvBlocks(cache_layers(), sizes_.kv_heads, sizes_.head_dim), 0, 0, max_positions()};
+  return cache.fork(0, limit);
 }
 
-Transformer::Workspace Transformer::workspace(int64_t rows) const {
+Transformer::Workspace Transformer::workspace(int64_t rows, int64_t positions) const {
   const TransformerLayer& layer = *layers_.front();
-  Workspace work;
+  const int threads = Team::available_threads();
+  const int64_t scratch = std::max(width(), KvBlocks::scratch_floats(positions, KvBlocks::kQueries));
+  Workspace work{{}, {}, {}, {}, {}, threads, Scratch(threads, scratch)};
   work.qkv.resize(rows * layer.qkv.out());
   work.attn_out.resize(rows * layer.out.in());
   work.mlp.resize(rows * layer.down.in());
   work.selected.resize(rows * width());
-  work.packed.reserve(rows, std::max({layer.qkv.row_words(), layer.out.row_words(), layer.down.row_words()}));
+  work.packed.reserve(rows, row_words_);
   return work;
 }
 
-void Transformer::pack_normed(Team& team, PackedRows& packed, const Linear& into, const at::Tensor& norm,
-                              const float* x, int64_t rows) const {
+void Transformer::pack_normed(Team& team, Workspace& work, const Linear& into, const at::Tensor& norm, const float* x,
+                              int64_t rows) const {
   team.split(rows, 1, [&](int64_t begin, int64_t end) {
-    std::vector<float> normed(width());
+    float* normed = work.scratch.of(team);
     for (int64_t row = begin; row < end; ++row) {
-      normalize(x + row * width(), norm.const_data_ptr<float>(), sizes_.norm_eps, width(), normed.data());
-      into.pack(normed.data(), packed, row, rows);
+      normalize(x + row * width(), norm.const_data_ptr<float>(), sizes_.norm_eps, width(), normed);
+      into.pack(normed, work.packed, row, rows);
     }
   });
 }
@@ -133,7 +162,7 @@ void Transformer::pack_normed(Team& team, PackedRows& packed, const Linear& into
 // x [rows, H] to `qkv`: norm, then projection.
 void Transformer::project(Team& team, Workspace& work, const TransformerLayer& layer, const float* x,
                           int64_t rows) const {
-  pack_normed(team, work.packed, layer.qkv, layer.attention_norm, x, rows);
+  pack_normed(team, work, layer.qkv, layer.attention_norm, x, rows);
   layer.qkv.apply(team, work.packed, rows, work.qkv.data(), Epilogue::kStore);
 }
 
@@ -141,7 +170,7 @@ void Transformer::project(Team& team, Workspace& work, const TransformerLayer& l
 void Transformer::finish(Team& team, Workspace& work, const TransformerLayer& layer, float* x, int64_t rows) const {
   layer.out.pack_all(team, work.attn_out.data(), work.packed, rows);
   layer.out.apply(team, work.packed, rows, x, Epilogue::kAccumulate);
-  pack_normed(team, work.packed, layer.gate_up, layer.mlp_norm, x, rows);
+  pack_normed(team, work, layer.gate_up, layer.mlp_norm, x, rows);
   layer.gate_up.apply(team, work.packed, rows, work.mlp.data(), Epilogue::kSwiGlu);
   layer.down.pack_all(team, work.mlp.data(), work.packed, rows);
   layer.down.apply(team, work.packed, rows, x, Epilogue::kAccumulate);
@@ -166,14 +195,13 @@ void Transformer::bidirectional_attention(Team& team, Workspace& work, const Seq
   });
   const int64_t tasks = sequences.count * sizes_.heads;
   team.split(tasks, grain_of(tasks), [&](int64_t begin, int64_t end) {
-    std::vector<float> probs(length);
+    float* probs = work.scratch.of(team);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t sequence = task / sizes_.heads, head = task % sizes_.heads;
       const float* of_all = work.qkv.data() + sequence * length * stride;
       const float* of_head = of_all + queries + head / heads_per_kv * head_dim;
       for (int64_t row = first; row < last; ++row) {
-        attend_one(of_all + row * stride + head * head_dim, of_head, of_head + keys, stride, length, head_dim,
-                   probs.data(),
+        attend_one(of_all + row * stride + head * head_dim, of_head, of_head + keys, stride, length, head_dim, probs,
                    work.attn_out.data() + (sequence * (last - first) + row - first) * queries + head * head_dim);
       }
     }
@@ -228,7 +256,7 @@ void Transformer::causal_attention(Team& team, Workspace& work, const std::vecto
       rows[row].cache->blocks.attend(layer, kv_head, rows[row].position + 1,
                                      work.qkv.data() + row * stride + head * head_dim,
                                      work.attn_out.data() + (row - first) * queries + head * head_dim,
-                                     std::min(KvBlocks::kQueries, heads_per_kv - group));
+                                     std::min(KvBlocks::kQueries, heads_per_kv - group), work.scratch.of(team));
     }
   });
 }
@@ -236,9 +264,13 @@ void Transformer::causal_attention(Team& team, Workspace& work, const std::vecto
 // x [rows, H] is overwritten; y [rows - first, H]. Rows of one sequence are in the order of positions.
 void Transformer::forward(const std::vector<Row>& rows, int64_t first, float* x, float* y) const {
   const int64_t count = rows.size(), last = layers_.size() - 1;
-  for (const Row& row : rows) row.cache->blocks.reserve(row.position + 1);
-  Workspace work = workspace(count);
-  Team::run([&](Team& team) {
+  int64_t positions = 0;
+  for (const Row& row : rows) {
+    positions = std::max(positions, row.position + 1);
+    row.cache->blocks.reserve(row.position + 1);
+  }
+  Workspace work = workspace(count, positions);
+  Team::run(work.threads, [&](Team& team) {
     for (int64_t layer = 0; layer <= last; ++layer) {
       const int64_t skipped = layer == last ? first : 0;  // not part of the result, and no layer follows
       project(team, work, *layers_[layer], x, count);
@@ -257,7 +289,8 @@ void Transformer::forward(const std::vector<Row>& rows, int64_t first, float* x,
 std::shared_ptr<TransformerCache> TransformerCache::fork(int64_t count, int64_t limit) const {
   TORCH_CHECK(0 <= count && count <= length && count <= limit, "fork of ", count, " of ", length,
               " positions for a limit of ", limit);
-  return std::make_shared<TransformerCache>(TransformerCache{blocks.fork(count), limit, count});
+  TORCH_CHECK(limit <= max_limit, "a cache of ", limit, " positions, the stack has at most ", max_limit);
+  return std::make_shared<TransformerCache>(TransformerCache{blocks.fork(count), limit, count, max_limit});
 }
 
 void Transformer::check_input(const at::Tensor& x, int64_t dim) const {
@@ -267,7 +300,15 @@ void Transformer::check_input(const at::Tensor& x, int64_t dim) const {
 }
 
 void Transformer::check_positions(int64_t count) const {
-  TORCH_CHECK(cos_.dim() == 1 || count <= cos_.size(0), count, " positions, expected at most ", cos_.size(0));
+  TORCH_CHECK(count <= max_positions(), count, " positions, expected at most ", max_positions());
+}
+
+void Transformer::check_cache(const TransformerCache& cache) const {
+  cache.blocks.check_shape(cache_layers(), sizes_.kv_heads, sizes_.head_dim);
+}
+
+int64_t Transformer::max_positions() const {
+  return cos_.dim() == 1 ? std::numeric_limits<int64_t>::max() : cos_.size(0);
 }
 
 at::Tensor Transformer::bidirectional(const at::Tensor& x, int64_t first, int64_t last) const {
@@ -277,8 +318,8 @@ at::Tensor Transformer::bidirectional(const at::Tensor& x, int64_t first, int64_
   const Sequences sequences{x.size(0), x.size(1), first, last};
   const at::Tensor hidden = x.contiguous().clone();
   at::Tensor y = at::empty({x.size(0), last - first, width()}, at::kFloat);
-  Workspace work = workspace(x.size(0) * x.size(1));
-  Team::run([&](Team& team) {
+  Workspace work = workspace(x.size(0) * x.size(1), x.size(1));
+  Team::run(work.threads, [&](Team& team) {
     forward_bidirectional(team, work, sequences, hidden.mutable_data_ptr<float>(), y.mutable_data_ptr<float>());
   });
   return y;
@@ -288,6 +329,7 @@ at::Tensor Transformer::prefill(const at::Tensor& x, TransformerCache& cache, in
   check_input(x, 2);
   const int64_t count = x.size(0);
   TORCH_CHECK(0 <= first && first < count, "found rows from ", first, " of ", count);
+  check_cache(cache);
   TORCH_CHECK(cache.length + count <= cache.limit, "the cache holds ", cache.length, " positions of ", cache.limit,
               ", which leaves no room for ", count, " more");
   check_positions(cache.length + count);
@@ -296,12 +338,12 @@ at::Tensor Transformer::prefill(const at::Tensor& x, TransformerCache& cache, in
   for (int64_t begin = 0; begin < count; begin += kPrefillRows) {
     const int64_t here = std::min(kPrefillRows, count - begin);
     std::vector<Row> rows;
-    for (int64_t row = 0; row < here; ++row) rows.push_back({&cache, cache.length + row});
+    for (int64_t row = 0; row < here; ++row) rows.push_back({&cache, cache.length + begin + row});
     const int64_t skipped = std::clamp<int64_t>(first - begin, 0, here);
     forward(rows, skipped, hidden.mutable_data_ptr<float>() + begin * width(),
             y.mutable_data_ptr<float>() + std::max<int64_t>(0, begin + skipped - first) * width());
-    cache.length += here;
   }
+  cache.length += count;  // unchanged if a part failed
   return y;
 }
 
@@ -310,6 +352,8 @@ at::Tensor Transformer::step(const at::Tensor& x, const std::vector<std::shared_
   TORCH_CHECK(x.size(0) == static_cast<int64_t>(caches.size()), x.size(0), " rows for ", caches.size(), " caches");
   std::vector<Row> rows;
   for (const auto& cache : caches) {
+    TORCH_CHECK(cache, "a cache is None");
+    check_cache(*cache);
     TORCH_CHECK(cache->length < cache->limit, "the cache holds all of its ", cache->limit, " positions");
     check_positions(cache->length + 1);
     TORCH_CHECK(std::count(caches.begin(), caches.end(), cache) == 1, "a cache is in the batch twice");

@@ -37,6 +37,7 @@ struct TransformerCache {
   KvBlocks blocks;
   int64_t limit;       // positions that it may hold
   int64_t length = 0;  // positions in every layer
+  int64_t max_limit;   // positions that the stack has
 
   // An independent cache for at most `limit` positions that starts with the first `count` of this one.
   std::shared_ptr<TransformerCache> fork(int64_t count, int64_t limit) const;
@@ -44,10 +45,12 @@ struct TransformerCache {
 
 class Transformer {
  public:
-  // Activations of the layers, for up to a number of rows.
+  // Activations of the layers, for up to a number of rows, and scratch for a team of `threads`.
   struct Workspace {
     std::vector<float> qkv, attn_out, mlp, selected;
     PackedRows packed;
+    int threads;
+    Scratch scratch;
   };
 
   // Independent sequences of equal length; the result has rows `first` to `last` - 1 of each.
@@ -71,8 +74,8 @@ class Transformer {
   at::Tensor step(const at::Tensor& x, const std::vector<std::shared_ptr<TransformerCache>>& caches) const;
 
   // `bidirectional` inside a running team. x [count * length, H] is overwritten; y as above. The caller checks
-  // positions.
-  Workspace workspace(int64_t rows) const;
+  // positions. A row attends to up to `positions`.
+  Workspace workspace(int64_t rows, int64_t positions) const;
   void forward_bidirectional(Team& team, Workspace& work, const Sequences& sequences, float* x, float* y) const;
 
   // Throws c10::Error where `count` positions exceed cos and sin.
@@ -94,14 +97,19 @@ class Transformer {
                                int64_t last) const;
   void causal_attention(Team& team, Workspace& work, const std::vector<Row>& rows, int64_t layer, int64_t first) const;
   void rotate(float* qkv, int64_t position) const;
-  void pack_normed(Team& team, PackedRows& packed, const Linear& into, const at::Tensor& norm, const float* x,
+  void pack_normed(Team& team, Workspace& work, const Linear& into, const at::Tensor& norm, const float* x,
                    int64_t rows) const;
+  void check_sizes() const;
   void check_input(const at::Tensor& x, int64_t dim) const;
+  void check_cache(const TransformerCache& cache) const;
+  int64_t max_positions() const;
+  int64_t cache_layers() const { return static_cast<int64_t>(layers_.size()); }
 
   TransformerSizes sizes_;
   std::vector<std::shared_ptr<TransformerLayer>> layers_;
   at::Tensor norm_;
   at::Tensor cos_, sin_;  // [0] for a stack without positional encoding
+  int64_t row_words_;     // of the widest packed row
 };
 
 }  // namespace intone

@@ -23,6 +23,8 @@ Linear linear_of(const at::Tensor& weight, const MaybeTensor& bias, const std::s
 std::shared_ptr<TransformerLayer> layer_of(const at::Tensor& attention_norm, const at::Tensor& qkv,
                                            const at::Tensor& out, const at::Tensor& mlp_norm, const at::Tensor& gate_up,
                                            const at::Tensor& down, const std::string& type, const std::string& isa) {
+  // Not a guard of the whole call: pybind11 registers the object that is returned.
+  const py::gil_scoped_release unlocked;
   const auto plain = [&](const at::Tensor& weight) { return linear_of(weight, std::nullopt, type, isa, false); };
   return std::make_shared<TransformerLayer>(
       TransformerLayer{attention_norm.contiguous().clone(), plain(qkv), plain(out), mlp_norm.contiguous().clone(),
@@ -60,14 +62,14 @@ void bind_transformer(py::module_& m) {
   });
   py::class_<Linear>(m, "Linear")
       .def(py::init(&linear_of), py::arg("weight"), py::arg("bias") = py::none(), py::kw_only(), py::arg("type"),
-           py::arg("isa") = "best", py::arg("gated") = false)
+           py::arg("isa") = "best", py::arg("gated") = false, Unlocked())
       .def_property_readonly("weight_bytes", &Linear::weight_bytes)
       .def("__call__", &Linear::operator(), py::arg("x"), Unlocked());
   py::class_<TransformerLayer, std::shared_ptr<TransformerLayer>>(m, "TransformerLayer")
       .def(py::init(&layer_of), py::kw_only(), py::arg("attention_norm"), py::arg("qkv"), py::arg("out"),
            py::arg("mlp_norm"), py::arg("gate_up"), py::arg("down"), py::arg("type"), py::arg("isa") = "best")
       .def_static("of_packed", &layer_of_packed, py::arg("packed"), py::kw_only(), py::arg("type"),
-                  py::arg("isa") = "best")
+                  py::arg("isa") = "best", Unlocked())
       .def("packed", &packed_layer);
   py::class_<TransformerCache, std::shared_ptr<TransformerCache>>(m, "TransformerCache")
       .def_readonly("length", &TransformerCache::length)
@@ -92,8 +94,8 @@ void bind_transformer(py::module_& m) {
              return LocalFlow(std::move(stack), Linear(in_weight, in_bias, WeightType::kFloat, isa),
                               Linear(out_weight, out_bias, WeightType::kFloat, isa));
            }),
-           py::kw_only(), py::arg("stack"), py::arg("in_weight"), py::arg("in_bias"), py::arg("out_weight"),
-           py::arg("out_bias"))
+           py::kw_only(), py::arg("stack").none(false), py::arg("in_weight"), py::arg("in_bias"), py::arg("out_weight"),
+           py::arg("out_bias"), Unlocked())
       .def("solve", &LocalFlow::solve, py::arg("noise"), py::arg("condition"), py::arg("previous"), py::arg("times"),
            py::arg("lengths"), py::arg("guidance"), Unlocked());
 }

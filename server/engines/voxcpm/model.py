@@ -103,8 +103,10 @@ class VoxCPM:
 
     def prefix_cache(self, prefix: PromptPrefix) -> Caches:
         """The KV caches of a prefix, filled on first use."""
-        if prefix.caches.length < len(prefix.prompt):
-            self._prefill(prefix.prompt, prefix.caches)
+        if prefix.caches is None:
+            caches = self.lm.new_caches(len(prefix.prompt))
+            self._prefill(prefix.prompt, caches)
+            prefix.caches = caches  # only now: a prefill that fails may leave one of the two filled
         return prefix.caches
 
     def advance(self, units: Sequence[Generation]) -> None:

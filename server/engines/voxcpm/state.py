@@ -15,17 +15,17 @@ if TYPE_CHECKING:  # it imports the model, which imports this
     from intone.server.engines.voxcpm.slot_model import SlotUnit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PromptPrefix:
     """Positions that many prompts start with, and their entry in the prefix cache.
 
     Attributes:
         prompt: these positions.
-        caches: the models' KV caches after them; empty until a unit needs them, never changed afterwards.
+        caches: the models' KV caches after them; None until a unit needs them, never changed afterwards.
     """
 
     prompt: Prompt
-    caches: Caches
+    caches: Caches | None = None
 
 
 @dataclass(slots=True)

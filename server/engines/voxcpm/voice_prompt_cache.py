@@ -80,5 +80,4 @@ class VoicePromptCache:
         audio, empty = audio_of(voice, model), model.empty_audio
         transcript_ids = self._tokenizer.ids(voice.text) if voice.text else []
         prompt = build_prefix(transcript_ids, empty, None if voice.text else audio)
-        prefix = PromptPrefix(prompt, model.lm.new_caches(len(prompt)))
-        return VoicePrompt(voice, audio, decoder_of(voice, model), transcript_ids, empty, prefix)
+        return VoicePrompt(voice, audio, decoder_of(voice, model), transcript_ids, empty, PromptPrefix(prompt))

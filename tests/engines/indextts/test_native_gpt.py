@@ -244,7 +244,7 @@ def test_the_gil_is_released(turns_while: Callable[..., int]) -> None:
 
 
 BAD = {
-    r"the prefix is \[3, 5\] Float, expected \[S, 64\] Float": (torch.zeros(3, 5), 10),
+    r"the prefix is \[3, 5\] Float on cpu, expected \[S, 64\] Float on cpu": (torch.zeros(3, 5), 10),
     "max_codes is 0, expected 1 to 82": (torch.zeros(3, 64), 0),
     "max_codes is 83, expected 1 to 82": (torch.zeros(3, 64), 83),
 }

@@ -181,6 +181,19 @@ def test_a_native_fork_checks_its_length() -> None:
             cache.fork(count, limit)
 
 
+@pytest.mark.parametrize("packed", [None, "int8"])
+def test_a_voice_speaks_after_a_prefill_that_failed(packed: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_of(1, packed)
+    voice = replace(engine.prepare_voice(voice_of(engine, TRANSCRIPT)))  # as loaded from a file: not cached yet
+    request = SpeakRequest("abc", seed=3, voice=voice, options=SynthesisOptions(parameters={"max_audio_ms": 480}))
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.model.lm.residual, "prefill", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            engine.step([engine.start(request)])
+    again, alone = (joined(finish(engine, state)) for state in (engine.start(request), whole(engine.start(request))))
+    assert abs(again - alone).max() <= CLOSE
+
+
 def test_prefill_in_parts_equals_one_prefill() -> None:
     checkpoint = tiny_checkpoint(1)
     weights = Weights(checkpoint.model, torch.float32, CPU)

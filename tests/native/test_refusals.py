@@ -1,0 +1,108 @@
+"""Arguments that the native classes must refuse with an error: wild reads, or the end of the process, otherwise."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from intone.server import ops
+from intone.server.ops import ensure_built
+
+WIDTH, HEADS, SIZE = 32, 4, 8
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One thread and a team of two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+def layer(kind: str = "fp32", feed: int = 48, **changes: Tensor) -> Any:
+    parts = {
+        "attention_norm": torch.ones(WIDTH),
+        "mlp_norm": torch.ones(WIDTH),
+        "qkv": torch.randn(3 * WIDTH, WIDTH),
+        "out": torch.randn(WIDTH, WIDTH),
+        "gate_up": torch.randn(2 * feed, WIDTH),
+        "down": torch.randn(WIDTH, feed),
+    }
+    return ensure_built().TransformerLayer(**{**parts, **changes}, type=kind)
+
+
+def stack(layers: list[Any] | None = None, positions: int = 64, **changes: Any) -> Any:
+    table = torch.ones(positions, SIZE)
+    given = {"heads": HEADS, "kv_heads": HEADS, "head_dim": SIZE, "norm_eps": 1e-5, "norm": torch.ones(WIDTH)}
+    given |= {"cos": table, "sin": table, "layers": [layer()] if layers is None else layers}
+    return ensure_built().Transformer(**{**given, **changes})
+
+
+REFUSED: dict[str, Callable[[], object]] = {
+    "norm is .* BFloat16": lambda: stack(norm=torch.ones(WIDTH).bfloat16()),
+    "attention_norm is .* BFloat16": lambda: stack([layer(attention_norm=torch.ones(WIDTH).bfloat16())]),
+    "mlp_norm is .*33": lambda: stack([layer(mlp_norm=torch.ones(33))]),
+    "layer 1 is None": lambda: stack([layer(), None]),
+    "found 0 layers": lambda: stack([]),
+    "layer 1 do not match": lambda: stack([layer(), layer(feed=96)]),
+    "-4 heads": lambda: stack(heads=-4, head_dim=-8, cos=None, sin=None),
+    "cos and sin are": lambda: stack(cos=torch.ones(SIZE), sin=torch.ones(SIZE)),
+    "both cos and sin": lambda: stack(cos=None),
+    "cos or sin is Double": lambda: stack(cos=torch.ones(64, SIZE).double()),
+    "a cache of 65 positions": lambda: stack().new_cache(65),
+    "a cache of 66 positions": lambda: stack().new_cache(3).fork(0, 66),
+    "a cache of -1 positions": lambda: stack().new_cache(-1),
+    "found a cache of 2 layers": lambda: stack().step(torch.ones(1, WIDTH), [stack([layer(), layer()]).new_cache(9)]),
+    "a cache is None": lambda: stack().step(torch.ones(1, WIDTH), [None]),
+    "before is": lambda: ops.snake_beta(torch.ones(1, 1, 4), torch.ones(1), torch.ones(1), 2**62, 2**62),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_refused(message: str, threads: None) -> None:
+    with pytest.raises(RuntimeError, match=message):
+        REFUSED[message]()
+
+
+def test_layers_of_different_types_share_a_stack(threads: None) -> None:
+    """Rows of a later layer may be packed wider than those of the first."""
+    x = torch.randn(5, WIDTH)
+    mixed = stack([layer("int8"), layer("fp32")])
+    assert mixed.prefill(x, mixed.new_cache(9)).isfinite().all()
+
+
+def test_settings_of_a_draw_are_checked() -> None:
+    good = {"temperature": 1.0, "top_k": 3, "top_p": 0.9, "penalty": 1.0, "min_tokens_to_keep": 1}
+    gpt = tiny_gpt()
+    for name, wrong in [("temperature", -1.0), ("top_k", -5), ("top_p", 0.0), ("penalty", 0.0)]:
+        with pytest.raises(RuntimeError, match=name):
+            gpt.begin(torch.ones(1, WIDTH), 2, ensure_built().SamplingSettings(**{**good, name: wrong}), [])
+    unit = gpt.begin(torch.ones(1, WIDTH), 2, ensure_built().SamplingSettings(**good), [])
+    with pytest.raises(RuntimeError, match="a unit is None"):
+        gpt.generate([None], 1, torch.zeros(1, 1, dtype=torch.float64))
+    with pytest.raises(RuntimeError, match="uniforms are"):
+        gpt.generate([unit], 1, torch.zeros(1, 1))
+    with pytest.raises(RuntimeError, match="found a cache of 1 layers, 4 heads"):
+        tiny_gpt(heads=2).generate([unit], 1, torch.zeros(1, 1, dtype=torch.float64))
+
+
+def tiny_gpt(heads: int = HEADS, **changes: Tensor) -> Any:
+    rows = {"mel_embedding.weight": (10, WIDTH), "mel_pos_embedding.emb.weight": (6, WIDTH)}
+    rows |= {"mel_head.weight": (10, WIDTH), "mel_head.bias": (10,)}
+    for name in ("gpt.ln_f", "final_norm", "gpt.h.0.ln_1", "gpt.h.0.ln_2"):
+        rows |= {f"{name}.weight": (WIDTH,), f"{name}.bias": (WIDTH,)}
+    for name, sides in {"attn.c_attn": (1, 3), "attn.c_proj": (1, 1), "mlp.c_fc": (1, 4), "mlp.c_proj": (4, 1)}.items():
+        rows |= {f"gpt.h.0.{name}.weight": (sides[0] * WIDTH, sides[1] * WIDTH)}
+        rows |= {f"gpt.h.0.{name}.bias": (sides[1] * WIDTH,)}
+    tensors = {name: torch.randn(shape) for name, shape in rows.items()} | changes
+    sizes = {"layers": 1, "heads": heads, "start_code": 8, "stop_code": 9, "skipped_positions": 0}
+    return ensure_built().Gpt(**sizes, tensors=tensors, type="fp32")
+
+
+@pytest.mark.parametrize("name", ["gpt.ln_f.weight", "gpt.h.0.ln_1.bias"])
+def test_norms_of_another_width_are_refused(name: str) -> None:
+    with pytest.raises(RuntimeError, match=name):
+        tiny_gpt(**{name: torch.ones(WIDTH + 1)})
