@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from intone.server.config import Config, ConfigError
+from intone.server.rpc.engine_metrics import EngineMetrics
 from intone.server.rpc.health import Health
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.monitoring_http import MonitoringServer
@@ -39,6 +40,7 @@ class Monitoring:
     def ready(self, workers: Mapping[str, Worker]) -> None:
         """The engines are loaded."""
         self.health.ready(workers)
+        self.metrics.registry.register(EngineMetrics(workers))
         self._tasks.append(asyncio.create_task(self.health.run(), name="health"))
 
     async def close(self) -> None:

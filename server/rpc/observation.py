@@ -108,6 +108,7 @@ class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             code = _code_of_error(error, context)
             raise
         finally:
+            call.principal = principal().name  # a certificate is looked at by the handler only
             took_s = time.monotonic() - call.began_s
             self._metrics.call_ended(call.method, code.name, took_s, began=True)
             if call.reason is not None:

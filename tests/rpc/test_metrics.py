@@ -86,3 +86,20 @@ def test_a_port_that_is_in_use(run):
                     raise AssertionError("two servers answer on one port")
 
     run(main())
+
+
+def test_engines_are_watched(run):
+    async def main():
+        port = free_port()
+        async with live(ScriptedEngine(Script(fail_at_step=0)), metrics_port=port) as server:
+            names = ("load", "failing", "running_step_seconds", "failures_total", "not_finite_units_total")
+            names += ("restarts_total", "hangs_total")
+            found = await scraped(port)
+            assert all(found[f'tts_engine_{name}{{engine="starter"}}'] == 0 for name in names)
+            for _ in range(2):
+                await failed(server.speech.Synthesize(speech_pb2.SynthesizeRequest(text="Hello.")))
+            found = await scraped(port)
+            assert found['tts_engine_failures_total{engine="starter"}'] == 2
+            assert found['tts_engine_failing{engine="starter"}'] == 1
+
+    run(main())

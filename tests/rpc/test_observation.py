@@ -166,7 +166,8 @@ def test_calls_without_authentication_are_counted_and_their_lines_limited(run, l
             for _ in range(50):
                 error = await failed(server.speech.GetServerInfo(request, metadata=(("authorization", "Bearer no"),)))
                 assert error.code() is grpc.StatusCode.UNAUTHENTICATED
-            assert sample(server, "tts_auth_failures_total", code="UNAUTHENTICATED") == 50
+            counted = "tts_auth_failures_total"  # after the client has its answer
+            await soon(lambda: sample(server, counted, code="UNAUTHENTICATED") == 50, "all are counted")
             refused = [line for line in lines() if line["code"] == "UNAUTHENTICATED"]
             assert 20 <= len(refused) < 50 and all(line["peer"] for line in refused)
             assert not any("Bearer" in str(line) for line in lines())
