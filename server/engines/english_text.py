@@ -34,8 +34,12 @@ def plain_text(text: str) -> str:
 
 
 def _short_runs(text: str) -> str:
-    """`text` without long runs: the phonemizer's time is cubic in the parts of a run without blanks."""
-    return _LONG_RUN.sub(_parts, _SAME_SYMBOL.sub(r"\1", text))
+    """`text` without long runs: the phonemizer's time is cubic in the parts of a run without blanks.
+
+    It also fails on a letter whose lower case is two characters, such as İ: that loses its mark.
+    """
+    single = "".join(one if len(one.lower()) == 1 else unicodedata.normalize("NFD", one)[0] for one in text)
+    return _LONG_RUN.sub(_parts, _SAME_SYMBOL.sub(r"\1", single))
 
 
 def _parts(found: re.Match[str]) -> str:
