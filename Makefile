@@ -30,7 +30,7 @@ demo: $(VENV)/.installed ## Install, start a server, write speech to demo/*.wav 
 
 # One OpenMP thread: with two, beside another busy process, the same work takes ten times as long.
 # JOBS=2 runs the files in two processes; some tests bound the time that a server takes, so the default is one.
-test: lint build/oracle-indextts/.installed ## Install, run all of `lint` and every test (about ten minutes)
+test: lint build/oracle-indextts/.installed ## Install, run all of `lint` and every test (half an hour on two cores)
 	@echo "== tests"
 	@OMP_NUM_THREADS=1 $(BIN)/pytest --durations 30 --durations-min 5 $(if $(JOBS),-n $(JOBS) --dist loadfile)
 

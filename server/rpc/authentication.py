@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from grpc_status import rpc_status
 
 from intone.proto import speech_pb2, voice_pb2
 from intone.server.config import Config, ConfigError
 from intone.server.errors import CallerError, Reason
 from intone.server.rpc.caller import ANYBODY, Principal, Role, set_principal
+from intone.server.rpc.handlers import behaviour_of
+from intone.server.rpc.rpc_errors import errors_as_status
 from intone.server.rpc.tokens_file import Credentials, TokensFileError, one_token, parse, roles_of
-from intone.server.rpc.wire.status import to_status
+from intone.server.storage.file_version import file_version
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class TokensFile:
             ConfigError: it cannot be read.
         """
         self._path = path
-        self._checked_s, self._version = 0.0, self._stat()
+        self._checked_s, self._version = 0.0, file_version(path)
         try:
             self._credentials = self._read()
         except (OSError, UnicodeDecodeError, TokensFileError) as error:
@@ -77,7 +78,7 @@ class TokensFile:
         now_s = time.monotonic()
         if now_s - self._checked_s >= CHECK_S:
             self._checked_s = now_s
-            if (version := self._stat()) != self._version:
+            if (version := file_version(self._path)) != self._version:
                 self._version = version
                 self._reload()
         return self._credentials
@@ -92,12 +93,6 @@ class TokensFile:
 
     def _read(self) -> Credentials:
         return parse(self._path.read_text("utf8"))
-
-    def _stat(self) -> tuple[int, ...]:
-        with contextlib.suppress(OSError):
-            status = self._path.stat()
-            return status.st_mtime_ns, status.st_size, status.st_ino
-        return ()
 
 
 def _words(error: Exception) -> str:
@@ -198,7 +193,8 @@ class Authentication(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
         async def refuse(_requests: Any, context: Any) -> None:
             self._log(method, context.peer(), error)
-            await context.abort_with_status(rpc_status.to_status(to_status(error)))
+            async with errors_as_status(context):
+                raise error
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
@@ -223,26 +219,18 @@ def _certificate_names(auth_context: Any) -> list[str]:
 def _wrapped(handler: Any, check: Callable[[Any], None]) -> Any:
     """The handler of a method, with `check` called first with the context of the call."""
 
-    async def checked(context: Any) -> None:
-        try:
+    name, behaviour = behaviour_of(handler)
+
+    async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        async with errors_as_status(context):
             check(context)
-        except CallerError as error:
-            await context.abort_with_status(rpc_status.to_status(to_status(error)))
-
-    if handler.response_streaming:
-        behavior = handler.stream_stream or handler.unary_stream
-
-        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
-            await checked(context)
-            async with contextlib.aclosing(behavior(request, context)) as responses:
-                async for response in responses:
-                    yield response
-
-        return handler._replace(**{"stream_stream" if handler.request_streaming else "unary_stream": stream})
-    behavior = handler.stream_unary or handler.unary_unary
+        async with contextlib.aclosing(behaviour(request, context)) as responses:
+            async for response in responses:
+                yield response
 
     async def single(request: Any, context: Any) -> Any:
-        await checked(context)
-        return await behavior(request, context)
+        async with errors_as_status(context):
+            check(context)
+        return await behaviour(request, context)
 
-    return handler._replace(**{"stream_unary" if handler.request_streaming else "unary_unary": single})
+    return handler._replace(**{name: stream if handler.response_streaming else single})

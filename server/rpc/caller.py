@@ -4,6 +4,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
 
+from intone.server.call_context import current_call
+
 
 class Role(Enum):
     """What a principal may do. Each value is its name in the tokens file."""
@@ -51,6 +53,8 @@ def principal() -> Principal:
 
 
 def set_principal(found: Principal) -> None:
-    """Set the principal for the rest of the present call. An interceptor may do it: gRPC handles each call in a task of
-    its own, and calls the handler in the same context."""
+    """Set the principal for the rest of the present call, and its name for the log. An interceptor may do it: gRPC
+    handles each call in a task of its own, and calls the handler in the same context."""
     _principal.set(found)
+    if (call := current_call()) is not None:
+        call.principal = found.name

@@ -13,7 +13,7 @@ import grpc
 
 from intone.server.call_context import Call, current_call, request_id, set_call, trace_id_of
 from intone.server.logs import fields
-from intone.server.rpc.caller import principal
+from intone.server.rpc.handlers import behaviour_of
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.wire.decoding import Undecodable
 
@@ -63,24 +63,17 @@ class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     def _wrapped(self, handler: Any) -> Any:
         """The handler with observation around its behaviour, whichever of the four kinds it has."""
-        if handler.response_streaming:
-            behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        name, behaviour = behaviour_of(handler)
 
-            async def stream(request: Any, context: Any) -> None:
-                async with self._observed(context) as call:
-                    await _write_all(behaviour(request, context), context, call)
+        async def stream(request: Any, context: Any) -> None:
+            async with self._observed(context) as call:
+                await _write_all(behaviour(request, context), context, call)
 
-            name = "stream_stream" if handler.request_streaming else "unary_stream"
-            wrapped: Any = stream
-        else:
-            behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+        async def single(request: Any, context: Any) -> Any:
+            async with self._observed(context):
+                return await behaviour(request, context)
 
-            async def unary(request: Any, context: Any) -> Any:
-                async with self._observed(context):
-                    return await behaviour(request, context)
-
-            name = "stream_unary" if handler.request_streaming else "unary_unary"
-            wrapped = unary
+        wrapped = stream if handler.response_streaming else single
         decode = handler.request_deserializer
         return handler._replace(**{name: wrapped}, request_deserializer=decode and self._counted(decode))
 
@@ -97,7 +90,7 @@ class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     async def _observed(self, context: Any) -> AsyncIterator[Call]:
         call = current_call()
         assert call is not None, "`intercept_service` ran in this task"
-        call.peer, call.principal = context.peer(), principal().name
+        call.peer = context.peer()
         self._metrics.call_began(call.method)
         code = grpc.StatusCode.UNKNOWN
         try:
@@ -108,7 +101,6 @@ class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             code = _code_of_error(error, context)
             raise
         finally:
-            call.principal = principal().name  # a certificate is looked at by the handler only
             took_s = time.monotonic() - call.began_s
             self._metrics.call_ended(call.method, code.name, took_s, began=True)
             if call.reason is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from intone.server.config import Config, ConfigError
+from intone.server.storage.file_version import file_version
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class _Files:
     def __init__(self, config: Config) -> None:
         names = [name for name in ("tls_certificate", "tls_key", "tls_client_ca") if getattr(config, name)]
         self._paths = {name: Path(getattr(config, name)).expanduser() for name in names}
-        self._version: list[tuple[int, ...]] = []
+        self._read_versions: list[tuple[int, ...]] = []
 
     def read(self) -> Any:
         """The configuration in the files.
@@ -39,7 +40,7 @@ class _Files:
         Raises:
             ConfigError: they cannot be used.
         """
-        self._version = self._stat()
+        self._read_versions = self._versions()
         files = {}
         for name, path in self._paths.items():
             try:
@@ -53,7 +54,7 @@ class _Files:
 
     def changed(self) -> Any:
         """The configuration if the files have changed, else None. Called by gRPC, on a thread of its own."""
-        if self._stat() == self._version:
+        if self._versions() == self._read_versions:
             return None
         try:
             configuration = self.read()
@@ -63,17 +64,8 @@ class _Files:
         logger.info("the TLS files have changed and are used from now on")
         return configuration
 
-    def _stat(self) -> list[tuple[int, ...]]:
-        """What changes when a file does; nothing for a file that is not there."""
-        found: list[tuple[int, ...]] = []
-        for path in self._paths.values():
-            try:
-                status = path.stat()
-            except OSError:
-                found.append(())
-            else:
-                found.append((status.st_mtime_ns, status.st_size, status.st_ino))
-        return found
+    def _versions(self) -> list[tuple[int, ...]]:
+        return [file_version(path) for path in self._paths.values()]
 
 
 def _check_key(certificate: Path, key: Path) -> None:

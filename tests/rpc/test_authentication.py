@@ -17,7 +17,7 @@ from intone.server.rpc.tokens_file import TokensFileError, new_token, parse
 from tests.support.certificates import sign, sign_oneself
 from tests.support.fakes import ScriptedEngine
 from tests.support.live_server import live
-from tests.support.rpc_status import code_of, failed, reason_of, status_of
+from tests.support.rpc_status import code_of, error_of, failed, reason_of, status_of
 
 INFO = speech_pb2.GetServerInfoRequest()
 SPEAK = speech_pb2.SynthesizeRequest(text="Hi.")
@@ -30,15 +30,8 @@ def bearer(token: str) -> tuple[tuple[str, str], ...]:
 
 async def code(call) -> StatusCode:
     """The code of a status with which a call ends; OK if it succeeds."""
-    try:
-        if hasattr(call, "__aiter__"):
-            async for _ in call:
-                pass
-        else:
-            await call
-    except grpc.aio.AioRpcError as error:
-        return error.code()
-    return StatusCode.OK
+    error = await error_of(call)
+    return StatusCode.OK if error is None else error.code()
 
 
 # ---- the tokens file ------------------------------------------------------------------------------------------------

@@ -49,8 +49,8 @@ def values_of(status: status_pb2.Status) -> dict[str, str]:
     return dict(details(status, error_details_pb2.ErrorInfo).metadata)
 
 
-async def failed(call: Any) -> grpc.aio.AioRpcError:
-    """The error with which a call ends; earlier answers are skipped."""
+async def error_of(call: Any) -> grpc.aio.AioRpcError | None:
+    """The error with which a call ends, None if it succeeds; earlier answers are skipped."""
     try:
         if hasattr(call, "__aiter__"):
             async for _ in call:
@@ -59,7 +59,14 @@ async def failed(call: Any) -> grpc.aio.AioRpcError:
             await call
     except grpc.aio.AioRpcError as error:
         return error
-    raise AssertionError("the call ended with OK")
+    return None
+
+
+async def failed(call: Any) -> grpc.aio.AioRpcError:
+    """The error with which a call ends; earlier answers are skipped."""
+    error = await error_of(call)
+    assert error is not None, "the call ended with OK"
+    return error
 
 
 async def refusal(call: Any) -> tuple[grpc.StatusCode, str, str]:
