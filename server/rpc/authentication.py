@@ -31,8 +31,6 @@ BEARER = Principal("token", frozenset(Role))
 CHECK_S = 1.0
 """How often the tokens file is looked at, at most."""
 
-_LOG_S = 1.0  # between two lines about refused calls
-
 
 def _methods() -> dict[str, Role | None]:
     """The role that each method of `intone.v1` needs; None for those that everybody may call who is known."""
@@ -122,7 +120,6 @@ class Authentication(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             self._client_roles = roles_of(config.client_roles)
         except TokensFileError as error:
             raise ConfigError(f"client_roles: {error}") from None
-        self._logged_s, self._unlogged = 0.0, 0
 
     @property
     def description(self) -> str:
@@ -144,7 +141,7 @@ class Authentication(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         try:
             self._check(principal, method)
         except CallerError as error:
-            return self._refusal(error, method)
+            return _refusal(error)
         return await continuation(handler_call_details)
 
     def _by_certificate(self, given: bytes) -> bool:
@@ -188,25 +185,15 @@ class Authentication(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         also = " or a client certificate that the server knows" if self._certificates and self._file else ""
         return f"a call needs the metadata `authorization: Bearer TOKEN`{also}"
 
-    def _refusal(self, error: CallerError, method: str) -> Any:
-        """A handler that refuses a call of any method: on the wire each is a stream of messages both ways."""
 
-        async def refuse(_requests: Any, context: Any) -> None:
-            self._log(method, context.peer(), error)
-            async with errors_as_status(context):
-                raise error
+def _refusal(error: CallerError) -> Any:
+    """A handler that refuses a call of any method: on the wire each is a stream of messages both ways."""
 
-        return grpc.stream_stream_rpc_method_handler(refuse)
+    async def refuse(_requests: Any, context: Any) -> None:
+        async with errors_as_status(context):
+            raise error
 
-    def _log(self, method: str, peer: str, error: CallerError) -> None:
-        """Log a refused call; one a second, so that refusals cannot fill the disk."""
-        now_s = time.monotonic()
-        if now_s - self._logged_s < _LOG_S:
-            self._unlogged += 1
-            return
-        more = f"; {self._unlogged} more were refused since the last such line" if self._unlogged else ""
-        logger.warning("refused a call of %s by %s: %s%s", method[:100], peer, error.reason.name, more)
-        self._logged_s, self._unlogged = now_s, 0
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def _certificate_names(auth_context: Any) -> list[str]:

@@ -10,7 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
+from intone.proto import speech_pb2, voice_pb2
 from intone.server.call_context import Call, current_call, request_id, set_call, trace_id_of
 from intone.server.logs import fields
 from intone.server.rpc.handlers import behaviour_of
@@ -33,8 +36,22 @@ REFUSALS = (
 )
 """Codes with which calls can be ended as fast as a client sends them: their lines are limited."""
 
+FORBIDDEN = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+"""Codes of callers that may not do what they ask for."""
+
 FAULTS = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS)
 """Codes that mean that the server has failed."""
+
+METHODS = frozenset(
+    f"{service.full_name}/{method.name}"
+    for module in (speech_pb2, voice_pb2, health_pb2, reflection_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+)
+"""Every method of this server. Others are counted together: callers choose their names."""
+
+MAX_METHOD_CHARACTERS = 100
+"""Of the name of an unknown method in the log."""
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
@@ -51,7 +68,7 @@ class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         given = dict(handler_call_details.invocation_metadata or ())
         call = Call(
             id=request_id(_text(given.get(REQUEST_ID))),
-            method=handler_call_details.method.removeprefix("/"),
+            method=handler_call_details.method.removeprefix("/")[:MAX_METHOD_CHARACTERS],
             trace_id=trace_id_of(_text(given.get(TRACEPARENT))),
         )
         set_call(call)
@@ -91,7 +108,8 @@ class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         call = current_call()
         assert call is not None, "`intercept_service` ran in this task"
         call.peer = context.peer()
-        self._metrics.call_began(call.method)
+        method = call.method if call.method in METHODS else ""
+        self._metrics.call_began(method)
         code = grpc.StatusCode.UNKNOWN
         try:
             await context.send_initial_metadata(((REQUEST_ID, call.id),))
@@ -102,7 +120,7 @@ class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             raise
         finally:
             took_s = time.monotonic() - call.began_s
-            self._metrics.call_ended(call.method, code.name, took_s, began=True)
+            self._metrics.call_ended(method, code.name, took_s, began=True)
             if call.reason is not None:
                 self._metrics.refused("call", call.reason)
             self._log(call, code, took_s)
@@ -111,7 +129,7 @@ class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         level = logging.INFO
         if code is grpc.StatusCode.OK and call.method.startswith(QUIET_SERVICES):
             level = logging.DEBUG
-        elif code is grpc.StatusCode.UNAUTHENTICATED:
+        elif code in FORBIDDEN:
             level = logging.WARNING
         elif code in FAULTS:
             level = logging.ERROR
