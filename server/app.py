@@ -23,6 +23,8 @@ from intone.server.engines.base import Engine
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
 from intone.server.rpc.authentication import Authentication
+from intone.server.rpc.call_limits import CallLimits, max_grpc_calls
+from intone.server.rpc.connections import MAX_MESSAGE_BYTES, channel_options
 from intone.server.rpc.interceptors import Decoding
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.monitoring import Monitoring
@@ -30,6 +32,7 @@ from intone.server.rpc.observation import Observation
 from intone.server.rpc.speech_service import SpeechService
 from intone.server.rpc.tls import server_credentials
 from intone.server.rpc.voice_service import VoiceService
+from intone.server.runtime.file_limit import raise_file_limit
 from intone.server.runtime.launching import Progress, launch_workers
 from intone.server.runtime.loading import loaders
 from intone.server.runtime.stop_signals import stop_signals, until
@@ -50,23 +53,6 @@ SERVICES = (
     speech_pb2.DESCRIPTOR.services_by_name["SpeechService"].full_name,
     voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name,
 )
-
-MAX_MESSAGE_BYTES = 4 << 20
-"""Of one message of a client."""
-
-CHANNEL_OPTIONS = [
-    # A client that vanishes is detected within a minute. gRPC sets TCP_USER_TIMEOUT from the keepalive timeout, which
-    # detects a dead network; a client that hangs is detected by the ping timeout (gRPC 1.85; one minute by default).
-    # Clients may ping as often as every ten seconds.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.http2.ping_timeout_ms", 20_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    # With SO_REUSEPORT two servers on one port would share its connections at random; without it the second one fails.
-    ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-]
 
 CLOSE_S = 2.0
 """Time for the last messages of streams that are ended at the end of the grace time."""
@@ -140,8 +126,11 @@ async def serving(
     credentials = server_credentials(config) if config.tls_certificate else None
     authentication, monitoring = Authentication(config), Monitoring()
     logger.info("authentication: %s", authentication.description)
-    interceptors = [Observation(monitoring.metrics), authentication, Decoding()]
-    server = grpc.aio.server(interceptors=interceptors, options=CHANNEL_OPTIONS)
+    server = grpc.aio.server(
+        interceptors=[Observation(monitoring.metrics), authentication, CallLimits(config), Decoding()],
+        options=channel_options(config),
+        maximum_concurrent_rpcs=max_grpc_calls(config),
+    )
     port = _bind(server, config, credentials)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(server.stop, 0)
@@ -255,6 +244,7 @@ def _bind(server: Any, config: Config, credentials: Any) -> int:
 
 async def run(config: Config, progress: Progress | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
+    raise_file_limit(config.max_connections)
     with stop_signals() as signals:
         async with contextlib.AsyncExitStack() as stack:
             entering = asyncio.ensure_future(stack.enter_async_context(serving(config, progress=progress)))

@@ -28,7 +28,7 @@ SECTIONS = {
     "busy_ms": "waiting: routing, fillers and pauses",
     "normalize": "text",
     "max_lead_ms": "audio",
-    "max_streams": "limits",
+    "max_connections": "limits",
     "drain_s": "shutdown",
 }
 """Headings of `--help`, each by the first setting under it."""

@@ -124,6 +124,22 @@ class Config:
     max_lead_ms: int = _setting(5000, "how far audio may run ahead of playback", low=200, high=600_000)
     chunk_ms: int = _setting(160, "longest audio chunk", low=10, high=1000)
 
+    max_connections: int = _setting(1000, "connections open at once; further ones are closed", low=1, high=1_000_000)
+    max_calls_per_connection: int = _setting(
+        100, "calls open at once on one connection; clients let further ones wait", low=1, high=100_000
+    )
+    connection_idle_s: float = _setting(600.0, "close a connection after this long without a call", low=1, high=86_400)
+    connection_age_s: float = _setting(
+        3600.0, "let a connection of this age take no new calls: clients connect again", low=1, high=31_536_000
+    )
+    connection_grace_s: float = _setting(
+        21_600.0, "how long calls that are open then may go on", low=1, high=31_536_000
+    )
+    max_calls: int = _setting(1000, "calls of any method open at once, streams among them", low=1, high=1_000_000)
+    max_calls_per_caller: int = _setting(
+        500, "of one caller: a principal or, without authentication, an address", low=1, high=1_000_000
+    )
+    max_health_watches: int = _setting(64, "health watches open at once; they need no token", low=1, high=100_000)
     max_streams: int = _setting(64, "streams open at once", low=1, high=100_000)
     max_open_utterances: int = _setting(32, "utterances of one stream that have not ended", low=1, high=10_000)
     max_text_characters: int = _setting(16_384, "characters in one text message", low=100, high=1 << 20)
@@ -162,6 +178,8 @@ class Config:
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ConfigError("tls_certificate and tls_key go together: give both or neither")
         self._check_access()
+        if self.max_calls < self.max_streams:
+            raise ConfigError(f"max_calls must be at least max_streams, {self.max_streams}: streams are calls, too")
         if self.tls_client_ca and not self.tls_certificate:
             raise ConfigError("tls_client_ca needs tls_certificate and tls_key: mTLS is TLS with a client certificate")
         sized = [name for name, entry in self.registry.items() if entry.random_weights]

@@ -58,6 +58,7 @@ class Reason(Enum):
     STORAGE_FULL = "storage_full"
     STORAGE_FAILED = "storage_failed"
     PERMISSION_DENIED = "permission_denied"
+    CALLS_EXHAUSTED = "calls_exhausted"
 
 
 class CallerError(IntoneError):

@@ -12,7 +12,8 @@ from grpc import StatusCode
 
 from intone.client import connection
 from intone.proto import speech_pb2
-from intone.server import app
+from intone.server.config import Config
+from intone.server.rpc import connections
 from tests.support.fakes import RATE_HZ, Script, ScriptedEngine
 from tests.support.live_server import GatedEngine, Live, Talk, live, messages_of, soon
 from tests.support.rpc_status import code_and_field, code_of, details, failed, reason_of, status_of, values_of
@@ -224,15 +225,15 @@ def test_channel_options_exist():
     from grpc._cython import cygrpc
 
     known = Path(cygrpc.__file__).read_bytes()
-    for name, _ in [*app.CHANNEL_OPTIONS, *connection._CHANNEL_OPTIONS]:
+    for name, _ in [*connections.channel_options(Config()), *connection._CHANNEL_OPTIONS]:
         assert f"{name}\0".encode() in known, f"this gRPC has no option {name}"
 
 
 def test_an_idle_conversation_with_a_client_that_pings_stays_open(run, monkeypatch):
     """As between our server and client, a hundred times faster: 0.2 s between pings, where 0.1 s is allowed."""
-    server_options = dict(app.CHANNEL_OPTIONS) | {"grpc.http2.min_ping_interval_without_data_ms": 100}
-    assert dict(app.CHANNEL_OPTIONS)["grpc.http2.min_ping_interval_without_data_ms"] < 20_000
-    monkeypatch.setattr(app, "CHANNEL_OPTIONS", list(server_options.items()))
+    server_options = dict(connections.CHANNEL_OPTIONS) | {"grpc.http2.min_ping_interval_without_data_ms": 100}
+    assert dict(connections.CHANNEL_OPTIONS)["grpc.http2.min_ping_interval_without_data_ms"] < 20_000
+    monkeypatch.setattr(connections, "CHANNEL_OPTIONS", list(server_options.items()))
     client_options = dict(connection._CHANNEL_OPTIONS) | {"grpc.keepalive_time_ms": 200}
 
     async def main():
@@ -249,11 +250,11 @@ def test_an_idle_conversation_with_a_client_that_pings_stays_open(run, monkeypat
 
 
 def test_a_client_that_hangs_is_detected(run, monkeypatch):
-    options = dict(app.CHANNEL_OPTIONS)
+    options = dict(connections.CHANNEL_OPTIONS)
     timeouts = ("grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms")
     assert options["grpc.keepalive_time_ms"] + max(options[name] for name in timeouts) <= 60_000
     quick = options | dict.fromkeys(("grpc.keepalive_time_ms", *timeouts), 200)
-    monkeypatch.setattr(app, "CHANNEL_OPTIONS", list(quick.items()))
+    monkeypatch.setattr(connections, "CHANNEL_OPTIONS", list(quick.items()))
 
     async def main():
         frozen = asyncio.Event()

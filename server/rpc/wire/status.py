@@ -45,6 +45,7 @@ CODES = {
     Reason.STORAGE_FULL: code_pb2.RESOURCE_EXHAUSTED,
     Reason.STORAGE_FAILED: code_pb2.INTERNAL,
     Reason.PERMISSION_DENIED: code_pb2.PERMISSION_DENIED,
+    Reason.CALLS_EXHAUSTED: code_pb2.RESOURCE_EXHAUSTED,
 }
 """The status code of each reason, as `errors.proto` documents it."""
 
