@@ -135,6 +135,7 @@ _CLASSES_BY_REASON: dict[str, type[IntoneError]] = {
     # RESOURCE_EXHAUSTED, but it will not help to try again.
     "UPLOAD_TOO_LARGE": InvalidRequest,
     "TOO_MANY_FILLERS": InvalidRequest,
+    "TOO_MANY_VOICES": FailedPrecondition,
 }
 
 

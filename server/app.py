@@ -22,8 +22,10 @@ from intone.server.emotion.analyzers import EmotionAnalyzers, load_emotion_analy
 from intone.server.engines.base import Engine
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
+from intone.server.rpc import voice_access
 from intone.server.rpc.authentication import Authentication
 from intone.server.rpc.call_limits import CallLimits, max_grpc_calls
+from intone.server.rpc.caller import principal
 from intone.server.rpc.connections import MAX_MESSAGE_BYTES, channel_options
 from intone.server.rpc.interceptors import Decoding
 from intone.server.rpc.metrics import Metrics
@@ -37,6 +39,7 @@ from intone.server.runtime.launching import Progress, launch_workers
 from intone.server.runtime.loading import loaders
 from intone.server.runtime.stop_signals import stop_signals, until
 from intone.server.runtime.text_pool import PROCESSES, TextPool
+from intone.server.runtime.thread_pools import ThreadPools
 from intone.server.runtime.worker import Worker
 from intone.server.settings import StreamLimits
 from intone.server.storage import atomic_write
@@ -70,13 +73,14 @@ class App:
         port: int,
         monitoring: Monitoring,
         service: SpeechService,
+        voices: VoiceService,
         store: VoiceStore,
         background_renderer: BackgroundRenderer,
         drain_s: float,
     ) -> None:
         self.port, self.store, self.background_renderer = port, store, background_renderer
         self._server, self._monitoring = server, monitoring
-        self._service, self._drain_s = service, drain_s
+        self._service, self._voices, self._drain_s = service, voices, drain_s
         self._background_task = asyncio.create_task(background_renderer.run(), name="background_renderer")
         self._background_task.add_done_callback(_log_failure)
 
@@ -98,6 +102,7 @@ class App:
         grace_s = self._drain_s if grace_s is None else grace_s
         self._monitoring.health.leave()
         self._background_task.cancel()
+        self._voices.drain()
         stopping = asyncio.ensure_future(self._server.stop(grace_s + CLOSE_S if grace_s else 0))
         await self._service.drain(grace_s)
         await stopping
@@ -146,8 +151,10 @@ async def serving(
         for worker in workers.values():
             stack.callback(worker.close)
         await prepare_stored(store, workers, partial(_spoken, texts))
+        pools = ThreadPools()
+        stack.callback(pools.close)
         context = _server_context(config, workers, store, texts, analyzers)
-        app = await _start(server, port, config, context, store, texts, monitoring)
+        app = await _start(server, port, config, context, store, texts, monitoring, pools)
         stack.push_async_callback(app.stop, 0)
         yield app
 
@@ -160,6 +167,7 @@ async def _start(
     store: VoiceStore,
     texts: TextPool,
     monitoring: Monitoring,
+    pools: ThreadPools,
 ) -> App:
     workers = context.workers
     clips = EmotionClips()
@@ -169,18 +177,18 @@ async def _start(
         workers,
         context.plain_engine,
         context.forecast,
+        pools,
         measure=config.match_loudness,
         render=config.fillers,
     )
     speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
-    voice_pb2_grpc.add_VoiceServiceServicer_to_server(
-        VoiceService(config, store, workers, clips, background_renderer, partial(_spoken, texts)), server
-    )
+    voices = VoiceService(config, store, workers, clips, pools, background_renderer, partial(_spoken, texts))
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)
     monitoring.ready(workers)
     health_pb2_grpc.add_HealthServicer_to_server(monitoring.health, server)
     reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     await server.start()
-    return App(server, port, monitoring, service, store, background_renderer, config.drain_s)
+    return App(server, port, monitoring, service, voices, store, background_renderer, config.drain_s)
 
 
 async def _spoken(texts: TextPool, transcript: str, language: str) -> str:
@@ -202,7 +210,7 @@ def _server_context(
         workers=workers,
         router=router,
         plain_engine=router.plain_engine([worker.info for worker in workers.values()]),
-        find_voice=lambda name: store.get(name, "voice"),
+        find_voice=lambda name: voice_access.find(store, name, principal(), "voice"),
         segmenter=lambda: Segmenter(
             first_unit_min_characters=config.first_unit_characters,
             unit_min_characters=min(20, config.max_unit_characters - 1),

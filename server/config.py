@@ -96,6 +96,12 @@ class Config:
     min_recording_ms: int = _setting(1000, "shortest recording that makes a voice", low=100, high=60_000)
     max_recording_ms: int = _setting(60_000, "longest recording that makes a voice", low=1000, high=600_000)
     max_recording_bytes: int = _setting(32 << 20, "largest upload of a recording", low=1 << 16, high=1 << 30)
+    max_uploads: int = _setting(4, "recordings that are uploaded and prepared at once", low=1, high=1000)
+    upload_timeout_s: float = _setting(300.0, "how long an upload may take", low=0.1, high=86_400)
+    upload_pause_s: float = _setting(30.0, "how long an upload may pause between two messages", low=0.1, high=3600)
+    max_voices: int = _setting(1000, "voices of all callers together", low=0, high=100_000)
+    max_voices_per_owner: int = _setting(100, "voices of one caller that is no admin", low=0, high=100_000)
+    max_voices_bytes: int = _setting(4 << 30, "bytes of all voices together", low=1 << 20, high=1 << 50)
 
     emotion_threshold: float = _setting(0.5, "intensity from which an emotion counts as strong", low=0.0, high=1.0)
     emotion_engines: str = _setting("", "engine for an emotion, whatever its intensity, as in angry=NAME,sad=NAME")

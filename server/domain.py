@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +157,33 @@ class Recording:
         """Length in milliseconds."""
         return round(1000 * len(self.samples) / self.sample_rate_hz)
 
+    def read(self) -> "Recording":
+        """The recording itself."""
+        return self
+
+
+class VoiceRecording(Protocol):
+    """The recording of a voice: in memory, or in a file from which `read` fetches it."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Samples a second."""
+
+    @property
+    def transcript(self) -> str:
+        """The words spoken; empty if unknown."""
+
+    @property
+    def duration_ms(self) -> int:
+        """Length in milliseconds."""
+
+    def read(self) -> Recording:
+        """The recording with its samples; may read a file.
+
+        Raises:
+            OSError, ValueError: the file cannot be read, or holds another recording.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class PreparedVoice:
@@ -226,10 +253,11 @@ class Voice:
         languages: BCP 47 codes of the languages it is meant for.
         description: what it is like, for people.
         labels: of the client's own.
+        owner: name of the principal that it belongs to; empty if everybody may speak with it.
     """
 
     name: str
-    recording: Recording | None = None
+    recording: VoiceRecording | None = None
     prepared: Mapping[str, PreparedVoice] = field(default_factory=dict)
     created_s: float = 0.0
     content_id: str = ""
@@ -238,6 +266,7 @@ class Voice:
     languages: tuple[str, ...] = ()
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
 
     @property
     def built_in(self) -> bool:

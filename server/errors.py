@@ -59,6 +59,9 @@ class Reason(Enum):
     STORAGE_FAILED = "storage_failed"
     PERMISSION_DENIED = "permission_denied"
     CALLS_EXHAUSTED = "calls_exhausted"
+    TOO_MANY_VOICES = "too_many_voices"
+    UPLOADS_EXHAUSTED = "uploads_exhausted"
+    UPLOAD_TIMEOUT = "upload_timeout"
 
 
 class CallerError(IntoneError):

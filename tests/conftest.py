@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from intone.server.runtime.thread_pools import ThreadPools
 from tests.support import real_server, virtual_time
 
 T = TypeVar("T")
@@ -69,6 +70,14 @@ def run() -> Callable[..., Any]:
         return virtual_time.drive(asyncio.new_event_loop(), bounded(), TASK_GRACE_S)
 
     return on_real_loop
+
+
+@pytest.fixture
+def thread_pools() -> Iterator[ThreadPools]:
+    """The threads that voices need."""
+    pools = ThreadPools()
+    yield pools
+    pools.close()
 
 
 @pytest.fixture

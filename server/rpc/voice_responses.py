@@ -9,8 +9,8 @@ from intone.server.domain import Filler, Voice, VoiceNotice
 from intone.server.runtime.worker import Worker
 
 
-def voice_message(voice: Voice, workers: Mapping[str, Worker]) -> voice_pb2.Voice:
-    """A voice, with how each loaded engine speaks with it."""
+def voice_message(voice: Voice, workers: Mapping[str, Worker], *, private: bool) -> voice_pb2.Voice:
+    """A voice, with how each loaded engine speaks with it; its transcript only if `private`."""
     message = voice_pb2.Voice(
         name=voice.name,
         built_in=voice.built_in,
@@ -20,10 +20,11 @@ def voice_message(voice: Voice, workers: Mapping[str, Worker]) -> voice_pb2.Voic
         languages=voice.languages,
         description=voice.description,
         labels=voice.labels,
+        owner=voice.owner,
     )
     if voice.recording is not None:
         message.recording_ms = voice.recording.duration_ms
-        message.transcript = voice.recording.transcript
+        message.transcript = voice.recording.transcript if private else ""
         created = Timestamp()
         created.FromMilliseconds(round(1000 * voice.created_s))
         message.create_time.CopyFrom(created)

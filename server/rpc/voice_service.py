@@ -14,10 +14,13 @@ from intone.server.audio.recordings import read_recording
 from intone.server.config import Config
 from intone.server.domain import Filler, Recording, Voice, VoiceNotice
 from intone.server.errors import CallerError, Reason
-from intone.server.rpc import voice_requests
+from intone.server.rpc import voice_access, voice_requests
+from intone.server.rpc.caller import principal
 from intone.server.rpc.rpc_errors import errors_as_status
+from intone.server.rpc.uploads import Upload, Uploads
 from intone.server.rpc.voice_requests import NewVoice, decoded
 from intone.server.rpc.voice_responses import notice_message, voice_message
+from intone.server.runtime.thread_pools import ThreadPools
 from intone.server.runtime.worker import Worker
 from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.emotion_clips import EmotionClips, clip_duration_ms
@@ -27,6 +30,8 @@ from intone.server.voices.store import VoiceStore, build_voice
 from intone.server.voices.voice_name import check_name
 
 logger = logging.getLogger(__name__)
+audit = logging.getLogger("intone.server.audit")
+"""Who has changed what, one line for each change."""
 
 MAX_PAGE_BYTES = 1 << 20
 """A page ends where it would become larger, so that it is below any client's limit on the size of messages."""
@@ -43,6 +48,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         store: VoiceStore,
         workers: Mapping[str, Worker],
         clips: EmotionClips,
+        pools: ThreadPools,
         background_renderer: BackgroundRenderer | None = None,
         normalize: Normalize = normalize_on_thread,
     ) -> None:
@@ -53,11 +59,19 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
             store: the voices.
             workers: the loaded engines by name.
             clips: where uploaded emotion clips are kept.
+            pools: threads for what takes long.
             background_renderer: renders what new voices lack; without one they stay without fillers.
             normalize: reads transcripts.
         """
         self._config, self._store, self._workers, self._clips = config, store, workers, clips
-        self._background_renderer, self._normalize = background_renderer, normalize
+        self._background_renderer, self._normalize, self._pools = background_renderer, normalize, pools
+        self._uploads = Uploads(config, pools.disk, self._check_possible)
+        self._preparing = asyncio.Lock()
+        self._saving: set[asyncio.Task[Voice]] = set()
+
+    def drain(self) -> None:
+        """Refuse new uploads, and end those that are still being received."""
+        self._uploads.drain()
 
     # ---- voices
 
@@ -66,7 +80,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         async with errors_as_status(context):
             request = decoded(request)
             size, after = voice_requests.page_size(request), voice_requests.page_position(request)
-            voices = self._store.list()
+            voices = [voice for voice in self._store.list() if voice_access.sees(principal(), voice)]
             return self._page(size, [voice for voice in voices if after is None or _position(voice) > after])
         raise AssertionError("abort always raises")
 
@@ -79,19 +93,21 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
     async def DeleteVoice(self, request: Any, context: Any) -> voice_pb2.DeleteVoiceResponse:
         """Delete a voice."""
         async with errors_as_status(context):
-            await asyncio.to_thread(self._store.delete, check_name(decoded(request).name))
+            voice = self._named(decoded(request).name, "name")
+            await self._pools.disk.run(self._store.delete, voice.name, voice_access.changing(principal(), "name"))
+            _audit("deleted", voice)
             return voice_pb2.DeleteVoiceResponse()
         raise AssertionError("abort always raises")
 
     async def CreateVoice(self, request_iterator: AsyncIterator[Any], context: Any) -> voice_pb2.CreateVoiceResponse:
         """Create a voice from a recording."""
         async with errors_as_status(context):
-            new, data = await self._upload(request_iterator)
-            recording = await asyncio.to_thread(self._recording, data, new.transcript)
-            try:
-                voice, notices = await self._created(new, recording)
-            except CallerError as error:  # engines and the store name the field without the message around it
-                raise (error.under("config") if error.field in ("name", "transcript") else error) from None
+            async with self._uploads.received(request_iterator) as upload:
+                recording = await self._pools.decoding.run(self._recording, upload)
+                try:
+                    voice, notices = await self._created(upload.new, recording)
+                except CallerError as error:  # engines and the store name the field without the message around it
+                    raise (error.under("config") if error.field in ("name", "transcript") else error) from None
             return voice_pb2.CreateVoiceResponse(
                 voice=self._message(voice), notices=[notice_message(one) for one in notices]
             )
@@ -102,17 +118,17 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
     async def AddFillers(self, request: Any, context: Any) -> voice_pb2.AddFillersResponse:
         """Add uploaded fillers to a voice."""
         async with errors_as_status(context):
-            voice = self._named(decoded(request).voice, "voice")
-            clips = await asyncio.to_thread(voice_requests.filler_clips, request.clips)
+            voice = self._changeable(decoded(request).voice, "voice")
+            clips = await self._pools.decoding.run(voice_requests.filler_clips, request.clips)
             given = await self._update_fillers(voice, lambda now: self._with_clips(now, clips))
-            logger.info("voice %s: added %d fillers", given.name, len(clips))
+            _audit(f"added {len(clips)} fillers to", given)
             return voice_pb2.AddFillersResponse(voice=self._message(given))
         raise AssertionError("abort always raises")
 
     async def RemoveFillers(self, request: Any, context: Any) -> voice_pb2.RemoveFillersResponse:
         """Remove uploaded fillers from a voice."""
         async with errors_as_status(context):
-            voice = self._named(decoded(request).voice, "voice")
+            voice = self._changeable(decoded(request).voice, "voice")
             chosen = voice_requests.filler_filter(request)
             count = 0
 
@@ -123,7 +139,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
                 return kept
 
             given = await self._update_fillers(voice, change)
-            logger.info("voice %s: removed %d fillers", given.name, count)
+            _audit(f"removed {count} fillers from", given)
             return voice_pb2.RemoveFillersResponse(voice=self._message(given), removed_count=count)
         raise AssertionError("abort always raises")
 
@@ -131,8 +147,8 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         """Keep a recording whose emotion utterances may follow."""
         async with errors_as_status(context):
             data = bytes(decoded(request).audio)
-            duration_ms = await asyncio.to_thread(clip_duration_ms, data)
-            clip_id = await asyncio.to_thread(self._clips.add, data)
+            duration_ms = await self._pools.decoding.run(clip_duration_ms, data)
+            clip_id = await self._pools.decoding.run(self._clips.add, data)
             logger.info("emotion clip of %d bytes, %d ms, added", len(data), duration_ms)
             return voice_pb2.UploadEmotionClipResponse(clip_id=clip_id, duration_ms=duration_ms)
         raise AssertionError("abort always raises")
@@ -154,20 +170,35 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
 
     async def _created(self, new: NewVoice, recording: Recording) -> tuple[Voice, list[VoiceNotice]]:
         """The voice of an upload, or the same one that exists already; and what its maker should know."""
-        made = await asyncio.to_thread(build_voice, new.name, recording, {}, time.time())
+        made = await self._pools.decoding.run(build_voice, new.name, recording, {}, time.time())
         spoken = await as_spoken(recording, next(iter(new.languages), ""), self._normalize)
-        same = self._store.taken(made.name, made.content_id, new.replace)
+        permitted = voice_access.naming(principal(), new.replace, "name")
+        same = self._store.taken(made.name, made.content_id, new.replace, permitted=permitted)
         if same is not None:
             return same, [*spoken.notices, *notices_of(same, self._workers)]
-        prepared, notices = await prepare(spoken, self._workers)
+        async with self._preparing:  # one at a time, since preparing competes with speech
+            prepared, notices = await prepare(spoken, self._workers)
         made = dataclasses.replace(
-            made, prepared=prepared, languages=new.languages, description=new.description, labels=new.labels
+            made,
+            prepared=prepared,
+            languages=new.languages,
+            description=new.description,
+            labels=new.labels,
+            owner=voice_access.owner_of_new(principal()),
         )
-        stored = await asyncio.to_thread(self._store.add, made, new.replace)
-        if stored is made:
-            logger.info("voice %s created from %d ms, for %s", made.name, recording.duration_ms, ", ".join(prepared))
-            self._render(made.name)
-        return stored, [*spoken.notices, *notices]
+        saving = asyncio.create_task(self._saved(made, new.replace), name=f"saving voice {made.name}")
+        self._saving.add(saving)
+        saving.add_done_callback(self._saving.discard)
+        return await asyncio.shield(saving), [*spoken.notices, *notices]  # a caller that leaves does not stop it
+
+    async def _saved(self, made: Voice, replace: bool) -> Voice:
+        """The voice as it is stored, with what follows from it being there."""
+        permitted = voice_access.naming(principal(), replace, "name")
+        stored = await self._pools.disk.run(self._store.add, made, replace, permitted)
+        if stored.created_s == made.created_s:  # else the same one was there
+            _audit("created", stored)
+            self._render(stored.name)
+        return stored
 
     async def _update_fillers(self, voice: Voice, change: Callable[[Voice], Voice]) -> Voice:
         """The voice with its fillers changed.
@@ -194,43 +225,39 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
             raise CallerError("clips", message, Reason.TOO_MANY_FILLERS, limit=MAX_FILLER_CLIPS_PER_VOICE)
         return made if self._background_renderer is None else self._background_renderer.loudness_matched(made)
 
-    def _recording(self, data: bytes, transcript: str) -> Recording:
+    def _recording(self, upload: Upload) -> Recording:
         config = self._config
+        data, transcript = upload.read(), upload.new.transcript
         return read_recording(data, transcript, min_ms=config.min_recording_ms, max_ms=config.max_recording_ms)
-
-    async def _upload(self, messages: AsyncIterator[Any]) -> tuple[NewVoice, bytes]:
-        """What is said about a new voice, and the bytes of its recording's file."""
-        new, pieces, size = None, [], 0
-        limit = self._config.max_recording_bytes
-        async for message in messages:
-            if new is None:
-                new = voice_requests.first_upload_message(decoded(message))
-                self._check_possible(new)
-                continue
-            piece = voice_requests.later_upload_message(decoded(message))
-            size += len(piece)
-            if size > limit:
-                text = f"has more than {limit} bytes, the maximum of this server"
-                raise CallerError("audio", text, Reason.UPLOAD_TOO_LARGE, limit=limit)
-            pieces.append(piece)
-        if new is None:
-            raise CallerError("config", "must come first, but the upload was empty", Reason.CONFIG_MISSING)
-        return new, b"".join(pieces)
 
     def _check_possible(self, new: NewVoice) -> None:
         """Refuse, before the recording is received, what no recording could make possible."""
-        self._store.taken(new.name, None, new.replace, "config.name")
+        who = principal()
+        permitted = voice_access.naming(who, new.replace, "config.name")
+        self._store.taken(new.name, None, new.replace, "config.name", permitted)
+        self._store.check_room(new.name, voice_access.owner_of_new(who))
         if not any(worker.info.clones_voices for worker in self._workers.values()):
             message = f"no loaded engine can clone a voice: {', '.join(self._workers)}"
             raise CallerError("", message, Reason.CLONING_UNAVAILABLE)
 
     def _named(self, name: str, field: str) -> Voice:
         """The voice of a name of valid form: errors repeat it, and the trailers of a call hold only a few kB."""
-        return self._store.get(check_name(name, field), field)
+        return voice_access.find(self._store, check_name(name, field), principal(), field)
+
+    def _changeable(self, name: str, field: str) -> Voice:
+        """The voice of a name, which the caller may change."""
+        voice = self._named(name, field)
+        voice_access.changing(principal(), field)(voice)
+        return voice
 
     def _message(self, voice: Voice) -> voice_pb2.Voice:
-        return voice_message(voice, self._workers)
+        return voice_message(voice, self._workers, private=voice_access.owns(principal(), voice))
 
 
 def _position(voice: Voice) -> voice_requests.PagePosition:
     return not voice.built_in, voice.name
+
+
+def _audit(done: str, voice: Voice) -> None:
+    """Log who has changed a voice."""
+    audit.info("%s %s voice %s", principal().name or "anonymous", done, voice.name)

@@ -14,6 +14,35 @@ ABANDONED_S = 3600.0
 """Age from which an unfinished file is taken to be left by a killed process."""
 
 
+class Replacement:
+    """A complete file under a temporary name, beside the file that it is to replace."""
+
+    def __init__(self, path: Path, temporary: Path) -> None:
+        """Use `prepared`."""
+        self._path, self._temporary = path, temporary
+
+    def commit(self) -> None:
+        """Put it in the place of the other; takes no longer than a rename.
+
+        Raises:
+            OSError: that is not possible; the other file is unchanged.
+        """
+        self._temporary.replace(self._path)
+
+
+@contextlib.contextmanager
+def prepared(path: Path, data: bytes, *, mode: int = 0o600) -> Iterator[Replacement]:
+    """Write `data` beside `path` and flush it to disk; `commit` then replaces `path`. Without it nothing is changed.
+
+    Raises:
+        OSError: the file cannot be written; `path` is unchanged.
+    """
+    with _temporary(path, mode) as temporary:
+        temporary.write_bytes(data)
+        _flush(temporary)
+        yield Replacement(path, temporary)
+
+
 @contextlib.contextmanager
 def replacing(path: Path, *, fsync: bool, mode: int = 0o600) -> Iterator[Path]:
     """Yield an empty temporary file beside `path`; rename it to `path` at the end, or remove it on any exception.
@@ -27,22 +56,33 @@ def replacing(path: Path, *, fsync: bool, mode: int = 0o600) -> Iterator[Path]:
     Raises:
         OSError: the file cannot be written; `path` is unchanged.
     """
+    with _temporary(path, mode) as temporary:
+        yield temporary
+        if fsync:
+            _flush(temporary)
+        temporary.replace(path)
+        if fsync:
+            flush_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, mode: int) -> Iterator[Path]:
+    """An empty file beside `path`, which is removed at the end if it is still there."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
     try:
         yield temporary
-        if fsync:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-        if fsync:
-            _flush_folder(path.parent)
-    except BaseException:
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
 
 
-def _flush_folder(folder: Path) -> None:
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush the names of a folder's files to disk, so that a power cut does not undo a rename or a deletion."""
     with contextlib.suppress(OSError):  # some file systems cannot; the file is complete all the same
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -16,6 +16,7 @@ import numpy as np
 from intone.server.audio.encoding import is_audible
 from intone.server.domain import Emotion, Filler, Level, Samples, SpeakRequest, SynthesisOptions, Voice
 from intone.server.errors import CallerError, EngineError, OverloadError, ShutdownError, StorageError
+from intone.server.runtime.thread_pools import ThreadPools
 from intone.server.runtime.worker import Worker
 from intone.server.voices.filler_phrases import CALIBRATION_SENTENCES, FIRST_SENTENCE
 from intone.server.voices.fillers import make_filler, with_rendered
@@ -110,6 +111,7 @@ class BackgroundRenderer:
         workers: Mapping[str, Worker],
         plain_engine: str,
         forecast: TTFALearner,
+        pools: ThreadPools,
         *,
         measure: bool = True,
         render: bool = True,
@@ -121,10 +123,12 @@ class BackgroundRenderer:
             workers: the loaded engines by name.
             plain_engine: name of the engine for neutral speech, to whose loudness everything is matched.
             forecast: learns the time to first audio of each engine.
+            pools: threads for what takes long.
             measure: whether to measure loudness.
             render: whether to render fillers.
         """
         self._store, self._workers, self._measures, self._renders = store, workers, measure, render
+        self._pools = pools
         self._plan = RenderPlan(workers, plain_engine)
         self._synthesizer = IdleSynthesizer(workers, forecast)
         self._tried: set[tuple[object, ...]] = set()
@@ -216,7 +220,7 @@ class BackgroundRenderer:
             (await self._synthesize(task.engine, sentence, task.voice, MAX_SENTENCE_MS))[0]
             for sentence in CALIBRATION_SENTENCES[task.language]
         ]
-        measured_db = await asyncio.to_thread(loudness_db, np.concatenate(spoken), worker.info.sample_rate_hz)
+        measured_db = await self._pools.decoding.run(loudness_db, np.concatenate(spoken), worker.info.sample_rate_hz)
         if measured_db is None:
             logger.warning("voice %s: the calibration sentences are silent with %s", task.voice.name, task.engine)
             return
@@ -252,7 +256,7 @@ class BackgroundRenderer:
             samples, cut = await self._synthesize(
                 task.engine, text, task.voice, MAX_FILLER_MS, full_weight(emotion), seed
             )
-            filler = await asyncio.to_thread(
+            filler = await self._pools.decoding.run(
                 make_filler, text, emotion, task.language, samples, info.sample_rate_hz, task.engine, fingerprint
             )
             if filler is not None and not (cut and info.trained):
@@ -276,8 +280,8 @@ class BackgroundRenderer:
 
     async def _save(self, voice: Voice, change: Callable[[Voice], Voice]) -> None:
         try:
-            await asyncio.to_thread(self._store.update_assets, voice, change)
-        except (OverloadError, StorageError) as error:
+            await self._pools.disk.run(self._store.update_assets, voice, change)
+        except (CallerError, OverloadError, StorageError) as error:
             logger.warning("voice %s: its fillers and loudness cannot be saved: %s", voice.name, error)
 
     def _wanted_db(self, voice: Voice, filler: Filler) -> float | None:

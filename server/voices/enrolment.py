@@ -12,7 +12,7 @@ from intone.server.errors import CallerError, EngineError, OverloadError, Storag
 from intone.server.runtime.worker import Worker
 from intone.server.text.characters import is_speakable, spoken_length
 from intone.server.text.normalizer import Normalizer
-from intone.server.voices.store import VoiceStore
+from intone.server.voices.store import VoiceLimits, VoiceStore
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +37,16 @@ def open_store(config: Config) -> VoiceStore:
         ConfigError: the folder cannot be used, or the default voice is not in it.
     """
     try:
-        store = VoiceStore(Path(config.voices).expanduser() if config.voices else None)
+        limits = VoiceLimits(config.max_voices, config.max_voices_per_owner, config.max_voices_bytes)
+        store = VoiceStore(Path(config.voices).expanduser() if config.voices else None, limits)
     except OSError as error:
         raise ConfigError(f"voices: cannot use the folder {config.voices}: {error.strerror}") from error
     try:
-        store.get(config.default_voice)
+        default = store.get(config.default_voice)
     except CallerError as error:
         raise ConfigError(f"default_voice: {error}; the folder of voices is {config.voices or 'not set'}") from error
+    if default.owner:
+        raise ConfigError(f"default_voice: {default.name} belongs to {default.owner}, and nobody else can use it")
     return store
 
 
@@ -135,15 +138,16 @@ async def prepare_stored(
         if voice.recording is None or not missing:
             continue
         try:
-            spoken = await as_spoken(voice.recording, next(iter(voice.languages), ""), normalize)
+            recording = await asyncio.to_thread(voice.recording.read)
+            spoken = await as_spoken(recording, next(iter(voice.languages), ""), normalize)
             prepared, _ = await prepare(spoken, missing)
-        except (CallerError, EngineError) as error:
+        except (CallerError, EngineError, OSError, ValueError) as error:
             logger.warning("voice %s cannot be prepared: %s", voice.name, error)
             continue
         ready = dataclasses.replace(voice, prepared={**voice.prepared, **prepared})
         try:
             store.add(ready, replace=True)
-        except (OverloadError, StorageError) as error:
+        except (CallerError, OverloadError, StorageError) as error:
             logger.warning("voice %s is prepared again at the next start: %s", voice.name, error)
             store.keep_in_memory(ready)
         logger.info("voice %s prepared for %s", voice.name, ", ".join(prepared))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from intone.server.domain import EMOTIONS, Filler, Level, PreparedVoice, Recording, Voice
@@ -20,6 +20,11 @@ DEFAULT_VOICE = "default"
 FORMAT = "intone-voice-1"
 ASSETS_FORMAT = "intone-outfit-1"
 """Of a file with only the fillers and levels of the built-in voice."""
+
+MAX_SAMPLE_RATE_HZ = 192_000
+
+MAX_DIMENSIONS = 8
+"""Of an engine's array."""
 
 MAX_CREATED_S = 253_402_300_800.0
 """The year 10000, which timestamps on the wire cannot reach."""
@@ -39,10 +44,71 @@ def content_id(recording: Recording) -> str:
     return digest.hexdigest()
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoredRecording:
+    """The recording in a voice's file, which is read only where it is needed: long ones would fill the memory.
+
+    Attributes:
+        path: of the file.
+        samples_count: number of samples.
+        content_id: of the recording, by which it is known again.
+    """
+
+    path: Path
+    sample_rate_hz: int
+    transcript: str
+    samples_count: int
+    content_id: str
+
+    @property
+    def duration_ms(self) -> int:
+        """Length in milliseconds."""
+        return round(1000 * self.samples_count / self.sample_rate_hz)
+
+    def read(self) -> Recording:
+        """The recording.
+
+        Raises:
+            ValueError, OSError: the file is gone, is damaged, or holds another recording.
+        """
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                samples = _mono(file.get_tensor("recording"), "recording")
+        except SafetensorError as error:
+            raise ValueError(f"the voice file is damaged: {error}") from error
+        recording = Recording(samples, self.sample_rate_hz, self.transcript)
+        if content_id(recording) != self.content_id:
+            raise ValueError("the voice file holds another recording")
+        return recording
+
+
+def stored_at(path: Path, voice: Voice) -> Voice:
+    """`voice` with its recording left in the file at `path`, to which it was written."""
+    if not isinstance(voice.recording, Recording):
+        return voice
+    own = voice.recording
+    stored = StoredRecording(path, own.sample_rate_hz, own.transcript, len(own.samples), voice.content_id)
+    return dataclasses.replace(voice, recording=stored)
+
+
+def memory_bytes(voice: Voice) -> int:
+    """The size of a voice's arrays, which is also about that of its file."""
+    arrays = [array for prepared in voice.prepared.values() for array in prepared.arrays.values()]
+    arrays += [filler.samples for filler in voice.fillers]
+    recording = voice.recording
+    seconds = 0.0 if recording is None else recording.duration_ms / 1000
+    rate_hz = 0 if recording is None else recording.sample_rate_hz
+    return sum(array.nbytes for array in arrays) + round(seconds * rate_hz) * np.dtype(np.float32).itemsize
+
+
 def to_bytes(voice: Voice) -> bytes:
-    """`voice` as a safetensors file, with the tensors `recording`, `<engine>.<array>` and `filler.<n>`."""
+    """`voice` as a safetensors file, with the tensors `recording`, `<engine>.<array>` and `filler.<n>`.
+
+    Raises:
+        ValueError, OSError: its recording is in a file that cannot be read.
+    """
     assert voice.recording is not None
-    tensors: Tensors = {"recording": np.ascontiguousarray(voice.recording.samples, np.float32)}
+    tensors: Tensors = {"recording": np.ascontiguousarray(voice.recording.read().samples, np.float32)}
     engines = {}
     for engine, prepared in voice.prepared.items():
         assert "." not in engine and engine not in ("recording", _FILLER), engine
@@ -59,6 +125,7 @@ def to_bytes(voice: Voice) -> bytes:
         "languages": json.dumps(voice.languages),
         "description": voice.description,
         "labels": json.dumps(dict(voice.labels), ensure_ascii=False),
+        "owner": voice.owner,
     }
     return bytes(save(tensors | _sounds(voice.fillers), metadata | _assets(voice)))
 
@@ -82,8 +149,10 @@ def from_file(path: Path) -> Voice:
         raise ValueError(f"{DEFAULT_VOICE!r} is the name of the built-in voice")
     samples = _mono(tensors.pop("recording"), "recording")
     recording = Recording(samples, int(metadata["sample_rate_hz"]), metadata["transcript"])
-    if recording.sample_rate_hz <= 0 or not len(samples):
+    if not 0 < recording.sample_rate_hz <= MAX_SAMPLE_RATE_HZ or not len(samples):
         raise ValueError(f"the recording has {len(samples)} samples at {recording.sample_rate_hz} Hz")
+    if not np.isfinite(samples).all():
+        raise ValueError("the recording has samples that are not finite")
     if content_id(recording) != metadata["content_id"]:
         raise ValueError("content_id does not match the recording")
     fillers = _fillers(metadata, tensors)
@@ -102,6 +171,7 @@ def from_file(path: Path) -> Voice:
         languages=_languages(metadata),
         description=metadata.get("description", ""),
         labels=_labels(metadata),
+        owner=metadata.get("owner", ""),
     )
 
 
@@ -136,6 +206,8 @@ def _prepared(engines: dict[str, dict[str, str]], tensors: Tensors) -> dict[str,
         engine, dot, name = key.partition(".")
         if not dot or engine not in arrays:
             raise ValueError(f"tensor {key!r} belongs to no engine")
+        if tensor.ndim > MAX_DIMENSIONS or not np.isfinite(tensor).all():
+            raise ValueError(f"tensor {key!r} has {tensor.ndim} dimensions, or values that are not finite")
         arrays[engine][name] = tensor
     return {
         engine: PreparedVoice(entry["fingerprint"], arrays[engine], entry["text"]) for engine, entry in engines.items()
@@ -186,7 +258,7 @@ def _filler(n: int, entry: dict[str, Any], samples: NDArray[np.float32]) -> Fill
     if entry["emotion"] not in ("neutral", *EMOTIONS):
         raise ValueError(f"filler {n} has the emotion {entry['emotion']!r}")
     filler = Filler(**{**entry, "samples": samples, "cuts_ms": tuple(entry["cuts_ms"])})
-    if not (len(samples) and filler.sample_rate_hz > 0 and np.isfinite(samples).all()):
+    if not (len(samples) and 0 < filler.sample_rate_hz <= MAX_SAMPLE_RATE_HZ and np.isfinite(samples).all()):
         raise ValueError(f"filler {n} holds no sound")
     if not filler.cuts_ms or any(b <= a for a, b in zip((0, *filler.cuts_ms), filler.cuts_ms, strict=False)):
         raise ValueError(f"filler {n} has the cuts {list(filler.cuts_ms)}")

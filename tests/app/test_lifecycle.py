@@ -165,7 +165,7 @@ def test_a_server_starts_although_its_disk_is_full_and_voices_are_damaged(run, t
     def full(*arguments, **named):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(atomic_write, "write_bytes", full)
+    monkeypatch.setattr(atomic_write, "prepared", full)
 
     async def main():
         settings = {"port": 0, "voices": str(tmp_path), "fillers": False, "processes": False}

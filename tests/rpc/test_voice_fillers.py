@@ -11,6 +11,7 @@ from intone.proto import voice_pb2
 from intone.server.config import Config
 from intone.server.domain import Filler, Level, Voice
 from intone.server.rpc import voice_requests
+from intone.server.rpc.caller import ANYBODY, set_principal
 from intone.server.rpc.voice_requests import MAX_FILLER_CLIP_BYTES
 from intone.server.rpc.voice_service import MAX_FILLER_CLIPS_PER_VOICE, VoiceService
 from intone.server.voices.background_rendering import BackgroundRenderer
@@ -185,7 +186,7 @@ def test_filters_that_match_no_clip_of_any_voice(run, request_fields, field, rea
     run(main())
 
 
-def test_removed_clips_are_rendered_by_the_server_again(run):
+def test_removed_clips_are_rendered_by_the_server_again(run, thread_pools):
     class Woken:
         names: list[str] = []
 
@@ -196,8 +197,9 @@ def test_removed_clips_are_rendered_by_the_server_again(run):
             return voice
 
     async def main():
+        set_principal(ANYBODY)
         store, renderer = VoiceStore(), Woken()
-        service = VoiceService(Config(port=0), store, {}, EmotionClips(), renderer)  # type: ignore[arg-type]
+        service = VoiceService(Config(port=0), store, {}, EmotionClips(), thread_pools, renderer)  # type: ignore[arg-type]
         await service.AddFillers(adding(clip()), None)
         await service.RemoveFillers(removing(), None)
         assert renderer.names == ["default"] * 2 and not store.get("default").fillers
@@ -222,7 +224,7 @@ def test_clips_for_a_voice_that_does_not_exist(run):
     run(main())
 
 
-def test_clips_are_matched_to_the_loudness_of_the_voice(run):
+def test_clips_are_matched_to_the_loudness_of_the_voice(run, thread_pools):
     """If the level of plain speech is known. Rendered fillers of the same emotion and language are removed."""
 
     class Nobody:
@@ -230,9 +232,10 @@ def test_clips_are_matched_to_the_loudness_of_the_voice(run):
             raise AssertionError("nothing is spoken here")
 
     async def main():
+        set_principal(ANYBODY)
         store, workers = VoiceStore(), {"starter": ScriptedWorker()}
-        background_renderer = BackgroundRenderer(store, workers, "starter", Nobody())  # type: ignore[arg-type]
-        service = VoiceService(Config(port=0), store, workers, EmotionClips(), background_renderer)  # type: ignore[arg-type]
+        background_renderer = BackgroundRenderer(store, workers, "starter", Nobody(), thread_pools)  # type: ignore[arg-type]
+        service = VoiceService(Config(port=0), store, workers, EmotionClips(), thread_pools, background_renderer)  # type: ignore[arg-type]
         voice = store.get("default")
         store.update_assets(voice, lambda now: replace(now, levels={"starter": Level("scripted-1", -28.0)}))
         made = (await service.AddFillers(adding(clip(), clip(700, text="Oh!")), None)).voice

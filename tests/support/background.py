@@ -8,6 +8,7 @@ import numpy as np
 
 from intone.server.domain import Filler, PreparedVoice, Recording, SpeakRequest, Step
 from intone.server.errors import CallerError
+from intone.server.runtime.thread_pools import ThreadPools
 from intone.server.runtime.thread_worker import ThreadWorker
 from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.store import build_voice
@@ -70,7 +71,10 @@ def voice(name="ada", engines=("voxcpm",), created_s=1.0):
 async def rendering(store, *engines, forecast=None, **options):
     """A running renderer and its workers. The first engine is the plain one."""
     workers = {one.info.name: await ThreadWorker.launch(one.info.name, lambda one=one: one, 4) for one in engines}
-    renderer = BackgroundRenderer(store, workers, engines[0].info.name, forecast or RecordedForecast(), **options)
+    pools = ThreadPools()
+    renderer = BackgroundRenderer(
+        store, workers, engines[0].info.name, forecast or RecordedForecast(), pools, **options
+    )
     task = asyncio.create_task(renderer.run(), name="renderer")
     try:
         yield renderer, workers
@@ -79,6 +83,7 @@ async def rendering(store, *engines, forecast=None, **options):
         await asyncio.wait([task])
         for worker in workers.values():
             worker.close()
+        pools.close()
         if not task.cancelled():
             task.result()
 

@@ -12,8 +12,10 @@ import soundfile
 
 from intone.proto import voice_pb2, voice_pb2_grpc
 from intone.server.config import Config
+from intone.server.rpc.authentication import Authentication
 from intone.server.rpc.interceptors import Decoding
 from intone.server.rpc.voice_service import VoiceService
+from intone.server.runtime.thread_pools import ThreadPools
 from intone.server.runtime.thread_worker import ThreadWorker
 from intone.server.runtime.worker import Worker
 from intone.server.voices.emotion_clips import EmotionClips
@@ -37,9 +39,9 @@ async def voice_server(*engines: ScriptedEngine, **settings: Any) -> AsyncIterat
     """A server with these engines, or one that is called "starter"."""
     config = Config.of(port=0, **settings)
     workers: dict[str, Worker] = {}
-    server = grpc.aio.server(interceptors=[Decoding()])
-    store, clips = open_store(config), EmotionClips()
-    voice_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(config, store, workers, clips), server)
+    server = grpc.aio.server(interceptors=[Authentication(config), Decoding()])
+    store, clips, pools = open_store(config), EmotionClips(), ThreadPools()
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(config, store, workers, clips, pools), server)
     port = server.add_insecure_port("127.0.0.1:0")
     try:
         for engine in engines or (ScriptedEngine(),):
@@ -51,6 +53,7 @@ async def voice_server(*engines: ScriptedEngine, **settings: Any) -> AsyncIterat
         await server.stop(0)
         for worker in workers.values():
             worker.close()
+        pools.close()
 
 
 def recording(duration_ms: int = 2000, rate_hz: int = 16_000, channels: int = 1, **how: Any) -> bytes:

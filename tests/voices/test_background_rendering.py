@@ -212,14 +212,14 @@ def test_rendering_ends_when_an_engine_is_shut_down(run):
 # ---- live speech
 
 
-def test_nothing_starts_during_live_speech(run):
+def test_nothing_starts_during_live_speech(run, thread_pools):
     store, plain, other = VoiceStore(), engine(), ScriptedEngine(info=info("starter"))
 
     async def main():
         workers = {
             one.info.name: await ThreadWorker.launch(one.info.name, lambda one=one: one, 4) for one in (plain, other)
         }
-        renderer = BackgroundRenderer(store, workers, "voxcpm", RecordedForecast())
+        renderer = BackgroundRenderer(store, workers, "voxcpm", RecordedForecast(), thread_pools)
         live = workers["starter"].submit(SpeakRequest("x" * 60, 1))
         task = asyncio.create_task(renderer.run())
         try:
@@ -239,14 +239,14 @@ def test_nothing_starts_during_live_speech(run):
     run(main())
 
 
-def test_live_speech_preempts_rendering(run_virtual):
+def test_live_speech_preempts_rendering(run_virtual, thread_pools):
     """A text that takes ten seconds is abandoned within one step, and spoken again afterwards."""
     slow = ScriptedWorker(name="voxcpm")
     slow.script.step_s, slow.script.characters_per_step = 0.5, 1
 
     async def main():
         learned = RecordedForecast()
-        renderer = BackgroundRenderer(VoiceStore(), {"voxcpm": slow}, "voxcpm", learned)
+        renderer = BackgroundRenderer(VoiceStore(), {"voxcpm": slow}, "voxcpm", learned, thread_pools)
         task = asyncio.create_task(renderer.run())
         await asyncio.sleep(1.2)
         assert [one.text for one in slow.requests] == [FIRST_SENTENCE["en"]] and slow.load == 1

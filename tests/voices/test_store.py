@@ -17,7 +17,7 @@ from intone.server.errors import CallerError, OverloadError, Reason, StorageErro
 from intone.server.rpc.wire.status import to_status
 from intone.server.storage import atomic_write
 from intone.server.storage.atomic_write import TEMPORARY_SUFFIX
-from intone.server.voices.store import DEFAULT_VOICE, VoiceStore, build_voice, content_id
+from intone.server.voices.store import ASIDE_SUFFIX, DEFAULT_VOICE, VoiceStore, build_voice, content_id
 from tests.support.rpc_status import reason_of
 
 
@@ -48,7 +48,7 @@ def assert_same(one, other):
     assert (one.name, one.created_s, one.content_id) == (other.name, other.created_s, other.content_id)
     assert (one.languages, one.description, one.labels) == (other.languages, other.description, other.labels)
     assert (one.recording.sample_rate_hz, one.recording.transcript) == (24000, other.recording.transcript)
-    assert np.array_equal(one.recording.samples, other.recording.samples)
+    assert np.array_equal(one.recording.read().samples, other.recording.read().samples)
     assert_same_assets(one, other)
     assert set(one.prepared) == set(other.prepared)
     for engine, prepared in one.prepared.items():
@@ -329,7 +329,9 @@ def test_invalid_files_are_skipped_and_logged(tmp_path, caplog, damage, reason):
         assert [item.name for item in VoiceStore(tmp_path).list()] == [DEFAULT_VOICE, "bob"]
     [message] = [record.getMessage() for record in caplog.records]
     assert str(tmp_path) in message and reason in message
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == files
+    kept = {path.name.removesuffix(ASIDE_SUFFIX): path for path in tmp_path.iterdir()}
+    assert {name: path.read_bytes() for name, path in kept.items() if path.is_file()} == files
+    assert not list(tmp_path.glob("ada.safetensors"))  # a new voice of this name does not overwrite it
 
 
 def test_a_failed_write_leaves_the_voice_unchanged(full_store):
@@ -346,7 +348,7 @@ def test_a_folder_that_cannot_be_written_is_told_without_its_path(tmp_path, monk
     def read_only(*arguments, **named):
         raise OSError(errno.EROFS, "Read-only file system", str(tmp_path))
 
-    monkeypatch.setattr(atomic_write, "write_bytes", read_only)
+    monkeypatch.setattr(atomic_write, "prepared", read_only)
     monkeypatch.setattr(Path, "unlink", read_only)
     for change in (lambda: store.add(voice("bob")), lambda: store.delete("ada")):
         with pytest.raises(StorageError, match="cannot write its folder of voices .Read-only file system.") as caught:

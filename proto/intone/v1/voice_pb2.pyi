@@ -188,7 +188,7 @@ class UploadEmotionClipResponse(_message.Message):
     def __init__(self, clip_id: _Optional[str] = ..., duration_ms: _Optional[int] = ...) -> None: ...
 
 class Voice(_message.Message):
-    __slots__ = ("name", "built_in", "engines", "recording_ms", "transcript", "create_time", "content_id", "fillers", "languages", "description", "labels")
+    __slots__ = ("name", "built_in", "engines", "recording_ms", "transcript", "create_time", "content_id", "fillers", "languages", "description", "labels", "owner")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -207,6 +207,7 @@ class Voice(_message.Message):
     LANGUAGES_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
     name: str
     built_in: bool
     engines: _containers.RepeatedCompositeFieldContainer[EngineSupport]
@@ -218,7 +219,8 @@ class Voice(_message.Message):
     languages: _containers.RepeatedScalarFieldContainer[str]
     description: str
     labels: _containers.ScalarMap[str, str]
-    def __init__(self, name: _Optional[str] = ..., built_in: bool = ..., engines: _Optional[_Iterable[_Union[EngineSupport, _Mapping]]] = ..., recording_ms: _Optional[int] = ..., transcript: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_id: _Optional[str] = ..., fillers: _Optional[_Iterable[_Union[Filler, _Mapping]]] = ..., languages: _Optional[_Iterable[str]] = ..., description: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    owner: str
+    def __init__(self, name: _Optional[str] = ..., built_in: bool = ..., engines: _Optional[_Iterable[_Union[EngineSupport, _Mapping]]] = ..., recording_ms: _Optional[int] = ..., transcript: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_id: _Optional[str] = ..., fillers: _Optional[_Iterable[_Union[Filler, _Mapping]]] = ..., languages: _Optional[_Iterable[str]] = ..., description: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., owner: _Optional[str] = ...) -> None: ...
 
 class EngineSupport(_message.Message):
     __slots__ = ("engine", "fidelity")

@@ -79,7 +79,7 @@ class VoiceServiceServicer(object):
     """
 
     def ListVoices(self, request, context):
-        """Lists every voice, built-in ones first, then by name.
+        """Lists every voice that the caller may speak with, built-in ones first, then by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,6 +46,9 @@ CODES = {
     Reason.STORAGE_FAILED: code_pb2.INTERNAL,
     Reason.PERMISSION_DENIED: code_pb2.PERMISSION_DENIED,
     Reason.CALLS_EXHAUSTED: code_pb2.RESOURCE_EXHAUSTED,
+    Reason.TOO_MANY_VOICES: code_pb2.RESOURCE_EXHAUSTED,
+    Reason.UPLOADS_EXHAUSTED: code_pb2.RESOURCE_EXHAUSTED,
+    Reason.UPLOAD_TIMEOUT: code_pb2.DEADLINE_EXCEEDED,
 }
 """The status code of each reason, as `errors.proto` documents it."""
 
