@@ -19,9 +19,10 @@ from intone.client.connection import (
 )
 from intone.client.conversation import AsyncConversation
 from intone.client.decoding import KINDS
-from intone.client.errors import TimedOut, Unavailable, timed_out
+from intone.client.errors import IntoneError, TimedOut, Unavailable, timed_out
 from intone.client.events import Event
 from intone.client.messages import from_message
+from intone.client.reconnecting_call import Reconnecting
 from intone.client.rpc import Rpc
 from intone.client.server_info import EmotionAnalysis, EngineInfo, EngineParameter, ServerInfo, ServerLimits
 from intone.client.settings import StreamOptions, StreamSettings, stream_settings
@@ -60,7 +61,14 @@ class AsyncSpeechClient:
             proxy or a private network encrypts.
         timeout_s: longest wait for answers that need no speech: opening a conversation, an interruption, lists; None
             waits for ever.
-        reconnects: how often a conversation that is lost before its first audio is opened again.
+        upload_timeout_s: longest time for calls that carry recordings, the making of a voice included; None for no
+            limit.
+        reconnect_s: how long a conversation that is lost before its first audio, or refused because the server is full,
+            is opened again, and any other call that the server refuses for now is made again; 0 never. The default
+            outlasts a restart of the server.
+        resume: whether a conversation goes on after a lost connection, also after its first audio, as long as the
+            server has the stream (10 s by default).
+        on_retry: called before each further attempt with the failure and the seconds until then.
         clock: monotonic clock in seconds for the timestamps of events.
 
     Raises:
@@ -75,7 +83,10 @@ class AsyncSpeechClient:
         credentials: grpc.ChannelCredentials | None = None,
         allow_plaintext_token: bool = False,
         timeout_s: float | None = 20.0,
-        reconnects: int = 3,
+        upload_timeout_s: float | None = 300.0,
+        reconnect_s: float = 30.0,
+        resume: bool = True,
+        on_retry: Callable[[IntoneError, float], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.target = target or default_target()
@@ -85,7 +96,10 @@ class AsyncSpeechClient:
             check_token_stays_secret(self.target, encrypted=credentials is not None)
         self._metadata = call_metadata(token)
         self._timeout_s = timeout_s
-        self._reconnects = reconnects
+        self._upload_timeout_s = upload_timeout_s
+        self._reconnect_s = reconnect_s
+        self._resume = resume
+        self._on_retry = on_retry
         self._clock = clock
         self._rpc: Rpc | None = None
         self._conversations: WeakSet[AsyncConversation] = WeakSet()
@@ -97,8 +111,7 @@ class AsyncSpeechClient:
 
     async def aclose(self) -> None:
         """End all conversations and close the connection. May be called more than once."""
-        for conversation in list(self._conversations):
-            await conversation.aclose()
+        await asyncio.gather(*(conversation.aclose() for conversation in list(self._conversations)))
         if self._rpc is not None:
             await self._rpc.channel.close()
             self._rpc = None
@@ -114,7 +127,8 @@ class AsyncSpeechClient:
     @property
     def _ready(self) -> Rpc:
         if self._rpc is None:
-            self._rpc = Rpc(open_channel(self.target, self._credentials), self._metadata, self._timeout_s)
+            channel = open_channel(self.target, self._credentials)
+            self._rpc = Rpc(channel, self._metadata, self._timeout_s, self._upload_timeout_s, self._reconnect_s)
         return self._rpc
 
     @property
@@ -147,10 +161,14 @@ class AsyncSpeechClient:
         rpc = self._ready
         stub = speech_pb2_grpc.SpeechServiceStub(rpc.channel)
         setup = StreamSetup(
-            open_call=lambda: stub.StreamSynthesize(metadata=rpc.metadata),
+            calls=Reconnecting(
+                open_call=lambda: stub.StreamSynthesize(metadata=rpc.metadata),
+                timeout_s=self._timeout_s if timeout_s is None else timeout_s,
+                reconnect_s=self._reconnect_s,
+                on_retry=self._on_retry,
+            ),
+            resume=self._resume,
             upload=self._upload,
-            timeout_s=self._timeout_s if timeout_s is None else timeout_s,
-            reconnects=self._reconnects,
             on_event=on_event,
             clock=self._clock,
         )

@@ -63,6 +63,14 @@ class Call:
         self._writing = asyncio.create_task(self._write((message,)))
         await self.written(timeout_s)
 
+    def write_later(self, messages: Sequence[Message]) -> None:
+        """Begin to write messages; see `written`. As `write`, only while no other write is in progress."""
+        self._writing = asyncio.create_task(self._write(messages))
+
+    async def ended(self) -> None:
+        """Wait until the reader has come to the end."""
+        await asyncio.wait({self._ended})
+
     async def written(self, timeout_s: float | None = None) -> None:
         """Wait until no write is in progress.
 

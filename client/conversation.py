@@ -13,7 +13,7 @@ import grpc
 from intone.client.errors import error_for
 from intone.client.events import AudioPosition, Configured, Cut, Event, GoingAway, Notice, Usage
 from intone.client.feed import FeedReader
-from intone.client.reconnecting_call import Request
+from intone.client.sent_requests import Request
 from intone.client.settings import SpeechOptions, SpeechSettings, StreamSettings, speech_settings
 from intone.client.stream import Stream, StreamSetup
 from intone.client.utterance import AsyncUtterance, interrupt
@@ -41,10 +41,12 @@ class AsyncConversation:
     its utterances at once. Leaving the context ends the call at once and discards what was not received; tasks that
     wait for something then get `Cancelled`. `finish` lets everything be spoken and played first.
 
-    A call that is lost before its first audio is opened again and everything is sent again; `configured.stream_id`
-    then changes, and `Configured`, `Started` and `Notice` may come twice. After the first audio a lost call is an
-    error (`Unavailable`), because only the caller knows what the listener has heard. When the server announces that
-    it shuts down, `going_away` is set and no new utterance may be made; those that were made are finished.
+    When the connection is lost, the server keeps the stream for some time: it goes on over another connection, with
+    every event once and in order. Where that fails before the first audio, as when the server has been restarted, a new
+    stream is opened and everything is sent again; `configured.stream_id` then changes, and `Configured`, `Started` and
+    `Notice` may come twice. After the first audio it is an error (`Unavailable`): only the caller knows what was
+    heard. When the server announces that it shuts down, `going_away` is set and no new utterance may be made; those
+    that were made are finished. Where nothing has sounded yet, a new stream speaks them.
     """
 
     def __init__(self, settings: StreamSettings, setup: StreamSetup) -> None:
@@ -135,7 +137,7 @@ class AsyncConversation:
             ValueError: a setting cannot be read, or the id was used before.
         """
         _ = self.configured  # raises if it is not open
-        if self.going_away is not None:
+        if self.going_away is not None and not self._stream.can_restart:
             message = "the server is shutting down: start no new utterance, open another conversation"
             raise error_for(grpc.StatusCode.UNAVAILABLE, message, "GOING_AWAY")
         if id is None:

@@ -24,7 +24,8 @@ from intone.client.events import (
     RequestRefused,
 )
 from intone.client.feed import EventFeed
-from intone.client.reconnecting_call import ReconnectingCall, Request
+from intone.client.reconnecting_call import Reconnecting, ReconnectingCall
+from intone.client.sent_requests import Request
 from intone.client.settings import StreamSettings
 from intone.proto import speech_pb2
 
@@ -44,18 +45,16 @@ class StreamSetup:
     """How a stream is opened and read.
 
     Attributes:
-        open_call: starts a call.
+        calls: how calls are opened.
+        resume: whether a stream whose connection is lost is resumed, where the server can.
         upload: uploads an emotion clip and returns its id.
-        timeout_s: longest wait for an answer that comes at once; None waits for ever.
-        reconnects: how often a call that is lost before its first audio is opened again.
         on_event: called with every event as it comes; what it raises ends the stream.
         clock: monotonic clock in seconds for the timestamps of events.
     """
 
-    open_call: Callable[[], Any]
+    calls: Reconnecting
+    resume: bool
     upload: Callable[[Path], Awaitable[str]]
-    timeout_s: float | None
-    reconnects: int
     on_event: Callable[[Event], None] | None
     clock: Callable[[], float]
 
@@ -79,6 +78,8 @@ class Stream:
         self.closed: Closed | None = None
         self.failure: BaseException | None = None
         self._config = settings.message()
+        self._config.resumable = setup.resume
+        self._ended = False
         self._configured: Configured | None = None
         self._decoder = Decoder()
         self._sinks: dict[str, Sink] = {}
@@ -104,10 +105,10 @@ class Stream:
             self._config.defaults.emotion.clip_id = await self.setup.upload(clip)
         self.feed = EventFeed()
         configured = self._answer("configured")
-        self._call = ReconnectingCall(self.setup.open_call, self._config, self.setup.reconnects, self.setup.timeout_s)
+        self._call = ReconnectingCall(self._config, self.setup.calls)
         self._reading = asyncio.create_task(self._read(self._call))
         try:
-            await self._wait({configured}, "answer to the settings", self.setup.timeout_s)
+            await configured
             if configured.result() is None:
                 raise error_for(grpc.StatusCode.INTERNAL, "the server ended the stream without `configured`")
         except BaseException:
@@ -118,9 +119,14 @@ class Stream:
         """End the call at once. Whoever waits for something gets `Cancelled`. May be called more than once."""
         if self._call is None:
             return
-        self._call.cancel()
+        if not self._reading.done():
+            self._end(error_for(grpc.StatusCode.CANCELLED, "the conversation was closed"))
         for task in self._tasks:
             task.cancel()
+        try:
+            await self._call.leave()
+        finally:
+            self._call.cancel()
         await asyncio.wait({self._reading}, timeout=STATUS_TIMEOUT_S)
         self._reading.cancel()
         await asyncio.gather(self._reading, *self._tasks, return_exceptions=True)
@@ -212,7 +218,12 @@ class Stream:
     @property
     def ended(self) -> bool:
         """Whether the stream has ended."""
-        return self._call is not None and self._reading.done()
+        return self._ended
+
+    @property
+    def can_restart(self) -> bool:
+        """Whether nothing has sounded, so that a new stream may take the place of this one."""
+        return self._call is not None and not self._ended and self._call.can_restart
 
     def attach(self, utterance_id: str, sink: Sink) -> None:
         """Hand the events of an utterance to `sink` until its `Done`."""
@@ -238,6 +249,8 @@ class Stream:
             self._end(failure)
 
     def _hand_out(self, event: Event, call: ReconnectingCall) -> None:
+        if self._ended:
+            return
         if self.setup.on_event is not None:
             self.setup.on_event(event)
         self._note(event, call)
@@ -273,6 +286,9 @@ class Stream:
                     self._resolve(answer_id, event.error)
 
     def _end(self, failure: BaseException | None) -> None:
+        if self._ended:
+            return
+        self._ended = True
         self.failure = failure
         for utterance_id, sink in self._sinks.items():
             unfinished = f"the server ended the stream before utterance {utterance_id!r} was done"

@@ -14,6 +14,7 @@ import grpc
 
 from intone.client.async_client import AsyncSpeechClient
 from intone.client.conversation import AsyncConversation
+from intone.client.errors import IntoneError
 from intone.client.events import AudioPosition, Configured, Cut, Done, Event, GoingAway, Notice, TimedWord, Usage
 from intone.client.loop_thread import LoopThread
 from intone.client.server_info import EmotionAnalysis, ServerInfo
@@ -250,7 +251,10 @@ class SpeechClient:
         credentials: grpc.ChannelCredentials | None = None,
         allow_plaintext_token: bool = False,
         timeout_s: float | None = 20.0,
-        reconnects: int = 3,
+        upload_timeout_s: float | None = 300.0,
+        reconnect_s: float = 30.0,
+        resume: bool = True,
+        on_retry: Callable[[IntoneError, float], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = AsyncSpeechClient(
@@ -259,7 +263,10 @@ class SpeechClient:
             credentials=credentials,
             allow_plaintext_token=allow_plaintext_token,
             timeout_s=timeout_s,
-            reconnects=reconnects,
+            upload_timeout_s=upload_timeout_s,
+            reconnect_s=reconnect_s,
+            resume=resume,
+            on_retry=on_retry,
             clock=clock,
         )
         self.target = self._client.target

@@ -10,7 +10,7 @@ import grpc
 from intone.client.errors import IntoneError, error_for, timed_out
 from intone.client.events import AudioChunk, AudioPosition, Cut, Done, Event, Interrupted, TimedWord, Timing
 from intone.client.feed import EventFeed, FeedReader
-from intone.client.reconnecting_call import Request
+from intone.client.sent_requests import Request
 from intone.client.speech import SentText, Speech
 from intone.client.stream import Stream
 from intone.client.text import TextLike, deltas, split
@@ -320,7 +320,7 @@ async def interrupt(
     if position is not None:
         message.played.CopyFrom(audio_pb2.AudioPosition(utterance_id=position.utterance_id, sample=position.sample))
     try:
-        answer = await stream.ask(Request(interrupt=message), interrupt_id, stream.setup.timeout_s)
+        answer = await stream.ask(Request(interrupt=message), interrupt_id, stream.setup.calls.timeout_s)
         for utterance in utterances if answer is not None else ():
             await utterance.begin_silenced()
     except BaseException as error:

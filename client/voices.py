@@ -1,7 +1,8 @@
 """The voices of a server: their description, and the calls that list, make and change them."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -152,7 +153,7 @@ class AsyncVoices:
             for clip in clips
         ]
         request = voice_pb2.AddFillersRequest(voice=voice, clips=messages)
-        return _voice((await self._rpc.ask(self._stub.AddFillers, request)).voice)
+        return _voice((await self._rpc.upload(self._stub.AddFillers, request)).voice)
 
     async def remove_fillers(
         self, voice: str, *, emotion: str = "", language: str = "", text: str = ""
@@ -171,9 +172,9 @@ class AsyncVoices:
         Raises:
             OSError: the file cannot be read.
         """
-        audio = clip if isinstance(clip, bytes) else Path(clip).read_bytes()
+        audio = clip if isinstance(clip, bytes) else await asyncio.to_thread(Path(clip).read_bytes)
         request = voice_pb2.UploadEmotionClipRequest(audio=audio)
-        return from_message(EmotionClip, await self._rpc.ask(self._stub.UploadEmotionClip, request), _KINDS)
+        return from_message(EmotionClip, await self._rpc.upload(self._stub.UploadEmotionClip, request), _KINDS)
 
     async def create(
         self,
@@ -210,30 +211,53 @@ class AsyncVoices:
             description=description,
             labels=labels,
         )
-        with (
-            recording.open("rb") as file,
-            closing(_upload(file, recording.stat().st_size, config, progress)) as requests,
-        ):
-            call = self._stub.CreateVoice(requests, metadata=self._rpc.metadata)
-            status = CallStatus(call)
-            try:
-                return from_message(CreatedVoice, await call, _KINDS)
-            except grpc.aio.AioRpcError as error:
-                await status.settle()  # if the server refuses during the upload, `error` may be that of a write
-                raise status.failure() or from_rpc_error(error) from error
+        answer = await self._rpc.retried(lambda: self._create(config, recording, progress))
+        return from_message(CreatedVoice, answer, _KINDS)
+
+    async def _create(
+        self, config: voice_pb2.VoiceConfig, recording: Path, progress: Callable[[int, int], None] | None
+    ) -> Any:
+        upload = _Upload(await asyncio.to_thread(recording.open, "rb"), config, progress)
+        call = self._stub.CreateVoice(
+            upload.requests(), metadata=self._rpc.metadata, timeout=self._rpc.upload_timeout_s
+        )
+        status = CallStatus(call)
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            await status.settle()  # if the server refuses during the upload, `error` may be that of a write
+            raise status.failure() or from_rpc_error(error) from error
+        except asyncio.CancelledError:
+            if upload.failure is not None:  # gRPC cancels a call whose requests end so
+                raise upload.failure from None
+            raise
 
 
 def _voice(message: Any) -> Voice:
     return from_message(Voice, message, _KINDS)
 
 
-def _upload(
-    file: BinaryIO, size_bytes: int, config: voice_pb2.VoiceConfig, progress: Callable[[int, int], None] | None
-) -> Generator[voice_pb2.CreateVoiceRequest, None, None]:
-    yield voice_pb2.CreateVoiceRequest(config=config)
-    sent_bytes = 0
-    while chunk := file.read(_UPLOAD_CHUNK_BYTES):
-        yield voice_pb2.CreateVoiceRequest(audio=chunk)
-        sent_bytes += len(chunk)
-        if progress is not None:
-            progress(sent_bytes, size_bytes)
+class _Upload:
+    """The requests that create a voice, and why they ended early (`failure`), which gRPC tells nobody."""
+
+    def __init__(
+        self, file: BinaryIO, config: voice_pb2.VoiceConfig, progress: Callable[[int, int], None] | None
+    ) -> None:
+        self._file, self._config, self._progress = file, config, progress
+        self.failure: Exception | None = None
+
+    async def requests(self) -> AsyncGenerator[voice_pb2.CreateVoiceRequest, None]:
+        """The config, then the file in pieces, read outside of the event loop. Closes the file."""
+        try:
+            size_bytes, sent_bytes = os.fstat(self._file.fileno()).st_size, 0
+            yield voice_pb2.CreateVoiceRequest(config=self._config)
+            while chunk := await asyncio.to_thread(self._file.read, _UPLOAD_CHUNK_BYTES):
+                yield voice_pb2.CreateVoiceRequest(audio=chunk)
+                sent_bytes += len(chunk)
+                if self._progress is not None:
+                    self._progress(sent_bytes, size_bytes)
+        except Exception as failure:
+            self.failure = failure
+            raise
+        finally:
+            self._file.close()

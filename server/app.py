@@ -60,7 +60,7 @@ SERVICES = (
 CLOSE_S = 2.0
 """Time for the last messages of streams that are ended at the end of the grace time."""
 
-FEATURES = ("pronunciations", "ssml")
+FEATURES = ("pronunciations", "ssml", "resume")
 """What this server can do beyond the first version of the protocol, see `Configured.features`."""
 
 
@@ -236,7 +236,7 @@ def _server_context(
         has_fillers=config.fillers,
         match_loudness=config.match_loudness,
         pause_scale=config.pause_scale,
-        features=FEATURES,
+        features=tuple(feature for feature in FEATURES if feature != "resume" or config.resume_s),
     )
 
 

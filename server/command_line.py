@@ -29,6 +29,7 @@ SECTIONS = {
     "normalize": "text",
     "max_lead_ms": "audio",
     "max_connections": "limits",
+    "resume_s": "lost connections",
     "drain_s": "shutdown",
 }
 """Headings of `--help`, each by the first setting under it."""

@@ -160,6 +160,18 @@ class Config:
     idle_timeout_s: float = _setting(
         600.0, "end a stream after this long without any message, while nothing is playing", low=1, high=86_400
     )
+    resume_s: float = _setting(
+        10.0, "how long a stream whose connection was lost waits for its client to resume it; 0 is off", low=0, high=600
+    )
+    max_held_streams: int = _setting(
+        64, "streams that wait so at once; further ones end with their connection", low=1, high=100_000
+    )
+    max_resume_bytes: int = _setting(
+        1 << 20,
+        "of each stream that can be resumed, the audio and messages kept that its client may not have received",
+        low=1 << 12,
+        high=1 << 28,
+    )
     drain_s: float = _setting(
         30.0, "on SIGTERM, how long open streams may take to finish speaking and playing", low=0, high=3600
     )

@@ -58,6 +58,7 @@ class Reason(Enum):
     STORAGE_FULL = "storage_full"
     STORAGE_FAILED = "storage_failed"
     PERMISSION_DENIED = "permission_denied"
+    STREAM_NOT_HELD = "stream_not_held"
     CALLS_EXHAUSTED = "calls_exhausted"
     TOO_MANY_VOICES = "too_many_voices"
     UPLOADS_EXHAUSTED = "uploads_exhausted"

@@ -86,13 +86,18 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """The client ends the stream now."""
+
+
+@dataclass(frozen=True, slots=True)
 class InvalidMessage:
     """A message that could not be decoded, or one other than `start` and `text` with an invalid field."""
 
     error: CallerError
 
 
-ClientEvent = StartUtterance | TextInput | Flush | Interrupt | PlaybackProgress | Finish | InvalidMessage
+ClientEvent = StartUtterance | TextInput | Flush | Interrupt | PlaybackProgress | Finish | Leave | InvalidMessage
 
 
 # ---- to the client
@@ -222,6 +227,9 @@ class Configured:
     settings: StreamSettings
     limits: StreamLimits
     features: tuple[str, ...]
+    resume_token: str = ""
+    """Empty if the stream cannot be resumed."""
+    resume_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ class StreamSettings:
         diagnostics: whether chunks carry the time of their engine step by stage.
         playback_delay_ms: from the receipt of audio to its sound, where the position is estimated.
         labels: the client's own, for the log.
+        resumable: whether the client can resume the stream after a lost connection.
     """
 
     encoding: str
@@ -79,6 +80,7 @@ class StreamSettings:
     diagnostics: bool = False
     playback_delay_ms: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    resumable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

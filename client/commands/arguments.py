@@ -1,7 +1,9 @@
 """Command-line arguments that several subcommands share."""
 
 import argparse
+import math
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,7 @@ from intone.client.async_client import AsyncSpeechClient
 from intone.client.audio import ENCODINGS
 from intone.client.connection import DEFAULT_TARGET, default_target, tls
 from intone.client.emotions import parse_emotion
+from intone.client.errors import IntoneError
 from intone.client.settings import Pronunciation, SpeechSettings, StreamSettings
 
 T = TypeVar("T")
@@ -63,8 +66,23 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tls-key", type=Path, metavar="PEM", help="private key of the client certificate")
     group.add_argument("--token", help="bearer token; better set $INTONE_TOKEN, which no process list shows")
     group.add_argument(
+        "--reconnect",
+        type=argument_type(_seconds),
+        default=30.0,
+        metavar="SECONDS",
+        help="how long a server that is full, starting or out of reach is tried again before anything has sounded; "
+        "default: %(default)g",
+    )
+    group.add_argument(
         "--plaintext-token", action="store_true", help="send the token without encryption, also to another machine"
     )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise ValueError("is a number of seconds, 0 or more")
+    return seconds
 
 
 def _target(text: str) -> str:
@@ -90,7 +108,23 @@ def make_client(arguments: argparse.Namespace) -> AsyncSpeechClient:
         credentials=credentials,
         token=arguments.token,
         allow_plaintext_token=arguments.plaintext_token,
+        reconnect_s=arguments.reconnect,
+        on_retry=_RetryReport(arguments),
     )
+
+
+class _RetryReport:
+    """Says once on standard error that the server is tried again."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._said = False
+
+    def __call__(self, failure: IntoneError, pause_s: float) -> None:
+        if not self._said:
+            self._said = True
+            wait = f"trying again for {self._arguments.reconnect:g} s (Ctrl-C ends it)"
+            sys.stderr.write(f"{self._arguments.server}: {failure.message}; {wait}\n")
 
 
 def uses_tls(arguments: argparse.Namespace) -> bool:

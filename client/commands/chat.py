@@ -1,6 +1,7 @@
 """`intone chat`: run a scripted conversation in real time, with barge-ins."""
 
 import argparse
+import asyncio
 import sys
 from pathlib import Path
 
@@ -57,6 +58,11 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument(
         "--picture", type=Path, metavar="FILE.png", help="draw the conversation (pip install 'intone[plot]')"
     )
+    parser.add_argument(
+        "--any-clip",
+        action="store_true",
+        help='let the script send recordings (emotion = "@clip.wav") from any folder, not only from its own',
+    )
     parser.add_argument("--print-script", action="store_true", help="print the built-in script and exit")
     add_json(parser, "every event and the final table, one per line,")
     add_speech(parser)
@@ -71,7 +77,11 @@ async def chat(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.picture is not None:
         require_matplotlib()
-    script = parse_script(EXAMPLE_SCRIPT if arguments.script is None else arguments.script.read_text("utf8"))
+    if arguments.script is None:
+        script = parse_script(EXAMPLE_SCRIPT)
+    else:
+        text = await asyncio.to_thread(arguments.script.read_text, "utf8")
+        script = parse_script(text, arguments.script.parent, any_clip=arguments.any_clip)
     settings = stream_settings(arguments, real_time=True)
     async with make_client(arguments) as client:
         run = await run_script(client, script, settings, play=arguments.play, as_json=arguments.json)

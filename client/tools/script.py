@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from intone.client.settings import SpeechSettings
@@ -69,11 +70,16 @@ class Script:
     words_per_second: float = DEFAULT_WORDS_PER_SECOND
 
 
-def parse_script(text: str) -> Script:
+def parse_script(text: str, folder: Path | None = None, *, any_clip: bool = False) -> Script:
     """Parse a script: the fields of `Script` at the top, then one `[[turn]]` table for each `Turn`.
 
     The keys of a turn are the fields of `Turn` and, in place of `settings`, those of its `SpeechSettings` but
-    `pronunciations`.
+    `pronunciations`. Whoever runs a script need not have read it, so the recordings that it sends to the server
+    (`emotion = "@clip.wav"`) must lie in its own folder, unless `any_clip` allows others.
+
+    Args:
+        folder: of the script; None allows no recordings.
+        any_clip: allow recordings everywhere.
 
     Raises:
         ValueError: it is not TOML, has no turn, or a key or value is invalid. The message names the turn and the key.
@@ -85,7 +91,8 @@ def parse_script(text: str) -> Script:
     turns = values.pop("turn", [])
     if not isinstance(turns, list) or not turns:
         raise ValueError('the script has no turns: add a [[turn]] table with text = "…"')
-    parsed = tuple(_turn(turn, f"turn {number}") for number, turn in enumerate(turns, 1))
+    clips = _Clips(folder, any_clip)
+    parsed = tuple(_turn(turn, f"turn {number}", clips) for number, turn in enumerate(turns, 1))
     known = _checked(values, {"title": str, "words_per_second": float}, "the script")
     return Script(parsed, **known)
 
@@ -115,7 +122,32 @@ _SETTING_TYPES: dict[str, Any] = {
 }
 
 
-def _turn(values: Any, where: str) -> Turn:
+@dataclass(frozen=True, slots=True)
+class _Clips:
+    """Which recordings of this machine a script may send."""
+
+    folder: Path | None
+    anywhere: bool
+
+    def resolved(self, emotion: Any) -> Any:
+        """The emotion of a turn; one that is a recording has its path.
+
+        Raises:
+            ValueError: the recording is not in the folder of the script.
+        """
+        if not (isinstance(emotion, str) and emotion.startswith("@")):
+            return emotion
+        path = (self.folder or Path()) / emotion[1:]
+        allowed = self.folder is not None and path.resolve().is_relative_to(self.folder.resolve())
+        if not (allowed or self.anywhere):
+            raise ValueError(
+                f"the recording {emotion[1:]!r} is not in the folder of the script, and would be sent to the server; "
+                "--any-clip allows it"
+            )
+        return f"@{path}"
+
+
+def _turn(values: Any, where: str, clips: _Clips) -> Turn:
     if not isinstance(values, dict):
         raise ValueError(f"{where} is not a table: write [[turn]], with two brackets")
     known = _checked(values, _TURN_TYPES | _SETTING_TYPES, where)
@@ -123,8 +155,9 @@ def _turn(values: Any, where: str) -> Turn:
         raise ValueError(f"{where}: text is missing")
     if "words_per_second" in known and known.get("characters_per_second"):
         raise ValueError(f"{where}: set words_per_second or characters_per_second, not both")
-    settings = SpeechSettings(**{key: known.pop(key) for key in _SETTING_TYPES if key in known})
+    chosen = {key: known.pop(key) for key in _SETTING_TYPES if key in known}
     try:
+        settings = SpeechSettings(**{**chosen, "emotion": clips.resolved(chosen.get("emotion"))})
         settings.message()
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from error

@@ -72,6 +72,13 @@ class Outbox:
         self.wake()
         self._drained.set()
 
+    def clear(self) -> None:
+        """Remove all events, urgent ones too."""
+        self._urgent.clear()
+        self._ordered.clear()
+        self._queued_ms = 0.0
+        self._drained.set()
+
     async def wait_for_room(self) -> None:
         """Wait until more audio may be queued."""
         while self._queued_ms > MAX_QUEUED_MS:

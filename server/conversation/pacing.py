@@ -5,7 +5,7 @@ an interruption nothing to stop.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -112,6 +112,14 @@ class Playback:
         if self._waits_for_reports:
             return 1000 * sum(audio.sent - audio.reported for audio in self._audio) / self._rate_hz
         return 1000 * sum(audio.unplayed for audio in self._audio) / self._rate_hz
+
+    def resent(self, firsts: Mapping[str, int]) -> None:
+        """Audio that was lost is sent again, of each of these utterances from that sample on: it was not played yet."""
+        self._advance()
+        for audio in self._audio:
+            if (first := firsts.get(audio.utterance_id)) is not None:
+                audio.played = min(audio.played, float(first))
+                audio.arrivals = deque([_Arrival(first, audio.sent, self._clock() + self._delay_s)])
 
     def drop(self, utterance_id: str) -> None:
         """The client discards the unplayed audio of an utterance."""

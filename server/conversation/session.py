@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from intone.server.conversation.context import ServerContext, StreamContext
 from intone.server.conversation.outbox import Outbox, QueuedEvent, UtteranceEnd
@@ -79,6 +80,11 @@ class Session:
         """What was spoken in utterances that have ended."""
         return self._usage
 
+    @property
+    def received_count(self) -> int:
+        """Messages received, the config included."""
+        return self._request_count
+
     # ---- from the client
 
     def receive(self, event: ClientEvent) -> None:
@@ -116,6 +122,21 @@ class Session:
             if not utterance.text_ended:
                 self._end_text(utterance)
         self._queue.wake()
+
+    def resent(self, chunks: Sequence[AudioChunk]) -> None:
+        """The client has resumed the stream and lacks these chunks, the last that were sent."""
+        self._active_s = self._server.clock()
+        firsts: dict[str, int] = {}
+        for chunk in chunks:
+            firsts.setdefault(chunk.utterance_id, chunk.offset_samples)
+        self._playback.resent(firsts)
+        self._outbox.wake()
+
+    def leave(self) -> None:
+        """The client ends the stream now: nothing more is spoken or sent but `Closed`."""
+        self._task.cancel()
+        self._outbox.clear()
+        self._outbox.close()
 
     def drain(self, grace_ms: int) -> None:
         """The server shuts down: finish and play open utterances, start no new one, then end with `ShutdownError`."""

@@ -12,6 +12,7 @@ from intone.proto import speech_pb2, speech_pb2_grpc
 from intone.server.call_context import add_to_call
 from intone.server.config import Config
 from intone.server.conversation.context import ServerContext
+from intone.server.conversation.held_streams import HeldStreams, Resume, Stream
 from intone.server.conversation.session import Session
 from intone.server.emotion.cues import read_cues
 from intone.server.emotion.labels import known_labels
@@ -19,6 +20,7 @@ from intone.server.errors import CallerError, IntoneError, OverloadError, Reason
 from intone.server.events import Done, ServerEvent, TextInput, Usage
 from intone.server.logs import fields
 from intone.server.routing.ttfa_forecast import TYPICAL_CHARACTERS
+from intone.server.rpc.caller import principal
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.rpc_errors import errors_as_status
 from intone.server.rpc.wire import requests, responses
@@ -46,6 +48,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     def __init__(self, config: Config, server: ServerContext, clips: EmotionClips, metrics: Metrics) -> None:
         self._config, self._server, self._clips, self._metrics = config, server, clips, metrics
         self._sessions: set[Session] = set()
+        self._held = HeldStreams(config.resume_s, config.max_held_streams, config.max_resume_bytes)
         self._draining = False
         self._all_closed = asyncio.Event()
         self._all_closed.set()
@@ -63,6 +66,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     async def drain(self, grace_s: float) -> None:
         """Refuse new streams; let open ones finish and play their utterances; end those that take longer than this."""
         self._draining = True
+        await self._held.drain()
         for session in self._sessions:
             session.drain(round(1000 * grace_s))
         with contextlib.suppress(asyncio.TimeoutError):
@@ -75,25 +79,27 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     async def StreamSynthesize(
         self, request_iterator: AsyncIterator[Any], context: Any
     ) -> AsyncIterator[speech_pb2.StreamSynthesizeResponse]:
-        """One conversation."""
+        """One conversation, or the rest of one whose connection was lost."""
         async with errors_as_status(context):
             try:
-                settings = await self._configured(request_iterator)
-                self._admit()
+                opening = await self._opening(request_iterator)
+                if isinstance(opening, Resume):
+                    stream = self._held.resume(opening, principal().name)
+                    add_to_call(stream=stream.session.stream_id)
+                else:
+                    stream = self._open(opening)
             except IntoneError as error:
                 yield speech_pb2.StreamSynthesizeResponse(closed=responses.closed(error, Usage()))
                 raise
-            with self._session(settings) as session:
-                tasks = [
-                    asyncio.create_task(self._read(request_iterator, session), name="reader"),
-                    asyncio.create_task(self._watch(session), name="watchdog"),
-                ]
-                try:
-                    async for event in session:
-                        self._metrics.observe(event)
-                        yield responses.response(event, settings)
-                finally:
-                    await _stop(session, tasks)
+            received_count = stream.session.received_count
+            async with stream.connected(self._read(request_iterator, stream), self._watch(stream.session)):
+                if isinstance(opening, Resume):
+                    yield speech_pb2.StreamSynthesizeResponse(resumed=responses.resumed(received_count))
+                    for event in stream.missed:
+                        yield responses.response(event, stream.settings)
+                async for event in stream:
+                    self._metrics.observe(event)
+                    yield responses.response(event, stream.settings)
 
     async def Synthesize(self, request: Any, context: Any) -> AsyncIterator[speech_pb2.SynthesizeResponse]:
         """One text: a session with one utterance."""
@@ -111,7 +117,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                         if response is not None:
                             yield response
                 finally:
-                    await _stop(session, [])
+                    await session.close()
 
     async def AnalyzeEmotion(self, request: Any, context: Any) -> speech_pb2.AnalyzeEmotionResponse:
         """The emotion that a text suggests."""
@@ -156,8 +162,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         expected_ms = self._server.forecast.ttfa_ms(worker.info.name, TYPICAL_CHARACTERS, worker.load)
         return responses.engine_info(worker.info, not worker.failing, expected_ms, worker.load)
 
-    async def _configured(self, messages: AsyncIterator[Any]) -> StreamSettings:
-        """The settings of a stream, from its first message, which may take `config_timeout_s`."""
+    async def _opening(self, messages: AsyncIterator[Any]) -> StreamSettings | Resume:
+        """The settings of a stream, or which one is resumed: its first message, which may take `config_timeout_s`."""
         try:
             first = await asyncio.wait_for(anext(messages), self._config.config_timeout_s)
         except StopAsyncIteration:
@@ -166,9 +172,17 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         except asyncio.TimeoutError:  # noqa: UP041  (another class before Python 3.11)
             message = f"did not come within {self._config.config_timeout_s:g} s"
             raise CallerError("config", message, Reason.CONFIG_TIMEOUT) from None
-        settings = requests.first_message(first, self._defaults())
-        self._server.check_settings(settings.defaults, "config.defaults")
-        return settings
+        opening = requests.first_message(first, self._defaults())
+        if not isinstance(opening, Resume):
+            self._server.check_settings(opening.defaults, "config.defaults")
+        return opening
+
+    def _open(self, settings: StreamSettings) -> Stream:
+        """A new stream."""
+        self._admit()
+        with contextlib.ExitStack() as stack:
+            session = stack.enter_context(self._session(settings))
+            return self._held.open(session, settings, principal().name, stack.pop_all().close)
 
     def _single(self, request: Any) -> StreamSettings:
         """The settings of a call with one text. Checks the text, too."""
@@ -211,6 +225,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self._sessions.add(session)
         self._all_closed.clear()
         self._metrics.streams(len(self._sessions))
+        add_to_call(stream=session.stream_id)
         logger.info("stream opened", extra=fields(stream=session.stream_id, labels=dict(settings.labels) or None))
         try:
             yield session
@@ -221,21 +236,22 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             self._metrics.streams(len(self._sessions))
             usage = session.usage
             add_to_call(
-                stream=session.stream_id,
                 characters=usage.characters,
                 units=usage.unit_count,
                 speech_ms=round(usage.speech_ms),
             )
 
-    async def _read(self, messages: AsyncIterator[Any], session: Session) -> None:
+    async def _read(self, messages: AsyncIterator[Any], stream: Stream) -> None:
         defaults = self._defaults()
         try:
             async for message in messages:
-                session.receive(requests.client_event(message, defaults))
-            session.half_close()
+                stream.receive(requests.client_event(message, defaults))
+            if stream.resumable:
+                await _time_to_be_cancelled()
+            stream.session.half_close()
         except Exception as error:  # a bug; without its reader the stream would never end
             logger.exception("reading a stream failed")
-            session.fail(error)
+            stream.session.fail(error)
 
     async def _watch(self, session: Session) -> None:
         """End the stream after `idle_timeout_s` without activity."""
@@ -246,13 +262,13 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         session.fail(CallerError("", message, Reason.IDLE, limit_s=limit_s))
 
 
-async def _stop(session: Session, tasks: list["asyncio.Task[None]"]) -> None:
-    """Cancel the tasks of a stream and close its session, however the stream ended."""
-    for task in tasks:
-        task.cancel()
-    await session.close()
-    if tasks:
-        await asyncio.wait(tasks)
+async def _time_to_be_cancelled() -> None:
+    """When a connection is lost, gRPC first ends the requests, as at a half-close, and then cancels the call.
+
+    It takes less than a millisecond; several waits let the event loop receive the cancellation even after a standstill.
+    """
+    for _ in range(5):
+        await asyncio.sleep(0.01)
 
 
 def _raise_if_failed(event: ServerEvent) -> None:

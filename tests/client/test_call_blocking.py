@@ -238,7 +238,7 @@ def test_an_unresponsive_server_is_detected_by_keepalive(run, monkeypatch):
         frozen = asyncio.Event()
         async with (
             proxy(target, frozen=frozen) as address,
-            AsyncSpeechClient(address, reconnects=0) as client,
+            AsyncSpeechClient(address, reconnect_s=0) as client,
             client.conversation() as talk,
         ):
             turn = talk.utterance()
@@ -267,7 +267,7 @@ def test_a_server_with_a_long_round_trip_can_be_reached(run):
     """A round trip takes 0.25 s; TCP, HTTP/2 and the first response need three."""
 
     async def main(target: str) -> float:
-        async with proxy(target, delay_s=0.125) as address, AsyncSpeechClient(address, reconnects=0) as client:
+        async with proxy(target, delay_s=0.125) as address, AsyncSpeechClient(address, reconnect_s=0) as client:
             begin_s = time.monotonic()
             await client.say("Hello.")
             return time.monotonic() - begin_s

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from intone.client import AsyncConversation, AsyncSpeechClient, IntoneError, reconnecting_call
+from intone.client import AsyncConversation, AsyncSpeechClient, IntoneError, retry
 from tests.support.scripted_responses import audio, configured, respond, started
 from tests.support.scripted_server import ScriptedServer, failure_of, proxy, scripted_server
 
@@ -85,7 +85,7 @@ def test_every_response_and_the_status_arrive_whenever_the_server_ends_the_call(
         assert sent in (OK, plan.code if plan.code is not OK else grpc.StatusCode.FAILED_PRECONDITION), plan
 
     async def main(target: str) -> None:
-        async with AsyncSpeechClient(target, reconnects=0) as client:
+        async with AsyncSpeechClient(target, reconnect_s=0) as client:
             for _ in range(50):
                 await asyncio.wait_for(asyncio.gather(*(converse(client) for _ in range(8))), TIMEOUT_S)
 
@@ -95,7 +95,7 @@ def test_every_response_and_the_status_arrive_whenever_the_server_ends_the_call(
 
 
 def test_speech_is_complete_if_calls_are_lost_before_its_first_audio(run, monkeypatch):
-    monkeypatch.setattr(reconnecting_call, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_S", 0.001)
     rng = random.Random(2)
     lost: Counter[str] = Counter()
 
@@ -136,7 +136,7 @@ def test_a_connection_cut_at_any_moment_is_unavailable(run):
     async def converse(target: str) -> None:
         async with (
             proxy(target, cut_after=rng.randint(0, 30_000)) as address,
-            AsyncSpeechClient(address, reconnects=0) as client,
+            AsyncSpeechClient(address, reconnect_s=0) as client,
         ):
             try:
                 async with client.conversation() as talk:
@@ -175,7 +175,7 @@ def test_stopping_the_server_ends_every_call(run):
             yield audio("u1", index)
 
     async def main(server: ScriptedServer) -> list[Any]:
-        async with AsyncSpeechClient(server.target, reconnects=0) as client:
+        async with AsyncSpeechClient(server.target, reconnect_s=0) as client:
 
             async def converse() -> tuple[grpc.StatusCode, grpc.StatusCode]:
                 async with client.conversation() as talk:

@@ -45,7 +45,7 @@ def test_errors_have_code_reason_violations_and_retry_delay(run):
         yield
 
     async def main(target: str) -> None:
-        async with AsyncSpeechClient(target) as client:
+        async with AsyncSpeechClient(target, reconnect_s=0) as client:
             await client.say("Hello.")
 
     with scripted_server(script) as server:
@@ -282,7 +282,7 @@ def test_an_unreachable_server_is_unavailable(run):
         target = server.target  # nothing listens there below
 
     async def main() -> None:
-        async with AsyncSpeechClient(target, reconnects=1) as client:
+        async with AsyncSpeechClient(target, reconnect_s=0.2) as client:
             assert not await client.serving()
             for call in (client.say("Hello."), client.server_info(), client.voices.list()):
                 assert isinstance(await failure_of(call), Unavailable)

@@ -103,7 +103,11 @@ def test_parsing_sets_every_field_of_a_turn():
         ("[[turn]]\ntext = 'x'\n[[turn]]\ntexts = 'x'", "turn 2: unknown key 'texts'; known keys: text, pause_ms"),
         ("[[turn]]\ntext = 'x'\npause_ms = 0.5", "turn 1: pause_ms must be a whole number"),
         ("[[turn]]\ntext = 'x'\npause_ms = -5", "turn 1: pause_ms must not be negative"),
-        ("[[turn]]\ntext = 'x'\nemotion = '@nowhere.wav'", "turn 1: there is no recording 'nowhere.wav'"),
+        (
+            "[[turn]]\ntext = 'x'\nemotion = '@/etc/passwd'",
+            "turn 1: the recording '/etc/passwd' is not in the folder of the script, and would be sent to the server; "
+            "--any-clip allows it",
+        ),
         ("[[turn]]\ntext = 'x'\nemotion = [1, 2]", "turn 1: an emotion has 8 weights"),
         ("[[turn]]\ntext = 'x'\nemotion = { joy = 1 }", "turn 1: joy: not one of happy"),
         ("[[turn]]\ntext = 'x'\nemotion = 3", "turn 1: emotion must be a string, an array"),
@@ -120,6 +124,25 @@ def test_parsing_sets_every_field_of_a_turn():
 def test_errors_in_a_script_name_the_turn_and_the_key(text, message):
     with pytest.raises(ValueError, match=message.replace("[", r"\[")):
         parse_script(text)
+
+
+def test_a_script_sends_recordings_of_its_own_folder_only(tmp_path: Path):
+    folder = tmp_path / "script"
+    folder.mkdir()
+    (folder / "sad.wav").write_bytes(b"RIFF")
+    (tmp_path / "secret.wav").write_bytes(b"RIFF")
+    (folder / "link.wav").symlink_to(tmp_path / "secret.wav")
+
+    def clip(name: str, **allowed: bool) -> Path | None:
+        return parse_script(f"[[turn]]\ntext = 'x'\nemotion = '@{name}'", folder, **allowed).turns[0].settings.clip
+
+    assert clip("sad.wav") == folder / "sad.wav"
+    for outside in ("../secret.wav", str(tmp_path / "secret.wav"), "link.wav"):
+        with pytest.raises(ValueError, match="is not in the folder of the script"):
+            clip(outside)
+        assert clip(outside, any_clip=True) is not None
+    with pytest.raises(ValueError, match="there is no recording"):
+        clip("missing.wav")
 
 
 # ---- the listener ---------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def test_handlers_and_their_tasks_see_the_principal(run, monkeypatch, token, nam
         engine = Seen()
         async with live(engine, token=token) as server:
             service = server.app.service
-            create = service._configured
+            create = service._opening
 
             async def configured(messages):
                 seen.append(principal())
@@ -40,7 +40,7 @@ def test_handlers_and_their_tasks_see_the_principal(run, monkeypatch, token, nam
                 seen.append(await asyncio.to_thread(principal))
                 return await create(messages)
 
-            monkeypatch.setattr(service, "_configured", configured)
+            monkeypatch.setattr(service, "_opening", configured)
             metadata = BEARER if token else ()
             call = server.speech.StreamSynthesize(metadata=metadata)
             await call.write(speech_pb2.StreamSynthesizeRequest(config=speech_pb2.StreamConfig()))

@@ -92,7 +92,7 @@ def test_server_info(run):
             assert told.open_stream_count == 1 and told.limits.max_streams == 3
             assert told.limits.stream.max_lead_ms == 700 and told.limits.stream.max_text_characters == 16_384
             assert (
-                told.features == ["pronunciations", "ssml"]
+                told.features == ["pronunciations", "ssml", "resume"]
                 and told.emotion_analyzer == "lexicon"
                 and "happy" in told.emotion_labels
             )

@@ -46,7 +46,11 @@ def test_an_empty_config_is_answered_with_the_servers_defaults(run):
             assert limits.max_utterance_characters == 131_072
             assert limits.max_clip_bytes == 2 << 20 and limits.max_message_bytes == 4 << 20
             told = await server.speech.GetServerInfo(speech_pb2.GetServerInfoRequest())
-            assert limits == told.limits.stream and configured.features == told.features == ["pronunciations", "ssml"]
+            assert limits == told.limits.stream and configured.features == told.features == [
+                "pronunciations",
+                "ssml",
+                "resume",
+            ]
 
     run(main())
 

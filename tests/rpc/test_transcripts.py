@@ -56,7 +56,12 @@ async def _talk_to(process: asyncio.subprocess.Process, transcript: dict[str, An
         await stopping
 
 
-@pytest.mark.parametrize("name", transcripts.names())
+def in_one_call(name: str) -> bool:
+    """Whether no call of a transcript is lost: Node's client has no way to lose one."""
+    return not any("cut" in step for step in transcripts.load(name)["steps"])
+
+
+@pytest.mark.parametrize("name", [*filter(in_one_call, transcripts.names())])
 def test_node_replays_it(run, require, name):
     run(replay_in_node(transcripts.load(name), node_environment(require)), timeout_s=60.0)
 

@@ -164,14 +164,15 @@ def scripted_server(
     credentials: grpc.ServerCredentials | None = None,
     token: str | None = None,
     options: Sequence[tuple[str, Any]] = (),
+    port: int = 0,
 ) -> Iterator[ScriptedServer]:
-    """Run the server on a free local port while the context lasts."""
+    """Run the server on a local port, a free one if none is given, while the context lasts."""
     servicer = ScriptedServer(script, token)
     pool = ThreadPoolExecutor(8)
     server = grpc.server(pool, options=options)
     speech_pb2_grpc.add_SpeechServiceServicer_to_server(servicer, server)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(servicer, server)
-    address = "127.0.0.1:0"
+    address = f"127.0.0.1:{port}"
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     servicer.target = f"127.0.0.1:{port}"
     servicer.stop = lambda: server.stop(0)

@@ -8,11 +8,13 @@ its scripted `engine`, and the `steps`, in order:
     {"half_close": true}  the client sends no more
     {"wait_ms": …}        the client does nothing for this time
     {"stop": {…}}         the server begins to shut down
+    {"cut": true}         the call is lost for the client, and what it does next begins another one
     {"server": …}         the next message of the server is this one
     {"status": …}         the call ends with this status
 
 Messages are in the JSON mapping of protobuf, with field names as in the .proto files. In what the server sends,
-`<any …>` stands for a value that differs from run to run or is for people only; audio is given by its SHA-256.
+`<any …>` stands for a value that differs from run to run or is for people only; audio is given by its SHA-256. In what
+the client sends, `<stream_id>` and `<resume_token>` are those of the last `configured`.
 
 To write a new one, give of each run of server messages only the last one, with its ids, and fill in the rest; the same
 command renews all of them after a change of the protocol:
@@ -44,6 +46,7 @@ READ_S = 20.0
 IDS = ("utterance_id", "flush_id", "interrupt_id", "request_index")
 ANY = {
     "stream_id": "<any id>",
+    "resume_token": "<any token>",
     "server_version": "<any version>",
     "message": "<any text>",
     "explanation": "<any text>",
@@ -126,12 +129,17 @@ class Call:
         self._request = getattr(speech_pb2, f"{method}Request")
         response = getattr(speech_pb2, f"{method}Response").FromString
         self._single = None if method == "StreamSynthesize" else channel.unary_stream(path, serialized, response)
-        self._call = None if self._single else channel.stream_stream(path, serialized, response)()
+        self._open = None if self._single else channel.stream_stream(path, serialized, response)
+        self._call = self._open and self._open()
+        self._configured: dict[str, str] = {}
 
     async def take(self, step: Step) -> None:
         """A step of the client."""
         if "wait_ms" in step:
             await asyncio.sleep(step["wait_ms"] / 1000)
+        elif "cut" in step:
+            self._call.cancel()
+            self._call = self._open()
         elif "half_close" in step:
             await self._call.done_writing()
         elif "client_bytes" in step:
@@ -139,7 +147,12 @@ class Call:
         elif self._single:
             self._call = self._single(json_format.ParseDict(step["client"], self._request()))
         else:
-            await self._call.write(json_format.ParseDict(step["client"], self._request()))
+            await self._call.write(json_format.ParseDict(self._filled(step["client"]), self._request()))
+
+    def _filled(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The message with the stream and the token of the last `configured`."""
+        known = {f"<{name}>": self._configured.get(name) for name in ("stream_id", "resume_token")}
+        return {kind: {name: known.get(str(one), one) for name, one in of.items()} for kind, of in message.items()}
 
     async def answer(self) -> Step:
         """The next message of the server as a step, or the status of the call."""
@@ -149,7 +162,9 @@ class Call:
             return {"status": error.code().name}
         if message is grpc.aio.EOF:
             return {"status": (await self._call.code()).name}
-        return {"server": shown(message)}
+        answer = shown(message)
+        self._configured = answer.get("configured", self._configured)
+        return {"server": answer}
 
 
 async def replay(transcript: dict[str, Any], running: Live) -> None:

@@ -239,7 +239,7 @@ class Pronunciation(_message.Message):
     def __init__(self, word: _Optional[str] = ..., ipa: _Optional[str] = ..., pinyin: _Optional[str] = ..., spoken_as: _Optional[str] = ..., language: _Optional[str] = ...) -> None: ...
 
 class StreamSynthesizeRequest(_message.Message):
-    __slots__ = ("config", "text", "flush", "interrupt", "playback", "start", "finish")
+    __slots__ = ("config", "text", "flush", "interrupt", "playback", "start", "finish", "resume", "leave")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     FLUSH_FIELD_NUMBER: _ClassVar[int]
@@ -247,6 +247,8 @@ class StreamSynthesizeRequest(_message.Message):
     PLAYBACK_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     FINISH_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
+    LEAVE_FIELD_NUMBER: _ClassVar[int]
     config: StreamConfig
     text: TextInput
     flush: Flush
@@ -254,10 +256,26 @@ class StreamSynthesizeRequest(_message.Message):
     playback: PlaybackProgress
     start: StartUtterance
     finish: Finish
-    def __init__(self, config: _Optional[_Union[StreamConfig, _Mapping]] = ..., text: _Optional[_Union[TextInput, _Mapping]] = ..., flush: _Optional[_Union[Flush, _Mapping]] = ..., interrupt: _Optional[_Union[Interrupt, _Mapping]] = ..., playback: _Optional[_Union[PlaybackProgress, _Mapping]] = ..., start: _Optional[_Union[StartUtterance, _Mapping]] = ..., finish: _Optional[_Union[Finish, _Mapping]] = ...) -> None: ...
+    resume: Resume
+    leave: Leave
+    def __init__(self, config: _Optional[_Union[StreamConfig, _Mapping]] = ..., text: _Optional[_Union[TextInput, _Mapping]] = ..., flush: _Optional[_Union[Flush, _Mapping]] = ..., interrupt: _Optional[_Union[Interrupt, _Mapping]] = ..., playback: _Optional[_Union[PlaybackProgress, _Mapping]] = ..., start: _Optional[_Union[StartUtterance, _Mapping]] = ..., finish: _Optional[_Union[Finish, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ...) -> None: ...
+
+class Resume(_message.Message):
+    __slots__ = ("stream_id", "resume_token", "received_count")
+    STREAM_ID_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    stream_id: str
+    resume_token: str
+    received_count: int
+    def __init__(self, stream_id: _Optional[str] = ..., resume_token: _Optional[str] = ..., received_count: _Optional[int] = ...) -> None: ...
+
+class Leave(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class StreamConfig(_message.Message):
-    __slots__ = ("format", "defaults", "max_lead_ms", "delivery", "service_class", "timings", "diagnostics", "chunk_ms", "playback_delay_ms", "labels")
+    __slots__ = ("format", "defaults", "max_lead_ms", "delivery", "service_class", "timings", "diagnostics", "chunk_ms", "playback_delay_ms", "labels", "resumable")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -275,6 +293,7 @@ class StreamConfig(_message.Message):
     CHUNK_MS_FIELD_NUMBER: _ClassVar[int]
     PLAYBACK_DELAY_MS_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    RESUMABLE_FIELD_NUMBER: _ClassVar[int]
     format: _audio_pb2.AudioFormat
     defaults: SpeechSettings
     max_lead_ms: int
@@ -285,7 +304,8 @@ class StreamConfig(_message.Message):
     chunk_ms: int
     playback_delay_ms: int
     labels: _containers.ScalarMap[str, str]
-    def __init__(self, format: _Optional[_Union[_audio_pb2.AudioFormat, _Mapping]] = ..., defaults: _Optional[_Union[SpeechSettings, _Mapping]] = ..., max_lead_ms: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., service_class: _Optional[_Union[ServiceClass, str]] = ..., timings: _Optional[_Union[TimingKind, str]] = ..., diagnostics: bool = ..., chunk_ms: _Optional[int] = ..., playback_delay_ms: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    resumable: bool
+    def __init__(self, format: _Optional[_Union[_audio_pb2.AudioFormat, _Mapping]] = ..., defaults: _Optional[_Union[SpeechSettings, _Mapping]] = ..., max_lead_ms: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., service_class: _Optional[_Union[ServiceClass, str]] = ..., timings: _Optional[_Union[TimingKind, str]] = ..., diagnostics: bool = ..., chunk_ms: _Optional[int] = ..., playback_delay_ms: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., resumable: bool = ...) -> None: ...
 
 class StartUtterance(_message.Message):
     __slots__ = ("utterance_id", "settings", "text_timeout_ms", "cover_after_ms")
@@ -340,7 +360,7 @@ class Finish(_message.Message):
     def __init__(self) -> None: ...
 
 class StreamSynthesizeResponse(_message.Message):
-    __slots__ = ("configured", "started", "audio", "timing", "rerouted", "flushed", "done", "interrupted", "notice", "request_refused", "going_away", "closed")
+    __slots__ = ("configured", "started", "audio", "timing", "rerouted", "flushed", "done", "interrupted", "notice", "request_refused", "going_away", "closed", "resumed")
     CONFIGURED_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
@@ -353,6 +373,7 @@ class StreamSynthesizeResponse(_message.Message):
     REQUEST_REFUSED_FIELD_NUMBER: _ClassVar[int]
     GOING_AWAY_FIELD_NUMBER: _ClassVar[int]
     CLOSED_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_FIELD_NUMBER: _ClassVar[int]
     configured: Configured
     started: Started
     audio: AudioChunk
@@ -365,23 +386,34 @@ class StreamSynthesizeResponse(_message.Message):
     request_refused: RequestRefused
     going_away: GoingAway
     closed: Closed
-    def __init__(self, configured: _Optional[_Union[Configured, _Mapping]] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., audio: _Optional[_Union[AudioChunk, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., rerouted: _Optional[_Union[Rerouted, _Mapping]] = ..., flushed: _Optional[_Union[Flushed, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., interrupted: _Optional[_Union[Interrupted, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., request_refused: _Optional[_Union[RequestRefused, _Mapping]] = ..., going_away: _Optional[_Union[GoingAway, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ...) -> None: ...
+    resumed: Resumed
+    def __init__(self, configured: _Optional[_Union[Configured, _Mapping]] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., audio: _Optional[_Union[AudioChunk, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., rerouted: _Optional[_Union[Rerouted, _Mapping]] = ..., flushed: _Optional[_Union[Flushed, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., interrupted: _Optional[_Union[Interrupted, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., request_refused: _Optional[_Union[RequestRefused, _Mapping]] = ..., going_away: _Optional[_Union[GoingAway, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ..., resumed: _Optional[_Union[Resumed, _Mapping]] = ...) -> None: ...
 
 class Configured(_message.Message):
-    __slots__ = ("stream_id", "format", "defaults", "limits", "features", "server_version")
+    __slots__ = ("stream_id", "format", "defaults", "limits", "features", "server_version", "resume_token", "resume_ms")
     STREAM_ID_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     DEFAULTS_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RESUME_MS_FIELD_NUMBER: _ClassVar[int]
     stream_id: str
     format: _audio_pb2.AudioFormat
     defaults: SpeechSettings
     limits: StreamLimits
     features: _containers.RepeatedScalarFieldContainer[str]
     server_version: str
-    def __init__(self, stream_id: _Optional[str] = ..., format: _Optional[_Union[_audio_pb2.AudioFormat, _Mapping]] = ..., defaults: _Optional[_Union[SpeechSettings, _Mapping]] = ..., limits: _Optional[_Union[StreamLimits, _Mapping]] = ..., features: _Optional[_Iterable[str]] = ..., server_version: _Optional[str] = ...) -> None: ...
+    resume_token: str
+    resume_ms: int
+    def __init__(self, stream_id: _Optional[str] = ..., format: _Optional[_Union[_audio_pb2.AudioFormat, _Mapping]] = ..., defaults: _Optional[_Union[SpeechSettings, _Mapping]] = ..., limits: _Optional[_Union[StreamLimits, _Mapping]] = ..., features: _Optional[_Iterable[str]] = ..., server_version: _Optional[str] = ..., resume_token: _Optional[str] = ..., resume_ms: _Optional[int] = ...) -> None: ...
+
+class Resumed(_message.Message):
+    __slots__ = ("received_count",)
+    RECEIVED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    received_count: int
+    def __init__(self, received_count: _Optional[int] = ...) -> None: ...
 
 class StreamLimits(_message.Message):
     __slots__ = ("max_text_characters", "max_utterance_characters", "max_open_utterances", "idle_timeout_ms", "text_timeout_ms", "max_lead_ms", "max_clip_bytes", "max_message_bytes")

@@ -10,6 +10,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from intone.proto import audio_pb2, emotion_pb2, speech_pb2
 from intone.server import events
 from intone.server.audio.encoding import SUPPORTED_RATES_HZ
+from intone.server.conversation.held_streams import Resume
 from intone.server.domain import EMOTIONS, Emotion
 from intone.server.emotion.estimate import MAX_WEIGHT_SUM
 from intone.server.emotion.labels import parse_label
@@ -79,15 +80,19 @@ class Defaults:
 # ---- the stream
 
 
-def first_message(message: speech_pb2.StreamSynthesizeRequest | Undecodable, defaults: Defaults) -> StreamSettings:
-    """The settings of a stream.
+def first_message(
+    message: speech_pb2.StreamSynthesizeRequest | Undecodable, defaults: Defaults
+) -> StreamSettings | Resume:
+    """The settings of a new stream, or the request to go on with one.
 
     Raises:
-        CallerError: the message is not a config, or a field of it is wrong.
+        CallerError: the message is neither, or a field of it is wrong.
     """
     if isinstance(message, Undecodable):
         raise message.error
     kind = message.WhichOneof("request")
+    if kind == "resume":
+        return Resume(message.resume.stream_id, message.resume.resume_token, message.resume.received_count)
     if kind != "config":
         text = f"must be the first message of a stream, but {kind or 'an empty message'} came first"
         raise CallerError("config", text, Reason.CONFIG_MISSING)
@@ -110,9 +115,9 @@ def client_event(message: speech_pb2.StreamSynthesizeRequest | Undecodable, defa
         return events.InvalidMessage(error)
 
 
-def _config(message: speech_pb2.StreamConfig, defaults: Defaults) -> events.ClientEvent:
-    text = "was sent already; a stream has one, its first message"
-    raise CallerError("config", text, Reason.CONFIG_REPEATED)
+def _config(message: speech_pb2.StreamConfig | speech_pb2.Resume, defaults: Defaults) -> events.ClientEvent:
+    field = "config" if isinstance(message, speech_pb2.StreamConfig) else "resume"
+    raise CallerError(field, "is the first message of a call, and this is a later one", Reason.CONFIG_REPEATED)
 
 
 def _text(message: speech_pb2.TextInput, defaults: Defaults) -> events.TextInput:
@@ -147,10 +152,6 @@ def _playback(message: speech_pb2.PlaybackProgress, defaults: Defaults) -> event
     return events.PlaybackProgress(_position(message.played, "playback.played"))
 
 
-def _finish(message: speech_pb2.Finish, defaults: Defaults) -> events.Finish:
-    return events.Finish()
-
-
 def _interrupt(message: speech_pb2.Interrupt, defaults: Defaults) -> events.Interrupt:
     interrupt_id = _id(message.interrupt_id, "interrupt.interrupt_id", required=False)
     if len(message.utterance_ids) > MAX_INTERRUPTED_IDS:
@@ -163,12 +164,14 @@ def _interrupt(message: speech_pb2.Interrupt, defaults: Defaults) -> events.Inte
 
 _EVENTS: dict[str, Callable[[Any, Defaults], events.ClientEvent]] = {
     "config": _config,
+    "resume": _config,
     "text": _text,
     "start": _start,
     "flush": _flush,
     "interrupt": _interrupt,
     "playback": _playback,
-    "finish": _finish,
+    "finish": lambda message, defaults: events.Finish(),
+    "leave": lambda message, defaults: events.Leave(),
 }
 """By member of `StreamSynthesizeRequest.request`."""
 
@@ -216,6 +219,7 @@ def stream_settings(config: speech_pb2.StreamConfig, defaults: Defaults) -> Stre
         diagnostics=config.diagnostics,
         playback_delay_ms=_optional(config, "playback_delay_ms", 0, 5000, "config") or 0,
         labels=labels(config.labels, "config.labels"),
+        resumable=config.resumable,
     )
 
 

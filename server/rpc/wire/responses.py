@@ -53,6 +53,11 @@ def closed(error: Exception | None, usage: events.Usage) -> speech_pb2.Closed:
     return speech_pb2.Closed(status=to_status(error), usage=_usage(usage))
 
 
+def resumed(received_count: int) -> speech_pb2.Resumed:
+    """Answers `resume`."""
+    return speech_pb2.Resumed(received_count=received_count)
+
+
 def stream_limits(limits: StreamLimits, max_lead_ms: int | None) -> speech_pb2.StreamLimits:
     """The limits of a stream."""
     return speech_pb2.StreamLimits(
@@ -78,6 +83,8 @@ def _configured(event: events.Configured) -> speech_pb2.Configured:
         limits=stream_limits(event.limits, settings.max_lead_ms),
         features=event.features,
         server_version=SERVER_VERSION,
+        resume_token=event.resume_token,
+        resume_ms=event.resume_ms,
     )
 
 
