@@ -39,3 +39,15 @@ def alternatives(words: Iterable[str]) -> str:
 def ascii_pattern(pattern: str, flags: int = 0) -> re.Pattern[str]:
     r"""Compile with `\w`, `\b` and `\d` limited to ASCII: an ideograph beside a number does not belong to it."""
     return re.compile(pattern, flags | re.ASCII)
+
+
+DIGIT = ascii_pattern(r"\d+")
+"""Where a number begins that has no sign, for `Rule.begins`."""
+DIGIT_SLASH = ascii_pattern(r"\d{1,4}(?=/|\.\d/)")
+"""Where a short number begins that a slash follows."""
+DIGIT_COLON = ascii_pattern(r"\d{1,4}(?=[ ]?[:：∶])")
+"""Where a short number begins that a colon follows."""
+NUMBER_START = re.compile(r"(?<![0-9])[0-9]|[-+±\u2212.#]")
+"""Where a number begins, or a sign before it."""
+SIGN_START = re.compile(r"[^\w\s\ue000,.;:!?'\"，。！？、]|[ ](?=[^\w\s\ue000])")
+"""Where a symbol begins that is no punctuation, or the blank before it."""

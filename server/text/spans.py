@@ -34,6 +34,8 @@ class SpannedText:
             replacement: new text, or a function that returns it, or pieces of it, or None to leave the match alone.
                 New text stands for the whole match.
         """
+        if pattern.search(self.text) is None:
+            return self
         text: list[str] = []
         starts: list[int] = []
         ends: list[int] = []

@@ -15,6 +15,8 @@ _MONTH_ALONE = ascii_pattern(rf"\b(?P<name>{alternatives(_MONTHS)})\.(?![ ]?\d)"
 _DAY_RANGE = ascii_pattern(
     rf"\b(?P<first>{_DAY})\b\.?(?P<dash>{DASH}|[ ]to[ ]|[ ]?/[ ]?|[ ]?&[ ]?|[ ]and[ ]|,[ ]?)(?P<last>{_DAY})\b\.?"
 )
+_MONTH_START = re.compile("[JFMASOND](?=an|eb|ar|pr|ay|un|ul|ug|ep|ct|ov|ec)")
+_DAY_START = re.compile("[MTWFS](?=on|ue|ed|hu|ri|at|un)")
 _FULL_MONTHS = _MONTHS | {name: name for name in (*_MONTHS.values(), "May", "June", "July")} | {
     "Jun": "June", "Jul": "July",
 }  # fmt: skip
@@ -80,6 +82,12 @@ _ABBREVIATIONS = (
     (ascii_pattern(r"\bUSA\b|\bU\.S\.A\.(?=[ ,])"), "U S A"),
 )
 
+_ABBREVIATION_START = re.compile(
+    r"M[rst]|[DJS]r|[VvDdRrFfEeGg](?=ol|ept|iv|ef|ig|q|xt|ov)|P(?=rof|l|kwy)|Ave|Blvd|Rd|L[nt]|Hwy|S(?=q|ec|en|gt)|Ct|Rt|Apt"
+    r"|vs|e\.(?=g)|i\.(?=e)|etc|approx|p(?=p?\.)|sec|ch|C(?=h|orp|apt)|Inc|Ltd|Gen|Ft|a(?=\.k|ka)|w/|U(?=\.S|SA)"
+)
+"""Where one of `_ABBREVIATIONS` begins."""
+
 
 def _constant(words: str) -> Verbalize:
     def read(context: Context, match: re.Match[str]) -> str:
@@ -118,15 +126,16 @@ def _number(context: Context, match: re.Match[str]) -> str | None:
 
 
 RULES = (
-    Rule("abbreviation", _ST, _saint_or_street),
-    Rule("abbreviation", _NUMBER, _number),
-    Rule("date", _DAY_RANGE, _day_range),
+    Rule("abbreviation", _ST, _saint_or_street, re.compile("St")),
+    Rule("abbreviation", _NUMBER, _number, re.compile(r"no\.", re.IGNORECASE)),
+    Rule("date", _DAY_RANGE, _day_range, _DAY_START),
     Rule(
         "date",
         _MONTH_RANGE,
         lambda context, match: f"{_FULL_MONTHS[match['first']]} to {_FULL_MONTHS[match['last']]}",
+        _MONTH_START,
     ),
-    Rule("date", _DAY_ALONE, lambda context, match: _DAYS[match["name"]]),
-    Rule("date", _MONTH_ALONE, lambda context, match: _MONTHS[match["name"]]),
-    *(Rule("abbreviation", pattern, _constant(words)) for pattern, words in _ABBREVIATIONS),
+    Rule("date", _DAY_ALONE, lambda context, match: _DAYS[match["name"]], _DAY_START),
+    Rule("date", _MONTH_ALONE, lambda context, match: _MONTHS[match["name"]], _MONTH_START),
+    *(Rule("abbreviation", pattern, _constant(words), _ABBREVIATION_START) for pattern, words in _ABBREVIATIONS),
 )

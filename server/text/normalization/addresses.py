@@ -6,7 +6,7 @@ from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
 from intone.server.text.normalization.tables import words as word_list
-from intone.server.text.patterns import alternatives, ascii_pattern
+from intone.server.text.patterns import DIGIT, NUMBER_START, SIGN_START, alternatives, ascii_pattern
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?"
 _TLD = alternatives(word_list("top_level_domains"))
@@ -19,9 +19,11 @@ _URL = ascii_pattern(
     rf"|ftp)://(?P<other>{_LABEL}(?:\.{_LABEL}){{0,8}})(?::(?P<port2>\d{{2,5}}))?(?P<path2>{_PATH})",
     re.IGNORECASE,
 )
+_HOST_START = ascii_pattern(r"(?<![\w@.])(?:localhost|[A-Za-z0-9](?=[A-Za-z0-9-]{0,63}[.:]))", re.IGNORECASE)
 _EMAIL = ascii_pattern(
     rf"(?<![\w.+-])(?P<local>[A-Za-z0-9][\w.+-]{{0,63}})@(?P<host>(?:{_LABEL}\.){{1,8}}[A-Za-z]{{2,24}})(?!\w)"
 )
+_MAILBOX_START = ascii_pattern(r"(?<![\w.+-])[A-Za-z0-9](?=[\w.+-]{0,63}@)")
 _HANDLE = ascii_pattern(r"(?<![\w@/])@(?P<name>[A-Za-z]\w{1,30})")
 _HASHTAG = ascii_pattern(r"(?<![\w#&])#(?P<name>[A-Za-z]\w{1,50})")
 _DOTTED = ascii_pattern(
@@ -32,6 +34,9 @@ _SNAKE = ascii_pattern(r"(?<![\w])[A-Za-z0-9]{1,40}(?:_[A-Za-z0-9]{1,40}){1,8}(?
 _FILE_PATH = ascii_pattern(
     r"(?<![\w/.~:*-])(?P<root>~|\.{1,2}|[A-Za-z]:(?=\\))?(?P<path>(?:[/\\][\w.+-]{1,80}){1,12})[/\\]?(?![\w/])"
 )
+_PATH_START = ascii_pattern(r"[~./\\]|[A-Za-z](?=:\\)")
+_DOTTED_START = ascii_pattern(r"(?<![\w.@/-])[A-Za-z_](?=\w{0,40}\.)")
+_SNAKE_START = ascii_pattern(r"(?<!\w)[A-Za-z0-9](?=[A-Za-z0-9]{0,40}_)")
 _DOTTED_NAME = ascii_pattern(r"(?<![\w.,;:!?)])\.(?P<name>[A-Za-z][A-Za-z0-9_]{1,20})(?![\w.])")
 _TRAILING = ".,;:!?'\")*"
 _SPELLED_LABELS = {
@@ -205,13 +210,13 @@ def _ip(context: Context, match: re.Match[str]) -> str:
 
 
 RULES = (
-    Rule("address", _EMAIL, _email),
-    Rule("address", _URL, _url),
-    Rule("address", _HANDLE, _handle),
-    Rule("address", _HASHTAG, _hashtag),
-    Rule("address", _FILE_PATH, _file_path),
-    Rule("identifier", _DOTTED, _dotted),
-    Rule("identifier", _DOTTED_NAME, _dotted_name),
-    Rule("identifier", _SNAKE, _snake),
+    Rule("address", _EMAIL, _email, _MAILBOX_START),
+    Rule("address", _URL, _url, _HOST_START),
+    Rule("address", _HANDLE, _handle, SIGN_START),
+    Rule("address", _HASHTAG, _hashtag, NUMBER_START),
+    Rule("address", _FILE_PATH, _file_path, _PATH_START),
+    Rule("identifier", _DOTTED, _dotted, _DOTTED_START),
+    Rule("identifier", _DOTTED_NAME, _dotted_name, NUMBER_START),
+    Rule("identifier", _SNAKE, _snake, _SNAKE_START),
 )
-NUMBER_RULES = (Rule("address", _IP, _ip), Rule("address", _HOUSE_NUMBER, _house_number))
+NUMBER_RULES = (Rule("address", _IP, _ip, DIGIT), Rule("address", _HOUSE_NUMBER, _house_number, DIGIT))

@@ -5,7 +5,7 @@ import re
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
-from intone.server.text.patterns import alternatives, ascii_pattern
+from intone.server.text.patterns import DIGIT, NUMBER_START, SIGN_START, alternatives, ascii_pattern
 
 LONG_DIGITS = 10
 """An unpunctuated number with so many digits is an identifier, unless it is a round one."""
@@ -26,6 +26,7 @@ _TELEPHONE = ascii_pattern(
     ){_ALONE_AFTER}|tel:\+?\d{{5,15}}""",
     re.VERBOSE,
 )
+_TELEPHONE_START = re.compile(r"[0-9]+|[+(]|tel:")
 _FLIGHT = ascii_pattern(
     r"(?:(?<=flight )|(?<=flights )|(?<=航班))(?P<airline>[A-Z]{2}|[A-Z]\d|\d[A-Z])[ ]?(?P<number>\d{1,4})(?!\w)",
     re.IGNORECASE,
@@ -239,23 +240,24 @@ def _mac(context: Context, match: re.Match[str]) -> str:
 
 
 RULES = (
-    Rule("code", _ZIP, _zip),
-    Rule("code", _MAC, _mac),
-    Rule("keypad", _KEYPAD, _keypad),
-    Rule("keypad", _KEY, _keypad),
-    Rule("code", _FLIGHT, _flight),
-    Rule("code", _CARD, _spelled),
-    Rule("telephone", _TELEPHONE, _telephone),
+    Rule("code", _ZIP, _zip, re.compile("[A-Z](?=[A-Z] [0-9])")),
+    Rule("code", _MAC, _mac, re.compile("[0-9A-Fa-f](?=[0-9A-Fa-f][:-])")),
+    Rule("keypad", _KEYPAD, _keypad, SIGN_START),
+    Rule("keypad", _KEY, _keypad, SIGN_START),
+    Rule("code", _FLIGHT, _flight, re.compile("(?:(?<=flight )|(?<=flights )|(?<=航班))[A-Z0-9]", re.I)),
+    Rule("code", _CARD, _spelled, DIGIT),
+    Rule("telephone", _TELEPHONE, _telephone, _TELEPHONE_START),
     Rule(
         "telephone",
         _SERVICE_ZH,
         lambda context, match: _spelled(context, match) if context.chinese(*match.span()) else None,
+        DIGIT,
     ),
-    Rule("telephone", _TOLL_FREE, _toll_free),
-    Rule("telephone", _EMERGENCY, _spelled),
-    Rule("code", _ROOM_ZH, lambda context, match: zh.digits(match.group(), telephone=True)),
-    Rule("code", _DIGITS, _code),
-    Rule("code", _PROPER_ZH, lambda context, match: zh.digits(match.group(), telephone="1" in match.group())),
-    Rule("code", _GRAPHICS, _graphics),
-    Rule("code", _SLANG_ZH, _slang),
+    Rule("telephone", _TOLL_FREE, _toll_free, DIGIT),
+    Rule("telephone", _EMERGENCY, _spelled, DIGIT),
+    Rule("code", _ROOM_ZH, lambda context, match: zh.digits(match.group(), telephone=True), DIGIT),
+    Rule("code", _DIGITS, _code, NUMBER_START),
+    Rule("code", _PROPER_ZH, lambda context, match: zh.digits(match.group(), telephone="1" in match.group()), DIGIT),
+    Rule("code", _GRAPHICS, _graphics, re.compile("[GR](?=TX|X|adeon|eForce)")),
+    Rule("code", _SLANG_ZH, _slang, DIGIT),
 )

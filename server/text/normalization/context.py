@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from intone.server.text.characters import CJK
@@ -12,8 +12,8 @@ logger = logging.getLogger(__name__)
 TAKEN = "\ue000"
 """Replaces every character that a rule has verbalized in the working text, so that no later rule matches it."""
 
-_LETTER = re.compile(f"[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f]|[{CJK}]")
-_LATIN = re.compile("[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f]")
+_LATIN_RUN = re.compile("[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f]+")
+_IDEOGRAPHS = re.compile(f"[{CJK}]+")
 _IDEOGRAPH = re.compile(f"[{CJK}]")
 _WORD_BEFORE = re.compile(r"([A-Za-z\u00c0-\u024f']+)[^A-Za-z\u00c0-\u024f']*$")
 _WORD_AFTER = re.compile(r"[^A-Za-z\u00c0-\u024f]*([A-Za-z\u00c0-\u024f']+)")
@@ -45,7 +45,10 @@ _NAME_BEFORE = re.compile(f"(?:([{CJK}，。！？：；（《])|^)[ ]?[A-Za-z]*
 _NAME_AFTER = re.compile(f"[ -]?[A-Z][A-Za-z]*(?:[ ][A-Z][A-Za-z]*)?[ ]?(?:([{CJK}，。！？：；）》])|$)")
 _ACRONYM_BEFORE = re.compile(f"[{CJK}，。！？：；（《、][ ]?[A-Za-z]{{1,12}}[ +-]?$")
 _LATIN_WORD = re.compile("[A-Za-z\u00c0-\u024f]{2,}")
-_QUOTES = '"“”‘’「」『』'
+_QUOTES = re.compile('["“”‘’「」『』]')
+_STOPS = re.compile("[、，。！？；]")
+_DOLLAR = re.compile(r"\$")
+_LETTER_MARK = re.compile(rb"[zl]")
 CONTEXT_CHARACTERS = 60
 """How far a rule looks to either side."""
 
@@ -74,11 +77,20 @@ Verbalize = Callable[["Context", re.Match[str]], "str | None"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A class of tokens: the pattern that finds them and the function that verbalizes them."""
+    """A class of tokens: the pattern that finds them and the function that verbalizes them.
+
+    Attributes:
+        kind: name of the class.
+        pattern: matches a token.
+        verbalize: the words for a match.
+        begins: matches the beginning of every match of `pattern`, and little else, so that `pattern` is tried at few
+            places: most patterns are slow to search, as each begins with a look behind. None where it is fast.
+    """
 
     kind: str
     pattern: re.Pattern[str]
     verbalize: Verbalize
+    begins: re.Pattern[str] | None = None
 
 
 @dataclass
@@ -97,6 +109,10 @@ class Context:
     tokens: list[Token] = field(default_factory=list)
     _taken: bytearray = field(default_factory=bytearray)
     _numbers: dict[str, int] = field(default_factory=dict)
+    _places: dict[re.Pattern[str], tuple[list[int], int]] = field(default_factory=dict)
+    _marks: bytearray = field(default_factory=bytearray)
+    """For each character: z ideograph, l Latin letter that is not verbalized, q quotation mark, s Chinese stop, or else
+    a blank."""
     _chinese_alone: bool = False
     _mostly_chinese: bool = False
 
@@ -105,19 +121,49 @@ class Context:
         self._taken = bytearray(len(self.text))
         ideographs = sum(1 for _ in _IDEOGRAPH.finditer(self.text))
         self._mostly_chinese = 2 * ideographs > 3 * sum(1 for _ in _LATIN_WORD.finditer(self.text))
+        self._marks = _marks(self.text)
         self._chinese_alone = bool(_CHINESE_MARKS.search(self.text)) or self.language.startswith("zh")
 
     def apply(self, rule: Rule) -> None:
         """Verbalize everything that a rule recognizes."""
         found = []
-        for match in rule.pattern.finditer(self.working):
+        for match in self.matches(rule):
             if match.group() and TAKEN not in match.group():
                 words = self._words(rule, match)
                 if words is not None:
                     words += self._swallowed_stop(match, words, rule.kind)
                     found.append(Token(match.start(), match.end(), words, rule.kind))
                     self._mark(found[-1])  # now: later matches of the same rule look at the text around them
-        self.take(found)
+        if found:
+            self._replace(found)
+
+    def matches(self, rule: Rule) -> Iterable[re.Match[str]]:
+        """What `rule.pattern` matches in the working text, as its `finditer` finds it."""
+        if rule.begins is None:
+            return rule.pattern.finditer(self.working)
+        places = self._places_of(rule.begins)
+        return self._matches_at(rule.pattern, places) if places else ()
+
+    def _places_of(self, begins: re.Pattern[str]) -> list[int]:
+        """Where `begins` matches in the working text, and perhaps elsewhere."""
+        places, known = self._places.get(begins, (None, 0))
+        count = len(self.tokens)
+        if places is None:
+            places = [found.start() for found in begins.finditer(self.working)]
+        elif known < count:  # a token changes what may begin inside of it and right behind it
+            ends = [token.end for token in self.tokens[known:] if token.end < len(self.text)]
+            places = sorted({place for place in [*places, *ends] if not self._taken[place]})
+        else:
+            return places
+        self._places[begins] = (places, count)
+        return places
+
+    def _matches_at(self, pattern: re.Pattern[str], places: Sequence[int]) -> Iterator[re.Match[str]]:
+        working, end = self.working, 0  # a token changes the working text after the last match only
+        for place in places:
+            if place >= end and (match := pattern.match(working, place)):
+                yield match
+                end = match.end()
 
     def _words(self, rule: Rule, match: re.Match[str]) -> str | None:
         try:
@@ -137,12 +183,18 @@ class Context:
     def _mark(self, token: Token) -> None:
         number = self._numbers.setdefault(token.kind, len(self._numbers) + 1)
         self._taken[token.start : token.end] = bytes([number]) * (token.end - token.start)
+        self._marks[token.start : token.end] = self._marks[token.start : token.end].replace(b"l", b" ")
 
-    def take(self, tokens: list[Token]) -> None:
-        """Add tokens; they do not overlap."""
-        pieces, position = [], 0
+    def take(self, tokens: Sequence[Token]) -> None:
+        """Add tokens, in order; they do not overlap."""
         for token in tokens:
             self._mark(token)
+        if tokens:
+            self._replace(tokens)
+
+    def _replace(self, tokens: Sequence[Token]) -> None:
+        pieces, position = [], 0
+        for token in tokens:
             pieces += [self.working[position : token.start], TAKEN * (token.end - token.start)]
             position = token.end
         self.working = "".join([*pieces, self.working[position:]])
@@ -173,7 +225,7 @@ class Context:
 
     def chinese(self, start: int, end: int) -> bool:
         """Whether the token at `start` to `end` is verbalized in Chinese: by the nearest letters on both sides."""
-        left, right = self._letter_before(start, _QUOTES), self._letter_after(end, _QUOTES + "、，。！？；")
+        left, right = self._letter_before(start, b"q"), self._letter_after(end, b"qs")
         if not left and not right:
             left, right = self._letter_before(start), self._letter_after(end)
         if left and right and left != right:
@@ -200,30 +252,33 @@ class Context:
         after = _NAME_AFTER.match(self.text[end : end + CONTEXT_CHARACTERS])
         return bool(before and after and (before[1] or after[1]))
 
-    def _letter_before(self, position: int, stops: str = "") -> str:
-        for index in range(position - 1, max(-1, position - CONTEXT_CHARACTERS), -1):
-            kind = self._kind(index)
-            if kind or self.text[index] in stops:
-                return kind
-        return ""
-
-    def _letter_after(self, position: int, stops: str = "") -> str:
-        for index in range(position, min(len(self.text), position + CONTEXT_CHARACTERS)):
-            kind = self._kind(index)
-            if kind or self.text[index] in stops:
-                return kind
-        return ""
-
-    def _kind(self, index: int) -> str:
-        character = self.text[index]
-        if not _LETTER.match(character):
+    def _letter_before(self, position: int, stops: bytes = b"") -> str:
+        low = max(0, position - CONTEXT_CHARACTERS + 1)
+        ideograph, letter = (self._marks.rfind(mark, low, position) for mark in (b"z", b"l"))
+        nearest = max(ideograph, letter)
+        if nearest < 0 or any(self._marks.rfind(stop, nearest, position) >= 0 for stop in stops):
             return ""
-        if _IDEOGRAPH.match(character):
-            return "z"
-        if "$" in self.text[index + 1 : index + 3] and character.isupper():
-            return ""  # of a currency, such as HK$
-        if self._taken[index] or self.working[index] == TAKEN:
+        return "z" if nearest == ideograph else "l"
+
+    def _letter_after(self, position: int, stops: bytes = b"") -> str:
+        found = _LETTER_MARK.search(self._marks, position, position + CONTEXT_CHARACTERS)
+        if found is None or any(self._marks.find(stop, position, found.start()) >= 0 for stop in stops):
             return ""
-        alone = not (_LATIN.match(self.text[index - 1 : index]) or _LATIN.match(self.text[index + 1 : index + 2]))
-        article = character in "aAI" and self.text[index + 1 : index + 2] == " "
-        return "" if alone and not article else "l"
+        return found.group().decode()
+
+
+def _marks(text: str) -> bytearray:
+    marks = bytearray(b" " * len(text))
+    for pattern, mark in ((_QUOTES, b"q"), (_STOPS, b"s"), (_IDEOGRAPHS, b"z")):
+        for found in pattern.finditer(text):
+            marks[found.start() : found.end()] = mark * (found.end() - found.start())
+    for found in _LATIN_RUN.finditer(text):
+        start, end = found.span()
+        article = found.group() in ("a", "A", "I") and text[end : end + 1] == " "
+        if end - start > 1 or article:  # a single letter belongs to no language
+            marks[start:end] = b"l" * (end - start)
+    for found in _DOLLAR.finditer(text):  # HK$: the letters before it are no word
+        for place in range(max(0, found.start() - 2), found.start()):
+            if text[place].isupper():
+                marks[place : place + 1] = b" "
+    return marks

@@ -51,25 +51,39 @@ _IDEOGRAPH = re.compile(f"[{CJK}]")
 
 def strip_markup(text: SpannedText, *, cues: bool) -> SpannedText:
     """`text` as plain prose, on one line; `cues`: without stage directions and tags for voices too."""
+    written = text.text  # what none of the following adds to, so that few patterns are tried on plain prose
     text = text.sub(_COMMENT, "")
-    text = text.sub(_FENCE, "\n").sub(_INLINE_FENCE, " ")
-    text = text.sub(_FORMULA, lambda found: read_formula(next(filter(None, found.groups()))))
+    if "```" in written or "~~~" in written:
+        text = text.sub(_FENCE, "\n").sub(_INLINE_FENCE, " ")
+    if "$" in written or "\\" in written:
+        text = text.sub(_FORMULA, lambda found: read_formula(next(filter(None, found.groups()))))
+    if "[" in written:
+        text = _strip_links(text)
+    text = text.sub(_AUTOLINK, lambda found: (1,))
+    if cues:
+        text = text.replace_spans([(cue.start, cue.end) for cue in find_cues(text.text)], " ")
+    text = text.sub(TAG, _tag)
+    if "*" in written:
+        text = text.sub(_STARRED, lambda found: (2,))
+    text = text.sub(_INNER_BRACKETS, _inner_bracket(text.text))
+    text = text.sub(_RULE_LINE, "").sub(_RULE_RUN, " ")
+    text = text.sub(_LINE_START, "").sub(_HEADING_END, "")
+    if "*" in written or "_" in written or "~" in written:
+        text = text.sub(_EMPHASIS, "")
+    text = text.sub(_BACKTICKS, "")
+    if "|" in written:
+        text = text.sub(_TABLE_BAR, _table_bar)
+    before = text.text
+    return text.sub(_LINE_BREAK, lambda found: _pause(before[found.start() - 1]))
+
+
+def _strip_links(text: SpannedText) -> SpannedText:
+    """Check boxes, links, footnotes and citations."""
     text = text.sub(_CHECK_BOX, lambda found: (1,))
     for _ in range(2):  # a link inside the text of a link
         text = text.sub(_LINK, lambda found: (1,))
     text = text.sub(_REFERENCE_LINK, lambda found: None if found[1].isdigit() else (1,))
-    text = text.sub(_AUTOLINK, lambda found: (1,))
-    text = text.sub(_FOOTNOTE, "").sub(_CITATIONS, _citations)
-    if cues:
-        text = text.replace_spans([(cue.start, cue.end) for cue in find_cues(text.text)], " ")
-    text = text.sub(TAG, _tag).sub(_STARRED, lambda found: (2,))
-    text = text.sub(_INNER_BRACKETS, _inner_bracket(text.text))
-    text = text.sub(_RULE_LINE, "").sub(_RULE_RUN, " ")
-    text = text.sub(_LINE_START, "").sub(_HEADING_END, "")
-    text = text.sub(_EMPHASIS, "").sub(_BACKTICKS, "")
-    text = text.sub(_TABLE_BAR, _table_bar)
-    before = text.text
-    return text.sub(_LINE_BREAK, lambda found: _pause(before[found.start() - 1]))
+    return text.sub(_FOOTNOTE, "").sub(_CITATIONS, _citations)
 
 
 def _tag(found: re.Match[str]) -> Sequence[Piece] | str:

@@ -6,7 +6,7 @@ from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import TAKEN, Context, Rule
 from intone.server.text.normalization.tables import units
-from intone.server.text.patterns import DASH, NUMBER, SIGN, alternatives, ascii_pattern
+from intone.server.text.patterns import DASH, DIGIT, NUMBER, NUMBER_START, SIGN, SIGN_START, alternatives, ascii_pattern
 
 _UNIT = alternatives(units())
 _MEASURE = ascii_pattern(
@@ -249,6 +249,7 @@ def _square(context: Context, match: re.Match[str]) -> str:
 _FRACTION_UNIT = ascii_pattern(
     rf"(?<={TAKEN})[ ](?P<unit>tsp|tbsp|oz|lbs?|ml|mL|mi|hrs?|in|yd|gal|ft|km|cm|mm|kg)\b\.?(?![/'])"
 )
+_AFTER_TOKEN = re.compile(f"(?<={TAKEN})[ ]")
 _PER_WORD = ascii_pattern(r"(?<=\bper )(?P<unit>hr|min|sec|wk|mo|yr|lb|gal|oz|mi|km|kg)\b\.?")
 _DEGREES = ascii_pattern(rf"(?<![\w.])(?P<number>{NUMBER})[ ]?(?P<unit>[FC])(?![\w'&/-])")
 
@@ -277,20 +278,25 @@ def _degrees(context: Context, match: re.Match[str]) -> str | None:
 
 
 RULES = (
-    Rule("measure", _DEGREES, _degrees),
-    Rule("measure", _SPAN, _span),
-    Rule("measure", _SQUARE, _square),
-    Rule("measure", _SQUARE_ALONE, lambda context, match: " square"),
-    Rule("measure", _PER_ZH, lambda context, match: "每" if context.chinese(*match.span()) else None),
-    Rule("measure", _FEET, _feet),
-    Rule("measure", _INCHES, _inches),
-    Rule("measure", _FEET_ALONE, _feet_alone),
-    Rule("measure", _FULL_RANGE, _full_range),
-    Rule("percent", _PERCENT, _percent),
-    Rule("measure", _MEASURE, _measure),
+    Rule("measure", _DEGREES, _degrees, DIGIT),
+    Rule("measure", _SPAN, _span, DIGIT),
+    Rule("measure", _SQUARE, _square, DIGIT),
+    Rule("measure", _SQUARE_ALONE, lambda context, match: " square", re.compile("[ ]sq")),
+    Rule("measure", _PER_ZH, lambda context, match: "每" if context.chinese(*match.span()) else None, SIGN_START),
+    Rule("measure", _FEET, _feet, DIGIT),
+    Rule("measure", _INCHES, _inches, DIGIT),
+    Rule("measure", _FEET_ALONE, _feet_alone, DIGIT),
+    Rule("measure", _FULL_RANGE, _full_range, NUMBER_START),
+    Rule("percent", _PERCENT, _percent, NUMBER_START),
+    Rule("measure", _MEASURE, _measure, NUMBER_START),
 )
 PER_RULES = (
-    Rule("measure", _PER, _per),
-    Rule("measure", _FRACTION_UNIT, _fraction_unit),
-    Rule("measure", _PER_WORD, lambda context, match: _PER_WORDS.get(match["unit"]) or units()[match["unit"]].one),
+    Rule("measure", _PER, _per, SIGN_START),
+    Rule("measure", _FRACTION_UNIT, _fraction_unit, _AFTER_TOKEN),
+    Rule(
+        "measure",
+        _PER_WORD,
+        lambda context, match: _PER_WORDS.get(match["unit"]) or units()[match["unit"]].one,
+        re.compile("(?<=per )[a-z]"),
+    ),
 )

@@ -9,7 +9,9 @@ from intone.server.text.normalization.tables import Currency, currencies
 from intone.server.text.patterns import (
     CHINESE_SCALES,
     DASH,
+    DIGIT,
     NUMBER,
+    NUMBER_START,
     SCALES,
     SIGN,
     alternatives,
@@ -29,6 +31,7 @@ _PREFIXED = ascii_pattern(
     rf"(?:(?P<own>[kKmM]|bn|B|T|[ ]million|[ ]billion)?{DASH}(?P=symbol)?(?P<to>{NUMBER})(?![:\d]))?{_SCALE}(?![\d])"
     rf"(?P<again>[ ]?(?:{_CODE})(?![A-Za-z]))?"
 )
+_PREFIX_START = re.compile(rf"[-+±\u2212]|{_SYMBOL}|(?<![A-Za-z])R(?=[sMp])|(?<![A-Za-z])[A-Z]{{3}}(?=[ ]?[0-9])")
 _SUFFIXED = ascii_pattern(
     rf"(?<![\w.,$€£])(?P<sign>{SIGN})?(?P<number>{_DECIMAL_COMMA}|{NUMBER})(?:{DASH}(?P<to>{NUMBER}))?{_SCALE}[ ]?"
     rf"(?P<symbol>[$€£₽₫₴฿円₿]|zł|Kč|{_CODE})(?![A-Za-z])"
@@ -119,4 +122,8 @@ def _cents(context: Context, match: re.Match[str]) -> str:
     return f"{en.decimal(match['number'])} {'cent' if single else 'cents'}"
 
 
-RULES = (Rule("money", _PREFIXED, _read), Rule("money", _SUFFIXED, _read), Rule("money", _CENTS, _cents))
+RULES = (
+    Rule("money", _PREFIXED, _read, _PREFIX_START),
+    Rule("money", _SUFFIXED, _read, NUMBER_START),
+    Rule("money", _CENTS, _cents, DIGIT),
+)

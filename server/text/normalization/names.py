@@ -7,7 +7,7 @@ from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
 from intone.server.text.normalization.tables import units
 from intone.server.text.normalization.tables import words as word_list
-from intone.server.text.patterns import ascii_pattern
+from intone.server.text.patterns import DIGIT, ascii_pattern
 
 _NUMBERED_NOUNS = frozenset(word_list("numbered_nouns"))
 _REGNAL = frozenset(word_list("regnal_names"))
@@ -172,6 +172,10 @@ _NAMED_VERSION = ascii_pattern(
 )
 
 
+_MIXED_START = ascii_pattern(r"(?<![\w.,$€£@#/])#?(?=[A-Za-z-]{0,16}\d)[A-Za-z0-9]")
+_NAME_START = ascii_pattern(r"(?<![\w.])[A-Za-z](?=[A-Za-z]{0,11}-?\d)")
+
+
 def _charge(context: Context, match: re.Match[str]) -> str:
     number = {"²": 2, "³": 3, "⁴": 4}.get(match["number"] or "")
     plus = match["sign"] == "⁺"
@@ -197,16 +201,19 @@ def _named_version(context: Context, match: re.Match[str]) -> str | None:
     return said.strip()
 
 
-EARLY_RULES = (Rule("version", _NAMED_VERSION, _named_version),)
+EARLY_RULES = (Rule("version", _NAMED_VERSION, _named_version, _NAME_START),)
 RULES = (
-    Rule("chemistry", _CHARGE, _charge),
-    Rule("chemistry", _CHEMICAL, _chemical),
-    Rule("roman", _ROMAN, _roman),
-    Rule("code", _CODEC, _codec),
-    Rule("number", _MULTIPLE, _multiple),
-    Rule("code", _DECIMAL_MIXED, _decimal_mixed),
-    Rule("code", _MIXED, _mixed),
+    Rule("chemistry", _CHARGE, _charge, re.compile("[²³⁴⁺⁻]")),
+    Rule("chemistry", _CHEMICAL, _chemical, re.compile("(?<![A-Za-z0-9])[A-Z(]")),
+    Rule("roman", _ROMAN, _roman, re.compile(r"(?<![A-Za-z0-9_.'-])[CLXVI]")),
+    Rule("code", _CODEC, _codec, re.compile(r"[A-Z](?=\.[0-9])")),
+    Rule("number", _MULTIPLE, _multiple, DIGIT),
+    Rule("code", _DECIMAL_MIXED, _decimal_mixed, _NAME_START),
+    Rule("code", _MIXED, _mixed, _MIXED_START),
     Rule(
-        "chemistry", _SUBSCRIPTED, lambda context, match: f" {en.cardinal(int(match.group().translate(_SUBSCRIPTS)))}"
+        "chemistry",
+        _SUBSCRIPTED,
+        lambda context, match: f" {en.cardinal(int(match.group().translate(_SUBSCRIPTS)))}",
+        re.compile("[₀-₉]"),
     ),
 )

@@ -3,7 +3,7 @@
 import itertools
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -56,7 +56,7 @@ RULES = (
 _TEXT = -1
 """In place of a token's number: spoken as it is written."""
 
-_BLANKS = re.compile(r"\s+")
+_BLANKS = re.compile(r"[^\S ]\s*|[ ]\s+")
 _BEFORE_MARK = re.compile(r"(?<!\s)\s+(?:(?=[,.;:!?，。；：！？、](?!\w))|(?=[，。；：！？、]))")
 _OUTER_BLANKS = re.compile(r"^\s+|(?<!\s)\s+$")
 _MARK_RUNS = re.compile(r"(?:[,，、;；]\s*){2,}")
@@ -73,6 +73,17 @@ _SILENT = re.compile(r"[\\{}<>^_|~=*#\[\]]+")
 _IDEOGRAPH = re.compile(f"[{CJK}]")
 _CHINESE_SPACE = re.compile(f"(?<=[{CJK}，。！？；：、])[ ]+(?=[{CJK}])")
 _BLANK_BEFORE_COMMA = re.compile(r"(?<=[A-Za-z])[ ],(?=[A-Za-z])")
+_TIDYING: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (_SILENT, " "),
+    (_BLANKS, " "),
+    (_BEFORE_MARK, ""),
+    (_MARK_RUNS, lambda found: found.group()[0] + ("" if found.group()[0] in "，、；" else " ")),
+    (_COMMA_BEFORE_STOP, ""),
+    (_COMMA_AFTER_STOP, ""),
+    (_CHINESE_SPACE, ""),
+    (_LEADING, ""),
+    (_OUTER_BLANKS, ""),
+)
 _ELLIPSIS = re.compile(r"(?<=[\w\ue000])\.{3,}(?=[\w\ue000])")
 
 
@@ -208,33 +219,38 @@ def _read_capitals(context: Context) -> None:
 
 def _assemble(plain: SpannedText, context: Context) -> NormalizedText:
     """Tokens and the text between them, joined so that words stay apart."""
-    spoken: list[str] = []
+    parts: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     labels: list[int] = []
     tokens = sorted(context.tokens, key=lambda token: token.start)
 
-    def add(text: str, start: int, end: int, label: int) -> None:
-        spoken.append(text)
-        starts.extend([start] * len(text))
-        ends.extend([end] * len(text))
+    def add(text: str, first: int, stop: int, label: int) -> None:
+        parts.append(text)
+        starts.extend([first] * len(text))
+        ends.extend([stop] * len(text))
         labels.extend([label] * len(text))
 
     position, last = 0, ""
     for number, token in enumerate([*tokens, None]):
         end = len(plain.text) if token is None else token.start
-        for index in range(position, end):
-            if index == position and last and _joins(last, plain.text[index]):
-                add(" ", plain.starts[index], plain.ends[index], _TEXT)
-            add(plain.text[index], plain.starts[index], plain.ends[index], _TEXT)
-        last = plain.text[end - 1] if end > position else last
+        if end > position:
+            if last and _joins(last, plain.text[position]):
+                add(" ", plain.starts[position], plain.ends[position], _TEXT)
+            parts.append(plain.text[position:end])
+            starts += plain.starts[position:end]
+            ends += plain.ends[position:end]
+            labels += [_TEXT] * (end - position)
+            last = plain.text[end - 1]
         if token is None:
             break
         first, stop = plain.span(token.start, token.end)
         words = (" " if last and token.words and _joins(last, token.words[0]) else "") + token.words
         add(words, first, stop, number)
         position, last = token.end, words[-1:] or last
-    return _Labelled("".join(spoken), starts, ends, labels, tokens).tidy()
+    assembled = SpannedText("".join(parts), starts, ends)
+    tidy = _tidy(assembled.text)
+    return NormalizedText(tidy.text, tuple(_pieces(tidy, assembled, labels, tokens)))
 
 
 def _joins(before: str, after: str) -> bool:
@@ -244,51 +260,32 @@ def _joins(before: str, after: str) -> bool:
     return not (_IDEOGRAPH.match(before) or _IDEOGRAPH.match(after))
 
 
-class _Labelled:
-    """Spoken text with the original span of every character, and the number of the token that it is from."""
+def _tidy(text: str) -> SpannedText:
+    """`text` with blanks and punctuation in order, and the spans of `text` that its characters stand for."""
+    tidy = SpannedText.of(text)
+    for pattern, replacement in _TIDYING:
+        tidy = tidy.sub(pattern, replacement)
+    return drop_erhua(tidy)
 
-    def __init__(
-        self, text: str, starts: list[int], ends: list[int], labels: list[int], tokens: Sequence[Token]
-    ) -> None:
-        self._spans = SpannedText(text, starts, ends)
-        self._labels = SpannedText(text, labels, labels)  # travel as if they were spans: one rewrite serves both
-        self._tokens = tokens
 
-    def tidy(self) -> NormalizedText:
-        """The text with blanks and punctuation in order."""
-        for pattern, replacement in (
-            (_SILENT, " "),
-            (_BLANKS, " "),
-            (_BEFORE_MARK, ""),
-            (_MARK_RUNS, lambda found: found.group()[0] + ("" if found.group()[0] in "，、；" else " ")),
-            (_COMMA_BEFORE_STOP, ""),
-            (_COMMA_AFTER_STOP, ""),
-            (_CHINESE_SPACE, ""),
-            (_LEADING, ""),
-            (_OUTER_BLANKS, ""),
+def _pieces(
+    tidy: SpannedText, assembled: SpannedText, labels: Sequence[int], tokens: Sequence[Token]
+) -> Iterator[Piece]:
+    """Runs of one token; plain text by words. `labels` are numbers of tokens by character of `assembled`."""
+    text = tidy.text
+    own = [labels[place] for place in tidy.starts]
+    position = 0
+    while position < len(text):
+        end, label = position + 1, own[position]
+        while (
+            end < len(text)
+            and own[end] == label
+            and not (label == _TEXT and (text[end - 1] == " " or _IDEOGRAPH.match(text[end])))
         ):
-            self._spans = self._spans.sub(pattern, replacement)
-            self._labels = self._labels.sub(pattern, replacement)
-        self._spans, self._labels = drop_erhua(self._spans), drop_erhua(self._labels)
-        return NormalizedText(self._spans.text, tuple(self._pieces()))
-
-    def _pieces(self) -> list[Piece]:
-        """Runs of one token; plain text by words."""
-        pieces: list[Piece] = []
-        text, spans, labels = self._spans.text, self._spans, self._labels.starts
-        position = 0
-        while position < len(text):
-            end, label = position + 1, labels[position]
-            while (
-                end < len(text)
-                and labels[end] == label
-                and not (label == _TEXT and (text[end - 1] == " " or _IDEOGRAPH.match(text[end])))
-            ):
-                end += 1
-            words = len(text[position:end].rstrip()) or end - position  # a blank after a word is no part of its span
-            start, stop = spans.span(position, position + words)
-            token = None if label == _TEXT else self._tokens[label]
-            kind, sounds = ("text", "") if token is None else (token.kind, token.sounds)
-            pieces.append(Piece(text[position:end], start, stop, kind, sounds))
-            position = end
-        return pieces
+            end += 1
+        words = len(text[position:end].rstrip()) or end - position  # a blank after a word is no part of its span
+        start, stop = assembled.span(*tidy.span(position, position + words))
+        token = None if label == _TEXT else tokens[label]
+        kind, sounds = ("text", "") if token is None else (token.kind, token.sounds)
+        yield Piece(text[position:end], start, stop, kind, sounds)
+        position = end

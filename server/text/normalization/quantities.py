@@ -6,7 +6,17 @@ from intone.server.text.characters import CJK
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
-from intone.server.text.patterns import DASH, NUMBER, SIGN, ascii_pattern
+from intone.server.text.patterns import (
+    DASH,
+    DIGIT,
+    DIGIT_COLON,
+    DIGIT_SLASH,
+    NUMBER,
+    NUMBER_START,
+    SIGN,
+    SIGN_START,
+    ascii_pattern,
+)
 
 _VERSION = ascii_pattern(
     r"(?<![\d.,$€£])(?P<v>(?<![A-Za-z])[vV]\.?[ ]?)?(?P<number>\d{1,6}(?:\.\d{1,6}){1,5})(?P<tail>-(?:(?:alpha"
@@ -37,6 +47,7 @@ _MIXED_FRACTION = ascii_pattern(
     r"(?<![\w.,])(?P<whole>\d{1,6})?[ ]?(?P<sign>[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])"
     r"|(?<![\w.,/])(?P<whole2>\d{1,4})[ -](?P<a>[1-9])/(?P<b>[2-9]|1[0-6])(?![\d/])"
 )
+_FRACTION_START = re.compile("[0-9]+|[ ](?=[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])|[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]")
 _FRACTION_SIGNS = dict(
     zip(
         "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞",
@@ -346,10 +357,10 @@ def _score_zh(context: Context, match: re.Match[str]) -> str | None:
 
 
 SEPARATED_RULES = (
-    Rule("score", _SCORE_ZH, _score_zh),
-    Rule("number", _QUOTED_THOUSANDS, _separated),
-    Rule("number", _SPACED_THOUSANDS, _separated),
-    Rule("number", _DOTTED_THOUSANDS, _separated),
+    Rule("score", _SCORE_ZH, _score_zh, DIGIT_COLON),
+    Rule("number", _QUOTED_THOUSANDS, _separated, DIGIT),
+    Rule("number", _SPACED_THOUSANDS, _separated, DIGIT),
+    Rule("number", _DOTTED_THOUSANDS, _separated, DIGIT),
 )
 _LENGTH_AFTER = ascii_pattern(r"[ ]?(?:cm|mm|m|in|ft|km|px|inch(?:es)?|feet|pixels|met(?:er|re)s)\b")
 _RATING = ascii_pattern(r"(?<![\w./,])(?P<a>\d\.\d)/(?P<b>5|10)(?![\d/.])")
@@ -362,29 +373,34 @@ def _rating(context: Context, match: re.Match[str]) -> str:
 
 
 EARLY_RULES = (
-    Rule("fraction", _RATING, _rating),
-    Rule("code", _GROUPS, _digit_groups),
-    Rule("scientific", _SCIENTIFIC, _scientific),
-    Rule("fraction", _ROUND_THE_CLOCK, _pair),
-    Rule("fraction", _PRESSURE, _pressure),
-    Rule("score", _SCORE, _score),
+    Rule("fraction", _RATING, _rating, DIGIT_SLASH),
+    Rule("code", _GROUPS, _digit_groups, DIGIT),
+    Rule("scientific", _SCIENTIFIC, _scientific, NUMBER_START),
+    Rule("fraction", _ROUND_THE_CLOCK, _pair, DIGIT_SLASH),
+    Rule("fraction", _PRESSURE, _pressure, DIGIT_SLASH),
+    Rule("score", _SCORE, _score, DIGIT),
 )
 RULES = (
-    Rule("ordinal", _ORDINAL, _ordinal),
-    Rule("number", _NUMBER_SIGN, _number_sign),
-    Rule("version", _VERSION, _version),
-    Rule("fraction", _MIXED_FRACTION, _mixed_fraction),
-    Rule("fraction", _FRACTION, _fraction),
-    Rule("ratio", _RATIO, _ratio),
-    Rule("number", _ASPECT, _aspect),
-    Rule("range", _RANGE, _range),
-    Rule("range", _RANGE_ZH, _joiner_zh),
-    Rule("range", _WEEKDAYS_ZH, lambda context, match: "到"),
-    Rule("range", _ALIKE_ZH, lambda context, match: f"{match['unit']}到"),
+    Rule("ordinal", _ORDINAL, _ordinal, DIGIT),
+    Rule("number", _NUMBER_SIGN, _number_sign, re.compile("[#№]|[Nn]o")),
+    Rule("version", _VERSION, _version, re.compile("[0-9]+|[vV]")),
+    Rule("fraction", _MIXED_FRACTION, _mixed_fraction, _FRACTION_START),
+    Rule("fraction", _FRACTION, _fraction, DIGIT_SLASH),
+    Rule("ratio", _RATIO, _ratio, DIGIT_COLON),
+    Rule("number", _ASPECT, _aspect, DIGIT),
+    Rule("range", _RANGE, _range, NUMBER_START),
+    Rule("range", _RANGE_ZH, _joiner_zh, SIGN_START),
+    Rule("range", _WEEKDAYS_ZH, lambda context, match: "到", SIGN_START),
+    Rule(
+        "range",
+        _ALIKE_ZH,
+        lambda context, match: f"{match['unit']}到",
+        re.compile("(?<=[一二三四五六七八九十])[年月楼层号点班等级岁天章节期]"),
+    ),
 )
 LATE_RULES = (
-    Rule("number", _LONG, _long),
-    Rule("number", _SIGNED, _signed),
-    Rule("number", _PLURAL, _plural),
-    Rule("number", _PLAIN, _plain),
+    Rule("number", _LONG, _long, DIGIT),
+    Rule("number", _SIGNED, _signed, NUMBER_START),
+    Rule("number", _PLURAL, _plural, DIGIT),
+    Rule("number", _PLAIN, _plain, NUMBER_START),
 )

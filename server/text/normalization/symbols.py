@@ -8,7 +8,7 @@ from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import TAKEN, Context, Rule, Verbalize
 from intone.server.text.normalization.tables import symbols, units
-from intone.server.text.patterns import ascii_pattern
+from intone.server.text.patterns import SIGN_START, ascii_pattern
 
 _WORDS = symbols()
 _OPERAND = rf"[\w{CJK})\]{TAKEN}%²³]"
@@ -146,7 +146,7 @@ def _power_zh(context: Context, match: re.Match[str]) -> str | None:
 
 
 EARLY_RULES = (
-    Rule("symbol", _POWER_ZH, _power_zh),
+    Rule("symbol", _POWER_ZH, _power_zh, SIGN_START),
     Rule(
         "symbol",
         _PRODUCT_POWER,
@@ -160,10 +160,13 @@ EARLY_RULES = (
         lambda context, match: _pick(
             context, match, (("squared", "的平方"), ("cubed", "的立方"))[match["power"] == "3"]
         ),
+        SIGN_START,
     ),
 )
+_NOT_SIGNS = {_LETTERS, _FUNCTION, _COEFFICIENT, _SQUARED, _SUPERSCRIPT, _EQUALS, _TIMES, _SYMBOL, _GRADE, _LANGUAGE}
+"""Patterns that may begin with a letter, a digit or punctuation."""
 RULES = tuple(
-    Rule("symbol", pattern, read)
+    Rule("symbol", pattern, read, None if pattern in _NOT_SIGNS else SIGN_START)
     for pattern, read in (
         (_LANGUAGE, _programming),
         (_LETTERS, lambda context, match: f"{match.group()[0]} to {match['last'] or match['last2']}"),

@@ -5,7 +5,15 @@ import re
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
-from intone.server.text.patterns import DASH, NOT_BEFORE_WORD, NOT_IN_WORD, alternatives, ascii_pattern
+from intone.server.text.patterns import (
+    DASH,
+    DIGIT,
+    DIGIT_SLASH,
+    NOT_BEFORE_WORD,
+    NOT_IN_WORD,
+    alternatives,
+    ascii_pattern,
+)
 
 MONTHS = [
     "January",
@@ -26,6 +34,7 @@ _MONTH_NUMBERS |= {name[:3].lower(): index for index, name in enumerate(MONTHS, 
 _MONTH = alternatives([*MONTHS, *(name[:3] for name in MONTHS if name != "May"), "Sept"])
 _HALF = r"(?P<{0}>[aApP]\.?[mM]\.?(?![A-Za-z]))"
 _CLOCK = r"(?P<h{0}>[01]?\d|2[0-4])(?:[:：](?P<m{0}>[0-5]\d)(?:[:：](?P<s{0}>[0-5]\d))?)?"
+_MONTH_START = re.compile("[JFMASOND](?=an|eb|ar|pr|ay|un|ul|ug|ep|ct|ov|ec)")
 _TIME_RANGE = ascii_pattern(
     rf"{NOT_IN_WORD}{_CLOCK.format(1)}[ ]?{_HALF.format('a')}?(?:{DASH}"
     rf"|[ ]?to[ ]){_CLOCK.format(2)}[ ]?{_HALF.format('b')}?(?!\d)(?![.:]\d)"
@@ -223,6 +232,7 @@ def _month_year(context: Context, match: re.Match[str]) -> str:
 _DECADE = ascii_pattern(
     r"(?<![\w.,$])(?P<y>1[0-9]\d0|20\d0)'?s\b|(?<![\w])'(?P<short>[0-9]0)s\b|(?<![\w.,$])(?P<bare>[2-9]0)s\b"
 )
+_DECADE_START = re.compile("[0-9]+|'(?=[0-9])")
 _SHORT_YEAR = ascii_pattern(r"(?<![\w'’])['’](?P<y>\d\d)(?![\w%]|['’]?s\b)")
 _POINT_DATES_ZH = ascii_pattern(
     r"(?<![\d.])(?P<m>1[0-2]|0?[1-9])\.(?P<d>[12]\d|3[01]|0?[1-9])(?:[ ]?[到至~～—–-][ ]?"
@@ -352,28 +362,29 @@ def _short_range(context: Context, match: re.Match[str]) -> str | None:
 
 
 RULES = (
-    Rule("date", _SHORT_RANGE, _short_range),
-    Rule("year", _FISCAL_YEAR, _fiscal_year),
-    Rule("date", _ISO, _iso),
-    Rule("date", _SLASHED, _slashed),
-    Rule("date", _MONTH_DAY, _month_day),
-    Rule("date", _DAY_MONTH, _day_month),
-    Rule("date", _MONTH_YEAR, _month_year),
-    Rule("time", _NOON, lambda context, match: f"{match['noon']} to"),
-    Rule("time", _TIME_RANGE, _time_range),
-    Rule("time", _TIME, _time),
-    Rule("date", _SHORT, _short),
-    Rule("date", _POINT_DATES_ZH, _point_dates_zh),
-    Rule("decade", _DECADE, _decade),
-    Rule("year", _SHORT_YEAR, _short_year),
-    Rule("decade", _CENTURY_ZH, _century_zh),
+    Rule("date", _SHORT_RANGE, _short_range, DIGIT_SLASH),
+    Rule("year", _FISCAL_YEAR, _fiscal_year, re.compile("[FC]Y")),
+    Rule("date", _ISO, _iso, DIGIT),
+    Rule("date", _SLASHED, _slashed, DIGIT),
+    Rule("date", _MONTH_DAY, _month_day, _MONTH_START),
+    Rule("date", _DAY_MONTH, _day_month, DIGIT),
+    Rule("date", _MONTH_YEAR, _month_year, _MONTH_START),
+    Rule("time", _NOON, lambda context, match: f"{match['noon']} to", re.compile("noon|midnight", re.I)),
+    Rule("time", _TIME_RANGE, _time_range, DIGIT),
+    Rule("time", _TIME, _time, DIGIT),
+    Rule("date", _SHORT, _short, DIGIT_SLASH),
+    Rule("date", _POINT_DATES_ZH, _point_dates_zh, DIGIT),
+    Rule("decade", _DECADE, _decade, _DECADE_START),
+    Rule("year", _SHORT_YEAR, _short_year, re.compile("['’](?=[0-9])")),
+    Rule("decade", _CENTURY_ZH, _century_zh, DIGIT),
     Rule(
         "year",
         _YEAR_ZH,
         lambda context, match: zh.year(match["y"]) + (f"到{zh.year(match['to'])}" if match["to"] else ""),
+        DIGIT,
     ),
-    Rule("year", _SHORT_YEAR_ZH, lambda context, match: zh.year(match["y"]) + "年"),
-    Rule("decade", _GENERATION_ZH, lambda context, match: zh.digits(match.group())),
-    Rule("year", _YEAR_RANGE, _year_range),
+    Rule("year", _SHORT_YEAR_ZH, lambda context, match: zh.year(match["y"]) + "年", DIGIT),
+    Rule("decade", _GENERATION_ZH, lambda context, match: zh.digits(match.group()), DIGIT),
+    Rule("year", _YEAR_RANGE, _year_range, DIGIT),
 )
-YEAR_RULES = (Rule("year", _YEAR, _year),)
+YEAR_RULES = (Rule("year", _YEAR, _year, DIGIT),)
