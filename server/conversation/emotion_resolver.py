@@ -6,20 +6,21 @@ from intone.server.conversation.tagged_text import TextUnit
 from intone.server.domain import Emotion
 from intone.server.emotion.analyzers import AnalyzeEmotion, EmotionAnalyzers
 from intone.server.events import EmotionSource, ResolvedEmotion
+from intone.server.text.boundaries import ends_sentence
 
 
 class EmotionResolver:
     """The emotions of one utterance's units, in order.
 
-    A strong emotion found in the text lasts until another strong one or the end of the line. So a reply whose first
-    sentence shows the emotion is not split between two engines.
+    A strong emotion found in the text lasts until another strong one or the end of its sentence, so that a sentence of
+    several units is not split between two engines. A tag lasts longer: see `TaggedText`.
     """
 
     def __init__(self, given: ResolvedEmotion | None, analyzers: EmotionAnalyzers, strong_intensity: float) -> None:
         """An emotion is strong from `strong_intensity` on. `given` is set by the client."""
         self._given, self._analyzers, self._strong_intensity = given, analyzers, strong_intensity
         self._from_text = ResolvedEmotion()  # of the last unit
-        self._line_ended = True
+        self._sentence_ended = True
 
     async def resolve(self, unit: TextUnit) -> ResolvedEmotion:
         """The emotion of the next unit."""
@@ -35,11 +36,11 @@ class EmotionResolver:
 
     async def _analyze(self, unit: TextUnit, analyze: AnalyzeEmotion) -> ResolvedEmotion:
         estimate = await analyze(unit.untagged_text)
-        replaceable = self._line_ended or self._from_text.emotion.intensity < self._strong_intensity
+        replaceable = self._sentence_ended or self._from_text.emotion.intensity < self._strong_intensity
         if replaceable or estimate.emotion.intensity >= self._strong_intensity:
             source = EmotionSource.NONE if estimate.emotion.is_plain else EmotionSource.TEXT
             self._from_text = ResolvedEmotion(estimate.emotion, source, estimate.explanation)
-        self._line_ended = unit.text.rstrip(" \t").endswith("\n")
+        self._sentence_ended = ends_sentence(unit.text)
         return self._from_text
 
     async def _interpret(self, given: ResolvedEmotion) -> ResolvedEmotion:

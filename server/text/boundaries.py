@@ -23,6 +23,7 @@ _SENTENCE_RUN = re.compile(f"[{_SENTENCE_MARKS}]+")
 _CLAUSE_RUN = re.compile(f"[{_CLAUSE_MARKS}]+")
 _CLOSER_RUN = re.compile(f"[{re.escape(_CLOSERS)}]*")
 _WHITESPACE = re.compile(r"\s*")
+_SENTENCE_END = re.compile(rf"(?:[{_SENTENCE_MARKS}][{re.escape(_CLOSERS)}]{{0,8}}|\n)\s*\Z")
 _LAST_WORD = re.compile(rf"(?:^|[\s{re.escape(_OPENERS)}\"'*_~`])([^\s{re.escape(_OPENERS)}]{{0,32}})$")
 _NEXT_WORD = re.compile(r"\w+")
 _LIST_NUMBER = re.compile(r"(?:^|\n)[^\S\n]*\d{1,3}$")
@@ -199,6 +200,11 @@ def _ends_complete(text: str) -> bool:
 def ends_after_pause(text: str) -> bool:
     """Whether `text` ends in a mark after a number, an address or a letter: complete once no text came for a while."""
     return _PAUSED_TAIL.search(text[-600:]) is not None and not text.rstrip().endswith("www.")
+
+
+def ends_sentence(text: str) -> bool:
+    """Whether `text`, cut where a unit ends, ends a sentence and not only a clause."""
+    return _SENTENCE_END.search(text, max(0, len(text) - 60)) is not None
 
 
 def forced_cut(text: str, max_length: int, min_length: int) -> int:
