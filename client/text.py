@@ -1,12 +1,15 @@
 """Texts as the client takes them: whole, or as they are written."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
 TextLike = str | Iterable[str] | AsyncIterable[str]
 """A whole text, or its deltas as they are written, such as the output of a language model."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 async def deltas(text: TextLike) -> AsyncGenerator[str, None]:
@@ -34,6 +37,32 @@ async def deltas(text: TextLike) -> AsyncGenerator[str, None]:
 def split(text: str, max_characters: int) -> list[str]:
     """The text in pieces of at most `max_characters` code points."""
     return [text[start : start + max_characters] for start in range(0, len(text), max_characters)]
+
+
+class SurrogateJoiner:
+    """Joins the halves of UTF-16 pairs that a sender cut apart, as one that streams JSON escapes may do.
+
+    Its methods raise UnicodeEncodeError for a half without its other one: that is no text.
+    """
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def push(self, delta: str) -> str:
+        """The text that is complete now: `delta` without a first half at its end, behind the half held before."""
+        text, self._half = self._half + delta, ""
+        if not _SURROGATE.search(text):
+            return text
+        if "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        joined.encode()
+        return joined
+
+    def finish(self) -> None:
+        """Check that no half is held at the end of the text."""
+        half, self._half = self._half, ""
+        half.encode()
 
 
 async def _from_thread(parts: Iterable[str]) -> AsyncGenerator[str, None]:

@@ -13,7 +13,7 @@ from intone.client.feed import EventFeed, FeedReader
 from intone.client.sent_requests import Request
 from intone.client.speech import SentText, Speech
 from intone.client.stream import Stream
-from intone.client.text import TextLike, deltas, split
+from intone.client.text import SurrogateJoiner, TextLike, deltas, split
 from intone.proto import audio_pb2, speech_pb2
 
 _MAX_DELTA_CHARACTERS = 4000
@@ -46,6 +46,7 @@ class AsyncUtterance:
         self._done: Done | None = None
         self._sent: list[SentText] = []
         self._sending = asyncio.Lock()
+        self._joiner = SurrogateJoiner()
         self._speaking: asyncio.Task[None] | None = None
         self._feed = EventFeed()
         stream.attach(utterance_id, self)
@@ -69,9 +70,11 @@ class AsyncUtterance:
     async def send(self, delta: str) -> None:
         """Send the next text. Deltas are joined as they are, so they must contain the spaces between words.
 
-        Text is dropped once the utterance has ended or was interrupted: see `ended` and `interrupted`.
+        Halves of UTF-16 pairs are joined. Text is dropped once the utterance has ended or was interrupted: see `ended`
+        and `interrupted`.
 
         Raises:
+            UnicodeEncodeError: half of a UTF-16 pair without its other one.
             IntoneError: the stream has ended, the emotion clip was refused, or TimedOut.
             OSError: the emotion clip cannot be read.
         """
@@ -263,6 +266,11 @@ class AsyncUtterance:
     async def _send_text(self, text: str, *, end: bool) -> None:
         limit = self._stream.configured.limits.max_text_characters or _MAX_DELTA_CHARACTERS
         async with self._sending:
+            text = self._joiner.push(text)
+            if end:
+                self._joiner.finish()
+            elif not text:
+                return
             await self._begin()
             for delta in split(text, min(limit, _MAX_DELTA_CHARACTERS)) or [""]:
                 if self._silent:

@@ -12,7 +12,6 @@ _CJK = re.compile(f"[{CJK}]")
 _LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
 _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _REGIONAL_INDICATORS = re.compile("(?<![\U0001f1e6-\U0001f1ff])[\U0001f1e6-\U0001f1ff]*$")
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _ZERO_WIDTH_JOINER = "\u200d"
 
 
@@ -91,31 +90,3 @@ def splits_grapheme(text: str, position: int) -> bool:
         return True
     flags = _REGIONAL_INDICATORS.search(text[:position])
     return "\U0001f1e6" <= after <= "\U0001f1ff" and flags is not None and len(flags.group()) % 2 == 1
-
-
-class SurrogateJoiner:
-    """Joins the halves of UTF-16 pairs that a sender cut apart, as streams of JSON escapes do."""
-
-    def __init__(self) -> None:
-        self._half = ""
-
-    def push(self, delta: str) -> str:
-        """The text that is complete now: `delta` without a first half at its end, behind the half held before.
-
-        A half without its other one becomes U+FFFD.
-        """
-        text, self._half = self._half + delta, ""
-        if text and "\ud800" <= text[-1] <= "\udbff":
-            text, self._half = text[:-1], text[-1]
-        return _joined(text)
-
-    def finish(self) -> str:
-        """What is left at the end of the text."""
-        text, self._half = self._half, ""
-        return _joined(text)
-
-
-def _joined(text: str) -> str:
-    if not _SURROGATES.search(text):
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

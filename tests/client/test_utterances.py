@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from intone.client import (
     AsyncSpeechClient,
@@ -12,10 +14,12 @@ from intone.client import (
     FailedPrecondition,
     IntoneError,
     RequestRefused,
+    SpeechClient,
     Started,
     TimedOut,
     Unsupported,
 )
+from intone.client.text import SurrogateJoiner
 from intone.proto import speech_pb2
 from tests.support.scripted_responses import (
     CHUNK_SAMPLES,
@@ -54,6 +58,70 @@ def test_an_error_in_the_text_source_interrupts_only_its_utterance(run):
         events = run(main(server.target))
     assert events[-1].reason == "completed"
     assert [request.WhichOneof("request") for request in server.calls[0]][:3] == ["config", "text", "interrupt"]
+
+
+def halves(text: str) -> str:
+    return "".join(map(chr, memoryview(text.encode("utf-16-le")).cast("H")))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.data(), st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.text(alphabet="a😀👍", max_size=9)
+)
+def test_halves_of_utf_16_pairs_are_joined(data: st.DataObject, text: str) -> None:
+    joiner, written, joined = SurrogateJoiner(), halves(text), ""
+    while written:
+        length = data.draw(st.integers(1, len(written)))
+        joined, written = joined + joiner.push(written[:length]), written[length:]
+        joined.encode()
+    joiner.finish()
+    assert joined == text
+
+
+@pytest.mark.parametrize(
+    "deltas", [["Great \ud83d"], ["Great \ud83d", "news."], ["\ude00"], ["\ude00\ud83d", "\ude00"]]
+)
+def test_half_a_pair_is_an_error(deltas: list[str]) -> None:
+    joiner = SurrogateJoiner()
+    with pytest.raises(UnicodeEncodeError):
+        for delta in deltas:
+            joiner.push(delta)
+        joiner.finish()
+
+
+def test_an_emoji_cut_in_two_is_sent_whole(run):
+    async def main(target: str) -> None:
+        async with AsyncSpeechClient(target) as client, client.conversation() as talk:
+            assert (await talk.utterance().speak(["Great \ud83d", "\ude00 news."]).done()).reason == "completed"
+            turn = talk.utterance()
+            for delta in ("\ud83d", "\ude00", "!"):
+                await turn.send(delta)
+            await turn.end()
+            await turn.done()
+
+    with scripted_server() as server:
+        run(main(server.target))
+    sent = [request.text.delta for request in server.calls[0] if request.WhichOneof("request") == "text"]
+    assert [delta for delta in sent if delta] == ["Great ", "😀 news.", "😀", "!"]
+
+
+@pytest.mark.parametrize("text", ["Great \ud83d", ["Great \ud83d", " news."]])
+def test_half_an_emoji_ends_the_reading(run, text):
+    async def main(target: str) -> None:
+        async with AsyncSpeechClient(target) as client, client.conversation() as talk:
+            with pytest.raises(UnicodeEncodeError):
+                await collect(talk.utterance().speak(text).events())
+            turn = talk.utterance()
+            with pytest.raises(UnicodeEncodeError):
+                await turn.send("\ude00")
+            with pytest.raises(UnicodeEncodeError):
+                await turn.send("\ud83d")
+                await turn.end()
+
+    with scripted_server() as server, SpeechClient(server.target) as client:
+        with pytest.raises(UnicodeEncodeError):
+            b"".join(client.stream(text))
+        run(main(server.target))
 
 
 def test_a_rejected_utterance_stops_its_sender_but_not_the_conversation(run):

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from intone.server.errors import CallerError, Reason
 from intone.server.text.boundaries import is_word_boundary
 from intone.server.text.characters import (
-    SurrogateJoiner,
     check_text,
     has_cjk,
     is_speakable,
@@ -378,18 +377,3 @@ def test_an_atom_given_by_the_caller_is_not_cut():
         cutter.push("Hello there. See ") + cutter.push_atom("Dr. No. Yes") + cutter.push(" now. Bye.") + cutter.finish()
     )
     assert [unit.text for unit in units] == ["Hello there.", " See Dr. No. Yes now.", " Bye."]
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.data(), st.text(max_size=20) | st.text(alphabet="a😀👍", max_size=9))
-def test_halves_of_surrogate_pairs_are_joined(data, text):
-    halves = "".join(map(chr, memoryview(text.encode("utf-16-le", "surrogatepass")).cast("H")))
-    joiner = SurrogateJoiner()
-    joined = "".join(joiner.push(delta) for delta in random_deltas(data.draw, halves)) + joiner.finish()
-    assert joined == text
-
-
-def test_a_lone_half_is_replaced():
-    joiner = SurrogateJoiner()
-    assert joiner.push("a\ud83d") == "a"
-    assert joiner.push("b") + joiner.push("\ude00") + joiner.push("\ud83d") + joiner.finish() == "\ufffdb\ufffd\ufffd"
