@@ -57,6 +57,12 @@ def is_action(text: str) -> bool:
     return len(words) > 1 and words[0] in _ACTIONS
 
 
+def is_single_action(text: str) -> bool:
+    """Whether a word between asterisks is a stage direction that tells what the speaker does: `*smiles*`."""
+    word = text.lower()
+    return word in _ACTIONS and word in _MANNERS
+
+
 def pause_ms(label: str) -> int | None:
     """Length of the pause that a stage direction asks for; None if it asks for none."""
     plain = " ".join(label.lower().split())

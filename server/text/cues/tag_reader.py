@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 from intone.server.text.characters import has_cjk
 from intone.server.text.cues.pieces import Cue, NamesEmotion, Pause, Piece, TextPiece
-from intone.server.text.cues.stage_directions import MAX_LABEL_CHARACTERS, is_action, is_stage_direction, pause_ms
+from intone.server.text.cues.stage_directions import (
+    MAX_LABEL_CHARACTERS,
+    is_action,
+    is_single_action,
+    is_stage_direction,
+    pause_ms,
+)
 from intone.server.text.cues.tags import TAG, could_become_tag, cue_of_tag
 
 _OPENER = re.compile(r"[\[［【(（*<]")
@@ -22,6 +28,9 @@ _BRACKETS = {
 }  # fmt: skip
 _NOT_INSIDE = re.compile(r"[\[\]［］【】()（）<>*\n]")
 _MAX_ACTION_CHARACTERS = 80
+_SUBJECT = re.compile(
+    r"(?<![^\W\d_])(?:he|she|it|who|that|everyone|everybody|someone|somebody|nobody)\s*\Z", re.IGNORECASE
+)
 _SENTENCE_ENDS = '.!?…\n"”’。！？'
 _INTENSITY = re.compile(r"(?<!\s)\s*[:：]\s*(?:\d+(?:\.\d+)?|\.\d+)\s*$")
 
@@ -130,15 +139,32 @@ class TagReader:
         if stop is None:
             return _OPEN if not final and len(text) - start - stars <= _MAX_ACTION_CHARACTERS else _NOTHING
         label, end = text[start + stars : stop.start()], stop.start() + stars
-        known = self._is_cue(label, False) or (is_action(label) and self._begins_sentence(text[self._done : start]))
-        if not known or not "**".startswith(text[stop.start() : end]):
+        if not (self._is_cue(label, False) or is_action(label)) or not "**".startswith(text[stop.start() : end]):
             return _NOTHING
         if end >= len(text) and not final:
             return _OPEN
         after = text[end : end + 1]
         if len(text) < end or after.isalnum() or after in ("_", "*"):
             return _NOTHING
-        return self._cue_of(start, end, label)
+        return self._starred_cue(text, start, end, label, final)
+
+    def _starred_cue(self, text: str, start: int, end: int, label: str, final: bool) -> _Found:
+        """A cue, unless a word is emphasized: "That is *fast*." and "She *laughs* at you." have none."""
+        if self._is_sound(label):
+            emphasized = _SUBJECT.search(text, max(self._done, start - 20), start)
+            return _NOTHING if emphasized else self._cue_of(start, end, label)
+        if not self._begins_sentence(text[self._done : start]):
+            return _NOTHING
+        following = text[end:].lstrip(" ")[:1]
+        if not following and not final:
+            return _OPEN
+        continues = following.islower() or following in (":", "：", ",", "，")
+        return _NOTHING if continues else self._cue_of(start, end, label)
+
+    def _is_sound(self, label: str) -> bool:
+        """Whether it is a direction wherever it stands."""
+        heard = is_stage_direction(label, round_brackets=True) or is_single_action(label)
+        return heard and not self._names_emotion(" ".join(label.split()))
 
     def _begins_sentence(self, before: str) -> bool:
         last = before.rstrip(" ")[-1:] or self._before_blanks

@@ -79,12 +79,25 @@ _ABBREVIATIONS = (
     (ascii_pattern(r"\b[Rr]ef\.(?=[ ]?[\d#])"), "reference"),
     (ascii_pattern(r"\bw/o(?=[ ])"), "without"),
     (ascii_pattern(r"\bw/(?=[ ])"), "with"),
+    (ascii_pattern(r"\bmtg\.(?=[ ]?[a-z,;)])"), "meeting"),
+    (ascii_pattern(r"\bappt\.(?=[ ]?[a-z,;)])"), "appointment"),
+    (ascii_pattern(r"\b[Gg]ovt\.(?=[ ]?[a-z,;)])"), "government"),
+    (ascii_pattern(r"\b[Bb]ldg\.?(?=[ ]?[\dA-Z#])"), "Building"),
+    (ascii_pattern(r"\bqty\.?(?=[ :]?[ ]?\d)", re.IGNORECASE), "quantity"),
+    (ascii_pattern(r"\bincl\.(?=[ ])"), "including"),
+    (ascii_pattern(r"\bexcl\.(?=[ ])"), "excluding"),
+    (ascii_pattern(r"\bavg\.?(?=[ ])"), "average"),
+    (ascii_pattern(r"\bmisc\.(?=[ ])"), "miscellaneous"),
+    (ascii_pattern(r"\bIntl\.?(?=[ ][A-Z])"), "International"),
+    (ascii_pattern(r"\bAssn\.?(?=[ ][a-z]|,)"), "Association"),
+    (ascii_pattern(r"\b[Aa]cct\.?(?=[ ]?[#\d])"), "account"),
     (ascii_pattern(r"\bUSA\b|\bU\.S\.A\.(?=[ ,])"), "U S A"),
 )
 
 _ABBREVIATION_START = re.compile(
     r"M[rst]|[DJS]r|[VvDdRrFfEeGg](?=ol|ept|iv|ef|ig|q|xt|ov)|P(?=rof|l|kwy)|Ave|Blvd|Rd|L[nt]|Hwy|S(?=q|ec|en|gt)|Ct|Rt|Apt"
-    r"|vs|e\.(?=g)|i\.(?=e)|etc|approx|p(?=p?\.)|sec|ch|C(?=h|orp|apt)|Inc|Ltd|Gen|Ft|a(?=\.k|ka)|w/|U(?=\.S|SA)"
+    r"|vs|e\.(?=g)|i\.(?=e)|etc|approx|p(?=p?\.)|sec|ch|C(?=h|orp|apt)|Inc|Ltd|Gen|Ft|a(?=\.k|ka)|w/"
+    r"|mtg|appt|[Bb]ldg|[Qq](?=[Tt][Yy])|incl|excl|avg|misc|Intl|Assn|[Aa]cct|U(?=\.S|SA)"
 )
 """Where one of `_ABBREVIATIONS` begins."""
 

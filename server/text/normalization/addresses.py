@@ -35,6 +35,11 @@ _FILE_PATH = ascii_pattern(
     r"(?<![\w/.~:*-])(?P<root>~|\.{1,2}|[A-Za-z]:(?=\\))?(?P<path>(?:[/\\][\w.+-]{1,80}){1,12})[/\\]?(?![\w/])"
 )
 _PATH_START = ascii_pattern(r"[~./\\]|[A-Za-z](?=:\\)")
+_RELATIVE_PATH = ascii_pattern(
+    r"(?<![\w/.@-])(?:[A-Za-z_][\w-]{0,40}/){1,8}[\w-]{1,60}"
+    r"\.(?:py|js|ts|md|txt|json|ya?ml|toml|html?|css|csv|pdf|png|jpe?g|sh|cfg|ini|xml|cpp|hpp|go|rs|java|log)(?![\w/@])"
+)
+_RELATIVE_START = ascii_pattern(r"(?<![\w/.@-])[A-Za-z_](?=[\w-]{0,40}/)")
 _DOTTED_START = ascii_pattern(r"(?<![\w.@/-])[A-Za-z_](?=\w{0,40}\.)")
 _SNAKE_START = ascii_pattern(r"(?<!\w)[A-Za-z0-9](?=[A-Za-z0-9]{0,40}_)")
 _DOTTED_NAME = ascii_pattern(r"(?<![\w.,;:!?)])\.(?P<name>[A-Za-z][A-Za-z0-9_]{1,20})(?![\w.])")
@@ -198,19 +203,23 @@ def _house_number(context: Context, match: re.Match[str]) -> str | None:
     return en.digits(number) if len(number) == 5 else en.pairs(number)
 
 
-_IP = ascii_pattern(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
+_IP = ascii_pattern(
+    r"(?<![\w.])(?P<host>(?:\d{1,3}\.){3}\d{1,3})(?:/(?P<prefix>\d{1,2})|:(?P<port>\d{2,5}))?(?![\w]|\.\d)"
+)
 
 
 def _ip(context: Context, match: re.Match[str]) -> str:
-    address, _, prefix = match.group().partition("/")
-    parts = address.split(".")
+    parts, prefix, port = match["host"].split("."), match["prefix"], match["port"]
     if context.chinese(*match.span()):
-        return "点".join(zh.digits(part) for part in parts) + (f"斜杠{zh.cardinal(int(prefix))}" if prefix else "")
-    return " dot ".join(en.digits(part) for part in parts) + (f" slash {en.cardinal(int(prefix))}" if prefix else "")
+        end = f"斜杠{zh.cardinal(int(prefix))}" if prefix else (f"端口{zh.digits(port)}" if port else "")
+        return "点".join(zh.digits(part) for part in parts) + end
+    end = f" slash {en.cardinal(int(prefix))}" if prefix else (f" colon {en.digits(port)}" if port else "")
+    return " dot ".join(en.digits(part) for part in parts) + end
 
 
 RULES = (
     Rule("address", _EMAIL, _email, _MAILBOX_START),
+    Rule("address", _RELATIVE_PATH, lambda context, match: _path(match.group()), _RELATIVE_START),
     Rule("address", _URL, _url, _HOST_START),
     Rule("address", _HANDLE, _handle, SIGN_START),
     Rule("address", _HASHTAG, _hashtag, NUMBER_START),
@@ -218,5 +227,16 @@ RULES = (
     Rule("identifier", _DOTTED, _dotted, _DOTTED_START),
     Rule("identifier", _DOTTED_NAME, _dotted_name, NUMBER_START),
     Rule("identifier", _SNAKE, _snake, _SNAKE_START),
+)
+_DIRECTIONS = {"N": "North", "S": "South", "E": "East", "W": "West", "NE": "Northeast", "NW": "Northwest",
+               "SE": "Southeast", "SW": "Southwest"}  # fmt: skip
+_DIRECTION = ascii_pattern(
+    rf"(?<=\d )(?P<name>[NS][EW]|[NSEW])\.?"
+    rf"(?=[ ](?:[A-Z][a-z]{{1,40}}[ ]|\d{{1,3}}(?:st|nd|rd|th)[ ]){{1,2}}(?:{_STREET_TYPES})\b)"
+)
+DIRECTION_RULES = (
+    Rule(
+        "abbreviation", _DIRECTION, lambda context, match: _DIRECTIONS[match["name"]], re.compile("(?<=[0-9] )[NSEW]")
+    ),
 )
 NUMBER_RULES = (Rule("address", _IP, _ip, DIGIT), Rule("address", _HOUSE_NUMBER, _house_number, DIGIT))

@@ -31,7 +31,8 @@ _FLIGHT = ascii_pattern(
     r"(?:(?<=flight )|(?<=flights )|(?<=航班))(?P<airline>[A-Z]{2}|[A-Z]\d|\d[A-Z])[ ]?(?P<number>\d{1,4})(?!\w)",
     re.IGNORECASE,
 )
-_TOLL_FREE = ascii_pattern(r"(?<![\w.,$-])1[ -](8\d0|900)(?=[ -][A-Z0-9])")
+_TOLL_FREE = ascii_pattern(r"(?<![\w.,$-])1[ -](8\d0|900)[ -](?=[A-Z0-9])")
+_ALSO_ZH = ascii_pattern(r"(?<=[或和及、])(?:110|112|114|119|120|122|911|999)(?![\d个次分点折元块.,])")
 _CARD = ascii_pattern(
     rf"{_ALONE_BEFORE}\d{{4}}(?:([ -])\d{{4}}(?:\1\d{{3,7}}){{1,3}}|([ -])\d{{6}}\2\d{{5}}){_ALONE_AFTER}"
 )
@@ -141,6 +142,10 @@ def _spelled(context: Context, match: re.Match[str], telephone: bool = True) -> 
 
 def _telephone(context: Context, match: re.Match[str]) -> str | None:
     return None if _ROUND.fullmatch(match.group()) else _spelled(context, match)
+
+
+def _also(context: Context, match: re.Match[str]) -> str | None:
+    return _spelled(context, match) if context.kind_at(match.start() - 2) == "telephone" else None
 
 
 def _flight(context: Context, match: re.Match[str]) -> str | None:
@@ -255,6 +260,7 @@ RULES = (
     ),
     Rule("telephone", _TOLL_FREE, _toll_free, DIGIT),
     Rule("telephone", _EMERGENCY, _spelled, DIGIT),
+    Rule("telephone", _ALSO_ZH, _also, DIGIT),
     Rule("code", _ROOM_ZH, lambda context, match: zh.digits(match.group(), telephone=True), DIGIT),
     Rule("code", _DIGITS, _code, NUMBER_START),
     Rule("code", _PROPER_ZH, lambda context, match: zh.digits(match.group(), telephone="1" in match.group()), DIGIT),

@@ -23,7 +23,7 @@ _AFTER_TIME = re.compile(
     r"[ ](?:[ECMP][SD]?T|[CE]E?S?T|GMT|UTC|BST|IST|JST|KST|AEST"
     r"|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|Eastern|Pacific)\b"
 )
-_TITLES = frozenset(
+_BEFORE_NAMES = frozenset(
     [
         "Mister",
         "Missus",
@@ -39,6 +39,14 @@ _TITLES = frozenset(
         "Lieutenant",
         "Mount",
         "Fort",
+        "North",
+        "South",
+        "East",
+        "West",
+        "Northeast",
+        "Northwest",
+        "Southeast",
+        "Southwest",
     ]
 )
 _NAME_BEFORE = re.compile(f"(?:([{CJK}，。！？：；（《])|^)[ ]?[A-Za-z]*[A-Z][A-Za-z]*(?:[ ][A-Z][A-Za-z]*)?[ -]?$")
@@ -174,7 +182,11 @@ class Context:
 
     def _swallowed_stop(self, match: re.Match[str], words: str, kind: str) -> str:
         """The full stop of a sentence, where a token such as "5 p.m." or "Elm Ave." took it along."""
-        if not match.group().endswith(".") or words.endswith(".") or (kind == "abbreviation" and words in _TITLES):
+        if (
+            not match.group().endswith(".")
+            or words.endswith(".")
+            or (kind == "abbreviation" and words in _BEFORE_NAMES)
+        ):
             return ""
         if kind == "time" and _AFTER_TIME.match(self.text[match.end() : match.end() + 12]):
             return ""

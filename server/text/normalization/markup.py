@@ -101,6 +101,8 @@ def _citations(found: re.Match[str]) -> str | None:
 
 
 def _table_bar(found: re.Match[str]) -> str:
+    if found.string[found.end() : found.end() + 1] in ("", "\n"):
+        return ""
     return "，" if _IDEOGRAPH.match(found.string[found.start() - 1 : found.start()]) else ", "
 
 

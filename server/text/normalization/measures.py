@@ -27,6 +27,7 @@ _PER = ascii_pattern(
 )
 _FEET = ascii_pattern(r"(?<![\w.])(?P<feet>\d{1,2})['′’][ ]?(?P<inches>\d{1,2})(?:[\"″”]|'')")
 _FEET_ALONE = ascii_pattern(r"(?<![\w.'‘])(?P<number>\d{1,3})['′’](?=[ ](?:tall|long|wide|high|deep|by|x)\b)")
+_FEET_BY = ascii_pattern(r"(?<![\w.'‘])(?P<a>\d{1,3})['′’][ ]?(?:x|×|by)[ ]?(?P<b>\d{1,3})['′’](?![\w])")
 _INCHES = ascii_pattern(
     r"(?<![\w.\"“])(?P<number>\d{1,3}(?:\.\d{1,2})?)(?:[\"″]|'')(?=[ ][a-z(]|[ ]?[,x×]|-[a-z]|[\u4e00-\u9fff])"
 )
@@ -83,7 +84,7 @@ _SQUARE_ALONE = ascii_pattern(
     r"(?<=[\d\ue000])[ ]sq\.?(?=[ ](?:miles?|feet|foot|meters?|metres?|yards?|inches|kilometers?)\b)"
 )
 _PER_ZH = re.compile(
-    f"(?<=[{TAKEN}米元克升次人度条个斤页件块里字节吨瓦步字词帧张台位分转])/"
+    f"(?<=[{TAKEN}米元克升万千百次人度条个斤页件块里字节吨瓦步字词帧张台位分转])/"
     "(?=秒|分|小时|时|天|日|周|月|年|斤|公斤|千克|个|人|次|平|晚|件|米|升|张|份|吨|度|位|台|页|间|间夜|盎司|桶|克|加仑|英尺|股|瓶|盒|套|亩)"
 )
 _PERCENT_WORDS = {"%": ("percent", "百分之"), "％": ("percent", "百分之"), "‰": ("per mille", "千分之")}
@@ -210,6 +211,13 @@ def _is_quoted(before: str) -> bool:
     return quote >= 0 and (quote == 0 or before[quote - 1] in " (")
 
 
+def _feet_by(context: Context, match: re.Match[str]) -> str:
+    first, second = int(match["a"]), int(match["b"])
+    if context.chinese(*match.span()):
+        return f"{zh.cardinal(first)}乘{zh.cardinal(second)}英尺"
+    return f"{en.cardinal(first)} feet by {en.cardinal(second)} feet"
+
+
 def _feet_alone(context: Context, match: re.Match[str]) -> str:
     number = match["number"]
     if context.chinese(*match.span()):
@@ -284,6 +292,7 @@ RULES = (
     Rule("measure", _SQUARE_ALONE, lambda context, match: " square", re.compile("[ ]sq")),
     Rule("measure", _PER_ZH, lambda context, match: "每" if context.chinese(*match.span()) else None, SIGN_START),
     Rule("measure", _FEET, _feet, DIGIT),
+    Rule("measure", _FEET_BY, _feet_by, DIGIT),
     Rule("measure", _INCHES, _inches, DIGIT),
     Rule("measure", _FEET_ALONE, _feet_alone, DIGIT),
     Rule("measure", _FULL_RANGE, _full_range, NUMBER_START),

@@ -37,6 +37,7 @@ _SUFFIXED = ascii_pattern(
     rf"(?P<symbol>[$€£₽₫₴฿円₿]|zł|Kč|{_CODE})(?![A-Za-z])"
 )
 _CENTS = ascii_pattern(rf"(?<![\w.])(?P<number>{NUMBER})[ ]?(?P<symbol>[¢￠])")
+_JAPANESE = re.compile(r"\b(?:Japan|Japanese|Tokyo|Osaka|Kyoto|yen|JPY)\b")
 _DETERMINER = ascii_pattern(
     r"\b(?:a|an|the|this|that|one|each|every|another|my|your|his|her|our|their|any|no|first"
     r"|second)[ ]$",
@@ -53,13 +54,15 @@ _NOUN_AFTER = ascii_pattern(
     r"[ -](?!(?:in|of|for|to|per|a|an|each|or|and|is|was|were|are|more|less|on|at|by|from|with|off|back"
     r"|than|as|if|but|it|you|he|she|we|they|i|the|this|that|when|because|now|today|extra|tomorrow|yesterday"
     r"|so|too|will|would|can|could|has|had|please|worth|plus|minus|through|until|after|before|not|into|over"
-    r"|under)\b)[a-z]{3,}"
+    r"|under)\b)[A-Za-z][a-z]{2,}"
 )
 
 
 def _read(context: Context, match: re.Match[str]) -> str | None:
     found = match.groupdict()
-    currency = currencies()[match["symbol"].rstrip(".")]
+    chinese = context.chinese(*match.span())
+    yen = match["symbol"] in "¥￥" and not chinese and _JAPANESE.search(context.text)
+    currency = currencies()["JPY" if yen else match["symbol"].rstrip(".")]
     number = match["number"]
     if match["symbol"] == "PHP" and re.fullmatch(r"\d(?:\.\d{1,2})?", number):
         return None  # the programming language
@@ -67,7 +70,7 @@ def _read(context: Context, match: re.Match[str]) -> str | None:
         number = number.replace(".", "").replace(",", ".")
     negative = bool(found.get("sign") in ("-", "\u2212") or found.get("inner"))
     scale = found.get("scale") or ""
-    if context.chinese(*match.span()) or re.search("[万亿千百]", scale):
+    if chinese or re.search("[万亿千百]", scale):
         return _chinese(currency, number, found.get("to"), scale, negative)
     sign = "minus " if negative else ("plus " if found.get("sign") == "+" else "")
     single = _is_adjective(context, match)

@@ -12,6 +12,7 @@ from intone.server.text.patterns import DIGIT, ascii_pattern
 _NUMBERED_NOUNS = frozenset(word_list("numbered_nouns"))
 _REGNAL = frozenset(word_list("regnal_names"))
 _FUNCTION_WORDS = frozenset(word_list("short_words")) | {"this", "that", "with", "from", "your", "their", "these"}
+_INITIALISMS = frozenset(word_list("initialisms"))
 _ELEMENTS = "He|Li|Be|Ne|Na|Mg|Al|Si|Cl|Ar|Ca|Fe|Cu|Zn|Ag|Au|Hg|Pb|Mn|Br|[HCNOFPSKI]"
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _CHEMICAL = ascii_pattern(
@@ -83,7 +84,7 @@ _MIXED = ascii_pattern(
 )
 _DECIMAL_MIXED = ascii_pattern(r"(?<![\w.])(?P<letters>[A-Z]{1,4})(?P<number>\d{1,3}\.\d{1,3})(?![\w.])")
 _CODE_LIKE = ascii_pattern(
-    r"\b(?:code|flight|gate|order|ticket|reference|confirmation|license|plate|serial|booking|ref|tracking"
+    r"\b(?:code|flight|order|ticket|reference|confirmation|license|plate|serial|booking|ref|tracking"
     r"|航班|车次|车牌|编号|单号)\b|航班|车次|车牌|次$",
     re.IGNORECASE,
 )
@@ -114,8 +115,11 @@ def _mixed(context: Context, match: re.Match[str]) -> str | None:
     chinese = context.chinese(*match.span())
     runs = re.findall(r"[A-Za-z]+|\d+|-", text)
     seat = context.word_before(match.start()) in ("seat", "row")
-    code = not seat and (
-        sum(run != "-" for run in runs) > 2 or bool(_CODE_LIKE.search(context.before(match.start())[-28:]))
+    named = re.fullmatch(r"(?=[A-Z]*[AEIOU])[A-Z]{4,12}[1-9]\d?", text)  # a word: SAVE20, WELCOME10
+    code = (
+        not seat
+        and not named
+        and (sum(run != "-" for run in runs) > 2 or bool(_CODE_LIKE.search(context.before(match.start())[-28:])))
     )
     if text.count("-") and text.replace("-", "").isalpha():
         return None
@@ -129,6 +133,7 @@ def _mixed(context: Context, match: re.Match[str]) -> str | None:
         return f"{_resolution(found[1])} {found[2]}"
     if chinese and not code and re.fullmatch(r"[1-9]\d{0,3}[A-Za-z]{1,3}", text):
         return f"{zh.cardinal(int(runs[0]))}{runs[1]}"
+    code = code and not re.fullmatch(r"2[0-9]H[12]", text)  # a half of a year: Windows 11 24H2
     words = [_mixed_run(run, code, chinese) for run in runs]
     if chinese:
         return "".join(words).replace(" ", "")
@@ -147,7 +152,11 @@ def _mixed_run(run: str, code: bool, chinese: bool) -> str:
             return zh.digits(run, telephone=True) if len(run) > 2 or run[0] == "0" else zh.cardinal(int(run))
         spelled = len(run) > 3 or (len(run) > 1 and (code or run[0] == "0"))
         return en.digits(run) if spelled else _short_number(run)
-    if run.isupper() and not chinese and (len(run) <= 3 or (code and not re.search("[AEIOU]", run))):
+    if (
+        run.isupper()
+        and not chinese
+        and (len(run) <= 3 or (run not in _INITIALISMS and not re.search("[AEIOUY]", run)))
+    ):
         return " ".join(run)
     if code and not chinese and len(run) <= 2:
         return " ".join(run.upper())

@@ -33,6 +33,7 @@ from intone.server.text.spans import SpannedText
 T = TypeVar("T")
 
 RULES = (
+    *addresses.DIRECTION_RULES,
     *abbreviations.RULES,
     *addresses.RULES,
     *symbols.EARLY_RULES,

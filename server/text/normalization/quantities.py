@@ -75,12 +75,18 @@ _FRACTION = ascii_pattern(r"(?<![\w./-])(?P<a>\d{1,4})/(?P<b>\d{1,4})(?:ths?|rds
 _SCORE_WORD = ascii_pattern(
     r"\b(?:won|win|wins|lost|lose|loses|beat|beats|beating|score|scored|lead|leads|leading|led|draw|drew"
     r"|tied|tie|trailing|ahead|up|down|defeated|victory|loss|vote|voted|ruled|record)\b[^.!?\d]{0,40}$"
-    r"|(?:比分|得分|打成|战胜|领先|落后|击败|大胜|战平|以|赢了|输了|NBA|CBA|英超|西甲|意甲|德甲|中超|欧冠|决赛|主场|客场)[^\d。！？]{0,12}$",
+    r"|(?:比分|得分|打成|战胜|领先|落后|击败|大胜|战平|以|赢了|输了|NBA|CBA|英超|西甲|意甲|德甲|中超|欧冠|决赛|加时赛?|点球|半场|主场|客场)[^\d。！？]{0,12}$",
     re.IGNORECASE,
+)
+_SCORE_AFTER = ascii_pattern(
+    r"[ ](?:win|victory|loss|defeat|draw|thrashing|rout|upset)\b"
+    "|(?:险胜|大胜|完胜|小胜|战胜|击败|逆转|惜败|不敌|负于|战平|获胜)"
 )
 _SCORE = ascii_pattern(r"(?<![\w.,/$-])(?P<a>\d{1,3})[ ]?[-–—:：比][ ]?(?P<b>\d{1,3})(?![\w/%-]|[.,:]\d)")
 _RATIO = ascii_pattern(r"(?<![\w.,:/])(?P<a>\d{1,4})[:：∶](?P<b>\d{1,4})(?![\w:]|\.\d)")
-_ASPECT = ascii_pattern(rf"(?<![\w.,])(?P<a>{NUMBER})[ ]?[x×✕*][ ]?(?P<b>{NUMBER})(?![\w])")
+_ASPECT = ascii_pattern(
+    rf"(?<![\w.,])(?P<a>{NUMBER})[ ]?[x×✕*][ ]?(?P<b>{NUMBER})(?:[ ]?[x×✕*][ ]?(?P<c>{NUMBER}))?(?![\w])"
+)
 _RANGE = ascii_pattern(
     rf"(?<![\w.,/-])(?P<sign>[-\u2212])?(?P<a>{NUMBER})(?P<dash>{DASH})(?P<b>{NUMBER})(?P<s>s)?"
     rf"(?![A-Za-z0-9_-]|[.,]\d)"
@@ -215,7 +221,7 @@ def _fraction(context: Context, match: re.Match[str]) -> str | None:
 
 
 def _score(context: Context, match: re.Match[str]) -> str | None:
-    if not _SCORE_WORD.search(context.before(match.start())):
+    if not (_SCORE_WORD.search(context.before(match.start())) or _SCORE_AFTER.match(context.after(match.end()))):
         return None
     first, second = int(match["a"]), int(match["b"])
     if context.chinese(*match.span()):
@@ -231,14 +237,15 @@ def _ratio(context: Context, match: re.Match[str]) -> str:
 
 
 def _aspect(context: Context, match: re.Match[str]) -> str:
+    sizes = [size for size in match.group("a", "b", "c") if size]
     if context.chinese(*match.span()):
-        return f"{zh.decimal(match['a'])}乘{zh.decimal(match['b'])}"
+        return "乘".join(zh.decimal(size) for size in sizes)
     equation = re.match(r"[ ]?=", context.after(match.end()))
     if not equation and re.fullmatch(r"\d{3,4}[ ]?[x×][ ]?\d{3,4}", match.group()):
         return f"{en.pairs(match['a'])} by {en.pairs(match['b'])}"
     unit = _LENGTH_AFTER.match(context.after(match.end()))
     sized = not equation and ("x" in match.group() or unit)
-    return f"{en.decimal(match['a'])} {'by' if sized else 'times'} {en.decimal(match['b'])}"
+    return (" by " if sized else " times ").join(en.decimal(size) for size in sizes)
 
 
 def _range(context: Context, match: re.Match[str]) -> str | None:
@@ -372,7 +379,17 @@ def _rating(context: Context, match: re.Match[str]) -> str:
     return f"{en.decimal(match['a'])} out of {en.cardinal(int(match['b']))}"
 
 
+_HYPHENATED = ascii_pattern(
+    r"(?<![\w.,/-])(?P<a>\d{1,4})-(?P<word>in|for|on|to|by|and|or|per)-(?P<b>\d{1,6})(?![\w]|[.,]\d)"
+)
+
+
+def _hyphenated(context: Context, match: re.Match[str]) -> str:
+    return f"{en.cardinal(int(match['a']))} {match['word']} {en.cardinal(int(match['b']))}"
+
+
 EARLY_RULES = (
+    Rule("number", _HYPHENATED, _hyphenated, DIGIT),
     Rule("fraction", _RATING, _rating, DIGIT_SLASH),
     Rule("code", _GROUPS, _digit_groups, DIGIT),
     Rule("scientific", _SCIENTIFIC, _scientific, NUMBER_START),

@@ -33,7 +33,7 @@ _UNARY = ascii_pattern(rf"(?<![\w{TAKEN}])[\u2212](?=[A-Za-z{TAKEN}])")
 _FUNCTION = ascii_pattern(r"\b(?P<f>[fgh])\((?P<x>[a-z])\)(?=[ ]?[=<>+,.;]|$)")
 _COEFFICIENT = ascii_pattern(rf"(?<=[{TAKEN}])(?P<x>[a-z])(?![A-Za-z])")
 _DIVIDED = ascii_pattern(r"(?<=\ue000)(?:[ ]/[ ]|÷)(?=\ue000)")
-_AND = ascii_pattern(r"[ ]?&[ ]?")
+_AND = ascii_pattern(r"[ ]?&&?[ ]?")
 _LANGUAGE = ascii_pattern(r"(?<![\w])(?P<name>[CFJ])(?P<sign>#|\+\+)(?![\w])")
 _AT = re.compile(r"(?<=[\w\ue000])[ ]?@[ ]?(?=[\w\ue000])")
 _LETTERS = ascii_pattern(r"\bA(?:-|[ ]?–[ ]?)(?P<last>[B-Z])\b(?![-'])|\b[a](?:–)(?P<last2>[b-z])\b")
@@ -106,7 +106,8 @@ def _programming(context: Context, match: re.Match[str]) -> str:
 
 
 def _language_slash(context: Context, match: re.Match[str]) -> str:
-    return "，" if context.chinese(*match.span()) else " "
+    latin = context.text[match.start() - 1].isascii() and context.text[match.end() : match.end() + 1].isascii()
+    return "，" if context.chinese(*match.span()) and not latin else " "
 
 
 _JOINED_KINDS = {"date", "time", "year", "decade", "measure", "percent", "money", "ordinal"}
