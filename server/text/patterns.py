@@ -6,7 +6,8 @@ from collections.abc import Iterable
 NUMBER = r"(?:\d{1,3}(?:,\d{3}){1,6}(?![\d])|\d{1,2}(?:,\d{2}){1,5},\d{3}(?!\d)|\d{1,18})(?:\.\d{1,40})?"
 """A count or a decimal, with or without thousands separators (Western or Indian)."""
 SIGN = r"(?:(?<![\w)\]%°.])[-\u2212+±](?=[\d$€£¥￥₹.]))"
-DASH = r"(?:[ ]?[-\u2010-\u2015\u2212~～][ ]?)"
+DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212~～"
+DASH = rf"(?:[ ]?[{DASHES}][ ]?)"
 NOT_IN_WORD = r"(?<![A-Za-z0-9_.,])"
 NOT_BEFORE_WORD = r"(?![A-Za-z0-9_])(?![.,]\d)"
 SCALES = {

@@ -222,10 +222,10 @@ RULES = (
     Rule("address", _RELATIVE_PATH, lambda context, match: _path(match.group()), _RELATIVE_START),
     Rule("address", _URL, _url, _HOST_START),
     Rule("address", _HANDLE, _handle, SIGN_START),
-    Rule("address", _HASHTAG, _hashtag, NUMBER_START),
+    Rule("address", _HASHTAG, _hashtag, NUMBER_START, "#"),
     Rule("address", _FILE_PATH, _file_path, _PATH_START),
     Rule("identifier", _DOTTED, _dotted, _DOTTED_START),
-    Rule("identifier", _DOTTED_NAME, _dotted_name, NUMBER_START),
+    Rule("identifier", _DOTTED_NAME, _dotted_name, NUMBER_START, "."),
     Rule("identifier", _SNAKE, _snake, _SNAKE_START),
 )
 _DIRECTIONS = {"N": "North", "S": "South", "E": "East", "W": "West", "NE": "Northeast", "NW": "Northwest",
@@ -239,4 +239,4 @@ DIRECTION_RULES = (
         "abbreviation", _DIRECTION, lambda context, match: _DIRECTIONS[match["name"]], re.compile("(?<=[0-9] )[NSEW]")
     ),
 )
-NUMBER_RULES = (Rule("address", _IP, _ip, DIGIT), Rule("address", _HOUSE_NUMBER, _house_number, DIGIT))
+NUMBER_RULES = (Rule("address", _IP, _ip, DIGIT, "."), Rule("address", _HOUSE_NUMBER, _house_number, DIGIT))

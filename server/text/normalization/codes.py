@@ -260,8 +260,10 @@ RULES = (
     ),
     Rule("telephone", _TOLL_FREE, _toll_free, DIGIT),
     Rule("telephone", _EMERGENCY, _spelled, DIGIT),
-    Rule("telephone", _ALSO_ZH, _also, DIGIT),
-    Rule("code", _ROOM_ZH, lambda context, match: zh.digits(match.group(), telephone=True), DIGIT),
+    Rule("telephone", _ALSO_ZH, _also, DIGIT, "或和及、"),
+    Rule(
+        "code", _ROOM_ZH, lambda context, match: zh.digits(match.group(), telephone=True), DIGIT, "室房号路次单栋幢座楼"
+    ),
     Rule("code", _DIGITS, _code, NUMBER_START),
     Rule("code", _PROPER_ZH, lambda context, match: zh.digits(match.group(), telephone="1" in match.group()), DIGIT),
     Rule("code", _GRAPHICS, _graphics, re.compile("[GR](?=TX|X|adeon|eForce)")),

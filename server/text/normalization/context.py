@@ -93,12 +93,14 @@ class Rule:
         verbalize: the words for a match.
         begins: matches the beginning of every match of `pattern`, and little else, so that `pattern` is tried at few
             places: most patterns are slow to search, as each begins with a look behind. None where it is fast.
+        needs: characters of which every match or its surroundings have one; empty where there are none.
     """
 
     kind: str
     pattern: re.Pattern[str]
     verbalize: Verbalize
     begins: re.Pattern[str] | None = None
+    needs: str = ""
 
 
 @dataclass
@@ -147,6 +149,8 @@ class Context:
 
     def matches(self, rule: Rule) -> Iterable[re.Match[str]]:
         """What `rule.pattern` matches in the working text, as its `finditer` finds it."""
+        if rule.needs and not any(character in self.text for character in rule.needs):
+            return ()
         if rule.begins is None:
             return rule.pattern.finditer(self.working)
         places = self._places_of(rule.begins)

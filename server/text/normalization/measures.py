@@ -6,7 +6,17 @@ from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import TAKEN, Context, Rule
 from intone.server.text.normalization.tables import units
-from intone.server.text.patterns import DASH, DIGIT, NUMBER, NUMBER_START, SIGN, SIGN_START, alternatives, ascii_pattern
+from intone.server.text.patterns import (
+    DASH,
+    DASHES,
+    DIGIT,
+    NUMBER,
+    NUMBER_START,
+    SIGN,
+    SIGN_START,
+    alternatives,
+    ascii_pattern,
+)
 
 _UNIT = alternatives(units())
 _MEASURE = ascii_pattern(
@@ -286,17 +296,17 @@ def _degrees(context: Context, match: re.Match[str]) -> str | None:
 
 
 RULES = (
-    Rule("measure", _DEGREES, _degrees, DIGIT),
-    Rule("measure", _SPAN, _span, DIGIT),
+    Rule("measure", _DEGREES, _degrees, DIGIT, "FC"),
+    Rule("measure", _SPAN, _span, DIGIT, "h"),
     Rule("measure", _SQUARE, _square, DIGIT),
     Rule("measure", _SQUARE_ALONE, lambda context, match: " square", re.compile("[ ]sq")),
     Rule("measure", _PER_ZH, lambda context, match: "每" if context.chinese(*match.span()) else None, SIGN_START),
-    Rule("measure", _FEET, _feet, DIGIT),
-    Rule("measure", _FEET_BY, _feet_by, DIGIT),
-    Rule("measure", _INCHES, _inches, DIGIT),
-    Rule("measure", _FEET_ALONE, _feet_alone, DIGIT),
-    Rule("measure", _FULL_RANGE, _full_range, NUMBER_START),
-    Rule("percent", _PERCENT, _percent, NUMBER_START),
+    Rule("measure", _FEET, _feet, DIGIT, "'′’"),
+    Rule("measure", _FEET_BY, _feet_by, DIGIT, "'′’"),
+    Rule("measure", _INCHES, _inches, DIGIT, "\"″'"),
+    Rule("measure", _FEET_ALONE, _feet_alone, DIGIT, "'′’"),
+    Rule("measure", _FULL_RANGE, _full_range, NUMBER_START, DASHES),
+    Rule("percent", _PERCENT, _percent, NUMBER_START, "%％‰"),
     Rule("measure", _MEASURE, _measure, NUMBER_START),
 )
 PER_RULES = (

@@ -128,5 +128,5 @@ def _cents(context: Context, match: re.Match[str]) -> str:
 RULES = (
     Rule("money", _PREFIXED, _read, _PREFIX_START),
     Rule("money", _SUFFIXED, _read, NUMBER_START),
-    Rule("money", _CENTS, _cents, DIGIT),
+    Rule("money", _CENTS, _cents, DIGIT, "¢￠"),
 )

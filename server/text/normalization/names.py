@@ -216,7 +216,7 @@ RULES = (
     Rule("chemistry", _CHEMICAL, _chemical, re.compile("(?<![A-Za-z0-9])[A-Z(]")),
     Rule("roman", _ROMAN, _roman, re.compile(r"(?<![A-Za-z0-9_.'-])[CLXVI]")),
     Rule("code", _CODEC, _codec, re.compile(r"[A-Z](?=\.[0-9])")),
-    Rule("number", _MULTIPLE, _multiple, DIGIT),
+    Rule("number", _MULTIPLE, _multiple, DIGIT, "xX"),
     Rule("code", _DECIMAL_MIXED, _decimal_mixed, _NAME_START),
     Rule("code", _MIXED, _mixed, _MIXED_START),
     Rule(

@@ -8,6 +8,7 @@ from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
 from intone.server.text.patterns import (
     DASH,
+    DASHES,
     DIGIT,
     DIGIT_COLON,
     DIGIT_SLASH,
@@ -364,10 +365,10 @@ def _score_zh(context: Context, match: re.Match[str]) -> str | None:
 
 
 SEPARATED_RULES = (
-    Rule("score", _SCORE_ZH, _score_zh, DIGIT_COLON),
-    Rule("number", _QUOTED_THOUSANDS, _separated, DIGIT),
+    Rule("score", _SCORE_ZH, _score_zh, DIGIT_COLON, ":："),
+    Rule("number", _QUOTED_THOUSANDS, _separated, DIGIT, "'’"),
     Rule("number", _SPACED_THOUSANDS, _separated, DIGIT),
-    Rule("number", _DOTTED_THOUSANDS, _separated, DIGIT),
+    Rule("number", _DOTTED_THOUSANDS, _separated, DIGIT, "."),
 )
 _LENGTH_AFTER = ascii_pattern(r"[ ]?(?:cm|mm|m|in|ft|km|px|inch(?:es)?|feet|pixels|met(?:er|re)s)\b")
 _RATING = ascii_pattern(r"(?<![\w./,])(?P<a>\d\.\d)/(?P<b>5|10)(?![\d/.])")
@@ -389,23 +390,23 @@ def _hyphenated(context: Context, match: re.Match[str]) -> str:
 
 
 EARLY_RULES = (
-    Rule("number", _HYPHENATED, _hyphenated, DIGIT),
-    Rule("fraction", _RATING, _rating, DIGIT_SLASH),
-    Rule("code", _GROUPS, _digit_groups, DIGIT),
+    Rule("number", _HYPHENATED, _hyphenated, DIGIT, "-"),
+    Rule("fraction", _RATING, _rating, DIGIT_SLASH, "/"),
+    Rule("code", _GROUPS, _digit_groups, DIGIT, "-"),
     Rule("scientific", _SCIENTIFIC, _scientific, NUMBER_START),
-    Rule("fraction", _ROUND_THE_CLOCK, _pair, DIGIT_SLASH),
-    Rule("fraction", _PRESSURE, _pressure, DIGIT_SLASH),
-    Rule("score", _SCORE, _score, DIGIT),
+    Rule("fraction", _ROUND_THE_CLOCK, _pair, DIGIT_SLASH, "/"),
+    Rule("fraction", _PRESSURE, _pressure, DIGIT_SLASH, "/"),
+    Rule("score", _SCORE, _score, DIGIT, "-–—:：比"),
 )
 RULES = (
     Rule("ordinal", _ORDINAL, _ordinal, DIGIT),
     Rule("number", _NUMBER_SIGN, _number_sign, re.compile("[#№]|[Nn]o")),
     Rule("version", _VERSION, _version, re.compile("[0-9]+|[vV]")),
     Rule("fraction", _MIXED_FRACTION, _mixed_fraction, _FRACTION_START),
-    Rule("fraction", _FRACTION, _fraction, DIGIT_SLASH),
-    Rule("ratio", _RATIO, _ratio, DIGIT_COLON),
-    Rule("number", _ASPECT, _aspect, DIGIT),
-    Rule("range", _RANGE, _range, NUMBER_START),
+    Rule("fraction", _FRACTION, _fraction, DIGIT_SLASH, "/"),
+    Rule("ratio", _RATIO, _ratio, DIGIT_COLON, ":：∶"),
+    Rule("number", _ASPECT, _aspect, DIGIT, "x×✕*"),
+    Rule("range", _RANGE, _range, NUMBER_START, DASHES),
     Rule("range", _RANGE_ZH, _joiner_zh, SIGN_START),
     Rule("range", _WEEKDAYS_ZH, lambda context, match: "到", SIGN_START),
     Rule(
@@ -417,7 +418,7 @@ RULES = (
 )
 LATE_RULES = (
     Rule("number", _LONG, _long, DIGIT),
-    Rule("number", _SIGNED, _signed, NUMBER_START),
+    Rule("number", _SIGNED, _signed, NUMBER_START, "-\u2212+±"),
     Rule("number", _PLURAL, _plural, DIGIT),
     Rule("number", _PLAIN, _plain, NUMBER_START),
 )

@@ -7,6 +7,7 @@ from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
 from intone.server.text.patterns import (
     DASH,
+    DASHES,
     DIGIT,
     DIGIT_SLASH,
     NOT_BEFORE_WORD,
@@ -362,29 +363,30 @@ def _short_range(context: Context, match: re.Match[str]) -> str | None:
 
 
 RULES = (
-    Rule("date", _SHORT_RANGE, _short_range, DIGIT_SLASH),
+    Rule("date", _SHORT_RANGE, _short_range, DIGIT_SLASH, "/"),
     Rule("year", _FISCAL_YEAR, _fiscal_year, re.compile("[FC]Y")),
-    Rule("date", _ISO, _iso, DIGIT),
-    Rule("date", _SLASHED, _slashed, DIGIT),
+    Rule("date", _ISO, _iso, DIGIT, "-/."),
+    Rule("date", _SLASHED, _slashed, DIGIT, "-/."),
     Rule("date", _MONTH_DAY, _month_day, _MONTH_START),
     Rule("date", _DAY_MONTH, _day_month, DIGIT),
     Rule("date", _MONTH_YEAR, _month_year, _MONTH_START),
     Rule("time", _NOON, lambda context, match: f"{match['noon']} to", re.compile("noon|midnight", re.I)),
     Rule("time", _TIME_RANGE, _time_range, DIGIT),
     Rule("time", _TIME, _time, DIGIT),
-    Rule("date", _SHORT, _short, DIGIT_SLASH),
-    Rule("date", _POINT_DATES_ZH, _point_dates_zh, DIGIT),
+    Rule("date", _SHORT, _short, DIGIT_SLASH, "/"),
+    Rule("date", _POINT_DATES_ZH, _point_dates_zh, DIGIT, "."),
     Rule("decade", _DECADE, _decade, _DECADE_START),
     Rule("year", _SHORT_YEAR, _short_year, re.compile("['’](?=[0-9])")),
-    Rule("decade", _CENTURY_ZH, _century_zh, DIGIT),
+    Rule("decade", _CENTURY_ZH, _century_zh, DIGIT, "代"),
     Rule(
         "year",
         _YEAR_ZH,
         lambda context, match: zh.year(match["y"]) + (f"到{zh.year(match['to'])}" if match["to"] else ""),
         DIGIT,
+        "年届版款财",
     ),
-    Rule("year", _SHORT_YEAR_ZH, lambda context, match: zh.year(match["y"]) + "年", DIGIT),
-    Rule("decade", _GENERATION_ZH, lambda context, match: zh.digits(match.group()), DIGIT),
-    Rule("year", _YEAR_RANGE, _year_range, DIGIT),
+    Rule("year", _SHORT_YEAR_ZH, lambda context, match: zh.year(match["y"]) + "年", DIGIT, "年"),
+    Rule("decade", _GENERATION_ZH, lambda context, match: zh.digits(match.group()), DIGIT, "后"),
+    Rule("year", _YEAR_RANGE, _year_range, DIGIT, DASHES),
 )
 YEAR_RULES = (Rule("year", _YEAR, _year, DIGIT),)
