@@ -11,6 +11,9 @@ from intone.proto import audio_pb2, speech_pb2
 from intone.server.app import serving
 from intone.server.config import Config
 from intone.server.domain import SpeakRequest
+from intone.server.engines.voxcpm import bundled_voice
+from intone.server.engines.voxcpm.phonemes import phonemizer
+from intone.server.engines.voxcpm.text import TextTokenizer
 from tests.support.fakes import RATE_HZ, ScriptedEngine, ScriptedState, info
 from tests.support.live_server import Talk, chunks, codes_of, live, messages_of, samples, spoken
 from tests.support.rpc_status import code_and_field, reason_of
@@ -229,3 +232,52 @@ def test_the_starter_voice_says_words_as_they_are_given(run, require):
     for name in ("entry", "sub", "ipa"):
         assert np.array_equal(found["word"], found[name]), name
     assert not np.array_equal(found["word"], found["written"])
+
+
+@pytest.mark.slow
+def test_the_sounds_of_an_entry_reach_the_packaged_model(run, require, monkeypatch):
+    """The tokens that nano gets, which are phonemes, are those of the sounds that were asked for."""
+    require("nano", bundled_voice.folder(), "no voice comes with this package yet")
+    require("starter", importlib.util.find_spec("hibari"), "hibari-tts is not installed: pip install 'intone[starter]'")
+    require("mandarin", importlib.util.find_spec("misaki"), "misaki is not installed: pip install 'intone[mandarin]'")
+    read, got = phonemizer("hibari", ("en", "zh")), []
+    ids_of = TextTokenizer.ids
+
+    def ids(tokenizer, text):
+        got.append(ids_of(tokenizer, text))
+        return got[-1]
+
+    monkeypatch.setattr(TextTokenizer, "ids", ids)
+    cases = {
+        "I like tomato.": (entry("tomato", ipa="təˈmɑːtoʊ"), read("I like tomato.").replace("təmˈATO", "təmˈɑtO")),
+        "He likes Nguyen.": (entry("Nguyen", ipa="wˈɪn"), read("He likes Win.")),
+        "We use nginx here.": (entry("nginx", spoken_as="engine x"), read("We use engine x here.")),
+        "他姓重。": (entry("重", pinyin="chong2"), read("他姓虫。")),
+        "我去了重庆。": (entry("重庆", pinyin="zhong4 qing1"), read("我去了[重庆](/zhong4 qing1/)。")),
+        "我爱Nike。": (entry("Nike", ipa="ˈnaɪk"), read("我爱[Nike](/ˈnaɪk/)。")),
+    }
+
+    async def main():
+        config = Config.of(port=0, fillers=False, match_loudness=False, processes=False, starter=False, threads=1)
+        async with (
+            serving(config) as app,
+            grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
+        ):
+            talk = Talk.over(channel)
+            await talk.configure(defaults=speech_pb2.SpeechSettings(seed=1, engine="voxcpm"))
+            found = {}
+            for number, (text, (pronunciation, _)) in enumerate(cases.items()):
+                for name, entries in ((f"plain {number}", []), (f"entry {number}", [pronunciation])):
+                    got.clear()
+                    await talk.start(name, pronunciations=entries)
+                    await talk.say(name, text)
+                    answers = await talk.until("done", name)
+                    assert codes_of(answers, name) == [] and len(samples(answers, name)) > 0
+                    (found[text, bool(entries)],) = got
+            return found
+
+    found = run(main(), timeout_s=120.0)
+    tokenizer = TextTokenizer.load(bundled_voice.folder(), 10_000)  # of phonemes, without a phonemizer
+    for text, (_, phonemes) in cases.items():
+        assert found[text, True] == ids_of(tokenizer, phonemes), text
+        assert found[text, False] == ids_of(tokenizer, read(text)) != found[text, True], text
