@@ -6,11 +6,11 @@ from intone.server.text.characters import CJK
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
+from intone.server.text.normalization.scores import RATIO, SCORE, SCORE_ZH
 from intone.server.text.patterns import (
     DASH,
     DASHES,
     DIGIT,
-    DIGIT_COLON,
     DIGIT_SLASH,
     NUMBER,
     NUMBER_START,
@@ -73,18 +73,6 @@ _FRACTION_SIGNS = dict(
     )
 )
 _FRACTION = ascii_pattern(r"(?<![\w./-])(?P<a>\d{1,4})/(?P<b>\d{1,4})(?:ths?|rds?|nds?)?(?![\w/]|\.\d)")
-_SCORE_WORD = ascii_pattern(
-    r"\b(?:won|win|wins|lost|lose|loses|beat|beats|beating|score|scored|lead|leads|leading|led|draw|drew"
-    r"|tied|tie|trailing|ahead|up|down|defeated|victory|loss|vote|voted|ruled|record)\b[^.!?\d]{0,40}$"
-    r"|(?:比分|得分|打成|战胜|领先|落后|击败|大胜|战平|以|赢了|输了|NBA|CBA|英超|西甲|意甲|德甲|中超|欧冠|决赛|加时赛?|点球|半场|主场|客场)[^\d。！？]{0,12}$",
-    re.IGNORECASE,
-)
-_SCORE_AFTER = ascii_pattern(
-    r"[ ](?:win|victory|loss|defeat|draw|thrashing|rout|upset)\b"
-    "|(?:险胜|大胜|完胜|小胜|战胜|击败|逆转|惜败|不敌|负于|战平|获胜)"
-)
-_SCORE = ascii_pattern(r"(?<![\w.,/$-])(?P<a>\d{1,3})[ ]?[-–—:：比][ ]?(?P<b>\d{1,3})(?![\w/%-]|[.,:]\d)")
-_RATIO = ascii_pattern(r"(?<![\w.,:/])(?P<a>\d{1,4})[:：∶](?P<b>\d{1,4})(?![\w:]|\.\d)")
 _ASPECT = ascii_pattern(
     rf"(?<![\w.,])(?P<a>{NUMBER})[ ]?[x×✕*][ ]?(?P<b>{NUMBER})(?:[ ]?[x×✕*][ ]?(?P<c>{NUMBER}))?(?![\w])"
 )
@@ -221,22 +209,6 @@ def _fraction(context: Context, match: re.Match[str]) -> str | None:
     return en.fraction(first, second)
 
 
-def _score(context: Context, match: re.Match[str]) -> str | None:
-    if not (_SCORE_WORD.search(context.before(match.start())) or _SCORE_AFTER.match(context.after(match.end()))):
-        return None
-    first, second = int(match["a"]), int(match["b"])
-    if context.chinese(*match.span()):
-        return f"{zh.cardinal(first)}比{zh.cardinal(second)}"
-    return f"{en.cardinal(first)} to {en.cardinal(second)}"
-
-
-def _ratio(context: Context, match: re.Match[str]) -> str:
-    first, second = int(match["a"]), int(match["b"])
-    if context.chinese(*match.span()):
-        return f"{zh.cardinal(first)}比{zh.cardinal(second)}"
-    return f"{en.cardinal(first)} to {en.cardinal(second)}"
-
-
 def _aspect(context: Context, match: re.Match[str]) -> str:
     sizes = [size for size in match.group("a", "b", "c") if size]
     if context.chinese(*match.span()):
@@ -357,15 +329,8 @@ def _digit_groups(context: Context, match: re.Match[str]) -> str:
     return zh.digits(match.group()) if context.chinese(*match.span()) else en.grouped_digits(match.group().split("-"))
 
 
-_SCORE_ZH = ascii_pattern(r"(?<![\w.,/$-])(?P<a>\d{1,3})[ ]?[：:][ ]?(?P<b>\d{1,3})(?![\w/%-]|[.,:：]\d)")
-
-
-def _score_zh(context: Context, match: re.Match[str]) -> str | None:
-    return _score(context, match) if context.chinese(*match.span()) else None
-
-
 SEPARATED_RULES = (
-    Rule("score", _SCORE_ZH, _score_zh, DIGIT_COLON, ":："),
+    SCORE_ZH,
     Rule("number", _QUOTED_THOUSANDS, _separated, DIGIT, "'’"),
     Rule("number", _SPACED_THOUSANDS, _separated, DIGIT),
     Rule("number", _DOTTED_THOUSANDS, _separated, DIGIT, "."),
@@ -396,7 +361,7 @@ EARLY_RULES = (
     Rule("scientific", _SCIENTIFIC, _scientific, NUMBER_START),
     Rule("fraction", _ROUND_THE_CLOCK, _pair, DIGIT_SLASH, "/"),
     Rule("fraction", _PRESSURE, _pressure, DIGIT_SLASH, "/"),
-    Rule("score", _SCORE, _score, DIGIT, "-–—:：比"),
+    SCORE,
 )
 RULES = (
     Rule("ordinal", _ORDINAL, _ordinal, DIGIT),
@@ -404,7 +369,7 @@ RULES = (
     Rule("version", _VERSION, _version, re.compile("[0-9]+|[vV]")),
     Rule("fraction", _MIXED_FRACTION, _mixed_fraction, _FRACTION_START),
     Rule("fraction", _FRACTION, _fraction, DIGIT_SLASH, "/"),
-    Rule("ratio", _RATIO, _ratio, DIGIT_COLON, ":：∶"),
+    RATIO,
     Rule("number", _ASPECT, _aspect, DIGIT, "x×✕*"),
     Rule("range", _RANGE, _range, NUMBER_START, DASHES),
     Rule("range", _RANGE_ZH, _joiner_zh, SIGN_START),

@@ -1,0 +1,49 @@
+"""Scores and ratios: `won 3-2`, `比分3:2`, `16:9`."""
+
+import re
+
+from intone.server.text.normalization import numbers_en as en
+from intone.server.text.normalization import numbers_zh as zh
+from intone.server.text.normalization.context import Context, Rule
+from intone.server.text.patterns import DIGIT, DIGIT_COLON, ascii_pattern
+
+_SCORE_WORD = ascii_pattern(
+    r"\b(?:won|win|wins|lost|lose|loses|beat|beats|beating|score|scored|lead|leads|leading|led|draw|drew"
+    r"|tied|tie|trailing|ahead|up|down|defeated|victory|loss|vote|voted|ruled|record)\b[^.!?\d]{0,40}$"
+    r"|(?:比分|得分|打成|战胜|领先|落后|击败|大胜|战平|以|赢了|输了|NBA|CBA|英超|西甲|意甲|德甲|中超|欧冠|决赛|加时赛?|点球|半场|主场|客场)[^\d。！？]{0,12}$",
+    re.IGNORECASE,
+)
+_SCORE_AFTER = ascii_pattern(
+    r"[ ](?:win|victory|loss|defeat|draw|thrashing|rout|upset)\b"
+    "|(?:险胜|大胜|完胜|小胜|战胜|击败|逆转|惜败|不敌|负于|战平|获胜)"
+)
+_SCORE = ascii_pattern(r"(?<![\w.,/$-])(?P<a>\d{1,3})[ ]?[-–—:：比][ ]?(?P<b>\d{1,3})(?![\w/%-]|[.,:]\d)")
+_RATIO = ascii_pattern(r"(?<![\w.,:/])(?P<a>\d{1,4})[:：∶](?P<b>\d{1,4})(?![\w:]|\.\d)")
+
+
+def _score(context: Context, match: re.Match[str]) -> str | None:
+    if not (_SCORE_WORD.search(context.before(match.start())) or _SCORE_AFTER.match(context.after(match.end()))):
+        return None
+    first, second = int(match["a"]), int(match["b"])
+    if context.chinese(*match.span()):
+        return f"{zh.cardinal(first)}比{zh.cardinal(second)}"
+    return f"{en.cardinal(first)} to {en.cardinal(second)}"
+
+
+def _ratio(context: Context, match: re.Match[str]) -> str:
+    first, second = int(match["a"]), int(match["b"])
+    if context.chinese(*match.span()):
+        return f"{zh.cardinal(first)}比{zh.cardinal(second)}"
+    return f"{en.cardinal(first)} to {en.cardinal(second)}"
+
+
+_SCORE_ZH = ascii_pattern(r"(?<![\w.,/$-])(?P<a>\d{1,3})[ ]?[：:][ ]?(?P<b>\d{1,3})(?![\w/%-]|[.,:：]\d)")
+
+
+def _score_zh(context: Context, match: re.Match[str]) -> str | None:
+    return _score(context, match) if context.chinese(*match.span()) else None
+
+
+SCORE_ZH = Rule("score", _SCORE_ZH, _score_zh, DIGIT_COLON, ":：")
+SCORE = Rule("score", _SCORE, _score, DIGIT, "-–—:：比")
+RATIO = Rule("ratio", _RATIO, _ratio, DIGIT_COLON, ":：∶")
