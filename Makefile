@@ -141,8 +141,9 @@ clean: ## Remove build outputs and caches, but not .venv
 
 # torch is installed first: the extension is compiled against the installed torch (see setup.py).
 $(VENV)/.ready:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo >&2 \
-	  "intone needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Set another: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || { echo >&2 \
+	  "intone needs Python 3.10 to 3.12 here: on 3.13, what reads Mandarin does not install. $(PYTHON) is" \
+	  "$$($(PYTHON) --version 2>&1). Set another: make PYTHON=python3.12"; exit 1; }
 	@command -v c++ >/dev/null || { echo >&2 "intone needs a C++ compiler (c++), for example: apt-get install g++"; exit 1; }
 	@echo "== [1/3] creating a Python environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)

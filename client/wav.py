@@ -8,6 +8,7 @@ from intone.client.audio import Format
 
 _FORMAT_TAGS = {"pcm_s16le": 1, "pcm_f32le": 3, "alaw": 6, "mulaw": 7}
 _MAX_DATA_BYTES = 2**32 - 1025  # the sizes in the header have 32 bits and include the header
+_OPEN_DATA_BYTES = 0x7FFFF000  # as SoX writes it
 
 
 def wav_header(audio_format: Format, data_bytes: int) -> bytes:
@@ -27,13 +28,18 @@ def wav_header(audio_format: Format, data_bytes: int) -> bytes:
 
 
 class WavWriter:
-    """Writes a WAV file; a context manager. The file is valid once it is closed."""
+    """Writes a WAV file; a context manager. The file is valid once it is closed.
+
+    A pipe takes no sizes afterwards: there the header promises as much as a WAV file can hold, which readers take for
+    an open length.
+    """
 
     def __init__(self, path: Path | str, audio_format: Format) -> None:
         self._format = audio_format
         self._data_bytes = 0
         self._file = Path(path).open("wb")  # noqa: SIM115 (`close` closes it)
-        self._file.write(wav_header(audio_format, 0))
+        self._has_sizes = self._file.seekable()
+        self._file.write(wav_header(audio_format, 0 if self._has_sizes else _OPEN_DATA_BYTES))
 
     def write(self, data: bytes) -> None:
         """Append samples in the format of the file.
@@ -41,7 +47,7 @@ class WavWriter:
         Raises:
             OSError: the file cannot be written or would exceed 4 GiB.
         """
-        if self._data_bytes + len(data) > _MAX_DATA_BYTES:
+        if self._has_sizes and self._data_bytes + len(data) > _MAX_DATA_BYTES:
             raise OSError("a WAV file cannot hold more than 4 GiB: write several files, or raw samples")
         self._file.write(data)
         self._data_bytes += len(data)
@@ -50,9 +56,10 @@ class WavWriter:
         """Write the sizes into the header and close the file. May be called more than once."""
         if self._file.closed:
             return
-        self._file.write(b"\0" * (self._data_bytes % 2))
-        self._file.seek(0)
-        self._file.write(wav_header(self._format, self._data_bytes))
+        if self._has_sizes:
+            self._file.write(b"\0" * (self._data_bytes % 2))
+            self._file.seek(0)
+            self._file.write(wav_header(self._format, self._data_bytes))
         self._file.close()
 
     def __enter__(self) -> "WavWriter":

@@ -11,9 +11,6 @@ from intone.server.emotion.estimate import EmotionEstimate
 from intone.server.emotion.phrases import PhraseTable, TokenKind
 from intone.server.emotion.word_lists import LabelEntry, Role, character_replacements, label_entries
 
-DEFAULT_CALM = 0.5
-"""Weight of calm for a description without a known word."""
-
 _BEFORE_CONTRAST = 0.5  # factor of the emotions before "but"
 _PUNCTUATION = (TokenKind.PAUSE, TokenKind.STOP, TokenKind.ASK, TokenKind.TRAIL)
 
@@ -24,11 +21,11 @@ def parse_label(label: str) -> EmotionEstimate | None:
 
 
 def parse_description(text: str) -> EmotionEstimate:
-    """The emotion that a free description asks for; calm where none of its words is known."""
+    """The emotion that a free description asks for; none where no word of it is known."""
     found = _parse(text, strict=False)
     if found is not None:
         return found
-    return EmotionEstimate.from_strengths({"calm": DEFAULT_CALM}, "no word of the description is known: calm")
+    return EmotionEstimate.neutral("no word of the description is known")
 
 
 def _parse(text: str, strict: bool) -> EmotionEstimate | None:

@@ -1,6 +1,7 @@
 """What `intone` prints when something is wrong: refusals, TLS, tokens, unknown names, wrong flags, closed pipes."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -116,6 +117,18 @@ def test_the_reader_of_a_pipe_may_close_it():
             assert "voice-0" in process.stdout.readline()
             process.stdout.close()
             assert (process.stderr.read(), process.wait(60)) == ("", 0)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "gbk"])
+def test_a_console_that_cannot_show_a_character(encoding: str, tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    with scripted_server() as server:
+        server.voices["小明"] = voice_pb2.Voice(name="小明", transcript="你好 🎉")
+        for words in (["say", "--help"], ["voices", "list"], ["say", "Great 🎉", "--out", str(tmp_path / "a.wav")]):
+            target = [] if "--help" in words else ["--server", server.target]
+            command = [sys.executable, "-m", "intone.client", *words, *target]
+            found = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=False)
+            assert found.returncode == 0 and b"Error" not in found.stderr, found.stderr
 
 
 def test_server_and_token_are_read_from_the_environment(capsys, monkeypatch):

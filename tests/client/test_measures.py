@@ -1,13 +1,17 @@
 """Latency measures, decoding, emotions, WAV files and playback of the client."""
 
+import io
 import json
+import os
 import struct
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+import soundfile
 
 from intone.client import (
     AudioChunk,
@@ -168,6 +172,22 @@ def test_wav_files_have_the_right_sizes_and_samples(encoding: str, tmp_path: Pat
         with wave.open(str(path)) as file:
             assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
             assert file.readframes(1000) == data
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_wav_file_for_a_pipe_has_an_open_length(encoding: str, tmp_path: Path):
+    path, audio_format = tmp_path / "pipe", Format(encoding, 8000)
+    os.mkfifo(path)
+    data = bytes(range(64)) * audio_format.bytes_per_sample
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(path.read_bytes)
+        with WavWriter(path, audio_format) as file:
+            file.write(data)
+        written = read.result(10)
+    at = written.index(b"data")
+    assert struct.unpack("<I", written[at + 4 : at + 8]) == (0x7FFFF000,) and written[at + 8 :] == data
+    pcm, rate_hz = soundfile.read(io.BytesIO(written))
+    assert (len(pcm), rate_hz) == (64, 8000)
 
 
 def test_playback_buffer_counts_played_samples_and_underruns():
