@@ -13,7 +13,9 @@ from intone.server.text.normalization.formulas import read_formula
 from intone.server.text.normalization.tables import words
 from intone.server.text.spans import Piece, SpannedText
 
-_FENCE = re.compile(r"(?:^|(?<=\n))[ \t]*(```|~~~)[^\n]*\n?.*?(?:\1[ \t]*(?:\n|\Z)|\Z)", re.DOTALL)
+_FENCE = re.compile(
+    r"(?:^|(?<=\n))[ \t]*(?:(```)|~~~(?=[^\n]*\n))[^\n]*\n?.*?(?:(?(1)```|~~~)[ \t]*(?:\n|\Z)|\Z)", re.DOTALL
+)
 _INLINE_FENCE = re.compile(r"```[^`]*```")
 _FORMULA = re.compile(
     r"\$\$([^$]{1,400})\$\$|(?<![A-Za-z0-9_$\\])\$(?=[^\s\d$]|\d*[\\^_{a-z(=+])([^$\n]{1,200}?)(?<![\s\\])\$(?![A-Za-z0-9_$])"

@@ -93,6 +93,15 @@ def test_a_character_without_a_pronunciation_is_left_out():
     assert read("龦兙") == ""
 
 
+@pytest.mark.parametrize("character", "龦兙兡嗧瓩糎竏兛兣瓱㍿")
+def test_rare_characters_fail_nothing(character):
+    """Some are in no dictionary of readings; what stands around them is said."""
+    pytest.importorskip("misaki")
+    read = phonemizer("hibari", ("en", "zh"))
+    said = read(f"他叫{character}，很好。")
+    assert said.startswith(read("他叫，")[:6]) and said.endswith(read("很好。")[-4:])
+
+
 def test_words_with_their_sounds():
     pytest.importorskip("misaki")
     read = phonemizer("hibari", ("en", "zh"))
