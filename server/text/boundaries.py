@@ -23,7 +23,7 @@ _SENTENCE_RUN = re.compile(f"[{_SENTENCE_MARKS}]+")
 _CLAUSE_RUN = re.compile(f"[{_CLAUSE_MARKS}]+")
 _CLOSER_RUN = re.compile(f"[{re.escape(_CLOSERS)}]*")
 _WHITESPACE = re.compile(r"\s*")
-_SENTENCE_END = re.compile(rf"(?:[{_SENTENCE_MARKS}][{re.escape(_CLOSERS)}]{{0,8}}|\n)\s*\Z")
+_SENTENCE_END = re.compile(rf"[{_SENTENCE_MARKS}][{re.escape(_CLOSERS)}]{{0,8}}\Z")
 _LAST_WORD = re.compile(rf"(?:^|[\s{re.escape(_OPENERS)}\"'*_~`])([^\s{re.escape(_OPENERS)}]{{0,32}})$")
 _NEXT_WORD = re.compile(r"\w+")
 _LIST_NUMBER = re.compile(r"(?:^|\n)[^\S\n]*\d{1,3}$")
@@ -204,7 +204,8 @@ def ends_after_pause(text: str) -> bool:
 
 def ends_sentence(text: str) -> bool:
     """Whether `text`, cut where a unit ends, ends a sentence and not only a clause."""
-    return _SENTENCE_END.search(text, max(0, len(text) - 60)) is not None
+    written = text.rstrip()
+    return "\n" in text[len(written) :] or _SENTENCE_END.search(written[-9:]) is not None
 
 
 def forced_cut(text: str, max_length: int, min_length: int) -> int:
