@@ -26,7 +26,7 @@ from intone.server.rpc import voice_access
 from intone.server.rpc.authentication import Authentication
 from intone.server.rpc.call_limits import CallLimits, max_grpc_calls
 from intone.server.rpc.caller import principal
-from intone.server.rpc.connections import MAX_MESSAGE_BYTES, channel_options
+from intone.server.rpc.connections import channel_options, max_message_bytes
 from intone.server.rpc.interceptors import Decoding
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.monitoring import Monitoring
@@ -226,7 +226,9 @@ def _server_context(
             idle_timeout_ms=round(1000 * config.idle_timeout_s),
             text_timeout_ms=config.text_timeout_ms,
             max_clip_bytes=MAX_EMOTION_CLIP_BYTES,
-            max_message_bytes=MAX_MESSAGE_BYTES,
+            max_message_bytes=max_message_bytes(config),
+            max_malformed_messages=config.max_malformed_messages,
+            max_waiting_answers=config.max_waiting_answers,
         ),
         wait_ms=config.wait_ms,
         chunk_ms=config.chunk_ms,

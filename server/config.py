@@ -150,6 +150,15 @@ class Config:
     max_open_utterances: int = _setting(32, "utterances of one stream that have not ended", low=1, high=10_000)
     max_text_characters: int = _setting(16_384, "characters in one text message", low=100, high=1 << 20)
     max_utterance_characters: int = _setting(131_072, "characters in one utterance", low=100, high=1 << 24)
+    max_malformed_messages: int = _setting(
+        10,
+        "messages of a stream that cannot be decoded and are answered; with the next one it ends",
+        low=0,
+        high=1000,
+    )
+    max_waiting_answers: int = _setting(
+        256, "answers to messages of one stream that its client has not read; with more it ends", low=10, high=100_000
+    )
     config_timeout_s: float = _setting(10.0, "how long a stream may take to send its config", low=0.1, high=600)
     text_timeout_ms: int = _setting(
         10_000,

@@ -63,6 +63,7 @@ class Reason(Enum):
     TOO_MANY_VOICES = "too_many_voices"
     UPLOADS_EXHAUSTED = "uploads_exhausted"
     UPLOAD_TIMEOUT = "upload_timeout"
+    ANSWERS_UNREAD = "answers_unread"
 
 
 class CallerError(IntoneError):

@@ -85,7 +85,12 @@ class StreamSettings:
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """Limits of every stream. `StreamLimits` in `speech.proto` defines each field."""
+    """Limits of every stream. `StreamLimits` in `speech.proto` defines the fields that clients are told.
+
+    Attributes:
+        max_malformed_messages: that are answered; with the next one the stream ends.
+        max_waiting_answers: to the client's messages, that it has not read; with more the stream ends.
+    """
 
     max_text_characters: int
     max_utterance_characters: int
@@ -94,3 +99,5 @@ class StreamLimits:
     text_timeout_ms: int
     max_clip_bytes: int
     max_message_bytes: int
+    max_malformed_messages: int
+    max_waiting_answers: int

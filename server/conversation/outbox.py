@@ -48,6 +48,11 @@ class Outbox:
         self._drained = asyncio.Event()
 
     @property
+    def urgent_count(self) -> int:
+        """Number of urgent events that wait."""
+        return len(self._urgent)
+
+    @property
     def queued_ms(self) -> float:
         """Duration of the queued audio."""
         return self._queued_ms

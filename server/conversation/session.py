@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from intone.server.conversation.context import ServerContext, StreamContext
+from intone.server.conversation.message_limits import MessageLimits
 from intone.server.conversation.outbox import Outbox, QueuedEvent, UtteranceEnd
 from intone.server.conversation.pacing import LeadLimiter, Playback
 from intone.server.conversation.utterance import Utterance
@@ -59,6 +60,8 @@ class Session:
         self._queue = UtteranceQueue(self._context, self._utterances, self._end, self._failed, self._end_text)
         self._active_s = server.clock()  # when the last message was received or sent
         self._request_count = 1  # the config was the first
+        self._message_limits = MessageLimits(server.limits)
+        self._is_over = False
         self._usage = Usage()
         self._closed: Closed | None = None
         self._outbox.put_urgent(Configured(stream_id, settings, server.limits, server.features))
@@ -88,30 +91,38 @@ class Session:
     # ---- from the client
 
     def receive(self, event: ClientEvent) -> None:
-        """Handle one message; errors in it are answered by events."""
+        """Handle one message; errors in it are answered by events. After `fail` it is ignored."""
+        if self._is_over:
+            return
         self._active_s = self._server.clock()
         try:
-            match event:
-                case TextInput():
-                    self._receive_text(event)
-                case StartUtterance():
-                    self._receive_start(event)
-                case Flush():
-                    self._receive_flush(event)
-                case Interrupt():
-                    self._receive_interrupt(event)
-                case PlaybackProgress():
-                    if self._playback.report(event.played):
-                        self._outbox.wake()
-                case Finish():
-                    self._end.finishing = True
-                case InvalidMessage():
-                    raise event.error
+            self._handle(event)
         except CallerError as error:
             utterance_id = getattr(event, "utterance_id", "")
             self._outbox.put_urgent(RequestRefused(self._request_count, error, utterance_id))
         self._request_count += 1
         self._queue.wake()
+        if (failure := self._message_limits.broken(self._outbox.urgent_count)) is not None:
+            self.fail(failure)
+
+    def _handle(self, event: ClientEvent) -> None:
+        match event:
+            case TextInput():
+                self._receive_text(event)
+            case StartUtterance():
+                self._receive_start(event)
+            case Flush():
+                self._receive_flush(event)
+            case Interrupt():
+                self._receive_interrupt(event)
+            case PlaybackProgress():
+                if self._playback.report(event.played):
+                    self._outbox.wake()
+            case Finish():
+                self._end.finishing = True
+            case InvalidMessage():
+                self._message_limits.malformed_count += event.error.reason is Reason.MESSAGE_MALFORMED
+                raise event.error
 
     def half_close(self) -> None:
         """The client sends no more: open utterances are spoken to the end of their text, then the events end."""
@@ -147,6 +158,7 @@ class Session:
 
     def fail(self, failure: Exception) -> None:
         """End open utterances and the events at once, with `failure`."""
+        self._is_over = True
         if isinstance(failure, IntoneError):
             for utterance in self._utterances.open():
                 self._failed(utterance, failure)
@@ -185,6 +197,7 @@ class Session:
         self._active_s = self._server.clock()
         if isinstance(queued, UtteranceEnd):
             return self._send_end(queued)
+        self._message_limits.flush_count -= isinstance(queued, Flushed)
         if isinstance(queued, AudioChunk) and (utterance := self._utterances.get(queued.utterance_id)) is not None:
             utterance.latency.audio_sent(queued)
         return queued
@@ -231,7 +244,7 @@ class Session:
                 self._refuse_start(utterance_id, error)
                 return
         try:
-            delta = self._new_text(utterance, message)
+            delta = utterance.unreceived(message, self._server.limits.max_utterance_characters)
         except CallerError as error:
             if error.reason is Reason.TEXT_GAP:  # the client can send what is missing
                 raise
@@ -251,26 +264,6 @@ class Session:
     def _end_text(self, utterance: Utterance) -> None:
         """The text of an utterance ends here, without a message that says so."""
         self._push(utterance, "", end=True)
-
-    def _new_text(self, utterance: Utterance, message: TextInput) -> str:
-        """The part of a message's text that was not received before.
-
-        Raises:
-            CallerError: the message is invalid, leaves a gap, or makes the utterance too long.
-        """
-        if message.fault is not None:
-            raise message.fault
-        delta = message.delta
-        if message.offset is not None:
-            if message.offset > utterance.length:
-                text = f"is {message.offset}, but {utterance.length} characters were received before"
-                raise CallerError("text.text_offset", text, Reason.TEXT_GAP, received=utterance.length)
-            delta = delta[utterance.length - message.offset :]
-        length, max_length = utterance.length + len(delta), self._server.limits.max_utterance_characters
-        if length > max_length and not utterance.text_ended:
-            text = f"makes {length} characters; an utterance has at most {max_length}"
-            raise CallerError("text.delta", text, Reason.UTTERANCE_TOO_LONG, limit=max_length)
-        return delta
 
     def _start_utterance(self, message: StartUtterance) -> Utterance:
         if message.fault is not None:
@@ -313,6 +306,7 @@ class Session:
 
     def _receive_flush(self, flush: Flush) -> None:
         """Flush one utterance, or all; the answer does not wait for utterances behind one whose text has not ended."""
+        self._message_limits.flush_count += 1
         targets = self._utterances.open()
         if flush.utterance_id:
             targets = [utterance for utterance in targets if utterance.id == flush.utterance_id]

@@ -10,7 +10,7 @@ from intone.server.conversation.utterance_progress import UtteranceProgress
 from intone.server.conversation.waiting import wait_for_event
 from intone.server.domain import Voice
 from intone.server.errors import CallerError, Reason
-from intone.server.events import Flush, ResolvedEmotion, StartUtterance
+from intone.server.events import Flush, ResolvedEmotion, StartUtterance, TextInput
 from intone.server.settings import SpeechSettings
 from intone.server.text.cues import SsmlError, TextFormat
 from intone.server.text.segmenter import Segmenter
@@ -76,13 +76,34 @@ class Utterance:
 
     # ---- text in
 
+    def unreceived(self, message: TextInput, max_length: int) -> str:
+        """The part of a message's text that was not received before. `max_length`: of the whole text, in characters.
+
+        Raises:
+            CallerError: the message is invalid, leaves a gap, or makes the utterance too long.
+        """
+        if message.fault is not None:
+            raise message.fault
+        delta = message.delta
+        if message.offset is not None:
+            if message.offset > self.length:
+                text = f"is {message.offset}, but {self.length} characters were received before"
+                raise CallerError("text.text_offset", text, Reason.TEXT_GAP, received=self.length)
+            delta = delta[self.length - message.offset :]
+        length = self.length + len(delta)
+        if length > max_length and not self.text_ended:
+            text = f"makes {length} characters; an utterance has at most {max_length}"
+            raise CallerError("text.delta", text, Reason.UTTERANCE_TOO_LONG, limit=max_length)
+        return delta
+
     def push(self, delta: str, end: bool) -> None:
         """Append text; `end` marks the last.
 
         Raises:
             CallerError: the format is SSML and the text is not. No more text may follow.
         """
-        self._deltas.append(delta)
+        if delta:
+            self._deltas.append(delta)
         self.length += len(delta)
         self.last_text_s = self._clock()  # before segmentation, whose time counts towards the latency
         try:

@@ -1,9 +1,13 @@
 """Options of gRPC for connections: how many, how long, and how soon a dead one is noticed."""
 
 from intone.server.config import Config
+from intone.server.voices.emotion_clips import MAX_EMOTION_CLIP_BYTES
 
-MAX_MESSAGE_BYTES = 4 << 20
-"""Of one message of a client."""
+MAX_BYTES_PER_CHARACTER = 4
+"""In UTF-8."""
+
+SETTINGS_BYTES = 1 << 20
+"""Room for the settings beside a text; the largest part of them are pronunciations."""
 
 CHANNEL_OPTIONS = [
     # A client that vanishes is detected within a minute. gRPC sets TCP_USER_TIMEOUT from the keepalive timeout, which
@@ -18,14 +22,20 @@ CHANNEL_OPTIONS = [
     ("grpc.server_handshake_timeout_ms", 10_000),
     # With SO_REUSEPORT two servers on one port would share its connections at random; without it the second one fails.
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
 ]
+
+
+def max_message_bytes(config: Config) -> int:
+    """Size of the largest message that can be valid: an emotion clip, or a text with its settings."""
+    characters = max(config.max_text_characters, config.max_utterance_characters)
+    return max(MAX_EMOTION_CLIP_BYTES, MAX_BYTES_PER_CHARACTER * characters) + SETTINGS_BYTES
 
 
 def channel_options(config: Config) -> list[tuple[str, int]]:
     """All options of a server with these settings."""
     return [
         *CHANNEL_OPTIONS,
+        ("grpc.max_receive_message_length", max_message_bytes(config)),
         ("grpc.max_allowed_incoming_connections", config.max_connections),
         ("grpc.max_concurrent_streams", config.max_calls_per_connection),
         ("grpc.max_connection_idle_ms", round(1000 * config.connection_idle_s)),

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.unknown_fields import UnknownFieldSet
-
 from intone.proto import voice_pb2
 from intone.server.audio.recordings import read_recording
 from intone.server.domain import EMOTIONS, Filler
@@ -131,7 +129,7 @@ def later_upload_message(message: voice_pb2.CreateVoiceRequest) -> bytes:
         return bytes(message.audio)
     if kind == "config":
         raise CallerError("config", "was sent already; only `audio` may follow it", Reason.CONFIG_REPEATED)
-    if len(UnknownFieldSet(message)):
+    if message.ByteSize():
         raise CallerError("request", "is of a kind that this server does not have", Reason.UNSUPPORTED)
     raise CallerError("request", "is empty: set `audio`", Reason.VALUE_MISSING)
 

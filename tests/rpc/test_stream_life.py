@@ -44,7 +44,7 @@ def test_an_empty_config_is_answered_with_the_servers_defaults(run):
             assert (limits.max_lead_ms, limits.idle_timeout_ms, limits.text_timeout_ms) == (700, 60_000, 1234)
             assert limits.max_open_utterances == 5 and limits.max_text_characters == 16_384
             assert limits.max_utterance_characters == 131_072
-            assert limits.max_clip_bytes == 2 << 20 and limits.max_message_bytes == 4 << 20
+            assert limits.max_clip_bytes == 2 << 20 and limits.max_message_bytes == 3 << 20
             told = await server.speech.GetServerInfo(speech_pb2.GetServerInfoRequest())
             assert limits == told.limits.stream and configured.features == told.features == [
                 "pronunciations",

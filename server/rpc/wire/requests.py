@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.unknown_fields import UnknownFieldSet
-
 from intone.proto import audio_pb2, emotion_pb2, speech_pb2
 from intone.server import events
 from intone.server.audio.encoding import SUPPORTED_RATES_HZ
@@ -107,7 +105,7 @@ def client_event(message: speech_pb2.StreamSynthesizeRequest | Undecodable, defa
     try:
         if kind is not None:
             return _EVENTS[kind](getattr(message, kind), defaults)
-        if len(UnknownFieldSet(message)):
+        if message.ByteSize():
             raise CallerError("request", "is of a kind that this server does not know", Reason.UNSUPPORTED)
         kinds = ", ".join(field.name for field in message.DESCRIPTOR.oneofs_by_name["request"].fields)
         raise CallerError("request", f"is empty; it takes one of {kinds}", Reason.VALUE_MISSING)

@@ -1,0 +1,159 @@
+"""Limits of what a stream may send, over real gRPC: messages that cannot be decoded, answers that are not read."""
+
+import time
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc import StatusCode
+
+from intone.proto import speech_pb2
+from intone.server.config import Config
+from intone.server.rpc import connections
+from intone.server.rpc.wire import decoding, requests
+from intone.server.voices.emotion_clips import MAX_EMOTION_CLIP_BYTES
+from tests.support.live_server import Talk, live, soon
+from tests.support.rpc_status import code_of, details, failed, reason_of, status_of, values_of
+
+Request = speech_pb2.StreamSynthesizeRequest
+UNKNOWN_FIELD = b"\x78\x01"
+BAD_TEXT = b"\x12\x03\x0a\x01\xff"  # text.utterance_id
+PLAIN = {"defaults": speech_pb2.SpeechSettings(normalization=speech_pb2.SWITCH_OFF)}
+
+
+def labels(count: int) -> bytes:
+    return Request(config=speech_pb2.StreamConfig(labels={str(i): "" for i in range(count)})).SerializeToString()
+
+
+# ---- decoding takes little time, whatever comes
+
+
+def test_a_bad_string_is_looked_for_in_a_bounded_number_of_fields():
+    few = decoding.decode(Request, UNKNOWN_FIELD * 1000 + BAD_TEXT)
+    assert few.error.field == "text.utterance_id"
+    many = decoding.decode(Request, UNKNOWN_FIELD * decoding.MAX_FIELDS + BAD_TEXT)
+    assert many.error.field == "" and "not valid protobuf" in many.error.message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(labels(200_000), id="labels"),  # parsing them takes half a second
+        pytest.param(
+            Request(interrupt=speech_pb2.Interrupt(utterance_ids=[""] * 500_000)).SerializeToString(), id="ids"
+        ),
+        pytest.param(UNKNOWN_FIELD * 1_500_000 + BAD_TEXT, id="unknown fields"),
+        pytest.param(Request(config=speech_pb2.StreamConfig()).SerializeToString() * 500_000, id="configs"),
+    ],
+)
+def test_millions_of_fields_are_refused_without_being_parsed(data, monkeypatch):
+    class Unparsed:
+        DESCRIPTOR = Request.DESCRIPTOR
+
+        @staticmethod
+        def FromString(data: bytes) -> None:
+            raise AssertionError(f"{len(data)} bytes are parsed")
+
+    refused = decoding.decode(Unparsed, data)
+    assert refused.error.reason.name == "MESSAGE_MALFORMED" and refused.error.values == {"limit": "6000"}
+    assert "more than 6000 fields" in refused.error.message
+
+
+def test_the_largest_settings_are_decoded():
+    entries = [speech_pb2.Pronunciation(word=f"w{i}", ipa="a", language="en-GB") for i in range(1000)]
+    parameters = {str(i): 1.0 for i in range(requests.MAX_PARAMETERS)}
+    settings = speech_pb2.SpeechSettings(pronunciations=entries, engine_parameters=parameters)
+    own = {str(i): "x" * requests.MAX_LABEL_VALUE_CHARACTERS for i in range(requests.MAX_LABELS)}
+    message = Request(config=speech_pb2.StreamConfig(defaults=settings, labels=own))
+    data = message.SerializeToString()
+    assert len(data) > decoding.SMALL_BYTES and decoding.decode(Request, data) == message
+
+
+def test_a_message_of_unknown_fields_is_answered_without_a_look_at_each():
+    began_s = time.monotonic()
+    event = requests.client_event(Request.FromString(UNKNOWN_FIELD * 1_500_000), None)
+    assert event.error.reason.name == "UNSUPPORTED"
+    assert time.monotonic() - began_s < 0.5  # two seconds, when an object was made for each
+
+
+def test_messages_may_be_as_long_as_the_largest_valid_one(run):
+    config = Config()
+    assert connections.max_message_bytes(config) == MAX_EMOTION_CLIP_BYTES + connections.SETTINGS_BYTES
+    long = Config(max_utterance_characters=1 << 22)
+    assert connections.max_message_bytes(long) == (1 << 24) + connections.SETTINGS_BYTES
+
+    async def main():
+        async with live() as server:
+            text = "x" * connections.max_message_bytes(config)
+            error = await failed(server.speech.Synthesize(speech_pb2.SynthesizeRequest(text=text)))
+            assert error.code() is StatusCode.RESOURCE_EXHAUSTED and str(len(text))[:3] in (error.details() or "")
+
+    run(main())
+
+
+# ---- streams that send what cannot be decoded, or read nothing
+
+
+def test_a_stream_of_undecodable_messages_is_ended(run):
+    async def main():
+        async with live(max_malformed_messages=3) as server:
+            talk = await server.talk()
+            for _ in range(3):
+                await talk.send(b"\xff\xff")
+                assert (await talk.answer())[0] == "request_refused"
+            await talk.prove_alive()
+            await talk.send(b"\xff\xff")
+            answers, error = await talk.answers_and_failure()
+            status = status_of(error)
+            assert [kind for kind, _ in answers] == ["request_refused", "closed"]
+            assert code_of(status) is StatusCode.INVALID_ARGUMENT and "max_malformed_messages" in status.message
+            assert reason_of(status) == "MESSAGE_MALFORMED" and values_of(status) == {"limit": "3"}
+            await soon(lambda: server.idle, "it is gone")
+
+    run(main())
+
+
+async def check_unread(talk: Talk) -> None:
+    _, error = await talk.answers_and_failure()
+    status = status_of(error)
+    assert code_of(status) is StatusCode.RESOURCE_EXHAUSTED and "max_waiting_answers" in status.message
+    assert reason_of(status) == "ANSWERS_UNREAD" and values_of(status) == {"limit": "10"}
+    assert details(status, error_details_pb2.RetryInfo).retry_delay.seconds == 1
+
+
+UNREAD = {
+    "empty messages": Request(),
+    "texts for an utterance without an id": Request(text=speech_pb2.TextInput(delta="x")),
+    "interrupts": Request(interrupt=speech_pb2.Interrupt(interrupt_id="i" * 128)),
+}
+
+
+@pytest.mark.parametrize("message", UNREAD.values(), ids=UNREAD)
+def test_answers_that_are_not_read_end_the_stream(run, message):
+    async def main():
+        options = [("grpc.http2.bdp_probe", 0)]  # windows stay at 64 KiB
+        async with (
+            live(max_waiting_answers=10) as server,
+            grpc.aio.insecure_channel(f"127.0.0.1:{server.app.port}", options) as channel,
+        ):
+            talk = Talk.over(channel)
+            await talk.configure()
+            for _ in range(2000):
+                await talk.send(message.SerializeToString())
+            await check_unread(talk)
+
+    run(main())
+
+
+def test_flushes_behind_audio_that_is_held_back_are_bounded(run):
+    async def main():
+        async with live(max_waiting_answers=10) as server:
+            talk = await server.talk(**PLAIN, max_lead_ms=200)
+            await talk.say("u", "on and " * 300, end=False)
+            await talk.until("audio")
+            await talk.playback("u", 0)
+            for _ in range(11):
+                await talk.flush()
+            await check_unread(talk)
+
+    run(main())
