@@ -1,4 +1,4 @@
-"""Fuzzes what reads input: text, messages, sound files, voice files, checkpoints.
+"""Fuzzes what reads input: text, messages, sound files, voice files, checkpoints; and calls of the native code.
 
     python tests/fuzz/fuzz.py [TARGET ...] [--cases 100000] [--seed 0] [--coverage]
 
@@ -36,9 +36,12 @@ def fuzz(name: str, cases: int, seed: int) -> tuple[int, int, float]:
     for data in seeds:  # what is loaded once, and compiled patterns, are not counted
         target.run(data)
     tried, faults, longest_ms = 0, 0, 0.0
+    running = ROOT / "build" / "fuzz" / f"{name}.input"
+    running.parent.mkdir(parents=True, exist_ok=True)
     while tried < cases and faults < MAX_FAULTS:
         tried += 1
         data = mutated(seeds, draw, target.is_text)
+        running.write_bytes(data)  # stays there if this input ends the process
         try:
             took_ms = _timed_ms(name, data)
             if took_ms > target.max_ms:
@@ -51,6 +54,7 @@ def fuzz(name: str, cases: int, seed: int) -> tuple[int, int, float]:
             if took_ms > target.max_ms:
                 print(f"{name}: {_kept(name, data)} took {took_ms:.0f} ms", flush=True)
                 faults += 1
+    running.unlink(missing_ok=True)
     return tried, faults, longest_ms
 
 

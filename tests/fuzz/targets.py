@@ -1,4 +1,4 @@
-"""What the fuzzer calls: every place that reads what a caller, or a file, brings.
+"""What the fuzzer calls: every place that reads what a caller, or a file, brings; and the native code.
 
 A target takes bytes. It returns where the input is read or refused as documented, and raises where there is a fault.
 """
@@ -38,6 +38,7 @@ from intone.server.text.cues import SsmlError, TextFormat
 from intone.server.text.normalizer import Normalizer, WrittenText
 from intone.server.text.segmenter import Segmenter
 from intone.server.voices import voice_file
+from tests.fuzz.native_calls import native_call, native_calls
 from tests.support.sound_files import encoded, speechlike
 from tests.support.text_properties import check_pieces, lost_words
 
@@ -300,4 +301,5 @@ TARGETS = {
     "voice": Target(voice, voices, max_ms=500.0),
     "checkpoint": Target(checkpoint, checkpoints, max_ms=500.0),
     "tensors": Target(tensors, tensor_files, max_ms=500.0),
+    "native": Target(native_call, native_calls, max_ms=10_000.0),
 }
