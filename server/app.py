@@ -26,6 +26,7 @@ from intone.server.rpc import voice_access
 from intone.server.rpc.authentication import Authentication
 from intone.server.rpc.call_limits import CallLimits, max_grpc_calls
 from intone.server.rpc.caller import principal
+from intone.server.rpc.collectors import ChildProcessMetrics, StreamMetrics, TextMetrics, VoiceMetrics
 from intone.server.rpc.connections import channel_options, max_message_bytes
 from intone.server.rpc.interceptors import Decoding
 from intone.server.rpc.metrics import Metrics
@@ -184,11 +185,24 @@ async def _start(
     speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
     voices = VoiceService(config, store, workers, clips, pools, background_renderer, partial(_spoken, texts))
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)
-    monitoring.ready(workers)
+    collectors = (
+        StreamMetrics(context.audio_counts, lambda: service.queued),
+        VoiceMetrics(store),
+        TextMetrics(texts),
+        ChildProcessMetrics(partial(_child_pids, workers, texts)),
+    )
+    monitoring.ready(workers, collectors)
     health_pb2_grpc.add_HealthServicer_to_server(monitoring.health, server)
     reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     await server.start()
     return App(server, port, monitoring, service, voices, store, background_renderer, config.drain_s)
+
+
+def _child_pids(workers: Mapping[str, Worker], texts: TextPool) -> dict[str, int]:
+    """The processes that the server has started, by name."""
+    engines = {f"engine {name}": worker.pid for name, worker in workers.items()}
+    readers = {f"text {index}": pid for index, pid in enumerate(texts.pids, 1)}
+    return {name: pid for name, pid in {**engines, **readers}.items() if pid is not None}
 
 
 async def _spoken(texts: TextPool, transcript: str, language: str) -> str:

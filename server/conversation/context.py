@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from intone.server.conversation.audio_counts import AudioCounts
 from intone.server.conversation.outbox import Outbox
 from intone.server.conversation.pacing import Playback
 from intone.server.conversation.utterance import Utterance
@@ -72,6 +73,8 @@ class ServerContext:
     """Factor for the pauses between units."""
     features: tuple[str, ...] = ()
     """What this server can do beyond the first version of the protocol."""
+    audio_counts: AudioCounts = field(default_factory=AudioCounts)
+    """Of all streams."""
 
     def check_settings(self, settings: SpeechSettings, field: str) -> None:
         """Refuse names that this server does not have, and values that its engines do not take.

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
+from intone.server.conversation.audio_counts import AudioCounts
 from intone.server.conversation.pacing import LeadLimiter, Playback
 from intone.server.conversation.waiting import wait_for_event
 from intone.server.errors import IntoneError
@@ -36,8 +37,9 @@ class Outbox:
     When it gives out a chunk, the chunk counts as sent: `Playback` then expects the client to play it.
     """
 
-    def __init__(self, playback: Playback, limiter: LeadLimiter) -> None:
-        self._playback, self._limiter = playback, limiter
+    def __init__(self, playback: Playback, limiter: LeadLimiter, counts: AudioCounts | None = None) -> None:
+        """`counts`: audio that is discarded is added to them."""
+        self._playback, self._limiter, self._counts = playback, limiter, counts or AudioCounts()
         self._urgent: deque[ServerEvent] = deque()
         self._ordered: deque[tuple[str, QueuedEvent]] = deque()
         self._queued_ms = 0.0
@@ -51,6 +53,11 @@ class Outbox:
     def urgent_count(self) -> int:
         """Number of urgent events that wait."""
         return len(self._urgent)
+
+    @property
+    def queued_count(self) -> int:
+        """Number of events that wait, urgent ones too."""
+        return len(self._urgent) + len(self._ordered)
 
     @property
     def queued_ms(self) -> float:
@@ -73,7 +80,9 @@ class Outbox:
         """Remove all events of an utterance, except urgent ones."""
         kept = [(owner, event) for owner, event in self._ordered if owner != utterance_id]
         self._ordered = deque(kept)
-        self._queued_ms = sum(event.duration_ms for _, event in kept if isinstance(event, AudioChunk))
+        kept_ms = sum(event.duration_ms for _, event in kept if isinstance(event, AudioChunk))
+        self._counts.unsent_s += (self._queued_ms - kept_ms) / 1000
+        self._queued_ms = kept_ms
         self.wake()
         self._drained.set()
 
@@ -81,6 +90,7 @@ class Outbox:
         """Remove all events, urgent ones too."""
         self._urgent.clear()
         self._ordered.clear()
+        self._counts.unsent_s += self._queued_ms / 1000
         self._queued_ms = 0.0
         self._drained.set()
 

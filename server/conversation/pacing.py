@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from intone.server.conversation.audio_counts import AudioCounts
 from intone.server.events import AudioPosition
 
 STALL_S = 2.0
@@ -16,6 +17,9 @@ STALL_S = 2.0
 
 MIN_STANDSTILL_S = 0.05
 """Two equal positions mean that playback has paused if they were reported at least this long after each other."""
+
+MIN_HOLE_S = 0.02
+"""Shorter holes between two chunks of an utterance are not counted: nobody hears them, and clocks differ by more."""
 
 MAX_PLAYED_UTTERANCES = 64
 """Utterances that are kept after they were played, for reports that come late."""
@@ -58,9 +62,13 @@ class Playback:
     the client correct it. Utterances are played in the order in which they were sent.
     """
 
-    def __init__(self, clock: Callable[[], float], rate_hz: int, delay_ms: int = 0) -> None:
-        """`clock`: monotonic, in seconds. `delay_ms`: from sending audio to its sound."""
+    def __init__(
+        self, clock: Callable[[], float], rate_hz: int, delay_ms: int = 0, counts: AudioCounts | None = None
+    ) -> None:
+        """`clock`: monotonic, in seconds. `delay_ms`: from sending audio to its sound. `counts`: what is added to."""
         self._clock, self._rate_hz, self._delay_s = clock, rate_hz, delay_ms / 1000
+        self._counts = counts or AudioCounts()
+        self._played_s = clock()  # when audio was last played
         self._time_s = clock()  # up to which `played` is computed
         self._audio: list[_SentAudio] = []  # in playing order
         self._waits_for_reports = False
@@ -79,8 +87,19 @@ class Playback:
             self._forget_played()
             self._audio.append(_SentAudio(utterance_id))
         audio = self._audio[-1]
+        self._note_hole(audio)
         audio.arrivals.append(_Arrival(audio.sent, audio.sent + samples, self._clock() + self._delay_s))
         audio.sent += samples
+
+    def _note_hole(self, audio: _SentAudio) -> None:
+        """Count the silence from the audio of an utterance so far to what is sent now."""
+        if not audio.sent or self._paused:
+            return
+        silent_from_s = self._clock() + self.silent_in_ms / 1000 if audio.unplayed > 0 else self._played_s
+        hole_s = self._clock() + self._delay_s - silent_from_s
+        if hole_s >= MIN_HOLE_S:
+            self._counts.underruns += 1
+            self._counts.underrun_s += hole_s
 
     def heard_samples(self, utterance_id: str) -> float:
         """Audio of an utterance that was played."""
@@ -124,6 +143,9 @@ class Playback:
     def drop(self, utterance_id: str) -> None:
         """The client discards the unplayed audio of an utterance."""
         self._advance()
+        self._counts.unheard_s += sum(
+            audio.unplayed / self._rate_hz for audio in self._audio if audio.utterance_id == utterance_id
+        )
         self._audio = [audio for audio in self._audio if audio.utterance_id != utterance_id]
 
     # ---- reports
@@ -175,6 +197,8 @@ class Playback:
             earlier.played = earlier.reported = earlier.sent
         for later in self._audio[index + 1 :]:
             later.played = 0.0
+        if audio.unplayed > 0 and sample == audio.sent:
+            self._played_s = self._clock()
         audio.played = audio.reported = sample
         audio.skip_arrivals()
         if audio.arrivals and audio.arrivals[0].start <= sample:  # it is playing, earlier than expected
@@ -229,7 +253,7 @@ class Playback:
                     return
                 until = min(float(end), audio.played + (now_s - start_s) * self._rate_hz)
                 self._time_s = start_s + (until - audio.played) / self._rate_hz
-                audio.played = until
+                audio.played, self._played_s = until, self._time_s
                 if until < end:
                     return
         self._time_s = now_s

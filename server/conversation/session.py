@@ -52,8 +52,10 @@ class Session:
     def __init__(self, settings: StreamSettings, server: ServerContext, stream_id: str) -> None:
         self.stream_id = stream_id
         self._settings, self._server = settings, server
-        self._playback = Playback(server.clock, settings.sample_rate_hz, settings.playback_delay_ms)
-        self._outbox = Outbox(self._playback, LeadLimiter(self._playback, settings.max_lead_ms))
+        live_counts = None if settings.offline else server.audio_counts  # offline audio is not played as it comes
+        self._playback = Playback(server.clock, settings.sample_rate_hz, settings.playback_delay_ms, live_counts)
+        limiter = LeadLimiter(self._playback, settings.max_lead_ms)
+        self._outbox = Outbox(self._playback, limiter, server.audio_counts)
         self._context = StreamContext(settings, server, self._outbox, self._playback)
         self._utterances = UtteranceRegistry(self._playback, server.clock)
         self._end = StreamEnd()
@@ -77,6 +79,11 @@ class Session:
         if not self._settings.offline and (silent_in_ms := self._playback.silent_in_ms) > 0:
             self._active_s = now_s + silent_in_ms / 1000
         return now_s - self._active_s
+
+    @property
+    def queued(self) -> tuple[int, float]:
+        """Events that wait to be sent, and milliseconds of audio among them."""
+        return self._outbox.queued_count, self._outbox.queued_ms
 
     @property
     def usage(self) -> Usage:

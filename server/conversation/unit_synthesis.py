@@ -110,6 +110,7 @@ class UnitSynthesizer:
         finally:
             playing.cancel()
             job.cancel()
+            server.audio_counts.unsent_s += job.unread_samples / worker.info.sample_rate_hz
             utterance.latency.engine_finished(job.synthesis_ms, job.queue_ms)
         utterance.progress.complete_unit(spoken)
         self._pause_ms = pause_ms(unit.untagged_text) * server.pause_scale

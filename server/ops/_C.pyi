@@ -172,7 +172,7 @@ class ConvResult:
         """`[1, tail_rows, Cin]` of each stage, for the next chunk; views of one allocation."""
 
 class ConvChain:
-    """A chain of causal convolutions. Chunk-invariant and batch-invariant, bit for bit."""
+    """A chain of causal convolutions. Chunk-invariant and batch-invariant, bit for bit, while values are finite."""
 
     def __init__(self, *, stages: Sequence[StageWeights], isa: str) -> None:
         """Packs the stages."""

@@ -1,7 +1,9 @@
 """Everything that watches the server: metrics, health, the HTTP port for both, and the lag of the event loop."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+from prometheus_client.registry import Collector
 
 from intone.server.config import Config, ConfigError
 from intone.server.rpc.engine_metrics import EngineMetrics
@@ -37,10 +39,11 @@ class Monitoring:
             address = f"{config.metrics_host}:{config.metrics_port}"
             raise ConfigError(f"metrics_port: cannot listen on {address}: {error.strerror}") from error
 
-    def ready(self, workers: Mapping[str, Worker]) -> None:
-        """The engines are loaded."""
+    def ready(self, workers: Mapping[str, Worker], collectors: Iterable[Collector] = ()) -> None:
+        """The engines are loaded. `collectors`: of further metrics."""
         self.health.ready(workers)
-        self.metrics.registry.register(EngineMetrics(workers))
+        for collector in (EngineMetrics(workers), *collectors):
+            self.metrics.registry.register(collector)
         self._tasks.append(asyncio.create_task(self.health.run(), name="health"))
 
     async def close(self) -> None:

@@ -59,6 +59,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         return len(self._sessions)
 
     @property
+    def queued(self) -> tuple[int, float]:
+        """Events that wait to be sent, of all streams, and milliseconds of audio among them."""
+        queues = [session.queued for session in self._sessions]
+        return sum(events for events, _ in queues), sum(audio_ms for _, audio_ms in queues)
+
+    @property
     def workers(self) -> Mapping[str, Worker]:
         """The engines by name, for tests and benchmarks."""
         return self._server.workers

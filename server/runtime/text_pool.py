@@ -6,6 +6,7 @@ text that takes too long, or crashes its process, is spoken as it is written.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from intone.server.engines.base import resolve
 from intone.server.errors import IntoneError
 from intone.server.runtime.channel import Channel
 from intone.server.runtime.child_process import ChildProcess
+from intone.server.runtime.distribution import SECONDS, Distribution
 from intone.server.text.normalization import NormalizedText
 from intone.server.text.normalizer import Normalizer, WrittenText, as_written
 
@@ -52,6 +54,11 @@ class TextPool:
         self._free: asyncio.LifoQueue[_TextProcess] = asyncio.LifoQueue()  # the one used last has warm caches
         self._keepers: list[asyncio.Task[None]] = []
         self._on_threads = None if processes else resolve(normalizer)()
+        self._running: set[_TextProcess] = set()
+        self.waiting, self.unread = 0, 0
+        """Texts that are read or wait for that now; texts that could not be read so far."""
+        self.seconds = Distribution(SECONDS)
+        """How long texts took, with the wait for a free process."""
 
     @classmethod
     async def launch(
@@ -83,6 +90,22 @@ class TextPool:
         """A text as it is to be spoken; as it is written, with a fault, where that takes longer than the budget."""
         if not (written.normalize or written.has_readings):
             return SpokenText(as_written(written))
+        began_s = time.monotonic()
+        self.waiting += 1
+        try:
+            spoken = await self._read(written)
+        finally:
+            self.waiting -= 1
+        self.seconds.observe(time.monotonic() - began_s)
+        self.unread += bool(spoken.fault)
+        return spoken
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes that run now."""
+        return sorted(process.pid for process in self._running if process.pid is not None)
+
+    async def _read(self, written: WrittenText) -> SpokenText:
         if self._on_threads is not None:
             return await self._on_a_thread(self._on_threads, written)
         try:
@@ -116,6 +139,7 @@ class TextPool:
         """Have one process at work, and start another when it ends."""
         while True:
             process = _TextProcess(self._normalizer, self._free.put_nowait)
+            self._running.add(process)
             try:
                 await process.run(started)
             except OSError as error:
@@ -124,6 +148,7 @@ class TextPool:
                     return
                 logger.error("a text process cannot be started: %s", error.strerror)
             finally:
+                self._running.discard(process)
                 process.close()
             if not started.done():
                 started.set_exception(IntoneError(f"a text process is gone: {process.fault}"))
@@ -166,6 +191,11 @@ class _TextProcess:
         self.has_worked = False
         self.fault = ""
         """Why the latest text was not normalized, or why the process has ended."""
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None before it has started."""
+        return None if self._child is None else self._child.pid
 
     @property
     def runs(self) -> bool:

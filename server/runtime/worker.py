@@ -9,11 +9,12 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, SpeakRequest, Step
 from intone.server.engines.base import Engine
 from intone.server.errors import EngineError, IntoneError, ShutdownError
+from intone.server.runtime.distribution import COUNTS, SECONDS, Distribution
 from intone.server.runtime.engine_loop import Outcome, UnitResult
 
 FAILING_S = 5.0
@@ -41,12 +42,18 @@ class WorkerCounts:
         not_finite_units: those of them whose audio had a NaN or an infinity.
         restarts: how often the engine's process ended and was started again.
         hangs: how often it was ended because it hung.
+        step_s: how long steps took, in seconds.
+        batch: units of a step that were given something.
+        queue_s: how long units waited for their first step, in seconds.
     """
 
     failed_units: int = 0
     not_finite_units: int = 0
     restarts: int = 0
     hangs: int = 0
+    step_s: Distribution = field(default_factory=lambda: Distribution(SECONDS))
+    batch: Distribution = field(default_factory=lambda: Distribution(COUNTS))
+    queue_s: Distribution = field(default_factory=lambda: Distribution(SECONDS))
 
 
 class Worker(ABC):
@@ -96,6 +103,16 @@ class Worker(ABC):
     def load(self) -> int:
         """Units that are being spoken or queued."""
         return len(self._jobs)
+
+    @property
+    def queued(self) -> int:
+        """Units of `load` that wait for their first step."""
+        return sum(1 for job in self._jobs.values() if job.queue_ms is None)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the engine's own process; None without one."""
+        return None
 
     def submit(self, request: SpeakRequest) -> "Job":
         """Queue a unit.
@@ -150,7 +167,14 @@ class Worker(ABC):
     # ---- for subclasses
 
     def _accept(self, results: Sequence[UnitResult]) -> None:
-        """Hand results to their jobs, on the event loop. Jobs that are done or failed leave the worker."""
+        """Hand results to their jobs, on the event loop. Jobs that are done or failed leave the worker.
+
+        `results`: of one step.
+        """
+        stepped = [result for result in results if isinstance(result.outcome, Step)]
+        if stepped:
+            self.counts.step_s.observe(stepped[0].took_ms / 1000)
+            self.counts.batch.observe(len(stepped))
         for result in results:
             self._count(result)
             job = self._jobs.get(result.unit)
@@ -158,7 +182,10 @@ class Worker(ABC):
                 continue
             if result.is_last:
                 del self._jobs[result.unit]
+            waited = job.queue_ms is None
             job.accept(result)
+            if waited and job.queue_ms is not None:
+                self.counts.queue_s.observe(job.queue_ms / 1000)
 
     def _count(self, result: UnitResult) -> None:
         if result.engine_failed:
@@ -209,6 +236,12 @@ class Job:
         self._outcomes: deque[Outcome] = deque()
         self._arrived = asyncio.Event()
         self._over = False
+
+    @property
+    def unread_samples(self) -> int:
+        """Samples of steps that have arrived and were not taken."""
+        steps = (outcome for outcome in self._outcomes if isinstance(outcome, Step))
+        return sum(len(step.pcm) for step in steps if step.pcm is not None)
 
     def cancel(self) -> None:
         """Drop the unit: the step that is running finishes, no other follows."""

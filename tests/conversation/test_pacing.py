@@ -2,6 +2,7 @@
 
 import pytest
 
+from intone.server.conversation.audio_counts import AudioCounts
 from intone.server.conversation.pacing import STALL_S, LeadLimiter, Playback
 from intone.server.events import AudioPosition
 
@@ -224,3 +225,49 @@ def test_what_is_kept_of_played_utterances_is_bounded(playback: Playback, clock:
         playback.audio_sent(f"u{number}", 10)
         clock.now_s += 1
     assert len(playback._audio) < 100
+
+
+def test_holes_in_an_utterance_are_counted(clock: Clock) -> None:
+    counts = AudioCounts()
+    playback = Playback(clock, rate_hz=1000, counts=counts)
+    playback.audio_sent("a", 100)
+    clock.now_s = 0.05
+    playback.audio_sent("a", 100)  # in time
+    clock.now_s = 0.21
+    playback.audio_sent("a", 100)  # 10 ms late, which nobody hears
+    assert counts.underruns == 0
+    clock.now_s = 1.0
+    playback.audio_sent("a", 100)
+    assert counts.underruns == 1 and counts.underrun_s == pytest.approx(1.0 - 0.31)
+    clock.now_s = 5.0
+    playback.audio_sent("b", 100)  # between utterances there may be any silence
+    assert counts.underruns == 1
+
+
+def test_a_hole_begins_where_reported_playback_ended(clock: Clock) -> None:
+    counts = AudioCounts()
+    playback = Playback(clock, rate_hz=1000, counts=counts)
+    playback.audio_sent("a", 500)
+    clock.now_s = 0.4
+    assert report(playback, "a", 500)  # faster than real time
+    clock.now_s = 0.7
+    playback.audio_sent("a", 100)
+    assert counts.underruns == 1 and counts.underrun_s == pytest.approx(0.3)
+
+
+def test_a_hole_counts_the_time_until_what_is_sent_sounds(clock: Clock) -> None:
+    counts = AudioCounts()
+    playback = Playback(clock, rate_hz=1000, delay_ms=300, counts=counts)
+    playback.audio_sent("a", 500)  # sounds until 0.8
+    clock.now_s = 0.6
+    playback.audio_sent("a", 500)  # sounds from 0.9 on
+    assert counts.underruns == 1 and counts.underrun_s == pytest.approx(0.1)
+
+
+def test_audio_that_the_client_discards_is_counted(clock: Clock) -> None:
+    counts = AudioCounts()
+    playback = Playback(clock, rate_hz=1000, counts=counts)
+    playback.audio_sent("a", 1000)
+    clock.now_s = 0.25
+    playback.drop("a")
+    assert counts.unheard_s == pytest.approx(0.75)

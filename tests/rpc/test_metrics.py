@@ -1,5 +1,7 @@
 """Prometheus metrics: the names, and the counts after utterances that end in each way."""
 
+import asyncio
+import os
 from urllib.error import URLError
 
 import pytest
@@ -7,8 +9,9 @@ from grpc import StatusCode
 
 from intone.proto import speech_pb2
 from intone.server.config import ConfigError
+from intone.server.rpc.collectors import ChildProcessMetrics
 from tests.support.fakes import Script, ScriptedEngine
-from tests.support.live_server import free_port, live, scraped, scraped_until
+from tests.support.live_server import GatedEngine, free_port, live, scraped, scraped_until
 from tests.support.rpc_status import failed
 
 NAMES = {
@@ -92,7 +95,8 @@ def test_engines_are_watched(run):
     async def main():
         port = free_port()
         async with live(ScriptedEngine(Script(fail_at_step=0)), metrics_port=port) as server:
-            names = ("load", "failing", "running_step_seconds", "failures_total", "not_finite_units_total")
+            names = ("load", "queued", "step_seconds_count", "batch_count", "queue_seconds_count")
+            names += ("failing", "running_step_seconds", "failures_total", "not_finite_units_total")
             names += ("restarts_total", "hangs_total")
             found = await scraped(port)
             assert all(found[f'tts_engine_{name}{{engine="starter"}}'] == 0 for name in names)
@@ -103,3 +107,73 @@ def test_engines_are_watched(run):
             assert found['tts_engine_failing{engine="starter"}'] == 1
 
     run(main())
+
+
+def test_wasted_audio_and_queues_are_counted(run):
+    async def main():
+        port = free_port()
+        async with live(GatedEngine(), metrics_port=port) as server:
+            talk = await server.talk(max_lead_ms=200)
+            await talk.say("long", "forty characters which are spoken slowly.")
+            server.engine.open()
+            await talk.until("audio")
+            found = await scraped_until(port, lambda found: found["tts_outbox_audio_seconds"] > 0.3, "audio waits")
+            assert found["tts_outbox_events"] >= 1
+            await talk.interrupt()
+            await talk.until("interrupted")
+            found = await scraped(port)
+            assert found["tts_outbox_audio_seconds"] == 0
+            assert found['tts_audio_wasted_seconds_total{stage="unsent"}'] > 0.3
+            assert found['tts_audio_wasted_seconds_total{stage="unheard"}'] > 0
+            await talk.say("next", "hello")
+            await talk.until("done")
+            found = await scraped(port)
+            assert found['tts_engine_batch_sum{engine="starter"}'] >= 3
+            assert found['tts_engine_queue_seconds_count{engine="starter"}'] == 2
+
+    run(main())
+
+
+def test_holes_that_listeners_hear_are_counted(run):
+    async def main():
+        port = free_port()
+        async with live(GatedEngine(), metrics_port=port) as server:
+            talk = await server.talk()
+            await talk.say("a", "ab cd ef")
+            server.engine.gate.release()
+            await talk.until("audio")
+            await asyncio.sleep(0.4)  # longer than what was spoken
+            server.engine.open()
+            await talk.until("done")
+            found = await scraped(port)
+            assert found["tts_listener_underruns_total"] == 1
+            assert 0.02 < found["tts_listener_underrun_seconds_total"] < 5
+
+    run(main())
+
+
+def test_voices_texts_and_processes_are_watched(run):
+    async def main():
+        port = free_port()
+        async with live(metrics_port=port) as server:
+            found = await scraped(port)
+            assert found["tts_voices"] == 1 and found["tts_voice_bytes"] >= 0
+            assert found["tts_texts_waiting"] == 0 and found["tts_texts_unread_total"] == 0
+            assert (
+                found["process_resident_memory_bytes"] > 0 and found['python_gc_collections_total{generation="0"}'] >= 0
+            )
+            assert [sample async for sample in server.speech.Synthesize(speech_pb2.SynthesizeRequest(text="Hello."))]
+            assert (await scraped(port))["tts_text_seconds_count"] == 1
+
+    run(main())
+
+
+def test_memory_and_time_of_child_processes():
+    found = {
+        (sample.name, sample.labels["process"]): sample.value
+        for metric in ChildProcessMetrics(lambda: {"engine a": os.getpid(), "text 1": 2**22 + 1}).collect()
+        for sample in metric.samples
+    }
+    assert found[("tts_child_resident_memory_bytes", "engine a")] > 1 << 20
+    assert found[("tts_child_cpu_seconds_total", "engine a")] > 0
+    assert len(found) == 2, "a process that has ended is left out"

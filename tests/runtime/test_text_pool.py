@@ -139,3 +139,18 @@ def test_a_pool_that_cannot_start(run):
             await TextPool.launch(1.0, 1, f"{FaultyNormalizer.__module__}:CRASHES")
 
     run(main())
+
+
+def test_texts_are_counted(run):
+    async def main():
+        pool = await TextPool.launch(5.0, 1)
+        try:
+            reading = asyncio.ensure_future(said(pool, "It cost $3.50."))
+            await asyncio.sleep(0)
+            assert pool.waiting == 1 and len(pool.pids) == 1
+            await reading
+            assert pool.waiting == 0 and pool.seconds.count == 1 and pool.unread == 0
+        finally:
+            pool.close()
+
+    run(main())

@@ -305,3 +305,29 @@ def test_a_model_that_cannot_be_loaded_leaves_no_thread(run) -> None:
             await ThreadWorker.launch("voxcpm", load, max_batch=1)
 
     run(main())
+
+
+def test_steps_batches_and_waits_are_counted(run) -> None:
+    async def body(worker: Worker) -> None:
+        jobs = [worker.submit(request("eight ab")) for _ in range(3)]  # two steps each
+        assert worker.queued == worker.load == 3
+        for job in jobs:
+            await heard(job)
+        counts = worker.counts
+        assert worker.queued == worker.load == 0 and worker.pid is None
+        assert counts.queue_s.count == 3 and counts.batch.sum == 6
+        assert counts.step_s.count == counts.batch.count < 6
+        assert counts.batch.buckets()[-1] == ("+Inf", counts.batch.count)
+
+    with_worker(run, ScriptedEngine(), body)
+
+
+def test_what_was_made_for_a_unit_that_is_dropped_is_known(run) -> None:
+    async def body(worker: Worker) -> None:
+        job = worker.submit(request("eight ab"))
+        await eventually(lambda: worker.load == 0)
+        assert job.unread_samples > 0
+        await heard(job)
+        assert job.unread_samples == 0
+
+    with_worker(run, ScriptedEngine(), body)
