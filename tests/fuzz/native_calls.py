@@ -209,7 +209,7 @@ def _flow(choices: Choices) -> None:
         choices.tensor(patches, choices.one_of(1, 2), WIDTH),
         choices.tensor(patches, frames, WIDTH),
         choices.tensor(steps, WIDTH),
-        [0.5] * choices.number(steps) if steps < 10 else [],
+        [0.5] * (choices.one_of(0, steps + 1) if choices.is_wrong() else steps),
         None if choices.below(2) else choices.tensor(patches),
     ]
     got = _on_any_threads(choices, lambda: flow.solve(*given))
