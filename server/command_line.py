@@ -8,16 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from intone.server.config import Config, ConfigError, all_engine_settings, public_settings
+from intone.server import settings_file
+from intone.server.config import Config, ConfigError, public_settings
 from intone.server.engines.registry import ENGINES, Registry
+from intone.server.errors import suggestion
 from intone.server.rpc.tokens_file import TokensFileError, new_token
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SECTIONS = {
     "host": "listening and access",
@@ -37,7 +34,7 @@ SECTIONS = {
 
 def parser(registry: Registry = ENGINES) -> argparse.ArgumentParser:
     """The command line of `intone-server`: the fields of `Config` and the settings of the engines."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog="intone-server",
         usage="intone-server [-h] [--config FILE] [settings, as below]",
         description="A gRPC text-to-speech server for live conversation.",
@@ -52,7 +49,14 @@ def parser(registry: Registry = ENGINES) -> argparse.ArgumentParser:
         help="make a token, print it to standard error and its line for a tokens file to standard output, and end; "
         "roles: speak (the default), manage (voices of its own), admin (everything)",
     )
-    made.add_argument("--config", metavar="FILE", help="TOML file; keys are the flags below with underscores")
+    made.add_argument(
+        "--config",
+        metavar="FILE",
+        help="TOML file; keys are the flags below with underscores, and relative paths are relative to its folder",
+    )
+    made.add_argument(
+        "--print-config", action="store_true", help="print such a file, with all settings and their help, and end"
+    )
     section: argparse._ActionsContainer = made
     for setting in public_settings():
         if setting.name in SECTIONS:
@@ -63,6 +67,23 @@ def parser(registry: Registry = ENGINES) -> argparse.ArgumentParser:
         for own in entry.settings:
             _add_flag(group, own.name, own.default, own.help)
     return made
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong, without the usage, and what was probably meant."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As in the base class, but unknown arguments are an error."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            flag = unknown[0].partition("=")[0]
+            self.error(f"unknown argument {flag}{suggestion(flag, self._option_string_actions)}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """End the program."""
+        sys.stderr.write(f"{self.prog}: {message}\n`{self.prog} --help` shows all settings.\n")
+        sys.exit(2)
 
 
 class NewToken(argparse.Action):
@@ -112,18 +133,23 @@ def load(arguments: Sequence[str] | None = None, registry: Registry = ENGINES) -
 
     Raises:
         ConfigError: a file cannot be read, a key is unknown, a value has the wrong type or range.
-        SystemExit: from argparse, for `--help` and unknown flags.
+        SystemExit: for `--help`, `--new-token` and `--print-config`, and unknown flags.
     """
     given = vars(parser(registry).parse_args(arguments))
     path = given.pop("config")
-    values = _read_file(Path(path), registry) if path else {}
+    shown = given.pop("print_config")
+    values = settings_file.read(Path(path), registry) if path else {}
     values.update({name: value for name, value in given.items() if value is not None})
     token = os.environ.get("INTONE_TOKEN")
     if token is not None and not token.strip():
         raise ConfigError("INTONE_TOKEN is set, but empty: give it the token, or unset it to run without one")
     if values.get("token_file"):
         token = _read_token(Path(values["token_file"]))
-    return Config.of(registry, **values, token=token or "")
+    config = Config.of(registry, **values, token=token or "")
+    if shown:
+        sys.stdout.write(settings_file.write(config, SECTIONS))
+        sys.exit(0)
+    return config
 
 
 def _read_token(path: Path) -> str:
@@ -138,21 +164,3 @@ def _read_token(path: Path) -> str:
     if not token:
         raise ConfigError(f"token_file: {path} is empty")
     return token
-
-
-def _read_file(path: Path, registry: Registry) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text("utf8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    kinds = {setting.name: type(setting.default) for setting in (*public_settings(), *all_engine_settings(registry))}
-    for name, value in values.items():
-        if name not in kinds:
-            raise ConfigError(f"{path}: unknown key {name!r}; the keys are {', '.join(kinds)}")
-        if kinds[name] is float and type(value) is int:
-            values[name] = float(value)
-        elif type(value) is not kinds[name]:
-            raise ConfigError(f"{path}: {name} is {value!r}; it must be {kinds[name].__name__}")
-    return values

@@ -4,7 +4,6 @@
 message names the key. The settings of single engines are declared in their registry entries.
 """
 
-import ipaddress
 import os
 import re
 import sys
@@ -14,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from intone.server import logs
+from intone.server.conflicts import conflict
 from intone.server.domain import EMOTIONS, PRECISIONS
 from intone.server.engines.base import EngineSetting, resolve
 from intone.server.engines.registry import ENGINES, Registry
-from intone.server.errors import IntoneError
+from intone.server.errors import IntoneError, listed
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
@@ -28,9 +28,16 @@ class ConfigError(IntoneError):
 
 
 def _setting(
-    default: Any, text: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()
+    default: Any,
+    text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    path: bool = False,
 ) -> Any:
-    return field(default=default, metadata={"help": text, "low": low, "high": high, "choices": choices})
+    """`path`: whether it is one of a file or folder."""
+    return field(default=default, metadata={"help": text, "low": low, "high": high, "choices": choices, "path": path})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +49,15 @@ class Config:
 
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(50051, "port to listen on; 0 takes a free one", low=0, high=65535)
-    port_file: str = _setting("", "file to write the bound port to, once the server accepts calls")
-    tls_certificate: str = _setting("", "PEM file; with --tls-key the server uses TLS")
-    tls_key: str = _setting("", "PEM file of the certificate's private key")
-    tls_client_ca: str = _setting("", "PEM file; clients must present a certificate signed by it (mTLS)")
-    token_file: str = _setting("", "file with the bearer token that calls must carry (or set INTONE_TOKEN)")
+    port_file: str = _setting("", "file to write the bound port to, once the server accepts calls", path=True)
+    tls_certificate: str = _setting("", "PEM file; with --tls-key the server uses TLS", path=True)
+    tls_key: str = _setting("", "PEM file of the certificate's private key", path=True)
+    tls_client_ca: str = _setting("", "PEM file; clients must present a certificate signed by it (mTLS)", path=True)
+    token_file: str = _setting("", "file with the bearer token that calls must carry (or set INTONE_TOKEN)", path=True)
     tokens_file: str = _setting(
-        "", "file with hashes of tokens, whose they are and their roles; read again when it changes (see --new-token)"
+        "",
+        "file with hashes of tokens, whose they are and their roles; read again when it changes (see --new-token)",
+        path=True,
     )
     client_roles: str = _setting(
         "speak,manage", "roles of clients with a certificate, where no tokens file gives them: speak, manage, admin"
@@ -84,6 +93,7 @@ class Config:
         "",
         "folder where engines keep packed weights, so that the next start is fast; off keeps none. Left out: "
         "$INTONE_CACHE, else a folder in the user's cache",
+        path=True,
     )
     threads: int = _setting(0, "CPU threads of each engine; 0 is one for each core", low=0, high=256)
     max_batch: int = _setting(16, "units that an engine advances together", low=1, high=512)
@@ -91,7 +101,7 @@ class Config:
         True, "run each engine, and text normalization, in processes that are restarted on failure"
     )
 
-    voices: str = _setting("", "folder that stores voices; left out, they are kept in memory only")
+    voices: str = _setting("", "folder that stores voices; left out, they are kept in memory only", path=True)
     default_voice: str = _setting("default", "voice of streams that name none")
     min_recording_ms: int = _setting(1000, "shortest recording that makes a voice", low=100, high=60_000)
     max_recording_ms: int = _setting(60_000, "longest recording that makes a voice", low=1000, high=600_000)
@@ -108,7 +118,7 @@ class Config:
     emotion_analyzer: str = _setting(
         "lexicon", "analyzer of texts that carry no emotion of their own", choices=("none", "lexicon", "qwen")
     )
-    emotion_model: str = _setting("", "folder of the Qwen emotion model; needs the extra intone[qwen]")
+    emotion_model: str = _setting("", "folder of the Qwen emotion model; needs the extra intone[qwen]", path=True)
     emotion_wait_ms: int = _setting(
         60, "longest wait for the Qwen emotion model; then the lexicon decides", low=0, high=10_000
     )
@@ -202,37 +212,18 @@ class Config:
         object.__setattr__(self, "engine_settings", {**defaults, **self.engine_settings})
         for setting in public_settings():
             _check(setting.name, getattr(self, setting.name), setting.metadata)
-        if bool(self.tls_certificate) != bool(self.tls_key):
-            raise ConfigError("tls_certificate and tls_key go together: give both or neither")
-        self._check_access()
-        if self.max_calls < self.max_streams:
-            raise ConfigError(f"max_calls must be at least max_streams, {self.max_streams}: streams are calls, too")
-        if self.tls_client_ca and not self.tls_certificate:
-            raise ConfigError("tls_client_ca needs tls_certificate and tls_key: mTLS is TLS with a client certificate")
+        if fault := conflict(self):
+            raise ConfigError(fault)
         sized = [name for name, entry in self.registry.items() if entry.random_weights]
         if self.random_weights and not any(self.engine_settings[name] for name in sized):
             raise ConfigError(f"random_weights needs {' or '.join(sized)} to name a size, such as --{sized[0]} nano")
-        if self.emotion_analyzer == "qwen" and not self.emotion_model:
-            raise ConfigError("emotion_analyzer qwen needs emotion_model, the folder of the model")
         if self.default_engine not in ("auto", *self.registry):
-            names = ", ".join(("auto", *self.registry))
+            names = listed(("auto", *self.registry), self.default_engine)
             raise ConfigError(f"default_engine is {self.default_engine!r}; it must be one of {names}")
         self._named_order()
         self.engines_by_emotion()
         self.precisions()
         self.devices()
-        if self.first_unit_characters >= self.max_unit_characters:
-            raise ConfigError("first_unit_characters must be less than max_unit_characters")
-
-    def _check_access(self) -> None:
-        """Refuse to let everybody who can reach this machine do everything, unless that is said to be wanted."""
-        if self.insecure or self.token or self.tokens_file or self.tls_client_ca or is_loopback(self.host):
-            return
-        raise ConfigError(
-            f"host {self.host} can be reached from other machines, and calls need no authentication. Give a token "
-            "(--tokens-file, --token-file or INTONE_TOKEN), or demand client certificates (--tls-client-ca), or say "
-            "--insecure"
-        )
 
     def order(self) -> list[str]:
         """Names of all engines in the registry in the order of preference.
@@ -255,7 +246,7 @@ class Config:
         named = [part.strip() for part in self.engine_order.split(",")] if self.engine_order else []
         for name in named:
             if name not in self.registry:
-                names = ", ".join(self.registry)
+                names = listed(self.registry, name)
                 raise ConfigError(f"engine_order names the engine {name!r}; engines are {names}")
             if named.count(name) > 1:
                 raise ConfigError(f"engine_order names {name} twice")
@@ -271,10 +262,10 @@ class Config:
         for pair in filter(None, (part.strip() for part in self.emotion_engines.split(","))):
             emotion, _, engine = pair.partition("=")
             if emotion not in ("neutral", *EMOTIONS):
-                names = ", ".join(("neutral", *EMOTIONS))
+                names = listed(("neutral", *EMOTIONS), emotion)
                 raise ConfigError(f"emotion_engines names the emotion {emotion!r}; the emotions are {names}")
             if engine not in self.registry:
-                names = ", ".join(self.registry)
+                names = listed(self.registry, engine)
                 raise ConfigError(f"emotion_engines gives {emotion} to {engine!r}; engines are {names}")
             found[emotion] = engine
         return found
@@ -341,21 +332,13 @@ def _by_engine(
     for pair in text.split(","):
         engine, _, value = pair.strip().partition("=")
         if engine not in engines:
-            raise ConfigError(f"{setting} names the engine {engine!r}; those with one are {', '.join(engines)}")
+            raise ConfigError(f"{setting} names the engine {engine!r}; those with one are {listed(engines, engine)}")
         if not valid(value):
             raise ConfigError(f"{setting} gives {engine} {value!r}; it must be one of {values}")
         if engine in found:
             raise ConfigError(f"{setting} names {engine} twice, with {found[engine]} and with {value}")
         found[engine] = value
     return dict.fromkeys(engines, absent) | found
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address or name."""
-    try:
-        return ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def all_engine_settings(registry: Registry) -> list[EngineSetting]:
@@ -376,7 +359,7 @@ def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
     if low is not None and not low <= value <= high:
         raise ConfigError(f"{name} is {value}; it must be from {low} to {high}")
     if choices and value not in choices:
-        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+        raise ConfigError(f"{name} is {value!r}; it must be one of {listed(choices, value)}")
 
 
 def public_settings() -> list[Any]:

@@ -1,5 +1,7 @@
 """Exceptions of the server. `rpc/wire/status.py` maps each to a gRPC status."""
 
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from enum import Enum
 from typing import Any
 
@@ -123,6 +125,17 @@ class CheckpointError(EngineError):
 
 class ShutdownError(IntoneError):
     """The server is shutting down and accepts no new work."""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """What ends a message about an unknown word: "; did you mean 'port'?", or nothing if no known one is similar."""
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def listed(known: Collection[str], word: str) -> str:
+    """The known words, for a message about another one, and which of them was probably meant."""
+    return ", ".join(known) + suggestion(word, known)
 
 
 def reason_of(error: Exception) -> Reason:

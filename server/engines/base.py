@@ -93,11 +93,16 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineSetting:
-    """A setting of one engine: a key of the TOML file and, with dashes, a flag. A str or a bool, as the default is."""
+    """A setting of one engine: a key of the TOML file and, with dashes, a flag. A str or a bool, as the default is.
+
+    Attributes:
+        path: whether it may be a path. A word without a separator is then a name, such as that of a size.
+    """
 
     name: str
     default: str | bool
     help: str
+    path: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from intone.server.config import Config, ConfigError
+from intone.server.conflicts import engine_conflict
 from intone.server.domain import Recording
 from intone.server.engines.base import Engine, EngineEntry, LoadSpec, resolve
 from intone.server.runtime.worker import Progress
@@ -31,12 +32,14 @@ def loaders(config: Config) -> dict[str, Loader]:
     """How to load each engine that the settings ask for, by name, in order of preference. Nothing is loaded here.
 
     Raises:
-        ConfigError: no engine is asked for, or a device cannot be used.
+        ConfigError: no engine is asked for, a setting names one that is not loaded, or a device cannot be used.
         CheckpointError: the package has a voice whose card cannot be read.
     """
     entries = [entry for name in config.order() if _is_wanted(entry := config.registry[name], config)]
     if not entries:
-        raise ConfigError(_no_engine(config))
+        raise ConfigError(f"there is no engine to load: give {' or '.join(_flags(config).values())}")
+    if fault := engine_conflict(config, [entry.name for entry in entries], _flags(config)):
+        raise ConfigError(fault)
     lender = next((entry for entry in entries if entry.reference_voice), None)
     devices = _devices(config, entries)
     threads = config.threads or os.cpu_count() or 1
@@ -69,12 +72,13 @@ def _source(entry: EngineEntry, config: Config) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _no_engine(config: Config) -> str:
-    flags = []
-    for entry in config.registry.values():
-        first = entry.settings[0]
-        flags.append(f"--{first.name}" if isinstance(first.default, bool) else f"--{first.name} FOLDER")
-    return f"there is no engine to load: give {' or '.join(flags)}"
+def _flags(config: Config) -> dict[str, str]:
+    """What loads each engine, by its name."""
+    firsts = {entry.name: entry.settings[0] for entry in config.registry.values()}
+    return {
+        name: f"--{first.name}" if isinstance(first.default, bool) else f"--{first.name} FOLDER"
+        for name, first in firsts.items()
+    }
 
 
 def _devices(config: Config, entries: Sequence[EngineEntry]) -> dict[str, str]:

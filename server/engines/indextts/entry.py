@@ -6,7 +6,9 @@ ENTRY = EngineEntry(
     name="indextts",
     engine="intone.server.engines.indextts.engine:IndexTTSEngine",
     settings=(
-        EngineSetting("indextts", "", "checkpoint folder of IndexTTS 2 or 2.5; with --random-weights a size"),
+        EngineSetting(
+            "indextts", "", "checkpoint folder of IndexTTS 2 or 2.5; with --random-weights a size", path=True
+        ),
         EngineSetting(
             "drop_encoders",
             False,

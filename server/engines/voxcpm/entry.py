@@ -11,8 +11,9 @@ ENTRY = EngineEntry(
             "",
             "checkpoint folder of VoxCPM 0.5B, 1.5 or 2; `nano` is the packaged voice, where there is one (`./nano` a "
             "folder); with --random-weights a size",
+            path=True,
         ),
-        EngineSetting("voxcpm_lora", "", "LoRA folder to merge into VoxCPM"),
+        EngineSetting("voxcpm_lora", "", "LoRA folder to merge into VoxCPM", path=True),
         EngineSetting("voxcpm_graphs", True, "on CUDA, capture the steps of VoxCPM as graphs; without, for debugging"),
     ),
     unasked="intone.server.engines.voxcpm.bundled_voice:loads_by_default",

@@ -1,0 +1,76 @@
+"""Settings that contradict each other are refused at the start."""
+
+import pytest
+
+from intone.server import command_line
+from intone.server.config import ConfigError
+from intone.server.conflicts import CONFLICTS
+from intone.server.runtime.loading import loaders
+
+REFUSED = {
+    "--tls-certificate a.pem": "tls_certificate and tls_key go together",
+    "--tls-key a.pem": "tls_certificate and tls_key go together",
+    "--tls-client-ca a.pem": "tls_client_ca needs tls_certificate",
+    "--host 0.0.0.0": "calls need no authentication",
+    "--port 9090 --metrics-port 9090": "port and metrics_port are both 9090",
+    "--emotion-analyzer qwen": "qwen needs emotion_model",
+    "--min-recording-ms 5000 --max-recording-ms 2000": "min_recording_ms is 5000, more than max_recording_ms, 2000",
+    "--max-utterance-characters 500": "max_text_characters is 16384, more than max_utterance_characters, 500",
+    "--first-unit-characters 200": "first_unit_characters must be less than max_unit_characters, 200",
+    "--chunk-ms 500 --max-lead-ms 400": "chunk_ms is 500, more than max_lead_ms, 400",
+    "--max-calls 8 --max-streams 9": "max_calls must be at least max_streams, 9",
+}
+ALLOWED = [
+    "",
+    "--tls-certificate a.pem --tls-key k.pem --tls-client-ca ca.pem --host 0.0.0.0",
+    "--port 0 --metrics-port 0",
+    "--port 9090 --metrics-port 9090 --metrics-host 127.0.0.2",
+    "--emotion-analyzer qwen --emotion-model folder",
+    "--min-recording-ms 2000 --max-recording-ms 2000",
+    "--max-utterance-characters 16384",
+    "--first-unit-characters 199",
+    "--chunk-ms 400 --max-lead-ms 400",
+    "--max-calls 9 --max-streams 9",
+]
+NOT_LOADED = {
+    "--default-engine indextts": "default_engine names indextts, which is not loaded: give --indextts FOLDER",
+    "--default-engine starter --no-starter --voxcpm folder": "default_engine names starter, which is not loaded",
+    "--emotion-engines angry=indextts": "emotion_engines names indextts, which is not loaded",
+    "--dtype indextts=int8": "dtype names indextts, which is not loaded",
+    "--device starter=cpu,indextts=cpu": "device names indextts, which is not loaded",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_token(monkeypatch):
+    monkeypatch.delenv("INTONE_TOKEN", raising=False)
+
+
+@pytest.mark.parametrize(("flags", "words"), REFUSED.items(), ids=list(REFUSED))
+def test_contradictions_are_refused(flags, words):
+    with pytest.raises(ConfigError) as raised:
+        command_line.load(flags.split())
+    assert words in str(raised.value)
+
+
+def test_every_contradiction_of_the_table_is_tried():
+    texts = [text.partition("{")[0].strip() for _, text in CONFLICTS]
+    told = []
+    for flags in REFUSED:
+        with pytest.raises(ConfigError) as raised:
+            command_line.load(flags.split())
+        told.append(str(raised.value))
+    assert [text for text in texts if not any(one.startswith(text) for one in told)] == []
+
+
+@pytest.mark.parametrize("flags", ALLOWED)
+def test_settings_at_the_edge_of_a_contradiction_are_not(flags):
+    command_line.load(flags.split())
+
+
+@pytest.mark.parametrize(("flags", "words"), NOT_LOADED.items(), ids=list(NOT_LOADED))
+def test_an_engine_that_a_setting_names_must_be_loaded(flags, words):
+    with pytest.raises(ConfigError) as raised:
+        loaders(command_line.load(flags.split()))
+    assert words in str(raised.value)
+    assert loaders(command_line.load([*flags.replace("--no-starter", "").split(), "--indextts", "folder"]))
