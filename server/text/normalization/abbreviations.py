@@ -46,6 +46,9 @@ _ABBREVIATIONS = (
     (ascii_pattern(r"(?<=[a-z] )\bPkwy\b\.?"), "Parkway"),
     (ascii_pattern(r"\bRte?\b\.?(?=[ ]\d)"), "Route"),
     (ascii_pattern(r"\bApt\b\.?(?=[ ]?[#\dA-Z])"), "Apartment"),
+    (ascii_pattern(r"\bFl\.(?=[ ]?\d)"), "Floor"),
+    (ascii_pattern(r"\bS[Tt][Ee]\b\.?(?=[ ]?[#\d])"), "Suite"),
+    (ascii_pattern(r"(?<![\d\ue000] )\bsq\.(?=[ ][a-z])", re.IGNORECASE), "square"),
     (ascii_pattern(r"\b[Ee]xt\.?(?=[ ]?\d)"), "extension"),
     (ascii_pattern(r"(?<=[a-z,] )Jr\."), "Junior"),
     (ascii_pattern(r"(?<=[a-z,] )Sr\."), "Senior"),
@@ -63,15 +66,35 @@ _ABBREVIATIONS = (
     (ascii_pattern(r"\b[Ss]ec\.(?=[ ]?\d)"), "section"),
     (ascii_pattern(r"\b[Ee]q\.(?=[ ]?\d)"), "equation"),
     (ascii_pattern(r"\b[Cc]h\.(?=[ ]?\d)"), "chapter"),
-    (ascii_pattern(r"\bInc\.(?=[ ][a-z]|,)"), "Incorporated"),
-    (ascii_pattern(r"\bLtd\.(?=[ ][a-z]|,)"), "Limited"),
-    (ascii_pattern(r"\bCorp\.(?=[ ][a-z]|,)"), "Corporation"),
+    (ascii_pattern(r"\bInc\.(?=[ ][a-z]|[,;:)])"), "Incorporated"),
+    (ascii_pattern(r"\bLtd\.(?=[ ][a-z]|[,;:)])"), "Limited"),
+    (ascii_pattern(r"\bCorp\.(?=[ ][a-z]|[,;:)])"), "Corporation"),
     (ascii_pattern(r"\b[Gg]ov\.(?=[ ][A-Z])"), "Governor"),
     (ascii_pattern(r"\bSen\.(?=[ ][A-Z])"), "Senator"),
     (ascii_pattern(r"\bGen\.(?=[ ][A-Z])"), "General"),
     (ascii_pattern(r"\bCapt\.(?=[ ][A-Z])"), "Captain"),
     (ascii_pattern(r"\bSgt\.(?=[ ][A-Z])"), "Sergeant"),
     (ascii_pattern(r"\bLt\.(?=[ ][A-Z])"), "Lieutenant"),
+    (ascii_pattern(r"\bRev\.(?=[ ][A-Z])"), "Reverend"),
+    (ascii_pattern(r"\bexp\.(?=[ ]?\d)"), "expires"),
+    (ascii_pattern(r"\b[Ee]st\.(?=[ ]?\d{4}\b)"), "established"),
+    (
+        ascii_pattern(r"\best\.(?=[ ](?:wait|time|cost|arrival|delivery|value|price|total|completion|date)\b)"),
+        "estimated",
+    ),
+    (ascii_pattern(r"\bc\.(?=[ ]?\d{3,4}\b)"), "circa"),
+    (ascii_pattern(r"(?<=\d(?:st|nd|rd|th) )c\.(?=[ ]|$)"), "century"),
+    (ascii_pattern(r"(?<=\d(?:st|nd|rd|th) )Fl\b\.?"), "Floor"),
+    (ascii_pattern(r"\bJr\.(?=[ ][a-z])"), "Junior"),
+    (ascii_pattern(r"\bSr\.(?=[ ][a-z])"), "Senior"),
+    (ascii_pattern(r"\bAttn\b\.?"), "Attention"),
+    (ascii_pattern(r"\bc/o(?=[ ])"), "care of"),
+    (ascii_pattern(r"\bmos\.(?=[ ][a-z])"), "months"),
+    (ascii_pattern(r"\bcf\.(?=[ ])"), "compare"),
+    (ascii_pattern(r"\bet al\.(?=[ ]?[a-z(,;])"), "et al"),
+    (ascii_pattern(r"\bq\.d\."), "once a day"),
+    (ascii_pattern(r"\bb\.i\.d\."), "twice a day"),
+    (ascii_pattern(r"\bt\.i\.d\."), "three times a day"),
     (ascii_pattern(r"\bMt\.(?=[ ][A-Z])"), "Mount"),
     (ascii_pattern(r"\bFt\.(?=[ ][A-Z])"), "Fort"),
     (ascii_pattern(r"\ba\.k\.a\.?(?=[ ])|\baka\b(?=[ ])"), "also known as"),
@@ -95,8 +118,10 @@ _ABBREVIATIONS = (
 )
 
 _ABBREVIATION_START = re.compile(
-    r"M[rst]|[DJS]r|[VvDdRrFfEeGg](?=ol|ept|iv|ef|ig|q|xt|ov)|P(?=rof|l|kwy)|Ave|Blvd|Rd|L[nt]|Hwy|S(?=q|ec|en|gt)|Ct|Rt|Apt"
-    r"|vs|e\.(?=g)|i\.(?=e)|etc|approx|p(?=p?\.)|sec|ch|C(?=h|orp|apt)|Inc|Ltd|Gen|Ft|a(?=\.k|ka)|w/"
+    r"M[rst]|[DJS]r|[VvDdRrFfEeGg](?=ol|ept|iv|ef|ev|ig|q|xt|ov)"
+    r"|cf|et(?= al)|exp\.|[qbt]\.(?=[di]\.)|P(?=rof|l|kwy)|Ave|Blvd|Rd|L[nt]|Hwy|[Ss](?=q|te)"
+    r"|STE|[Ee]st\.|c[./]|Attn|mos\.|S(?=ec|en|gt)|Ct|Rt|Apt"
+    r"|vs|e\.(?=g)|i\.(?=e)|etc|approx|p(?=p?\.)|sec|ch|C(?=h|orp|apt)|Inc|Ltd|Gen|F[tl]|Jr|a(?=\.k|ka)|w/"
     r"|mtg|appt|[Bb]ldg|[Qq](?=[Tt][Yy])|incl|excl|avg|misc|Intl|Assn|[Aa]cct|U(?=\.S|SA)"
 )
 """Where one of `_ABBREVIATIONS` begins."""
@@ -117,7 +142,7 @@ def _day_range(context: Context, match: re.Match[str]) -> str:
 
 _ST = ascii_pattern(r"\bSt\b\.?")
 _SAINT_AFTER = frozenset("mount mt point port lake fort sault east west north south old new upper lower".split())  # noqa: SIM905
-_NUMBER = ascii_pattern(r"(?<=[a-z] )no\.(?=[ ]?[#\d])", re.IGNORECASE)
+_NUMBER = ascii_pattern(r"(?<=[a-z] )no\.(?=[ ]?[#\d]|[ ](?:is|was)\b|:)", re.IGNORECASE)
 _NUMBERED = frozenset(
     ["invoice", "order", "ticket", "account", "policy", "flight", "serial", "case", "room", "item", "part", "page"]
 )

@@ -27,7 +27,7 @@ _MAILBOX_START = ascii_pattern(r"(?<![\w.+-])[A-Za-z0-9](?=[\w.+-]{0,63}@)")
 _HANDLE = ascii_pattern(r"(?<![\w@/])@(?P<name>[A-Za-z]\w{1,30})")
 _HASHTAG = ascii_pattern(r"(?<![\w#&])#(?P<name>[A-Za-z]\w{1,50})")
 _DOTTED = ascii_pattern(
-    r"(?<![\w.@/-])(?P<first>[A-Za-z_]\w{1,40}"
+    r"(?<![\w.@/-])(?P<first>(?:[A-Za-z_]\w{0,20}-){0,4}[A-Za-z_]\w{1,40}"
     r"|[A-Z])(?P<rest>(?:\.[A-Za-z_]\w{1,40}){1,6})(?P<call>\(\))?(?![\w@]|\.\w)"
 )
 _SNAKE = ascii_pattern(r"(?<![\w])[A-Za-z0-9]{1,40}(?:_[A-Za-z0-9]{1,40}){1,8}(?!\w)")
@@ -40,9 +40,9 @@ _RELATIVE_PATH = ascii_pattern(
     r"\.(?:py|js|ts|md|txt|json|ya?ml|toml|html?|css|csv|pdf|png|jpe?g|sh|cfg|ini|xml|cpp|hpp|go|rs|java|log)(?![\w/@])"
 )
 _RELATIVE_START = ascii_pattern(r"(?<![\w/.@-])[A-Za-z_](?=[\w-]{0,40}/)")
-_DOTTED_START = ascii_pattern(r"(?<![\w.@/-])[A-Za-z_](?=\w{0,40}\.)")
+_DOTTED_START = ascii_pattern(r"(?<![\w.@/-])[A-Za-z_](?=[\w-]{0,125}\.)")
 _SNAKE_START = ascii_pattern(r"(?<!\w)[A-Za-z0-9](?=[A-Za-z0-9]{0,40}_)")
-_DOTTED_NAME = ascii_pattern(r"(?<![\w.,;:!?)])\.(?P<name>[A-Za-z][A-Za-z0-9_]{1,20})(?![\w.])")
+_DOTTED_NAME = ascii_pattern(r"(?<![\w.,;:!?)])\.(?P<name>[A-Za-z][A-Za-z0-9_]{1,20})(?!\w|\.\w)")
 _TRAILING = ".,;:!?'\")*"
 _SPELLED_LABELS = {
     "www": "W W W",
@@ -60,6 +60,7 @@ _SPELLED_LABELS = {
     "pdf": "P D F",
     "txt": "T X T",
     "csv": "C S V",
+    "gz": "G Z",
     "json": "jason",
     "gov": "gov",
     "mp3": "M P three",
@@ -231,12 +232,15 @@ RULES = (
 _DIRECTIONS = {"N": "North", "S": "South", "E": "East", "W": "West", "NE": "Northeast", "NW": "Northwest",
                "SE": "Southeast", "SW": "Southwest"}  # fmt: skip
 _DIRECTION = ascii_pattern(
-    rf"(?<=\d )(?P<name>[NS][EW]|[NSEW])\.?"
+    rf"(?:(?<=\d )|(?<= on )|(?<= at )|(?<=onto )|(?<= to )|^)(?P<name>[NS][EW]|[NSEW])\.?"
     rf"(?=[ ](?:[A-Z][a-z]{{1,40}}[ ]|\d{{1,3}}(?:st|nd|rd|th)[ ]){{1,2}}(?:{_STREET_TYPES})\b)"
 )
 DIRECTION_RULES = (
     Rule(
-        "abbreviation", _DIRECTION, lambda context, match: _DIRECTIONS[match["name"]], re.compile("(?<=[0-9] )[NSEW]")
+        "abbreviation",
+        _DIRECTION,
+        lambda context, match: _DIRECTIONS[match["name"]],
+        re.compile("(?<![A-Za-z0-9])[NSEW]"),
     ),
 )
 NUMBER_RULES = (Rule("address", _IP, _ip, DIGIT, "."), Rule("address", _HOUSE_NUMBER, _house_number, DIGIT))

@@ -3,6 +3,7 @@
 import html
 import re
 import unicodedata
+from collections.abc import Callable
 
 from intone.server.text.characters import CJK
 from intone.server.text.spans import SpannedText
@@ -30,6 +31,15 @@ _EMOJI = re.compile(
     "\U0001f000-\U0001faff\U000e0020-\U000e007f]+"
 )
 
+_EMOTICON = re.compile(
+    r"(?<!\S)(?:[:;=]['’]?[-o^]?[)(DPp3/\\|*\]\[]|[xX]D|[TQ]_[TQ]|\^[_.]?\^|-_-|>_<|o_O|O_o|<3|</3)(?=[\s.,!?;]*(?:$|\s))"
+)
+_HEART_BEFORE = re.compile(r"(?:^|[^\W\d_]{2}|[.,!?])\s*$")
+_KAOMOJI = re.compile(
+    "[¯╯ノヽ٩\\\\]{0,2}[_/]{0,2}[(（][^()（）A-Za-z0-9\u3400-\u9fff]{0,8}[°□ω▽≧≦╯ツಠ益´◕‿ಥ•̀ᴗ][^()（）A-Za-z0-9\u3400-\u9fff]{0,12}[)）]"
+    "[_/¯╯ノヽ۶︵ ┻━\\\\]{0,12}"
+)
+
 
 def clean(text: SpannedText) -> SpannedText:
     """`text` without what no reader says; letters in plain forms. Emoji become blanks."""
@@ -42,7 +52,18 @@ def clean(text: SpannedText) -> SpannedText:
     text = text.sub(_ROMAN_NUMERAL, _roman_numeral)
     for pattern in (_APOSTROPHE, _DECADE_APOSTROPHE, _PLURAL_APOSTROPHE, _ELISION):
         text = text.sub(pattern, "'")
+    text = text.sub(_KAOMOJI, " ").sub(_EMOTICON, _emoticon(text.text))
     return text.sub(_EMOJI, " ").sub(_BLANKS, " ")
+
+
+def _emoticon(written: str) -> Callable[[re.Match[str]], str | None]:
+    """A blank for an emoticon; "x <3" is a comparison."""
+
+    def read(found: re.Match[str]) -> str | None:
+        heart = found.group() in ("<3", "</3")
+        return None if heart and not _HEART_BEFORE.search(written, 0, found.start()) else " "
+
+    return read
 
 
 def _roman_numeral(found: re.Match[str]) -> str:

@@ -11,7 +11,7 @@ LONG_DIGITS = 10
 """An unpunctuated number with so many digits is an identifier, unless it is a round one."""
 
 _ALONE_BEFORE = r"(?<![A-Za-z0-9.,/$€£¥￥+-])(?<!\d:)"
-_ALONE_AFTER = r"(?![A-Za-z0-9%°]|[.,:/-]\d)"
+_ALONE_AFTER = r"(?![A-Za-z0-9%°]|[.,:/-]\d|-[A-Z])"
 _TELEPHONE = ascii_pattern(
     rf"""(?:tel:)?{_ALONE_BEFORE}(?:
       \+\d(?:[ .-]?\(?\d\)?){{7,14}}
@@ -31,6 +31,8 @@ _FLIGHT = ascii_pattern(
     r"(?:(?<=flight )|(?<=flights )|(?<=航班))(?P<airline>[A-Z]{2}|[A-Z]\d|\d[A-Z])[ ]?(?P<number>\d{1,4})(?!\w)",
     re.IGNORECASE,
 )
+_AIRLINE = ascii_pattern(r"(?<!\w)(?P<airline>[A-Z]{2}|[A-Z]\d)[ ]?(?P<number>\d{2,4})(?![\w/:%])(?![.,]\d)")
+_FLIGHT_NEAR = re.compile(r"\b(?:flights?|boarding|gate)\b[^.!?]{0,40}$", re.IGNORECASE)
 _TOLL_FREE = ascii_pattern(r"(?<![\w.,$-])1[ -](8\d0|900)[ -](?=[A-Z0-9])")
 _ALSO_ZH = ascii_pattern(r"(?<=[或和及、])(?:110|112|114|119|120|122|911|999)(?![\d个次分点折元块.,])")
 _CARD = ascii_pattern(
@@ -48,7 +50,10 @@ _SERVICE_ZH = ascii_pattern(
     r"(?<!\d)(?:10000|10001|10010|10086|10099|12306|123(?:15|20|29|33|45|48|58|66|88)|955[0-9]{2}"
     r"|400-?\d{3}-?\d{4})(?!\d|[元块个万.人名位次米年天字条件家只千亿])"
 )
-_KEYPAD = ascii_pattern(r"(?<!\w)(?:[*#]{1,2}\d[\d*]{0,15}#|\*{1,2}\d[\d*]{0,15})(?=[\s.,;!?。，]|$)")
+_KEYPAD = ascii_pattern(
+    r"(?:(?:(?<=nter )|(?<=ress )|(?<=dial )|(?<=then )|(?<=[按入拨]))\d{1,15}#"
+    r"|(?<!\w)(?:[*#]{1,2}\d[\d*]{0,15}#|\*{1,2}\d[\d*]{0,15}))(?=[\s.,;!?。，]|$)"
+)
 _KEY = ascii_pattern(
     r"(?:(?<=press )|(?<=then )|(?<= hit )|(?<= or )|(?<=the ))[#*](?=[\s.,;!?]|$)|(?<=[按键])[#*](?=键|[，。]|$)",
     re.IGNORECASE,
@@ -59,6 +64,7 @@ _CODE_WORDS = (
     "reference|ref|ticket|case|invoice|license|licence|plate|booking|reservation|routing|member|membership|policy|claim|access|"
     "verification|otp|id|passport|flight|bus|route|highway|locker|suite|apartment|apt|unit|room|gate|dial|part|model|batch|lot|"
     "port|error|boeing|airbus|channel|interstate|isbn|sku|imei|vin|ssn|ending|ends|digits|number"
+    r"|last[ ](?:four|five|six|[456])(?:[ ]digits)?"
 )
 _CODE = ascii_pattern(
     rf"\b(?P<word>{_CODE_WORDS})\b\.?(?:'s)?(?:[ ](?:number|no\.|num|code|id|is|was|are|were|ending|ends|in|reads|would"
@@ -155,6 +161,11 @@ def _flight(context: Context, match: re.Match[str]) -> str | None:
     return f"{letters} {en.digits(match['number'])}"
 
 
+def _airline(context: Context, match: re.Match[str]) -> str | None:
+    """ "Your flight is DL 1432"."""
+    return _flight(context, match) if _FLIGHT_NEAR.search(context.before(match.start())) else None
+
+
 def _toll_free(context: Context, match: re.Match[str]) -> str | None:
     return None if context.chinese(*match.span()) else f"one {en.cardinal(int(match[1]))}"
 
@@ -247,9 +258,10 @@ def _mac(context: Context, match: re.Match[str]) -> str:
 RULES = (
     Rule("code", _ZIP, _zip, re.compile("[A-Z](?=[A-Z] [0-9])")),
     Rule("code", _MAC, _mac, re.compile("[0-9A-Fa-f](?=[0-9A-Fa-f][:-])")),
-    Rule("keypad", _KEYPAD, _keypad, SIGN_START),
+    Rule("keypad", _KEYPAD, _keypad, re.compile("[0-9*#]"), "#*"),
     Rule("keypad", _KEY, _keypad, SIGN_START),
     Rule("code", _FLIGHT, _flight, re.compile("(?:(?<=flight )|(?<=flights )|(?<=航班))[A-Z0-9]", re.I)),
+    Rule("code", _AIRLINE, _airline, re.compile("[A-Z](?=[A-Z0-9] ?[0-9])")),
     Rule("code", _CARD, _spelled, DIGIT),
     Rule("telephone", _TELEPHONE, _telephone, _TELEPHONE_START),
     Rule(

@@ -23,8 +23,21 @@ _AFTER_TIME = re.compile(
     r"[ ](?:[ECMP][SD]?T|[CE]E?S?T|GMT|UTC|BST|IST|JST|KST|AEST"
     r"|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|Eastern|Pacific)\b"
 )
-_BEFORE_NAMES = frozenset(
+_WITHIN_SENTENCES = frozenset(
     [
+        "versus",
+        "including",
+        "excluding",
+        "approximately",
+        "average",
+        "square",
+        "also known as",
+        "estimated",
+        "established",
+        "circa",
+        "century",
+        "compare",
+        "Reverend",
         "Mister",
         "Missus",
         "Miz",
@@ -189,7 +202,7 @@ class Context:
         if (
             not match.group().endswith(".")
             or words.endswith(".")
-            or (kind == "abbreviation" and words in _BEFORE_NAMES)
+            or (kind == "abbreviation" and words in _WITHIN_SENTENCES)
         ):
             return ""
         if kind == "time" and _AFTER_TIME.match(self.text[match.end() : match.end() + 12]):

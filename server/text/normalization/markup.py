@@ -39,10 +39,10 @@ _TAGS = _BLOCK_TAGS | frozenset(words("html_inline_elements")) | frozenset(("spe
 _STARRED = re.compile(r"(?<![\w*])(\*{1,2})([^*\n]{1,60}?)\1(?![\w*])")
 _RULE_LINE = re.compile(r"^[ \t]*(?:\|[ \t]*)?[-=*_]{3}[-=*_ \t|:]*$", re.MULTILINE)
 _RULE_RUN = re.compile(r"[-=*_~#]{4,}")
-_LINE_START = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|(?:>(?!\d)[ \t]?)+|[-*+•‣▪●○][ \t]+)", re.MULTILINE)
+_LINE_START = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|(?:>(?!\d)[ \t]?)+|[-*+•‣▪●○→►▶➤➜✓✔][ \t]+)", re.MULTILINE)
 _HEADING_END = re.compile(r"(?<![ \t])[ \t]+#{1,6}[ \t]*$", re.MULTILINE)
 _EMPHASIS = re.compile(
-    r"\*{2,3}|(?<![\w*])\*(?=[^\s\d#*])|(?<=[^\s*])\*(?![\w*])|~~|(?<!\w)_{1,2}(?=\w)|(?<=\w)_{1,2}(?!\w)"
+    r"\*{2,3}|(?<![\w*])\*(?=[^\s\d#*.,;:!?)。，！？；、])|(?<=[^\s*])\*(?![\w*])|~~|(?<!\w)_{1,2}(?=\w)|(?<=\w)_{1,2}(?!\w)"
 )
 _BACKTICKS = re.compile(r"`+")
 _TABLE_BAR = re.compile(r"(?:(?<![ \t])[ \t]+)?\|[ \t]*")

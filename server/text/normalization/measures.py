@@ -22,7 +22,8 @@ _UNIT = alternatives(units())
 _MEASURE = ascii_pattern(
     rf"(?<![\w./])(?P<sign>{SIGN})?(?P<number>{NUMBER}"
     rf"|\.\d{{1,6}})(?:(?P<dash>{DASH})(?P<sign2>[-\u2212])?(?P<to>{NUMBER}))?(?P<gap>[ ]?)"
-    rf"(?P<unit>{_UNIT})(?:/(?P<per>{_UNIT})(?![A-Za-z0-9²³]))?(?:\.(?=[ ](?:[a-z(]|\d))|(?![A-Za-z0-9²³/'&@_-]))"
+    rf"(?P<unit>{_UNIT})(?:/(?P<per>{_UNIT})(?![A-Za-z0-9²³]))?"
+    r"(?:\.(?=[ ](?:[a-z(]|\d))|(?!/(?![\u4e00-\u9fff])|[A-Za-z0-9²³'&@_-]))"
 )
 _FULL_RANGE = ascii_pattern(
     rf"(?<![\w.])(?P<sign>{SIGN})?(?P<number>{NUMBER})(?P<gap>[ ]?)(?P<unit>[%‰]"
@@ -33,19 +34,24 @@ _PERCENT = ascii_pattern(
 )
 _PER = ascii_pattern(
     r"(?<=[\d\ue000])[ ]?/(?P<unit>day|week|wk|qtr|month|mo|year|yr|hour|hr|minute|min|second|sec|person|user"
-    r"|night|seat|GB|MB|kg|lb|mile|km|mi|unit|piece|item)\b"
+    r"|night|seat|GB|MB|kg|lb|mile|km|mi|unit|piece|item|call|page|word|token|kWh|kW|oz|gal|L|mL|ft|sqft|acre|case|box|pack|m²|ft²)(?!\w)"
 )
 _FEET = ascii_pattern(r"(?<![\w.])(?P<feet>\d{1,2})['′’][ ]?(?P<inches>\d{1,2})(?:[\"″”]|'')")
 _FEET_ALONE = ascii_pattern(r"(?<![\w.'‘])(?P<number>\d{1,3})['′’](?=[ ](?:tall|long|wide|high|deep|by|x)\b)")
 _FEET_BY = ascii_pattern(r"(?<![\w.'‘])(?P<a>\d{1,3})['′’][ ]?(?:x|×|by)[ ]?(?P<b>\d{1,3})['′’](?![\w])")
 _INCHES = ascii_pattern(
-    r"(?<![\w.\"“])(?P<number>\d{1,3}(?:\.\d{1,2})?)(?:[\"″]|'')(?=[ ][a-z(]|[ ]?[,x×]|-[a-z]|[\u4e00-\u9fff])"
+    r"(?<![\w.\"“])(?P<number>\d{1,3}(?:\.\d{1,2})?)(?:[\"″]|'')"
+    r"(?=[ ][A-Za-z0-9(]|[ ]?[,x×]|-[a-z]|[.;:!?)]|$|[\u4e00-\u9fff])"
+)
+_INCH_FRACTION = ascii_pattern(
+    r"(?<![\w./])(?:(?P<whole>\d{1,3})[ -])?(?P<a>\d{1,2})/(?P<b>2|4|8|16|32|64)(?:[\"″]|'')(?!\w)"
 )
 _ANGLE_NOUN = ascii_pattern(
     r"[ -](?:turn|angle|rotation|view|video|bend|corner|spin|arc|camera|heat|weather|lens|feedback)\b"
 )
 _DESCRIBING = frozenset(
     [
+        "h",
         "V",
         "W",
         "kW",
@@ -77,7 +83,27 @@ _NOUN_AFTER = ascii_pattern(
     r"[A-Za-z]{3,}"
 )
 _LETTERED = frozenset(
-    ["seat", "row", "gate", "apt", "room", "unit", "block", "section", "platform", "flat", "exhibit", "class"]
+    [
+        "route",
+        "highway",
+        "interstate",
+        "exit",
+        "terminal",
+        "pier",
+        "bus",
+        "seat",
+        "row",
+        "gate",
+        "apt",
+        "room",
+        "unit",
+        "block",
+        "section",
+        "platform",
+        "flat",
+        "exhibit",
+        "class",
+    ]
 )
 _CURRENT = ascii_pattern(
     r"电|充|保险丝|\b(?:amps?|fuse|current|circuit|breaker|charger|charging|outlet|volts?)\b|\dV", re.IGNORECASE
@@ -90,12 +116,15 @@ _SQUARE = ascii_pattern(
     rf"(?<![\w.])(?P<number>{NUMBER})[ ]?(?P<power>sq|square|cu|cubic)\.?[ ]?"
     r"(?P<unit>ft|feet|m|mi|km|in|yd|cm|mm)\b\.?(?=[ ,;.!?)]|$)"
 )
+_HYPHEN_UNIT = ascii_pattern(
+    r"(?<![\w.,-])(?P<number>\d{1,5}(?:\.\d{1,3})?)-(?P<unit>oz|lb|ft|in|qt|pt|gal|yd|hr|min|sec|mi)\.?(?=[ ][a-z])"
+)
 _SQUARE_ALONE = ascii_pattern(
     r"(?<=[\d\ue000])[ ]sq\.?(?=[ ](?:miles?|feet|foot|meters?|metres?|yards?|inches|kilometers?)\b)"
 )
 _PER_ZH = re.compile(
     f"(?<=[{TAKEN}米元克升万千百次人度条个斤页件块里字节吨瓦步字词帧张台位分转])/"
-    "(?=秒|分|小时|时|天|日|周|月|年|斤|公斤|千克|个|人|次|平|晚|件|米|升|张|份|吨|度|位|台|页|间|间夜|盎司|桶|克|加仑|英尺|股|瓶|盒|套|亩)"
+    "(?=秒|分|小时|时|天|日|周|月|年|斤|公斤|千克|个|人|次|平|晚|件|米|升|张|份|吨|度|位|台|页|间|间夜|盎司|桶|克|加仑|英尺|股|瓶|盒|套|亩|袋|箱|包|罐|支|只|条|批|车|趟|圈|层|组|班|户|页|杯|碗|场|家|局|点|卷|册|本|根|片)"
 )
 _PERCENT_WORDS = {"%": ("percent", "百分之"), "％": ("percent", "百分之"), "‰": ("per mille", "千分之")}
 _PER_WORDS = {
@@ -165,13 +194,13 @@ def _is_unit(context: Context, match: re.Match[str], symbol: str) -> bool:
     after = context.after(match.end())
     if symbol == "A" and not _CURRENT.search(context.text[max(0, match.start() - 30) : match.end() + 20]):
         return False
-    if symbol in ("B", "C", "K", "N") and context.word_before(match.start()) in _LETTERED:
+    if len(symbol) == 1 and symbol.isupper() and context.word_before(match.start()) in _LETTERED:
         return False
     if symbol == "in":
         return match["gap"] == "" or (
             match["gap"] == " "
             and not _WORD_IN.match(after)
-            and bool(re.match(r"[ ]?(?:[.,;:!?)x×]|$|long|wide|tall|deep|high|by)", after))
+            and bool(re.match(r"[ ]?(?:[.,;:!?)x×](?![A-Za-z])|$|long|wide|tall|deep|high|by)", after))
         )
     if symbol in ("m", "B", "K", "k") and match["gap"] == "" and symbol != "m":
         return False
@@ -180,9 +209,8 @@ def _is_unit(context: Context, match: re.Match[str], symbol: str) -> bool:
             return bool(re.match(r"[ ]of\b|[.,;]|$", after))
         return symbol in ("m", "g", "h", "s", "L", "W", "V") and not re.match(r"['’.][A-Za-z]", after)
     if symbol == "s" and not match["gap"]:
-        return bool(re.search(r"\.\d|^\d{1,3}$", match["number"])) and not re.search(
-            r"\b(?:the|in|his|her|their|my)[ ]$", context.before(match.start())
-        )
+        decade = re.search(r"\b(?:the|in|his|her|their|my)[ ]$", context.before(match.start()))
+        return "." in match["number"] or (len(match["number"]) <= 3 and not decade)
     return True
 
 
@@ -205,7 +233,8 @@ def _full_range(context: Context, match: re.Match[str]) -> str | None:
 def _per(context: Context, match: re.Match[str]) -> str | None:
     if context.chinese(*match.span()):
         return None
-    return f" per {_PER_WORDS.get(match['unit'], match['unit'])}"
+    unit = match["unit"]
+    return f" per {_PER_WORDS.get(unit) or (units()[unit].one if unit in units() else unit)}"
 
 
 def _feet(context: Context, match: re.Match[str]) -> str:
@@ -235,12 +264,22 @@ def _feet_alone(context: Context, match: re.Match[str]) -> str:
     return f"{en.cardinal(int(number))} {'foot' if number == '1' else 'feet'}"
 
 
+def _inch_fraction(context: Context, match: re.Match[str]) -> str | None:
+    top, bottom, whole = int(match["a"]), int(match["b"]), match["whole"]
+    if top >= bottom or (match.group().endswith('"') and _is_quoted(context.text[: match.start()])):
+        return None
+    if context.chinese(*match.span()):
+        return (f"{zh.cardinal(int(whole))}又" if whole else "") + f"{zh.cardinal(bottom)}分之{zh.cardinal(top)}英寸"
+    fraction = en.fraction(top, bottom)
+    return f"{en.cardinal(int(whole))} and {fraction} inches" if whole else f"{fraction} inch"
+
+
 def _inches(context: Context, match: re.Match[str]) -> str | None:
     if match.group().endswith('"') and _is_quoted(context.text[: match.start()]):
         return None
     if context.chinese(*match.span()):
         return f"{zh.decimal(match['number'], liang=True)}英寸"
-    described = re.match(r"[ -][a-z]{3,}", context.after(match.end())) and not re.match(
+    described = re.match(r"[ -](?:[a-z]{3,}|\d*[A-Z])", context.after(match.end())) and not re.match(
         r"[ ](?:long|wide|tall|deep|thick|and|by|high|of|in|is|from|or)\b", context.after(match.end())
     )
     return f"{en.decimal(match['number'])} {'inch' if described or match['number'] == '1' else 'inches'}"
@@ -255,6 +294,13 @@ def _span(context: Context, match: re.Match[str]) -> str:
     )
 
 
+def _hyphen_unit(context: Context, match: re.Match[str]) -> str | None:
+    """ "a 20-oz. coffee"."""
+    if context.chinese(*match.span()):
+        return None
+    return f"{en.decimal(match['number'])} {units()[match['unit']].one}"
+
+
 def _square(context: Context, match: re.Match[str]) -> str:
     unit = units()["ft" if match["unit"] == "feet" else match["unit"]]
     square = match["power"] in ("sq", "square")
@@ -267,6 +313,9 @@ def _square(context: Context, match: re.Match[str]) -> str:
 _FRACTION_UNIT = ascii_pattern(
     rf"(?<={TAKEN})[ ](?P<unit>tsp|tbsp|oz|lbs?|ml|mL|mi|hrs?|in|yd|gal|ft|km|cm|mm|kg)\b\.?(?![/'])"
 )
+_POWER_UNIT = ascii_pattern(rf"(?<={TAKEN})[ ](?P<unit>{_UNIT})(?:/(?P<per>{_UNIT}))?(?![A-Za-z0-9²³/'&@_-])")
+_COMPASS = ascii_pattern(rf"(?<={TAKEN})[ ]?(?P<name>[NSEW])(?![\w'])")
+_COMPASS_NAMES = {"N": ("north", "北"), "S": ("south", "南"), "E": ("east", "东"), "W": ("west", "西")}
 _AFTER_TOKEN = re.compile(f"(?<={TAKEN})[ ]")
 _PER_WORD = ascii_pattern(r"(?<=\bper )(?P<unit>hr|min|sec|wk|mo|yr|lb|gal|oz|mi|km|kg)\b\.?")
 _DEGREES = ascii_pattern(rf"(?<![\w.])(?P<number>{NUMBER})[ ]?(?P<unit>[FC])(?![\w'&/-])")
@@ -284,6 +333,23 @@ def _fraction_unit(context: Context, match: re.Match[str]) -> str | None:
     return unit.chinese if context.chinese(*match.span()) else f" {unit.one}"
 
 
+def _power_unit(context: Context, match: re.Match[str]) -> str | None:
+    """The unit of a number in scientific notation: "1.5×10⁸ km"."""
+    if context.kind_at(match.start() - 1) not in ("scientific", "symbol") or len(match["unit"]) < 2:
+        return None
+    unit, per = units()[match["unit"]], match["per"]
+    if context.chinese(*match.span()):
+        return unit.chinese + (f"每{units()[per].chinese}" if per else "")
+    return f" {unit.many}" + (f" per {units()[per].one}" if per else "")
+
+
+def _compass(context: Context, match: re.Match[str]) -> str | None:
+    if context.text[match.start() - 1] not in "°º′'\"″":
+        return None
+    english, chinese = _COMPASS_NAMES[match["name"]]
+    return chinese if context.chinese(*match.span()) else f" {english}"
+
+
 def _degrees(context: Context, match: re.Match[str]) -> str | None:
     if not re.search(
         r"\b(?:temp|temperature|fever|degrees|heat|oven|outside|low|high)\b", context.before(match.start()), re.I
@@ -295,14 +361,17 @@ def _degrees(context: Context, match: re.Match[str]) -> str | None:
     return f"{en.decimal(match['number'])} degrees {scale[0]}"
 
 
+_EACH_ZH = Rule("measure", _PER_ZH, lambda context, match: "每" if context.chinese(*match.span()) else None, SIGN_START)
 RULES = (
     Rule("measure", _DEGREES, _degrees, DIGIT, "FC"),
     Rule("measure", _SPAN, _span, DIGIT, "h"),
+    Rule("measure", _HYPHEN_UNIT, _hyphen_unit, DIGIT, "-"),
     Rule("measure", _SQUARE, _square, DIGIT),
     Rule("measure", _SQUARE_ALONE, lambda context, match: " square", re.compile("[ ]sq")),
-    Rule("measure", _PER_ZH, lambda context, match: "每" if context.chinese(*match.span()) else None, SIGN_START),
+    _EACH_ZH,
     Rule("measure", _FEET, _feet, DIGIT, "'′’"),
     Rule("measure", _FEET_BY, _feet_by, DIGIT, "'′’"),
+    Rule("measure", _INCH_FRACTION, _inch_fraction, DIGIT, "\"″'"),
     Rule("measure", _INCHES, _inches, DIGIT, "\"″'"),
     Rule("measure", _FEET_ALONE, _feet_alone, DIGIT, "'′’"),
     Rule("measure", _FULL_RANGE, _full_range, NUMBER_START, DASHES),
@@ -310,8 +379,11 @@ RULES = (
     Rule("measure", _MEASURE, _measure, NUMBER_START),
 )
 PER_RULES = (
+    _EACH_ZH,
     Rule("measure", _PER, _per, SIGN_START),
     Rule("measure", _FRACTION_UNIT, _fraction_unit, _AFTER_TOKEN),
+    Rule("measure", _POWER_UNIT, _power_unit, _AFTER_TOKEN),
+    Rule("measure", _COMPASS, _compass, re.compile(f"(?<={TAKEN})[ ]?[NSEW]"), "°º"),
     Rule(
         "measure",
         _PER_WORD,
@@ -319,3 +391,4 @@ PER_RULES = (
         re.compile("(?<=per )[a-z]"),
     ),
 )
+LAST_RULES = (Rule("measure", _POWER_UNIT, _power_unit, _AFTER_TOKEN),)

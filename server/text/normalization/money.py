@@ -21,7 +21,8 @@ from intone.server.text.patterns import (
 _SYMBOL = alternatives(symbol for symbol in currencies() if not symbol.isalpha())
 _CODE = alternatives(symbol for symbol in currencies() if symbol.isalpha() and symbol.isupper() and len(symbol) == 3)
 _SCALE = (
-    r"(?:[ ]?(?P<scale>thousand|million|billion|trillion|[kKmM](?![A-Za-z/\d])|bn|mn|tn|[BT](?![A-Za-z])"
+    r"(?:[ ]?(?P<scale>thousand|million|billion|trillion|[kKmM](?![A-Za-z\d]"
+    r"|/(?!(?:yr|year|mo|month|wk|week|day|hr|hour)\b))|bn|mn|tn|[BT](?![A-Za-z])"
     r"|[万亿千百]{1,2}))?"
 )
 _DECIMAL_COMMA = r"\d{1,3}(?:\.\d{3}){0,4},\d\d(?![\d,])"

@@ -79,7 +79,7 @@ def _roman_value(text: str) -> int:
 
 
 _MIXED = ascii_pattern(
-    r"(?<![\w.,$€£@#/])#?(?=[A-Za-z-]{0,16}\d)(?=\d{0,24}-?[A-Za-z])[A-Za-z0-9]{1,32}"
+    r"(?<![\w.,$€£@#/])#?(?=[A-Za-z-]{0,16}\d)(?=\d{0,24}-?[A-Za-z]|\d{1,8}(?:-\d{1,8}){1,3}-[A-Z])[A-Za-z0-9]{1,32}"
     r"(?:-[A-Za-z0-9]{1,12}){0,4}(?![\w@])(?!\.\w)"
 )
 _DECIMAL_MIXED = ascii_pattern(r"(?<![\w.])(?P<letters>[A-Z]{1,4})(?P<number>\d{1,3}\.\d{1,3})(?![\w.])")
@@ -94,8 +94,46 @@ _CODEC = ascii_pattern(r"(?<![\w.])(?P<letter>[A-Z])\.(?P<number>\d{3,4})(?![\w]
 _MULTIPLE = ascii_pattern(
     r"(?<![\w.,])(?P<number>\d{1,6}(?:\.\d{1,3})?)[xX]"
     r"(?=[ ](?:more|less|faster|slower|better|larger|bigger|smaller|cheaper|higher|lower|as|the|speed|zoom|in|since)\b"
+    r"|/(?:day|week|month|year|hour|wk|mo|yr)\b"
     r"|[.,;!?)]|$)"
 )
+
+
+_TEAM = ascii_pattern(r"(?<!\w)(?P<number>[2-9]\d)ers\b")
+_TWO_LETTERS = ascii_pattern(r"(?<![\w&])(?P<first>[A-Z]{1,2})&(?P<second>[A-Z]{1,2})(?![\w&])")
+
+
+def _team(context: Context, match: re.Match[str]) -> str:
+    """ "49ers", "76ers"."""
+    return en.cardinal(int(match["number"])).removesuffix("e") + "ers"
+
+
+def _two_letters(context: Context, match: re.Match[str]) -> str | None:
+    """ "AT&T", "Q&A"."""
+    if context.chinese(*match.span()):
+        return None
+    return f"{' '.join(match['first'])} and {' '.join(match['second'])}"
+
+
+_FORM = ascii_pattern(r"(?:(?<=Form )|(?<=RFC )|(?<=Act )|(?<=Bill ))(?P<number>\d{4})(?!\w|[.,]\d)")
+_STANDARD = ascii_pattern(r"(?<=ISO )(?P<number>\d{3,5})(?::(?P<year>(?:19|20)\d\d))?(?![\w.,]\d|\w)")
+_PENSION = ascii_pattern(r"(?<!\w)(?P<number>40[13])(?:\((?P<letter>[kb])\)|(?P<bare>[kb]))(?!\w)", re.IGNORECASE)
+
+
+def _form(context: Context, match: re.Match[str]) -> str | None:
+    return None if context.chinese(*match.span()) else en.pairs(match["number"])
+
+
+def _standard(context: Context, match: re.Match[str]) -> str | None:
+    """ "ISO 9001:2015"."""
+    if context.chinese(*match.span()):
+        return zh.digits(match["number"]) + (f"，{zh.digits(match['year'])}" if match["year"] else "")
+    year = f", {en.year(int(match['year']))}" if match["year"] else ""
+    return en.cardinal(int(match["number"])) + year
+
+
+def _pension(context: Context, match: re.Match[str]) -> str:
+    return f"four oh {en.cardinal(int(match['number'][2]))} {match['letter'] or match['bare']}"
 
 
 def _codec(context: Context, match: re.Match[str]) -> str:
@@ -134,7 +172,10 @@ def _mixed(context: Context, match: re.Match[str]) -> str | None:
     if chinese and not code and re.fullmatch(r"[1-9]\d{0,3}[A-Za-z]{1,3}", text):
         return f"{zh.cardinal(int(runs[0]))}{runs[1]}"
     code = code and not re.fullmatch(r"2[0-9]H[12]", text)  # a half of a year: Windows 11 24H2
-    words = [_mixed_run(run, code, chinese) for run in runs]
+    plural = not chinese and runs[-1] == "s" and runs[-2].isdigit()
+    words = [_mixed_run(run, code, chinese) for run in (runs[:-1] if plural else runs)]
+    if plural:
+        words[-1:] = [*words[-1].split()[:-1], en.plural(words[-1].split()[-1])]
     if chinese:
         return "".join(words).replace(" ", "")
     return " ".join(" ".join(words).split())
@@ -210,7 +251,13 @@ def _named_version(context: Context, match: re.Match[str]) -> str | None:
     return said.strip()
 
 
-EARLY_RULES = (Rule("version", _NAMED_VERSION, _named_version, _NAME_START),)
+EARLY_RULES = (
+    Rule("code", _FORM, _form, DIGIT),
+    Rule("code", _STANDARD, _standard, DIGIT),
+    Rule("code", _PENSION, _pension, DIGIT, "kKbB"),
+    Rule("code", _TWO_LETTERS, _two_letters, re.compile("[A-Z](?=[A-Z]?&)"), "&"),
+    Rule("version", _NAMED_VERSION, _named_version, _NAME_START),
+)
 RULES = (
     Rule("chemistry", _CHARGE, _charge, re.compile("[²³⁴⁺⁻]")),
     Rule("chemistry", _CHEMICAL, _chemical, re.compile("(?<![A-Za-z0-9])[A-Z(]")),
@@ -218,6 +265,7 @@ RULES = (
     Rule("code", _CODEC, _codec, re.compile(r"[A-Z](?=\.[0-9])")),
     Rule("number", _MULTIPLE, _multiple, DIGIT, "xX"),
     Rule("code", _DECIMAL_MIXED, _decimal_mixed, _NAME_START),
+    Rule("number", _TEAM, _team, DIGIT, "e"),
     Rule("code", _MIXED, _mixed, _MIXED_START),
     Rule(
         "chemistry",

@@ -21,6 +21,7 @@ from intone.server.text.normalization import (
     quantities,
     symbols,
     time_and_date,
+    years,
 )
 from intone.server.text.normalization.clean import clean
 from intone.server.text.normalization.context import Context, Token
@@ -39,7 +40,9 @@ RULES = (
     *symbols.EARLY_RULES,
     *quantities.SEPARATED_RULES,
     *codes.RULES,
+    *years.EARLY_RULES,
     *time_and_date.RULES,
+    *years.RULES,
     *money.RULES,
     *addresses.NUMBER_RULES,
     *quantities.EARLY_RULES,
@@ -47,10 +50,11 @@ RULES = (
     *names.EARLY_RULES,
     *quantities.RULES,
     *names.RULES,
-    *time_and_date.YEAR_RULES,
+    *years.LATE_RULES,
     *measures.PER_RULES,
     *quantities.LATE_RULES,
     *symbols.RULES,
+    *measures.LAST_RULES,
 )
 """In the order in which they are tried: what an earlier rule has verbalized, no later one matches."""
 

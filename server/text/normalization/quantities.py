@@ -1,17 +1,17 @@
-"""Numbers without a unit: versions, ranges, scores, fractions, ordinals, scientific notation, counts."""
+"""Numbers without a unit: versions, ranges, ordinals, scientific notation, counts."""
 
 import re
 
 from intone.server.text.characters import CJK
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
+from intone.server.text.normalization import sizes, slashed_numbers
 from intone.server.text.normalization.context import Context, Rule
-from intone.server.text.normalization.scores import RATIO, SCORE, SCORE_ZH
+from intone.server.text.normalization.scores import RATIO, SCORE, SCORE_ZH, VERSE
 from intone.server.text.patterns import (
     DASH,
     DASHES,
     DIGIT,
-    DIGIT_SLASH,
     NUMBER,
     NUMBER_START,
     SIGN,
@@ -41,41 +41,6 @@ _SPACED_THOUSANDS = ascii_pattern(
     r"|(?<!\d[ ])(?<![\d.,])[1-9]\d{0,2}[ ]000(?![\d]| \d)"
 )
 _QUOTED_THOUSANDS = ascii_pattern(r"(?<![\w.,'])[1-9]\d{0,2}(?:['’]\d{3}){1,4}(?![\d'])")
-_PRESSURE = ascii_pattern(r"(?<![\w./])(?P<a>\d{2,3})/(?P<b>\d{2,3})(?P<unit>[ ]?mmHg)?(?![\w/])")
-_PRESSURE_WORD = ascii_pattern(r"(?:血压|高压)[^\d]{0,6}$|\b(?:blood pressure|bp|reading)\b[^\d]{0,12}$", re.IGNORECASE)
-_ROUND_THE_CLOCK = ascii_pattern(r"(?<![\w/.])(?:24/7(?:/365)?|50/50|20/20)(?![\w/])")
-_MIXED_FRACTION = ascii_pattern(
-    r"(?<![\w.,])(?P<whole>\d{1,6})?[ ]?(?P<sign>[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])"
-    r"|(?<![\w.,/])(?P<whole2>\d{1,4})[ -](?P<a>[1-9])/(?P<b>[2-9]|1[0-6])(?![\d/])"
-)
-_FRACTION_START = re.compile("[0-9]+|[ ](?=[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])|[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]")
-_FRACTION_SIGNS = dict(
-    zip(
-        "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞",
-        [
-            (1, 2),
-            (1, 3),
-            (2, 3),
-            (1, 4),
-            (3, 4),
-            (1, 5),
-            (2, 5),
-            (3, 5),
-            (4, 5),
-            (1, 6),
-            (5, 6),
-            (1, 8),
-            (3, 8),
-            (5, 8),
-            (7, 8),
-        ],
-        strict=True,
-    )
-)
-_FRACTION = ascii_pattern(r"(?<![\w./-])(?P<a>\d{1,4})/(?P<b>\d{1,4})(?:ths?|rds?|nds?)?(?![\w/]|\.\d)")
-_ASPECT = ascii_pattern(
-    rf"(?<![\w.,])(?P<a>{NUMBER})[ ]?[x×✕*][ ]?(?P<b>{NUMBER})(?:[ ]?[x×✕*][ ]?(?P<c>{NUMBER}))?(?![\w])"
-)
 _RANGE = ascii_pattern(
     rf"(?<![\w.,/-])(?P<sign>[-\u2212])?(?P<a>{NUMBER})(?P<dash>{DASH})(?P<b>{NUMBER})(?P<s>s)?"
     rf"(?![A-Za-z0-9_-]|[.,]\d)"
@@ -152,75 +117,6 @@ def _separated(context: Context, match: re.Match[str]) -> str:
     return zh.cardinal(number) if context.chinese(*match.span()) else en.cardinal(number)
 
 
-def _pressure(context: Context, match: re.Match[str]) -> str | None:
-    if not match["unit"] and not _PRESSURE_WORD.search(context.before(match.start())):
-        return None
-    first, second = int(match["a"]), int(match["b"])
-    if context.chinese(*match.span()):
-        return f"{zh.cardinal(first)}，{zh.cardinal(second)}" + ("毫米汞柱" if match["unit"] else "")
-    hundreds = (
-        f"{en.cardinal(first // 100)} {('oh ' if first % 100 < 10 else '') + en.cardinal(first % 100)}"
-        if first > 100 and first % 100
-        else en.cardinal(first)
-    )
-    return f"{hundreds} over {en.cardinal(second)}" + (" millimeters of mercury" if match["unit"] else "")
-
-
-def _pair(context: Context, match: re.Match[str]) -> str:
-    chinese = context.chinese(*match.span())
-    parts = match.group().split("/")
-    if chinese:
-        return "".join(zh.cardinal(int(part)) if part != "7" else "七" for part in parts)
-    return " ".join(en.cardinal(int(part)) for part in parts)
-
-
-def _mixed_fraction(context: Context, match: re.Match[str]) -> str:
-    top, bottom = _FRACTION_SIGNS[match["sign"]] if match["sign"] else (int(match["a"]), int(match["b"]))
-    whole = match["whole"] or match["whole2"]
-    if context.chinese(*match.span()):
-        return (f"{zh.cardinal(int(whole))}又" if whole else "") + f"{zh.cardinal(bottom)}分之{zh.cardinal(top)}"
-    if whole:
-        words = en.fraction(top, bottom)
-        return f"{en.cardinal(int(whole))} and {'a ' + words[4:] if words.startswith('one ') else words}"
-    half = (top, bottom) == (1, 2) and context.word_before(match.start()) != "one"
-    return "a half" if half else en.fraction(top, bottom)
-
-
-def _fraction(context: Context, match: re.Match[str]) -> str | None:
-    first, second = int(match["a"]), int(match["b"])
-    if context.chinese(*match.span()):
-        return f"{zh.cardinal(second)}分之{zh.cardinal(first)}" if second else None
-    rated = re.search(
-        r"\b(?:scored?|rated?|rating|got|give it|an?|solid)[ ](?:an?[ ])?$", context.before(match.start())
-    )
-    part = re.match(r"[ ](?:of|inch|cup|mile|full|done)\b", context.after(match.end()))
-    stars = re.match(r"[ ](?:stars?|ratings?|reviews?|score)\b", context.after(match.end()))
-    after = context.after(match.end())
-    if re.match(r"[ ]?=", after):
-        return f"{en.cardinal(first)} divided by {en.cardinal(second)}"
-    ordinal = not match.group()[-1].isdigit()
-    marked = rated or re.match(r"[ ](?:on|in)[ ](?:the|my|his|her|our|a|that)[ ](?:\w+[ ])?(?:test|quiz|exam)", after)
-    if marked and second in (20, 25, 30, 40, 50, 60):
-        return f"{en.cardinal(first)} out of {en.cardinal(second)}"
-    if second == 100 or (second == 10 and not part and not ordinal) or (second == 5 and (stars or rated) and not part):
-        return f"{en.cardinal(first)} out of {en.cardinal(second)}"
-    if second < 2 or first >= 1000 or second > 100 or (first > second and second > 16):
-        return f"{en.cardinal(first)} slash {en.cardinal(second)}"
-    return en.fraction(first, second)
-
-
-def _aspect(context: Context, match: re.Match[str]) -> str:
-    sizes = [size for size in match.group("a", "b", "c") if size]
-    if context.chinese(*match.span()):
-        return "乘".join(zh.decimal(size) for size in sizes)
-    equation = re.match(r"[ ]?=", context.after(match.end()))
-    if not equation and re.fullmatch(r"\d{3,4}[ ]?[x×][ ]?\d{3,4}", match.group()):
-        return f"{en.pairs(match['a'])} by {en.pairs(match['b'])}"
-    unit = _LENGTH_AFTER.match(context.after(match.end()))
-    sized = not equation and ("x" in match.group() or unit)
-    return (" by " if sized else " times ").join(en.decimal(size) for size in sizes)
-
-
 def _range(context: Context, match: re.Match[str]) -> str | None:
     first, second, dash = match["a"], match["b"], match["dash"]
     chinese = context.chinese(*match.span())
@@ -274,12 +170,22 @@ def _plural(context: Context, match: re.Match[str]) -> str | None:
     return f"{head} {en.plural(last)}".strip()
 
 
+_FACTORIAL = ascii_pattern(r"(?<![\w.,])(?P<a>\d{1,3})!(?=[ ]?[=+*/×^-])")
+
+
+def _factorial(context: Context, match: re.Match[str]) -> str:
+    number = int(match["a"])
+    return f"{zh.cardinal(number)}的阶乘" if context.chinese(*match.span()) else f"{en.cardinal(number)} factorial"
+
+
 def _plain(context: Context, match: re.Match[str]) -> str:
     number, scale = match["a"], match["scale"] or ""
     if context.chinese(*match.span()) and not scale:
         whole = number.split(".")[0]
         if len(whole) > 1 and whole[0] == "0":
             return zh.digits(number)
+        if "." in number and re.match("[ ]?(?:元|块|[美欧日港]元|英镑|人民币)", context.after(match.end())):
+            number = number.rstrip("0").rstrip(".")
         return zh.decimal(
             number, liang=_counts_two(context, match.end()) and not re.search("第$", context.before(match.start()))
         )
@@ -330,19 +236,12 @@ def _digit_groups(context: Context, match: re.Match[str]) -> str:
 
 
 SEPARATED_RULES = (
+    VERSE,
     SCORE_ZH,
     Rule("number", _QUOTED_THOUSANDS, _separated, DIGIT, "'’"),
     Rule("number", _SPACED_THOUSANDS, _separated, DIGIT),
     Rule("number", _DOTTED_THOUSANDS, _separated, DIGIT, "."),
 )
-_LENGTH_AFTER = ascii_pattern(r"[ ]?(?:cm|mm|m|in|ft|km|px|inch(?:es)?|feet|pixels|met(?:er|re)s)\b")
-_RATING = ascii_pattern(r"(?<![\w./,])(?P<a>\d\.\d)/(?P<b>5|10)(?![\d/.])")
-
-
-def _rating(context: Context, match: re.Match[str]) -> str:
-    if context.chinese(*match.span()):
-        return f"{zh.decimal(match['a'])}分，满分{zh.cardinal(int(match['b']))}分"
-    return f"{en.decimal(match['a'])} out of {en.cardinal(int(match['b']))}"
 
 
 _HYPHENATED = ascii_pattern(
@@ -355,22 +254,21 @@ def _hyphenated(context: Context, match: re.Match[str]) -> str:
 
 
 EARLY_RULES = (
+    Rule("number", _FACTORIAL, _factorial, DIGIT, "!"),
+    *slashed_numbers.EARLY_RULES,
+    *sizes.EARLY_RULES,
     Rule("number", _HYPHENATED, _hyphenated, DIGIT, "-"),
-    Rule("fraction", _RATING, _rating, DIGIT_SLASH, "/"),
     Rule("code", _GROUPS, _digit_groups, DIGIT, "-"),
     Rule("scientific", _SCIENTIFIC, _scientific, NUMBER_START),
-    Rule("fraction", _ROUND_THE_CLOCK, _pair, DIGIT_SLASH, "/"),
-    Rule("fraction", _PRESSURE, _pressure, DIGIT_SLASH, "/"),
     SCORE,
 )
 RULES = (
     Rule("ordinal", _ORDINAL, _ordinal, DIGIT),
     Rule("number", _NUMBER_SIGN, _number_sign, re.compile("[#№]|[Nn]o")),
     Rule("version", _VERSION, _version, re.compile("[0-9]+|[vV]")),
-    Rule("fraction", _MIXED_FRACTION, _mixed_fraction, _FRACTION_START),
-    Rule("fraction", _FRACTION, _fraction, DIGIT_SLASH, "/"),
+    *slashed_numbers.RULES,
     RATIO,
-    Rule("number", _ASPECT, _aspect, DIGIT, "x×✕*"),
+    *sizes.RULES,
     Rule("range", _RANGE, _range, NUMBER_START, DASHES),
     Rule("range", _RANGE_ZH, _joiner_zh, SIGN_START),
     Rule("range", _WEEKDAYS_ZH, lambda context, match: "到", SIGN_START),

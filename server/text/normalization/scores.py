@@ -1,11 +1,12 @@
-"""Scores and ratios: `won 3-2`, `比分3:2`, `16:9`."""
+"""Scores, ratios, chapter and verse: `won 3-2`, `比分3:2`, `16:9`, `John 3:16`."""
 
 import re
 
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
-from intone.server.text.patterns import DIGIT, DIGIT_COLON, ascii_pattern
+from intone.server.text.normalization.tables import words
+from intone.server.text.patterns import DASH, DIGIT, DIGIT_COLON, alternatives, ascii_pattern
 
 _SCORE_WORD = ascii_pattern(
     r"\b(?:won|win|wins|lost|lose|loses|beat|beats|beating|score|scored|lead|leads|leading|led|draw|drew"
@@ -47,3 +48,21 @@ def _score_zh(context: Context, match: re.Match[str]) -> str | None:
 SCORE_ZH = Rule("score", _SCORE_ZH, _score_zh, DIGIT_COLON, ":：")
 SCORE = Rule("score", _SCORE, _score, DIGIT, "-–—:：比")
 RATIO = Rule("ratio", _RATIO, _ratio, DIGIT_COLON, ":：∶")
+
+_BOOK = alternatives(words("books_of_the_bible"))
+_VERSE = ascii_pattern(
+    rf"(?P<book>(?<![A-Za-z])(?:{_BOOK})\.?[ ]?)"
+    rf"(?P<a>\d{{1,3}})[:：](?P<b>\d{{1,3}})(?:{DASH}(?P<c>\d{{1,3}}))?(?![\w:]|\.\d)"
+)
+
+
+def _verse(context: Context, match: re.Match[str]) -> str:
+    chapter, first, last = int(match["a"]), int(match["b"]), int(match["c"] or 0)
+    if context.chinese(match.start("a"), match.end()):
+        verses = zh.cardinal(first) + (f"到{zh.cardinal(last)}" if last else "")
+        return f"{match['book']}{zh.cardinal(chapter)}章{verses}节"
+    verses = en.cardinal(first) + (f" to {en.cardinal(last)}" if last else "")
+    return f"{match['book'].strip()} {en.cardinal(chapter)}{',' if last else ''} {verses}"
+
+
+VERSE = Rule("score", _VERSE, _verse, None, ":：")

@@ -21,6 +21,8 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+
 _SUPERSCRIPT = ascii_pattern(rf"(?<={_OPERAND})(?P<power>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,3}})(?![⁺⁻])")
 _POWER_ZH = ascii_pattern(r"(?<=[\d)\]])\^\{?(?P<power>-?\d{1,4})\}?(?![\w.])")
 _GRADE = ascii_pattern(r"(?<![\w+-])(?P<grade>[A-F])(?P<sign>[+-])(?=[\s,.;:!?)]|$)")
+_BLOOD_GROUP = ascii_pattern(r"(?<![\w+-])(?P<group>AB|[ABO])(?P<sign>[+\u2212-])(?=[\s,.;:!?)]|$)")
+_BLOOD = ascii_pattern(r"\bblood\b|\bdonors?\b|\bRh\b|血", re.IGNORECASE)
 _SQUARED = ascii_pattern(rf"(?<={_OPERAND})[²³](?![⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻])")
 _EQUALS = ascii_pattern(rf"(?<={_OPERAND})[ ]?(?P<sign>==?|!=|<=|>=|:=|=>|->|＝)[ ]?(?={_START})")
 _PLUS = ascii_pattern(rf"(?<=[\w)\]{TAKEN}])[ ]?[+＋][ ]?(?=[\w(\[{TAKEN}])")
@@ -34,7 +36,7 @@ _FUNCTION = ascii_pattern(r"\b(?P<f>[fgh])\((?P<x>[a-z])\)(?=[ ]?[=<>+,.;]|$)")
 _COEFFICIENT = ascii_pattern(rf"(?<=[{TAKEN}])(?P<x>[a-z])(?![A-Za-z])")
 _DIVIDED = ascii_pattern(r"(?<=\ue000)(?:[ ]/[ ]|÷)(?=\ue000)")
 _AND = ascii_pattern(r"[ ]?&&?[ ]?")
-_LANGUAGE = ascii_pattern(r"(?<![\w])(?P<name>[CFJ])(?P<sign>#|\+\+)(?![\w])")
+_LANGUAGE = ascii_pattern(r"(?<![\w])(?P<name>[CFJ])(?P<sign>#|\+\+)(?![A-Za-z_])")
 _AT = re.compile(r"(?<=[\w\ue000])[ ]?@[ ]?(?=[\w\ue000])")
 _LETTERS = ascii_pattern(r"\bA(?:-|[ ]?–[ ]?)(?P<last>[B-Z])\b(?![-'])|\b[a](?:–)(?P<last2>[b-z])\b")
 _SLASH = ascii_pattern(rf"(?<=[A-Za-z{CJK}{TAKEN}])[ ]?/[ ]?(?=[A-Za-z{CJK}{TAKEN}])")
@@ -102,6 +104,8 @@ def _leading(context: Context, match: re.Match[str]) -> str:
 
 
 def _programming(context: Context, match: re.Match[str]) -> str:
+    if match["sign"] == "++" and context.chinese(*match.span()):
+        return f"{match['name']}加加"
     return f"{match['name']} {'sharp' if match['sign'] == '#' else 'plus plus'}"
 
 
@@ -146,7 +150,18 @@ def _power_zh(context: Context, match: re.Match[str]) -> str | None:
     return f"的{zh.decimal(match['power'])}次方" if context.chinese(*match.span()) else None
 
 
+def _blood_group(context: Context, match: re.Match[str]) -> str | None:
+    near = context.before(match.start()) + context.after(match.end())
+    if not _BLOOD.search(near):
+        return None
+    positive = match["sign"] == "+"
+    if context.chinese(*match.span()):
+        return f"{match['group']}型RH{'阳' if positive else '阴'}性"
+    return f"{' '.join(match['group'])} {'positive' if positive else 'negative'}"
+
+
 EARLY_RULES = (
+    Rule("symbol", _LANGUAGE, _programming, re.compile("[CFJ](?=#|[+])"), "#+"),
     Rule("symbol", _POWER_ZH, _power_zh, SIGN_START),
     Rule(
         "symbol",
@@ -164,12 +179,22 @@ EARLY_RULES = (
         SIGN_START,
     ),
 )
-_NOT_SIGNS = {_LETTERS, _FUNCTION, _COEFFICIENT, _SQUARED, _SUPERSCRIPT, _EQUALS, _TIMES, _SYMBOL, _GRADE, _LANGUAGE}
+_NOT_SIGNS = {
+    _LETTERS,
+    _FUNCTION,
+    _COEFFICIENT,
+    _SQUARED,
+    _SUPERSCRIPT,
+    _EQUALS,
+    _TIMES,
+    _SYMBOL,
+    _GRADE,
+    _BLOOD_GROUP,
+}
 """Patterns that may begin with a letter, a digit or punctuation."""
 RULES = tuple(
     Rule("symbol", pattern, read, None if pattern in _NOT_SIGNS else SIGN_START)
     for pattern, read in (
-        (_LANGUAGE, _programming),
         (_LETTERS, lambda context, match: f"{match.group()[0]} to {match['last'] or match['last2']}"),
         (_COPYRIGHT, _fixed("copyright", "版权")),
         (_FUNCTION, lambda context, match: f"{match['f']} of {match['x']}"),
@@ -177,6 +202,7 @@ RULES = tuple(
         (_COEFFICIENT, lambda context, match: f" {match['x']}"),
         (_SQUARED, _table(_WORDS)),
         (_SUPERSCRIPT, _superscript),
+        (_BLOOD_GROUP, _blood_group),
         (_GRADE, lambda context, match: f"{match['grade']} {'plus' if match['sign'] == '+' else 'minus'}"),
         (_POWER, _power),
         (_EQUALS, _table(_SIGNS)),

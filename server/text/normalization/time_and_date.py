@@ -1,4 +1,4 @@
-"""Times of day and dates: `3:30 PM`, `9am-5pm`, `2024-03-05`, `June 5-7`, `3/15之前`, `the 1990s`."""
+"""Times of day and dates: `3:30 PM`, `9am-5pm`, `2024-03-05`, `June 5-7`, `3/15之前`, `exp. 08/27`."""
 
 import re
 
@@ -7,10 +7,8 @@ from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import Context, Rule
 from intone.server.text.patterns import (
     DASH,
-    DASHES,
     DIGIT,
     DIGIT_SLASH,
-    NOT_BEFORE_WORD,
     NOT_IN_WORD,
     alternatives,
     ascii_pattern,
@@ -43,6 +41,7 @@ _TIME_RANGE = ascii_pattern(
 _TIME = ascii_pattern(rf"{NOT_IN_WORD}{_CLOCK.format(1)}[ ]?{_HALF.format('a')}?(?!\d)(?![.:]\d)")
 _NOON = ascii_pattern(rf"\b(?P<noon>noon|midnight){DASH}(?=\d)", re.IGNORECASE)
 _CHINESE_HALVES = {"a": "上午", "p": "下午"}
+_WEEKDAY_BEFORE_ZH = ascii_pattern("(?:周|星期|礼拜)[一二三四五六]$")
 _SAYS_HALF = ascii_pattern("(?:上午|下午|早上|晚上|中午|凌晨|傍晚|夜里)[ ]?$")
 
 
@@ -76,8 +75,47 @@ def _time(context: Context, match: re.Match[str]) -> str | None:
     if not minute and (not half or int(hour) > 12):
         return None
     if context.chinese(*match.span()):
-        return _clock_zh(hour, minute, second, half, bool(_SAYS_HALF.search(context.before(match.start()))))
-    return _clock_en(hour, minute, second, half)
+        before = context.before(match.start())
+        pause = "，" if int(hour) >= 10 and _WEEKDAY_BEFORE_ZH.search(before) else ""  # 星期五，十点: not 星期 五十点
+        return pause + _clock_zh(hour, minute, second, half, bool(_SAYS_HALF.search(before)))
+    words = _clock_en(hour, minute, second, half)
+    said = re.match(r"[ ]?o['’]clock\b", context.after(match.end()))
+    return words.removesuffix(" o'clock") if said else words
+
+
+_ISO_TIME = ascii_pattern(
+    r"(?<!\w)(?P<date>\d{4}-(?:0\d|1[0-2])-[0-3]\d)T(?P<h>[01]\d|2[0-4]):(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d)(?:\.\d{1,9})?)?"
+    r"(?P<zone>Z|[+\u2212-]\d\d(?::?\d\d)?)?(?!\w)"
+)
+_OFFSET = ascii_pattern(r"(?<!\w)(?P<zone>UTC|GMT)(?P<sign>[+\u2212-])(?P<h>\d{1,2})(?::(?P<m>[0-5]\d))?(?!\w)")
+
+
+def _iso_time(context: Context, match: re.Match[str]) -> str | None:
+    """ "2024-06-10T14:30:00Z"."""
+    chinese = context.chinese(*match.span())
+    year, month, day = match["date"].split("-")
+    date = date_words(year, month, day, chinese)
+    second = match["s"] if match["s"] and int(match["s"]) else None
+    zone = match["zone"] or ""
+    name = "" if not zone else "UTC" if zone == "Z" else f"UTC{zone[0]}{zone[1:3].lstrip('0') or '0'}"
+    if chinese:
+        return f"{date}{_clock_zh(match['h'], match['m'], second, None, False)}" + name
+    return f"{date}, {_clock_en(match['h'], match['m'], second, None)} {_offset_words(name, chinese)}".rstrip()
+
+
+def _offset_words(name: str, chinese: bool) -> str:
+    zone, sign, hours = name[:3], name[3:4], name[4:]
+    if not hours:
+        return zone
+    if chinese:
+        return f"{zone}{'加' if sign == '+' else '减'}{zh.cardinal(int(hours))}"
+    return f"{zone} {'plus' if sign == '+' else 'minus'} {en.cardinal(int(hours))}"
+
+
+def _offset(context: Context, match: re.Match[str]) -> str:
+    chinese, minutes = context.chinese(*match.span()), int(match["m"] or 0)
+    words = _offset_words(f"{match['zone']}{match['sign']}{match['h']}", chinese)
+    return words + (f"{'点' if chinese else ' '}{(zh if chinese else en).cardinal(minutes)}" if minutes else "")
 
 
 def _time_range(context: Context, match: re.Match[str]) -> str | None:
@@ -117,8 +155,9 @@ _MONTH_YEAR = ascii_pattern(rf"\b(?P<month>{_MONTH})\b\.?,?[ ](?P<y>1[5-9]\d\d|2
 _DATE_BEFORE = ascii_pattern(
     r"\b(?:on|by|before|until|till|since|from|after|dated|due|date|for|starting"
     r"|born|of|expires|expiring|exp|ends|begins|starts|ships|shipped"
-    r"|arrives|arriving|delivered|departs|returns|opens|closes|closed|effective|valid|through|between|week of|starting"
-    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day,?)[ :]{1,2}$",
+    r"|mon|tues?|wed|thu(?:rs?)?|fri|sat|sun|arrives?|arriving|delivered|departs?|departing|returns?"
+    r"|returning|leaves?|leaving|flying|opens|closes|closed|effective|valid|through|between|week of|starting"
+    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day,?)[.,]?[ :]{1,2}$",
     re.IGNORECASE,
 )
 _DATE_BEFORE_ZH = ascii_pattern("(?:在|于|到|至|公历|农历|阴历|阳历|定于|截止|日期|日期是|从|自|请在)$")
@@ -202,9 +241,23 @@ def _short(context: Context, match: re.Match[str]) -> str | None:
     return (
         None
         if (month, day) in ((1, 2), (1, 3), (2, 3), (1, 4), (3, 4))
-        and context.word_before(match.start()) not in ("on", "due")
+        and context.word_before(match.start()) not in ("on", "due", "returning", "leaving", "departing", "arriving")
         else _date_en(month, day, None)
     )
+
+
+_EXPIRY = ascii_pattern(r"(?<![\d/])(?P<m>0[1-9]|1[0-2])/(?P<y>2\d|3\d)(?![\d/])")
+_EXPIRY_BEFORE = ascii_pattern(
+    r"\b(?:exp\.?|expiry|expiration|valid thru|good thru)(?:[ ]date)?[: ]{1,2}(?:is[ ])?$|有效期[至到：: ]{0,3}$",
+    re.IGNORECASE,
+)
+
+
+def _expiry(context: Context, match: re.Match[str]) -> str | None:
+    """The month and year of a payment card."""
+    if not _EXPIRY_BEFORE.search(context.before(match.start())):
+        return None
+    return date_words(match["y"], match["m"], None, context.chinese(*match.span()))
 
 
 def _month_day(context: Context, match: re.Match[str]) -> str:
@@ -230,74 +283,11 @@ def _month_year(context: Context, match: re.Match[str]) -> str:
     return f"{MONTHS[_month(match['month']) - 1]} {en.year(int(match['y']))}"
 
 
-_DECADE = ascii_pattern(
-    r"(?<![\w.,$])(?P<y>1[0-9]\d0|20\d0)'?s\b|(?<![\w])'(?P<short>[0-9]0)s\b|(?<![\w.,$])(?P<bare>[2-9]0)s\b"
-)
-_DECADE_START = re.compile("[0-9]+|'(?=[0-9])")
-_SHORT_YEAR = ascii_pattern(r"(?<![\w'’])['’](?P<y>\d\d)(?![\w%]|['’]?s\b)")
 _POINT_DATES_ZH = ascii_pattern(
     r"(?<![\d.])(?P<m>1[0-2]|0?[1-9])\.(?P<d>[12]\d|3[01]|0?[1-9])(?:[ ]?[到至~～—–-][ ]?"
     r"(?:(?P<m2>1[0-2]|0?[1-9])\.)?(?P<d2>[12]\d|3[01]|0?[1-9]))?(?![\d.%])"
 )
 _DATED_ZH = ascii_pattern(r"(?:假期|放假|活动|期间|日期|时间|有效期|截止|档期|促销|大促|行程)[^\d，。！？]{0,4}$")
-_GENERATION_ZH = ascii_pattern(r"(?<![\d.])[0-9][05](?=后(?:[和、的，。！？是们女男年]|$))")
-_CENTURY_ZH = ascii_pattern(r"(?<!\d)(?P<y>\d{4}|\d{2})年代")
-_YEAR_ZH = ascii_pattern(
-    rf"(?<!\d)(?P<y>1[0-9]\d\d|20\d\d)(?P<to>{DASH}(?:1[0-9]\d\d|20\d\d))?(?=年(?!代)|财年|届|版|款)"
-)
-_SHORT_YEAR_ZH = ascii_pattern(
-    r"(?<!\d)(?P<y>[0-9]\d)年(?=[0-9一二三四五六七八九十]{1,2}月|[级届款生]|出生|毕业|入学|结婚|高考|亚运|奥运|世界杯)"
-)
-_YEAR_RANGE = ascii_pattern(
-    rf"{NOT_IN_WORD}(?P<y>1[5-9]\d\d|20\d\d){DASH}(?P<to>1[5-9]\d\d|20\d\d|\d\d){NOT_BEFORE_WORD}"
-)
-_YEAR = ascii_pattern(rf"{NOT_IN_WORD}(?<![$€£#/:-])(?P<y>1[0-9]\d\d|20\d\d){NOT_BEFORE_WORD}(?![%°/:$€£-])")
-_COUNTED = ascii_pattern(
-    r"[ ](?:people|dollars|euros|pounds|points|steps|words|times|miles|meters|metres|feet|units|items|users"
-    r"|votes|calories|kilometers|hours|minutes|seconds|days|years|pages|copies|employees|students|cases"
-    r"|tons|cars|square|percent|tokens|characters|bytes|files|lines|rows|more|of|pieces|seats|rooms|books"
-    r"|soldiers|men|women|children|customers|members|jobs|homes|acres)\b"
-)
-_YEAR_BEFORE = ascii_pattern(
-    r"(?:\b|(?=©))(?:in|since|by|until|till|before|after|from|to|of|year|around|circa|during|early|late|mid|for|the"
-    r"|and|summer|winter|spring|fall|autumn|copyright|born|©)[ -]$|[(,][ ]?$|'s[ ]$|\b(?:Q[1-4]|FY)[ ]?$",
-    re.IGNORECASE,
-)
-
-
-def _decade(context: Context, match: re.Match[str]) -> str | None:
-    paired = re.match(r"(?:,| and| or| to)[ ](?:the[ ])?'?[2-9]0s\b", context.after(match.end())) or re.search(
-        r"\b'?[2-9]0s(?:,| and| or| to)[ ]$", context.before(match.start())
-    )
-    if (
-        match["bare"]
-        and not paired
-        and context.word_before(match.start())
-        not in (
-            "the",
-            "my",
-            "his",
-            "her",
-            "their",
-            "early",
-            "late",
-            "mid",
-            "in",
-            "your",
-            "our",
-        )
-    ):
-        return None
-    if match["short"] in ("00", "10"):
-        return en.decade(2000 + int(match["short"]))
-    return en.decade(int(match["y"] or match["short"] or match["bare"]))
-
-
-def _short_year(context: Context, match: re.Match[str]) -> str | None:
-    if context.chinese(*match.span()) or context.before(match.start()).count("'") % 2:
-        return None
-    digits = match["y"]
-    return f"{'oh ' if digits[0] == '0' else ''}{en.cardinal(int(digits))}"
 
 
 def _point_dates_zh(context: Context, match: re.Match[str]) -> str | None:
@@ -308,43 +298,6 @@ def _point_dates_zh(context: Context, match: re.Match[str]) -> str | None:
         return words
     month = f"{zh.cardinal(int(match['m2']))}月" if match["m2"] else ""
     return f"{words}到{month}{zh.cardinal(int(match['d2']))}日"
-
-
-def _century_zh(context: Context, match: re.Match[str]) -> str:
-    text = match["y"]
-    words = zh.cardinal(int(text)) if len(text) == 2 else zh.digits(text)
-    return words + "年代"
-
-
-def _year(context: Context, match: re.Match[str]) -> str | None:
-    if context.chinese(*match.span()):
-        return None
-    if _COUNTED.match(context.after(match.end())):
-        return None
-    previous = _YEAR_BEFORE.search(context.before(match.start()))
-    if match["y"] < "1100" and not (previous and previous.group().strip().lower() in ("in", "since", "year", "by")):
-        return None
-    if not previous and not re.match(r"[ ](?:was|is|will|has|had|and|to|by)\b|[.,;:!?)]|$", context.after(match.end())):
-        return None
-    return en.year(int(match["y"]))
-
-
-def _year_range(context: Context, match: re.Match[str]) -> str | None:
-    first, last = match["y"], match["to"]
-    if len(last) == 4 and int(last) <= int(first):
-        return None
-    if context.chinese(*match.span()):
-        return f"{zh.digits(first)}到{zh.digits(last)}"
-    if len(last) == 4:
-        return f"{en.year(int(first))} to {en.year(int(last))}"
-    return f"{en.year(int(first))} to {'oh ' if last[0] == '0' else ''}{en.cardinal(int(last))}"
-
-
-_FISCAL_YEAR = ascii_pattern(r"(?<![\w.])(?P<name>[FC]Y)[ ]?(?P<y>(?:19|20)\d\d)(?![\w.])")
-
-
-def _fiscal_year(context: Context, match: re.Match[str]) -> str:
-    return f"{' '.join(match['name'])} {en.year(int(match['y']))}"
 
 
 _SHORT_RANGE = ascii_pattern(
@@ -364,7 +317,8 @@ def _short_range(context: Context, match: re.Match[str]) -> str | None:
 
 RULES = (
     Rule("date", _SHORT_RANGE, _short_range, DIGIT_SLASH, "/"),
-    Rule("year", _FISCAL_YEAR, _fiscal_year, re.compile("[FC]Y")),
+    Rule("date", _ISO_TIME, _iso_time, DIGIT, "T"),
+    Rule("time", _OFFSET, _offset, re.compile("(?<![A-Za-z0-9_])[UG](?=TC|MT)")),
     Rule("date", _ISO, _iso, DIGIT, "-/."),
     Rule("date", _SLASHED, _slashed, DIGIT, "-/."),
     Rule("date", _MONTH_DAY, _month_day, _MONTH_START),
@@ -373,20 +327,7 @@ RULES = (
     Rule("time", _NOON, lambda context, match: f"{match['noon']} to", re.compile("noon|midnight", re.I)),
     Rule("time", _TIME_RANGE, _time_range, DIGIT),
     Rule("time", _TIME, _time, DIGIT),
+    Rule("date", _EXPIRY, _expiry, DIGIT_SLASH, "/"),
     Rule("date", _SHORT, _short, DIGIT_SLASH, "/"),
     Rule("date", _POINT_DATES_ZH, _point_dates_zh, DIGIT, "."),
-    Rule("decade", _DECADE, _decade, _DECADE_START),
-    Rule("year", _SHORT_YEAR, _short_year, re.compile("['’](?=[0-9])")),
-    Rule("decade", _CENTURY_ZH, _century_zh, DIGIT, "代"),
-    Rule(
-        "year",
-        _YEAR_ZH,
-        lambda context, match: zh.year(match["y"]) + (f"到{zh.year(match['to'])}" if match["to"] else ""),
-        DIGIT,
-        "年届版款财",
-    ),
-    Rule("year", _SHORT_YEAR_ZH, lambda context, match: zh.year(match["y"]) + "年", DIGIT, "年"),
-    Rule("decade", _GENERATION_ZH, lambda context, match: zh.digits(match.group()), DIGIT, "后"),
-    Rule("year", _YEAR_RANGE, _year_range, DIGIT, DASHES),
 )
-YEAR_RULES = (Rule("year", _YEAR, _year, DIGIT),)
