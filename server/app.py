@@ -133,7 +133,12 @@ async def serving(
     authentication, monitoring = Authentication(config), Monitoring()
     logger.info("authentication: %s", authentication.description)
     server = grpc.aio.server(
-        interceptors=[Observation(monitoring.metrics), authentication, CallLimits(config), Decoding()],
+        interceptors=[
+            Observation(monitoring.metrics, config.write_timeout_s),
+            authentication,
+            CallLimits(config),
+            Decoding(),
+        ],
         options=channel_options(config),
         maximum_concurrent_rpcs=max_grpc_calls(config),
     )

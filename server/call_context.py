@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -23,6 +24,8 @@ class Call:
         principal: name of the authenticated caller; empty if there is none.
         trace_id: of the W3C trace that the client's `traceparent` names; empty without one.
         reason: why the call was refused or failed; None if it was not.
+        response_count: responses written.
+        unplayed_s: how long what was written takes to play from now on; None for a call that sends no audio.
         fields: what else the log line at the end of the call says: ids and sizes only.
         began_s: in seconds of `time.monotonic`.
     """
@@ -33,6 +36,8 @@ class Call:
     principal: str = ""
     trace_id: str = ""
     reason: Reason | None = None
+    response_count: int = 0
+    unplayed_s: Callable[[], float] | None = None
     fields: dict[str, object] = field(default_factory=dict)
     began_s: float = field(default_factory=time.monotonic)
 
@@ -57,6 +62,12 @@ def add_to_call(**fields: object) -> None:
     """Add fields to the log line at the end of the present call, if there is one."""
     if (call := _call.get()) is not None:
         call.fields.update(fields)
+
+
+def sends_audio(unplayed_s: Callable[[], float]) -> None:
+    """Say for the present call how long its client plays what it was sent; until then it need not read."""
+    if (call := _call.get()) is not None:
+        call.unplayed_s = unplayed_s
 
 
 def request_id(given: str) -> str:

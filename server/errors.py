@@ -65,6 +65,7 @@ class Reason(Enum):
     TOO_MANY_VOICES = "too_many_voices"
     UPLOADS_EXHAUSTED = "uploads_exhausted"
     UPLOAD_TIMEOUT = "upload_timeout"
+    WRITE_TIMEOUT = "write_timeout"
     ANSWERS_UNREAD = "answers_unread"
 
 

@@ -8,6 +8,7 @@ from intone.server.conversation.context import ServerContext, StreamContext
 from intone.server.conversation.message_limits import MessageLimits
 from intone.server.conversation.outbox import Outbox, QueuedEvent, UtteranceEnd
 from intone.server.conversation.pacing import LeadLimiter, Playback
+from intone.server.conversation.text_reader import TextReader
 from intone.server.conversation.utterance import Utterance
 from intone.server.conversation.utterance_progress import UtteranceState
 from intone.server.conversation.utterance_queue import StreamEnd, UtteranceQueue
@@ -63,6 +64,7 @@ class Session:
         self._active_s = server.clock()  # when the last message was received or sent
         self._request_count = 1  # the config was the first
         self._message_limits = MessageLimits(server.limits)
+        self._texts = TextReader(lambda utterance, error: self._end_with_error(utterance, DoneReason.REJECTED, error))
         self._is_over = False
         self._usage = Usage()
         self._closed: Closed | None = None
@@ -86,6 +88,11 @@ class Session:
         return self._outbox.queued_count, self._outbox.queued_ms
 
     @property
+    def unplayed_s(self) -> float:
+        """How long what was sent takes to play from now on."""
+        return self._playback.silent_in_ms / 1000
+
+    @property
     def usage(self) -> Usage:
         """What was spoken in utterances that have ended."""
         return self._usage
@@ -101,6 +108,7 @@ class Session:
         """Handle one message; errors in it are answered by events. After `fail` it is ignored."""
         if self._is_over:
             return
+        self._texts.read_all()
         self._active_s = self._server.clock()
         try:
             self._handle(event)
@@ -111,6 +119,10 @@ class Session:
         self._queue.wake()
         if (failure := self._message_limits.broken(self._outbox.urgent_count)) is not None:
             self.fail(failure)
+
+    async def settle(self) -> None:
+        """Wait until the text received has been made into units. `receive` does it at once where it has to."""
+        await self._texts.settled()
 
     def _handle(self, event: ClientEvent) -> None:
         match event:
@@ -258,19 +270,13 @@ class Session:
             self._end_with_error(utterance, DoneReason.REJECTED, error)
             return
         if not utterance.text_ended:
-            self._push(utterance, delta, message.end)
+            self._texts.push(utterance, delta, message.end)
         elif delta:
             self._note_late(utterance_id, "the text of the utterance has ended; text after its end is ignored")
 
-    def _push(self, utterance: Utterance, delta: str, end: bool) -> None:
-        try:
-            utterance.push(delta, end)
-        except CallerError as error:
-            self._end_with_error(utterance, DoneReason.REJECTED, error)
-
     def _end_text(self, utterance: Utterance) -> None:
         """The text of an utterance ends here, without a message that says so."""
-        self._push(utterance, "", end=True)
+        self._texts.push(utterance, "", end=True)
 
     def _start_utterance(self, message: StartUtterance) -> Utterance:
         if message.fault is not None:

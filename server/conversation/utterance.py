@@ -15,9 +15,12 @@ from intone.server.settings import SpeechSettings
 from intone.server.text.cues import SsmlError, TextFormat
 from intone.server.text.segmenter import Segmenter
 
+SLICE_CHARACTERS = 1000
+"""Text that is made into units at once; it takes some milliseconds, in which nothing else happens."""
+
 
 class Utterance:
-    """Text goes in through `push` and `flush`; `next_unit` gives out units.
+    """Text goes in through `push`, `read_on` and `flush`; `next_unit` gives out units.
 
     `progress` holds its state, on which decisions are based; `latency` only records figures for the report.
     """
@@ -55,6 +58,7 @@ class Utterance:
         self.text_format = settings.text_format or TextFormat.TAGS
         self._clock, self._tagged_text = clock, TaggedText(segmenter, self.text_format)
         self._deltas: list[str] = []
+        self._unread: deque[str | None] = deque()  # received, not given to `_tagged_text` yet; None is the end
         self._queue: deque[TextUnit | Flush] = deque()
         self._changed = asyncio.Event()
         self._expired_length = 0
@@ -72,7 +76,7 @@ class Utterance:
     @property
     def waits_for_text(self) -> bool:
         """Whether the next unit needs more text."""
-        return not self._queue and not self.text_ended
+        return not self._queue and not self._unread and not self.text_ended
 
     # ---- text in
 
@@ -97,22 +101,31 @@ class Utterance:
         return delta
 
     def push(self, delta: str, end: bool) -> None:
-        """Append text; `end` marks the last.
-
-        Raises:
-            CallerError: the format is SSML and the text is not. No more text may follow.
-        """
+        """Append text, which `read_on` makes units of; `end` marks the last."""
         if delta:
             self._deltas.append(delta)
         self.length += len(delta)
         self.last_text_s = self._clock()  # before segmentation, whose time counts towards the latency
+        self.text_ended = self.text_ended or end
+        self._unread.extend(delta[at : at + SLICE_CHARACTERS] for at in range(0, len(delta), SLICE_CHARACTERS))
+        if end:
+            self._unread.append(None)
+
+    def read_on(self) -> bool:
+        """Make units of the next slice of the text received. Returns whether there is another one.
+
+        Raises:
+            CallerError: the format is SSML and the text is not. No more text may follow.
+        """
         try:
-            self._enqueue(self._tagged_text.push(delta))
-            if end:
-                self.text_ended = True
+            if self._unread and self._unread[0] is not None:
+                self._enqueue(self._tagged_text.push(self._unread.popleft() or ""))
+            if self._unread and self._unread[0] is None:
+                self._unread.clear()
                 self._enqueue(self._tagged_text.finish())
         except SsmlError as error:
             raise CallerError("text.delta", str(error), Reason.TEXT_INVALID) from None
+        return bool(self._unread)
 
     def flush(self, flush: Flush | None) -> None:
         """Make units of all buffered text, then queue `flush` behind them."""
@@ -139,7 +152,7 @@ class Utterance:
         than that left to play (`lead_ms`): until then there is time for the rest of the sentence to arrive.
         """
         while not self._queue:
-            if self.text_ended:
+            if self.text_ended and not self._unread:
                 return None
             self._changed.clear()
             await wait_for_event(self._changed, self._time_left_s(wait_ms, lead_ms()))

@@ -53,6 +53,9 @@ class Metrics:
         self._undecodable = Counter(
             "tts_undecodable_messages", "Messages that are not valid protobuf of their type.", registry=registry
         )
+        self._throttled = Counter(
+            "tts_throttled_seconds", "Time for which streams that send too fast were not read.", registry=registry
+        )
         self._streams = Gauge("tts_streams_active", "Streams open now.", registry=registry)
         self._first = Histogram(
             "tts_time_to_first_audio_seconds",
@@ -102,6 +105,10 @@ class Metrics:
     def streams(self, count: int) -> None:
         """Set the number of open streams."""
         self._streams.set(count)
+
+    def throttled(self, seconds: float) -> None:
+        """A stream is not read for some time, because it sends too fast."""
+        self._throttled.inc(seconds)
 
     def observe(self, event: ServerEvent) -> None:
         """Count an event that is sent to a client."""

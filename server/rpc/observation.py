@@ -18,7 +18,9 @@ from intone.server.call_context import Call, current_call, request_id, set_call,
 from intone.server.logs import fields
 from intone.server.rpc.handlers import behaviour_of
 from intone.server.rpc.metrics import Metrics
+from intone.server.rpc.token_bucket import TokenBucket
 from intone.server.rpc.wire.decoding import Undecodable
+from intone.server.rpc.writing import only, write_all
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +61,9 @@ Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     """Gives calls an id, that of `x-request-id` if it is valid, and returns it in the initial metadata."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Metrics, write_timeout_s: float) -> None:
+        """`write_timeout_s`: how long clients may read nothing."""
+        self._metrics, self._write_timeout_s = metrics, write_timeout_s
         self._refusal_lines = RateLimit(per_s=2.0, burst=20)
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: Any) -> Any:
@@ -82,17 +85,24 @@ class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         """The handler with observation around its behaviour, whichever of the four kinds it has."""
         name, behaviour = behaviour_of(handler)
 
-        async def stream(request: Any, context: Any) -> None:
+        async def observed(request: Any, context: Any) -> None:
             async with self._observed(context) as call:
-                await _write_all(behaviour(request, context), context, call)
+                result = behaviour(request, context)
+                if handler.response_streaming and not hasattr(result, "__aiter__"):
+                    await result  # a coroutine, which writes its responses itself
+                    return
+                responses = result if handler.response_streaming else only(result)
+                await write_all(responses, context, call, self._write_timeout_s)
 
-        async def single(request: Any, context: Any) -> Any:
-            async with self._observed(context):
-                return await behaviour(request, context)
-
-        wrapped = stream if handler.response_streaming else single
+        # A single response is written as a stream of one, which is the same on the wire: gRPC would write it without a
+        # time limit once the handler has returned.
+        streaming = "stream_stream" if handler.request_streaming else "unary_stream"
         decode = handler.request_deserializer
-        return handler._replace(**{name: wrapped}, request_deserializer=decode and self._counted(decode))
+        return handler._replace(
+            **({name: None} | {streaming: observed}),
+            response_streaming=True,
+            request_deserializer=decode and self._counted(decode),
+        )
 
     def _counted(self, decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
         def counted(data: bytes) -> Any:
@@ -143,45 +153,26 @@ class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             peer=call.peer,
             reason=call.reason and call.reason.value,
             suppressed_lines=suppressed or None,
+            responses=call.response_count or None,
             **call.fields,
         )
         logger.log(level, "call ended", extra=values)
 
 
 class RateLimit:
-    """A token bucket for log lines."""
+    """Limits the rate of log lines."""
 
     def __init__(self, per_s: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_s, self._burst, self._clock = per_s, burst, clock
-        self._left, self._at_s = float(burst), clock()
-        self._suppressed = 0
+        self._bucket, self._suppressed = TokenBucket(per_s, burst, clock), 0
 
     def suppressed(self) -> int | None:
         """None if there are too many lines; otherwise how many were left out before this one."""
-        now_s = self._clock()
-        self._left = min(float(self._burst), self._left + (now_s - self._at_s) * self._per_s)
-        self._at_s = now_s
-        if self._left < 1:
+        if self._bucket.left < 1:
             self._suppressed += 1
             return None
-        self._left -= 1
+        self._bucket.take(1)
         suppressed, self._suppressed = self._suppressed, 0
         return suppressed
-
-
-async def _write_all(responses: Any, context: Any, call: Call) -> None:
-    """Write what a handler yields. It is closed before this returns, also when the call is cancelled."""
-    if not hasattr(responses, "__aiter__"):  # a coroutine, which writes its responses itself
-        await responses
-        return
-    count = 0
-    try:
-        async with contextlib.aclosing(responses):
-            async for response in responses:
-                await context.write(response)
-                count += 1
-    finally:
-        call.fields["responses"] = count
 
 
 def _code_of(context: Any) -> grpc.StatusCode:

@@ -23,7 +23,7 @@ async def errors_as_status(context: Any) -> AsyncIterator[None]:
     except IntoneError as error:
         call_failed(reason_of(error))
         status = to_status(error)
-    except grpc.aio.AbortError:
+    except grpc.aio.BaseError:  # the call is over: it was aborted already, or the client is gone
         raise
     except Exception as error:  # a bug: it is logged, and the client is told no more than INTERNAL
         logger.exception("a call failed")

@@ -9,19 +9,21 @@ from dataclasses import replace
 from typing import Any
 
 from intone.proto import speech_pb2, speech_pb2_grpc
-from intone.server.call_context import add_to_call
+from intone.server.call_context import add_to_call, sends_audio
 from intone.server.config import Config
 from intone.server.conversation.context import ServerContext
 from intone.server.conversation.held_streams import HeldStreams, Resume, Stream
 from intone.server.conversation.session import Session
 from intone.server.emotion.cues import read_cues
 from intone.server.emotion.labels import known_labels
-from intone.server.errors import CallerError, IntoneError, OverloadError, Reason, ShutdownError
+from intone.server.errors import CallerError, IntoneError, Reason, ShutdownError
 from intone.server.events import Done, ServerEvent, TextInput, Usage
 from intone.server.logs import fields
 from intone.server.routing.ttfa_forecast import TYPICAL_CHARACTERS
 from intone.server.rpc.caller import principal
 from intone.server.rpc.metrics import Metrics
+from intone.server.rpc.quotas import Quota, caller_of
+from intone.server.rpc.rates import StreamRates
 from intone.server.rpc.rpc_errors import errors_as_status
 from intone.server.rpc.wire import requests, responses
 from intone.server.rpc.wire.decoding import Undecodable
@@ -35,9 +37,6 @@ logger = logging.getLogger(__name__)
 
 MAX_ANALYZED_CHARACTERS = 1000
 
-RETRY_AFTER_S = 1.0
-"""Retry delay for clients that are refused because too many streams are open."""
-
 UTTERANCE_ID = "u1"
 """Id of the only utterance of a `Synthesize` call."""
 
@@ -49,6 +48,8 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self._config, self._server, self._clips, self._metrics = config, server, clips, metrics
         self._sessions: set[Session] = set()
         self._held = HeldStreams(config.resume_s, config.max_held_streams, config.max_resume_bytes)
+        own_limit = config.max_streams_per_caller or config.max_streams
+        self._places = Quota("streams", "max_streams", Reason.STREAMS_EXHAUSTED, config.max_streams, own_limit)
         self._draining = False
         self._all_closed = asyncio.Event()
         self._all_closed.set()
@@ -93,11 +94,12 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                     stream = self._held.resume(opening, principal().name)
                     add_to_call(stream=stream.session.stream_id)
                 else:
-                    stream = self._open(opening)
+                    stream = self._open(opening, context)
             except IntoneError as error:
                 yield speech_pb2.StreamSynthesizeResponse(closed=responses.closed(error, Usage()))
                 raise
             received_count = stream.session.received_count
+            sends_audio(lambda: stream.session.unplayed_s)
             async with stream.connected(self._read(request_iterator, stream), self._watch(stream.session)):
                 if isinstance(opening, Resume):
                     yield speech_pb2.StreamSynthesizeResponse(resumed=responses.resumed(received_count))
@@ -111,9 +113,9 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         """One text: a session with one utterance."""
         async with errors_as_status(context):
             settings = self._single(request)
-            self._admit()
-            with self._session(settings) as session:
+            with self._session(settings, context) as session:
                 try:
+                    sends_audio(lambda: session.unplayed_s)
                     session.receive(TextInput(UTTERANCE_ID, request.text, end=True))
                     session.half_close()
                     async for event in session:
@@ -183,11 +185,10 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             self._server.check_settings(opening.defaults, "config.defaults")
         return opening
 
-    def _open(self, settings: StreamSettings) -> Stream:
+    def _open(self, settings: StreamSettings, context: Any) -> Stream:
         """A new stream."""
-        self._admit()
         with contextlib.ExitStack() as stack:
-            session = stack.enter_context(self._session(settings))
+            session = stack.enter_context(self._session(settings, context))
             return self._held.open(session, settings, principal().name, stack.pop_all().close)
 
     def _single(self, request: Any) -> StreamSettings:
@@ -217,16 +218,23 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             find_clip=self._clips.get,
         )
 
-    def _admit(self) -> None:
-        """Refuse a stream if the server is draining or full."""
+    def _refuse_if_draining(self) -> None:
         if self._draining:
             raise ShutdownError("the server is shutting down: connect again")
-        if len(self._sessions) >= self._config.max_streams:
-            message = f"{len(self._sessions)} streams are open, the maximum of this server"
-            raise OverloadError(message, RETRY_AFTER_S, Reason.STREAMS_EXHAUSTED, self._config.max_streams)
 
     @contextlib.contextmanager
-    def _session(self, settings: StreamSettings) -> Iterator[Session]:
+    def _session(self, settings: StreamSettings, context: Any) -> Iterator[Session]:
+        """A new session.
+
+        Raises:
+            ShutdownError: the server is draining.
+            OverloadError: there are as many streams already as there may be.
+        """
+        self._refuse_if_draining()
+        with self._places.place(caller_of(context)):
+            yield from self._placed_session(settings)
+
+    def _placed_session(self, settings: StreamSettings) -> Iterator[Session]:
         session = Session(settings, self._server, stream_id=secrets.token_hex(8))
         self._sessions.add(session)
         self._all_closed.clear()
@@ -248,10 +256,15 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             )
 
     async def _read(self, messages: AsyncIterator[Any], stream: Stream) -> None:
-        defaults = self._defaults()
+        defaults, rates = self._defaults(), StreamRates(self._config)
         try:
             async for message in messages:
-                stream.receive(requests.client_event(message, defaults))
+                event = requests.client_event(message, defaults)
+                stream.receive(event)
+                await stream.session.settle()
+                if (wait_s := rates.wait_s(event)) > 0:
+                    self._metrics.throttled(wait_s)
+                    await asyncio.sleep(wait_s)
             if stream.resumable:
                 await _time_to_be_cancelled()
             stream.session.half_close()

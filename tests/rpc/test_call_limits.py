@@ -1,4 +1,4 @@
-"""Limits of calls and connections over real gRPC: how many are open, for how long, and clients that do not read."""
+"""Limits of calls and connections over real gRPC: how many are open, and for how long."""
 
 import asyncio
 import logging
@@ -89,6 +89,24 @@ def test_watches_without_a_token_leave_the_calls_of_others_alone(run):
             assert reason_of(status) == "CALLS_EXHAUSTED" and "max_health_watches" in status.message
             talks = [await server.talk() for _ in range(4)]
             await talks[-1].prove_alive()
+
+    run(main())
+
+
+def test_one_caller_cannot_have_all_streams(run):
+    async def main():
+        async with live(max_streams=4, max_streams_per_caller=2) as server:
+            talks = [await server.talk() for _ in range(2)]
+            third = server.open()
+            await third.send(config=speech_pb2.StreamConfig())
+            single = server.speech.Synthesize(speech_pb2.SynthesizeRequest(text="Hi."))
+            for error in (await third.failure(), await failed(single)):
+                status = status_of(error)
+                assert reason_of(status) == "STREAMS_EXHAUSTED" and values_of(status) == {"limit": "2"}
+                assert "max_streams_per_caller" in status.message
+            talks[0].call.cancel()
+            await soon(lambda: server.app.service.open_streams == 1, "a place is free")
+            await (await server.talk()).prove_alive()
 
     run(main())
 

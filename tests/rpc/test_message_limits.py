@@ -1,5 +1,6 @@
 """Limits of what a stream may send, over real gRPC: messages that cannot be decoded, answers that are not read."""
 
+import asyncio
 import time
 
 import grpc
@@ -9,7 +10,10 @@ from grpc import StatusCode
 
 from intone.proto import speech_pb2
 from intone.server.config import Config
+from intone.server.events import Finish, TextInput
 from intone.server.rpc import connections
+from intone.server.rpc.rates import StreamRates
+from intone.server.rpc.token_bucket import TokenBucket
 from intone.server.rpc.wire import decoding, requests
 from intone.server.voices.emotion_clips import MAX_EMOTION_CLIP_BYTES
 from tests.support.live_server import Talk, live, soon
@@ -155,5 +159,72 @@ def test_flushes_behind_audio_that_is_held_back_are_bounded(run):
             for _ in range(11):
                 await talk.flush()
             await check_unread(talk)
+
+    run(main())
+
+
+# ---- rates
+
+
+def test_a_stream_that_sends_too_fast_is_read_more_slowly(run):
+    async def main():
+        async with live(max_messages_per_s=20) as server:
+            talk = await server.talk()
+            for number in range(110):  # what five seconds allow, and ten more
+                await talk.flush(str(number))
+            flushed = [(await talk.answer())[1].flush_id for _ in range(110)]
+            assert flushed == [str(number) for number in range(110)]
+            assert (server.app.metrics.registry.get_sample_value("tts_throttled_seconds_total") or 0.0) > 0.01
+            await talk.prove_alive()
+
+    run(main())
+
+
+def test_characters_count_as_well():
+    now_s = 0.0
+    bucket = TokenBucket(per_s=1000.0, burst=5000.0, clock=lambda: now_s)
+    assert bucket.take(5000) == 0
+    assert bucket.take(500) == 0.5
+    now_s = 0.75
+    assert bucket.take(250) == 0
+    assert bucket.take(1000) == 1.0
+    now_s = 100.0
+    assert bucket.left == 5000
+
+
+def test_a_rate_leaves_text_messages_of_full_length_alone():
+    rates = StreamRates(Config(max_characters_per_s=100.0))
+    assert rates.wait_s(TextInput("u", "x" * 16_384)) == 0
+    assert rates.wait_s(TextInput("u", "x" * 100)) == pytest.approx(1.0, abs=0.1)
+    assert rates.wait_s(Finish()) == pytest.approx(1.0, abs=0.1)
+
+
+# ---- long texts
+
+
+def test_a_long_text_holds_up_nobody(run):
+    """It is made into units slice by slice, and other things happen between two slices."""
+
+    async def main():
+        async with live(wait_ms=60_000) as server:
+            talk = await server.talk()
+            turns = 0
+
+            async def count_turns():
+                nonlocal turns
+                while True:
+                    await asyncio.sleep(0)
+                    turns += 1
+
+            counting = asyncio.create_task(count_turns())
+            session = next(iter(server.app.service._sessions))
+            before = turns
+            session.receive(TextInput("u", "Words and more words, and so on. " * 450, end=True))
+            await session.settle()
+            assert turns - before >= 12  # 15 slices
+            counting.cancel()
+            answers = await talk.until("audio")
+            assert answers
+            talk.call.cancel()
 
     run(main())

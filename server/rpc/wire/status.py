@@ -50,6 +50,7 @@ CODES = {
     Reason.TOO_MANY_VOICES: code_pb2.RESOURCE_EXHAUSTED,
     Reason.UPLOADS_EXHAUSTED: code_pb2.RESOURCE_EXHAUSTED,
     Reason.UPLOAD_TIMEOUT: code_pb2.DEADLINE_EXCEEDED,
+    Reason.WRITE_TIMEOUT: code_pb2.DEADLINE_EXCEEDED,
     Reason.ANSWERS_UNREAD: code_pb2.RESOURCE_EXHAUSTED,
 }
 """The status code of each reason, as `errors.proto` documents it."""
