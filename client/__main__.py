@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import NoReturn
 
 from intone.client.commands import bench, chat, emotion, info, read, say, voices
-from intone.client.commands.error_report import print_error, report_error
+from intone.client.commands.error_report import print_error, reason_of, report_error
+from intone.client.commands.parser import Parser
 from intone.client.errors import IntoneError
 from intone.client.extras import MissingExtraError
 
@@ -36,18 +36,9 @@ environment:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Prints an error without the usage, which is longer than a screen."""
-
-    def error(self, message: str) -> NoReturn:
-        print_error(message)
-        sys.stderr.write(f"`{self.prog} --help` shows all options.\n")
-        sys.exit(2)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of `intone` with all its subcommands."""
-    parser = _Parser(
+    parser = Parser(
         "intone", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"intone {version('intone')}")
@@ -68,8 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
         return 0
-    except (MissingExtraError, OSError) as error:
+    except MissingExtraError as error:
         print_error(str(error))
+        return 1
+    except OSError as error:
+        print_error(reason_of(error))
         return 1
     except ValueError as error:
         print_error(str(error))

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Generator, Sequence
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -111,6 +112,16 @@ class PlaybackBuffer:
             return self._complete and not self._waiting
 
 
+def require_miniaudio() -> None:
+    """Check, before there is anything to play, that the library that plays it is installed.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
+    if find_spec("miniaudio") is None:
+        raise MissingExtraError("playing audio", "play")
+
+
 class Player:
     """The default sound device of this machine; a context manager.
 
@@ -128,10 +139,9 @@ class Player:
     """
 
     def __init__(self, audio_format: Format, *, cushion_ms: int = 0, backends: Sequence[Any] | None = None) -> None:
-        try:
-            import miniaudio  # an optional dependency
-        except ImportError as error:
-            raise MissingExtraError("playing audio", "play") from error
+        require_miniaudio()
+        import miniaudio  # an optional dependency
+
         self._format = audio_format
         self.buffer = PlaybackBuffer(cushion_ms * audio_format.sample_rate_hz // 1000)
         try:

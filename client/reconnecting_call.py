@@ -11,7 +11,7 @@ import grpc
 
 from intone.client.call import Call
 from intone.client.errors import IntoneError, error_for, from_status, timed_out
-from intone.client.retry import Backoff, refused_for_now
+from intone.client.retry import Backoff, refused_for_now, will_fail_again
 from intone.client.sent_requests import Request, Response, SentRequests
 from intone.proto import speech_pb2
 
@@ -258,7 +258,7 @@ class ReconnectingCall:
         """How long after the first failure the stream can still be resumed or opened anew; 0 if it cannot."""
         if self._cancelled.is_set():
             return 0.0
-        lost = failure.code is grpc.StatusCode.UNAVAILABLE
+        lost = failure.code is grpc.StatusCode.UNAVAILABLE and not will_fail_again(failure)
         if not lost and not refused_for_now(failure):
             return 0.0
         resume_s = self._resume_s if self._token and self._closed is None else 0.0

@@ -42,3 +42,8 @@ class Backoff:
 def refused_for_now(failure: IntoneError) -> bool:
     """Whether the server has refused a request and said when to try again, so that nothing was done."""
     return failure.code in _RETRIED and failure.retry_after_s is not None
+
+
+def will_fail_again(failure: IntoneError) -> bool:
+    """Whether no connection can be made with these settings of TLS, as the message of gRPC says."""
+    return any(fault in failure.message for fault in ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER"))

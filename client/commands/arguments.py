@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 from intone.client.async_client import AsyncSpeechClient
 from intone.client.audio import ENCODINGS
+from intone.client.commands.connection_hints import connection_hint, uses_tls
 from intone.client.connection import DEFAULT_TARGET, default_target, tls
 from intone.client.emotions import parse_emotion
 from intone.client.errors import IntoneError
@@ -124,12 +125,24 @@ class _RetryReport:
         if not self._said:
             self._said = True
             wait = f"trying again for {self._arguments.reconnect:g} s (Ctrl-C ends it)"
-            sys.stderr.write(f"{self._arguments.server}: {failure.message}; {wait}\n")
+            hint = "" if failure.reason else f" {connection_hint(failure, self._arguments)}"
+            sys.stderr.write(f"{self._arguments.server}: {failure.message}; {wait}.{hint}\n")
 
 
-def uses_tls(arguments: argparse.Namespace) -> bool:
-    """Whether any argument asks for TLS."""
-    return bool(arguments.tls or arguments.tls_ca or arguments.tls_cert or arguments.tls_key)
+def check_output(path: Path | None) -> None:
+    """Check, before time is spent on what is to be written, that a file can be written there.
+
+    Raises:
+        OSError: it cannot.
+    """
+    if path is None or path == Path("-"):
+        return
+    if path.is_dir():
+        raise OSError(f"cannot write {path}: it is a folder")
+    if not path.parent.is_dir():
+        raise OSError(f"cannot write {path}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OSError(f"cannot write {path}: permission denied")
 
 
 # ---- settings --------------------------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from intone.client.commands.arguments import add_connection, add_speech, argument_type, make_client, stream_settings
+from intone.client.tools.console import Console
 from intone.client.tools.load_generator import SENTENCES, Load, conditions, run_load
 
 _EPILOG = """\

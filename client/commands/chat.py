@@ -5,7 +5,15 @@ import asyncio
 import sys
 from pathlib import Path
 
-from intone.client.commands.arguments import add_connection, add_json, add_speech, make_client, stream_settings
+from intone.client.commands.arguments import (
+    add_connection,
+    add_json,
+    add_speech,
+    check_output,
+    make_client,
+    stream_settings,
+)
+from intone.client.playback import require_miniaudio
 from intone.client.tools.chat import print_turns, run_script, save_heard
 from intone.client.tools.conversation_picture import draw_conversation
 from intone.client.tools.drawing import require_matplotlib
@@ -75,8 +83,12 @@ async def chat(arguments: argparse.Namespace) -> int:
     if arguments.print_script:
         sys.stdout.write(EXAMPLE_SCRIPT)
         return 0
+    for path in (arguments.save, arguments.picture):
+        check_output(path)
     if arguments.picture is not None:
         require_matplotlib()
+    if arguments.play:
+        require_miniaudio()
     if arguments.script is None:
         script = parse_script(EXAMPLE_SCRIPT)
     else:

@@ -3,12 +3,12 @@
 import argparse
 
 from rich.bar import Bar
-from rich.console import Console
 from rich.table import Table
 
 from intone.client.commands.arguments import add_connection, add_json, make_client
 from intone.client.json_values import to_json
 from intone.client.server_info import EmotionAnalysis
+from intone.client.tools.console import Console
 from intone.client.tools.json_output import write_json
 
 _MAX_WEIGHT = 1.2

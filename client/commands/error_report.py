@@ -4,11 +4,13 @@ import argparse
 from contextlib import suppress
 
 import grpc
-from rich.console import Console
 
-from intone.client.commands.arguments import make_client, uses_tls
+from intone.client.commands.arguments import make_client
+from intone.client.commands.connection_hints import connection_hint
 from intone.client.connection import default_token
 from intone.client.errors import IntoneError
+from intone.client.suggestions import suggestion
+from intone.client.tools.console import Console
 
 _UNREACHABLE_CODE, _REFUSED_CODE = 3, 1
 
@@ -36,28 +38,22 @@ async def report_error(error: IntoneError, arguments: argparse.Namespace) -> int
         console.print(f"  {violation}", markup=False)
     if error.retry_after_s is not None:
         console.print(f"Try again in {error.retry_after_s:.1f} s.")
-    hint = _connection_hint(error, arguments) if unreachable else await _hint(error, arguments)
+    hint = connection_hint(error, arguments) if unreachable else await _hint(error, arguments)
     if hint:
         console.print(hint, style="dim", markup=False)
     return _UNREACHABLE_CODE if unreachable else _REFUSED_CODE
 
 
+def reason_of(error: OSError) -> str:
+    """What the system refused, without its number: "hello.wav: Permission denied"."""
+    if error.strerror is None or error.filename is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}"
+
+
 def print_error(message: str) -> None:
     """Print an error message on standard error."""
     Console(stderr=True, highlight=False).print(f"error: {message}", style="red", markup=False, soft_wrap=True)
-
-
-def _connection_hint(error: IntoneError, arguments: argparse.Namespace) -> str:
-    """What is probably wrong with a server that cannot be reached, by the messages of gRPC."""
-    if "CERTIFICATE_VERIFY_FAILED" in error.message:
-        return "The certificate of the server is not trusted: name its certificate authority with --tls-ca PEM."
-    if "WRONG_VERSION_NUMBER" in error.message:
-        return "The server does not use TLS: leave out --tls and the other TLS options, also $INTONE_TLS_CA."
-    if "Socket closed" in error.message and uses_tls(arguments):
-        return "The server may demand a client certificate: --tls-cert PEM --tls-key PEM."
-    if "Socket closed" in error.message:
-        return "The server may demand TLS: --tls, or --tls-ca PEM for a certificate authority of your own."
-    return "Start a server with `intone-server`, or name a running one with --server HOST:PORT."
 
 
 async def _hint(error: IntoneError, arguments: argparse.Namespace) -> str:
@@ -68,6 +64,8 @@ async def _hint(error: IntoneError, arguments: argparse.Namespace) -> str:
     if error.reason == "VOICE_NOT_FOUND":
         with suppress(IntoneError):
             async with make_client(arguments) as client:
-                names = ", ".join(voice.name for voice in await client.voices.list())
-            return f"Voices of this server: {names}. `intone voices create` makes one from a recording."
+                names = [voice.name for voice in await client.voices.list()]
+            meant = suggestion(getattr(arguments, "name", "") or getattr(arguments, "voice", ""), names)
+            known = f"Voices of this server: {', '.join(names)}{meant or '.'}"
+            return f"{known} `intone voices create` makes one from a recording."
     return _HINTS_BY_REASON.get(error.reason) or _HINTS.get(error.code, "")

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from intone.client.commands.arguments import add_connection, add_json, make_client
 from intone.client.emotions import EMOTION_WEIGHT_NAMES
 from intone.client.json_values import to_json
+from intone.client.tools.console import Console
 from intone.client.tools.json_output import write_json
 from intone.client.voices import AsyncVoices, FillerClip, Voice
 

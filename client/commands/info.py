@@ -4,13 +4,13 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 
-from rich.console import Console
 from rich.table import Table
 
 from intone.client.commands.arguments import add_connection, add_json, make_client
 from intone.client.events import StreamLimits
 from intone.client.json_values import to_json
 from intone.client.server_info import EngineInfo, ServerInfo, ServerLimits
+from intone.client.tools.console import Console
 from intone.client.tools.json_output import write_json
 from intone.client.tools.utterance_report import milliseconds
 

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from intone.client.commands.arguments import add_json
 from intone.client.extras import MissingExtraError
+from intone.client.tools.console import Console
 
 if TYPE_CHECKING:
     from intone.server.text.normalization.pipeline import Piece

@@ -9,15 +9,22 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
-from rich.console import Console
-
-from intone.client.commands.arguments import add_connection, add_json, add_speech, make_client, stream_settings
+from intone.client.commands.arguments import (
+    add_connection,
+    add_json,
+    add_speech,
+    check_output,
+    make_client,
+    stream_settings,
+)
 from intone.client.commands.audio_outputs import AudioOutputs
 from intone.client.commands.stdin_text import read_stdin
 from intone.client.conversation import report_playback
 from intone.client.errors import IntoneError
 from intone.client.events import AudioChunk
+from intone.client.playback import require_miniaudio
 from intone.client.text import TextLike
+from intone.client.tools.console import Console
 from intone.client.tools.drawing import require_matplotlib
 from intone.client.tools.event_printer import EventPrinter
 from intone.client.tools.utterance_picture import draw_utterance
@@ -92,14 +99,19 @@ def _check(arguments: argparse.Namespace) -> None:
 
     Raises:
         ValueError: two outputs share standard output, or the format of the file is unknown.
-        MissingExtraError: the picture needs matplotlib.
+        OSError: a file cannot be written.
+        MissingExtraError: the picture needs matplotlib, or playing miniaudio.
     """
     if arguments.json and arguments.out == Path("-"):
         raise ValueError("--json and --out - both write to standard output: use only one of them")
     if arguments.out is not None and arguments.out.suffix.lower() not in ("", ".wav"):
         raise ValueError(f"{arguments.out}: --out writes WAV files: name it {arguments.out.with_suffix('.wav')}")
+    for path in (arguments.out, arguments.picture):
+        check_output(path)
     if arguments.picture is not None:
         require_matplotlib()
+    if arguments.play:
+        require_miniaudio()
 
 
 def _print_files(arguments: argparse.Namespace) -> None:

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
@@ -11,6 +10,7 @@ from rich.text import Text
 from intone.client.commands import fillers
 from intone.client.commands.arguments import add_connection, add_json, argument_type, make_client
 from intone.client.json_values import to_json
+from intone.client.tools.console import Console
 from intone.client.tools.json_output import write_json
 from intone.client.voices import Voice
 

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.text import Text
 
 from intone.client.async_client import AsyncSpeechClient
@@ -15,6 +14,7 @@ from intone.client.events import Event
 from intone.client.playback import Player
 from intone.client.server_info import ServerInfo
 from intone.client.settings import StreamSettings
+from intone.client.tools.console import Console
 from intone.client.tools.event_printer import EventPrinter
 from intone.client.tools.json_output import write_json
 from intone.client.tools.listener import Listener

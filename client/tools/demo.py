@@ -11,13 +11,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from intone.client.async_client import AsyncSpeechClient
 from intone.client.errors import IntoneError
 from intone.client.extras import MissingExtraError
 from intone.client.settings import SpeechSettings, StreamSettings
 from intone.client.tools.chat import print_turns, run_script, save_heard
+from intone.client.tools.console import Console
 from intone.client.tools.conversation_picture import draw_conversation
 from intone.client.tools.event_printer import EventPrinter
 from intone.client.tools.local_server import LocalServerError, local_server

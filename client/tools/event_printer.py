@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from rich.console import Console
 from rich.text import Text
 
 from intone.client.events import (
@@ -26,6 +25,7 @@ from intone.client.events import (
 from intone.client.json_values import event_to_json
 from intone.client.latency import is_audible
 from intone.client.speech import Speech
+from intone.client.tools.console import Console
 from intone.client.tools.emotions import describe_emotion
 from intone.client.tools.json_output import write_json
 from intone.client.tools.utterance_report import utterance_report, utterance_report_to_json

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-
 from intone.client.errors import IntoneError
+from intone.client.tools.console import Console
 
 _START_TIMEOUT_S = 180.0
 """Generous, because the first start may compile the extension."""

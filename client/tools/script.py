@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from intone.client.settings import SpeechSettings
+from intone.client.suggestions import suggestion
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -168,7 +169,7 @@ def _checked(values: Mapping[str, Any], types: Mapping[str, Any], where: str) ->
     """Check that every key is known, every value has its type, and no number is negative where it must not be."""
     for key, value in values.items():
         if key not in types:
-            raise ValueError(f"{where}: unknown key {key!r}; known keys: {', '.join(types)}")
+            raise ValueError(f"{where}: unknown key {key!r}; known keys: {', '.join(types)}{suggestion(key, types)}")
         wanted = (int, float) if types[key] is float else types[key]
         if not isinstance(value, wanted) or isinstance(value, bool) and types[key] is not bool:
             raise ValueError(f"{where}: {key} must be {_TYPE_NAMES[types[key]]}")

@@ -9,7 +9,7 @@ from intone.server.conversation.pacing import Playback
 from intone.server.conversation.utterance import Utterance
 from intone.server.domain import Voice
 from intone.server.emotion.analyzers import EmotionAnalyzers
-from intone.server.errors import CallerError, Reason
+from intone.server.errors import CallerError, Reason, listed
 from intone.server.events import EmotionSource, ResolvedEmotion, StartUtterance
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
@@ -84,7 +84,8 @@ class ServerContext:
         """
         if settings.engine and settings.engine not in self.workers:
             names = ", ".join(self.workers)
-            message = f"there is no engine named {settings.engine[:64]!r}; the loaded engines are {names}"
+            known = listed(self.workers, settings.engine)
+            message = f"there is no engine named {settings.engine[:64]!r}; the loaded engines are {known}"
             raise CallerError(f"{field}.engine", message, Reason.ENGINE_NOT_FOUND, engines=names)
         if settings.voice:
             try:
@@ -98,7 +99,7 @@ class ServerContext:
         known = [one for worker in self.workers.values() for one in worker.info.parameters if one.name == name]
         if not known:
             names = sorted({one.name for worker in self.workers.values() for one in worker.info.parameters})
-            message = f"no loaded engine has this parameter; there are {', '.join(names) or 'none'}"
+            message = f"no loaded engine has this parameter; there are {listed(names, name) or 'none'}"
             raise CallerError(field, message, Reason.VALUE_UNKNOWN)
         for one in known:
             if not one.low <= value <= one.high:

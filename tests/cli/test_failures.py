@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import grpc
@@ -62,7 +63,9 @@ def test_an_unknown_voice_is_answered_with_those_that_exist(capsys):
     with scripted_server(refuse) as server:
         server.voices["ada"] = voice_pb2.Voice(name="ada")
         assert main(["say", "Hello.", "--voice", "bob", "--server", server.target]) == 1
-    assert "Voices of this server: ada." in capsys.readouterr().err
+        assert "Voices of this server: ada. `intone" in capsys.readouterr().err
+        assert main(["say", "Hello.", "--voice", "adda", "--server", server.target]) == 1
+        assert "Voices of this server: ada; did you mean 'ada'?" in capsys.readouterr().err
 
 
 def test_a_wrong_command_line_is_answered_in_two_lines(capsys):
@@ -71,13 +74,47 @@ def test_a_wrong_command_line_is_answered_in_two_lines(capsys):
         "--server": ("http://tts.example.com", "without http://"),
         "--pronounce": ("gif", "WORD=SOUND"),
         "--parameter": ("steps", "NAME=VALUE"),
-        "--flag": ("x", "unrecognized arguments"),
+        "--flag": ("x", "unknown argument --flag"),
+        "--encodig": ("mulaw", "did you mean '--encoding'?"),
+        "--encoding": ("mulav", "did you mean 'mulaw'?"),
     }
     for flag, (value, message) in wrong.items():
         with pytest.raises(SystemExit) as ended:
             main(["say", "x", flag, value])
         output = capsys.readouterr().err
         assert ended.value.code == 2 and message in output and len(output.splitlines()) == 2, flag
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "help_of"),
+    [
+        ("sya x", "'sya' is none of say, chat, voices, emotion, read, info, bench; did you mean 'say'?", "intone"),
+        ("voices shwo", "did you mean 'show'?", "intone voices"),
+        ("voices list --jsn", "unknown argument --jsn; did you mean '--json'?", "intone voices list"),
+        ("info extra", "unknown argument extra\n", "intone info"),
+    ],
+)
+def test_a_misspelt_command_is_told_what_was_meant(capsys, line, message, help_of):
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    output = capsys.readouterr().err
+    assert ended.value.code == 2 and message in output and f"`{help_of} --help`" in output
+
+
+def test_outputs_are_checked_before_anything_is_spoken(capsys, monkeypatch, tmp_path):
+    nothing = ["--server", "127.0.0.1:1", "--reconnect", "0"]  # nobody listens there
+    (folder := tmp_path / "x.wav").mkdir()
+    for command in (["say", "x", "--out"], ["say", "x", "--picture"], ["chat", "--save"], ["chat", "--picture"]):
+        assert main([*command, str(folder), *nothing]) == 1
+        assert f"cannot write {folder}: it is a folder" in capsys.readouterr().err
+        assert main([*command, str(tmp_path / "no" / "x.wav"), *nothing]) == 1
+        assert f"there is no folder {tmp_path / 'no'}" in capsys.readouterr().err
+    for place in ("playback", "tools.drawing"):
+        monkeypatch.setattr(f"intone.client.{place}.find_spec", lambda name: None)
+    for extra, flags in (("plot", ["--picture", "x.png"]), ("play", ["--play"])):
+        for command in (["say", "x"], ["chat"]):
+            assert main([*command, *flags, *nothing]) == 1
+            assert f"pip install 'intone[{extra}]'" in capsys.readouterr().err
 
 
 def test_the_port_of_a_server_may_be_left_out():
@@ -97,6 +134,11 @@ def test_tls_trouble_is_named(capsys, certificate: tuple[Path, Path]):
         for flags, hint in (([], "demand TLS"), (["--tls"], "--tls-ca PEM")):
             assert main([*there, *flags]) == 3
             assert hint in capsys.readouterr().err
+        # What will not change is not tried again, and what is, with the hint.
+        assert main(["say", "x", "--server", server.target, "--tls"]) == 3
+        assert "trying again" not in capsys.readouterr().err
+        assert main(["say", "x", "--server", server.target, "--reconnect", "0.3"]) == 3
+        assert "trying again for 0.3 s (Ctrl-C ends it). The server may demand TLS" in capsys.readouterr().err
     with scripted_server(credentials=grpc.ssl_server_credentials(pair, pem.read_bytes(), True)) as server:
         there = ["info", "--server", server.target, *ca]
         assert main([*there, *own]) == 0
@@ -129,6 +171,19 @@ def test_a_console_that_cannot_show_a_character(encoding: str, tmp_path):
             command = [sys.executable, "-m", "intone.client", *words, *target]
             found = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=False)
             assert found.returncode == 0 and b"Error" not in found.stderr, found.stderr
+
+
+def test_a_picture_is_drawn_also_when_nobody_reads_what_is_printed(require, tmp_path):
+    require("matplotlib", find_spec("matplotlib"), "pip install matplotlib")
+    picture, wav = tmp_path / "x.png", tmp_path / "x.wav"
+    with scripted_server() as server:
+        command = [sys.executable, "-m", "intone.client", "say", "Hello.", "--server", server.target]
+        command += ["--out", str(wav), "--picture", str(picture)]
+        reading, writing = os.pipe()
+        os.close(reading)
+        assert subprocess.run(command, stdout=writing, stderr=writing, timeout=60, check=False).returncode == 0
+        os.close(writing)
+    assert picture.stat().st_size > 0 and wav.stat().st_size > 0
 
 
 def test_server_and_token_are_read_from_the_environment(capsys, monkeypatch):

@@ -1,0 +1,10 @@
+"""What was probably meant by a word that is not known."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """What ends a message about an unknown word: "; did you mean 'say'?", or nothing if no known one is similar."""
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
