@@ -75,7 +75,7 @@ _ABBREVIATIONS = (
     (ascii_pattern(r"\bCapt\.(?=[ ][A-Z])"), "Captain"),
     (ascii_pattern(r"\bSgt\.(?=[ ][A-Z])"), "Sergeant"),
     (ascii_pattern(r"\bLt\.(?=[ ][A-Z])"), "Lieutenant"),
-    (ascii_pattern(r"\bRev\.(?=[ ][A-Z])"), "Reverend"),
+    (ascii_pattern(r"\bRev\.(?=[ ][A-Z\ue000])"), "Reverend"),
     (ascii_pattern(r"\bexp\.(?=[ ]?\d)"), "expires"),
     (ascii_pattern(r"\b[Ee]st\.(?=[ ]?\d{4}\b)"), "established"),
     (
@@ -90,6 +90,14 @@ _ABBREVIATIONS = (
     (ascii_pattern(r"\bAttn\b\.?"), "Attention"),
     (ascii_pattern(r"\bc/o(?=[ ])"), "care of"),
     (ascii_pattern(r"\bmos\.(?=[ ][a-z])"), "months"),
+    (ascii_pattern(r"\bdoz\.(?=[ ])"), "dozen"),
+    (ascii_pattern(r"\bRm\.?(?=[ ]?[\d#])"), "Room"),
+    (ascii_pattern(r"(?<=\b[Tt]his )wk\b\.?|(?<=\bper )wk\b\.?|(?<=\b[Nn]ext )wk\b\.?"), "week"),
+    (ascii_pattern(r"\bArt\.(?=[ ]?\d)"), "Article"),
+    (ascii_pattern(r"(?<=[A-Z][a-z] )Bros\.?(?=[ ,;)]|$)|(?<=[a-z] )Bros\.(?=[ ,;)]|$)"), "Brothers"),
+    (ascii_pattern(r"(?:(?<=& )|(?<=and ))Co\.(?=[ ][a-z]|[,;)])"), "Company"),
+    (ascii_pattern(r"\bE\.g\.,?(?=[ ])"), "For example,"),
+    (ascii_pattern(r"\bI\.e\.,?(?=[ ])"), "That is,"),
     (ascii_pattern(r"\bcf\.(?=[ ])"), "compare"),
     (ascii_pattern(r"\bet al\.(?=[ ]?[a-z(,;])"), "et al"),
     (ascii_pattern(r"\bq\.d\."), "once a day"),
@@ -120,7 +128,7 @@ _ABBREVIATIONS = (
 _ABBREVIATION_START = re.compile(
     r"M[rst]|[DJS]r|[VvDdRrFfEeGg](?=ol|ept|iv|ef|ev|ig|q|xt|ov)"
     r"|cf|et(?= al)|exp\.|[qbt]\.(?=[di]\.)|P(?=rof|l|kwy)|Ave|Blvd|Rd|L[nt]|Hwy|[Ss](?=q|te)"
-    r"|STE|[Ee]st\.|c[./]|Attn|mos\.|S(?=ec|en|gt)|Ct|Rt|Apt"
+    r"|STE|doz|Rm|wk|Art\.|Bros|Co\.|[EI]\.(?=[ge])|[Ee]st\.|c[./]|Attn|mos\.|S(?=ec|en|gt)|Ct|Rt|Apt"
     r"|vs|e\.(?=g)|i\.(?=e)|etc|approx|p(?=p?\.)|sec|ch|C(?=h|orp|apt)|Inc|Ltd|Gen|F[tl]|Jr|a(?=\.k|ka)|w/"
     r"|mtg|appt|[Bb]ldg|[Qq](?=[Tt][Yy])|incl|excl|avg|misc|Intl|Assn|[Aa]cct|U(?=\.S|SA)"
 )

@@ -35,6 +35,7 @@ _WITHIN_SENTENCES = frozenset(
         "estimated",
         "established",
         "circa",
+        "dozen",
         "century",
         "compare",
         "Reverend",

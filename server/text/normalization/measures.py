@@ -19,11 +19,14 @@ from intone.server.text.patterns import (
 )
 
 _UNIT = alternatives(units())
+_EACH = r"(?:day|week|wk|month|mo|year|yr|hour|hr|min|sec|night|person|serving|dose|tablet)\b|[\u4e00-\u9fff]"
+"""What a measure may be "per", besides another unit."""
+
 _MEASURE = ascii_pattern(
     rf"(?<![\w./])(?P<sign>{SIGN})?(?P<number>{NUMBER}"
     rf"|\.\d{{1,6}})(?:(?P<dash>{DASH})(?P<sign2>[-\u2212])?(?P<to>{NUMBER}))?(?P<gap>[ ]?)"
     rf"(?P<unit>{_UNIT})(?:/(?P<per>{_UNIT})(?![A-Za-z0-9²³]))?"
-    r"(?:\.(?=[ ](?:[a-z(]|\d))|(?!/(?![\u4e00-\u9fff])|[A-Za-z0-9²³'&@_-]))"
+    rf"(?:\.(?=[ ](?:[a-z(]|\d))|(?!/(?!{_EACH})|[A-Za-z0-9²³'&@_-]))"
 )
 _FULL_RANGE = ascii_pattern(
     rf"(?<![\w.])(?P<sign>{SIGN})?(?P<number>{NUMBER})(?P<gap>[ ]?)(?P<unit>[%‰]"
@@ -34,7 +37,7 @@ _PERCENT = ascii_pattern(
 )
 _PER = ascii_pattern(
     r"(?<=[\d\ue000])[ ]?/(?P<unit>day|week|wk|qtr|month|mo|year|yr|hour|hr|minute|min|second|sec|person|user"
-    r"|night|seat|GB|MB|kg|lb|mile|km|mi|unit|piece|item|call|page|word|token|kWh|kW|oz|gal|L|mL|ft|sqft|acre|case|box|pack|m²|ft²)(?!\w)"
+    r"|night|seat|GB|MB|kg|lb|mile|km|mi|unit|piece|item|serving|dose|tablet|call|page|word|token|kWh|kW|oz|gal|L|mL|ft|sqft|acre|case|box|pack|m²|ft²)(?!\w)"
 )
 _FEET = ascii_pattern(r"(?<![\w.])(?P<feet>\d{1,2})['′’][ ]?(?P<inches>\d{1,2})(?:[\"″”]|'')")
 _FEET_ALONE = ascii_pattern(r"(?<![\w.'‘])(?P<number>\d{1,3})['′’](?=[ ](?:tall|long|wide|high|deep|by|x)\b)")
@@ -83,34 +86,15 @@ _NOUN_AFTER = ascii_pattern(
     r"[A-Za-z]{3,}"
 )
 _LETTERED = frozenset(
-    [
-        "route",
-        "highway",
-        "interstate",
-        "exit",
-        "terminal",
-        "pier",
-        "bus",
-        "seat",
-        "row",
-        "gate",
-        "apt",
-        "room",
-        "unit",
-        "block",
-        "section",
-        "platform",
-        "flat",
-        "exhibit",
-        "class",
-    ]
+    "route highway interstate exit terminal pier bus seat row gate apt room unit block section platform flat exhibit"  # noqa: SIM905
+    " class".split()
 )
 _CURRENT = ascii_pattern(
     r"电|充|保险丝|\b(?:amps?|fuse|current|circuit|breaker|charger|charging|outlet|volts?)\b|\dV", re.IGNORECASE
 )
 _SPAN = ascii_pattern(
-    r"(?<![\w.])(?P<hours>\d{1,3})[ ]?h(?:rs?)?[ ]?(?P<minutes>\d{1,2})[ ]?m(?:ins?)?"
-    r"(?:[ ]?(?P<seconds>\d{1,2})[ ]?s(?:ecs?)?)?(?!\w)"
+    r"(?<![\w.])(?:(?P<hours>\d{1,3})[ ]?h(?:rs?)?[ ]?(?P<minutes>\d{1,2})[ ]?m(?:ins?)?"
+    r"(?:[ ]?(?P<seconds>\d{1,2})[ ]?s(?:ecs?)?)?|(?P<minutes2>\d{1,3})m[ ]?(?P<seconds2>\d{1,2})s)(?!\w)"
 )
 _SQUARE = ascii_pattern(
     rf"(?<![\w.])(?P<number>{NUMBER})[ ]?(?P<power>sq|square|cu|cubic)\.?[ ]?"
@@ -205,6 +189,8 @@ def _is_unit(context: Context, match: re.Match[str], symbol: str) -> bool:
     if symbol in ("m", "B", "K", "k") and match["gap"] == "" and symbol != "m":
         return False
     if symbol in ("A", "B", "K", "N", "J", "V", "W", "L", "l", "t", "h", "s", "g", "m") and match["gap"] == " ":
+        if symbol == "l" and "." in match["number"]:
+            return True
         if symbol in ("l", "t"):
             return bool(re.match(r"[ ]of\b|[.,;]|$", after))
         return symbol in ("m", "g", "h", "s", "L", "W", "V") and not re.match(r"['’.][A-Za-z]", after)
@@ -286,7 +272,8 @@ def _inches(context: Context, match: re.Match[str]) -> str | None:
 
 
 def _span(context: Context, match: re.Match[str]) -> str:
-    parts = [(match["hours"], "hour", "小时"), (match["minutes"], "minute", "分钟"), (match["seconds"], "second", "秒")]
+    minutes, seconds = match["minutes"] or match["minutes2"], match["seconds"] or match["seconds2"]
+    parts = [(match["hours"], "hour", "小时"), (minutes, "minute", "分钟"), (seconds, "second", "秒")]
     if context.chinese(*match.span()):
         return "".join(zh.cardinal(int(number), liang=True) + unit for number, _, unit in parts if number)
     return " ".join(
@@ -335,7 +322,8 @@ def _fraction_unit(context: Context, match: re.Match[str]) -> str | None:
 
 def _power_unit(context: Context, match: re.Match[str]) -> str | None:
     """The unit of a number in scientific notation: "1.5×10⁸ km"."""
-    if context.kind_at(match.start() - 1) not in ("scientific", "symbol") or len(match["unit"]) < 2:
+    power = context.text[match.start() - 1] in "0123456789⁰¹²³⁴⁵⁶⁷⁸⁹"
+    if not power or context.kind_at(match.start() - 1) not in ("scientific", "symbol") or len(match["unit"]) < 2:
         return None
     unit, per = units()[match["unit"]], match["per"]
     if context.chinese(*match.span()):
@@ -364,7 +352,7 @@ def _degrees(context: Context, match: re.Match[str]) -> str | None:
 _EACH_ZH = Rule("measure", _PER_ZH, lambda context, match: "每" if context.chinese(*match.span()) else None, SIGN_START)
 RULES = (
     Rule("measure", _DEGREES, _degrees, DIGIT, "FC"),
-    Rule("measure", _SPAN, _span, DIGIT, "h"),
+    Rule("measure", _SPAN, _span, DIGIT, "hs"),
     Rule("measure", _HYPHEN_UNIT, _hyphen_unit, DIGIT, "-"),
     Rule("measure", _SQUARE, _square, DIGIT),
     Rule("measure", _SQUARE_ALONE, lambda context, match: " square", re.compile("[ ]sq")),

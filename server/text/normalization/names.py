@@ -120,6 +120,24 @@ _STANDARD = ascii_pattern(r"(?<=ISO )(?P<number>\d{3,5})(?::(?P<year>(?:19|20)\d
 _PENSION = ascii_pattern(r"(?<!\w)(?P<number>40[13])(?:\((?P<letter>[kb])\)|(?P<bare>[kb]))(?!\w)", re.IGNORECASE)
 
 
+_AIRCRAFT = ascii_pattern(r"(?<=Boeing )(?P<model>7\d7)-(?P<variant>\d{1,3})(?![\w-])")
+_LOWER_ROMAN = ascii_pattern(r"(?<= )(?P<roman>i{1,3}|i?v|vi{1,3}|i?x|xi{1,3})(?![\w'-])")
+_LOWER_ROMAN_NOUNS = frozenset("scene act chapter book part volume section appendix page item stanza canto".split())  # noqa: SIM905
+
+
+def _aircraft(context: Context, match: re.Match[str]) -> str | None:
+    if context.chinese(*match.span()):
+        return None
+    return f"{_short_number(match['model'])} {en.cardinal(int(match['variant']))}"
+
+
+def _lower_roman(context: Context, match: re.Match[str]) -> str | None:
+    """ "Act II, scene iii"."""
+    if context.word_before(match.start()) not in _LOWER_ROMAN_NOUNS:
+        return None
+    return en.cardinal(_roman_value(match["roman"].upper()))
+
+
 def _form(context: Context, match: re.Match[str]) -> str | None:
     return None if context.chinese(*match.span()) else en.pairs(match["number"])
 
@@ -252,6 +270,8 @@ def _named_version(context: Context, match: re.Match[str]) -> str | None:
 
 
 EARLY_RULES = (
+    Rule("code", _AIRCRAFT, _aircraft, DIGIT, "7"),
+    Rule("roman", _LOWER_ROMAN, _lower_roman, re.compile("(?<= )[ivx]")),
     Rule("code", _FORM, _form, DIGIT),
     Rule("code", _STANDARD, _standard, DIGIT),
     Rule("code", _PENSION, _pension, DIGIT, "kKbB"),

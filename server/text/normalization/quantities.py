@@ -7,7 +7,7 @@ from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization import sizes, slashed_numbers
 from intone.server.text.normalization.context import Context, Rule
-from intone.server.text.normalization.scores import RATIO, SCORE, SCORE_ZH, VERSE
+from intone.server.text.normalization.scores import CERTAIN_RATIO, RATIO, SCORE, SCORE_ZH, VERSE
 from intone.server.text.patterns import (
     DASH,
     DASHES,
@@ -54,6 +54,7 @@ _NUMBER_SIGN = ascii_pattern(
     r"(?:(?<![\w/&])(?P<word>[Nn]os?\.|№|No(?=[ ]?\d))[ ]?|(?<![\w/&#])#)(?P<a>\d{1,9})(?:(?P<join>[ ]?(?:&"
     r"|and|,|-|–)[ ]?)(?P<b>\d{1,9}))?(?![\w])"
 )
+_NUMBER_NOUN = ascii_pattern(r"(?<=[a-z] )#(?=[ ](?:is|was|for)\b|:)")
 _SIGNED = ascii_pattern(rf"(?P<sign>{SIGN})(?P<a>{NUMBER}|\.\d{{1,12}})(?![A-Za-z0-9_])")
 _PLURAL = ascii_pattern(r"(?<![\w.,])(?P<a>\d{1,4})'?s\b")
 _PLAIN = ascii_pattern(
@@ -204,7 +205,7 @@ def _long(context: Context, match: re.Match[str]) -> str:
     )
 
 
-_RANGE_ZH = ascii_pattern(rf"(?<=[\d%‰℃°点时分秒号月日年岁元块个{CJK}])[ ]?[-–—~～][ ]?(?=(?:周|第|星期)?\d)")
+_RANGE_ZH = ascii_pattern(rf"(?<=[\d%‰℃°点时分秒号月日年岁元块个万亿千百{CJK}])[ ]?[-–—~～][ ]?(?=(?:周|第|星期)?\d)")
 
 
 _WEEKDAYS_ZH = ascii_pattern(
@@ -223,7 +224,7 @@ def _joiner_zh(context: Context, match: re.Match[str]) -> str | None:
     if re.search(r"[A-Za-z]\d{1,6}$", context.before(match.start())):
         return None
     before = context.text[max(0, match.start() - 2) : match.start()]
-    if not re.search(r"\d[%‰℃°点时分秒号月日年岁元块个周第天楼层]?$|\d$", before):
+    if not re.search(r"\d[%‰℃°点时分秒号月日年岁元块个周第天楼层万亿千百]?$|\d$", before):
         return None
     return "到" if context.chinese(*match.span()) else None
 
@@ -237,6 +238,7 @@ def _digit_groups(context: Context, match: re.Match[str]) -> str:
 
 SEPARATED_RULES = (
     VERSE,
+    CERTAIN_RATIO,
     SCORE_ZH,
     Rule("number", _QUOTED_THOUSANDS, _separated, DIGIT, "'’"),
     Rule("number", _SPACED_THOUSANDS, _separated, DIGIT),
@@ -265,6 +267,7 @@ EARLY_RULES = (
 RULES = (
     Rule("ordinal", _ORDINAL, _ordinal, DIGIT),
     Rule("number", _NUMBER_SIGN, _number_sign, re.compile("[#№]|[Nn]o")),
+    Rule("number", _NUMBER_NOUN, lambda context, match: "number", SIGN_START, "#"),
     Rule("version", _VERSION, _version, re.compile("[0-9]+|[vV]")),
     *slashed_numbers.RULES,
     RATIO,

@@ -19,7 +19,14 @@ _SCORE_AFTER = ascii_pattern(
     "|(?:险胜|大胜|完胜|小胜|战胜|击败|逆转|惜败|不敌|负于|战平|获胜)"
 )
 _SCORE = ascii_pattern(r"(?<![\w.,/$-])(?P<a>\d{1,3})[ ]?[-–—:：比][ ]?(?P<b>\d{1,3})(?![\w/%-]|[.,:]\d)")
-_RATIO = ascii_pattern(r"(?<![\w.,:/])(?P<a>\d{1,4})[:：∶](?P<b>\d{1,4})(?![\w:]|\.\d)")
+_RATIO = ascii_pattern(r"(?<![\w.,:/])(?P<a>\d{1,4})[:：∶](?P<b>\d{1,7})(?![\w:]|\.\d)")
+_RATIO_BEFORE = ascii_pattern(
+    r"\b(?:ratios?|dilut(?:e|ed|ion)|mix(?:ed)?|scale|aspect|odds|slope)\b[^.!?\d]{0,24}$|(?:比例尺?|比率|配比|兑)[^\d，。！？]{0,4}$",
+    re.IGNORECASE,
+)
+_RATIO_AFTER = ascii_pattern(
+    r"[ ](?:screen|model|scale|ratio|aspect|dilution|mix|mixture|split|display|monitor|slope|odds|favorite)\b"
+)
 
 
 def _score(context: Context, match: re.Match[str]) -> str | None:
@@ -38,6 +45,12 @@ def _ratio(context: Context, match: re.Match[str]) -> str:
     return f"{en.cardinal(first)} to {en.cardinal(second)}"
 
 
+def _certain_ratio(context: Context, match: re.Match[str]) -> str | None:
+    """A ratio that is not to be taken for a time of day: "a 16:10 screen"."""
+    before, after = context.before(match.start()), context.after(match.end())
+    return _ratio(context, match) if _RATIO_BEFORE.search(before) or _RATIO_AFTER.match(after) else None
+
+
 _SCORE_ZH = ascii_pattern(r"(?<![\w.,/$-])(?P<a>\d{1,3})[ ]?[：:][ ]?(?P<b>\d{1,3})(?![\w/%-]|[.,:：]\d)")
 
 
@@ -47,6 +60,7 @@ def _score_zh(context: Context, match: re.Match[str]) -> str | None:
 
 SCORE_ZH = Rule("score", _SCORE_ZH, _score_zh, DIGIT_COLON, ":：")
 SCORE = Rule("score", _SCORE, _score, DIGIT, "-–—:：比")
+CERTAIN_RATIO = Rule("ratio", _RATIO, _certain_ratio, DIGIT_COLON, ":：∶")
 RATIO = Rule("ratio", _RATIO, _ratio, DIGIT_COLON, ":：∶")
 
 _BOOK = alternatives(words("books_of_the_bible"))

@@ -32,6 +32,7 @@ _LEADING = ascii_pattern(rf"(?<![\w{TAKEN}])(?P<sign>[<>~～]|(?<![\w{TAKEN}π�
 _MINUS = ascii_pattern(rf"(?<=[\w)\]{TAKEN}])[ ][-\u2212][ ](?=[\w(\[{TAKEN}])")
 _DASH = ascii_pattern(rf"(?<={TAKEN})[ ]?[-–—~～][ ]?(?={TAKEN})")
 _UNARY = ascii_pattern(rf"(?<![\w{TAKEN}])[\u2212](?=[A-Za-z{TAKEN}])")
+_NEGATIVE = ascii_pattern(r"(?:(?<=[=(+*/±√<>] )|(?<=[=(±√]))-(?=[a-z](?![a-z]))")
 _FUNCTION = ascii_pattern(r"\b(?P<f>[fgh])\((?P<x>[a-z])\)(?=[ ]?[=<>+,.;]|$)")
 _COEFFICIENT = ascii_pattern(rf"(?<=[{TAKEN}])(?P<x>[a-z])(?![A-Za-z])")
 _DIVIDED = ascii_pattern(r"(?<=\ue000)(?:[ ]/[ ]|÷)(?=\ue000)")
@@ -195,6 +196,7 @@ _NOT_SIGNS = {
 RULES = tuple(
     Rule("symbol", pattern, read, None if pattern in _NOT_SIGNS else SIGN_START)
     for pattern, read in (
+        (_NEGATIVE, _fixed("minus", "负")),
         (_LETTERS, lambda context, match: f"{match.group()[0]} to {match['last'] or match['last2']}"),
         (_COPYRIGHT, _fixed("copyright", "版权")),
         (_FUNCTION, lambda context, match: f"{match['f']} of {match['x']}"),

@@ -21,7 +21,7 @@ _SHORT_YEAR = ascii_pattern(r"(?<![\w'’])['’](?P<y>\d\d)(?![\w%]|['’]?s\b)
 _GENERATION_ZH = ascii_pattern(r"(?<![\d.])[0-9][05](?=后(?:[和、的，。！？是们女男年]|$))")
 
 
-_CENTURY_ZH = ascii_pattern(r"(?<!\d)(?P<y>\d{4}|\d{2})年代")
+_CENTURY_ZH = ascii_pattern(r"(?<!\d)(?:(?P<from>\d{4}|\d{2})(?P<dash>[ ]?[-–—~～至到][ ]?))?(?P<y>\d{4}|\d{2})年代")
 
 
 _YEAR_ZH = ascii_pattern(
@@ -86,16 +86,17 @@ def _decade(context: Context, match: re.Match[str]) -> str | None:
 
 
 def _short_year(context: Context, match: re.Match[str]) -> str | None:
-    if context.chinese(*match.span()) or context.before(match.start()).count("'") % 2:
+    if context.chinese(*match.span()) or len(_QUOTE.findall(context.before(match.start()))) % 2:
         return None
     digits = match["y"]
     return f"{'oh ' if digits[0] == '0' else ''}{en.cardinal(int(digits))}"
 
 
 def _century_zh(context: Context, match: re.Match[str]) -> str:
-    text = match["y"]
-    words = zh.cardinal(int(text)) if len(text) == 2 else zh.digits(text)
-    return words + "年代"
+    def words(text: str) -> str:
+        return zh.cardinal(int(text)) if len(text) == 2 else zh.digits(text)
+
+    return (f"{words(match['from'])}到" if match["from"] else "") + words(match["y"]) + "年代"
 
 
 def _year(context: Context, match: re.Match[str]) -> str | None:
@@ -125,6 +126,7 @@ def _year_range(context: Context, match: re.Match[str]) -> str | None:
 _FISCAL_YEAR = ascii_pattern(r"(?<![\w.])(?P<name>[FC]Y)[ ]?(?P<y>(?:19|20)\d\d)(?![\w.])")
 
 
+_QUOTE = re.compile("(?<![A-Za-z])'")
 _QUARTER = ascii_pattern(r"(?<!\w)(?P<part>[QH][1-4])['’](?P<y>\d\d)(?!\w)")
 
 
