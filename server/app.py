@@ -246,6 +246,7 @@ def _server_context(
             text_timeout_ms=config.text_timeout_ms,
             max_clip_bytes=MAX_EMOTION_CLIP_BYTES,
             max_message_bytes=max_message_bytes(config),
+            max_stream_characters=config.max_stream_characters,
             max_malformed_messages=config.max_malformed_messages,
             max_waiting_answers=config.max_waiting_answers,
         ),

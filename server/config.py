@@ -166,6 +166,12 @@ class Config:
     max_open_utterances: int = _setting(32, "utterances of one stream that have not ended", low=1, high=10_000)
     max_text_characters: int = _setting(16_384, "characters in one text message", low=100, high=1 << 20)
     max_utterance_characters: int = _setting(131_072, "characters in one utterance", low=100, high=1 << 24)
+    max_stream_characters: int = _setting(
+        262_144,
+        "characters in all open utterances of a stream",
+        low=100,
+        high=1 << 24,
+    )
     max_malformed_messages: int = _setting(
         10,
         "messages of a stream that cannot be decoded and are answered; with the next one it ends",

@@ -40,6 +40,11 @@ CONFLICTS: tuple[tuple[Callable[["Config"], bool], str], ...] = (
         "{config.max_utterance_characters}",
     ),
     (
+        lambda config: config.max_utterance_characters > config.max_stream_characters,
+        "max_utterance_characters is {config.max_utterance_characters}, more than max_stream_characters, "
+        "{config.max_stream_characters}",
+    ),
+    (
         lambda config: config.first_unit_characters >= config.max_unit_characters,
         "first_unit_characters must be less than max_unit_characters, {config.max_unit_characters}",
     ),

@@ -316,7 +316,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What was heard of an interrupted utterance. `heard_text + unheard_text` is all its text."""
+    """What was heard of an interrupted utterance. `heard_text + unheard_text` is all its text, unless that is long."""
 
     utterance_id: str
     heard_samples: int

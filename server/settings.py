@@ -88,6 +88,7 @@ class StreamLimits:
     """Limits of every stream. `StreamLimits` in `speech.proto` defines the fields that clients are told.
 
     Attributes:
+        max_stream_characters: of all open utterances of a stream.
         max_malformed_messages: that are answered; with the next one the stream ends.
         max_waiting_answers: to the client's messages, that it has not read; with more the stream ends.
     """
@@ -99,5 +100,6 @@ class StreamLimits:
     text_timeout_ms: int
     max_clip_bytes: int
     max_message_bytes: int
+    max_stream_characters: int
     max_malformed_messages: int
     max_waiting_answers: int

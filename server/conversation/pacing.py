@@ -107,11 +107,10 @@ class Playback:
         audio = self._find(utterance_id)
         return 0.0 if audio is None else audio.played
 
-    def unheard_samples(self, utterance_id: str) -> float:
-        """Audio of an utterance that was sent and not played."""
+    def unheard(self) -> dict[str, float]:
+        """Audio that was sent and not played, in samples, by utterance; 0 for those that are not named."""
         self._advance()
-        audio = self._find(utterance_id)
-        return 0.0 if audio is None else audio.unplayed
+        return {audio.utterance_id: audio.unplayed for audio in self._audio}
 
     @property
     def silent_in_ms(self) -> float:

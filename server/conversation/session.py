@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from intone.server.conversation.context import ServerContext, StreamContext
+from intone.server.conversation.cuts import cut_of, shortened
 from intone.server.conversation.message_limits import MessageLimits
 from intone.server.conversation.outbox import Outbox, QueuedEvent, UtteranceEnd
 from intone.server.conversation.pacing import LeadLimiter, Playback
@@ -39,7 +40,7 @@ from intone.server.events import (
     TextInput,
     Usage,
 )
-from intone.server.settings import SpeechSettings, StreamSettings
+from intone.server.settings import StreamSettings
 
 logger = logging.getLogger(__name__)
 
@@ -247,7 +248,7 @@ class Session:
                 self._start_utterance(message)
             except IntoneError as error:
                 self._refuse_start(utterance_id, error)
-        elif message.fault is not None or _settings_of(message) not in (_settings_of(utterance.start), _NO_SETTINGS):
+        elif message.fault is not None or utterance.differs_from(message):
             text = "the utterance has started with other settings; these are ignored"
             self._outbox.put_urgent(Notice(NoticeCode.SETTINGS_IGNORED, text, utterance_id))
 
@@ -264,10 +265,13 @@ class Session:
                 return
         try:
             delta = utterance.unreceived(message, self._server.limits.max_utterance_characters)
-        except CallerError as error:
-            if error.reason is Reason.TEXT_GAP:  # the client can send what is missing
+            self._utterances.check_length(len(delta), self._server.limits.max_stream_characters)
+        except (CallerError, OverloadError) as error:
+            if (
+                isinstance(error, CallerError) and error.reason is Reason.TEXT_GAP
+            ):  # the client can send what is missing
                 raise
-            self._end_with_error(utterance, DoneReason.REJECTED, error)
+            self._end_with_error(utterance, _refusal(error), error)
             return
         if not utterance.text_ended:
             self._texts.push(utterance, delta, message.end)
@@ -295,9 +299,8 @@ class Session:
         return utterance
 
     def _refuse_start(self, utterance_id: str, error: IntoneError) -> None:
-        reason = DoneReason.REJECTED if isinstance(error, CallerError) else DoneReason.FAILED
         self._utterances.note(utterance_id, Ended.ENDED)
-        self._outbox.put_urgent(Done(utterance_id, reason, error=error))
+        self._outbox.put_urgent(Done(utterance_id, _refusal(error), error=error))
 
     def _has_ended(self, utterance_id: str) -> bool:
         """Whether the id belongs to an utterance that was sent, stopped or barred; the client is told once."""
@@ -356,7 +359,7 @@ class Session:
                 cuts.append(self._cut(utterance, round(heard), source))
         for utterance_id in interrupt.utterance_ids:
             self._utterances.bar(utterance_id)
-        self._outbox.put_urgent(Interrupted(interrupt.interrupt_id, tuple(cuts)))
+        self._outbox.put_urgent(Interrupted(interrupt.interrupt_id, shortened(cuts)))
 
     def _cut(self, utterance: Utterance, heard_samples: int, source: HeardSource) -> Cut:
         """Stop an utterance that was not heard to its end."""
@@ -366,8 +369,7 @@ class Session:
         if was_open:
             self._outbox.put_urgent(self._done(utterance, DoneReason.INTERRUPTED))
         self._answer_flushes(utterance)
-        text, position = utterance.text, utterance.progress.heard_characters(utterance.text, heard_samples)
-        return Cut(utterance.id, heard_samples, text[:position], text[position:], source)
+        return cut_of(utterance, heard_samples, source)
 
     def _failed(self, utterance: Utterance, error: IntoneError) -> None:
         self._end_with_error(utterance, DoneReason.FAILED, error)
@@ -393,8 +395,5 @@ class Session:
         self._outbox.close(ShutdownError("the server is shutting down: connect again") if cut_off else None)
 
 
-def _settings_of(message: StartUtterance) -> tuple[SpeechSettings, int | None, int | None]:
-    return message.settings, message.text_timeout_ms, message.cover_after_ms
-
-
-_NO_SETTINGS = _settings_of(StartUtterance(""))
+def _refusal(error: IntoneError) -> DoneReason:
+    return DoneReason.REJECTED if isinstance(error, CallerError) else DoneReason.FAILED

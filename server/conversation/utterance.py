@@ -15,8 +15,8 @@ from intone.server.settings import SpeechSettings
 from intone.server.text.cues import SsmlError, TextFormat
 from intone.server.text.segmenter import Segmenter
 
-SLICE_CHARACTERS = 1000
-"""Text that is made into units at once; it takes some milliseconds, in which nothing else happens."""
+SLICE_CHARACTERS = 250
+"""Text that is made into units at once; it takes up to some milliseconds, in which nothing else happens."""
 
 
 class Utterance:
@@ -77,6 +77,10 @@ class Utterance:
     def waits_for_text(self) -> bool:
         """Whether the next unit needs more text."""
         return not self._queue and not self._unread and not self.text_ended
+
+    def differs_from(self, start: StartUtterance) -> bool:
+        """Whether a repeated start asks for other settings than the first one; one without any does not."""
+        return _settings_of(start) not in (_settings_of(self.start), _settings_of(StartUtterance("")))
 
     # ---- text in
 
@@ -174,3 +178,7 @@ class Utterance:
         flushes = [item for item in self._queue if isinstance(item, Flush)]
         self._queue.clear()
         return flushes
+
+
+def _settings_of(start: StartUtterance) -> tuple[SpeechSettings, int | None, int | None]:
+    return start.settings, start.text_timeout_ms, start.cover_after_ms

@@ -6,12 +6,17 @@ from enum import Enum
 from intone.server.conversation.pacing import Playback
 from intone.server.conversation.utterance import Utterance
 from intone.server.conversation.utterance_progress import UtteranceState
+from intone.server.errors import OverloadError, Reason
 
 MAX_ENDED_IDS = 1000
 """Ids of ended and barred utterances that are kept, to tell a late message from the start of a new utterance."""
 
 KEEP_HEARD_S = 5.0
 """How long an utterance that was heard to its end by the estimate is kept: a report may show that it was not."""
+
+
+MAX_SENT_UTTERANCES = 256
+"""Utterances that are kept until they are heard; where more were sent, the oldest count as heard."""
 
 
 class Ended(Enum):
@@ -50,6 +55,18 @@ class UtteranceRegistry:
         """Utterances of which audio or the end is still to come."""
         return [utterance for utterance in self if utterance.progress.state.is_open]
 
+    def check_length(self, more: int, max_length: int) -> None:
+        """Refuse text if the open utterances had more than `max_length` characters with it.
+
+        Raises:
+            OverloadError: TOO_MANY_UTTERANCES.
+        """
+        length = more + sum(utterance.length for utterance in self.open())
+        if length > max_length:
+            message = f"the open utterances of this stream would have {length} characters; at most {max_length} may be"
+            message += " (max_stream_characters): wait until some are done"
+            raise OverloadError(message, 1.0, Reason.TOO_MANY_UTTERANCES, max_length)
+
     def next_queued(self) -> Utterance | None:
         """The first utterance that nobody speaks yet."""
         return next((one for one in self if one.progress.state is UtteranceState.QUEUED), None)
@@ -64,9 +81,6 @@ class UtteranceRegistry:
         utterance.progress.advance(UtteranceState.SENT)
         self._forget_heard()
         self.note(utterance.id, Ended.ENDED)
-
-    def _is_heard(self, utterance: Utterance) -> bool:
-        return utterance.progress.state is UtteranceState.SENT and self._playback.unheard_samples(utterance.id) < 1
 
     def heard(self, utterance: Utterance) -> None:
         """SENT → HEARD."""
@@ -84,10 +98,13 @@ class UtteranceRegistry:
             del self.ended[next(iter(self.ended))]
 
     def _forget_heard(self) -> None:
-        """SENT → HEARD for utterances that were heard to their end some time ago."""
-        now_s = self._clock()
-        for utterance in self:
-            if not self._is_heard(utterance):
+        """SENT → HEARD for utterances that were heard to their end some time ago, and the oldest of too many."""
+        now_s, unheard = self._clock(), self._playback.unheard()
+        sent = [utterance for utterance in self if utterance.progress.state is UtteranceState.SENT]
+        for number, utterance in enumerate(sent):
+            if number < len(sent) - MAX_SENT_UTTERANCES:
+                self.heard(utterance)
+            elif unheard.get(utterance.id, 0.0) >= 1:
                 self._heard_s.pop(utterance.id, None)
             elif now_s - self._heard_s.setdefault(utterance.id, now_s) >= KEEP_HEARD_S:
                 self.heard(utterance)

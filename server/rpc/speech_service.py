@@ -23,7 +23,7 @@ from intone.server.routing.ttfa_forecast import TYPICAL_CHARACTERS
 from intone.server.rpc.caller import principal
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.quotas import Quota, caller_of
-from intone.server.rpc.rates import StreamRates
+from intone.server.rpc.rates import CallerRates, StreamRates
 from intone.server.rpc.rpc_errors import errors_as_status
 from intone.server.rpc.wire import requests, responses
 from intone.server.rpc.wire.decoding import Undecodable
@@ -50,6 +50,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self._held = HeldStreams(config.resume_s, config.max_held_streams, config.max_resume_bytes)
         own_limit = config.max_streams_per_caller or config.max_streams
         self._places = Quota("streams", "max_streams", Reason.STREAMS_EXHAUSTED, config.max_streams, own_limit)
+        self._analysis_rates = CallerRates(config)
         self._draining = False
         self._all_closed = asyncio.Event()
         self._all_closed.set()
@@ -139,6 +140,9 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             if analyze is None:
                 message = "this server has no emotion analyzer: start it with --emotion-analyzer lexicon"
                 raise CallerError("", message, Reason.ANALYZER_UNAVAILABLE)
+            if (wait_s := self._analysis_rates.wait_s(caller_of(context), len(request.text))) > 0:
+                self._metrics.throttled(wait_s)
+                await asyncio.sleep(wait_s)
             return responses.emotion_estimate(await analyze(join_texts(read_cues(request.text)).text.text))
         raise AssertionError("abort always raises")
 

@@ -16,6 +16,7 @@ REFUSED = {
     "--emotion-analyzer qwen": "qwen needs emotion_model",
     "--min-recording-ms 5000 --max-recording-ms 2000": "min_recording_ms is 5000, more than max_recording_ms, 2000",
     "--max-utterance-characters 500": "max_text_characters is 16384, more than max_utterance_characters, 500",
+    "--max-utterance-characters 300000": "max_utterance_characters is 300000, more than max_stream_characters, 262144",
     "--first-unit-characters 200": "first_unit_characters must be less than max_unit_characters, 200",
     "--chunk-ms 500 --max-lead-ms 400": "chunk_ms is 500, more than max_lead_ms, 400",
     "--max-calls 8 --max-streams 9": "max_calls must be at least max_streams, 9",

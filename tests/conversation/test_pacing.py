@@ -128,7 +128,7 @@ def test_a_report_says_that_earlier_utterances_were_played(playback: Playback) -
     playback.audio_sent("b", 300)
     report(playback, "b", 100)
     assert (playback.heard_samples("a"), playback.heard_samples("b")) == (300, 100)
-    assert (playback.unheard_samples("a"), playback.unheard_samples("b")) == (0, 200)
+    assert (playback.unheard().get("a", 0), playback.unheard().get("b", 0)) == (0, 200)
     assert playback.lead_ms == 200
 
 
@@ -175,7 +175,7 @@ def test_a_position_in_an_utterance_before_the_one_reported_is_stale(playback: P
 def test_a_position_past_the_audio_sent_is_its_end(playback: Playback, sample: int) -> None:
     playback.audio_sent("a", 1000)
     assert report(playback, "a", sample)
-    assert playback.unheard_samples("a") == 0
+    assert playback.unheard().get("a", 0) == 0
 
 
 def test_the_limit_is_kept_by_time(playback: Playback, clock: Clock) -> None:

@@ -10,7 +10,9 @@ from grpc import StatusCode
 
 from intone.proto import speech_pb2
 from intone.server.config import Config
-from intone.server.events import Finish, TextInput
+from intone.server.conversation import cuts
+from intone.server.conversation.utterance_registry import MAX_SENT_UTTERANCES
+from intone.server.events import Cut, Done, Finish, HeardSource, TextInput
 from intone.server.rpc import connections
 from intone.server.rpc.rates import StreamRates
 from intone.server.rpc.token_bucket import TokenBucket
@@ -83,7 +85,7 @@ def test_a_message_of_unknown_fields_is_answered_without_a_look_at_each():
 def test_messages_may_be_as_long_as_the_largest_valid_one(run):
     config = Config()
     assert connections.max_message_bytes(config) == MAX_EMOTION_CLIP_BYTES + connections.SETTINGS_BYTES
-    long = Config(max_utterance_characters=1 << 22)
+    long = Config(max_utterance_characters=1 << 22, max_stream_characters=1 << 22)
     assert connections.max_message_bytes(long) == (1 << 24) + connections.SETTINGS_BYTES
 
     async def main():
@@ -221,10 +223,58 @@ def test_a_long_text_holds_up_nobody(run):
             before = turns
             session.receive(TextInput("u", "Words and more words, and so on. " * 450, end=True))
             await session.settle()
-            assert turns - before >= 12  # 15 slices
+            assert turns - before >= 50  # 60 slices
             counting.cancel()
             answers = await talk.until("audio")
             assert answers
             talk.call.cancel()
+
+    run(main())
+
+
+def test_the_texts_of_all_open_utterances_are_bounded_together(run):
+    async def main():
+        async with live(max_utterance_characters=1000, max_text_characters=1000, max_stream_characters=1500) as server:
+            talk = await server.talk(max_lead_ms=200)
+            await talk.say("a", "on and " * 140)
+            await talk.say("b", "on and " * 140)
+            done = (await talk.until("done", "b"))[-1][1]
+            assert done.reason == speech_pb2.DONE_REASON_FAILED
+            assert reason_of(done.error) == "TOO_MANY_UTTERANCES" and values_of(done.error) == {"limit": "1500"}
+            assert "max_stream_characters" in done.error.message
+            await talk.interrupt("a")
+            await talk.until("interrupted")
+            await talk.prove_alive()
+
+    run(main())
+
+
+def test_the_answer_to_an_interrupt_has_a_size_that_clients_take(monkeypatch):
+    monkeypatch.setattr(cuts, "MAX_CUT_CHARACTERS", 10)
+    made = [Cut("a", 1, "heard", "rest", HeardSource.REPORTED), Cut("b", 0, "", "more text", HeardSource.REPORTED)]
+    short = cuts.shortened(made)
+    assert [(cut.heard_text, cut.unheard_text) for cut in short] == [("heard", "rest"), ("", "m")]
+    assert cuts.shortened(made[:1]) == (made[0],)
+
+
+def test_many_utterances_that_nobody_has_heard_are_forgotten(talk):
+    async def body(t):
+        for number in range(300):
+            t.text(f"u{number}", "A", end=True)
+            await asyncio.sleep(0.1)
+        assert len(t.of(Done)) == 300
+        assert len(list(t.session._utterances)) <= MAX_SENT_UTTERANCES + 1
+
+    talk(body, max_lead_ms=600_000, playback_delay_ms=5000)
+
+
+def test_analyses_take_turns(run):
+    async def main():
+        async with live(max_characters_per_s=100) as server:
+            text = "Happy! " * 71  # 497 characters; 500 may come at once
+            await server.speech.AnalyzeEmotion(speech_pb2.AnalyzeEmotionRequest(text=text))
+            began_s = time.monotonic()
+            await server.speech.AnalyzeEmotion(speech_pb2.AnalyzeEmotionRequest(text="Happy! " * 6))
+            assert time.monotonic() - began_s > 0.1
 
     run(main())

@@ -160,6 +160,7 @@ class ScriptedJob:
         self.queue_ms: float | None = None
         self.synthesis_ms = 0.0
         self.steps_after_cancel = 0
+        self.unread_samples = 0  # each step is made when it is asked for
         self._cancelled = False
 
     def cancel(self) -> None:

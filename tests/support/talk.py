@@ -33,6 +33,7 @@ LIMITS = StreamLimits(
     text_timeout_ms=10_000,
     max_clip_bytes=1 << 20,
     max_message_bytes=1 << 20,
+    max_stream_characters=1 << 20,
     max_malformed_messages=10,
     max_waiting_answers=256,
 )
