@@ -6,7 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from intone.server.domain import EngineInfo, PreparedVoice, Recording, SpeakRequest, Step
+from intone.server.domain import EngineInfo, Recording, SpeakRequest, Step
+from intone.server.engines.pieces import VoicePieces
 
 State = Any
 """What an engine keeps of one unit: a dataclass of its own, opaque to everyone else. Dropping it cancels the unit."""
@@ -67,11 +68,15 @@ class Engine(Protocol):
         """Whether stepping units together is faster than one after the other. If not, they are stepped alone, units
         without audio so far first."""
 
-    def prepare_voice(self, recording: Recording) -> PreparedVoice:
-        """Turn a recording into what `start` needs.
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
+        """Turn a recording into what `start` needs, in pieces.
+
+        Units are stepped between two pieces, and wait for the piece that is running: a piece should take no longer than
+        a step. What is left is dropped if nobody wants the voice any more.
 
         Raises:
             CallerError: this engine cannot use this recording; the message says why (field `transcript` or `audio`).
+                Raised at once, or in a piece.
         """
 
     def start(self, request: SpeakRequest) -> State:

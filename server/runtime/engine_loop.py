@@ -16,12 +16,16 @@ import numpy as np
 
 from intone.server.domain import PreparedVoice, Recording, SpeakRequest, Step
 from intone.server.engines.base import Engine
+from intone.server.engines.pieces import VoicePieces
 from intone.server.errors import CallerError, CheckpointError, EngineError, IntoneError
 
 logger = logging.getLogger(__name__)
 
 BACKLOG_STEPS = 4
 """Steps that a unit may be ahead of its consumer; then it pauses, and others use the engine."""
+
+PREPARATION_SHARE = 0.5
+"""Part of a step's time that may be spent on preparing a voice before the next step, rounded up to a whole piece."""
 
 MAX_REPLAYS = 2
 """How often a unit is spoken again because a batch failed that it was in; it fails at the next failure."""
@@ -57,14 +61,16 @@ class UnitResult:
 
 
 class VoiceCall:
-    """A recording to prepare between two steps; `settle` is called with the prepared voice or with an error."""
+    """A recording to prepare, in pieces between steps; `settle` is called with the prepared voice or with an error."""
 
     def __init__(
         self, recording: Recording, settle: Callable[[PreparedVoice | None, IntoneError | None], None]
     ) -> None:
         self.recording, self.settle = recording, settle
+        self.pieces: VoicePieces | None = None
+        """What is left of the work; None until it begins."""
         self.cancelled = False
-        """Set by any thread; a call that is cancelled before it begins is left out."""
+        """Set by any thread; no further piece is done then."""
 
 
 @dataclass(eq=False, slots=True)
@@ -110,13 +116,14 @@ class EngineLoop:
                 self._changed.wait_for(lambda: self._closing or self._calls or self._ready())
                 if self._closing:
                     return
-                call = self._calls.popleft() if self._calls else None
+                call = self._calls[0] if self._calls else None
                 batch = self._pick(max_batch)
-            if call is not None and not call.cancelled:
-                self._prepare(engine, call)
+            began_s = time.monotonic()
             batch = [unit for unit in batch if unit.state is not None or self._start(engine, unit)]
             if batch:
                 self._advance(engine, batch)
+            if call is not None:
+                self._prepare(engine, call, PREPARATION_SHARE * (time.monotonic() - began_s) if batch else 0.0)
             self.activity = Activity()
 
     # ---- from any thread
@@ -145,7 +152,7 @@ class EngineLoop:
             self._changed.notify()
 
     def call(self, call: VoiceCall) -> None:
-        """Queue a recording; one is prepared between two steps."""
+        """Queue a recording, to be prepared when those before it are."""
         with self._changed:
             self._calls.append(call)
             self._changed.notify()
@@ -180,16 +187,25 @@ class EngineLoop:
             self._units.append(unit)
         return batch
 
-    def _prepare(self, engine: Engine, call: VoiceCall) -> None:
+    def _prepare(self, engine: Engine, call: VoiceCall, budget_s: float) -> None:
+        """Do a piece of a voice's preparation, and those that begin within `budget_s`; at its end, settle the call."""
         self.activity = Activity("voice")
+        end_s = time.monotonic() + budget_s
         try:
-            prepared = engine.prepare_voice(call.recording)
+            call.pieces = call.pieces or engine.prepare_voice(call.recording)
+            while not call.cancelled:
+                next(call.pieces)
+                if time.monotonic() >= end_s:
+                    return
+            call.pieces.close()
+        except StopIteration as end:
+            call.settle(end.value, None)
         except Exception as caught:  # an engine may raise anything; the loop must go on
             if not isinstance(caught, CallerError):
                 logger.exception("engine %s could not prepare %d ms", self._name, call.recording.duration_ms)
             call.settle(None, self._as_error(caught, "while it prepared a voice"))
-        else:
-            call.settle(prepared, None)
+        with self._changed:
+            self._calls.popleft()
 
     def _start(self, engine: Engine, unit: _Unit) -> bool:
         """Start a new unit. Where that fails, deliver the error and return False.

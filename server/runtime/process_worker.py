@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 MAX_WAIT_S = 10.0
 """How long units and recordings wait for a process that is being started again; then they fail."""
 
-MAX_VOICE_S = 600.0
-"""How long an engine may prepare a recording before its process counts as hung; some read gigabytes for it."""
+MAX_VOICE_S = 120.0
+"""How long one piece of a voice's preparation may take before the process counts as hung."""
 
 MAX_SILENCE_S = 20.0
 """How long a process may send nothing, not even a heartbeat, before it counts as hung."""

@@ -131,7 +131,7 @@ class Worker(ABC):
 
     @abstractmethod
     async def prepare_voice(self, recording: Recording) -> PreparedVoice:
-        """Prepare a recording between two steps of the engine. A caller that is cancelled before stops nothing.
+        """Prepare a recording, in pieces between the steps of the engine; no longer than its caller waits for it.
 
         Raises:
             CallerError: this engine cannot use this recording.

@@ -20,11 +20,12 @@ TEXTS = ("Hello there.", "A second sentence, which is somewhat longer.", "Hm.", 
 def voxcpm(given: Given, results: Results) -> None:
     """VoxCPM nano with random weights."""
     from intone.server.domain import Recording, SpeakRequest, SynthesisOptions
+    from intone.server.engines.pieces import complete
     from intone.server.engines.voxcpm.engine import VoxCPMEngine
 
     plain = VoxCPMEngine.random("nano", dtype="fp32")
     rate_hz = plain.model.config.vae.sample_rate_hz
-    voice = plain.prepare_voice(Recording(noise(VOICE_S, rate_hz), rate_hz, "Words of it."))
+    voice = complete(plain.prepare_voice(Recording(noise(VOICE_S, rate_hz), rate_hz, "Words of it.")))
     options = [SynthesisOptions(parameters={"max_audio_ms": 960, "steps": steps}) for steps in (10, 6, 10, 4)]
     requests = [
         SpeakRequest(text, seed=seed, options=each, voice=voice if seed % 2 else None)
@@ -37,10 +38,11 @@ def indextts(given: Given, results: Results) -> None:
     """IndexTTS nano of both generations with random weights."""
     from intone.server.domain import Recording, SpeakRequest, SynthesisOptions
     from intone.server.engines.indextts.engine import IndexTTSEngine
+    from intone.server.engines.pieces import complete
 
     for size in ("nano", "nano-2"):
         plain = IndexTTSEngine.random(size, dtype="fp32")
-        voice = plain.prepare_voice(Recording(noise(VOICE_S, 22050), 22050))
+        voice = complete(plain.prepare_voice(Recording(noise(VOICE_S, 22050), 22050)))
         options = SynthesisOptions(parameters={"max_audio_ms": 1200, "steps": 2})
         requests = [SpeakRequest(text, seed=seed, options=options, voice=voice) for seed, text in enumerate(TEXTS)]
         _compare(

@@ -117,10 +117,11 @@ def _voxcpm(given: Given, results: Results) -> tuple[Any, float]:
 def _indextts(given: Given, results: Results) -> tuple[Any, Any]:
     from intone.server.domain import Recording
     from intone.server.engines.indextts.engine import IndexTTSEngine
+    from intone.server.engines.pieces import complete
 
     engine = IndexTTSEngine.random(SIZES[given.size][1], device=given.device, fixed_buffers=True)
     results["indextts"] = f"{engine.info.model}; {engine.info.device}"
-    return engine, engine.prepare_voice(Recording(noise(VOICE_S, 22050), 22050))
+    return engine, complete(engine.prepare_voice(Recording(noise(VOICE_S, 22050), 22050)))
 
 
 def _sentence_options(given: Given) -> Any:

@@ -31,6 +31,7 @@ from indextts_stages import CODE_S, RATE_HZ, Cell, Forecast, Found, Run, draw, l
 
 from intone.server.domain import PreparedVoice, Recording, SpeakRequest, SynthesisOptions
 from intone.server.engines.indextts.engine import IndexTTSEngine
+from intone.server.engines.pieces import complete
 
 ORACLE = ROOT / "build" / "oracle-indextts"
 TEXTS = {2: "你好", 10: "今天的天气真的很不错", 20: "我没有想到今天会在这里遇见你们真是太高兴"}
@@ -114,7 +115,7 @@ def measure(folder: Path, asked: argparse.Namespace, kept: Callable[[Found], Non
     with official(folder, asked.threads, asked.beams) as theirs:
         # Without its encoders, which nothing needs after the voice: the other one has all of its own in memory.
         engine = IndexTTSEngine.from_folder(folder, threads=asked.threads, drop_encoders=True)
-        voice = engine.prepare_voice(Recording(samples, rate_hz))
+        voice = complete(engine.prepare_voice(Recording(samples, rate_hz)))
         speakers: dict[str, Speak] = dict(
             zip(
                 ARMS,

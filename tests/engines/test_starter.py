@@ -5,6 +5,7 @@ import pytest
 
 from intone.server.audio.encoding import MIN_AUDIBLE_PEAK
 from intone.server.domain import Recording, SpeakRequest, SynthesisOptions
+from intone.server.engines.pieces import complete
 from intone.server.engines.starter.engine import StarterEngine
 from intone.server.errors import CallerError
 
@@ -129,4 +130,4 @@ def test_odd_text_is_spoken(engine, text):
 
 def test_no_cloning(engine):
     with pytest.raises(CallerError, match="cannot clone"):
-        engine.prepare_voice(Recording(np.zeros(24000, np.float32), 24000))
+        complete(engine.prepare_voice(Recording(np.zeros(24000, np.float32), 24000)))

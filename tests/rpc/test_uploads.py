@@ -13,10 +13,11 @@ import pytest
 from grpc import StatusCode
 
 from intone.proto import voice_pb2
-from intone.server.domain import PreparedVoice, Recording
+from intone.server.domain import Recording
+from intone.server.engines.pieces import VoicePieces
 from intone.server.rpc import uploads
 from intone.server.storage import atomic_write
-from tests.support.fakes import ScriptedEngine
+from tests.support.fakes import Script, ScriptedEngine
 from tests.support.live_server import Live, live, soon
 from tests.support.rpc_status import code_of, error_of, failed, reason_of, status_of, values_of
 from tests.support.voice_server import recording, upload, voice_server
@@ -67,8 +68,7 @@ async def first_sound_s(server: Live) -> float:
     await talk.say("u", "Hello there.")
     await talk.until("audio")
     took_s = time.monotonic() - began_s
-    await talk.finish()
-    await talk.rest()
+    talk.call.cancel()
     return took_s
 
 
@@ -228,15 +228,44 @@ def test_a_slow_disk_does_not_delay_speech(run, monkeypatch, tmp_path):
     run(main())
 
 
+class PreparesInPieces(ScriptedEngine):
+    """A voice takes a second to prepare, in pieces as long as a step."""
+
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
+        for _ in range(50):
+            time.sleep(0.02)
+            yield
+        return (yield from super().prepare_voice(recording))
+
+
+def test_uploads_do_not_stop_the_speech_of_the_engine_that_prepares_them(run):
+    async def main():
+        async with live(PreparesInPieces(script=Script(step_s=0.02))) as server:
+            calls = [
+                asyncio.ensure_future(server.voices.CreateVoice(upload(recording(), name=f"v{n}"))) for n in range(4)
+            ]
+            await soon(lambda: server.app._voices._uploads._open == 4, "all are received")
+            first_s = [await first_sound_s(server) for _ in range(3)]
+            assert not all(call.done() for call in calls)
+            assert min(first_s) < 0.3  # of four seconds of preparation
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+    run(main())
+
+
 @dataclass
 class GatedPreparation(ScriptedEngine):
-    """Preparing a voice waits at a gate."""
+    """Preparing a voice waits at a gate, in its second piece."""
 
     gate: Gate = field(default_factory=Gate)
 
-    def prepare_voice(self, recording: Recording) -> PreparedVoice:
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
+        yield
         self.gate.hold()
-        return super().prepare_voice(recording)
+        yield
+        return (yield from super().prepare_voice(recording))
 
 
 def test_uploads_that_are_cancelled_are_not_prepared(run):

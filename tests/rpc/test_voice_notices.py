@@ -6,6 +6,7 @@ from grpc import StatusCode
 
 from intone.proto import voice_pb2
 from intone.server.domain import PreparedVoice, Recording, VoiceNotice, VoiceNoticeCode
+from intone.server.engines.pieces import VoicePieces
 from intone.server.errors import EngineError
 from tests.support.fakes import ScriptedEngine, info
 from tests.support.rpc_status import code_and_field, failed, reason_of, status_of
@@ -37,7 +38,8 @@ def test_without_an_engine_that_clones_voices(run):
 class CuttingEngine(ScriptedEngine):
     """Uses only part of a recording."""
 
-    def prepare_voice(self, recording: Recording) -> PreparedVoice:
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
+        yield
         cut = VoiceNotice(VoiceNoticeCode.RECORDING_CUT, "of 2000 ms the first 1 s are used")
         return PreparedVoice(self.fingerprint, {}, notices=(cut,))
 
@@ -45,7 +47,7 @@ class CuttingEngine(ScriptedEngine):
 class FailingEngine(ScriptedEngine):
     """Prepares no voice."""
 
-    def prepare_voice(self, recording: Recording) -> PreparedVoice:
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
         raise EngineError("voxcpm", "out of memory")
 
 
@@ -85,7 +87,8 @@ def test_engines_and_notices(run):
 class AttentiveEngine(ScriptedEngine):
     """Keeps the transcript that it prepares."""
 
-    def prepare_voice(self, recording: Recording) -> PreparedVoice:
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
+        yield
         return PreparedVoice(self.fingerprint, {}, recording.transcript)
 
 

@@ -16,6 +16,7 @@ from intone.server.domain import (
     VoiceNotice,
     VoiceNoticeCode,
 )
+from intone.server.engines.pieces import VoicePieces
 from intone.server.runtime import shared_values
 from intone.server.runtime.process_worker import ProcessWorker
 from intone.server.runtime.shared_values import KeptValues, SharedValues
@@ -32,7 +33,8 @@ class Remembering(ScriptedEngine):
 
     voices: dict[int, PreparedVoice] = dataclasses.field(default_factory=dict)
 
-    def prepare_voice(self, recording: Recording) -> PreparedVoice:
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
+        yield
         voice = PreparedVoice(self.fingerprint, {"samples": recording.samples}, recording.transcript, (NOISY,))
         self.voices[id(voice)] = voice
         return voice

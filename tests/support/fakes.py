@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
+from intone.server.engines.pieces import VoicePieces
 from intone.server.errors import CallerError, EngineError, UnsupportedVoiceError
 
 RATE_HZ = 16_000
@@ -94,8 +95,9 @@ class ScriptedEngine:
     stepped: list[list[str]] = field(default_factory=list)
     live: int = 0
 
-    def prepare_voice(self, recording: Recording) -> PreparedVoice:
-        """Stores the recording's length."""
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
+        """Stores the recording's length. In one piece."""
+        yield from ()
         if not recording.transcript:
             raise CallerError("transcript", "this engine needs the words of the recording")
         return PreparedVoice(self.fingerprint, {"length": np.array([len(recording.samples)])}, recording.transcript)

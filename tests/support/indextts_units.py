@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import soundfile
 import torch
+from torch import Tensor
 
 from intone.server.domain import PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
 from intone.server.engines.indextts.checkpoint import sizes
@@ -20,6 +21,7 @@ from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
 from intone.server.engines.indextts.state import IndexTTSState
 from intone.server.engines.indextts.text.front_end import FrontEnd
 from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
+from intone.server.engines.pieces import complete
 from tests.support.indextts_tiny import untrained
 
 TEXT = "These are words to say, a few."
@@ -72,7 +74,7 @@ class Subject:
     @classmethod
     def build(cls, size: str, **how: bool) -> "Subject":
         engine = engine_of(checkpoint_of(size), **how)
-        return cls(size, engine, engine.prepare_voice(recording()))
+        return cls(size, engine, complete(engine.prepare_voice(recording())))
 
     def request(self, text: str = TEXT, **changes: object) -> SpeakRequest:
         """Fast, with the voice."""
@@ -165,3 +167,10 @@ class ScriptedGPT:
         unit.stopped = len(new) < room
         hidden = torch.randn(len(unit.codes) + 1, self.width, generator=torch.Generator().manual_seed(5))
         return GeneratedCodes(torch.tensor(new, dtype=torch.long), hidden[first : first + len(new)])
+
+
+def emotion_of(engine: IndexTTSEngine, state: IndexTTSState) -> Tensor:
+    """The emotion vector of a unit, whose clip is encoded first: `[D]`."""
+    while state.clip is not None and state.clip.vector is None:
+        engine._clips.advance(state.clip)
+    return engine._emotion(state)

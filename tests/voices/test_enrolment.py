@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from intone.server.domain import Recording, VoiceNotice, VoiceNoticeCode
+from intone.server.engines.pieces import complete
 from intone.server.voices.enrolment import as_spoken, prepare_stored
 from intone.server.voices.store import VoiceStore, build_voice
 from tests.support.fakes import ScriptedEngine
@@ -75,7 +76,7 @@ class LocalWorker:
         self.info, self.fingerprint = self.engine.info, self.engine.fingerprint
 
     async def prepare_voice(self, recording):
-        return self.engine.prepare_voice(recording)
+        return complete(self.engine.prepare_voice(recording))
 
 
 def test_stored_voices_are_prepared_with_what_was_said_about_them(run):

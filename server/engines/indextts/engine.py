@@ -42,6 +42,7 @@ from intone.server.engines.indextts.voice.emotion import balanced, blended, merg
 from intone.server.engines.indextts.voice.emotion_clips import EmotionClipCache
 from intone.server.engines.indextts.voice.encoders import Encoders, ReloadCheckpoint
 from intone.server.engines.indextts.voice.prepared_voice import SpeakerCache, prepare
+from intone.server.engines.pieces import VoicePieces, complete, within
 from intone.server.engines.weights import LoadProgress, Weights
 from intone.server.errors import CheckpointError, UnsupportedVoiceError
 from intone.server.nn.stage_clock import StageClock
@@ -201,14 +202,13 @@ class IndexTTSEngine:
         """True: one pass over the weights serves all units."""
         return True
 
-    def prepare_voice(self, recording: Recording) -> PreparedVoice:
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
         """See `voice.prepare`."""
-        with self._on_stream():
-            return prepare(self._encoder, self._acoustic, recording, self._fingerprint)
+        return within(self._on_stream, prepare(self._encoder, self._acoustic, recording, self._fingerprint))
 
     def adopt_voice(self, recording: Recording) -> None:
         """Use this recording's voice for requests without one: IndexTTS has no voice of its own."""
-        self._own_voice = self.prepare_voice(recording)
+        self._own_voice = complete(self.prepare_voice(recording))
 
     def start(self, request: SpeakRequest) -> IndexTTSState:
         """Start a unit, without model work.
@@ -255,12 +255,10 @@ class IndexTTSEngine:
         clock = StageClock(self._acoustic.device)
         with self._on_stream():
             with clock.stage("gpt_gen_time"):
-                for state in states:
-                    if state.decoding is None:
-                        self._prefill(state)
+                encoding = self._begin([state for state in states if state.decoding is None])
                 begun = [state for state in states if state.decoding is not None]
                 self._generate([state for state in begun if not self._ready(state)])
-            if not begun:
+            if not begun and not encoding:
                 time.sleep(NO_ROOM_S)
             chosen = self._next_to_synthesize(begun)
             audio = None if chosen is None else self._synthesize(chosen, clock)
@@ -304,11 +302,25 @@ class IndexTTSEngine:
         rate_hz = self._info.sample_rate_hz
         noise = 0.1 * np.random.default_rng(0).standard_normal(rate_hz).astype(np.float32)
         options = SynthesisOptions(parameters={"steps": 1, "max_audio_ms": 200})
-        voice = self.prepare_voice(Recording(noise, rate_hz))
+        voice = complete(self.prepare_voice(Recording(noise, rate_hz)))
         warm_up(self, SpeakRequest("a", seed=0, voice=voice, options=options))
         return self
 
     # ---- codes
+
+    def _begin(self, states: Sequence[IndexTTSState]) -> bool:
+        """Prefill units, except those whose clip is not encoded yet; do a piece of that work for one of them, and
+        return whether there is one."""
+        waiting = None
+        for state in states:
+            clip = state.clip
+            if clip is not None and clip.vector is None:
+                waiting = waiting or clip
+            else:
+                self._prefill(state)
+        if waiting is not None:
+            self._clips.advance(waiting)
+        return waiting is not None
 
     def _prefill(self, state: IndexTTSState) -> None:
         tokenized, speaker = state.tokenized, state.speaker
@@ -321,7 +333,8 @@ class IndexTTSEngine:
         """The emotion vector of the unit: `[D]`."""
         emotion, speaker = state.request.emotion, state.speaker
         if state.clip is not None:
-            return merged(speaker.emotion, self._clips.vector(state.clip), emotion.intensity)
+            assert state.clip.vector is not None, "its clip is encoded before a unit is prefilled"
+            return merged(speaker.emotion, state.clip.vector, emotion.intensity)
         if not any(emotion.weights):
             return speaker.emotion
         return blended(speaker.emotion, speaker.emotion_rows, balanced(emotion.weights))

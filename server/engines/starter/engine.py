@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from intone.server.audio.encoding import MIN_AUDIBLE_PEAK, fade
-from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step
+from intone.server.domain import EngineInfo, Recording, Samples, SpeakRequest, Step
 from intone.server.engines import parameters
 from intone.server.engines.base import LoadSpec
 from intone.server.engines.english_text import plain_text, readable
+from intone.server.engines.pieces import VoicePieces
 from intone.server.engines.starter.entry import ENTRY
 from intone.server.errors import CallerError, CheckpointError, Reason
 
@@ -105,7 +106,7 @@ class StarterEngine:
         """The model takes one sentence at a time."""
         return False
 
-    def prepare_voice(self, recording: Recording) -> PreparedVoice:
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
         """Always refuses: the model has one voice."""
         raise CallerError(
             "audio", "the starter engine has one voice and cannot clone another", Reason.CLONING_UNAVAILABLE

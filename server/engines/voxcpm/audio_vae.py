@@ -24,6 +24,9 @@ from intone.server.nn.causal_conv import (
 )
 from intone.server.nn.snake import snake_rows
 
+EncoderState = tuple[Tensor, ...]
+"""The tails of an encoder's stages, `[1, rows, channels]` each."""
+
 ENCODE_FRAMES = 16  # encoded at a time, which bounds memory for long recordings
 
 
@@ -133,12 +136,21 @@ class AudioVAE:
         """The latents' mean: `[B, T]` at the input rate, T a multiple of `hop_in_samples` → `[B, D, T / hop]`."""
         if audio.dim() != 2 or audio.shape[1] == 0 or audio.shape[1] % self.hop_in_samples:
             raise ValueError(f"audio is {tuple(audio.shape)}, expected [B, a multiple of {self.hop_in_samples}]")
-        tails = self._tails(self.encoder, audio.shape[0])
+        state: EncoderState = self._tails(self.encoder, audio.shape[0])
         frames: list[Tensor] = []
         for piece in torch.split(audio, ENCODE_FRAMES * self.hop_in_samples, dim=1):
-            latents, tails = _run(self.encoder, piece.unsqueeze(2), tails)
+            latents, state = _run(self.encoder, piece.unsqueeze(2), state)
             frames.append(latents)
         return torch.cat(frames, 1).transpose(1, 2).contiguous()
+
+    def initial_encoder_state(self) -> EncoderState:
+        """The encoder's state before the first sample of a recording."""
+        return self._tails(self.encoder, 1)
+
+    def encode_next(self, samples: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
+        """Encode more of a recording: `[T]`, as in `encode`, → latents `[D, T / hop]`, new state."""
+        latents, state = _run(self.encoder, samples[None, :, None], state)
+        return latents[0].T, state
 
     def initial_state(self, batch: int = 1) -> DecoderState:
         """The state of `batch` streams before their first frame."""

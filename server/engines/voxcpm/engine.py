@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from intone.server import ops
-from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
+from intone.server.domain import EngineInfo, Recording, Samples, SpeakRequest, Step, SynthesisOptions
 from intone.server.engines import parameters
 from intone.server.engines.base import LoadSpec
 from intone.server.engines.common import NO_ROOM_S, describe_device, set_threads, warm_up
 from intone.server.engines.devices import own_stream
+from intone.server.engines.pieces import VoicePieces, within
 from intone.server.engines.precision import Precision, precision_on
 from intone.server.engines.voxcpm import bundled_voice, sizes
 from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
@@ -198,21 +199,20 @@ class VoxCPMEngine:
         """The model, for measurements and tests."""
         return self._model
 
-    def prepare_voice(self, recording: Recording) -> PreparedVoice:
-        """See `voice.prepare_voice`. Also fills the prefix cache of prompts with the voice.
-
-        Raises:
-            CallerError: the checkpoint cannot clone voices, the recording cannot be used (field `audio`), or its
-                transcript is missing (field `transcript`).
-        """
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
+        """See `voice.prepare_voice`; then the prefix of prompts with the voice is read. CallerError also if the model
+        cannot clone voices (field `audio`)."""
         if not self._info.clones_voices:
             message = f"{self._info.model} has one voice and cannot clone another"
             raise CallerError("audio", message, Reason.CLONING_UNAVAILABLE)
-        with self._on_stream(), torch.inference_mode():
-            voice = prepare_voice(self._model, recording, self._fingerprint)
-            prompt = self._voices.get(voice)
-            if self._slots is None:  # on slots, whole prompts are read
-                self._model.prefix_cache(prompt.prefix)
+        return within(self._on_stream, self._prepare_voice(recording))
+
+    @torch.inference_mode()
+    def _prepare_voice(self, recording: Recording) -> VoicePieces:
+        voice = yield from prepare_voice(self._model, recording, self._fingerprint)
+        if self._slots is None:  # on slots, whole prompts are read
+            prefix = self._voices.get(voice).prefix
+            prefix.caches = yield from self._model.read_prefix(prefix.prompt)
         return voice
 
     def start(self, request: SpeakRequest) -> VoxCPMState:

@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
+from intone.server.engines.pieces import Pieces, complete
 from intone.server.engines.voxcpm.audio_vae import AudioVAE
 from intone.server.engines.voxcpm.backend import TORCH_BACKEND
 from intone.server.engines.voxcpm.flow import build_time_table, solve
@@ -25,6 +26,9 @@ from intone.server.engines.voxcpm.state import Generation, PromptPrefix
 from intone.server.engines.voxcpm.weights import Checkpoint
 from intone.server.engines.weights import LoadProgress, Weights
 from intone.server.nn.transfer import send
+
+PIECE_POSITIONS = 32
+"""Positions of a prefix that are read in one piece."""
 
 
 class VoxCPM:
@@ -78,11 +82,16 @@ class VoxCPM:
         latents = torch.zeros(0, config.patch_frames, config.latent_dim, device=self.device)
         return AudioPrompt(latents, torch.zeros(0, config.base.hidden, dtype=self.dtype, device=self.device))
 
-    def embed_audio(self, audio: Tensor) -> AudioPrompt:
-        """Encode a recording `[T]` at the VAE's input rate; T is a multiple of a patch."""
-        frames = self.vae.encode(audio.unsqueeze(0))[0].T  # [N, D]
-        latents = frames.reshape(-1, self.config.patch_frames, self.config.latent_dim)
-        return AudioPrompt(latents, self.encoder(latents))
+    def embed_audio(self, audio: Tensor) -> Pieces[AudioPrompt]:
+        """Encode a recording `[T]` at the VAE's input rate, T a multiple of a patch; a patch in each piece."""
+        state = self.vae.initial_encoder_state()
+        latents, embeddings = [], []
+        for samples in audio.split(self.vae.hop_in_samples * self.config.patch_frames):
+            frames, state = self.vae.encode_next(samples, state)  # [D, P]
+            latents.append(frames.T)
+            embeddings.append(self.encoder(frames.T.unsqueeze(0)))
+            yield
+        return AudioPrompt(torch.stack(latents), torch.cat(embeddings))
 
     def prefill(
         self, prompt: Prompt, max_positions: int, steps: int, prefix: PromptPrefix | None = None, shared_length: int = 0
@@ -104,10 +113,16 @@ class VoxCPM:
     def prefix_cache(self, prefix: PromptPrefix) -> Caches:
         """The KV caches of a prefix, filled on first use."""
         if prefix.caches is None:
-            caches = self.lm.new_caches(len(prefix.prompt))
-            self._prefill(prefix.prompt, caches)
-            prefix.caches = caches  # only now: a prefill that fails may leave one of the two filled
+            prefix.caches = complete(self.read_prefix(prefix.prompt))
         return prefix.caches
+
+    def read_prefix(self, prompt: Prompt) -> Pieces[Caches]:
+        """The KV caches of a prefix, read in pieces."""
+        caches = self.lm.new_caches(len(prompt))
+        for start in range(0, len(prompt), PIECE_POSITIONS):
+            self._prefill(prompt.part(start, start + PIECE_POSITIONS), caches)
+            yield
+        return caches
 
     def advance(self, units: Sequence[Generation]) -> None:
         """From the latest patch to the condition of the next one, for every unit."""

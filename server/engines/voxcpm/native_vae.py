@@ -10,6 +10,7 @@ from torch import Tensor
 
 from intone.server.engines.voxcpm.audio_vae import (
     DecoderState,
+    EncoderState,
     Layer,
     Stage,
     StageReader,
@@ -63,6 +64,15 @@ class NativeAudioVAE:
         tails = _initial_tails(self.encoder, 1)
         encoded = self.encoder.run([row.unsqueeze(1) for row in audio], [tails] * audio.shape[0])
         return torch.stack([result.output.T for result in encoded]).contiguous()
+
+    def initial_encoder_state(self) -> EncoderState:
+        """As `AudioVAE.initial_encoder_state`."""
+        return tuple(_initial_tails(self.encoder, 1))
+
+    def encode_next(self, samples: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
+        """As `AudioVAE.encode_next`."""
+        (encoded,) = self.encoder.run([samples.unsqueeze(1)], [list(state)])
+        return encoded.output.T, tuple(encoded.tails)
 
     def initial_state(self, batch: int = 1) -> DecoderState:
         """As `AudioVAE.initial_state`."""

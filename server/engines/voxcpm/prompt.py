@@ -52,8 +52,13 @@ class Prompt:
 
     def after(self, count: int) -> "Prompt":
         """The positions after the first `count`."""
-        skipped = int((self.audio_positions < count).sum())
-        return Prompt(self.tokens[count:], self.audio_positions[skipped:] - count, self.audio[skipped:], self.previous)
+        return self.part(count, len(self))
+
+    def part(self, start: int, end: int) -> "Prompt":
+        """The positions from `start` to before `end`."""
+        first, last = (int((self.audio_positions < position).sum()) for position in (start, end))
+        places = self.audio_positions[first:last] - start
+        return Prompt(self.tokens[start:end], places, self.audio[first:last], self.previous)
 
 
 def build_prompt(

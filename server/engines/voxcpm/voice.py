@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.domain import PreparedVoice, Recording
+from intone.server.engines.pieces import Pieces, VoicePieces
 from intone.server.engines.voxcpm.audio_vae import DecoderState
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.prompt import AudioPrompt
@@ -24,8 +25,8 @@ MAX_POSITIONS_SHARE = 4
 """A recording may fill 1 / `MAX_POSITIONS_SHARE` of the positions, which leaves room for speech."""
 
 
-def prepare_voice(model: VoxCPM, recording: Recording, fingerprint: str) -> PreparedVoice:
-    """Encode a recording for `VoxCPMEngine.start`.
+def prepare_voice(model: VoxCPM, recording: Recording, fingerprint: str) -> VoicePieces:
+    """Encode a recording for `VoxCPMEngine.start`, a patch in each piece.
 
     Raises:
         CallerError: the recording is empty or too long (field `audio`), or its transcript is missing (field
@@ -36,11 +37,11 @@ def prepare_voice(model: VoxCPM, recording: Recording, fingerprint: str) -> Prep
         raise CallerError(
             "transcript", "this VoxCPM continues a recording and needs the words spoken in it", Reason.VOICE_UNSUPPORTED
         )
-    with torch.inference_mode():
-        audio = model.embed_audio(_whole_patches(model, recording, at_start=bool(transcript)))
-        arrays = {"latents": audio.latents.cpu().numpy(), "embeddings": audio.embeddings.float().cpu().numpy()}
-        if transcript:
-            arrays |= {f"{DECODER}{i}": t.cpu().numpy() for i, t in enumerate(warm_decoder(model, audio).tensors)}
+    audio = yield from model.embed_audio(_whole_patches(model, recording, at_start=bool(transcript)))
+    arrays = {"latents": audio.latents.cpu().numpy(), "embeddings": audio.embeddings.float().cpu().numpy()}
+    if transcript:
+        decoder = yield from warm_decoder(model, audio)
+        arrays |= {f"{DECODER}{i}": t.cpu().numpy() for i, t in enumerate(decoder.tensors)}
     return PreparedVoice(fingerprint, arrays, transcript)
 
 
@@ -58,11 +59,14 @@ def decoder_of(voice: PreparedVoice, model: VoxCPM) -> DecoderState:
     return DecoderState(tuple(_tensor(parts[f"{DECODER}{i}"], model.device) for i in range(len(parts))))
 
 
-def warm_decoder(model: VoxCPM, audio: AudioPrompt) -> DecoderState:
+def warm_decoder(model: VoxCPM, audio: AudioPrompt) -> Pieces[DecoderState]:
     """The decoder's state after a recording, from as many of its last frames as the state depends on."""
     patches = -(-model.vae.receptive_frames // model.config.patch_frames)
-    frames = audio.latents[-patches:].flatten(0, 1).T.unsqueeze(0)  # [1, D, N]
-    return model.vae.decode(frames, model.vae.initial_state())[1]
+    state = model.vae.initial_state()
+    for patch in audio.latents[-patches:]:
+        state = model.vae.decode(patch.T.unsqueeze(0), state)[1]
+        yield
+    return state
 
 
 def _whole_patches(model: VoxCPM, recording: Recording, at_start: bool) -> Tensor:

@@ -15,6 +15,7 @@ from intone.server.engines.indextts.voice.conditioning import FeatureStatistics,
 from intone.server.engines.indextts.voice.emotion import EmotionMatrix, blended
 from intone.server.engines.indextts.voice.mel import mel_spectrogram
 from intone.server.engines.indextts.voice.resample import sinc_resample
+from intone.server.engines.pieces import complete
 from intone.server.engines.weights import Weights
 from tests.support.indextts_tiny import weights
 
@@ -36,10 +37,11 @@ def test_no_value_is_read_back(size: str) -> None:
         encoder, model = VoiceEncoder(config, *parts, statistics, matrix), GPT(config, parts[0])
         audio = torch.empty(30000)
         low = sinc_resample(audio, 22050, 16000)
-        features, style = encoder.features(low), encoder.style(low)
+        features, style = complete(encoder.features(low)), complete(encoder.style(low))
         assert mel_spectrogram(audio, config.mel).shape == (80, 117)
-        emotion = blended(encoder.emotion(features), matrix.nearest(style), [0.1] * 8)
-        begun = [model.begin(model.prefix([1, 2], encoder.speaker(style, features), emotion), 5) for _ in range(2)]
+        emotion = blended(complete(encoder.emotion(features)), matrix.nearest(style), [0.1] * 8)
+        speaker = complete(encoder.speaker(style, features))
+        begun = [model.begin(model.prefix([1, 2], speaker, emotion), 5) for _ in range(2)]
         units, rows = [unit for unit, _ in begun], torch.stack([hidden for _, hidden in begun])
         seen = torch.stack([seen_at_start(codes, config.gpt.start_code, CPU)] * 2)
         drawn = draw(*cut(model.logits(rows), seen, BatchSampling.of([Sampling()] * 2, codes, CPU)), points)

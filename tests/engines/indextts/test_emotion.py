@@ -18,6 +18,7 @@ from intone.server.engines.indextts.voice.conditioning import VoiceEncoder
 from intone.server.engines.indextts.voice.emotion import BALANCE, EmotionMatrix, balanced, blended, merged
 from intone.server.engines.indextts.voice.fbank import RATE_HZ
 from intone.server.engines.indextts.voice.mel import mel_spectrogram
+from intone.server.engines.pieces import complete
 from intone.server.errors import CallerError
 from tests.support.indextts_tiny import weights
 
@@ -59,7 +60,7 @@ def recording(seconds: float, rate_hz: int = 22050, seed: int = 0) -> Recording:
 
 def test_a_voice(encoder: VoiceEncoder, checkpoint: Checkpoint) -> None:
     config = checkpoint.config
-    voice = encoder.enrol(recording(2.0))
+    voice = complete(encoder.enrol(recording(2.0)))
     assert voice.style.shape == (64,)
     assert voice.mel.shape == (80, 44100 // 256)
     assert voice.features.shape == ((1 + (32000 - 400) // 160 + 1) // 2, 128)
@@ -70,31 +71,31 @@ def test_a_voice(encoder: VoiceEncoder, checkpoint: Checkpoint) -> None:
         assert tensor.isfinite().all() and tensor.dtype == torch.float32
     samples = torch.from_numpy(recording(2.0).samples)
     assert torch.equal(voice.mel, mel_spectrogram(samples, config.mel))
-    again = encoder.enrol(recording(2.0))
-    other = encoder.enrol(recording(2.0, seed=1))
+    again = complete(encoder.enrol(recording(2.0)))
+    other = complete(encoder.enrol(recording(2.0, seed=1)))
     assert torch.equal(again.features, voice.features) and not torch.equal(other.style, voice.style)
 
 
 def test_features_are_normalised_with_the_published_statistics(checkpoint: Checkpoint) -> None:
     samples = torch.from_numpy(recording(0.6, RATE_HZ).samples)
-    plain = encoder_of(checkpoint).features(samples)
+    plain = complete(encoder_of(checkpoint).features(samples))
     statistics = dataclasses.replace(
         checkpoint.statistics, mean=torch.full((128,), 2.0), variance=torch.full((128,), 4.0)
     )
-    changed = encoder_of(dataclasses.replace(checkpoint, statistics=statistics)).features(samples)
+    changed = complete(encoder_of(dataclasses.replace(checkpoint, statistics=statistics)).features(samples))
     assert torch.allclose(changed, (plain - 2) / 2, atol=1e-5)
 
 
 def test_a_long_recording_is_cut_with_a_warning(encoder: VoiceEncoder, caplog: pytest.LogCaptureFixture) -> None:
     long = recording(16.0, 24000)
     with caplog.at_level(logging.WARNING):
-        voice = encoder.enrol(long)
+        voice = complete(encoder.enrol(long))
     assert "of 16000 ms the first 15 s are used" in caplog.text
     assert voice.mel.shape[1] == 15 * 22050 // 256
     assert voice.features.shape[0] == 749
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        first = encoder.enrol(Recording(long.samples[: 15 * 24000], 24000))
+        first = complete(encoder.enrol(Recording(long.samples[: 15 * 24000], 24000)))
     assert not caplog.text
     # The last frames differ: there the longer recording continues.
     assert (first.mel[:, :-4] - voice.mel[:, :-4]).abs().max() < 1e-4
@@ -108,19 +109,20 @@ def test_a_long_recording_is_cut_with_a_warning(encoder: VoiceEncoder, caplog: p
 def test_recordings_that_cannot_be_used(encoder: VoiceEncoder, samples: np.ndarray) -> None:
     for use in (encoder.enrol, encoder.emotion_of):
         with pytest.raises(CallerError, match="must be finite and last at least 200 ms") as caught:
-            use(Recording(samples.astype(np.float32), 22050))
+            complete(use(Recording(samples.astype(np.float32), 22050)))
         assert caught.value.field == "audio"
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 22050, 48000])
 def test_the_shortest_recording(encoder: VoiceEncoder, rate_hz: int) -> None:
-    voice = encoder.enrol(recording(0.2, rate_hz))
+    voice = complete(encoder.enrol(recording(0.2, rate_hz)))
     assert voice.style.isfinite().all() and voice.emotion.isfinite().all()
 
 
 def test_the_emotion_of_a_clip(encoder: VoiceEncoder) -> None:
     clip = recording(1.0, RATE_HZ)
-    assert torch.equal(encoder.emotion_of(clip), encoder.emotion(encoder.features(torch.from_numpy(clip.samples))))
+    features = complete(encoder.features(torch.from_numpy(clip.samples)))
+    assert torch.equal(complete(encoder.emotion_of(clip)), complete(encoder.emotion(features)))
 
 
 # ---- weights --------------------------------------------------------------------------------------------------------

@@ -18,11 +18,12 @@ from intone.server.engines.indextts.checkpoint import sizes
 from intone.server.engines.indextts.checkpoint.weights import part_shapes
 from intone.server.engines.indextts.engine import IndexTTSEngine
 from intone.server.engines.indextts.voice.conditioning import Conditioners
+from intone.server.engines.pieces import complete
 from intone.server.engines.weights import declared_shapes
 from intone.server.errors import CallerError, CheckpointError, EngineError
 from intone.server.runtime.loading import loaders
 from tests.support.indextts_files import write_checkpoint
-from tests.support.indextts_units import FAST, recording, sound_file
+from tests.support.indextts_units import FAST, emotion_of, recording, sound_file
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +68,15 @@ def test_a_voice_is_the_same_after_dropping(size: str) -> None:
     kept, dropping = IndexTTSEngine.random(size), IndexTTSEngine.random(size, drop_encoders=True)
     assert kept._encoder.loaded and not dropping._encoder.loaded
     for seed in (1, 2):
-        assert_same(dropping.prepare_voice(recording(seed=seed)), kept.prepare_voice(recording(seed=seed)))
+        assert_same(
+            complete(dropping.prepare_voice(recording(seed=seed))), complete(kept.prepare_voice(recording(seed=seed)))
+        )
         assert kept._encoder.loaded and not dropping._encoder.loaded
 
 
 def test_dropped_encoders_are_read_from_the_folder(folder: Path) -> None:
     kept, dropping = IndexTTSEngine.from_folder(folder), IndexTTSEngine.from_folder(folder, drop_encoders=True)
-    assert_same(dropping.prepare_voice(recording()), kept.prepare_voice(recording()))
+    assert_same(complete(dropping.prepare_voice(recording())), complete(kept.prepare_voice(recording())))
 
 
 @pytest.mark.parametrize("size", ["nano", "nano-2"])
@@ -88,7 +91,7 @@ def test_dropping_frees_tensors(size: str) -> None:
     of_dropping = live_bytes() - before
     expected = encoder_bytes(size)
     assert 0.95 * expected <= of_kept - of_dropping <= 1.1 * expected
-    dropping.prepare_voice(recording())
+    complete(dropping.prepare_voice(recording()))
     assert live_bytes() - before == of_dropping
 
 
@@ -103,7 +106,7 @@ def test_dropping_unmaps_files(folder: Path, require: Callable[..., Any]) -> Non
     dropping = IndexTTSEngine.from_folder(folder, drop_encoders=True)
     left = mapped(folder)
     assert left and not gone & left
-    dropping.prepare_voice(recording())
+    complete(dropping.prepare_voice(recording()))
     assert mapped(folder) == left
 
 
@@ -112,16 +115,16 @@ def test_a_clip_is_encoded_after_dropping() -> None:
     emotion = Emotion(clip=sound_file(recording(1.0, seed=9)), intensity=1.0)
     rows = []
     for engine in (kept, dropping):
-        voice = engine.prepare_voice(recording())
+        voice = complete(engine.prepare_voice(recording()))
         state = engine.start(SpeakRequest("Hm", seed=1, voice=voice, emotion=emotion, options=FAST))
-        rows.append(engine._emotion(state))
+        rows.append(emotion_of(engine, state))
     assert torch.equal(*rows) and not dropping._encoder.loaded
 
 
 def test_a_refused_recording_drops_them_too() -> None:
     engine = IndexTTSEngine.random("nano", drop_encoders=True)
     with pytest.raises(CallerError):
-        engine.prepare_voice(recording(0.1))
+        complete(engine.prepare_voice(recording(0.1)))
     assert not engine._encoder.loaded
 
 
@@ -132,10 +135,10 @@ def test_changed_files_are_refused(folder: Path, tmp_path: Path) -> None:
     engine = IndexTTSEngine.from_folder(place, drop_encoders=True)
     write_checkpoint(place, sizes.in_memory("nano", seed=4), sizes.documents("nano"))
     with pytest.raises(EngineError, match="have changed since they were loaded: restart the server"):
-        engine.prepare_voice(recording())
+        complete(engine.prepare_voice(recording()))
     shutil.rmtree(place)
     with pytest.raises(CheckpointError, match="config.yaml"):
-        engine.prepare_voice(recording())
+        complete(engine.prepare_voice(recording()))
     assert not engine._encoder.loaded
 
 

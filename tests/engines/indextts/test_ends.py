@@ -9,6 +9,7 @@ import pytest
 from intone.server.domain import SpeakRequest, SynthesisOptions
 from intone.server.engines.indextts.checkpoint import sizes
 from intone.server.engines.indextts.engine import IndexTTSEngine
+from intone.server.engines.pieces import complete
 from intone.server.errors import CallerError, CheckpointError, Reason
 from tests.support.indextts_files import write_checkpoint
 from tests.support.indextts_units import (
@@ -51,7 +52,7 @@ def test_a_model_that_stops_at_once_gives_no_audio(size: str) -> None:
     engine = engine_of(checkpoint)
     for whole in (False, True):
         state = engine.start(
-            SpeakRequest(TEXT, seed=1, voice=engine.prepare_voice(recording()), options=FAST, whole=whole)
+            SpeakRequest(TEXT, seed=1, voice=complete(engine.prepare_voice(recording())), options=FAST, whole=whole)
         )
         (step,) = engine.step([state])
         assert (step.pcm, step.done, step.cut, state.all_codes) == (None, True, False, [])
@@ -107,7 +108,7 @@ def test_no_unit_is_shorter_than_min_audio_ms(min_audio_ms: int, speed: float | 
     checkpoint.gpt["mel_head.bias"][checkpoint.config.gpt.stop_code] = 1e4
     engine = engine_of(checkpoint, trained=True)
     parameters = {**FAST.parameters, "min_audio_ms": min_audio_ms}
-    voice, options = engine.prepare_voice(recording()), SynthesisOptions(speed, parameters)
+    voice, options = complete(engine.prepare_voice(recording())), SynthesisOptions(speed, parameters)
     state = engine.start(SpeakRequest("Hm", seed=1, voice=voice, options=options))
     steps = finish(engine, state)
     sound_ms = 1000 / 22050 * sum(len(step.pcm) for step in steps if step.pcm is not None)
@@ -156,7 +157,7 @@ def test_a_loaded_checkpoint_speaks_like_the_one_in_memory(tmp_path: Path) -> No
     assert [engine.info.model for engine in engines] == ["IndexTTS 2.5", "nano, random weights"]
     sounds = []
     for engine in engines:
-        request = SpeakRequest("Hm", seed=1, voice=engine.prepare_voice(recording()), options=FAST)
+        request = SpeakRequest("Hm", seed=1, voice=complete(engine.prepare_voice(recording())), options=FAST)
         sounds.append(np.concatenate([s.pcm for s in finish(engine, engine.start(request)) if s.pcm is not None]))
     assert np.array_equal(*sounds)
 

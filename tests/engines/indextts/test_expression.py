@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from intone.server.domain import EMOTIONS, Emotion, SpeakRequest, SynthesisOptions
+from intone.server.engines.pieces import complete
 from intone.server.errors import CallerError, Reason
 from intone.server.voices.store import build_voice, from_file, to_bytes
 from tests.support.indextts_units import (
@@ -15,6 +16,7 @@ from tests.support.indextts_units import (
     TEXT,
     Subject,
     checkpoint_of,
+    emotion_of,
     engine_of,
     features_per_code,
     finish,
@@ -41,7 +43,7 @@ def test_emotion_changes_the_audio_and_neutral_does_not(subject: Subject) -> Non
         "half a clip": subject.speak(emotion=Emotion(clip=clip, intensity=0.5)),
     }
     assert subject.speak(emotion=Emotion((0.0,) * 8, 0.0)).sound.tobytes() == sounds["none"].sound.tobytes()
-    rows = [subject.engine._emotion(spoken.state) for spoken in sounds.values()]
+    rows = [emotion_of(subject.engine, spoken.state) for spoken in sounds.values()]
     for index, row in enumerate(rows):
         assert all(float((row - other).abs().max()) > 1e-3 for other in rows[:index])
     assert len({tuple(spoken.state.all_codes) for spoken in sounds.values()}) >= 4
@@ -51,12 +53,11 @@ def test_emotion_changes_the_audio_and_neutral_does_not(subject: Subject) -> Non
 def test_a_clip_of_the_voice_itself_changes_little(newer: Subject) -> None:
     """Only a different resampler and the rounding of the file."""
     row, own = (
-        newer.engine._emotion(newer.engine.start(newer.request(emotion=emotion)))
+        emotion_of(newer.engine, newer.engine.start(newer.request(emotion=emotion)))
         for emotion in (Emotion(clip=sound_file(recording()), intensity=1.0), Emotion())
     )
-    other = newer.engine._emotion(
-        newer.engine.start(newer.request(emotion=Emotion(clip=sound_file(recording(seed=5)), intensity=1.0)))
-    )
+    clip = Emotion(clip=sound_file(recording(seed=5)), intensity=1.0)
+    other = emotion_of(newer.engine, newer.engine.start(newer.request(emotion=clip)))
     assert float((row - own).norm()) < 0.2 * float((other - own).norm())
 
 
@@ -70,6 +71,25 @@ def test_a_clip_is_encoded_once(newer: Subject, monkeypatch: pytest.MonkeyPatch)
     for number in (0, 1, 0, 0, 1):
         newer.speak("Hm", emotion=Emotion(clip=clips[number], intensity=1.0))
     assert calls == [int(1.5 * 22050), int(2.5 * 22050)]
+
+
+def test_units_are_stepped_while_a_clip_is_encoded(newer: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One piece in a step, although two units wait for it; then both are begun."""
+    pieces: list[int] = []
+    advance = newer.engine._clips.advance
+    monkeypatch.setattr(newer.engine._clips, "advance", lambda clip: pieces.append(1) or advance(clip))
+    speaking = newer.engine.start(newer.request("A longer text that goes on meanwhile."))
+    newer.engine.step([speaking])
+    emotion = Emotion(clip=sound_file(recording(1.2, seed=33)), intensity=1.0)
+    waiting = [newer.engine.start(newer.request("Hm", emotion=emotion)) for _ in range(2)]
+    steps = 0
+    while waiting[0].decoding is None:
+        before = len(pieces), len(speaking.all_codes)
+        newer.engine.step([*waiting, *([] if speaking.done else [speaking])])
+        assert len(pieces) - before[0] <= 1 and (speaking.ended or len(speaking.all_codes) > before[1])
+        steps += 1
+    assert waiting[1].decoding is not None
+    assert len(pieces) == steps - 1 > newer.engine.config.w2v_bert.layers
 
 
 @pytest.mark.parametrize(
@@ -160,13 +180,13 @@ def test_requests_without_a_voice_need_an_adopted_one() -> None:
     engine.adopt_voice(recording())
     own, named = (
         finish(engine, engine.start(SpeakRequest("Hm", seed=1, voice=voice, options=FAST)))
-        for voice in (None, engine.prepare_voice(recording()))
+        for voice in (None, complete(engine.prepare_voice(recording())))
     )
     assert [s.pcm is None or s.pcm.tobytes() for s in own] == [s.pcm is None or s.pcm.tobytes() for s in named]
 
 
 def test_voices_differ(subject: Subject) -> None:
-    other = subject.engine.prepare_voice(recording(2.5, seed=2))
+    other = complete(subject.engine.prepare_voice(recording(2.5, seed=2)))
     assert np.abs(subject.speak("Hm", voice=other).sound - subject.speak("Hm").sound).max() > 0.01
 
 
@@ -175,5 +195,5 @@ def test_voices_differ(subject: Subject) -> None:
 )
 def test_unusable_recordings_are_refused(newer: Subject, samples: np.ndarray) -> None:
     with pytest.raises(CallerError) as caught:
-        newer.engine.prepare_voice(replace(recording(), samples=samples.astype(np.float32)))
+        complete(newer.engine.prepare_voice(replace(recording(), samples=samples.astype(np.float32))))
     assert caught.value.field == "audio"

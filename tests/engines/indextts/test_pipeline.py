@@ -27,6 +27,7 @@ from intone.server.engines.indextts.engine import IndexTTSEngine
 from intone.server.engines.indextts.gpt.sampling import Sampling
 from intone.server.engines.indextts.s2mel.noise import frame_noise
 from intone.server.engines.indextts.voice.emotion import balanced
+from intone.server.engines.pieces import complete
 from tests.oracles.indextts_golden import ORACLE, REQUIREMENTS, ROOT, assert_close
 from tests.oracles.indextts_official import small_documents, write
 from tests.support.indextts_units import finish, recording, sound_file
@@ -83,7 +84,7 @@ def pipelines(require: Callable[..., Any], tmp_path_factory: pytest.TempPathFact
     (folder / "voice.wav").write_bytes(sound_file(recording(2.0)))
     (folder / "clip.wav").write_bytes(sound_file(recording(1.5, seed=2, rate_hz=16000)))
     engine = IndexTTSEngine.from_folder(folder)
-    frames = engine.prepare_voice(recording(2.0)).arrays["mel"].shape[0]
+    frames = complete(engine.prepare_voice(recording(2.0))).arrays["mel"].shape[0]
     return Pipelines(folder, engine, official_sounds(folder, engine.fingerprint, frames))
 
 
@@ -126,7 +127,7 @@ def test_the_whole_pipeline(name: str, pipelines: Pipelines, monkeypatch: pytest
     request = SpeakRequest(
         case.text,
         seed=case.seed,
-        voice=engine.prepare_voice(recording(2.0)),
+        voice=complete(engine.prepare_voice(recording(2.0))),
         emotion=Emotion(case.emotion.weights, case.emotion.intensity, clip=clip),
         options=SynthesisOptions(speed=case.speed, parameters={"max_audio_ms": round(CODES_MS * factor)}),
         whole=True,

@@ -14,6 +14,7 @@ from intone.server.config import Config
 from intone.server.conversation.unit_synthesis import unit_seed
 from intone.server.domain import Recording, SpeakRequest, SynthesisOptions
 from intone.server.engines.indextts.engine import IndexTTSEngine
+from intone.server.engines.pieces import complete
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from tests.support.indextts_units import CLOSE, finish, recording, sound_file
 from tests.support.live_server import F32, Live, Talk, chunks, codes_of, messages_of, samples
@@ -63,7 +64,7 @@ def as_received(seconds: float) -> Recording:
 def whole_unit() -> Any:
     """The whole unit from the engine itself, at the stream's rate: `[T]`."""
     engine = IndexTTSEngine.random("nano")
-    voice = engine.prepare_voice(as_received(1.5))
+    voice = complete(engine.prepare_voice(as_received(1.5)))
     options = SynthesisOptions(parameters={"steps": STEPS})
     request = SpeakRequest(TEXT, seed=unit_seed(SEED, 0), voice=voice, options=options, whole=True)
     steps = finish(engine, engine.start(request))

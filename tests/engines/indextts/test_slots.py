@@ -21,6 +21,7 @@ from intone.server.engines.indextts.s2mel.cfm import TimeTable, solve, time_tabl
 from intone.server.engines.indextts.s2mel.flow_programs import FlowPrograms, _Schedule
 from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
 from intone.server.engines.indextts.text.front_end import FrontEnd
+from intone.server.engines.pieces import complete
 from intone.server.engines.weights import Weights
 from intone.server.errors import CheckpointError
 from intone.server.nn.paged_kv import PAGE
@@ -37,7 +38,7 @@ def slot_subject(size: str) -> Subject:
     checkpoint = replace(checkpoint, config=replace(checkpoint.config, trained=False))
     on = Placement.of("fp32", fixed_buffers=True)
     engine = IndexTTSEngine(checkpoint, FrontEnd.of_bytes(checkpoint.config), "random", ChunkPlan(), None, on=on)
-    return Subject(size, engine, engine.prepare_voice(recording()))
+    return Subject(size, engine, complete(engine.prepare_voice(recording())))
 
 
 def joined(steps: list) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from intone.server.domain import Samples, SpeakRequest, SynthesisOptions
+from intone.server.engines.pieces import complete
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.audio_vae import AudioVAE, DecoderState, random_tensors
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
@@ -49,7 +50,7 @@ def test_first_step_gives_one_frame_then_the_rest_of_the_patch_then_patches(engi
 
 
 def test_a_batch_gives_the_audio_of_single_units(engine: VoxCPMEngine) -> None:
-    voice = engine.prepare_voice(recording(engine, 2.0))
+    voice = complete(engine.prepare_voice(recording(engine, 2.0)))
     requests = [
         SpeakRequest("A short one.", seed=1),
         SpeakRequest(

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.domain import SpeakRequest, SynthesisOptions
+from intone.server.engines.pieces import complete
 from intone.server.engines.precision import precision_on
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import StackConfig, VoxCPMConfig
@@ -216,7 +217,7 @@ def test_float32_gives_the_audio_of_torch(version: int) -> None:
 @pytest.mark.parametrize("version", [1, 2])
 def test_the_engine_is_batch_invariant(version: int, packed: str) -> None:
     engine = engine_of(version, packed)
-    voice = engine.prepare_voice(recording(engine, 2.0))
+    voice = complete(engine.prepare_voice(recording(engine, 2.0)))
     requests = [
         SpeakRequest("A short one.", seed=1),
         SpeakRequest(

@@ -18,6 +18,7 @@ from torch import Tensor
 from intone.server.command_line import load
 from intone.server.config import Config
 from intone.server.domain import SpeakRequest, SynthesisOptions
+from intone.server.engines.pieces import complete
 from intone.server.engines.voxcpm import packed_cache, sizes
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.engines.voxcpm.packed_cache import PackedCache
@@ -63,7 +64,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
 def spoken(folder: Path, cache_folder: Path | None, dtype: str = "int8", lora: Path | None = None) -> bytes:
     """Audio of a newly loaded engine, with and without a cloned voice."""
     engine = VoxCPMEngine.from_folder(folder, dtype=dtype, pack_cache=cache_folder, lora=lora)
-    voice = engine.prepare_voice(recording(engine, 1.0))
+    voice = complete(engine.prepare_voice(recording(engine, 1.0)))
     said = (joined(finish(engine, engine.start(dataclasses.replace(REQUEST, voice=v)))) for v in (None, voice))
     return b"".join(audio.tobytes() for audio in said)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from intone.server.domain import Recording, SpeakRequest, SynthesisOptions
+from intone.server.engines.pieces import complete
 from intone.server.engines.voxcpm import phonemes, sizes
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
@@ -145,7 +146,7 @@ def test_text_in_other_scripts_is_refused(engine):
 def test_a_single_voice_model_clones_no_voices(engine):
     assert not engine.info.clones_voices
     with pytest.raises(CallerError, match="has one voice and cannot clone another") as caught:
-        engine.prepare_voice(Recording(np.zeros(16_000, np.float32), 16_000))
+        complete(engine.prepare_voice(Recording(np.zeros(16_000, np.float32), 16_000)))
     assert (caught.value.field, caught.value.reason) == ("audio", Reason.CLONING_UNAVAILABLE)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from intone.server.domain import Recording, SpeakRequest, SynthesisOptions
+from intone.server.engines.pieces import complete
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.engines.voxcpm.lm import Caches
@@ -64,7 +65,7 @@ LAYOUT_NAMES = ["v1 continued", "v2 continued", "v2 reference"]
 @pytest.mark.parametrize(("version", "transcript"), LAYOUTS, ids=LAYOUT_NAMES)
 def test_audio_with_the_prefix_cache_is_bit_identical(version: int, transcript: str, packed: str) -> None:
     engine = engine_of(version, packed)
-    voice = engine.prepare_voice(voice_of(engine, transcript))
+    voice = complete(engine.prepare_voice(voice_of(engine, transcript)))
     for text in ("abc", "Another one."):
         request = SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(parameters={"max_audio_ms": 800}))
         cached, alone = engine.start(request), whole(engine.start(request))
@@ -75,7 +76,7 @@ def test_audio_with_the_prefix_cache_is_bit_identical(version: int, transcript: 
 @pytest.mark.parametrize(("version", "transcript"), LAYOUTS, ids=LAYOUT_NAMES)
 def test_audio_with_the_prefix_cache_in_torch_is_close(version: int, transcript: str) -> None:
     engine = engine_of(version, None)
-    voice = engine.prepare_voice(voice_of(engine, transcript))
+    voice = complete(engine.prepare_voice(voice_of(engine, transcript)))
     request = SpeakRequest("abc", seed=3, voice=voice, options=SynthesisOptions(parameters={"max_audio_ms": 480}))
     cached, alone = (joined(finish(engine, state)) for state in (engine.start(request), whole(engine.start(request))))
     assert abs(cached - alone).max() <= CLOSE
@@ -87,7 +88,7 @@ def test_only_positions_after_the_prefix_are_computed(
 ) -> None:
     engine = engine_of(version, "int8")
     given = voice_of(engine, transcript)
-    voice = engine.prepare_voice(given)
+    voice = complete(engine.prepare_voice(given))
     patches = len(voice.arrays["latents"])
     after = 1 + (patches if transcript else 0)  # 101 and the continued recording
     state = engine.start(SpeakRequest("abc", seed=3, voice=voice))
@@ -126,7 +127,7 @@ class Merging(TextTokenizer):
 def test_a_transcript_token_that_merges_with_the_text_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     model = VoxCPM(tiny_checkpoint(1), torch.float32, CPU, packed="int8")
     engine = VoxCPMEngine(model, Merging(), "tiny", "tiny")
-    voice = engine.prepare_voice(voice_of(engine, "Two words."))
+    voice = complete(engine.prepare_voice(voice_of(engine, "Two words.")))
     for text, shared, new in (("abc", 9, 3), (" abc", 10, 4)):  # "." and "a" are one token
         request = SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(parameters={"max_audio_ms": 480}))
         state, alone = engine.start(request), whole(engine.start(request))
@@ -139,7 +140,7 @@ def test_a_transcript_token_that_merges_with_the_text_is_not_shared(monkeypatch:
 def test_units_do_not_change_the_prefix_cache(packed: str | None) -> None:
     """Two units at once, with different texts, then both again."""
     engine = engine_of(1, packed)
-    voice = engine.prepare_voice(voice_of(engine, TRANSCRIPT))
+    voice = complete(engine.prepare_voice(voice_of(engine, TRANSCRIPT)))
     requests = [
         SpeakRequest(text, seed=3, voice=voice, options=SynthesisOptions(parameters={"max_audio_ms": 800}))
         for text in ("abc", "xyzw")
@@ -184,7 +185,9 @@ def test_a_native_fork_checks_its_length() -> None:
 @pytest.mark.parametrize("packed", [None, "int8"])
 def test_a_voice_speaks_after_a_prefill_that_failed(packed: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_of(1, packed)
-    voice = replace(engine.prepare_voice(voice_of(engine, TRANSCRIPT)))  # as loaded from a file: not cached yet
+    voice = replace(
+        complete(engine.prepare_voice(voice_of(engine, TRANSCRIPT)))
+    )  # as loaded from a file: not cached yet
     request = SpeakRequest("abc", seed=3, voice=voice, options=SynthesisOptions(parameters={"max_audio_ms": 480}))
     with monkeypatch.context() as patch:
         patch.setattr(engine.model.lm.residual, "prefill", lambda *_, **__: 1 / 0)
@@ -209,7 +212,8 @@ def test_prefill_in_parts_equals_one_prefill() -> None:
 def test_least_recently_used_voices_are_evicted() -> None:
     engine = engine_of(1, "int8")
     voices = [
-        engine.prepare_voice(voice_of(engine, transcript)) for transcript in (TRANSCRIPT, "Few words.", "Others.")
+        complete(engine.prepare_voice(voice_of(engine, transcript)))
+        for transcript in (TRANSCRIPT, "Few words.", "Others.")
     ]
     cache = VoicePromptCache(
         engine.model, sizes.byte_tokenizer(), max_positions=192
@@ -227,7 +231,9 @@ def test_least_recently_used_voices_are_evicted() -> None:
 def test_a_running_unit_survives_eviction_of_its_voice(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_of(1, "int8")
     monkeypatch.setattr(engine, "_voices", VoicePromptCache(engine.model, sizes.byte_tokenizer(), max_positions=1))
-    one, other = (engine.prepare_voice(voice_of(engine, transcript)) for transcript in (TRANSCRIPT, "Few words."))
+    one, other = (
+        complete(engine.prepare_voice(voice_of(engine, transcript))) for transcript in (TRANSCRIPT, "Few words.")
+    )
     request = SpeakRequest("abc", seed=3, voice=one, options=SynthesisOptions(parameters={"max_audio_ms": 480}))
     expected = joined(finish(engine, engine.start(request)))
     state = engine.start(request)

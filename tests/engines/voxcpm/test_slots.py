@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from intone.server.domain import SpeakRequest, SynthesisOptions
+from intone.server.engines.pieces import complete
 from intone.server.engines.voxcpm import audio_vae, sizes
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.engines.voxcpm.model import VoxCPM
@@ -42,7 +43,7 @@ def slot_engine(version: int, slots: int = 8, pages: int = 40) -> VoxCPMEngine:
 
 
 def requests_of(engine: VoxCPMEngine) -> list[SpeakRequest]:
-    voice = engine.prepare_voice(recording(engine, 2.0))
+    voice = complete(engine.prepare_voice(recording(engine, 2.0)))
     return [
         SpeakRequest("A short one.", seed=1),
         SpeakRequest(

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from intone.server.domain import PreparedVoice, Recording, SpeakRequest, SynthesisOptions
+from intone.server.engines.pieces import complete
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.errors import CallerError, Reason
@@ -23,7 +24,7 @@ def engine(request: pytest.FixtureRequest) -> VoxCPMEngine:
 
 
 def test_audio_continues_the_recording_exactly(engine: VoxCPMEngine) -> None:
-    voice = engine.prepare_voice(recording(engine, 3.1))
+    voice = complete(engine.prepare_voice(recording(engine, 3.1)))
     model = engine.model
     assert voice.text == "Some words." and voice.fingerprint == engine.fingerprint
     encoded = torch.from_numpy(voice.arrays["latents"])
@@ -48,19 +49,21 @@ def test_padding_keeps_the_end_of_a_continued_recording_and_the_start_of_a_refer
     engine = tiny_engine(2)
     given = recording(engine, 1.0)  # 150 samples, 24 to a patch
     for transcript, padding in (("Words.", (18, 0)), ("", (0, 18))):
-        voice = engine.prepare_voice(replace(given, transcript=transcript))
+        voice = complete(engine.prepare_voice(replace(given, transcript=transcript)))
         with torch.inference_mode():
-            expected = engine.model.embed_audio(torch.nn.functional.pad(torch.from_numpy(given.samples), padding))
+            expected = complete(
+                engine.model.embed_audio(torch.nn.functional.pad(torch.from_numpy(given.samples), padding))
+            )
         assert np.array_equal(voice.arrays["latents"], expected.latents.numpy())
         assert any(name.startswith("vae.") for name in voice.arrays) == bool(transcript)
 
 
 def test_reference_needs_version_two() -> None:
     with pytest.raises(CallerError) as caught:
-        tiny_engine(1).prepare_voice(recording(tiny_engine(1), 1.0, transcript=" "))
+        complete(tiny_engine(1).prepare_voice(recording(tiny_engine(1), 1.0, transcript=" ")))
     assert caught.value.field == "transcript"
     engine = tiny_engine(2)
-    voice = engine.prepare_voice(recording(engine, 1.0, transcript=""))
+    voice = complete(engine.prepare_voice(recording(engine, 1.0, transcript="")))
     state = engine.start(SpeakRequest("abc", seed=1, voice=voice))
     assert state.prompt is not None
     assert state.prompt.tokens.tolist()[:10] == [103, *[0] * 7, 104, *sizes.byte_tokenizer().ids("a")]
@@ -78,7 +81,7 @@ def test_reference_needs_version_two() -> None:
 )
 def test_unusable_recordings_are_refused(engine: VoxCPMEngine, samples: NDArray[np.float64], fault: Reason) -> None:
     with pytest.raises(CallerError) as caught:
-        engine.prepare_voice(Recording(samples.astype(np.float32), 150, "Words."))
+        complete(engine.prepare_voice(Recording(samples.astype(np.float32), 150, "Words.")))
     assert (caught.value.field, caught.value.reason) == ("audio", fault)
 
 
@@ -89,13 +92,13 @@ def test_recording_of_another_rate_is_resampled() -> None:
     for rate_hz in (16000, 44100):
         t = np.arange(int(seconds * rate_hz)) / rate_hz
         samples = (0.3 * np.sin(2 * np.pi * tone_hz * t)).astype(np.float32)
-        clips.append(nano.prepare_voice(Recording(samples, rate_hz, "Beep.")).arrays["latents"])
+        clips.append(complete(nano.prepare_voice(Recording(samples, rate_hz, "Beep."))).arrays["latents"])
     assert clips[0].shape == clips[1].shape == (10, 4, 64)
     assert np.abs(clips[0] - clips[1])[1:-1].max() < 0.05 * np.abs(clips[0]).max()
 
 
 def test_a_prepared_voice_is_not_changed(engine: VoxCPMEngine) -> None:
-    voice = engine.prepare_voice(recording(engine, 1.5))
+    voice = complete(engine.prepare_voice(recording(engine, 1.5)))
     before = {name: array.copy() for name, array in voice.arrays.items()}
     for array in voice.arrays.values():
         array.flags.writeable = False  # like a mapped file

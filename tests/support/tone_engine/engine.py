@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intone.server.domain import EngineInfo, PreparedVoice, Recording, SpeakRequest, Step
+from intone.server.domain import EngineInfo, Recording, SpeakRequest, Step
 from intone.server.engines.base import LoadSpec
+from intone.server.engines.pieces import VoicePieces
 from intone.server.errors import CallerError, Reason
 
 RATE_HZ = 16_000
@@ -44,7 +45,7 @@ class ToneEngine:
         """An engine with the frequency of the settings."""
         return cls(float(spec.settings["tone_hz"]))
 
-    def prepare_voice(self, recording: Recording) -> PreparedVoice:
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
         """Always refuses: there is one voice."""
         raise CallerError("audio", "the tone engine has one voice", Reason.CLONING_UNAVAILABLE)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.engines.indextts.checkpoint.config import CAMPPlusConfig
+from intone.server.engines.pieces import Pieces
 from intone.server.engines.weights import Weights
 
 NORM_EPS = 1e-5
@@ -121,17 +122,19 @@ class CAMPPlus:
         self._embed = body.tensor("dense.linear.weight", (config.embedding, 2 * width, 1))[:, :, 0]
         self._norm_embedding = Norm.read(body, "dense.nonlinear.batchnorm", config.embedding, affine=False)
 
-    def __call__(self, features: Tensor) -> Tensor:
-        """Filter bank minus its mean over time, `[T, bands]`, T at least 3 → `[embedding]`."""
+    def __call__(self, features: Tensor) -> Pieces[Tensor]:
+        """Filter bank minus its mean over time, `[T, bands]`, T at least 3 → `[embedding]`; a block in each piece."""
         x = self._first(features.T[None, None]).relu()  # [1, C, bands, T]
         for residual in self._residuals:
             x = residual(x)
+            yield
         x = self._last(x).relu().flatten(1, 2)  # [1, C · bands / 8, T]
         x = self._stem_norm(functional.conv1d(x, self._stem, stride=2, padding=KERNEL // 2)).relu()
         for block in self._blocks:
             for layer in block.layers:
                 x = layer(x)
             x = functional.conv1d(block.norm(x).relu(), block.narrow)
+            yield
         x = self._norm_out(x).relu()
         statistics = torch.cat((x.mean(2), x.std(2, unbiased=True)), dim=1)
         return self._norm_embedding(functional.linear(statistics, self._embed))[0]

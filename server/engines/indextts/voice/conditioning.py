@@ -21,6 +21,7 @@ from intone.server.engines.indextts.voice.mel import mel_spectrogram
 from intone.server.engines.indextts.voice.perceiver import Perceiver
 from intone.server.engines.indextts.voice.resample import sinc_resample
 from intone.server.engines.indextts.voice.w2v_bert import W2vBert
+from intone.server.engines.pieces import Pieces
 from intone.server.engines.weights import Weights
 from intone.server.errors import CallerError, Reason
 
@@ -82,46 +83,44 @@ class VoiceEncoder:
         self._conditioners = Conditioners(config, gpt)
         self._device = statistics.mean.device
 
-    def enrol(self, recording: Recording) -> VoiceParts:
-        """The conditioning of a voice; of a longer recording, the first 15 s are used.
+    @torch.inference_mode()
+    def enrol(self, recording: Recording) -> Pieces[VoiceParts]:
+        """The conditioning of a voice, in pieces; of a longer recording, the first 15 s are used.
 
         Raises:
             CallerError: the recording is too short or not finite (field `audio`).
         """
-        with torch.inference_mode():
-            audio = self._audio(recording, self._mel.sample_rate_hz)
-            # Resampled twice as in training; a single resampling from the recording's own rate differs.
-            low = sinc_resample(audio, self._mel.sample_rate_hz, RATE_HZ)
-            features, style = self.features(low), self.style(low)
-            return VoiceParts(
-                style=style,
-                mel=mel_spectrogram(audio, self._mel),
-                features=features,
-                speaker=self.speaker(style, features),
-                emotion=self.emotion(features),
-                emotion_rows=self._matrix.nearest(style),
-            )
+        audio = self._audio(recording, self._mel.sample_rate_hz)
+        # Resampled twice as in training; a single resampling from the recording's own rate differs.
+        low = sinc_resample(audio, self._mel.sample_rate_hz, RATE_HZ)
+        features = yield from self.features(low)
+        style = yield from self.style(low)
+        mel = mel_spectrogram(audio, self._mel)
+        speaker = yield from self.speaker(style, features)
+        emotion = yield from self.emotion(features)
+        return VoiceParts(style, mel, features, speaker, emotion, emotion_rows=self._matrix.nearest(style))
 
-    def emotion_of(self, clip: Recording) -> Tensor:
+    @torch.inference_mode()
+    def emotion_of(self, clip: Recording) -> Pieces[Tensor]:
         """The emotion vector of a clip: `[D]`. Raises as `enrol` does."""
-        with torch.inference_mode():
-            return self.emotion(self.features(self._audio(clip, RATE_HZ)))
+        features = yield from self.features(self._audio(clip, RATE_HZ))
+        return (yield from self.emotion(features))
 
-    def features(self, samples: Tensor) -> Tensor:
+    def features(self, samples: Tensor) -> Pieces[Tensor]:
         """Semantic features of mono `[N]` at 16 kHz: `[T, H]`."""
-        hidden = self._w2v_bert(*w2v_features(samples))
+        hidden = yield from self._w2v_bert(*w2v_features(samples))
         return (hidden - self._statistics.mean) / self._statistics.variance.sqrt()
 
-    def style(self, samples: Tensor) -> Tensor:
+    def style(self, samples: Tensor) -> Pieces[Tensor]:
         """The speaker embedding of mono `[N]` at 16 kHz: `[192]`."""
         energies = fbank(samples)
         return self._campplus(energies - energies.mean(0))
 
-    def speaker(self, style: Tensor, features: Tensor) -> Tensor:
+    def speaker(self, style: Tensor, features: Tensor) -> Pieces[Tensor]:
         """See `Conditioners.speaker`."""
         return self._conditioners.speaker(style, features)
 
-    def emotion(self, features: Tensor) -> Tensor:
+    def emotion(self, features: Tensor) -> Pieces[Tensor]:
         """See `Conditioners.emotion`."""
         return self._conditioners.emotion(features)
 
@@ -163,16 +162,17 @@ class Conditioners:
         else:
             self._style = Linear.read(gpt, "spk_emb_proj", (dim, config.campplus.embedding))
 
-    def speaker(self, style: Tensor, features: Tensor) -> Tensor:
+    def speaker(self, style: Tensor, features: Tensor) -> Pieces[Tensor]:
         """The speaker's rows of the language model's prefix: `[N, D]`."""
         if self._speaker is not None:
-            return self._speaker(features)
+            return (yield from self._speaker(features))
         assert self._style is not None, "built with one or the other"
         return self._style(style[None])
 
-    def emotion(self, features: Tensor) -> Tensor:
+    def emotion(self, features: Tensor) -> Pieces[Tensor]:
         """The emotion vector of features: `[D]`."""
-        return self._emotion_out(self._emotion_in(self._emotion(features)))[0]
+        latents = yield from self._emotion(features)
+        return self._emotion_out(self._emotion_in(latents))[0]
 
 
 class _Resampler:
@@ -182,6 +182,7 @@ class _Resampler:
         self._encoder = Conformer(encoder, gpt.scope(f"{prefix}conditioning_encoder"))
         self._resampler = Perceiver(resampler, gpt.scope(f"{prefix}perceiver_encoder"))
 
-    def __call__(self, features: Tensor) -> Tensor:
+    def __call__(self, features: Tensor) -> Pieces[Tensor]:
         """`[T, H]` → `[latents, dim]`."""
-        return self._resampler(self._encoder(features))
+        encoded = yield from self._encoder(features)
+        return self._resampler(encoded)

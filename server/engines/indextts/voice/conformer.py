@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from intone.server.engines.indextts.checkpoint.config import ConformerConfig
 from intone.server.engines.indextts.layers import LayerNorm, Linear, sinusoids
+from intone.server.engines.pieces import Pieces
 from intone.server.engines.weights import Weights
 
 MIN_FEATURES = 3
@@ -51,8 +52,8 @@ class Conformer:
         self._blocks = tuple(_block(config, weights.scope(f"encoders.{index}")) for index in range(config.blocks))
         self._after = LayerNorm.read(weights, "after_norm", config.dim)
 
-    def __call__(self, features: Tensor) -> Tensor:
-        """`[T, input_dim]`, T at least 3 → `[(T - 3) // 2 + 1, dim]`."""
+    def __call__(self, features: Tensor) -> Pieces[Tensor]:
+        """`[T, input_dim]`, T at least 3 → `[(T - 3) // 2 + 1, dim]`; a block in each piece."""
         x = functional.conv2d(features[None, None], *self._conv, stride=2).relu()  # [1, D, T', F']
         x = self._embed(x[0].transpose(0, 1).flatten(1)) * self.config.dim**0.5  # [T', D]
         embedded = sinusoids(len(x), self.config.dim, x.device)
@@ -61,6 +62,7 @@ class Conformer:
             x = x + _convolve(block, block.norm_conv(x), self.config.kernel)
             x = x + block.narrow(functional.silu(block.wide(block.norm_feed_forward(x))))
             x = block.norm_final(x)
+            yield
         return self._after(x)
 
     def _attend(self, block: Block, x: Tensor, embedded: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from intone.server.domain import Recording
 from intone.server.engines.indextts.voice.encoders import Encoders
+from intone.server.engines.pieces import Pieces
 
 CACHED_CLIPS = 16
 """An utterance has many units, and a conversation few clips."""
@@ -15,9 +16,14 @@ CACHED_CLIPS = 16
 
 @dataclass(slots=True)
 class EmotionClip:
-    """A clip: its recording until the first unit needs its emotion vector, from then on the vector, `[D]`."""
+    """A clip: its recording until a unit has needed its emotion vector, from then on the vector, `[D]`.
+
+    Attributes:
+        pieces: what is left of the work between the two; None before and after.
+    """
 
     recording: Recording | None
+    pieces: Pieces[Tensor] | None = None
     vector: Tensor | None = None
 
 
@@ -51,9 +57,17 @@ class EmotionClipCache:
             self._clips.popitem(last=False)
         return self._clips[key]
 
-    def vector(self, clip: EmotionClip) -> Tensor:
-        """The emotion vector of a clip, `[D]`; encodes it on the first call."""
-        if clip.vector is None:
-            assert clip.recording is not None, "a clip has its recording until it has its vector"
-            clip.vector, clip.recording = self._encoder.emotion_of(clip.recording), None
-        return clip.vector
+    def advance(self, clip: EmotionClip) -> None:
+        """Do a piece of the work to get the vector of a clip that has none.
+
+        Raises:
+            EngineError: the encoders cannot be read again. The next call begins anew.
+        """
+        assert clip.recording is not None, "a clip has its recording until it has its vector"
+        pieces, clip.pieces = clip.pieces or self._encoder.emotion_of(clip.recording), None
+        try:
+            next(pieces)
+        except StopIteration as end:
+            clip.vector, clip.recording = end.value, None
+        else:
+            clip.pieces = pieces

@@ -12,6 +12,7 @@ from intone.server.domain import PreparedVoice, Recording
 from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticPrompt
 from intone.server.engines.indextts.voice.conditioning import truncation_notices
 from intone.server.engines.indextts.voice.encoders import Encoders
+from intone.server.engines.pieces import VoicePieces
 from intone.server.nn.transfer import send
 
 CACHED_SPEAKERS = 32
@@ -35,15 +36,15 @@ class Speaker:
     prompt: AcousticPrompt
 
 
-def prepare(encoder: Encoders, acoustic: AcousticModel, recording: Recording, fingerprint: str) -> PreparedVoice:
-    """Compute everything that depends on the recording alone.
+@torch.inference_mode()
+def prepare(encoder: Encoders, acoustic: AcousticModel, recording: Recording, fingerprint: str) -> VoicePieces:
+    """Compute everything that depends on the recording alone, a layer of an encoder in each piece.
 
     Raises:
         CallerError: the recording is too short or not finite (field `audio`).
     """
-    with torch.inference_mode():
-        parts = encoder.enrol(recording)
-        prompt = acoustic.prompt(parts.mel, parts.features, parts.style)
+    parts = yield from encoder.enrol(recording)
+    prompt = acoustic.prompt(parts.mel, parts.features, parts.style)
     tensors = {
         "rows": parts.speaker,
         "emotion": parts.emotion,

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from intone.server.engines.indextts.checkpoint.config import W2vBertConfig
 from intone.server.engines.indextts.layers import LayerNorm, Linear
+from intone.server.engines.pieces import Pieces
 from intone.server.engines.weights import Weights
 
 
@@ -72,8 +73,8 @@ class W2vBert:
         self._project = Linear.read(projection, "projection", (config.dim, config.input_dim))
         self._layers = tuple(_layer(config, weights.scope(f"encoder.layers.{i}")) for i in range(config.layers))
 
-    def __call__(self, features: Tensor, last_masked: bool = False) -> Tensor:
-        """Output of the last layer: `[T, input_dim]` → `[T, dim]`.
+    def __call__(self, features: Tensor, last_masked: bool = False) -> Pieces[Tensor]:
+        """Output of the last layer: `[T, input_dim]` → `[T, dim]`; a layer in each piece.
 
         Args:
             last_masked: the last row is padding: no row attends to it, but it is returned, as in the official pipeline.
@@ -92,6 +93,7 @@ class W2vBert:
             x = x + self._attend(layer.attention, x, distances, real)
             x = x + _convolve(layer.convolution, x, real)
             x = layer.norm_final(layer.after(x))
+            yield
         return x
 
     def _attend(self, attention: Attention, x: Tensor, distances: Tensor, real: Tensor) -> Tensor:
