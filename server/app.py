@@ -29,6 +29,7 @@ from intone.server.rpc.caller import principal
 from intone.server.rpc.collectors import ChildProcessMetrics, StreamMetrics, TextMetrics, VoiceMetrics
 from intone.server.rpc.connections import channel_options, max_message_bytes
 from intone.server.rpc.interceptors import Decoding
+from intone.server.rpc.late_services import LateServices
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.monitoring import Monitoring
 from intone.server.rpc.observation import Observation
@@ -114,7 +115,9 @@ class App:
 async def serving(
     config: Config, engines: dict[str, Callable[[], Engine]] | None = None, progress: Progress | None = None
 ) -> AsyncIterator[App]:
-    """Run a server: its engines are loaded and its port is bound when the context is entered; it stops at the end.
+    """Run a server: its engines are loaded when the context is entered; it stops at the end.
+
+    It listens while they load, refuses calls with UNAVAILABLE until then, and its health is NOT_SERVING.
 
     Args:
         config: settings.
@@ -150,6 +153,11 @@ async def serving(
             _check_port_file(Path(config.port_file).expanduser())
         stack.push_async_callback(monitoring.close)
         await monitoring.start(config)
+        services = LateServices()
+        health_pb2_grpc.add_HealthServicer_to_server(monitoring.health, server)
+        reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
+        server.add_generic_rpc_handlers((services,))
+        await server.start()
         analyzers = load_emotion_analyzers(config.emotion_analyzer, config.emotion_model, float(config.emotion_wait_ms))
         texts = await TextPool.launch(config.normalize_budget_ms / 1000, PROCESSES if config.processes else 0)
         stack.callback(texts.close)
@@ -160,13 +168,14 @@ async def serving(
         pools = ThreadPools()
         stack.callback(pools.close)
         context = _server_context(config, workers, store, texts, analyzers)
-        app = await _start(server, port, config, context, store, texts, monitoring, pools)
+        app = _start(server, services, port, config, context, store, texts, monitoring, pools)
         stack.push_async_callback(app.stop, 0)
         yield app
 
 
-async def _start(
+def _start(
     server: Any,
+    services: LateServices,
     port: int,
     config: Config,
     context: ServerContext,
@@ -187,9 +196,9 @@ async def _start(
         measure=config.match_loudness,
         render=config.fillers,
     )
-    speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, server)
+    speech_pb2_grpc.add_SpeechServiceServicer_to_server(service, services)
     voices = VoiceService(config, store, workers, clips, pools, background_renderer, partial(_spoken, texts))
-    voice_pb2_grpc.add_VoiceServiceServicer_to_server(voices, server)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(voices, services)
     collectors = (
         StreamMetrics(context.audio_counts, lambda: service.queued),
         VoiceMetrics(store),
@@ -197,9 +206,7 @@ async def _start(
         ChildProcessMetrics(partial(_child_pids, workers, texts)),
     )
     monitoring.ready(workers, collectors)
-    health_pb2_grpc.add_HealthServicer_to_server(monitoring.health, server)
-    reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
-    await server.start()
+    services.ready()
     return App(server, port, monitoring, service, voices, store, background_renderer, config.drain_s)
 
 

@@ -67,6 +67,7 @@ class Reason(Enum):
     UPLOAD_TIMEOUT = "upload_timeout"
     WRITE_TIMEOUT = "write_timeout"
     ANSWERS_UNREAD = "answers_unread"
+    LOADING = "loading"
 
 
 class CallerError(IntoneError):

@@ -40,6 +40,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         """The engines are loaded."""
         self._workers = workers
         self._states = self._present()
+        self._notify()
 
     def leave(self) -> None:
         """Report NOT_SERVING from now on."""

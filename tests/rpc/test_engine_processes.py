@@ -9,12 +9,15 @@ import time
 import grpc
 import pytest
 from grpc import StatusCode
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from intone.proto import speech_pb2
 from intone.server.app import serving
 from intone.server.config import Config
+from intone.server.runtime import process_worker
+from intone.server.runtime import worker as worker_module
 from tests.support import faulty_engine
-from tests.support.faulty_engine import CRASHES, HANGS, MAKES_NAN, START_RAISES, STEP_RAISES
+from tests.support.faulty_engine import CRASHES, FREEZES, HANGS, MAKES_NAN, START_RAISES, STEP_RAISES
 from tests.support.live_server import Live, messages_of, soon, spoken
 from tests.support.process_workers import children_of, descriptors, eventually, runs
 from tests.support.rpc_status import code_of, reason_of
@@ -24,6 +27,7 @@ LONG = ("words that take their time to be spoken " * 4).strip()
 OFF = speech_pb2.SWITCH_OFF
 PLAIN = {"defaults": speech_pb2.SpeechSettings(normalization=OFF)}
 COMPLETED, FAILED = speech_pb2.DONE_REASON_COMPLETED, speech_pb2.DONE_REASON_FAILED
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 BACK_S, TOLD_S = 10.0, 1.0
 
 
@@ -192,3 +196,26 @@ async def say_with(live, engine, text):
     answers = await talk.until("done")
     talk.call.cancel()
     return answers
+
+
+@pytest.mark.parametrize("text", [HANGS, FREEZES], ids=["in a step", "without a heartbeat"])
+def test_the_health_of_an_engine_that_hangs(run, monkeypatch, text):
+    monkeypatch.setattr(worker_module, "SLOW_STEP", 0.002)  # of two minutes
+    monkeypatch.setattr(process_worker, "LATE_S", 0.8)
+
+    async def main():
+        async with server(spare=True) as live:
+            health = health_pb2_grpc.HealthStub(live.channel)
+            watch = health.Watch(health_pb2.HealthCheckRequest(service="intone.engine.plain"))
+            assert (await watch.read()).status == SERVING
+            talk = await live.talk(**PLAIN)
+            await talk.say("u", f"Hello, {text}.")
+            assert (await asyncio.wait_for(watch.read(), 10)).status == NOT_SERVING
+            for service in ("", "intone.engine.spare"):  # which speaks what comes now
+                assert (await health.Check(health_pb2.HealthCheckRequest(service=service))).status == SERVING
+            answers = await say(live, "Hello there.")
+            assert messages_of(answers, "started")[0].route.engine == "spare" and ended(answers)[0] == COMPLETED
+            watch.cancel()
+            talk.call.cancel()
+
+    run(main(), timeout_s=60)

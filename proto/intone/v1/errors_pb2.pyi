@@ -51,6 +51,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_WRITE_TIMEOUT: _ClassVar[ErrorReason]
     ERROR_REASON_UPLOAD_TIMEOUT: _ClassVar[ErrorReason]
     ERROR_REASON_ANSWERS_UNREAD: _ClassVar[ErrorReason]
+    ERROR_REASON_LOADING: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_VALUE_INVALID: ErrorReason
@@ -96,3 +97,4 @@ ERROR_REASON_CALLS_EXHAUSTED: ErrorReason
 ERROR_REASON_WRITE_TIMEOUT: ErrorReason
 ERROR_REASON_UPLOAD_TIMEOUT: ErrorReason
 ERROR_REASON_ANSWERS_UNREAD: ErrorReason
+ERROR_REASON_LOADING: ErrorReason

@@ -52,6 +52,7 @@ CODES = {
     Reason.UPLOAD_TIMEOUT: code_pb2.DEADLINE_EXCEEDED,
     Reason.WRITE_TIMEOUT: code_pb2.DEADLINE_EXCEEDED,
     Reason.ANSWERS_UNREAD: code_pb2.RESOURCE_EXHAUSTED,
+    Reason.LOADING: code_pb2.UNAVAILABLE,
 }
 """The status code of each reason, as `errors.proto` documents it."""
 
