@@ -230,7 +230,7 @@ def _short(context: Context, match: re.Match[str]) -> str | None:
     if match.group() == "9/11":
         return "nine eleven"
     joined = re.search(r" (?:to|and|or) $", context.before(match.start()))
-    to = bool(joined) and context.kind_at(match.start() - len(joined[0]) - 1) == "date"
+    to = joined is not None and context.kind_at(match.start() - len(joined[0]) - 1) == "date"
     to = to or (day >= 13 and day not in (16, 20, 24, 25, 30) and not _PART_AFTER.match(context.after(match.end())))
     if not (to or _DATE_BEFORE.search(context.before(match.start()))) or re.match(
         r"[ ]?(?:of|inch|cup|mile)\b", context.after(match.end())
