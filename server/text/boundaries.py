@@ -30,11 +30,10 @@ _LIST_NUMBER = re.compile(r"(?:^|\n)[^\S\n]*\d{1,3}$")
 _COMPLETE_TAIL = re.compile(
     r"""[!?…")\]}”»]$|[^\d\s][,;]$|(?:^|\s)(?:[^\W\d_]\.)*[^\W\d_]{2,}\.$|(?:^|\s)(?:[^\W\d_]\.){2,}$"""
 )
-# "$42.", "4821,", "example.org.", "plan B.": more characters could make it "$42.50", but none came for a while.
-_PAUSED_TAIL = re.compile(
-    r"(?:^|\s)(?:[^\w\s]{0,3}\d[\d.,:/-]{0,24}[%°]?|[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}|[^\W\d_])[.,;:]\s*$"
-)
+_ADDRESS_BEGINS = re.compile(r"(?:^|\W)(?:www\.|(?:https?|ftp|mailto|tel):)$")
 _PLAIN_WORD = re.compile(r"[A-Za-z][a-z]*(?:['’][a-z]+)?|[A-Z]{2,}")
+_PAUSED_MARKS = {*_SENTENCE_MARKS, *_CLAUSE_MARKS} - {"–"}  # no range: "pages 5–"
+_MAX_TAIL = 600  # characters that are looked at
 _AFTER_WORD = re.compile(r"[\s,;:!?]|\.(?=\s)")
 _TOP_LEVEL_DOMAINS = frozenset("com org net edu gov io ai dev app co uk de fr cn jp info biz xyz tv js ts py".split())  # noqa: SIM905
 _CONVERSATION_WORDS = frozenset({"art", "may", "no", "ok", "sun"})  # sentencex takes them for abbreviations
@@ -96,7 +95,7 @@ def _classify_without_blank(text: str, mark: int, run_end: int, cut: int) -> Bou
     """Classify marks with a letter behind them: those of "OK.No problem" end a sentence, of "example.com" none."""
     none = Boundary(BoundaryKind.NONE, run_end)
     word = _LAST_WORD.search(text[:mark])
-    if cut != run_end or text[mark:run_end] not in (".", "!", "?") or not word or not _PLAIN_WORD.match(word[1]):
+    if cut != run_end or text[mark:run_end] not in (".", "!", "?") or not word or not _are_words(word[1]):
         return none
     following = _PLAIN_WORD.match(text, cut)
     if following is None or (text[mark] == "." and not following.group()[0].isupper()):
@@ -107,6 +106,12 @@ def _classify_without_blank(text: str, mark: int, run_end: int, cut: int) -> Bou
     if ends is None or (text[mark] == "." and not _starts_sentence(word[1], following.group(), ends.group())):
         return none
     return Boundary(BoundaryKind.SENTENCE, cut)
+
+
+def _are_words(text: str) -> bool:
+    """Whether it is a word, or words with only the ends of sentences between them; no address, no path."""
+    *before, last = _SENTENCE_RUN.split(text)
+    return all(map(_PLAIN_WORD.fullmatch, [*before, last])) and not (before and last.lower() in _TOP_LEVEL_DOMAINS)
 
 
 def _starts_sentence(word: str, following: str, mark: str) -> bool:
@@ -198,8 +203,9 @@ def _ends_complete(text: str) -> bool:
 
 
 def ends_after_pause(text: str) -> bool:
-    """Whether `text` ends in a mark after a number, an address or a letter: complete once no text came for a while."""
-    return _PAUSED_TAIL.search(text[-600:]) is not None and not text.rstrip().endswith("www.")
+    """Whether `text` ends in a mark: complete once no text came for a while, although "$42." may become "$42.50"."""
+    written = text[-_MAX_TAIL:].rstrip().rstrip(_CLOSERS)
+    return written[-1:] in _PAUSED_MARKS and not _ADDRESS_BEGINS.search(written)
 
 
 def ends_sentence(text: str) -> bool:
