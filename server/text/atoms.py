@@ -4,9 +4,10 @@ What is cut inside would be read out: the address of a link, a program, the seco
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from intone.server.text.cues.tags import TAG, could_become_tag
+from intone.server.text.cues.tags import TAG, THINKING, could_become_tag
 
 OPENER = re.compile(r"[\[<`$\\]|~~~|~{1,2}\Z")
 """Where an atom may begin, also where more text decides."""
@@ -30,8 +31,7 @@ _OPEN_SPECIAL_TOKEN = re.compile(r"<[|｜][^<>\n]{0,41}\Z")
 _AUTOLINK = re.compile(r"<(?:https?://|mailto:|www\.)[^<>\s]{1,2000}>")
 _OPEN_AUTOLINK = re.compile(r"<(?:https?:|mailto:|www\.)[^<>\s]{0,2000}\Z")
 _BLOCKS = tuple(
-    (re.compile(rf"<{name}>", re.IGNORECASE), re.compile(rf"</{name}>", re.IGNORECASE))
-    for name in ("think", "thinking", "reasoning")
+    (re.compile(rf"<{name}>", re.IGNORECASE), re.compile(rf"</{name}>", re.IGNORECASE)) for name in THINKING
 )
 _COMMENT_BEGIN, _COMMENT_END = "<!--", "-->"
 
@@ -74,6 +74,20 @@ def atom_at(text: str, start: int, *, begins_line: bool, final: bool) -> Atom | 
     if found is None and first == "<":
         return _block(text, start, final)
     return found
+
+
+def atoms_in(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of the atoms of a whole text, in order."""
+    position = 0
+    while opener := OPENER.search(text, position):
+        start = opener.start()
+        begins_line = not text[:start].rpartition("\n")[2].strip()
+        atom = atom_at(text, start, begins_line=begins_line, final=True)
+        if isinstance(atom, Atom):
+            yield start, atom.end
+            position = atom.end
+        else:
+            position = start + (2 if text[start] == "\\" else 1)
 
 
 def _until(text: str, start: int, closer: str, skip: int, final: bool) -> Atom | OpenAtom:

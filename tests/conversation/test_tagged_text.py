@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from intone.server.conversation.tagged_text import TaggedText
 from intone.server.text.cues import SsmlError, TextFormat
+from intone.server.text.normalizer import Normalizer
 from intone.server.text.segmenter import Segmenter
 
 SSML, TAGS, PLAIN = TextFormat.SSML, TextFormat.TAGS, TextFormat.PLAIN
@@ -126,6 +127,17 @@ def test_breaks_at_both_ends_of_the_text():
 def test_a_break_of_no_length_divides_no_sentence_and_one_in_code_is_none():
     assert pauses('Not <break strength="none"/>here.') == [("Not here.", None)]
     assert [unit.pause_ms for unit in units_of('Look: ```\n<break time="1s"/>[happy][sigh]\n``` so.')] == [None]
+
+
+@pytest.mark.parametrize("name", ["think", "thinking", "Thought", "reasoning"])
+def test_thinking_is_neither_spoken_nor_a_cue(name):
+    text = f"<{name}>I am [happy]. Let me see.</{name}>Hello."
+    for deltas in ([text], list(text)):
+        (unit,) = units_of(*deltas)
+        assert unit.speakable and unit.emotion is None and unit.text == text
+    assert Normalizer()(unit.untagged_text, "") == "Hello."
+    (unit,) = units_of(f"<{name}>Hm.</{name}>")
+    assert not unit.speakable
 
 
 def test_plain_text_keeps_everything():

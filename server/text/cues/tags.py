@@ -7,6 +7,8 @@ from intone.server.text.cues.pieces import Cue, NamesEmotion, Pause
 from intone.server.text.cues.stage_directions import is_stage_direction, pause_ms
 
 MAX_TAG_CHARACTERS = 400
+THINKING = ("think", "thinking", "thought", "reasoning")
+"""Tags between which language models think; nothing of it is spoken."""
 
 _NAME = r"[A-Za-z][\w.-]{0,30}(?::[\w.-]{1,30})?"
 _VALUE = r"""(?:"[^"<>]{0,400}"|'[^'<>]{0,400}'|[^\s"'<>=/]{1,100})"""
@@ -38,6 +40,8 @@ def cue_of_tag(found: re.Match[str], names_emotion: NamesEmotion) -> Cue | Pause
     name = found["name"].lower()
     attributes = {key.lower(): value.strip("\"'").strip() for key, value in _ATTRIBUTES.findall(found["attributes"])}
     closes = bool(found["close"])
+    if name in THINKING:
+        return None
     if name in ("break", "pause") and not closes:
         ms = break_ms(attributes.get("time", ""), attributes.get("strength", ""))
         return Cue(*found.span(), name) if ms is None else Pause(*found.span(), ms)

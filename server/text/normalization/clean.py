@@ -6,9 +6,10 @@ import unicodedata
 from collections.abc import Callable
 
 from intone.server.text.characters import CJK
+from intone.server.text.cues.tags import THINKING
 from intone.server.text.spans import SpannedText
 
-_THINKING = re.compile(r"<(think|thinking|reasoning)>.*?(?:</\1>|\Z)\s*", re.DOTALL | re.IGNORECASE)
+_THINKING = re.compile(rf"<({'|'.join(THINKING)})>.*?(?:</\1>|\Z)\s*", re.DOTALL | re.IGNORECASE)
 _SPECIAL_TOKEN = re.compile(
     r"<\|[^<>|\n]{1,40}\|>|<[｜|][^<>\n]{1,40}[｜|]>|</?s>|\[/?INST\]|<</?SYS>>|<(?:pad|bos|eos|unk)>"
 )
