@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from intone.server.conversation.tagged_text import TextUnit
 from intone.server.domain import EngineInfo
+from intone.server.text.atoms import atoms_in
 from intone.server.text.cues import JoinedText
 from intone.server.text.normalization import NormalizedText, Piece
 from intone.server.text.pronunciation.marks import for_engine
@@ -42,12 +43,19 @@ class SpokenUnit:
     def position_at(self, share: float) -> int:
         """Position in the utterance's text when this share of `text`, 0 to 1, was spoken, at a constant rate.
 
-        What is spoken in other words than it is written, such as "$3.50", counts only when it was spoken to its end.
+        What is spoken in other words than it is written, such as "$3.50", counts only when it was spoken to its end,
+        and so does a link, a tag, code or a formula: none is cut.
         """
         spoken = share * len(self.text) + 1e-6
         if spoken >= len(self.text):
             return self.unit.end
-        return max(self.unit.start, _reached(self.pieces, spoken))
+        position = max(self.unit.start, _reached(self.pieces, spoken))
+        for start, end in atoms_in(self.unit.text):
+            start, end = start + self.unit.start, end + self.unit.start
+            if start < position < end:
+                unspoken = any(position < piece.end <= end and piece.spoken.strip() for piece in self.pieces)
+                return start if unspoken else end
+        return position
 
 
 def _reached(pieces: Sequence[Piece], spoken: float) -> int:

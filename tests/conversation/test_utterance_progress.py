@@ -129,6 +129,28 @@ def test_what_is_spoken_in_other_words_is_heard_when_its_words_were(text, spoken
         assert text[: progress.heard_characters(text, 100 * len(said))] == heard
 
 
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        (
+            "See [here](https://e.org/a) now.",
+            {"See": "See", "See he": "See ", "See here": "See [here](https://e.org/a)"},
+        ),
+        ("[The new docs](https://e.org) say so.", {"The new": "", "The new docs": "[The new docs](https://e.org)"}),
+        ("Run `a b` now.", {"Run a": "Run ", "Run a b": "Run `a b`"}),
+        ("It is <b>so</b> big.", {"It is so": "It is <b>so", "It is so b": "It is <b>so</b> "}),
+    ],
+)
+def test_no_link_code_or_tag_is_cut(text, at):
+    unit = spoken(text, normalize=True)
+    progress = UtteranceProgress(100)
+    progress.start_unit(unit)
+    progress.add_speech(100 * len(unit.text))
+    progress.complete_unit(unit)
+    found = {said: text[: progress.heard_characters(text, 100 * len(said))] for said in at}
+    assert found == at
+
+
 def test_heard_text_ends_at_an_element_of_ssml_whose_words_were_heard():
     text = '<sub alias="World Wide Web Consortium">W3C</sub>'
     unit = spoken(text, text_format=TextFormat.SSML)
