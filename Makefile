@@ -93,8 +93,8 @@ LOCKED := requirements/server.txt requirements/test.txt
 TORCH_BRINGS := torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc \
   cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 UV := build/uv/bin/uv
-requirements/server.txt: LOCKED_EXTRAS := server starter mandarin
-requirements/test.txt: LOCKED_EXTRAS := server starter mandarin play plot test
+requirements/server.txt: LOCKED_EXTRAS := server starter mandarin otel
+requirements/test.txt: LOCKED_EXTRAS := server starter mandarin otel play plot test
 lock: $(UV) ## Choose the newest versions of all packages again and write them to requirements/
 	@rm -f $(LOCKED)
 	@$(MAKE) --no-print-directory $(LOCKED)

@@ -56,6 +56,7 @@ EXTRAS = {
     "starter": ["hibari-tts[fast]==0.2.1"],  # one author, one file format: pinned so that the voice stays the same
     "mandarin": ["misaki[zh]==0.9.4"],  # the sounds of Chinese text, for checkpoints that read sounds
     "qwen": ["transformers>=4.57", "jinja2>=3.1"],  # the IndexTTS emotion model, and its chat template
+    "otel": ["opentelemetry-sdk>=1.30,<2", "opentelemetry-exporter-otlp-proto-grpc>=1.30,<2"],  # traces of calls
     "play": ["miniaudio>=1.61"],
     "plot": ["matplotlib>=3.9"],
     "training": ["onnx>=1.17", "onnxruntime>=1.20", "scipy>=1.11", "tqdm>=4.66"],  # beside starter
@@ -69,6 +70,7 @@ EXTRAS = {
         "pre-commit>=4",
         "clang-format==21.1.5",
         "buf-bin==1.75.0",
+        "promql-parser>=0.5,<1",  # expressions of the dashboard and alerts in deploy/
         "onnx>=1.17",  # of training's teacher
         "hama==1.7.0",  # phoneme recognizer: 23 MB, needs only numpy
         # Imported by the official package `voxcpm`, which tests/oracles/voxcpm.txt installs without its dependencies.

@@ -10,8 +10,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKED = {
-    "server.txt": {"server", "starter", "mandarin"},
-    "test.txt": {"server", "starter", "mandarin", "play", "plot", "test"},
+    "server.txt": {"server", "starter", "mandarin", "otel"},
+    "test.txt": {"server", "starter", "mandarin", "otel", "play", "plot", "test"},
 }
 BUILDS = {"torch"}
 """Packages whose build depends on the machine: installed before the others, and not locked."""
