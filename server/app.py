@@ -108,6 +108,7 @@ class App:
         stopping = asyncio.ensure_future(self._server.stop(grace_s + CLOSE_S if grace_s else 0))
         await self._service.drain(grace_s)
         await stopping
+        self._voices.close()
         await asyncio.wait({self._background_task})
 
 

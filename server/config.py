@@ -109,6 +109,7 @@ class Config:
     max_uploads: int = _setting(4, "recordings that are uploaded and prepared at once", low=1, high=1000)
     upload_timeout_s: float = _setting(300.0, "how long an upload may take", low=0.1, high=86_400)
     upload_pause_s: float = _setting(30.0, "how long an upload may pause between two messages", low=0.1, high=3600)
+    decoding_timeout_s: float = _setting(30.0, "how long an uploaded sound file may take to decode", low=0.1, high=3600)
     max_voices: int = _setting(1000, "voices of all callers together", low=0, high=100_000)
     max_voices_per_owner: int = _setting(100, "voices of one caller that is no admin", low=0, high=100_000)
     max_voices_bytes: int = _setting(4 << 30, "bytes of all voices together", low=1 << 20, high=1 << 50)

@@ -1,10 +1,12 @@
 """Decode and validate uploaded audio files."""
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import soundfile
+import soxr
 from numpy.typing import NDArray
 
 from intone.server.audio.encoding import fade
@@ -14,6 +16,9 @@ from intone.server.domain import Recording, Samples, VoiceNotice, VoiceNoticeCod
 from intone.server.errors import CallerError, Reason
 
 MIN_RATE_HZ, MAX_RATE_HZ = 8000, 192_000
+MAX_KEPT_RATE_HZ = 48_000
+"""No engine uses more."""
+
 MIN_EMOTION_CLIP_MS, MAX_EMOTION_CLIP_MS = 500, 30_000
 MAX_CHANNELS = 8
 
@@ -22,6 +27,14 @@ MIN_PEAK = 1e-4
 
 QUIET_PEAK, AMPLIFIED_PEAK = 0.02, 0.25
 """A recording with a lower peak than the first, -34 dBFS, is amplified to the second, -12 dBFS."""
+
+_SUBTYPES = {
+    "WAV": ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"),
+    "FLAC": ("PCM_S8", "PCM_16", "PCM_24"),
+    "Ogg": ("VORBIS", "OPUS"),
+    "MP3": ("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"),
+}
+"""Encodings that are taken, by the kind of file: each is a parser of what anybody may send."""
 
 _MIN_QUIET_RANGE = 2.0  # between loud and soft frames of a quiet recording; a steady level is noise, not speech
 _LOUD_PERCENTILE, _SOFT_PERCENTILE = 90, 10  # of the levels of frames
@@ -34,8 +47,35 @@ _BLOCK_FRAMES = 65536
 _UNKNOWN_FRAMES = 2**62  # libsndfile reports 2**63 - 1 if the header has no length
 
 
+@dataclass(frozen=True, slots=True)
+class SoundData:
+    """A whole sound file as it was uploaded.
+
+    Attributes:
+        data: its bytes.
+        field: reported in errors.
+        transcript: of the recording, not checked.
+    """
+
+    data: bytes
+    field: str = "audio"
+    transcript: str = ""
+
+
+def read_recordings(files: Iterable[SoundData], *, min_ms: int, max_ms: int) -> list[Recording]:
+    """`read_recording` of several files."""
+    return [read_recording(one.data, one.transcript, min_ms=min_ms, max_ms=max_ms, field=one.field) for one in files]
+
+
+def to_flac(recording: Recording) -> bytes:
+    """A recording as a FLAC file of 24 bits."""
+    file = io.BytesIO()
+    soundfile.write(file, recording.samples, recording.sample_rate_hz, format="FLAC", subtype="PCM_24")
+    return file.getvalue()
+
+
 def read_recording(data: bytes, transcript: str, *, min_ms: int, max_ms: int, field: str = "audio") -> Recording:
-    """Decode a WAV, FLAC, Ogg or MP3 file at its own sample rate, as one channel.
+    """Decode a WAV, FLAC, Ogg or MP3 file at its own sample rate, but at most `MAX_KEPT_RATE_HZ`, as one channel.
 
     Channels are averaged; where they cancel each other out, the loudest alone is taken. A quiet recording is amplified,
     and an end in the middle of a sound is faded out. Notices say so, and whether the end of the file is missing.
@@ -67,7 +107,10 @@ def read_recording(data: bytes, transcript: str, *, min_ms: int, max_ms: int, fi
         raise CallerError(field, message, Reason.RECORDING_INVALID)
     notices = list(decoded.notices)
     samples = _faded(_amplified(decoded.samples, decoded.rate_hz, notices, field), decoded.rate_hz, notices)
-    return Recording(samples, decoded.rate_hz, transcript, tuple(notices))
+    rate_hz = min(decoded.rate_hz, MAX_KEPT_RATE_HZ)
+    if rate_hz != decoded.rate_hz:
+        samples = soxr.resample(samples, decoded.rate_hz, rate_hz)
+    return Recording(samples, rate_hz, transcript, tuple(notices))
 
 
 # ---- decoding
@@ -117,6 +160,8 @@ def _decode(sound: SoundFile, max_ms: int, field: str) -> _Decoded:
         SoundFileError, RuntimeError, ValueError: of libsndfile.
     """
     with _Reader(io.BytesIO(sound.data)) as file:
+        if file.subtype not in _SUBTYPES[sound.kind]:
+            raise ValueError(f"its encoding is {file.subtype}")
         rate_hz, declared = _checked_rate(file, field), file.frames
         mono = _read_mono(file, max_ms, field)
     notices = []

@@ -13,6 +13,10 @@ MAX_MISSING_MS = 100
 _MAX_DATA_BYTES = 1 << 30
 """No upload is larger (`max_recording_bytes`): a larger size in a header is a placeholder of a writer to a pipe."""
 
+_WAV_ENCODINGS = {1: "PCM", 3: "float", 6: "A-law", 7: "µ-law"}
+_WAV_EXTENSIBLE = 0xFFFE
+"""Format tag of a header in which another tag follows."""
+
 _MAX_WAV_CHUNKS = 256
 """Before the samples. Recorders write a few."""
 
@@ -167,7 +171,11 @@ def _repaired_wav(data: bytes, field: str) -> SoundFile:
     Writers to a pipe leave a placeholder, or 0, for a length that they do not know; others count their header in, or
     end before they have corrected it.
     """
-    position, declared, byte_rate = _samples_chunk(data, field)
+    position, declared, byte_rate, encoding = _samples_chunk(data, field)
+    if encoding not in (None, *_WAV_ENCODINGS):
+        taken = ", ".join(_WAV_ENCODINGS.values())
+        message = f"is a WAV file in the encoding {encoding:#06x}; {taken} are taken; {conversion('wav')}"
+        raise CallerError(field, message, Reason.RECORDING_INVALID)
     if position is None:
         return SoundFile("WAV", data)  # libsndfile says what is wrong
     start = position + 8
@@ -193,17 +201,19 @@ def _repaired_wav(data: bytes, field: str) -> SoundFile:
     return SoundFile("WAV", bytes(repaired), missing_ms)
 
 
-def _samples_chunk(data: bytes, field: str) -> tuple[int | None, int, int]:
-    """Position of the chunk with the samples, None if there is none; its size by the header; bytes per second."""
-    position, byte_rate, long_size = 12, 0, None
+def _samples_chunk(data: bytes, field: str) -> tuple[int | None, int, int, int | None]:
+    """Position of the chunk with the samples, None if there is none; its size by the header; bytes per second; the tag
+    of its encoding, None if there is none."""
+    position, byte_rate, long_size, encoding = 12, 0, None, None
     for _ in range(_MAX_WAV_CHUNKS):
         if position + 8 > len(data):
             break
         name, size = struct.unpack_from("<4sI", data, position)
         if name == b"data":
-            return position, size if long_size is None else long_size, byte_rate
+            return position, size if long_size is None else long_size, byte_rate, encoding
         if name == b"fmt " and position + 20 <= len(data):
             (byte_rate,) = struct.unpack_from("<I", data, position + 16)
+            encoding = _encoding(data, position + 8)
         if name == b"ds64" and position + 24 <= len(data) and data.startswith(b"RF64"):  # EBU Tech 3306
             (long_size,) = struct.unpack_from("<Q", data, position + 16)
         position += 8 + size + size % 2
@@ -212,7 +222,15 @@ def _samples_chunk(data: bytes, field: str) -> tuple[int | None, int, int]:
         raise CallerError(field, message, Reason.RECORDING_INVALID)
     if position > len(data):
         raise CallerError(field, "cut off in its header", Reason.RECORDING_INVALID)
-    return None, 0, byte_rate
+    return None, 0, byte_rate, encoding
+
+
+def _encoding(data: bytes, fmt: int) -> int:
+    """The tag of the encoding in the chunk "fmt " whose content begins there."""
+    tag = int(struct.unpack_from("<H", data, fmt)[0])
+    if tag == _WAV_EXTENSIBLE and fmt + 26 <= len(data):
+        tag = int(struct.unpack_from("<H", data, fmt + 24)[0])
+    return tag
 
 
 def _riff_bytes(data: bytes) -> int:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from intone.proto import voice_pb2
-from intone.server.audio.recordings import read_recording
-from intone.server.domain import EMOTIONS, Filler
+from intone.server.audio.recordings import SoundData
+from intone.server.domain import EMOTIONS, Filler, Recording
 from intone.server.errors import CallerError, Reason
 from intone.server.rpc.wire.decoding import Undecodable
 from intone.server.text.characters import check_text
@@ -157,8 +157,18 @@ def filler_filter(request: voice_pb2.RemoveFillersRequest) -> FillerFilter:
     return FillerFilter(emotion, _language(request.language, "language") if request.language else "", request.text)
 
 
-def filler_clips(clips: Sequence[voice_pb2.FillerClip]) -> list[Filler]:
-    """Uploaded clips as fillers. Decodes audio: not for the event loop.
+@dataclass(frozen=True, slots=True)
+class NewFiller:
+    """What a client says about a filler, and the file of its sound."""
+
+    text: str
+    emotion: str
+    language: str
+    sound: SoundData
+
+
+def new_fillers(clips: Sequence[voice_pb2.FillerClip]) -> list[NewFiller]:
+    """Uploaded clips, checked but for their sound.
 
     Raises:
         CallerError: a clip cannot be used; names it, such as `clips[2].audio`.
@@ -166,11 +176,11 @@ def filler_clips(clips: Sequence[voice_pb2.FillerClip]) -> list[Filler]:
     if not clips:
         raise CallerError("clips", f"is empty; it takes 1 to {MAX_FILLER_CLIPS} clips", Reason.VALUE_MISSING)
     _within(len(clips), 1, MAX_FILLER_CLIPS, "clips", "number of clips")
-    made: list[Filler] = []
+    made: list[NewFiller] = []
     said: dict[tuple[str, str, str], int] = {}
     for index, clip in enumerate(clips):
         try:
-            filler = _filler(clip)
+            filler = _new_filler(clip, f"clips[{index}].audio")
             first = said.setdefault((filler.text, filler.emotion, filler.language), index)
             if first != index:
                 raise CallerError("text", f"repeats clips[{first}] with the same emotion and language")
@@ -180,7 +190,20 @@ def filler_clips(clips: Sequence[voice_pb2.FillerClip]) -> list[Filler]:
     return made
 
 
-def _filler(clip: voice_pb2.FillerClip) -> Filler:
+def filler_of(new: NewFiller, recording: Recording) -> Filler:
+    """The filler that a client has sent. Computes with samples: not for the event loop.
+
+    Raises:
+        CallerError: too little is heard in it.
+    """
+    made = fillers.make_filler(new.text, new.emotion, new.language, recording.samples, recording.sample_rate_hz)
+    if made is None:
+        message = f"holds less than {fillers.MIN_FILLER_MS} ms of sound"
+        raise CallerError(new.sound.field, message, Reason.RECORDING_INVALID)
+    return made
+
+
+def _new_filler(clip: voice_pb2.FillerClip, field: str) -> NewFiller:
     _check_length(clip.text, "text", MAX_FILLER_CHARACTERS)
     if not clip.text.strip():
         message = f"is blank; it takes 1 to {MAX_FILLER_CHARACTERS} characters"
@@ -190,12 +213,7 @@ def _filler(clip: voice_pb2.FillerClip) -> Filler:
     if len(clip.audio) > MAX_FILLER_CLIP_BYTES:
         message = f"has {len(clip.audio)} bytes; at most {MAX_FILLER_CLIP_BYTES} are taken"
         raise CallerError("audio", message, Reason.UPLOAD_TOO_LARGE, limit=MAX_FILLER_CLIP_BYTES)
-    recording = read_recording(clip.audio, "", min_ms=MIN_FILLER_CLIP_MS, max_ms=MAX_FILLER_CLIP_MS)
-    made = fillers.make_filler(clip.text, emotion, language, recording.samples, recording.sample_rate_hz)
-    if made is None:
-        message = f"holds less than {fillers.MIN_FILLER_MS} ms of sound"
-        raise CallerError("audio", message, Reason.RECORDING_INVALID)
-    return made
+    return NewFiller(clip.text, emotion, language, SoundData(clip.audio, field))
 
 
 def _filler_emotion(name: str, field: str) -> str:

@@ -6,11 +6,11 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from intone.proto import voice_pb2, voice_pb2_grpc
-from intone.server.audio.recordings import read_recording
+from intone.server.audio.recordings import MAX_EMOTION_CLIP_MS, MIN_EMOTION_CLIP_MS, SoundData, to_flac
 from intone.server.config import Config
 from intone.server.domain import Filler, Recording, Voice, VoiceNotice
 from intone.server.errors import CallerError, Reason
@@ -18,12 +18,13 @@ from intone.server.rpc import voice_access, voice_requests
 from intone.server.rpc.caller import principal
 from intone.server.rpc.rpc_errors import errors_as_status
 from intone.server.rpc.uploads import Upload, Uploads
-from intone.server.rpc.voice_requests import NewVoice, decoded
+from intone.server.rpc.voice_requests import NewFiller, NewVoice, decoded, filler_of
 from intone.server.rpc.voice_responses import notice_message, voice_message
+from intone.server.runtime.recording_reader import RecordingReader
 from intone.server.runtime.thread_pools import ThreadPools
 from intone.server.runtime.worker import Worker
 from intone.server.voices.background_rendering import BackgroundRenderer
-from intone.server.voices.emotion_clips import EmotionClips, clip_duration_ms
+from intone.server.voices.emotion_clips import EmotionClips, check_size
 from intone.server.voices.enrolment import Normalize, as_spoken, normalize_on_thread, notices_of, prepare
 from intone.server.voices.fillers import with_clips, without_clips
 from intone.server.voices.store import VoiceStore, build_voice
@@ -65,6 +66,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         """
         self._config, self._store, self._workers, self._clips = config, store, workers, clips
         self._background_renderer, self._normalize, self._pools = background_renderer, normalize, pools
+        self._reader = RecordingReader(config, pools.decoding)
         self._uploads = Uploads(config, pools.disk, self._check_possible)
         self._preparing = asyncio.Lock()
         self._saving: set[asyncio.Task[Voice]] = set()
@@ -72,6 +74,10 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
     def drain(self) -> None:
         """Refuse new uploads, and end those that are still being received."""
         self._uploads.drain()
+
+    def close(self) -> None:
+        """End what is under way in other processes."""
+        self._reader.close()
 
     # ---- voices
 
@@ -103,7 +109,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         """Create a voice from a recording."""
         async with errors_as_status(context):
             async with self._uploads.received(request_iterator) as upload:
-                recording = await self._pools.decoding.run(self._recording, upload)
+                recording = await self._recording(upload)
                 try:
                     voice, notices = await self._created(upload.new, recording)
                 except CallerError as error:  # engines and the store name the field without the message around it
@@ -119,7 +125,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         """Add uploaded fillers to a voice."""
         async with errors_as_status(context):
             voice = self._changeable(decoded(request).voice, "voice")
-            clips = await self._pools.decoding.run(voice_requests.filler_clips, request.clips)
+            clips = await self._fillers(voice_requests.new_fillers(request.clips))
             given = await self._update_fillers(voice, lambda now: self._with_clips(now, clips))
             _audit(f"added {len(clips)} fillers to", given)
             return voice_pb2.AddFillersResponse(voice=self._message(given))
@@ -147,8 +153,11 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         """Keep a recording whose emotion utterances may follow."""
         async with errors_as_status(context):
             data = bytes(decoded(request).audio)
-            duration_ms = await self._pools.decoding.run(clip_duration_ms, data)
-            clip_id = await self._pools.decoding.run(self._clips.add, data)
+            check_size(data)
+            (clip,) = await self._reader.read([SoundData(data)], min_ms=MIN_EMOTION_CLIP_MS, max_ms=MAX_EMOTION_CLIP_MS)
+            # Decoded only here: engines are given a file that this server has made.
+            clip_id = await self._pools.decoding.run(lambda: self._clips.add(data, to_flac(clip)))
+            duration_ms = clip.duration_ms
             logger.info("emotion clip of %d bytes, %d ms, added", len(data), duration_ms)
             return voice_pb2.UploadEmotionClipResponse(clip_id=clip_id, duration_ms=duration_ms)
         raise AssertionError("abort always raises")
@@ -225,10 +234,16 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
             raise CallerError("clips", message, Reason.TOO_MANY_FILLERS, limit=MAX_FILLER_CLIPS_PER_VOICE)
         return made if self._background_renderer is None else self._background_renderer.loudness_matched(made)
 
-    def _recording(self, upload: Upload) -> Recording:
-        config = self._config
-        data, transcript = upload.read(), upload.new.transcript
-        return read_recording(data, transcript, min_ms=config.min_recording_ms, max_ms=config.max_recording_ms)
+    async def _recording(self, upload: Upload) -> Recording:
+        config, data = self._config, await self._pools.disk.run(upload.read)
+        limits = {"min_ms": config.min_recording_ms, "max_ms": config.max_recording_ms}
+        (recording,) = await self._reader.read([SoundData(data, transcript=upload.new.transcript)], **limits)
+        return recording
+
+    async def _fillers(self, new: Sequence[NewFiller]) -> list[Filler]:
+        limits = {"min_ms": voice_requests.MIN_FILLER_CLIP_MS, "max_ms": voice_requests.MAX_FILLER_CLIP_MS}
+        recordings = await self._reader.read([one.sound for one in new], **limits)
+        return await self._pools.decoding.run(lambda: list(map(filler_of, new, recordings)))
 
     def _check_possible(self, new: NewVoice) -> None:
         """Refuse, before the recording is received, what no recording could make possible."""

@@ -54,9 +54,9 @@ class ChildProcess:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                command = [sys.executable, "-m", MAIN, str(theirs.fileno()), str(os.getpid())]
+                descriptor = theirs.fileno()
                 # It returns after some milliseconds, once the program has begun.
-                popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])  # noqa: ASYNC220
+                popen = subprocess.Popen(command(descriptor), stdin=subprocess.DEVNULL, pass_fds=[descriptor])  # noqa: ASYNC220
             child = cls(popen, receive)
             try:
                 ours.setblocking(False)
@@ -133,6 +133,11 @@ class ChildProcess:
     def _set_ended(self, reason: str) -> None:
         if not self.ended.done():
             self.ended.set_result(reason)
+
+
+def command(descriptor: int) -> list[str]:
+    """How to start a process that talks to this one over the socket `descriptor`."""
+    return [sys.executable, "-m", MAIN, str(descriptor), str(os.getpid())]
 
 
 def described(status: int) -> str:

@@ -4,25 +4,21 @@ import hashlib
 import threading
 from collections import OrderedDict
 
-from intone.server.audio.recordings import MAX_EMOTION_CLIP_MS, MIN_EMOTION_CLIP_MS, read_recording
 from intone.server.errors import CallerError, Reason
 
 MAX_EMOTION_CLIP_BYTES = 2 << 20
 MAX_STORED_BYTES = 64 << 20
 
 
-def clip_duration_ms(data: bytes, field: str = "audio") -> int:
-    """The length of an emotion clip, after a check that engines can use it. Decodes the file: not for the event loop.
+def check_size(data: bytes, field: str = "audio") -> None:
+    """Check the size of an uploaded file.
 
     Raises:
-        CallerError: it has more than `MAX_EMOTION_CLIP_BYTES` bytes (UPLOAD_TOO_LARGE), or `read_recording` refuses it,
-            for instance as shorter than 0.5 s or longer than 30 s (RECORDING_INVALID).
+        CallerError: it has more than `MAX_EMOTION_CLIP_BYTES` bytes (UPLOAD_TOO_LARGE).
     """
     if len(data) > MAX_EMOTION_CLIP_BYTES:
         message = f"has {len(data)} bytes; at most {MAX_EMOTION_CLIP_BYTES} are taken"
         raise CallerError(field, message, Reason.UPLOAD_TOO_LARGE, limit=MAX_EMOTION_CLIP_BYTES)
-    recording = read_recording(data, "", min_ms=MIN_EMOTION_CLIP_MS, max_ms=MAX_EMOTION_CLIP_MS, field=field)
-    return recording.duration_ms
 
 
 class EmotionClips:
@@ -36,13 +32,17 @@ class EmotionClips:
         self._clips: OrderedDict[str, bytes] = OrderedDict()  # least recently used first
         self._size = 0
 
-    def add(self, data: bytes) -> str:
-        """Keep a clip that `clip_duration_ms` accepted. Returns its id, the SHA-256 of `data`, hexadecimal."""
-        clip_id = hashlib.sha256(data).hexdigest()
+    def add(self, uploaded: bytes, decoded: bytes) -> str:
+        """Keep a clip, as the sound file `decoded` that was made of what was `uploaded`.
+
+        Returns:
+            Its id, the SHA-256 of `uploaded`, hexadecimal.
+        """
+        clip_id = hashlib.sha256(uploaded).hexdigest()
         with self._lock:
             if clip_id not in self._clips:
-                self._clips[clip_id] = data
-                self._size += len(data)
+                self._clips[clip_id] = decoded
+                self._size += len(decoded)
             self._clips.move_to_end(clip_id)
             while self._size > self._max_bytes:
                 _, removed = self._clips.popitem(last=False)

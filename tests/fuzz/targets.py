@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from intone.proto import emotion_pb2, speech_pb2, voice_pb2
-from intone.server.audio.recordings import read_recording
+from intone.server.audio.recordings import read_recording, read_recordings
 from intone.server.conversation.tagged_text import TaggedText
 from intone.server.domain import Recording, Voice
 from intone.server.emotion.labels import parse_description, parse_label
@@ -189,13 +189,20 @@ def stream_messages() -> list[bytes]:
     return [speech_pb2.StreamSynthesizeRequest(**one).SerializeToString() for one in given]
 
 
+def _fillers(message: voice_pb2.AddFillersRequest) -> None:
+    for new in voice_requests.new_fillers(message.clips):
+        limits = {"min_ms": voice_requests.MIN_FILLER_CLIP_MS, "max_ms": voice_requests.MAX_FILLER_CLIP_MS}
+        (found,) = read_recordings([new.sound], **limits)
+        voice_requests.filler_of(new, found)
+
+
 def voice_message(data: bytes) -> None:
     """The messages of the voice service."""
     readers: dict[Any, tuple[Callable[[Any], object], ...]] = {
         voice_pb2.CreateVoiceRequest: (voice_requests.first_upload_message, voice_requests.later_upload_message),
         voice_pb2.ListVoicesRequest: (voice_requests.page_size, voice_requests.page_position),
         voice_pb2.RemoveFillersRequest: (voice_requests.filler_filter,),
-        voice_pb2.AddFillersRequest: (lambda message: voice_requests.filler_clips(message.clips),),
+        voice_pb2.AddFillersRequest: (_fillers,),
     }
     for kind, functions in readers.items():
         for read in functions:

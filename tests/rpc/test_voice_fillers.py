@@ -10,10 +10,10 @@ from grpc import StatusCode
 from intone.proto import voice_pb2
 from intone.server.config import Config
 from intone.server.domain import Filler, Level, Voice
-from intone.server.rpc import voice_requests
 from intone.server.rpc.caller import ANYBODY, set_principal
 from intone.server.rpc.voice_requests import MAX_FILLER_CLIP_BYTES
 from intone.server.rpc.voice_service import MAX_FILLER_CLIPS_PER_VOICE, VoiceService
+from intone.server.runtime.recording_reader import RecordingReader
 from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.emotion_clips import EmotionClips
 from intone.server.voices.loudness import loudness_db
@@ -250,13 +250,13 @@ def test_a_voice_that_is_deleted_while_its_clips_are_read(run, monkeypatch):
     async def main():
         async with voice_server() as server:
             await server.voices.CreateVoice(upload(recording()))
-            read = voice_requests.filler_clips
+            read = RecordingReader.read
 
-            def slowly(clips):
+            async def slowly(self, files, **limits):
                 server.store.delete("anna")
-                return read(clips)
+                return await read(self, files, **limits)
 
-            monkeypatch.setattr(voice_requests, "filler_clips", slowly)
+            monkeypatch.setattr(RecordingReader, "read", slowly)
             status = status_of(await failed(server.voices.AddFillers(adding(clip(), voice="anna"))))
             assert code_and_field(status) == (StatusCode.FAILED_PRECONDITION, "voice")
             assert reason_of(status) == "VOICE_CHANGED"

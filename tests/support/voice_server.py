@@ -37,11 +37,12 @@ class VoiceServer:
 @contextlib.asynccontextmanager
 async def voice_server(*engines: ScriptedEngine, **settings: Any) -> AsyncIterator[VoiceServer]:
     """A server with these engines, or one that is called "starter"."""
-    config = Config.of(port=0, **settings)
+    config = Config.of(port=0, **{"processes": False, **settings})
     workers: dict[str, Worker] = {}
     server = grpc.aio.server(interceptors=[Authentication(config), Decoding()])
     store, clips, pools = open_store(config), EmotionClips(), ThreadPools()
-    voice_pb2_grpc.add_VoiceServiceServicer_to_server(VoiceService(config, store, workers, clips, pools), server)
+    service = VoiceService(config, store, workers, clips, pools)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     try:
         for engine in engines or (ScriptedEngine(),):
@@ -51,6 +52,7 @@ async def voice_server(*engines: ScriptedEngine, **settings: Any) -> AsyncIterat
             yield VoiceServer(channel, voice_pb2_grpc.VoiceServiceStub(channel), store, clips)
     finally:
         await server.stop(0)
+        service.close()
         for worker in workers.values():
             worker.close()
         pools.close()

@@ -20,7 +20,7 @@ def clip(number: int, size: int = MIB) -> bytes:
 
 def test_the_same_bytes_have_the_same_id():
     clips = EmotionClips()
-    ids = [clips.add(clip(number)) for number in (1, 2, 1)]
+    ids = [clips.add(clip(number), clip(number)) for number in (1, 2, 1)]
     assert ids[0] == ids[2] == hashlib.sha256(clip(1)).hexdigest() != ids[1]
     assert clips.get(ids[1], "emotion.clip_id") == clip(2)
 
@@ -34,14 +34,14 @@ def test_an_unknown_id():
 
 def test_the_least_recently_used_clip_goes_first():
     clips = EmotionClips(max_bytes=2 * MIB)
-    first, second = clips.add(clip(1)), clips.add(clip(2))
+    first, second = clips.add(clip(1), clip(1)), clips.add(clip(2), clip(2))
     clips.get(first, "f")
-    third = clips.add(clip(3))
+    third = clips.add(clip(3), clip(3))
     assert clips.get(first, "f") and clips.get(third, "f")
     with pytest.raises(CallerError):
         clips.get(second, "f")
-    clips.add(clip(1))  # which counts as a use, and takes no room
-    clips.add(clip(4))
+    clips.add(clip(1), clip(1))  # which counts as a use, and takes no room
+    clips.add(clip(4), clip(4))
     assert clips.get(first, "f")
 
 
@@ -52,7 +52,7 @@ def test_the_newest_clips_that_fit_are_there(entries):
     for number, size in entries:
         data = clip(number, size)
         order.pop(data, None)
-        order[data] = clips.add(data)
+        order[data] = clips.add(data, data)
     total = 0
     for data, clip_id in reversed(order.items()):
         total += len(data)
@@ -69,7 +69,7 @@ def test_threads():
         try:
             for n in range(200):
                 data = clip((seed * 7 + n) % 13, 700_000)
-                clip_id = clips.add(data)
+                clip_id = clips.add(data, data)
                 with contextlib.suppress(CallerError):  # others may have filled the store meanwhile
                     assert clips.get(clip_id, "f") == data
         except BaseException as error:
@@ -82,5 +82,5 @@ def test_threads():
     for thread in threads:
         thread.join()
     assert not failures
-    kept = [clips.add(clip(n, MIB)) for n in range(4)]
+    kept = [clips.add(clip(n, MIB), clip(n, MIB)) for n in range(4)]
     assert all(clips.get(one, "f") for one in kept), "the count of bytes is exact"

@@ -1,0 +1,58 @@
+"""Encodings that are taken and refused, rates that are reduced, and recordings written as FLAC."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from intone.server.audio import recordings
+from intone.server.audio.recordings import read_recording
+from intone.server.domain import Recording
+from intone.server.errors import CallerError, Reason
+from tests.support.sound_files import encoded, speechlike
+
+RATE_HZ = 24_000
+
+
+def read(data: bytes) -> Recording:
+    return read_recording(data, "", min_ms=100, max_ms=5000, field="upload")
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(CallerError) as caught:
+        read(data)
+    assert (caught.value.field, caught.value.reason) == ("upload", Reason.RECORDING_INVALID)
+    return caught.value.message
+
+
+@pytest.mark.parametrize("tag", [0x0002, 0x0011, 0x0031, 0x0045, 0x0055, 0x0065, 0x7777])  # ADPCM, GSM, G.721, MP3 …
+@pytest.mark.parametrize(("form", "position"), [("WAV", 20), ("WAVEX", 44)])
+def test_other_encodings_in_wav_files_are_refused_before_they_are_opened(monkeypatch, form, position, tag):
+    data = bytearray(encoded(speechlike(8000), 8000, form=form))
+    assert data[position : position + 2] == b"\x01\0"
+    struct.pack_into("<H", data, position, tag)
+    monkeypatch.setattr(recordings, "_Reader", None)
+    message = refusal(bytes(data))
+    assert message.startswith(f"is a WAV file in the encoding {tag:#06x}; PCM, float, A-law, µ-law are taken")
+
+
+def test_an_encoding_that_only_libsndfile_finds_is_refused(monkeypatch):
+    """For instance, where it reads the second of two headers."""
+    monkeypatch.setattr(recordings._Reader, "subtype", "GSM610")
+    assert "its encoding is GSM610" in refusal(encoded(speechlike(RATE_HZ)))
+
+
+@pytest.mark.parametrize("rate_hz", [48_000, 96_000, 192_000])
+def test_high_rates_are_reduced(rate_hz):
+    time_s = np.arange(rate_hz) / rate_hz
+    tone = (0.3 * np.sin(2 * np.pi * 440 * time_s) * np.sin(np.pi * time_s)).astype(np.float32)
+    recording = read(encoded(tone, rate_hz, subtype="FLOAT"))
+    assert (recording.sample_rate_hz, recording.duration_ms) == (48_000, 1000)
+    expected = 0.3 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000) * np.sin(np.pi * np.arange(48_000) / 48_000)
+    assert np.abs(recording.samples - expected)[480:-480].max() < 1e-3
+
+
+def test_a_recording_as_flac():
+    recording = read(encoded(speechlike(RATE_HZ), subtype="FLOAT"))
+    again = read(recordings.to_flac(recording))
+    assert again.sample_rate_hz == RATE_HZ and np.abs(again.samples - recording.samples).max() <= 2**-23
