@@ -3,8 +3,8 @@
 Three things are unusual:
 
 - `proto/`, `server/` and `client/` are installed as `intone.proto`, `intone.server` and `intone.client`, so that no
-  package named "server" is published. `intone` itself is a namespace package without a folder. The generated stubs
-  import each other as `intone.v1`, which is `proto/intone/v1`.
+  package named "server" is published. `intone` itself is `package/`. The generated stubs import each other as
+  `intone.v1`, which is `proto/intone/v1`.
 - The extension is compiled against the installed torch. torch cannot be a build requirement: pip would install the
   newest one, with gigabytes of CUDA, into an isolated build environment. Always use
   `pip install --no-build-isolation`.
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent
 os.chdir(ROOT)
 
 FOLDERS = {
+    "package": "intone",
     "proto": "intone.proto",
     "server": "intone.server",
     "client": "intone.client",

@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -41,6 +42,7 @@ def parser(registry: Registry = ENGINES) -> argparse.ArgumentParser:
         epilog=_engine_table(registry) + "\n" + _examples(registry),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    made.add_argument("--version", action="version", version=f"intone {version('intone')}")
     made.add_argument(
         "--new-token",
         action=NewToken,

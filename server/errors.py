@@ -5,6 +5,12 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any
 
+INSTALL_COMMANDS = (
+    "pip install 'torch>=2.11,<2.14' 'setuptools>=77' wheel ninja && "
+    "pip install --no-build-isolation '.[server,starter,mandarin]'"
+)
+"""Installs the server from a clone. The extension is built against the torch that is there, hence the order."""
+
 
 class IntoneError(Exception):
     """Base class of all exceptions that this package raises on purpose. They can be pickled, without their cause."""

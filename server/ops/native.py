@@ -30,8 +30,8 @@ def load() -> ModuleType:
         return import_module(BUILT)
     if not CSRC.is_dir():
         raise ImportError(
-            f"the native extension cannot be used: {reason}. Install torch first, then build the package against it: "
-            "pip install --no-build-isolation --no-binary intone --force-reinstall --no-deps intone"
+            f"the native extension cannot be used: {reason}. Build it against the torch that is installed, in a clone "
+            "of intone: pip install 'setuptools>=77' wheel ninja && pip install --no-build-isolation --no-deps ."
         )
     return _compile(reason)
 

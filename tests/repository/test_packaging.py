@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import venv
 import zipfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ SCRIPTS = Path(sysconfig.get_path("scripts"))
 FOLDERS = {
     "server": "intone/server",
     "client": "intone/client",
+    "package": "intone",
     "proto/intone/v1": "intone/v1",  # before the folder that it stands in
     "proto": "intone/proto",
 }
@@ -48,6 +50,7 @@ class Absent:
             raise ModuleNotFoundError(f"{name} is not installed with the client", name=name)
 sys.meta_path.insert(0, Absent())
 import intone.client
+assert intone.__version__ == "0.1.0" and not hasattr(intone, "version"), intone.__version__
 assert intone.client.__file__.startswith(sys.argv[1]), intone.client.__file__
 names = [module.name for module in pkgutil.walk_packages(intone.client.__path__, "intone.client.")]
 for name in names:
@@ -74,7 +77,7 @@ def sdist(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sdist")
     tree = folder / "tree"
     skip = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
-    for name in ("server", "client", "proto", "csrc"):
+    for name in ("package", "server", "client", "proto", "csrc"):
         shutil.copytree(ROOT / name, tree / name, ignore=skip)
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "README.md"):
         shutil.copy(ROOT / name, tree / name)
@@ -144,6 +147,40 @@ def test_client_runs_from_the_wheel_without_the_server(wheel, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == len(list((ROOT / "client").rglob("*.py"))) - 1  # all but intone.client itself
+
+
+def test_the_server_without_its_dependencies_says_what_to_install(wheel, tmp_path):
+    code = CLIENT_ALONE.partition("import intone.client")[0].replace(' or name.startswith("intone.server")', "")
+    code += "sys.argv = ['intone-server']\nfrom intone.server.__main__ import main\nmain()\n"
+    environment = {**os.environ, "PYTHONPATH": str(wheel)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 2, done.stderr
+    assert "needs grpc_health, which is not installed" in done.stderr
+    assert "pip install --no-build-isolation '.[server,starter,mandarin]'" in done.stderr
+    torch = re.search(r"'(torch[^']*)'", done.stderr)
+    assert torch and f'"{torch.group(1)}"' in (ROOT / "setup.py").read_text("utf8")
+
+
+@pytest.mark.slow
+def test_the_client_installs_alone_in_a_clean_environment(wheel, require, tmp_path):
+    (archive,) = (wheel.parent / "out").glob("*.whl")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    venv.create(tmp_path / "venv", with_pip=True)
+
+    def ran(*command: str) -> subprocess.CompletedProcess[str]:
+        line = [tmp_path / "venv" / "bin" / command[0], *command[1:]]
+        return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+    installed = ran("pip", "install", "--quiet", str(archive))
+    require("registry", installed.returncode == 0, f"pip could not install: {installed.stderr[-300:]}")
+    packages = ran("pip", "list", "--format", "freeze").stdout
+    assert "intone==0.1.0" in packages and "grpcio==" in packages and "torch" not in packages
+    assert ran("intone", "--version").stdout == "intone 0.1.0\n"
+    assert ran("python", "-c", "import intone; print(intone.__version__)").stdout == "0.1.0\n"
+    assert ran("intone", "info", "--server", "127.0.0.1:1").returncode == 3
+    refused = ran("intone-server")
+    assert refused.returncode == 2 and "pip install --no-build-isolation" in refused.stderr
 
 
 @pytest.mark.parametrize("command", ["intone", "intone-server"])
