@@ -16,10 +16,11 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_reflection.v1alpha import reflection
 
 from intone.proto import speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
 from intone.server.conversation.context import FillerSettings, ServerContext
 from intone.server.emotion.analyzers import EmotionAnalyzers, load_emotion_analyzers
 from intone.server.engines.base import Engine
+from intone.server.errors import ConfigError
 from intone.server.routing.router import Router
 from intone.server.routing.ttfa_forecast import TTFAForecast
 from intone.server.rpc import voice_access

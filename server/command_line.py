@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from intone.server import settings_file
-from intone.server.config import Config, ConfigError, public_settings
+from intone.server.config import Config, public_settings
 from intone.server.engines.registry import ENGINES, Registry
-from intone.server.errors import suggestion
+from intone.server.errors import ConfigError, suggestion
 from intone.server.rpc.tokens_file import TokensFileError, new_token
 
 SECTIONS = {

@@ -7,24 +7,21 @@ message names the key. The settings of single engines are declared in their regi
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from intone.server import logs
+from intone.server.config_values import by_engine
 from intone.server.conflicts import conflict
 from intone.server.domain import EMOTIONS, PRECISIONS
 from intone.server.engines.base import EngineSetting, resolve
 from intone.server.engines.registry import ENGINES, Registry
-from intone.server.errors import IntoneError, listed
+from intone.server.errors import ConfigError, listed
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
-
-
-class ConfigError(IntoneError):
-    """A setting cannot be used; the message names it, its value and what would be right."""
 
 
 def _setting(
@@ -161,6 +158,18 @@ class Config:
         30.0, "end a call whose client reads nothing for so long after what it has is played", low=0.05, high=3600
     )
     max_streams: int = _setting(64, "streams open at once", low=1, high=100_000)
+    max_load: float = _setting(
+        0.85,
+        "part of what an engine can speak without holes, beyond which streams are refused; 0 is off",
+        low=0,
+        high=10,
+    )
+    max_first_sound_ms: int = _setting(
+        3000,
+        "refuse a stream whose first sound is predicted later than this, but much sooner with less to speak",
+        low=50,
+        high=600_000,
+    )
     max_streams_per_caller: int = _setting(0, "of one caller; 0 is as many as max_streams", low=0, high=100_000)
     max_messages_per_s: float = _setting(1000.0, "messages of a stream; it is read no faster", low=1, high=1e6)
     max_characters_per_s: float = _setting(20_000.0, "characters of its texts, likewise", low=100, high=1e8)
@@ -300,7 +309,7 @@ class Config:
             ConfigError: it is neither one of `PRECISIONS` nor a list of engine=precision, or names an engine twice.
         """
         engines = [name for name, entry in self.registry.items() if entry.cpu_precision]
-        return _by_engine("dtype", self.dtype, engines, PRECISIONS, PRECISIONS.__contains__, absent="auto")
+        return by_engine("dtype", self.dtype, engines, PRECISIONS, PRECISIONS.__contains__, absent="auto")
 
     def devices(self) -> dict[str, str]:
         """`device` of every engine: "cpu", "cuda", "cuda:N", or "auto" where the engine can run on either.
@@ -311,7 +320,7 @@ class Config:
         """
         listed = "=" in self.device
         engines = list(self.registry)
-        found = _by_engine("device", self.device, engines, DEVICES, _DEVICE.fullmatch, absent="cpu")
+        found = by_engine("device", self.device, engines, DEVICES, _DEVICE.fullmatch, absent="cpu")
         for name, device in found.items():
             if "cuda" in self.registry[name].devices:
                 continue
@@ -319,39 +328,6 @@ class Config:
                 raise ConfigError(f"device gives {name} {device!r}; {name} runs on the CPU only")
             found[name] = "cpu"
         return found
-
-
-def _by_engine(
-    setting: str,
-    text: str,
-    engines: Sequence[str],
-    known: Sequence[str],
-    valid: Callable[[str], object],
-    absent: str,
-) -> dict[str, str]:
-    """A setting that is one value for all of `engines`, or a list of engine=value.
-
-    Args:
-        known: the valid values, for messages.
-        absent: value of an engine that the list leaves out.
-    """
-    values = ", ".join(known)
-    if "=" not in text:
-        if not valid(text):
-            example = ",".join(f"{name}={known[1]}" for name in engines[:2])
-            raise ConfigError(f"{setting} is {text!r}; it must be one of {values}, or a list such as {example}")
-        return dict.fromkeys(engines, text)
-    found: dict[str, str] = {}
-    for pair in text.split(","):
-        engine, _, value = pair.strip().partition("=")
-        if engine not in engines:
-            raise ConfigError(f"{setting} names the engine {engine!r}; those with one are {listed(engines, engine)}")
-        if not valid(value):
-            raise ConfigError(f"{setting} gives {engine} {value!r}; it must be one of {values}")
-        if engine in found:
-            raise ConfigError(f"{setting} names {engine} twice, with {found[engine]} and with {value}")
-        found[engine] = value
-    return dict.fromkeys(engines, absent) | found
 
 
 def all_engine_settings(registry: Registry) -> list[EngineSetting]:

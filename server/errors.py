@@ -72,6 +72,7 @@ class Reason(Enum):
     UPLOADS_EXHAUSTED = "uploads_exhausted"
     UPLOAD_TIMEOUT = "upload_timeout"
     WRITE_TIMEOUT = "write_timeout"
+    CAPACITY_EXHAUSTED = "capacity_exhausted"
     ANSWERS_UNREAD = "answers_unread"
     LOADING = "loading"
 
@@ -125,6 +126,10 @@ class EngineError(IntoneError):
     def __init__(self, engine: str, message: str) -> None:
         super().__init__(f"{engine}: {message}")
         self.engine = engine
+
+
+class ConfigError(IntoneError):
+    """A setting cannot be used; the message names it, its value and what would be right."""
 
 
 class CheckpointError(EngineError):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from intone.server.config import Config, ConfigError, all_engine_settings, public_settings
+from intone.server.config import Config, all_engine_settings, public_settings
 from intone.server.engines.registry import Registry
-from intone.server.errors import suggestion
+from intone.server.errors import ConfigError, suggestion
 
 if sys.version_info >= (3, 11):
     import tomllib

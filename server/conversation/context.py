@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from intone.server.conversation.audio_counts import AudioCounts
 from intone.server.conversation.outbox import Outbox
 from intone.server.conversation.pacing import Playback
+from intone.server.conversation.speech_activity import SpeechActivity
 from intone.server.conversation.utterance import Utterance
 from intone.server.domain import Voice
 from intone.server.emotion.analyzers import EmotionAnalyzers
@@ -160,5 +161,6 @@ class StreamContext:
     server: ServerContext
     outbox: Outbox
     playback: Playback
+    activity: SpeechActivity
     filler_chooser: FillerChooser = field(default_factory=FillerChooser)
     language: ConversationLanguage = field(default_factory=ConversationLanguage)

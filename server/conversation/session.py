@@ -9,6 +9,7 @@ from intone.server.conversation.cuts import cut_of, shortened
 from intone.server.conversation.message_limits import MessageLimits
 from intone.server.conversation.outbox import Outbox, QueuedEvent, UtteranceEnd
 from intone.server.conversation.pacing import LeadLimiter, Playback
+from intone.server.conversation.speech_activity import SpeechActivity
 from intone.server.conversation.text_reader import TextReader
 from intone.server.conversation.utterance import Utterance
 from intone.server.conversation.utterance_progress import UtteranceState
@@ -53,12 +54,12 @@ class Session:
 
     def __init__(self, settings: StreamSettings, server: ServerContext, stream_id: str) -> None:
         self.stream_id = stream_id
-        self._settings, self._server = settings, server
+        self.settings, self._server = settings, server
         live_counts = None if settings.offline else server.audio_counts  # offline audio is not played as it comes
         self._playback = Playback(server.clock, settings.sample_rate_hz, settings.playback_delay_ms, live_counts)
-        limiter = LeadLimiter(self._playback, settings.max_lead_ms)
-        self._outbox = Outbox(self._playback, limiter, server.audio_counts)
-        self._context = StreamContext(settings, server, self._outbox, self._playback)
+        self._outbox = Outbox(self._playback, LeadLimiter(self._playback, settings.max_lead_ms), server.audio_counts)
+        self.activity = SpeechActivity(server.clock, settings.defaults.engine or server.plain_engine)
+        self._context = StreamContext(settings, server, self._outbox, self._playback, self.activity)
         self._utterances = UtteranceRegistry(self._playback, server.clock)
         self._end = StreamEnd()
         self._queue = UtteranceQueue(self._context, self._utterances, self._end, self._failed, self._end_text)
@@ -79,7 +80,7 @@ class Session:
     def idle_s(self) -> float:
         """Time since a message was last received or sent, or playback has ended; negative until it ends."""
         now_s = self._server.clock()
-        if not self._settings.offline and (silent_in_ms := self._playback.silent_in_ms) > 0:
+        if not self.settings.offline and (silent_in_ms := self._playback.silent_in_ms) > 0:
             self._active_s = now_s + silent_in_ms / 1000
         return now_s - self._active_s
 
@@ -294,7 +295,7 @@ class Session:
         if open_count >= max_open:
             text = f"{open_count} utterances of this stream are open; at most {max_open} may be"
             raise OverloadError(text, 1.0, Reason.TOO_MANY_UTTERANCES, max_open)
-        utterance = self._server.new_utterance(message, self._settings)
+        utterance = self._server.new_utterance(message, self.settings)
         self._utterances.add(utterance)
         return utterance
 

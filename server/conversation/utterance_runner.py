@@ -142,7 +142,8 @@ class UtteranceRunner:
             try:
                 route = self._choose_route(spoken, emotion, tried)
                 tried.add(route.engine)
-                await self._synthesizer.synthesize(spoken, emotion.emotion, route.engine)
+                with self._context.activity.speaking(route.engine):
+                    await self._synthesizer.synthesize(spoken, emotion.emotion, route.engine)
                 return
             except CallerError as error:
                 if isinstance(error, UnsupportedVoiceError) and len(tried) < len(self._context.server.workers):

@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 
 from intone.proto import speech_pb2, voice_pb2
-from intone.server.config import Config, ConfigError
-from intone.server.errors import CallerError, Reason
+from intone.server.config import Config
+from intone.server.errors import CallerError, ConfigError, Reason
 from intone.server.rpc.caller import ANYBODY, Principal, Role, set_principal
 from intone.server.rpc.handlers import behaviour_of
 from intone.server.rpc.rpc_errors import errors_as_status

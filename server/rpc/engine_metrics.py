@@ -33,11 +33,18 @@ class EngineMetrics(Collector):
         queue_s = HistogramMetricFamily(
             "tts_engine_queue_seconds", "Wait of each unit for its first step.", labels=["engine"]
         )
+        capacity = GaugeMetricFamily(
+            "tts_engine_capacity_streams",
+            "Streams that the engine can speak as fast as they are heard, from its last steps.",
+            labels=["engine"],
+        )
         for name, worker in self._workers.items():
             activity, seconds = worker.activity
             counts = worker.counts
             load.add_metric([name], worker.load)
             queued.add_metric([name], worker.queued)
+            if (streams := worker.capacity) is not None:
+                capacity.add_metric([name], streams)
             failing.add_metric([name], worker.failing)
             step.add_metric([name], seconds if activity == "step" else 0.0)
             failures.add_metric([name], counts.failed_units)
@@ -47,4 +54,17 @@ class EngineMetrics(Collector):
             step_s.add_metric([name], counts.step_s.buckets(), counts.step_s.sum)
             batch.add_metric([name], counts.batch.buckets(), counts.batch.sum)
             queue_s.add_metric([name], counts.queue_s.buckets(), counts.queue_s.sum)
-        yield from (load, queued, failing, step, failures, not_finite, restarts, hangs, step_s, batch, queue_s)
+        yield from (
+            load,
+            queued,
+            capacity,
+            failing,
+            step,
+            failures,
+            not_finite,
+            restarts,
+            hangs,
+            step_s,
+            batch,
+            queue_s,
+        )

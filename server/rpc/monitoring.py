@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client.registry import Collector
 
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
+from intone.server.errors import ConfigError
 from intone.server.rpc.engine_metrics import EngineMetrics
 from intone.server.rpc.health import Health
 from intone.server.rpc.metrics import Metrics

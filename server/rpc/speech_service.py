@@ -20,6 +20,7 @@ from intone.server.errors import CallerError, IntoneError, Reason, ShutdownError
 from intone.server.events import Done, ServerEvent, TextInput, Usage
 from intone.server.logs import fields
 from intone.server.routing.ttfa_forecast import TYPICAL_CHARACTERS
+from intone.server.rpc.admission import Admission
 from intone.server.rpc.caller import principal
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.quotas import Quota, caller_of
@@ -50,6 +51,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         self._held = HeldStreams(config.resume_s, config.max_held_streams, config.max_resume_bytes)
         own_limit = config.max_streams_per_caller or config.max_streams
         self._places = Quota("streams", "max_streams", Reason.STREAMS_EXHAUSTED, config.max_streams, own_limit)
+        self._admission = Admission(config, server)
         self._analysis_rates = CallerRates(config)
         self._draining = False
         self._all_closed = asyncio.Event()
@@ -232,9 +234,10 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
 
         Raises:
             ShutdownError: the server is draining.
-            OverloadError: there are as many streams already as there may be.
+            OverloadError: there are as many streams already as there may be, or as can be spoken.
         """
         self._refuse_if_draining()
+        self._admission.check(settings, self._sessions)
         with self._places.place(caller_of(context)):
             yield from self._placed_session(settings)
 

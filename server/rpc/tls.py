@@ -7,7 +7,8 @@ from typing import Any
 
 import grpc
 
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
+from intone.server.errors import ConfigError
 from intone.server.storage.file_version import file_version
 
 logger = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ BEAT_S = 0.5
 def run(channel: Channel, name: str, load: Load, max_batch: int) -> None:
     """Load the engine and speak until the server is gone. The engine owns the main thread.
 
-    Sends ("progress", fraction), then ("ready", info, fingerprint) or ("failed", error); then ("results", results),
-    ("voice", call, prepared, error), and all the time ("beat", activity, seconds).
+    Sends ("progress", fraction), then ("ready", info, fingerprint, batches) or ("failed", error); then ("results",
+    results), ("voice", call, prepared, error), and all the time ("beat", activity, seconds).
     """
     loop = EngineLoop(name, lambda results: channel.send(("results", results)))
     threading.Thread(target=_beat, args=(channel, loop), name="heartbeat", daemon=True).start()
@@ -36,7 +36,7 @@ def run(channel: Channel, name: str, load: Load, max_batch: int) -> None:
         channel.send(("failed", error))
         return
     threading.Thread(target=_receive, args=(channel, loop), name="receiver", daemon=True).start()
-    channel.send(("ready", engine.info, engine.fingerprint))
+    channel.send(("ready", engine.info, engine.fingerprint, engine.batches))
     loop.run(engine, max_batch)
 
 

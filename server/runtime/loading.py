@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
 from intone.server.conflicts import engine_conflict
 from intone.server.domain import Recording
 from intone.server.engines.base import Engine, EngineEntry, LoadSpec, resolve
+from intone.server.errors import ConfigError
 from intone.server.runtime.worker import Progress
 
 

@@ -200,8 +200,9 @@ class ProcessWorker(Worker):
             case ("progress", fraction):
                 if self._progress is not None:
                     self._progress(fraction)
-            case ("ready", info, fingerprint):
+            case ("ready", info, fingerprint, batches):
                 self.info, self.fingerprint = info, fingerprint
+                self.max_batch = self._max_batch if batches else 1
                 self._loaded.set_result(None)
             case ("failed", error):
                 self._loaded.set_exception(error)

@@ -51,6 +51,7 @@ class ThreadWorker(Worker):
             worker.close()
             raise
         worker.info, worker.fingerprint = engine.info, engine.fingerprint
+        worker.max_batch = max_batch if engine.batches else 1
         return worker
 
     @property

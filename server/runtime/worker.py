@@ -16,6 +16,7 @@ from intone.server.engines.base import Engine
 from intone.server.errors import EngineError, IntoneError, ShutdownError
 from intone.server.runtime.distribution import COUNTS, SECONDS, Distribution
 from intone.server.runtime.engine_loop import Outcome, UnitResult
+from intone.server.runtime.step_costs import StepCosts
 
 FAILING_S = 5.0
 """How long an engine counts as failing after its latest failure."""
@@ -65,6 +66,8 @@ class Worker(ABC):
     info: EngineInfo
     fingerprint: str
     """Identifies the engine's weights."""
+    max_batch: int = 1
+    """Units that a step advances, at most."""
 
     def __init__(self, name: str, max_step_s: float) -> None:
         self._name, self._max_step_s = name, max_step_s
@@ -74,6 +77,7 @@ class Worker(ABC):
         self._failing_until_s = 0.0
         self._closed = False
         self.counts = WorkerCounts()
+        self._costs = StepCosts()
 
     @property
     def failing(self) -> bool:
@@ -103,6 +107,15 @@ class Worker(ABC):
     def load(self) -> int:
         """Units that are being spoken or queued."""
         return len(self._jobs)
+
+    @property
+    def capacity(self) -> float | None:
+        """See `StepCosts.capacity`."""
+        return self._costs.capacity(self.max_batch)
+
+    def max_streams(self, part: float) -> int | None:
+        """See `StepCosts.max_streams`."""
+        return self._costs.max_streams(self.max_batch, part)
 
     @property
     def queued(self) -> int:
@@ -171,10 +184,7 @@ class Worker(ABC):
 
         `results`: of one step.
         """
-        stepped = [result for result in results if isinstance(result.outcome, Step)]
-        if stepped:
-            self.counts.step_s.observe(stepped[0].took_ms / 1000)
-            self.counts.batch.observe(len(stepped))
+        self._observe_step([result for result in results if isinstance(result.outcome, Step)])
         for result in results:
             self._count(result)
             job = self._jobs.get(result.unit)
@@ -186,6 +196,19 @@ class Worker(ABC):
             job.accept(result)
             if waited and job.queue_ms is not None:
                 self.counts.queue_s.observe(job.queue_ms / 1000)
+
+    def _observe_step(self, stepped: Sequence[UnitResult]) -> None:
+        """`stepped`: the results of one step that are no errors."""
+        if not stepped:
+            return
+        seconds = stepped[0].took_ms / 1000
+        self.counts.step_s.observe(seconds)
+        self.counts.batch.observe(len(stepped))
+        jobs = (self._jobs.get(result.unit) for result in stepped)
+        started = sum(1 for job in jobs if job is not None and job.queue_ms is None)
+        pieces = (result.outcome.pcm for result in stepped if isinstance(result.outcome, Step))
+        samples = sum(len(pcm) for pcm in pieces if pcm is not None)
+        self._costs.observe(len(stepped), started, seconds, samples / self.info.sample_rate_hz)
 
     def _count(self, result: UnitResult) -> None:
         if result.engine_failed:

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
 from intone.server.domain import PreparedVoice, Recording, Voice, VoiceNotice, VoiceNoticeCode
-from intone.server.errors import CallerError, EngineError, OverloadError, StorageError
+from intone.server.errors import CallerError, ConfigError, EngineError, OverloadError, StorageError
 from intone.server.runtime.worker import Worker
 from intone.server.text.characters import is_speakable, spoken_length
 from intone.server.text.normalizer import Normalizer

@@ -11,8 +11,9 @@ import torch
 
 from intone.server import command_line
 from intone.server.app import serving
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
 from intone.server.engines.registry import ENGINES
+from intone.server.errors import ConfigError
 from intone.server.rpc.authentication import TokensFile
 from intone.server.rpc.caller import Role
 from intone.server.runtime import openmp

@@ -3,8 +3,8 @@
 import pytest
 
 from intone.server import command_line
-from intone.server.config import ConfigError
 from intone.server.conflicts import CONFLICTS
+from intone.server.errors import ConfigError
 from intone.server.runtime.loading import loaders
 
 REFUSED = {

@@ -19,8 +19,9 @@ import soundfile
 
 from intone.proto import speech_pb2, voice_pb2, voice_pb2_grpc
 from intone.server.app import serving
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
 from intone.server.domain import PreparedVoice, Recording
+from intone.server.errors import ConfigError
 from intone.server.storage import atomic_write
 from intone.server.voices.store import VoiceStore, build_voice
 from tests.support.fakes import ScriptedEngine

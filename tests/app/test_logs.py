@@ -10,7 +10,8 @@ import pytest
 
 from intone.server import logs
 from intone.server.call_context import Call, set_call
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
+from intone.server.errors import ConfigError
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 

@@ -91,7 +91,7 @@ async def measure(app: App, kills: int) -> tuple[list[tuple[float, float]], Noti
 
 async def run(kills: int) -> tuple[list[tuple[float, float]], Noticed, list[str]]:
     """Serve and measure."""
-    async with serving(Config(port=0, fillers=False, match_loudness=False, log_level="error")) as app:
+    async with serving(Config(port=0, fillers=False, match_loudness=False, max_load=0.0, log_level="error")) as app:
         return await measure(app, kills)
 
 

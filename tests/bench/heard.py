@@ -43,7 +43,7 @@ async def speak(folder: Path) -> None:
     """Write a WAV of each sentence by each voice, and `texts.tsv` with their names and texts."""
     lines = []
     async with (
-        serving(Config(port=0, fillers=False, log_level="warning")) as app,
+        serving(Config(port=0, fillers=False, max_load=0.0, log_level="warning")) as app,
         AsyncSpeechClient(f"127.0.0.1:{app.port}") as client,
     ):
         for engine in VOICES:

@@ -131,6 +131,7 @@ async def service_ms(options: argparse.Namespace, phases: int, processes: bool) 
         max_batch=options.streams,
         phases=str(phases),
         processes=processes,
+        max_load=0.0,
     )
     async with serving(config) as app:
         return percentiles(await run_client(app.port, options))

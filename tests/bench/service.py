@@ -139,7 +139,7 @@ async def run_client(port: int, options: argparse.Namespace) -> list[list[float]
 
 async def measure(options: argparse.Namespace, phases: int) -> list[list[float]]:
     """Latencies of the intone server."""
-    config = Config(port=0, max_streams=options.streams, max_batch=options.streams, log_level="warning")
+    config = Config(port=0, max_streams=options.streams, max_batch=options.streams, max_load=0.0, log_level="warning")
     async with serving(config, {"starter": lambda: TickingEngine(phases=phases)}) as app:
         return await run_client(app.port, options)
 

@@ -124,7 +124,7 @@ async def tick(seconds: float) -> Ticks:
 
 async def stalls() -> tuple[Ticks, Ticks]:
     """The event loop of a server without streams, and while `STREAMS` talk."""
-    config = Config(port=0, max_streams=STREAMS, max_batch=STREAMS, log_level="warning")
+    config = Config(port=0, max_streams=STREAMS, max_batch=STREAMS, max_load=0.0, log_level="warning")
     async with serving(config, {"starter": lambda: TickingEngine(phases=STREAMS)}) as app:
         alone = await tick(STALL_S / 4)
         talking = await asyncio.create_subprocess_exec(

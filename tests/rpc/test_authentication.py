@@ -9,7 +9,8 @@ from grpc import StatusCode
 
 from intone.proto import speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
 from intone.server.app import serving
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
+from intone.server.errors import ConfigError
 from intone.server.rpc import authentication
 from intone.server.rpc.authentication import METHOD_ROLES
 from intone.server.rpc.caller import Role, principal

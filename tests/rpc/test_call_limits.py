@@ -15,8 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from intone.proto import speech_pb2, voice_pb2
-from intone.server.config import Config, ConfigError
-from intone.server.errors import OverloadError, Reason
+from intone.server.config import Config
+from intone.server.errors import ConfigError, OverloadError, Reason
 from intone.server.rpc.quotas import Quota
 from intone.server.runtime import file_limit
 from tests.support.live_server import Live, Talk, live, soon

@@ -34,7 +34,13 @@ BACK_S, TOLD_S = 10.0, 1.0
 @contextlib.asynccontextmanager
 async def server(**settings):
     """A server with the engines of the settings, in processes, of which none is left in the end."""
-    quiet = {"pause_scale": 0.0, "fillers": False, "match_loudness": False, "max_unit_characters": 1000}
+    quiet = {
+        "pause_scale": 0.0,
+        "fillers": False,
+        "match_loudness": False,
+        "max_unit_characters": 1000,
+        "max_load": 0.0,
+    }
     config = Config.of(faulty_engine.ENTRIES, port=0, **{**quiet, **settings})
     others = set(children_of(os.getpid()))  # the server that other tests share is one
     async with serving(config) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:

@@ -8,7 +8,7 @@ import pytest
 from grpc import StatusCode
 
 from intone.proto import speech_pb2
-from intone.server.config import ConfigError
+from intone.server.errors import ConfigError
 from intone.server.rpc.collectors import ChildProcessMetrics
 from tests.support.fakes import Script, ScriptedEngine
 from tests.support.live_server import GatedEngine, free_port, live, scraped, scraped_until

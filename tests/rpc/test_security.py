@@ -10,7 +10,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from intone.proto import speech_pb2, speech_pb2_grpc, voice_pb2
 from intone.server.app import serving
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
+from intone.server.errors import ConfigError
 from tests.support.fakes import ScriptedEngine
 from tests.support.live_server import Talk, live
 from tests.support.rpc_status import code_of, failed, reason_of, status_of

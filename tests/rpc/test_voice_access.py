@@ -11,7 +11,8 @@ import pytest
 from grpc import StatusCode
 
 from intone.proto import speech_pb2, voice_pb2
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
+from intone.server.errors import ConfigError
 from intone.server.rpc.tokens_file import new_token
 from intone.server.voices.enrolment import open_store
 from tests.support.fakes import ScriptedEngine

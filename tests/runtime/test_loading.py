@@ -6,10 +6,11 @@ import sys
 import pytest
 import torch
 
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
 from intone.server.engines import devices
 from intone.server.engines.base import EngineEntry, EngineSetting, LoadSpec
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.errors import ConfigError
 from intone.server.runtime.loading import loaders
 from tests.support.fakes import ScriptedEngine
 

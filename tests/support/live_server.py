@@ -85,9 +85,10 @@ class Live:
 @contextlib.asynccontextmanager
 async def live(engine: ScriptedEngine | None = None, **settings: Any) -> AsyncIterator[Live]:
     """A server with one scripted engine, all in this process. Pauses, fillers and loudness matching are off, unless
-    `settings` has them: tests read the text back from the audio."""
+    `settings` has them: tests read the text back from the audio. Admission by prediction is off, too: it depends on how
+    busy the machine is."""
     engine = engine or ScriptedEngine()
-    quiet = {"pause_scale": 0.0, "fillers": False, "match_loudness": False, "processes": False}
+    quiet = {"pause_scale": 0.0, "fillers": False, "match_loudness": False, "processes": False, "max_load": 0.0}
     config = Config.of(port=0, **{**quiet, **settings})
     async with (
         serving(config, engines={engine.info.name: lambda: engine}) as app,

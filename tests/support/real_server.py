@@ -20,7 +20,8 @@ def serving(folder: Path, *flags: str) -> Iterator[str]:
         RuntimeError: it does not start, or does not end with status 0; the message has the end of its log.
     """
     log, port_file = folder / "server.log", folder / "port"
-    command = [sys.executable, "-m", "intone.server", "--port", "0", "--port-file", str(port_file), *flags]
+    command = [sys.executable, "-m", "intone.server", "--port", "0", "--port-file", str(port_file)]
+    command += ["--max-load", "0", *flags]  # how much is admitted would depend on how busy the machine is
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:

@@ -52,6 +52,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_UPLOAD_TIMEOUT: _ClassVar[ErrorReason]
     ERROR_REASON_ANSWERS_UNREAD: _ClassVar[ErrorReason]
     ERROR_REASON_LOADING: _ClassVar[ErrorReason]
+    ERROR_REASON_CAPACITY_EXHAUSTED: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_VALUE_INVALID: ErrorReason
@@ -98,3 +99,4 @@ ERROR_REASON_WRITE_TIMEOUT: ErrorReason
 ERROR_REASON_UPLOAD_TIMEOUT: ErrorReason
 ERROR_REASON_ANSWERS_UNREAD: ErrorReason
 ERROR_REASON_LOADING: ErrorReason
+ERROR_REASON_CAPACITY_EXHAUSTED: ErrorReason

@@ -8,10 +8,10 @@ import pytest
 
 from intone.proto import speech_pb2
 from intone.server.app import serving
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
 from intone.server.engines.voxcpm import bundled_voice
 from intone.server.engines.voxcpm.weights import read_checkpoint
-from intone.server.errors import CheckpointError
+from intone.server.errors import CheckpointError, ConfigError
 from intone.server.runtime.loading import loaders
 from tests.support.live_server import Live, chunks, codes_of, messages_of, samples
 from tests.support.trained_voice import BAD, GOOD, LEADING, write_voice
