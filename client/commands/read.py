@@ -1,9 +1,12 @@
 """`intone read`: show how a text is read, on this machine, without a server."""
 
 import argparse
+import itertools
 import json
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -34,6 +37,8 @@ _COLOURS = {
     "text": "", "money": "green", "number": "cyan", "date": "magenta", "time": "magenta", "year": "magenta",
     "code": "yellow", "telephone": "yellow", "address": "blue", "measure": "cyan", "pronunciation": "red",
 }  # fmt: skip
+
+_IDEOGRAPHS = re.compile("[\u4e00-\u9fff]{2}\\Z")
 
 
 def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -124,7 +129,7 @@ def _unit(
     normalized = stages.normalized
     first, last = text.span(start, end)
 
-    def piece(one: "Piece") -> dict[str, Any]:
+    def shown(one: "Piece", sounds: str) -> dict[str, Any]:
         begin, stop = text.span(start + one.start, max(start + one.end, start + one.start + 1))
         return {
             "written": original[begin:stop],
@@ -132,9 +137,12 @@ def _unit(
             "end": stop,
             "class": one.kind,
             "words": one.spoken.strip(),
-            "sounds": one.sounds or (phonemize(one.spoken).rstrip(".") if phonemize else ""),
+            "sounds": one.sounds or sounds,
         }
 
+    pieces = [one for one in _phrases(normalized.pieces) if one.spoken.strip()]
+    sounds = phonemize(normalized.marked) if phonemize else ""
+    each = _sounds_of(pieces, sounds, phonemize) if phonemize else [""] * len(pieces)
     return {
         "start": first,
         "end": last,
@@ -142,10 +150,35 @@ def _unit(
         "clean": stages.clean.text,
         "plain": stages.plain.text,
         "spoken": normalized.spoken,
-        "sounds": phonemize(normalized.marked) if phonemize else "",
+        "sounds": sounds,
         "ms": {name: round(1000 * took_s, 3) for name, took_s in stages.took_s.items()},
-        "pieces": [piece(one) for one in normalized.pieces if one.spoken.strip()],
+        "pieces": [shown(one, its_sounds) for one, its_sounds in zip(pieces, each, strict=True)],
     }
+
+
+def _phrases(pieces: Sequence["Piece"]) -> list["Piece"]:
+    """The pieces, with ideographs that follow one another as one: alone they may be said in another way."""
+    phrases: list[Piece] = []
+    for one in pieces:
+        before = phrases[-1] if phrases else None
+        if before and before.kind == one.kind == "text" and _IDEOGRAPHS.search(before.spoken + one.spoken[:1]):
+            phrases[-1] = replace(before, spoken=before.spoken + one.spoken, end=one.end)
+        else:
+            phrases.append(one)
+    return phrases
+
+
+def _sounds_of(pieces: Sequence["Piece"], sounds: str, phonemize: Callable[[str], str]) -> list[str]:
+    """The part of a unit's sounds that each piece has; what it has alone where they cannot be told apart."""
+    from intone.server.text.pronunciation.marks import marked
+
+    alone = [phonemize(marked(one.spoken.strip(), one.sounds) if one.sounds else one.spoken) for one in pieces]
+    alone = [said if any(map(str.isalpha, said)) else "" for said in alone]
+    words, counts = sounds.split(), [len(said.split()) for said in alone]
+    if sum(counts) == len(words):
+        ends = list(itertools.accumulate(counts))
+        alone = [" ".join(words[end - count : end]) for end, count in zip(ends, counts, strict=True)]
+    return [said.rstrip(",.;:!?—…") for said in alone]
 
 
 def _phonemizer(chinese: bool) -> Callable[[str], str] | None:

@@ -81,6 +81,17 @@ def test_without_a_phonemizer(capsys, monkeypatch):
     assert "no sounds" in captured.err and "intone[starter]" in captured.err and "Hi" in captured.out
 
 
+def test_sounds_are_those_of_the_context(capsys, monkeypatch):
+    def phonemize(text):
+        return text.replace("I read", "I RED").replace("重庆", "CHONG QING").replace("重", "ZHONG").replace("。", ".")
+
+    monkeypatch.setattr(phonemes, "phonemizer", lambda name, languages: phonemize)
+    assert main(["read", "I read 2. 去重庆。", "--json"]) == 0
+    units = json.loads(capsys.readouterr().out)["units"]
+    found = [(piece["written"], piece["sounds"]) for unit in units for piece in unit["pieces"]]
+    assert found == [("I", "I"), ("read", "RED"), ("2", "two"), (".", ""), ("去重庆。", "去CHONG QING")]
+
+
 @pytest.mark.slow
 def test_sounds(capsys):
     pytest.importorskip("hibari")
