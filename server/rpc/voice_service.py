@@ -37,6 +37,9 @@ audit = logging.getLogger("intone.server.audit")
 MAX_PAGE_BYTES = 1 << 20
 """A page ends where it would become larger, so that it is below any client's limit on the size of messages."""
 
+VOICES_IN_A_ROW = 10
+"""Of a page, before other work goes on: one with many fillers takes a quarter of a millisecond."""
+
 MAX_FILLER_CLIPS_PER_VOICE = 256
 
 
@@ -87,7 +90,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
             request = decoded(request)
             size, after = voice_requests.page_size(request), voice_requests.page_position(request)
             voices = [voice for voice in self._store.list() if voice_access.sees(principal(), voice)]
-            return self._page(size, [voice for voice in voices if after is None or _position(voice) > after])
+            return await self._page(size, [voice for voice in voices if after is None or _position(voice) > after])
         raise AssertionError("abort always raises")
 
     async def GetVoice(self, request: Any, context: Any) -> voice_pb2.GetVoiceResponse:
@@ -164,11 +167,13 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
 
     # ---- parts of the methods
 
-    def _page(self, size: int, voices: list[Voice]) -> voice_pb2.ListVoicesResponse:
+    async def _page(self, size: int, voices: list[Voice]) -> voice_pb2.ListVoicesResponse:
         """The first of `voices` as a page: at most `size` of them, and at most `MAX_PAGE_BYTES` or one voice."""
         page = voice_pb2.ListVoicesResponse()
         page_bytes = 0
         for count, voice in enumerate(voices):
+            if count % VOICES_IN_A_ROW == 0:
+                await asyncio.sleep(0)
             message = self._message(voice)
             page_bytes += message.ByteSize()
             if count == size or (count and page_bytes > MAX_PAGE_BYTES):

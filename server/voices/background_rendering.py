@@ -8,7 +8,7 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -172,21 +172,25 @@ class BackgroundRenderer:
             for voice in self._store.list():
                 await self._save(voice, self.loudness_matched)  # the plain engine may be another than in the last run
             while True:
-                task = next(self._tasks(), None)
-                if task is not None:
+                self._wake.clear()
+                for task in await self._tasks():
+                    if self._wake.is_set():  # there is a new voice, whose neutral fillers come first
+                        break
                     await self._do(task)
                 else:
-                    self._wake.clear()
                     self._idle.set()
                     await self._wake.wait()
         except ShutdownError:
             logger.info("background rendering ends: the engines are shut down")
 
-    def _tasks(self) -> Iterator[RenderTask]:
-        """What voices lack and was not tried yet."""
-        steps = [(self._measures, self._plan.loudness_tasks), (self._renders, self._plan.filler_tasks)]
-        missing = (task for wanted, step in steps if wanted for task in step(self._store.list()))
-        return (task for task in missing if task.engine not in self._failed_engines and task.key not in self._tried)
+    async def _tasks(self) -> list[RenderTask]:
+        """What voices lack and was not tried yet, in the order of `RenderTask.rank`. Other work goes on meanwhile."""
+        found: list[RenderTask] = []
+        for voice in self._store.list():
+            found += self._plan.loudness_tasks([voice]) if self._measures else ()
+            found += self._plan.filler_tasks([voice]) if self._renders else ()
+            await asyncio.sleep(0)
+        return sorted((task for task in found if task.key not in self._tried), key=lambda task: task.rank)
 
     async def _speak_first_sentence(self, engine: str) -> None:
         language = self._plan.language(engine)
@@ -201,6 +205,8 @@ class BackgroundRenderer:
             logger.warning("%s did not speak its first sentence: %s", engine, error)
 
     async def _do(self, task: RenderTask) -> None:
+        if task.engine in self._failed_engines or not self._store.has(task.voice):
+            return
         self._tried.add(task.key)
         try:
             if task.emotion is None:

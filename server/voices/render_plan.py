@@ -23,6 +23,11 @@ class RenderTask:
         """Identity of the task, whatever fillers the voice has by now."""
         return self.voice.name, self.voice.created_s, self.engine, self.language, self.emotion
 
+    @property
+    def rank(self) -> int:
+        """Place of its kind among all tasks: loudness, then neutral fillers, then those of each emotion."""
+        return -1 if self.emotion is None else EMOTIONS_WITH_PHRASES.index(self.emotion)
+
 
 @dataclass(frozen=True, slots=True)
 class RenderPlan:

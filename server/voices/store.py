@@ -140,7 +140,7 @@ class VoiceStore:
         return old
 
     def check_room(self, name: str, owner: str, size: int = 0) -> None:
-        """Check the limits for a voice of this name, which may replace another.
+        """Check the limits for a voice of this name, which may replace another; those of bytes only if `size` is given.
 
         Raises:
             CallerError: there would be too many voices, of this owner or at all, or too many bytes (TOO_MANY_VOICES).
@@ -156,7 +156,8 @@ class VoiceStore:
             if count >= limit and (old is None or old.owner != owner):  # it adds one to the voices of its owner
                 message = f"{whose} {count} voices, the maximum; delete one first"
                 raise CallerError("", message, Reason.TOO_MANY_VOICES, limit=limit)
-        self._check_bytes([*others, self._voices[DEFAULT_VOICE]], size)
+        if size:
+            self._check_bytes([*others, self._voices[DEFAULT_VOICE]], size)
 
     def add(self, voice: Voice, replace: bool = False, permitted: Callable[[Voice], None] = _allowed) -> Voice:
         """Add `voice`, and write it to the folder before returning.
@@ -200,6 +201,11 @@ class VoiceStore:
         if self._folder is not None:
             atomic_write.flush_folder(self._folder)
 
+    def has(self, voice: Voice) -> bool:
+        """Whether `voice` was neither deleted nor replaced since it was read; its fillers and levels may be others."""
+        current = self._voices.get(voice.name)
+        return current is not None and (current.content_id, current.created_s) == (voice.content_id, voice.created_s)
+
     def update_assets(self, voice: Voice, change: Callable[[Voice], Voice]) -> Voice | None:
         """Change the fillers or levels of a voice, and write them to the folder before returning.
 
@@ -215,7 +221,7 @@ class VoiceStore:
         """
         while True:
             current = self._voices.get(voice.name)
-            if current is None or (current.content_id, current.created_s) != (voice.content_id, voice.created_s):
+            if current is None or not self.has(voice):
                 return None
             changed = change(current)
             if changed is current:

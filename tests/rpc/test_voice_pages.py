@@ -1,13 +1,17 @@
 """Pages of voices over real gRPC: sizes, tokens, voices that go and come between two pages."""
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from grpc import StatusCode
 
 from intone.proto import voice_pb2
+from intone.server.domain import Filler, Recording
 from intone.server.rpc import voice_service
 from intone.server.rpc.voice_requests import page_token
+from intone.server.voices.store import build_voice
 from tests.support.rpc_status import code_and_field, failed, reason_of, refusal, status_of, values_of
 from tests.support.voice_server import recording, upload, voice_server
 
@@ -68,6 +72,30 @@ def test_a_page_has_at_most_so_many_bytes(run, monkeypatch):
             second, token = await listed(server, page_token=token)
             third, token = await listed(server, page_token=token)
             assert (first, second, third, token) == (["default", "a", "b"], ["c"], ["d"], "")
+
+    run(main())
+
+
+def test_more_voices_than_fit_into_a_message(run):
+    """What gRPC takes as one message is 4 MiB, unless a client sets more: pages are smaller, whatever their size is."""
+    sound = np.zeros(1600, np.float32)
+    phrases = [Filler(f"Phrase {n}.", "happy", "en", sound, 16_000, (100,), "starter", "scripted-1") for n in range(40)]
+
+    async def main():
+        async with voice_server() as server:
+            words = Recording(np.ones(16_000, np.float32), 16_000, "words " * 160)
+            first = replace(build_voice("v0", words, {}, 1.0), fillers=tuple(phrases))
+            for number in range(1800):
+                server.store.keep_in_memory(replace(first, name=f"v{number}"))
+            found, token, bytes_of_all, pages = [], "", 0, 0
+            while token or not found:
+                request = voice_pb2.ListVoicesRequest(page_size=1000, page_token=token)
+                page = await server.voices.ListVoices(request)
+                assert page.ByteSize() <= voice_service.MAX_PAGE_BYTES + 10_000
+                found += [voice.name for voice in page.voices]
+                token, bytes_of_all, pages = page.next_page_token, bytes_of_all + page.ByteSize(), pages + 1
+            assert found == ["default", *sorted(f"v{number}" for number in range(1800))]
+            assert bytes_of_all > 4 << 20 and pages >= 5
 
     run(main())
 

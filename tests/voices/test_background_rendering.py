@@ -11,10 +11,12 @@ import pytest
 from intone.server.domain import Filler, Level, SpeakRequest
 from intone.server.engines.starter.engine import StarterEngine
 from intone.server.runtime.thread_worker import ThreadWorker
+from intone.server.voices import render_plan
 from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.filler_phrases import CALIBRATION_SENTENCES, EMOTIONS_WITH_PHRASES, FIRST_SENTENCE, PHRASES
 from intone.server.voices.fillers import with_clips
 from intone.server.voices.loudness import loudness_db, matching_gain
+from intone.server.voices.render_plan import RenderPlan
 from intone.server.voices.store import VoiceStore
 from tests.support.background import RATE_HZ, RecordedForecast, engine, render_all, rendering, texts_of, tone, voice
 from tests.support.fakes import ScriptedEngine, ScriptedWorker, info
@@ -207,6 +209,37 @@ def test_rendering_ends_when_an_engine_is_shut_down(run):
             await asyncio.wait_for(asyncio.shield(task), 5)
 
     run(main())
+
+
+# ---- many voices
+
+
+def test_the_search_for_tasks_grows_with_the_number_of_voices(run, monkeypatch):
+    """Each voice is looked at twice: to find its tasks, and when none is left. The event loop is free between two."""
+    looked, ticks, count = [], [], 15
+    monkeypatch.setattr(render_plan, "EMOTIONS_WITH_PHRASES", ("neutral",))
+    monkeypatch.setattr(render_plan, "PHRASES", {"en": {"neutral": ("Hm.",)}})
+    missing = RenderPlan.missing_phrases
+    monkeypatch.setattr(RenderPlan, "missing_phrases", lambda *given: looked.append(given) or missing(*given))
+    store = VoiceStore()
+    for number in range(count - 1):
+        store.add(voice(f"v{number}"))
+
+    async def tick():
+        while True:
+            ticks.append(len(looked))
+            await asyncio.sleep(0)
+
+    async def main():
+        async with rendering(store, engine()) as (renderer, _):
+            ticking = asyncio.create_task(tick())
+            await renderer.wait_idle()
+            ticking.cancel()
+
+    run(main())
+    assert all({one.text for one in each.fillers} == {"Hm."} and each.levels for each in store.list())
+    assert len(looked) <= 4 * count
+    assert max(b - a for a, b in zip(ticks, ticks[1:], strict=False)) <= 2
 
 
 # ---- live speech
