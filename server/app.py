@@ -36,6 +36,7 @@ from intone.server.rpc.monitoring import Monitoring
 from intone.server.rpc.observation import Observation
 from intone.server.rpc.speech_service import SpeechService
 from intone.server.rpc.tls import server_credentials
+from intone.server.rpc.tracing import tracing
 from intone.server.rpc.voice_service import VoiceService
 from intone.server.runtime.file_limit import raise_file_limit
 from intone.server.runtime.launching import Progress, launch_workers
@@ -137,18 +138,19 @@ async def serving(
     credentials = server_credentials(config) if config.tls_certificate else None
     authentication, monitoring = Authentication(config), Monitoring()
     logger.info("authentication: %s", authentication.description)
-    server = grpc.aio.server(
-        interceptors=[
-            Observation(monitoring.metrics, config.write_timeout_s),
-            authentication,
-            CallLimits(config),
-            Decoding(),
-        ],
-        options=channel_options(config),
-        maximum_concurrent_rpcs=max_grpc_calls(config),
-    )
-    port = _bind(server, config, credentials)
     async with contextlib.AsyncExitStack() as stack:
+        call_tracing = await stack.enter_async_context(tracing(config))
+        server = grpc.aio.server(
+            interceptors=[
+                Observation(monitoring.metrics, config.write_timeout_s, call_tracing),
+                authentication,
+                CallLimits(config),
+                Decoding(),
+            ],
+            options=channel_options(config),
+            maximum_concurrent_rpcs=max_grpc_calls(config),
+        )
+        port = _bind(server, config, credentials)
         stack.push_async_callback(server.stop, 0)
         store = open_store(config)
         if config.port_file:

@@ -67,6 +67,10 @@ class Config:
         0, "serve Prometheus metrics and health over HTTP on this port; 0 is off", low=0, high=65535
     )
 
+    traces_endpoint: str = _setting(
+        "", "OTLP endpoint for OpenTelemetry traces, as in http://localhost:4317; needs the extra intone[otel]"
+    )
+
     random_weights: bool = _setting(False, "build the named sizes untrained: for benchmarks and tests")
     default_engine: str = _setting(
         "auto", "engine of plain speech; auto is the first trained engine that does not voice emotion"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from intone.server.conversation.utterance_progress import UtteranceProgress
 from intone.server.events import AudioChunk, AudioKind, LatencyReport, Usage
+from intone.server.spans import NO_SPAN, Span
 
 
 class LatencyRecorder:
@@ -21,6 +22,8 @@ class LatencyRecorder:
         self._audio_ms = dict.fromkeys(AudioKind, 0.0)
         self._stage_ms: dict[str, float] = {}
         self._filler_count = 0
+        self.first_chunk: Span = NO_SPAN
+        """From the first speech of an engine to the first chunk of it that leaves."""
         self.sent_samples = 0
         """Audio that has left the server, of all kinds."""
 
@@ -56,6 +59,7 @@ class LatencyRecorder:
         self._filler_count += bool(chunk.filler_text)
         if chunk.audible and self._first_speech_s is None:
             self._first_speech_s = self._clock()
+            self.first_chunk.end()
         if AudioKind.FILLER in chunk.samples and self._first_filler_s is None:
             self._first_filler_s = self._clock()
 

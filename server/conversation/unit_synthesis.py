@@ -13,12 +13,14 @@ from intone.server.conversation.filler_player import FillerPlayer
 from intone.server.conversation.pauses import pause_ms
 from intone.server.conversation.spoken_unit import SpokenUnit
 from intone.server.conversation.tagged_text import TextUnit
+from intone.server.conversation.unit_trace import UnitTrace
 from intone.server.conversation.utterance import Utterance
 from intone.server.domain import Emotion, Filler, PreparedVoice, Samples, SpeakRequest, SynthesisOptions
 from intone.server.errors import IntoneError
 from intone.server.events import NoticeCode
 from intone.server.runtime.worker import Job, Worker
 from intone.server.settings import FillerPolicy
+from intone.server.spans import NO_SPAN, current_span
 from intone.server.text.characters import detect_language, primary_language
 from intone.server.voices.loudness import matching_gain
 
@@ -94,10 +96,11 @@ class UnitSynthesizer:
         expected_ms = self._predict_ttfa_ms(worker, spoken.text)
         load, submitted_s = worker.load, server.clock()
         job = self._job = worker.submit(request)
+        trace = UnitTrace(current_span(), job, engine)
         player, text_wait = self._player_for(unit, emotion)
         playing = asyncio.create_task(self._play_fillers(player, expected_ms, text_wait), name="fillers")
         try:
-            async for pcm, stage_ms in self._engine_audio(job, worker, unit):
+            async for pcm, stage_ms in self._engine_audio(job, worker, unit, trace):
                 if len(pcm) and not player.ended:
                     took_ms = 1000 * (server.clock() - submitted_s)
                     server.forecast.learn(worker.info.name, len(spoken.text), load, took_ms, request.whole)
@@ -110,6 +113,7 @@ class UnitSynthesizer:
         finally:
             playing.cancel()
             job.cancel()
+            trace.end()
             server.audio_counts.unsent_s += job.unread_samples / worker.info.sample_rate_hz
             utterance.latency.engine_finished(job.synthesis_ms, job.queue_ms)
         utterance.progress.complete_unit(spoken)
@@ -189,6 +193,8 @@ class UnitSynthesizer:
         """The unit's first audio is ready: end the filler, add the gap after it or the pause after the last unit."""
         progress, now_s = self._utterance.progress, self._context.server.clock()
         player.finish()
+        if progress.unit_count == 0 and self._utterance.latency.first_chunk is NO_SPAN:
+            self._utterance.latency.first_chunk = current_span().child("first chunk")
         if progress.ready_s is not None:
             self._utterance.latency.wait_covered(player.covered_ms(progress.ready_s, now_s))
         if self._filler_texts.get(spoken.unit.index):
@@ -202,7 +208,7 @@ class UnitSynthesizer:
         progress.start_unit(spoken)
 
     async def _engine_audio(
-        self, job: Job, worker: Worker, unit: TextUnit
+        self, job: Job, worker: Worker, unit: TextUnit, trace: UnitTrace
     ) -> AsyncIterator[tuple[Samples, Mapping[str, float]]]:
         """The engine's audio `[T]` at the stream's rate and matched loudness, and each step's time by stage.
 
@@ -214,6 +220,7 @@ class UnitSynthesizer:
         held: list[Samples] = []
         async for step in job:
             self._utterance.latency.engine_stepped(step.stage_ms)
+            trace.stepped(step)
             if step.cut:
                 self._notify(NoticeCode.AUDIO_CUT, f"unit {unit.index} ran into its length limit and was cut")
             pcm = resampler.push(step.pcm if step.pcm is not None else np.zeros(0, np.float32), last=step.done)

@@ -26,6 +26,7 @@ from intone.server.routing.router import Candidate, Route
 from intone.server.routing.ttfa_forecast import TYPICAL_CHARACTERS
 from intone.server.runtime.worker import Worker
 from intone.server.settings import FillerPolicy
+from intone.server.spans import current_span
 from intone.server.text.characters import is_speakable, languages_of, primary_language
 from intone.server.text.cues import join_texts
 from intone.server.text.normalizer import WrittenText
@@ -53,6 +54,14 @@ class UtteranceRunner:
 
     async def run(self) -> None:
         """Speak unit after unit until the text ends, then queue the end of the utterance."""
+        utterance = self._utterance
+        with current_span().child("utterance", utterance.started_s, utterance=utterance.id).active() as span:
+            await self._speak_all()
+            span.set(characters=utterance.length, units=utterance.progress.unit_count, voice=utterance.voice.name)
+            if self._error is not None:
+                span.end(error=type(self._error).__name__)
+
+    async def _speak_all(self) -> None:
         utterance, context = self._utterance, self._context
         while (item := await self._next_item()) is not None:
             if isinstance(item, Flush):
@@ -60,7 +69,10 @@ class UtteranceRunner:
                 self._synthesizer.end_chunk()
                 context.outbox.put("", Flushed(item.flush_id))
             else:
-                await self._take(item)
+                ready_s = utterance.progress.ready_s if not utterance.progress.unit_count else None
+                span = current_span().child("unit", ready_s, index=item.index, characters=item.end - item.start)
+                with span.active():
+                    await self._take(item)
         self._synthesizer.end_text_wait()
         if self._has_spoken:
             self._synthesizer.end_pause()
@@ -108,7 +120,10 @@ class UtteranceRunner:
             return
         emotion = await self._emotions.resolve(unit)
         self._context.language.update(unit.untagged_text)
+        text = current_span().child("text")
         spoken = await self._read(unit)
+        text.set(characters=len(spoken.text))
+        text.end()
         if is_speakable(spoken.text):
             await self._speak(spoken, emotion)
 

@@ -19,8 +19,10 @@ from intone.server.logs import fields
 from intone.server.rpc.handlers import behaviour_of
 from intone.server.rpc.metrics import Metrics
 from intone.server.rpc.token_bucket import TokenBucket
+from intone.server.rpc.tracing import CallTracing
 from intone.server.rpc.wire.decoding import Undecodable
 from intone.server.rpc.writing import only, write_all
+from intone.server.spans import current_span, set_span
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +63,9 @@ Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     """Gives calls an id, that of `x-request-id` if it is valid, and returns it in the initial metadata."""
 
-    def __init__(self, metrics: Metrics, write_timeout_s: float) -> None:
+    def __init__(self, metrics: Metrics, write_timeout_s: float, tracing: CallTracing) -> None:
         """`write_timeout_s`: how long clients may read nothing."""
-        self._metrics, self._write_timeout_s = metrics, write_timeout_s
+        self._metrics, self._write_timeout_s, self._tracing = metrics, write_timeout_s, tracing
         self._refusal_lines = RateLimit(per_s=2.0, burst=20)
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: Any) -> Any:
@@ -75,8 +77,13 @@ class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             trace_id=trace_id_of(_text(given.get(TRACEPARENT))),
         )
         set_call(call)
+        if not call.method.startswith(QUIET_SERVICES):
+            span = self._tracing.call(call.method, given, call.id)
+            call.trace_id = span.trace_id or call.trace_id
+            set_span(span)
         handler = await continuation(handler_call_details)
         if handler is None:
+            current_span().end(error=grpc.StatusCode.UNIMPLEMENTED.name)
             self._metrics.call_ended("", grpc.StatusCode.UNIMPLEMENTED.name, 0.0)
             return None
         return self._wrapped(handler)
@@ -130,6 +137,8 @@ class Observation(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             raise
         finally:
             took_s = time.monotonic() - call.began_s
+            current_span().set(code=code.name)
+            current_span().end(error="" if code is grpc.StatusCode.OK else code.name)
             self._metrics.call_ended(method, code.name, took_s, began=True)
             if call.reason is not None:
                 self._metrics.refused("call", call.reason)

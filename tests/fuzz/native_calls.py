@@ -73,10 +73,11 @@ def _snakes(choices: Choices) -> None:
     else:
         got = _on_any_threads(choices, lambda: ops.snake(x, alpha))
         want = reference.snake(x.double(), alpha.double())
+    if got.is_meta:  # only its shape was computed, in Python
+        return
     assert got.shape == want.shape and got.dtype == x.dtype
-    if all(
-        bool((given.double().abs() < 20).all()) for given in (x, alpha, want)
-    ):  # rounding of the angle counts beyond
+    bounded = [bool((given.double().abs() < 20).all()) for given in (x, alpha, want)]
+    if all(bounded):  # the rounding of the angle counts beyond
         error = (got.double() - want).abs() / (1 + want.abs())
         assert not error.numel() or float(error.max()) <= TOLERANCE[x.dtype], float(error.max())
 
