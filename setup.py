@@ -56,6 +56,7 @@ EXTRAS = {
     ],
     "starter": ["hibari-tts[fast]==0.2.1"],  # one author, one file format: pinned so that the voice stays the same
     "mandarin": ["misaki[zh]==0.9.4"],  # the sounds of Chinese text, for checkpoints that read sounds
+    "m4a": ["av>=14,<19"],  # recordings of phones; its wheels hold FFmpeg, with parts under the GPL
     "qwen": ["transformers>=4.57", "jinja2>=3.1"],  # the IndexTTS emotion model, and its chat template
     "otel": ["opentelemetry-sdk>=1.30,<2", "opentelemetry-exporter-otlp-proto-grpc>=1.30,<2"],  # traces of calls
     "play": ["miniaudio>=1.61"],
@@ -69,6 +70,7 @@ EXTRAS = {
         "mypy==1.18.2",
         "import-linter==2.17; python_version >= '3.11'",
         "pre-commit>=4",
+        "av>=14,<19",  # of m4a
         "clang-format==21.1.5",
         "buf-bin==1.75.0",
         "promql-parser>=0.5,<1",  # expressions of the dashboard and alerts in deploy/

@@ -2,13 +2,14 @@
 
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from intone.server.audio import aac_files
 from intone.server.audio.encoding import fade
 from intone.server.audio.levels import frame_levels
 from intone.server.audio.sound_files import MAX_MISSING_MS, SoundFile, conversion, recognized
@@ -76,6 +77,8 @@ def to_flac(recording: Recording) -> bytes:
 
 def read_recording(data: bytes, transcript: str, *, min_ms: int, max_ms: int, field: str = "audio") -> Recording:
     """Decode a WAV, FLAC, Ogg or MP3 file at its own sample rate, but at most `MAX_KEPT_RATE_HZ`, as one channel.
+
+    Where PyAV is installed, M4A, MP4, 3GP and AAC files are taken, too.
 
     Channels are averaged; where they cancel each other out, the loudest alone is taken. A quiet recording is amplified,
     and an end in the middle of a sound is faded out. Notices say so, and whether the end of the file is missing.
@@ -159,6 +162,8 @@ def _decode(sound: SoundFile, max_ms: int, field: str) -> _Decoded:
         CallerError: as `read_recording`.
         SoundFileError, RuntimeError, ValueError: of libsndfile.
     """
+    if (extension := sound.kind.lower()) in aac_files.CONTAINERS:
+        sound = replace(sound, kind="WAV", data=aac_files.to_wav(sound.data, extension, max_ms))
     with _Reader(io.BytesIO(sound.data)) as file:
         if file.subtype not in _SUBTYPES[sound.kind]:
             raise ValueError(f"its encoding is {file.subtype}")

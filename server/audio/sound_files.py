@@ -4,6 +4,7 @@ import re
 import struct
 from dataclasses import dataclass
 
+from intone.server.audio import aac_files
 from intone.server.audio.mpeg_audio import with_length
 from intone.server.errors import CallerError, Reason
 
@@ -14,6 +15,12 @@ _MAX_DATA_BYTES = 1 << 30
 """No upload is larger (`max_recording_bytes`): a larger size in a header is a placeholder of a writer to a pipe."""
 
 _WAV_ENCODINGS = {1: "PCM", 3: "float", 6: "A-law", 7: "µ-law"}
+_OTHER_WAV_ENCODINGS = {
+    0x02: "Microsoft ADPCM", 0x11: "IMA ADPCM", 0x31: "GSM 6.10", 0x40: "G.721", 0x45: "G.726", 0x55: "MP3",
+    0x64: "G.726", 0x65: "G.722",
+}  # fmt: skip
+"""Names of some that are not taken (RFC 2361)."""
+
 _WAV_EXTENSIBLE = 0xFFFE
 """Format tag of a header in which another tag follows."""
 
@@ -23,10 +30,10 @@ _MAX_WAV_CHUNKS = 256
 
 @dataclass(frozen=True, slots=True)
 class SoundFile:
-    """A file that libsndfile can read.
+    """A file that libsndfile can read, or PyAV where it is installed.
 
     Attributes:
-        kind: "WAV", "FLAC", "Ogg" or "MP3".
+        kind: "WAV", "FLAC", "Ogg" or "MP3"; of PyAV the extension in capitals, "M4A", "AAC" …
         data: the file, with its header repaired.
         missing_ms: sound that the header promised beyond the end of the file; at most `MAX_MISSING_MS`.
     """
@@ -45,6 +52,9 @@ def recognized(data: bytes, field: str) -> SoundFile:
     """
     kind = _kind(data)
     if kind is None:
+        found = _sound_name(data)
+        if found and found[1] in aac_files.CONTAINERS and aac_files.is_available():
+            return SoundFile(found[1].upper(), data)
         raise CallerError(field, f"is {_name(data)}", Reason.RECORDING_INVALID)
     if kind == "WAV":
         return _repaired_wav(data, field)
@@ -172,9 +182,10 @@ def _repaired_wav(data: bytes, field: str) -> SoundFile:
     end before they have corrected it.
     """
     position, declared, byte_rate, encoding = _samples_chunk(data, field)
-    if encoding not in (None, *_WAV_ENCODINGS):
+    if encoding is not None and encoding not in _WAV_ENCODINGS:
         taken = ", ".join(_WAV_ENCODINGS.values())
-        message = f"is a WAV file in the encoding {encoding:#06x}; {taken} are taken; {conversion('wav')}"
+        name = _OTHER_WAV_ENCODINGS.get(encoding, f"{encoding:#06x}")
+        message = f"is a WAV file in the encoding {name}; {taken} are taken; {conversion('wav')}"
         raise CallerError(field, message, Reason.RECORDING_INVALID)
     if position is None:
         return SoundFile("WAV", data)  # libsndfile says what is wrong

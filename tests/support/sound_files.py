@@ -55,3 +55,21 @@ def _ogg_checksum(page: bytes) -> int:
         for _ in range(8):
             checksum = (checksum << 1 ^ (0x04C11DB7 if checksum & 0x80000000 else 0)) & 0xFFFFFFFF
     return checksum
+
+
+def aac_encoded(samples: np.ndarray, rate_hz: int = 24_000, form: str = "mp4", codec: str = "aac") -> bytes:
+    """A file of `[T]` or `[T, channels]` as phones record them, made with PyAV. `form`: FFmpeg's name of the muxer."""
+    import av
+
+    channels = np.atleast_2d(samples.T).astype(np.float32)
+    layout = "mono" if len(channels) == 1 else "stereo"
+    if codec == "alac":
+        channels = (channels * 32767).astype(np.int16)
+    form_of_samples = "s16p" if codec == "alac" else "fltp"
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(channels), format=form_of_samples, layout=layout)
+    frame.sample_rate = rate_hz
+    file = io.BytesIO()
+    with av.open(file, "w", format=form) as container:
+        stream = container.add_stream(codec, rate=rate_hz, layout=layout)
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    return file.getvalue()
