@@ -9,7 +9,8 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from intone.server.config import Config, ConfigError
+from intone.server.config import Config
+from intone.server.errors import ConfigError
 from intone.server.spans import NO_SPAN, Attribute, Span
 
 if TYPE_CHECKING:

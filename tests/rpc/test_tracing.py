@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from intone.proto import speech_pb2
-from intone.server.config import ConfigError
+from intone.server.errors import ConfigError
 from intone.server.rpc import tracing
 from intone.server.rpc.tracing import CallTracing
 from intone.server.spans import NO_SPAN, current_span
