@@ -62,9 +62,10 @@ class Voice:
     Attributes:
         built_in: it cannot be deleted or replaced.
         recording_ms: length of the recording; None for a built-in voice.
-        transcript: words spoken in the recording; empty if they were not given.
+        transcript: words spoken in the recording; empty if they were not given, or if the voice is another's.
         create_time: when it was made, in UTC; None for a built-in voice.
         content_id: SHA-256 of recording and transcript: the same voice on two servers has the same id.
+        owner: name of the caller to whom it belongs; empty if everybody may speak with it.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Voice:
     languages: tuple[str, ...]
     description: str
     labels: Mapping[str, str]
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class AsyncVoices:
         self._stub = voice_pb2_grpc.VoiceServiceStub(rpc.channel)
 
     async def list(self) -> list[Voice]:
-        """List all voices: built-in ones first, then by name."""
+        """List all voices that this caller may speak with: built-in ones first, then by name."""
         voices: list[Voice] = []
         token = ""
         while True:
@@ -139,7 +141,10 @@ class AsyncVoices:
         return _voice((await self._rpc.ask(self._stub.GetVoice, voice_pb2.GetVoiceRequest(name=name))).voice)
 
     async def delete(self, name: str) -> None:
-        """Delete a voice. Utterances that already use it are finished with it."""
+        """Delete a voice. Utterances that already use it are finished with it.
+
+        `NotFound` for voices of others, `PermissionDenied` for those that everybody may speak with.
+        """
         await self._rpc.ask(self._stub.DeleteVoice, voice_pb2.DeleteVoiceRequest(name=name))
 
     async def add_fillers(self, voice: str, clips: Sequence[FillerClip]) -> Voice:
@@ -202,6 +207,8 @@ class AsyncVoices:
 
         Raises:
             OSError: the file cannot be read.
+            FailedPrecondition: there are as many voices, or bytes of them, as there may be (TOO_MANY_VOICES).
+            Overloaded: as many recordings are being uploaded as may be (UPLOADS_EXHAUSTED).
         """
         config = voice_pb2.VoiceConfig(
             name=name,

@@ -16,7 +16,8 @@ _UNREACHABLE_CODE, _REFUSED_CODE = 3, 1
 
 _HINTS = {
     grpc.StatusCode.NOT_FOUND: "`intone voices list` shows the voices, `intone info` the engines.",
-    grpc.StatusCode.ALREADY_EXISTS: "Use --replace to replace it.",
+    grpc.StatusCode.ALREADY_EXISTS: "Use --replace to replace a voice of yours, or another name.",
+    grpc.StatusCode.PERMISSION_DENIED: "Ask who runs the server for a token or certificate of that role.",
     grpc.StatusCode.UNIMPLEMENTED: "This server does not support it; `intone info` shows its version and features.",
 }
 _HINTS_BY_REASON = {
@@ -25,6 +26,8 @@ _HINTS_BY_REASON = {
     "VALUE_OUT_OF_RANGE": "`intone info` shows the ranges of engine parameters; --help shows the others.",
     "CLONING_UNAVAILABLE": "`intone info` shows which engines can clone: the packaged voice cannot.",
     "VOICE_BUILT_IN": "Create a voice of another name, and use that.",
+    "TOO_MANY_VOICES": "`intone voices list` shows the voices, `intone voices delete NAME` makes room.",
+    "UPLOAD_TIMEOUT": "The connection may be too slow for this file: a FLAC or MP3 file is smaller.",
 }
 
 

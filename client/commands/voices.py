@@ -173,6 +173,7 @@ def _rows(voice: Voice) -> list[tuple[str, str]]:
         ("engines", ", ".join(f"{support.engine} ({support.fidelity})" for support in voice.engines)),
         ("recording", "" if voice.recording_ms is None else f"{voice.recording_ms / 1000:.2f} s"),
         ("transcript", voice.transcript),
+        ("owner", voice.owner),
         ("created", "built in" if created is None else created.strftime("%Y-%m-%d %H:%M:%S UTC")),
         ("content id", voice.content_id),
         ("labels", ", ".join(f"{key}={value}" for key, value in voice.labels.items())),
@@ -182,7 +183,8 @@ def _rows(voice: Voice) -> list[tuple[str, str]]:
 
 
 def _table(voices: list[Voice]) -> Table:
-    columns = ("name", "description", "languages", "engines", "recording", "created")
+    owner = ("owner",) if any(voice.owner for voice in voices) else ()
+    columns = ("name", "description", "languages", "engines", "recording", *owner, "created")
     table = Table(*columns)
     for voice in voices:
         rows = dict(_rows(voice))

@@ -20,13 +20,23 @@ def test_voices(capsys, tmp_path: Path):
         there = ["--server", server.target]
         assert main(["voices", "create", "ada", str(recording), "--transcript", "my words", *described, *there]) == 0
         captured = capsys.readouterr()
-        for text in ("my words", "calm [low]", "en fr", "style=slow", "starter (cloned)", "1.50 s", "2001-09-09"):
+        for text in (
+            "my words",
+            "calm [low]",
+            "en fr",
+            "style=slow",
+            "starter (cloned)",
+            "1.50 s",
+            "2001-09-09",
+            "studio",
+        ):
             assert text in captured.out
         assert "it was cut [recording_cut]" in captured.err
         assert main(["voices", "create", "ada", str(recording), *there]) == 1
         assert "--replace" in capsys.readouterr().err
         assert main(["voices", "list", *there]) == 0
-        assert "ada" in capsys.readouterr().out
+        output = capsys.readouterr().out
+        assert "ada" in output and "owner" in output and "studio" in output
         server.voices |= {name: voice_pb2.Voice(name=name) for name in ("bob", "eve")}  # on a second page
         assert main(["voices", "list", "--json", *there]) == 0
         assert [voice["name"] for voice in lines(capsys.readouterr().out)] == ["ada", "bob", "eve"]
@@ -35,7 +45,8 @@ def test_voices(capsys, tmp_path: Path):
         capsys.readouterr()
         assert main(["voices", "list", "--json", *there]) == 0
         (listed,) = lines(capsys.readouterr().out)
-        assert (listed["name"], listed["engines"]) == ("ada", [{"engine": "starter", "fidelity": "cloned"}])
+        assert (listed["name"], listed["owner"]) == ("ada", "studio")
+        assert listed["engines"] == [{"engine": "starter", "fidelity": "cloned"}]
         assert main(["voices", "show", "ada", "--json", *there]) == 0
         assert lines(capsys.readouterr().out)[0]["transcript"] == "my words"
         assert main(["voices", "delete", "ada", *there]) == 0

@@ -11,6 +11,7 @@ from intone.client import (
     AudioChunk,
     Cancelled,
     Done,
+    FailedPrecondition,
     InvalidRequest,
     NotFound,
     Overloaded,
@@ -63,6 +64,8 @@ def test_each_cause_has_its_class():
     assert type(error_for(codes.NOT_FOUND, "")) is NotFound
     assert type(error_for(codes.OUT_OF_RANGE, "")) is InvalidRequest
     assert type(error_for(codes.RESOURCE_EXHAUSTED, "", "UPLOAD_TOO_LARGE")) is InvalidRequest
+    full = error_for(codes.RESOURCE_EXHAUSTED, "", "TOO_MANY_VOICES")
+    assert type(full) is FailedPrecondition and not full.retryable
     assert type(error_for(codes.PERMISSION_DENIED, "")) is PermissionDenied
     assert type(error_for(codes.UNAUTHENTICATED, "")) is Unauthenticated
     assert type(error_for(codes.CANCELLED, "")) is Cancelled

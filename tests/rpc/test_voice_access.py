@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
+from intone.client import AsyncSpeechClient, errors
+from intone.client.voices import FillerClip
 from intone.proto import speech_pb2, voice_pb2
 from intone.server.config import Config
 from intone.server.errors import ConfigError
@@ -252,5 +254,30 @@ def test_bytes_of_all_voices(run, tokens, tmp_path):
             assert {path: path.read_bytes() for path in (tmp_path / "voices").iterdir()} == files
             assert await why(as_.create("bob", "b", recording(1000), replace=True)) == "OK"
             assert await why(as_.add_fillers("ada", "a")) == "OK"
+
+    run(main())
+
+
+def test_what_a_python_client_is_told(run, tokens, tmp_path):
+    file = tmp_path / "recording.wav"
+    file.write_bytes(recording())
+
+    async def main():
+        async with live(ScriptedEngine(), tokens_file=tokens[0], max_voices_per_owner=1) as server:
+            async with AsyncSpeechClient(f"127.0.0.1:{server.app.port}", token=tokens[1]["ada"]) as client:
+                made = await client.voices.create(file, "hers", transcript="the words")
+                assert (made.voice.owner, made.voice.transcript) == ("ada", "the words")
+                with pytest.raises(errors.FailedPrecondition, match="you have 1 voices, the maximum") as full:
+                    await client.voices.create(file, "second")
+                assert (full.value.reason, full.value.metadata) == ("TOO_MANY_VOICES", {"limit": "1"})
+                assert not full.value.retryable
+                with pytest.raises(errors.PermissionDenied, match="only admins change it"):
+                    await client.voices.add_fillers("default", [FillerClip("Hm!", "en", recording(400))])
+            async with AsyncSpeechClient(f"127.0.0.1:{server.app.port}", token=tokens[1]["bob"]) as client:
+                assert [voice.name for voice in await client.voices.list()] == ["default"]
+                with pytest.raises(errors.AlreadyExists, match="the name 'hers' is taken; choose another"):
+                    await client.voices.create(file, "hers", replace=True)
+                with pytest.raises(errors.NotFound):
+                    await client.voices.delete("hers")
 
     run(main())

@@ -105,6 +105,7 @@ class ScriptedServer(speech_pb2_grpc.SpeechServiceServicer, voice_pb2_grpc.Voice
             languages=config.languages,
             description=config.description,
             labels=config.labels,
+            owner="studio",
         )
         self.voices[config.name] = voice
         notice = voice_pb2.VoiceNotice(code=voice_pb2.VOICE_NOTICE_CODE_RECORDING_CUT, message="it was cut")
