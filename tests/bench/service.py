@@ -27,7 +27,8 @@ from conditions import command_line, conditions, refuse_if_busy
 from intone.proto import speech_pb2, speech_pb2_grpc
 from intone.server.app import serving
 from intone.server.config import Config
-from intone.server.domain import EngineInfo, PreparedVoice, Recording, SpeakRequest, Step
+from intone.server.domain import EngineInfo, Recording, SpeakRequest, Step
+from intone.server.engines.pieces import VoicePieces
 
 RATE_HZ = 24_000
 CHUNK_MS = 40
@@ -65,7 +66,7 @@ class TickingEngine:
         default_factory=lambda: np.sin(np.arange(RATE_HZ * CHUNK_MS // 1000) * 0.05).astype(np.float32) / 2
     )
 
-    def prepare_voice(self, recording: Recording) -> PreparedVoice:
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
         """Unused: this engine clones no voices."""
         raise NotImplementedError
 

@@ -392,8 +392,7 @@ def test_playback_that_stalls_is_told_once_each_time(run, stops):
 def test_a_message_over_the_size_of_grpc_ends_its_call_only(run):
     async def main():
         async with live() as server:
-            talk = await server.talk()
-            other = await server.talk()
+            talk, other = await server.talk(), await server.talk()
             await talk.send(b"\x12" + bytes(5 << 20))
             assert (await talk.call_error()).code() is StatusCode.RESOURCE_EXHAUSTED
             await other.prove_alive()

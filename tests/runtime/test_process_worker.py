@@ -4,11 +4,14 @@ import asyncio
 import os
 import signal
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from intone.server.domain import Recording
+from intone.server.engines.pieces import VoicePieces
 from intone.server.errors import CheckpointError, EngineError, ShutdownError
 from intone.server.runtime import process_worker
 from intone.server.runtime.process_worker import ProcessWorker
@@ -162,6 +165,35 @@ def test_a_process_that_holds_its_interpreter_for_ever_is_restarted(run, monkeyp
         assert await heard(worker.submit(request("back again"))) == "back again"
 
     with_worker(run, body, max_step_s=100.0)
+
+
+class PreparesInPieces(ScriptedEngine):
+    """Prepares a voice in short pieces; one whose transcript is "endless" without an end."""
+
+    def prepare_voice(self, recording: Recording) -> VoicePieces:
+        pieces = 0
+        while pieces < 50 or recording.transcript == "endless":
+            pieces += 1
+            time.sleep(0.001)
+            yield
+        return (yield from super().prepare_voice(recording))
+
+
+def prepares_in_pieces(progress: Progress | None = None) -> PreparesInPieces:
+    return PreparesInPieces()
+
+
+def test_units_are_spoken_while_voices_are_prepared_and_those_given_up_are_not_prepared(run):
+    async def body(worker):
+        endless = asyncio.create_task(worker.prepare_voice(replace(recording(), transcript="endless")))
+        await eventually(lambda: worker.activity[0] == "voice")
+        prepared = asyncio.create_task(worker.prepare_voice(recording()))
+        assert await heard(worker.submit(request("spoken meanwhile"))) == "spoken meanwhile"
+        assert not endless.done() and not prepared.done()
+        endless.cancel()
+        assert (await prepared).text == "the words"
+
+    with_worker(run, body, prepares_in_pieces)
 
 
 def test_a_unit_does_not_wait_for_ever_for_the_process(run, monkeypatch):
