@@ -51,6 +51,7 @@ EXTRAS = {
         "tiktoken>=0.9",  # text of IndexTTS-2.5
         "sentencepiece>=0.2.1",  # text of IndexTTS-2
         "pyyaml>=6",  # the settings of an IndexTTS checkpoint
+        "huggingface_hub>=1.0",  # checkpoints by name; 1.0 tells sizes before a download
         "prometheus-client>=0.21",
         "tomli>=2; python_version < '3.11'",
     ],

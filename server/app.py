@@ -38,6 +38,7 @@ from intone.server.rpc.speech_service import SpeechService
 from intone.server.rpc.tls import server_credentials
 from intone.server.rpc.tracing import tracing
 from intone.server.rpc.voice_service import VoiceService
+from intone.server.runtime.fetching import fetch_models
 from intone.server.runtime.file_limit import raise_file_limit
 from intone.server.runtime.launching import Progress, launch_workers
 from intone.server.runtime.loading import loaders
@@ -153,8 +154,7 @@ async def serving(
         port = _bind(server, config, credentials)
         stack.push_async_callback(server.stop, 0)
         store = open_store(config)
-        if config.port_file:
-            _check_port_file(Path(config.port_file).expanduser())
+        _check_port_file(config.port_file)
         stack.push_async_callback(monitoring.close)
         await monitoring.start(config)
         services = LateServices()
@@ -162,7 +162,8 @@ async def serving(
         reflection.enable_server_reflection((*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
         server.add_generic_rpc_handlers((services,))
         await server.start()
-        analyzers = load_emotion_analyzers(config.emotion_analyzer, config.emotion_model, float(config.emotion_wait_ms))
+        chosen, emotion_model = await fetch_models(config, chosen)
+        analyzers = load_emotion_analyzers(config.emotion_analyzer, emotion_model, float(config.emotion_wait_ms))
         texts = await TextPool.launch(config.normalize_budget_ms / 1000, PROCESSES if config.processes else 0)
         stack.callback(texts.close)
         workers = await launch_workers(config, chosen, engines or {}, progress)
@@ -309,7 +310,10 @@ def _write_port(path: Path, port: int) -> None:
         atomic_write.write_bytes(path, f"{port}\n".encode(), fsync=False, mode=0o666)
 
 
-def _check_port_file(path: Path) -> None:
+def _check_port_file(name: str) -> None:
+    if not name:
+        return
+    path = Path(name).expanduser()
     with _port_file_errors(path), tempfile.TemporaryFile(dir=path.parent):
         pass
 

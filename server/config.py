@@ -96,6 +96,9 @@ class Config:
         "$INTONE_CACHE, else a folder in the user's cache",
         path=True,
     )
+    hub_offline: bool = _setting(
+        False, "of repositories of the Hugging Face hub, use what has been downloaded before, and ask the hub nothing"
+    )
     threads: int = _setting(0, "CPU threads of each engine; 0 is one for each core", low=0, high=256)
     max_batch: int = _setting(16, "units that an engine advances together", low=1, high=512)
     processes: bool = _setting(
@@ -120,7 +123,12 @@ class Config:
     emotion_analyzer: str = _setting(
         "lexicon", "analyzer of texts that carry no emotion of their own", choices=("none", "lexicon", "qwen")
     )
-    emotion_model: str = _setting("", "folder of the Qwen emotion model; needs the extra intone[qwen]", path=True)
+    emotion_model: str = _setting(
+        "",
+        "the Qwen emotion model: a folder or a repository, as in IndexTeam/IndexTTS-2.5/qwen0.6bemo4-merge; needs the "
+        "extra intone[qwen]",
+        path=True,
+    )
     emotion_wait_ms: int = _setting(
         60, "longest wait for the Qwen emotion model; then the lexicon decides", low=0, high=10_000
     )

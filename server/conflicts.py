@@ -70,7 +70,7 @@ def engine_conflict(config: "Config", loaded: Collection[str], flags: Mapping[st
 
     Args:
         loaded: names of the engines that are loaded.
-        flags: what loads each engine, such as "--voxcpm FOLDER", by its name.
+        flags: what loads each engine, such as "--voxcpm MODEL", by its name.
     """
     named = [("default_engine", config.default_engine)] if config.default_engine != "auto" else []
     named += [("emotion_engines", name) for name in config.engines_by_emotion().values()]

@@ -155,10 +155,7 @@ class ConversationLanguage:
 
 @dataclass(frozen=True, slots=True)
 class StreamContext:
-    """Settings and shared parts of one stream.
-
-    `filler_chooser` remembers which fillers it has played, `told_languages` which foreign languages it was told about.
-    """
+    """Settings and shared parts of one stream; `filler_chooser` remembers which fillers it has played."""
 
     settings: StreamSettings
     server: ServerContext
@@ -167,4 +164,3 @@ class StreamContext:
     activity: SpeechActivity
     filler_chooser: FillerChooser = field(default_factory=FillerChooser)
     language: ConversationLanguage = field(default_factory=ConversationLanguage)
-    told_languages: set[str] = field(default_factory=set)

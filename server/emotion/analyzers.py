@@ -10,8 +10,13 @@ from pathlib import Path
 from intone.server.emotion.estimate import Analyzer, EmotionEstimate
 from intone.server.emotion.labels import parse_description
 from intone.server.emotion.lexicon import Lexicon
+from intone.server.storage.hub import HubModel
 
 logger = logging.getLogger(__name__)
+
+EMOTION_MODEL = HubModel(
+    files=("*.json", "*.safetensors", "*.txt", "*.jinja"), names=("IndexTeam/IndexTTS-2.5/qwen0.6bemo4-merge",)
+)
 
 MAX_DESCRIPTION_WAIT_S = 3.0
 """How long an utterance waits for the model to analyze its description before keywords decide."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from intone.server.domain import EngineInfo, Recording, SpeakRequest, Step
 from intone.server.engines.pieces import VoicePieces
+from intone.server.storage.hub import HubModel
 
 State = Any
 """What an engine keeps of one unit: a dataclass of its own, opaque to everyone else. Dropping it cancels the unit."""
@@ -102,12 +103,15 @@ class EngineSetting:
 
     Attributes:
         path: whether it may be a path. A word without a separator is then a name, such as that of a size.
+        hub: what it takes from a repository of the Hugging Face hub, whose name it may hold in place of a folder's
+            path; None for a setting that cannot.
     """
 
     name: str
     default: str | bool
     help: str
     path: bool = False
+    hub: HubModel | None = None
 
 
 @dataclass(frozen=True, slots=True)

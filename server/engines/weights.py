@@ -49,7 +49,9 @@ def find_file(folder: Path, names: Sequence[str], engine: str) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise CheckpointError(engine, f"{folder}: found no {' or '.join(names)}, expected one of them")
+    raise CheckpointError(
+        engine, f"{folder}: found no {' or '.join(names)}: is it the folder of a checkpoint, and complete?"
+    )
 
 
 def read_tensors(path: Path, engine: str) -> dict[str, Tensor]:

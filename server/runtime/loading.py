@@ -11,6 +11,7 @@ from intone.server.domain import Recording
 from intone.server.engines.base import Engine, EngineEntry, LoadSpec, resolve
 from intone.server.errors import ConfigError
 from intone.server.runtime.worker import Progress
+from intone.server.storage.hub import HubName, existing_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,15 @@ def loaders(config: Config) -> dict[str, Loader]:
 
     Raises:
         ConfigError: no engine is asked for, a setting names one that is not loaded, or a device cannot be used.
-        CheckpointError: the package has a voice whose card cannot be read.
+        CheckpointError: a checkpoint's folder does not exist, or the package has a voice whose card cannot be read.
     """
     entries = [entry for name in config.order() if _is_wanted(entry := config.registry[name], config)]
     if not entries:
         raise ConfigError(f"there is no engine to load: give {' or '.join(_flags(config).values())}")
     if fault := engine_conflict(config, [entry.name for entry in entries], _flags(config)):
         raise ConfigError(fault)
+    for entry in entries:
+        _check_paths(entry, config)
     lender = next((entry for entry in entries if entry.reference_voice), None)
     devices = _devices(config, entries)
     threads = config.threads or os.cpu_count() or 1
@@ -68,6 +71,16 @@ def _is_wanted(entry: EngineEntry, config: Config) -> bool:
     return bool(entry.unasked) and speaks_plain and bool(resolve(entry.unasked)())
 
 
+def _check_paths(entry: EngineEntry, config: Config) -> None:
+    """Raises CheckpointError for a path of a checkpoint that does not exist. Words without a slash may be names."""
+    for setting in entry.settings:
+        value = config.engine_settings[setting.name]
+        if setting.hub is None or not ("/" in value or os.sep in value) or config.random_weights:
+            continue
+        if HubName.parse(value) is None:
+            existing_folder(setting.name, value, setting.hub)
+
+
 def _source(entry: EngineEntry, config: Config) -> str:
     value = config.engine_settings[entry.settings[0].name]
     return value if isinstance(value, str) else ""
@@ -77,7 +90,7 @@ def _flags(config: Config) -> dict[str, str]:
     """What loads each engine, by its name."""
     firsts = {entry.name: entry.settings[0] for entry in config.registry.values()}
     return {
-        name: f"--{first.name}" if isinstance(first.default, bool) else f"--{first.name} FOLDER"
+        name: f"--{first.name}" if isinstance(first.default, bool) else f"--{first.name} MODEL"
         for name, first in firsts.items()
     }
 

@@ -34,7 +34,7 @@ ALLOWED = [
     "--max-calls 9 --max-streams 9",
 ]
 NOT_LOADED = {
-    "--default-engine indextts": "default_engine names indextts, which is not loaded: give --indextts FOLDER",
+    "--default-engine indextts": "default_engine names indextts, which is not loaded: give --indextts MODEL",
     "--default-engine starter --no-starter --voxcpm folder": "default_engine names starter, which is not loaded",
     "--emotion-engines angry=indextts": "emotion_engines names indextts, which is not loaded",
     "--dtype indextts=int8": "dtype names indextts, which is not loaded",

@@ -22,6 +22,7 @@ from intone.server.engines.devices import own_stream
 from intone.server.engines.indextts.checkpoint import sizes
 from intone.server.engines.indextts.checkpoint.config import ENGINE, IndexTTSConfig, Variant
 from intone.server.engines.indextts.checkpoint.weights import Checkpoint, read_checkpoint
+from intone.server.engines.indextts.entry import MODEL
 from intone.server.engines.indextts.gpt.code_budget import CodeBudget, repeats
 from intone.server.engines.indextts.gpt.prefixes import Prefixes
 from intone.server.engines.indextts.gpt.sampling import Sampling
@@ -47,6 +48,7 @@ from intone.server.engines.weights import LoadProgress, Weights
 from intone.server.errors import CheckpointError, UnsupportedVoiceError
 from intone.server.nn.stage_clock import StageClock
 from intone.server.nn.transfer import fetch, send
+from intone.server.storage.hub import existing_folder
 from intone.server.text.pronunciation.marks import spelled
 
 CODES_PER_STEP = 8
@@ -118,7 +120,7 @@ class IndexTTSEngine:
         if spec.random_weights:
             engine = cls.random(spec.source, **common)
         else:
-            engine = cls.from_folder(Path(spec.source).expanduser(), **common)
+            engine = cls.from_folder(existing_folder(ENGINE, spec.source, MODEL), **common)
         if spec.reference_voice is not None:  # so that the default voice stays the same when the route changes
             engine.adopt_voice(spec.reference_voice())
         return engine

@@ -1,13 +1,35 @@
 """IndexTTS's entry in the registry."""
 
 from intone.server.engines.base import EngineEntry, EngineSetting
+from intone.server.storage.hub import HubModel
+
+MODEL = HubModel(
+    files=(
+        "config.yaml",
+        "gpt.*",
+        "s2mel.*",
+        "codec.*",
+        "feat1.*",
+        "feat2.*",
+        "wav2vec2bert_stats.*",
+        "bpe.model",
+        "*.tiktoken",
+    ),
+    names=("IndexTeam/IndexTTS-2.5", "IndexTeam/IndexTTS-2"),
+    parts="intone.server.engines.indextts.checkpoint.parts:missing_parts",
+)
 
 ENTRY = EngineEntry(
     name="indextts",
     engine="intone.server.engines.indextts.engine:IndexTTSEngine",
     settings=(
         EngineSetting(
-            "indextts", "", "checkpoint folder of IndexTTS 2 or 2.5; with --random-weights a size", path=True
+            "indextts",
+            "",
+            "checkpoint of IndexTTS 2 or 2.5: a folder, or a repository of the Hugging Face hub such as "
+            "IndexTeam/IndexTTS-2.5; with --random-weights a size",
+            path=True,
+            hub=MODEL,
         ),
         EngineSetting(
             "drop_encoders",

@@ -24,7 +24,7 @@ from intone.server.engines.pieces import VoicePieces, within
 from intone.server.engines.precision import Precision, precision_on
 from intone.server.engines.voxcpm import bundled_voice, sizes
 from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
-from intone.server.engines.voxcpm.entry import ENTRY
+from intone.server.engines.voxcpm.entry import ENTRY, MODEL
 from intone.server.engines.voxcpm.length_limits import limits
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
@@ -40,6 +40,7 @@ from intone.server.engines.voxcpm.weights import read_checkpoint
 from intone.server.engines.weights import LoadProgress
 from intone.server.errors import CallerError, CheckpointError, Reason
 from intone.server.nn.stage_clock import StageClock
+from intone.server.storage.hub import existing_folder
 
 GUIDANCE = 2.0
 Made = tuple[Samples | None, bool | None]
@@ -96,7 +97,7 @@ class VoxCPMEngine:
         packaged = bundled_voice.folder(spec.source)
         lora = spec.settings["voxcpm_lora"]
         return cls.from_folder(
-            packaged or Path(spec.source).expanduser(),
+            packaged or existing_folder(ENGINE, spec.source, MODEL),
             lora=Path(lora).expanduser() if lora else None,
             pack_cache=None if packaged else spec.cache,  # the packaged voice is packed as fast as it is read
             **common,

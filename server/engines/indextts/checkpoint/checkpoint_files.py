@@ -14,23 +14,26 @@ from torch import Tensor
 
 from intone.server.engines.indextts.checkpoint.config import ENGINE, Variant
 from intone.server.engines.indextts.checkpoint.config_files import read_yaml
+from intone.server.engines.indextts.checkpoint.parts import (
+    CAMPPLUS,
+    CODEC,
+    CODEC_FOLDER,
+    MASK_GCT,
+    VOCODER,
+    W2V_BERT,
+    places,
+)
 from intone.server.engines.weights import read_tensors
 from intone.server.errors import CheckpointError
 
 CONFIG_FILE = "config.yaml"
-W2V_BERT, MASK_GCT = "facebook/w2v-bert-2.0", "amphion/MaskGCT"
-CAMPPLUS, VOCODER = "funasr/campplus", "nvidia/bigvgan_v2_22khz_80band_256x"
 
 # Newer versions of torch name the two parts of a weight-normed weight like this.
 NORM_PARTS = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
 
 
 class Files:
-    """The paths of all files; CheckpointError if one is missing.
-
-    The four models that are published separately are searched in a folder of their own name and in `huggingface_hub`'s
-    cache layout, in the model's folder and in its `hf_cache`.
-    """
+    """The paths of all files; CheckpointError if one is missing."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -51,8 +54,8 @@ class Files:
         """The codec's file; in IndexTTS-2 it belongs to MaskGCT."""
         if variant is Variant.V25:
             return self._find([self._folder], "codec.pth")
-        places = [place / "semantic_codec" for place in self._places(MASK_GCT)]
-        return self._find([*places, self._folder / "semantic_codec"], "model.safetensors")
+        codecs = [place / CODEC_FOLDER for place in places(self._folder, MASK_GCT)]
+        return self._find([*codecs, self._folder / CODEC_FOLDER], CODEC)
 
     def all(self) -> list[Path]:
         """Every file except the codec's."""
@@ -65,20 +68,15 @@ class Files:
         return self._find([self._folder], PurePosixPath(name).name)
 
     def _part(self, repository: str, name: str) -> Path:
-        return self._find(list(self._places(repository)), name)
+        return self._find(list(places(self._folder, repository)), name)
 
-    def _places(self, repository: str) -> Iterator[Path]:
-        for root in (self._folder, self._folder / "hf_cache"):
-            yield root / repository.split("/")[1]
-            yield from sorted(root.glob(f"models--{repository.replace('/', '--')}/snapshots/*"))
-
-    def _find(self, places: Sequence[Path], name: str) -> Path:
+    def _find(self, folders: Sequence[Path], name: str) -> Path:
         names = [name, str(PurePosixPath(name).with_suffix(".safetensors"))]
-        for place in places:
+        for folder in folders:
             for candidate in names:
-                if (place / candidate).is_file():
-                    return place / candidate
-        shown = ", ".join(str(place) for place in places)
+                if (folder / candidate).is_file():
+                    return folder / candidate
+        shown = ", ".join(str(folder) for folder in folders)
         raise CheckpointError(ENGINE, f"found no {' or '.join(dict.fromkeys(names))}, expected one in {shown}")
 
 
