@@ -11,11 +11,9 @@ from typing import IO, Any
 from intone.server.config import Config
 from intone.server.errors import CallerError, OverloadError, Reason, ShutdownError
 from intone.server.rpc import voice_requests
+from intone.server.rpc.quotas import Quota
 from intone.server.rpc.voice_requests import NewVoice, decoded
 from intone.server.runtime.thread_pools import ThreadPool
-
-RETRY_AFTER_S = 2.0
-"""When a client may try again that was refused because of other uploads."""
 
 DISK_RETRY_S = 60.0
 
@@ -42,16 +40,22 @@ class Uploads:
     def __init__(self, config: Config, disk: ThreadPool, check: Callable[[NewVoice], None]) -> None:
         """`check`: raises CallerError for what no recording could make possible, before the recording is received."""
         self._config, self._disk, self._check = config, disk, check
-        self._open = 0
+        limits = config.max_uploads, config.max_uploads_per_caller
+        self._quota = Quota("uploads", "max_uploads", Reason.UPLOADS_EXHAUSTED, *limits)
         self._draining = asyncio.Event()
 
     def drain(self) -> None:
         """Refuse new uploads, and end those that are still being received."""
         self._draining.set()
 
+    @property
+    def count(self) -> int:
+        """Uploads that are being received or prepared."""
+        return self._quota.count
+
     @contextlib.asynccontextmanager
-    async def received(self, messages: AsyncIterator[Any]) -> AsyncIterator[Upload]:
-        """Receive an upload, whose place is free again at the end of the context.
+    async def received(self, messages: AsyncIterator[Any], caller: str) -> AsyncIterator[Upload]:
+        """Receive an upload of `caller`, see `quotas.caller_of`; its place is free again at the end of the context.
 
         Raises:
             OverloadError: there are as many uploads as may be (UPLOADS_EXHAUSTED), or no room for it (STORAGE_FULL).
@@ -59,16 +63,8 @@ class Uploads:
             ShutdownError: the server is shutting down.
         """
         self._check_draining()
-        limit = self._config.max_uploads
-        if self._open >= limit:
-            message = f"{self._open} recordings are being uploaded or prepared, the maximum of this server"
-            raise OverloadError(message, RETRY_AFTER_S, Reason.UPLOADS_EXHAUSTED, limit)
-        self._open += 1
-        try:
-            with tempfile.SpooledTemporaryFile(MAX_BYTES_IN_MEMORY) as file:
-                yield await self._receive(messages, file)
-        finally:
-            self._open -= 1
+        with self._quota.place(caller), tempfile.SpooledTemporaryFile(MAX_BYTES_IN_MEMORY) as file:
+            yield await self._receive(messages, file)
 
     async def _receive(self, messages: AsyncIterator[Any], file: IO[bytes]) -> Upload:
         new, size, limit = None, 0, self._config.max_recording_bytes

@@ -16,6 +16,7 @@ from intone.server.domain import Filler, Recording, Voice, VoiceNotice
 from intone.server.errors import CallerError, Reason
 from intone.server.rpc import voice_access, voice_requests
 from intone.server.rpc.caller import principal
+from intone.server.rpc.quotas import caller_of
 from intone.server.rpc.rpc_errors import errors_as_status
 from intone.server.rpc.uploads import Upload, Uploads
 from intone.server.rpc.voice_requests import NewFiller, NewVoice, decoded, filler_of
@@ -111,7 +112,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
     async def CreateVoice(self, request_iterator: AsyncIterator[Any], context: Any) -> voice_pb2.CreateVoiceResponse:
         """Create a voice from a recording."""
         async with errors_as_status(context):
-            async with self._uploads.received(request_iterator) as upload:
+            async with self._uploads.received(request_iterator, caller_of(context)) as upload:
                 recording = await self._recording(upload)
                 try:
                     voice, notices = await self._created(upload.new, recording)
@@ -220,7 +221,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         Raises:
             CallerError: it was deleted or replaced meanwhile (VOICE_CHANGED).
         """
-        given = await asyncio.to_thread(self._store.update_assets, voice, change)
+        given = await self._pools.disk.run(self._store.update_assets, voice, change)
         if given is None:
             message = f"{voice.name!r} was deleted or replaced meanwhile; send again"
             raise CallerError("voice", message, Reason.VOICE_CHANGED)

@@ -37,7 +37,12 @@ def open_store(config: Config) -> VoiceStore:
         ConfigError: the folder cannot be used, or the default voice is not in it.
     """
     try:
-        limits = VoiceLimits(config.max_voices, config.max_voices_per_owner, config.max_voices_bytes)
+        limits = VoiceLimits(
+            config.max_voices,
+            config.max_voices_per_owner,
+            config.max_voices_bytes,
+            config.max_voices_bytes_per_owner,
+        )
         store = VoiceStore(Path(config.voices).expanduser() if config.voices else None, limits)
     except OSError as error:
         raise ConfigError(f"voices: cannot use the folder {config.voices}: {error.strerror}") from error

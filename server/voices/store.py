@@ -52,11 +52,13 @@ class VoiceLimits:
         count: of all voices.
         count_of_owner: of the voices of one owner.
         bytes: of all voices together, by `memory_bytes`.
+        bytes_of_owner: of the voices of one owner together.
     """
 
     count: int = 1000
     count_of_owner: int = 100
     bytes: int = 8 << 30
+    bytes_of_owner: int = 8 << 30
 
 
 def voice_not_found(name: str, field: str) -> CallerError:
@@ -157,7 +159,7 @@ class VoiceStore:
                 message = f"{whose} {count} voices, the maximum; delete one first"
                 raise CallerError("", message, Reason.TOO_MANY_VOICES, limit=limit)
         if size:
-            self._check_bytes([*others, self._voices[DEFAULT_VOICE]], size)
+            self._check_bytes([*others, self._voices[DEFAULT_VOICE]], owner, size)
 
     def add(self, voice: Voice, replace: bool = False, permitted: Callable[[Voice], None] = _allowed) -> Voice:
         """Add `voice`, and write it to the folder before returning.
@@ -229,7 +231,7 @@ class VoiceStore:
             updated = dataclasses.replace(current, fillers=changed.fillers, levels=changed.levels)
             if memory_bytes(updated) > memory_bytes(current):
                 others = [other for other in self._voices.values() if other.name != voice.name]
-                self._check_bytes(others, memory_bytes(updated))
+                self._check_bytes(others, updated.owner, memory_bytes(updated))
             try:
                 with self._written(self._path(updated), partial(_bytes_of, updated)) as commit, self._lock:
                     if self._voices.get(voice.name) is current:
@@ -252,11 +254,17 @@ class VoiceStore:
                 message = f"a voice named {other!r} exists, and names must differ in more than case"
                 raise CallerError(field, message, Reason.VOICE_EXISTS)
 
-    def _check_bytes(self, others: Sequence[Voice], size: int) -> None:
-        total, limit = size + sum(map(memory_bytes, others)), self._limits.bytes
-        if total > limit:
-            message = f"all voices together would have {total} bytes, and {limit} are the maximum; delete some first"
-            raise CallerError("", message, Reason.TOO_MANY_VOICES, limit=limit)
+    def _check_bytes(self, others: Sequence[Voice], owner: str, size: int) -> None:
+        """Check the limits of bytes for a voice of this owner and size beside others."""
+        own = [voice for voice in others if voice.owner == owner]
+        for voices, limit, whose in (
+            (own, self._limits.bytes_of_owner if owner else self._limits.bytes, "your voices"),
+            (others, self._limits.bytes, "all voices"),
+        ):
+            total = size + sum(map(memory_bytes, voices))
+            if total > limit:
+                message = f"{whose} together would have {total} bytes, and {limit} are the maximum; delete some first"
+                raise CallerError("", message, Reason.TOO_MANY_VOICES, limit=limit)
 
     def _path(self, voice: Voice) -> Path | None:
         if self._folder is None:

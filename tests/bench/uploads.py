@@ -26,6 +26,8 @@ SETTINGS = {
     "default_engine": "voxcpm",
     "fillers": False,
     "match_loudness": False,
+    "max_uploads_per_caller": 1000,
+    "max_uploads": 1000,
 }
 TEXT = "Hello there, how are you today?"
 RATE_HZ = 16_000

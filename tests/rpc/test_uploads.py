@@ -113,11 +113,12 @@ def test_an_upload_that_goes_on_slowly_ends_at_the_time_limit(run):
     run(main())
 
 
-def test_one_upload_too_many(run):
+@pytest.mark.parametrize("limits", [{"max_uploads": 2}, {"max_uploads": 9, "max_uploads_per_caller": 2}], ids=str)
+def test_one_upload_too_many(run, limits):
     """Its place is free again after whatever end of another."""
 
     async def main():
-        async with voice_server(max_uploads=2) as server:
+        async with voice_server(**limits) as server:
             first, second = [await begun(server) for _ in range(2)]
 
             async def refused() -> bool:
@@ -156,7 +157,7 @@ def test_uploads_are_cut_when_the_server_stops(run):
     async def main():
         async with live() as server:
             call = await begun(server)
-            await soon(lambda: server.app._voices._uploads._open == 1, "the upload is open")
+            await soon(lambda: server.app._voices._uploads.count == 1, "the upload is open")
             began_s = time.monotonic()
             stopping = asyncio.create_task(server.app.stop(20.0))
             status = status_of(await failed(call))
@@ -240,11 +241,11 @@ class PreparesInPieces(ScriptedEngine):
 
 def test_uploads_do_not_stop_the_speech_of_the_engine_that_prepares_them(run):
     async def main():
-        async with live(PreparesInPieces(script=Script(step_s=0.02))) as server:
+        async with live(PreparesInPieces(script=Script(step_s=0.02)), max_uploads_per_caller=4) as server:
             calls = [
                 asyncio.ensure_future(server.voices.CreateVoice(upload(recording(), name=f"v{n}"))) for n in range(4)
             ]
-            await soon(lambda: server.app._voices._uploads._open == 4, "all are received")
+            await soon(lambda: server.app._voices._uploads.count == 4, "all are received")
             first_s = [await first_sound_s(server) for _ in range(3)]
             assert not all(call.done() for call in calls)
             assert min(first_s) < 0.3  # of four seconds of preparation
@@ -271,14 +272,14 @@ class GatedPreparation(ScriptedEngine):
 def test_uploads_that_are_cancelled_are_not_prepared(run):
     async def main():
         engine = GatedPreparation()
-        async with live(engine) as server:
+        async with live(engine, max_uploads_per_caller=4) as server:
             try:
                 calls = [server.voices.CreateVoice(upload(recording(), name=f"v{n}")) for n in range(4)]
                 await engine.gate.reached()
-                await soon(lambda: server.app._voices._uploads._open == 4, "all are received")
+                await soon(lambda: server.app._voices._uploads.count == 4, "all are received")
                 for call in calls:
                     call.cancel()
-                await soon(lambda: server.app._voices._uploads._open == 0, "all are given up")
+                await soon(lambda: server.app._voices._uploads.count == 0, "all are given up")
             finally:
                 engine.gate.opened.set()
             assert await first_sound_s(server) < 5.0

@@ -248,12 +248,27 @@ def test_bytes_of_all_voices(run, tokens, tmp_path):
             await as_.create("bob", "b", recording(8000))
             files = {path: path.read_bytes() for path in (tmp_path / "voices").iterdir()}
             assert 0 < limit - 16 * second < 1000 * second // 1000
-            await check_full(as_.create("bob", "c", recording(1000)), limit, "all voices together would have ")
+            await check_full(as_.create("bob", "c", recording(1000)), limit, " voices together would have ")
             await check_full(as_.create("bob", "b", recording(10_000), replace=True), limit, "delete some first")
             await check_full(as_.add_fillers("ada", "a"), limit, "delete some first")
             assert {path: path.read_bytes() for path in (tmp_path / "voices").iterdir()} == files
             assert await why(as_.create("bob", "b", recording(1000), replace=True)) == "OK"
             assert await why(as_.add_fillers("ada", "a")) == "OK"
+
+    run(main())
+
+
+def test_bytes_of_one_owner(run, tokens):
+    async def main():
+        async with callers(tokens, max_voices_bytes_per_owner=1 << 20) as as_:
+            await as_.create("ada", "a", recording(8000))
+            await as_.create("ada", "b", recording(8000))
+            refused = as_.create("ada", "c", recording(1000))
+            await check_full(refused, 1 << 20, "your voices together would have ")
+            assert await why(as_.create("bob", "c", recording(8000))) == "OK"
+            for name in ("x", "y", "z"):
+                assert await why(as_.create("ops", name, recording(8000))) == "OK"
+            await check_full(as_.add_fillers("ada", "a"), 1 << 20, "your voices together would have ")
 
     run(main())
 
