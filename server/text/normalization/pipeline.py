@@ -27,6 +27,7 @@ from intone.server.text.normalization.clean import clean
 from intone.server.text.normalization.context import Context, Token
 from intone.server.text.normalization.erhua import drop_erhua
 from intone.server.text.normalization.markup import strip_markup
+from intone.server.text.normalization.missing_blanks import with_blanks
 from intone.server.text.pronunciation import Pronunciation, SpanReading
 from intone.server.text.pronunciation.marks import marked
 from intone.server.text.spans import SpannedText
@@ -70,9 +71,6 @@ _COMMA_AFTER_STOP = re.compile(r"(?<=[.!?。！？:：])\s*[,，](?=\s|$)")
 _LEADING = re.compile(
     r"^(?:[\s,;:!?…，、；：。！？”’」』）》】)\]\\|=^_]|/(?![\w.])|[~<*>](?![ ]?[\d$€£¥￥₹])|\.{2,}|\.(?![\dA-Za-z])"
     r"|[-–—](?=\s))+(?=\S)"
-)
-_NO_BLANK_AFTER_STOP = re.compile(
-    r"(?<=[a-z]{2})[.!?](?=[A-Z][a-z'])|(?<=[A-Z]{2})[.!?](?=[A-Z][a-z])|(?<=[a-z])[!?](?=[A-Za-z])"
 )
 _SILENT = re.compile(r"[\\{}<>^_|~=*#\[\]]+")
 _IDEOGRAPH = re.compile(f"[{CJK}]")
@@ -188,15 +186,7 @@ def run_stages(
 
 
 def _on_one_line(plain: SpannedText) -> SpannedText:
-    plain = plain.sub(_NO_BLANK_AFTER_STOP, _with_blank)
-    return plain.sub(_ELLIPSIS, "... ").sub(_BLANK_BEFORE_COMMA, ", ").sub(_BLANKS, " ").sub(_LEADING, "")
-
-
-def _with_blank(found: re.Match[str]) -> str | None:
-    """A stop and the blank that is missing behind it; None inside an address such as `example.com/search?id=5`."""
-    before = found.string[max(0, found.start() - 60) : found.start()]
-    word = before[before.rfind(" ") + 1 :]
-    return None if "/" in word or "." in word else found.group() + " "
+    return with_blanks(plain).sub(_ELLIPSIS, "... ").sub(_BLANK_BEFORE_COMMA, ", ").sub(_BLANKS, " ").sub(_LEADING, "")
 
 
 def _read(text: str, language: str) -> str:
