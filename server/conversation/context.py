@@ -155,7 +155,10 @@ class ConversationLanguage:
 
 @dataclass(frozen=True, slots=True)
 class StreamContext:
-    """Settings and shared parts of one stream; `filler_chooser` remembers which fillers it has played."""
+    """Settings and shared parts of one stream.
+
+    `filler_chooser` remembers which fillers it has played, `told_languages` which foreign languages it was told about.
+    """
 
     settings: StreamSettings
     server: ServerContext
@@ -164,3 +167,4 @@ class StreamContext:
     activity: SpeechActivity
     filler_chooser: FillerChooser = field(default_factory=FillerChooser)
     language: ConversationLanguage = field(default_factory=ConversationLanguage)
+    told_languages: set[str] = field(default_factory=set)

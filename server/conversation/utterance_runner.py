@@ -29,6 +29,7 @@ from intone.server.settings import FillerPolicy
 from intone.server.spans import current_span
 from intone.server.text.characters import is_speakable, languages_of, primary_language
 from intone.server.text.cues import join_texts
+from intone.server.text.foreign import foreign_language
 from intone.server.text.normalizer import WrittenText
 from intone.server.text.pronunciation.entries import may_occur
 
@@ -206,8 +207,23 @@ class UtteranceRunner:
             if language not in self._info(route.engine).languages:
                 message = f"{route.engine} does not speak {language!r}: it leaves out what it cannot read"
                 self._notify(NoticeCode.TEXT_NOT_SPOKEN, message)
+        self._tell_foreign(spoken.unit, route.engine)
         self._route, self._emotion = route, emotion
         return route
+
+    def _tell_foreign(self, unit: TextUnit, engine: str) -> None:
+        """Tell once in a stream that a text is in a language that the engine does not speak, unless the client named
+        one."""
+        found = None if self._language else foreign_language(unit.untagged_text)
+        told = self._context.told_languages
+        if found is None or found.code in told or found.code in self._info(engine).languages:
+            return
+        told.add(found.code)
+        message = f"this looks like {found.name}, which {engine} does not speak: "
+        if found.latin:
+            self._notify(NoticeCode.PRONUNCIATION_APPROXIMATED, f"{message}it is read as if it were English")
+        else:
+            self._notify(NoticeCode.TEXT_NOT_SPOKEN, f"{message}what it cannot read is left out")
 
     def _candidate(self, worker: Worker, tried: set[str]) -> Candidate:
         name, whole = worker.info.name, self._context.settings.buffered

@@ -1,5 +1,6 @@
 """What the steps of an engine cost, and from it how many streams it can speak in real time."""
 
+import math
 from collections import deque
 from typing import NamedTuple
 
@@ -58,9 +59,7 @@ class StepCosts:
             return min(1.0, audio_step_s / (alpha + beta))
         if not started.sum():
             return streams
-        # A step starts one unit at most: n streams need as many starts in the time that a unit is heard.
-        step_s = alpha + beta * min(streams, max_batch)
-        return max(1.0, min(streams, float(audio_s.sum() / started.sum()) / max(step_s, 1e-9)))
+        return max(1.0, min(streams, _startable(alpha, beta, max_batch, float(audio_s.sum() / started.sum()))))
 
     def max_streams(self, max_batch: int, part: float) -> int | None:
         """How many streams, at least 1, may be spoken at once in this part of the time; None if nothing is known.
@@ -75,6 +74,13 @@ class StepCosts:
         limit_s = part * audio_s.sum() / units.sum()
         tried = max((int(n) for n in np.unique(units) if seconds[units == n].mean() <= limit_s), default=0)
         return max(1, int(part * capacity), min(tried + 1, max_batch) if tried else 0)
+
+
+def _startable(alpha: float, beta: float, max_batch: int, unit_s: float) -> float:
+    """How many streams can start one unit after the other in time: a step starts one unit at most, and each stream has
+    to start one in the time that it takes to hear one, `unit_s`. So n * (alpha + beta * n) <= unit_s."""
+    streams = (math.sqrt(alpha**2 + 4 * beta * unit_s) - alpha) / (2 * beta) if beta > 0 else math.inf
+    return streams if streams <= max_batch else unit_s / max(alpha + beta * max_batch, 1e-9)
 
 
 def _fit(units: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:

@@ -4,11 +4,14 @@ import functools
 import json
 import os
 import queue
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +161,26 @@ def test_say_writes_raw_samples_to_standard_output(capfdbinary):
     with scripted_server() as server:
         assert main(["say", "Hello.", "--out", "-", "--server", server.target]) == 0
     assert capfdbinary.readouterr().out == np.full(CHUNK_SAMPLES, 0.5 * 32767, "<i2").tobytes()
+
+
+def test_the_example_for_a_pipe_plays_at_the_right_rate(capfdbinary):
+    with pytest.raises(SystemExit):
+        main(["say", "--help"])
+    (example,) = re.findall(r"intone (say .*) \| aplay -f S16_LE -r (\d+)", capfdbinary.readouterr().out.decode())
+    with scripted_server() as server:
+        assert main([*shlex.split(example[0]), "--server", server.target]) == 0
+    asked = server.calls[0][0].config.format
+    assert (asked.sample_rate_hz, asked.encoding) == (int(example[1]), 1), "16 bits"
+
+
+def test_say_writes_a_wav_file_to_a_pipe(capsys, tmp_path: Path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with ThreadPoolExecutor(1) as pool, scripted_server() as server:
+        read = pool.submit(path.read_bytes)
+        assert main(["say", "Hello.", "--out", str(path), "--server", server.target]) == 0
+        written = read.result(10)
+    assert written.startswith(b"RIFF") and len(written) == 44 + 2 * CHUNK_SAMPLES
 
 
 def test_standard_input_is_sent_as_it_arrives(capsys, monkeypatch):

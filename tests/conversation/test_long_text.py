@@ -4,8 +4,12 @@ import asyncio
 import tracemalloc
 from dataclasses import replace
 
+import pytest
+
 from intone.server import events as e
 from intone.server.conversation.outbox import MAX_QUEUED_MS
+from intone.server.text.normalizer import Normalizer
+from intone.server.text.segmenter import Segmenter
 from tests.support.fakes import MS_PER_CHARACTER, RATE_HZ, Script, ScriptedWorker
 from tests.support.talk import LIMITS, Talk
 
@@ -57,3 +61,20 @@ def test_memory_does_not_grow_with_the_length_of_the_text(run_virtual):
     assert queued_ms <= MAX_QUEUED_MS + 400  # plus a chunk and a pause
     audio_bytes = usage.speech_ms / 1000 * RATE_HZ * 4
     assert long - short < audio_bytes / 20, f"{long - short} bytes more for {audio_bytes:.0f} bytes more of audio"
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("a" * 4000, "a"),
+        ("word " * 800, "w"),
+        ("天" * 3000, "天"),
+        ("See https://example.org/" + "/".join(f"q{number}" for number in range(370)) + ".", "q"),
+    ],
+)
+def test_nothing_of_a_text_without_boundaries_is_lost(text, letter):
+    segmenter, read = Segmenter(), Normalizer()
+    units = segmenter.push(text) + segmenter.finish()
+    assert "".join(unit.text for unit in units) == text and len(units) > 5
+    spoken = [read(unit.text) for unit in units]
+    assert all(spoken) and "".join(spoken).lower().count(letter) == text.count(letter)

@@ -117,6 +117,29 @@ def test_text_without_a_boundary_is_spoken_after_the_wait_time(talk):
     talk(body)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Your total is $42.",
+        "Visit example.org.",
+        "It is plan B.",
+        "Mail me@e.org.",
+        "It has 20°C.",
+        "Wait,",
+    ],
+)
+def test_a_sentence_is_spoken_whole_after_the_wait_time(talk, text):
+    async def body(t: Talk) -> None:
+        t.text("u", text)
+        await asyncio.sleep(WAIT_MS / 1000 + 0.2)
+        assert t.spoken_text("u") == text
+        t.text("u", "", end=True)
+        await t.finish()
+        assert t.of(e.Done)[0].usage.unit_count == 1
+
+    talk(body)
+
+
 def test_text_without_a_boundary_waits_longer_while_speech_is_playing(talk):
     async def body(t: Talk) -> None:
         t.text("u", "A first sentence that takes a good three seconds to be said aloud. Then half ")
@@ -131,10 +154,23 @@ def test_text_without_a_boundary_waits_longer_while_speech_is_playing(talk):
 
 def test_text_without_letters_and_digits_ends_empty_and_without_an_error(talk):
     async def body(t: Talk) -> None:
-        for name, text in (("a", ""), ("b", "  \n "), ("c", "?!…"), ("d", "[happy]")):
-            t.text(name, text, end=True)
+        texts = (
+            "",
+            "  \n ",
+            "?!…",
+            "[happy]",
+            "[sigh]",
+            "🎉",
+            "⏰ ▶️ ↗️",
+            "\u200b",
+            "<think>Hm. No.</think>",
+            "<|im_end|>",
+        )
+        for number, text in enumerate(texts):
+            t.text(str(number), text, end=True)
+            await asyncio.sleep(0.01)
         await t.finish()
-        assert [done.reason for done in t.of(e.Done)] == [e.DoneReason.EMPTY] * 4
+        assert [done.reason for done in t.of(e.Done)] == [e.DoneReason.EMPTY] * len(texts)
         assert all(done.error is None and done.sample_count == 0 for done in t.of(e.Done))
         assert not t.of(e.AudioChunk) and not t.of(e.Started)
 

@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -36,6 +37,19 @@ def test_help_lists_targets_that_exist():
     listed = [line.split()[1] for line in make("help").stdout.splitlines()]
     assert {"demo", "test", "test-fast", "lint", "hooks"} <= set(listed)
     assert make("--dry-run", *listed).returncode == 0
+
+
+def test_another_python_is_refused_before_anything_is_installed(tmp_path):
+    python = tmp_path / "python"
+    version = "import sys; sys.version_info = (3, 13, 0);"
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo Python 3.13.0 && exit\n[ "$1" = -c ] || touch {tmp_path}/used\n'
+        f'exec {sys.executable} -c "{version} $2"\n'
+    )
+    python.chmod(0o755)
+    refused = make("demo", f"PYTHON={python}", f"VENV={tmp_path}/venv")
+    assert refused.returncode != 0 and "Python 3.13.0. Set another: make PYTHON=python3.12" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["python"]
 
 
 def test_ci_requires_tools_that_tests_ask_for():

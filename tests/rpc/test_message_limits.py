@@ -228,6 +228,7 @@ def test_a_long_text_holds_up_nobody(run):
             answers = await talk.until("audio")
             assert answers
             talk.call.cancel()
+            await soon(lambda: server.idle, "it is gone")
 
     run(main())
 

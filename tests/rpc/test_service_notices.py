@@ -45,6 +45,33 @@ def test_notices(run, settings, engine, codes):
     run(main())
 
 
+def test_a_foreign_text_is_told_once_in_a_stream(run):
+    french, russian = "Bonjour, je suis très content. ", "Привет, как дела? "
+
+    async def main():
+        async with live(ScriptedEngine()) as server:
+            talk = await server.talk()
+            await talk.say("u", french)
+            answers = await talk.until("done")
+            (notice,) = messages_of(answers, "notice")
+            assert codes_of(answers, "u") == ["PRONUNCIATION_APPROXIMATED"]
+            assert notice.message.startswith("this looks like French, which starter does not speak: it is read as if")
+            await talk.say("v", french + russian)
+            answers = await talk.until("done")
+            assert codes_of(answers, "v") == ["TEXT_NOT_SPOKEN"]
+            # A client that names the language is told about that alone.
+            named = await server.talk(defaults=speech_pb2.SpeechSettings(language="fr"))
+            await named.say("w", french)
+            (notice,) = messages_of(await named.until("done"), "notice")
+            assert "starter does not speak 'fr'" in notice.message
+        async with live(ScriptedEngine(info=info(languages=("en", "fr")))) as server:
+            talk = await server.talk()
+            await talk.say("u", french)
+            assert codes_of(await talk.until("done")) == []
+
+    run(main())
+
+
 def test_a_server_without_an_analyzer_says_so(run):
     async def main():
         async with live(emotion_analyzer="none") as server:

@@ -100,6 +100,7 @@ def test_reflection_ends_for_a_client_that_does_not_read(run):
             call = reflection_pb2_grpc.ServerReflectionStub(server.channel).ServerReflectionInfo(ask_without_end())
             await soon(lambda: cut_calls(server) == 1, "it is cut")
             call.cancel()
+            await soon(lambda: server.idle, "it is gone")
 
     run(main())
 
@@ -148,6 +149,7 @@ def test_a_client_that_reads_as_slowly_as_it_plays_is_not_cut(run):
                 await asyncio.sleep(len(message.data) / 4 / 24_000)
             assert server.app.service.open_streams == 1 and server.jobs == 1
             talk.call.cancel()
+            await soon(lambda: server.idle, "it is gone")
 
     run(main())
 
