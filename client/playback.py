@@ -153,7 +153,8 @@ class Player:
                 backends=backends,
             )
         except miniaudio.MiniaudioError as error:
-            raise OSError(f"no sound device can be opened: {error}") from error
+            reason = ", ".join(map(str, error.args))
+            raise OSError(f"no sound device can be opened ({reason})") from error
         source = _device_source(self.buffer)
         next(source)
         self._device.start(source)

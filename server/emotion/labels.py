@@ -10,6 +10,10 @@ from collections.abc import Mapping
 from intone.server.emotion.estimate import EmotionEstimate
 from intone.server.emotion.phrases import PhraseTable, TokenKind
 from intone.server.emotion.word_lists import LabelEntry, Role, character_replacements, label_entries
+from intone.server.errors import suggestion
+
+MAX_LABEL_CHARACTERS = 24
+"""A longer description is not compared with the labels: it is no misspelt one."""
 
 _BEFORE_CONTRAST = 0.5  # factor of the emotions before "but"
 _PUNCTUATION = (TokenKind.PAUSE, TokenKind.STOP, TokenKind.ASK, TokenKind.TRAIL)
@@ -25,7 +29,8 @@ def parse_description(text: str) -> EmotionEstimate:
     found = _parse(text, strict=False)
     if found is not None:
         return found
-    return EmotionEstimate.neutral("no word of the description is known")
+    near = suggestion(text.lower(), known_labels()) if len(text) <= MAX_LABEL_CHARACTERS else ""
+    return EmotionEstimate.neutral(f"no word of the description is known{near}")
 
 
 def _parse(text: str, strict: bool) -> EmotionEstimate | None:

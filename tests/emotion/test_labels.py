@@ -95,6 +95,12 @@ def test_explanations_quote_the_word_lists_and_not_the_text():
     assert secret not in parse_description(secret).explanation
 
 
+def test_a_misspelt_label_is_told_what_was_meant():
+    assert parse_description("Hapy").explanation == "no word of the description is known; did you mean 'happy'?"
+    assert parse_description("xyzzy").explanation == "no word of the description is known"
+    assert parse_description("hapy " * 40).explanation == "no word of the description is known"
+
+
 def test_estimates_keep_the_limits_of_the_wire():
     largest = EmotionEstimate.from_strengths(dict.fromkeys(EMOTIONS, 3.0), "")
     assert largest.emotion.intensity == max(largest.emotion.weights) == 1.0
