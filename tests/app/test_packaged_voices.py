@@ -71,6 +71,20 @@ def test_who_speaks(run, address):
         assert np.abs(speech.samples).max() > 0.02
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "他的名字叫龦，是罕见字。",  # has a character without a known sound
+        "你好，今天下雨。",  # behind it: the engine goes on
+        "<thinking>The user greets me.</thinking>Hello there.",
+        "Visit example.com.",
+    ],
+)
+def test_texts_that_once_failed_are_spoken(run, address, text):
+    speech, _ = said(run, address, text)
+    assert speech.done.reason == "completed" and 0.5 < len(speech.samples) / speech.sample_rate_hz < 4
+
+
 def test_a_change_of_language_neither_clicks_nor_jumps_in_level(run, address):
     """Both voices at one rate: no step between units, and no more than sentences differ in loudness."""
     speech, parts = said(run, address, MIXED)
