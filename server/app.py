@@ -172,8 +172,9 @@ async def serving(
         await prepare_stored(store, workers, partial(_spoken, texts))
         pools = ThreadPools()
         stack.callback(pools.close)
-        context = _server_context(config, workers, store, texts, analyzers)
-        app = _start(server, services, port, config, context, store, texts, monitoring, pools)
+        clips = EmotionClips(config.max_emotion_clip_bytes)
+        context = _server_context(config, workers, store, texts, analyzers, clips)
+        app = _start(server, services, port, config, context, store, clips, texts, monitoring, pools)
         stack.push_async_callback(app.stop, 0)
         yield app
 
@@ -185,13 +186,13 @@ def _start(
     config: Config,
     context: ServerContext,
     store: VoiceStore,
+    clips: EmotionClips,
     texts: TextPool,
     monitoring: Monitoring,
     pools: ThreadPools,
 ) -> App:
     workers = context.workers
-    clips = EmotionClips()
-    service = SpeechService(config, context, clips, monitoring.metrics)
+    service = SpeechService(config, context, monitoring.metrics)
     background_renderer = BackgroundRenderer(
         store,
         workers,
@@ -234,7 +235,12 @@ def _log_failure(task: "asyncio.Task[None]") -> None:
 
 
 def _server_context(
-    config: Config, workers: Mapping[str, Worker], store: VoiceStore, texts: TextPool, analyzers: EmotionAnalyzers
+    config: Config,
+    workers: Mapping[str, Worker],
+    store: VoiceStore,
+    texts: TextPool,
+    analyzers: EmotionAnalyzers,
+    clips: EmotionClips,
 ) -> ServerContext:
     router = Router(config.default_engine, config.emotion_threshold, config.engines_by_emotion(), float(config.busy_ms))
     return ServerContext(
@@ -268,6 +274,8 @@ def _server_context(
         forecast=TTFAForecast(),
         filler=FillerSettings(threshold_ms=float(config.filler_threshold_ms)),
         has_fillers=config.fillers,
+        find_clip=clips.get,
+        parameter_limits={"steps": config.max_steps, "min_audio_ms": config.max_min_audio_ms},
         match_loudness=config.match_loudness,
         pause_scale=config.pause_scale,
         features=tuple(feature for feature in FEATURES if feature != "resume" or config.resume_s),

@@ -196,6 +196,14 @@ class Config:
         low=100,
         high=1 << 24,
     )
+    max_emotion_clip_bytes: int = _setting(
+        64 << 20,
+        "emotion clips in memory, of all callers; the oldest are forgotten",
+        low=2 << 20,
+        high=1 << 36,
+    )
+    max_steps: int = _setting(50, "steps that a caller may ask an engine for", low=1, high=100)
+    max_min_audio_ms: int = _setting(10_000, "min_audio_ms that a caller may ask an engine for", low=0, high=60_000)
     max_malformed_messages: int = _setting(
         10,
         "messages of a stream that cannot be decoded and are answered; with the next one it ends",

@@ -27,17 +27,19 @@ class Emotion:
         intensity: 0 to 1; compared with the routing threshold.
         description: free text not converted to weights yet; else empty.
         clip: a recording to imitate, as the bytes of an audio file; else empty.
+        clip_id: names an uploaded recording, which takes the place of `clip` when a unit is spoken; else empty.
     """
 
     weights: tuple[float, ...] = (0.0,) * len(EMOTIONS)
     intensity: float = 0.0
     description: str = ""
     clip: bytes = b""
+    clip_id: str = ""
 
     @property
     def is_plain(self) -> bool:
         """Whether plain speech satisfies it: no description, no clip, no weight except that of "calm"."""
-        return not (self.description or self.clip) and not any(self.weights[:-1])
+        return not (self.description or self.clip or self.clip_id) and not any(self.weights[:-1])
 
     @property
     def label(self) -> str:

@@ -8,7 +8,7 @@ from intone.server.conversation.outbox import Outbox
 from intone.server.conversation.pacing import Playback
 from intone.server.conversation.speech_activity import SpeechActivity
 from intone.server.conversation.utterance import Utterance
-from intone.server.domain import Voice
+from intone.server.domain import Emotion, EngineInfo, Voice
 from intone.server.emotion.analyzers import EmotionAnalyzers
 from intone.server.errors import CallerError, Reason, listed
 from intone.server.events import EmotionSource, ResolvedEmotion, StartUtterance
@@ -41,6 +41,10 @@ class FillerSettings:
     max_in_a_row: int = 2
 
 
+def _no_clips(clip_id: str, field: str) -> bytes:
+    raise CallerError(field, "names no clip that this server has", Reason.CLIP_NOT_FOUND)
+
+
 @dataclass(frozen=True, slots=True)
 class ServerContext:
     """Engines, settings and functions that all sessions of a server share."""
@@ -69,6 +73,10 @@ class ServerContext:
     filler: FillerSettings
     has_fillers: bool
     """Whether the server renders fillers: a voice without one is then reported by a warning."""
+    find_clip: Callable[[str, str], bytes] = _no_clips
+    """An uploaded emotion clip by id; raises `CallerError` for the field that is given, if there is none."""
+    parameter_limits: Mapping[str, float] = field(default_factory=dict)
+    """The highest values that callers may give to parameters of engines, where these take higher ones."""
     match_loudness: bool = True
     pause_scale: float = 1.0
     """Factor for the pauses between units."""
@@ -76,6 +84,24 @@ class ServerContext:
     """What this server can do beyond the first version of the protocol."""
     audio_counts: AudioCounts = field(default_factory=AudioCounts)
     """Of all streams."""
+
+    def with_clip(self, emotion: Emotion) -> Emotion:
+        """An emotion with the recording that it names.
+
+        Only when it is spoken: so utterances that wait hold no recordings, which are bounded in one place.
+
+        Raises:
+            CallerError: the recording is gone (CLIP_NOT_FOUND, field `emotion.clip_id`).
+        """
+        if not emotion.clip_id:
+            return emotion
+        return replace(emotion, clip=self.find_clip(emotion.clip_id, "emotion.clip_id"), clip_id="")
+
+    def limited(self, info: EngineInfo) -> EngineInfo:
+        """An engine with parameters in the range that callers may use on this server."""
+        limits = self.parameter_limits
+        parameters = (replace(one, high=min(one.high, limits.get(one.name, one.high))) for one in info.parameters)
+        return replace(info, parameters=tuple(parameters))
 
     def check_settings(self, settings: SpeechSettings, field: str) -> None:
         """Refuse names that this server does not have, and values that its engines do not take.
@@ -93,13 +119,22 @@ class ServerContext:
                 self.find_voice(settings.voice)
             except CallerError as error:
                 raise error.at(f"{field}.voice") from None
+        emotion = settings.emotion
+        if (
+            emotion is not None
+            and emotion.clip_id
+            and not any(one.info.voices_emotion for one in self.workers.values())
+        ):
+            message = "no loaded engine voices emotion, so that none can follow a recording: leave it out"
+            raise CallerError(f"{field}.emotion.clip_id", message, Reason.UNSUPPORTED)
         for name, value in settings.engine_parameters.items():
             self._check_parameter(name, value, f"{field}.engine_parameters[{name[:64]}]")
 
     def _check_parameter(self, name: str, value: float, field: str) -> None:
-        known = [one for worker in self.workers.values() for one in worker.info.parameters if one.name == name]
+        every = [one for worker in self.workers.values() for one in self.limited(worker.info).parameters]
+        known = [one for one in every if one.name == name]
         if not known:
-            names = sorted({one.name for worker in self.workers.values() for one in worker.info.parameters})
+            names = sorted({one.name for one in every})
             message = f"no loaded engine has this parameter; there are {listed(names, name) or 'none'}"
             raise CallerError(field, message, Reason.VALUE_UNKNOWN)
         for one in known:

@@ -89,7 +89,7 @@ class UnitSynthesizer:
             text,
             unit_seed(utterance.seed, unit.index),
             self._prepared_voice(worker),
-            emotion,
+            server.with_clip(emotion) if worker.info.voices_emotion else emotion,
             SynthesisOptions(utterance.settings.speed, utterance.settings.engine_parameters),
             whole=self._context.settings.buffered,
         )
@@ -103,7 +103,8 @@ class UnitSynthesizer:
             async for pcm, stage_ms in self._engine_audio(job, worker, unit, trace):
                 if len(pcm) and not player.ended:
                     took_ms = 1000 * (server.clock() - submitted_s)
-                    server.forecast.learn(worker.info.name, len(spoken.text), load, took_ms, request.whole)
+                    if not utterance.settings.engine_parameters:  # others would wait as long only with the same ones
+                        server.forecast.learn(worker.info.name, len(spoken.text), load, took_ms, request.whole)
                     self._start_speech(player, spoken)
                 await self._chunker.speech(pcm, unit, engine, stage_ms)
             player.finish()

@@ -32,7 +32,6 @@ from intone.server.runtime.worker import Worker
 from intone.server.settings import FillerPolicy, SpeechSettings, StreamSettings
 from intone.server.text.characters import check_text
 from intone.server.text.cues import TextFormat, join_texts
-from intone.server.voices.emotion_clips import EmotionClips
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +44,8 @@ UTTERANCE_ID = "u1"
 class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     """The four methods of `intone.v1.SpeechService`."""
 
-    def __init__(self, config: Config, server: ServerContext, clips: EmotionClips, metrics: Metrics) -> None:
-        self._config, self._server, self._clips, self._metrics = config, server, clips, metrics
+    def __init__(self, config: Config, server: ServerContext, metrics: Metrics) -> None:
+        self._config, self._server, self._metrics = config, server, metrics
         self._sessions: set[Session] = set()
         self._held = HeldStreams(config.resume_s, config.max_held_streams, config.max_resume_bytes)
         own_limit = config.max_streams_per_caller or config.max_streams
@@ -174,7 +173,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
 
     def _engine(self, worker: Worker) -> speech_pb2.EngineInfo:
         expected_ms = self._server.forecast.ttfa_ms(worker.info.name, TYPICAL_CHARACTERS, worker.load)
-        return responses.engine_info(worker.info, not worker.failing, expected_ms, worker.load)
+        return responses.engine_info(self._server.limited(worker.info), not worker.failing, expected_ms, worker.load)
 
     async def _opening(self, messages: AsyncIterator[Any]) -> StreamSettings | Resume:
         """The settings of a stream, or which one is resumed: its first message, which may take `config_timeout_s`."""
@@ -221,7 +220,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             sample_rate_hz=server.workers[server.plain_engine].info.sample_rate_hz,
             max_lead_ms=config.max_lead_ms,
             max_text_characters=config.max_text_characters,
-            find_clip=self._clips.get,
+            find_clip=self._server.find_clip,
         )
 
     def _refuse_if_draining(self) -> None:

@@ -158,9 +158,13 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         async with errors_as_status(context):
             data = bytes(decoded(request).audio)
             check_size(data)
+            if not any(worker.info.voices_emotion for worker in self._workers.values()):
+                message = "no loaded engine voices emotion, so that none can follow a recording"
+                raise CallerError("", message, Reason.UNSUPPORTED)
+            owner = caller_of(context)
             (clip,) = await self._reader.read([SoundData(data)], min_ms=MIN_EMOTION_CLIP_MS, max_ms=MAX_EMOTION_CLIP_MS)
             # Decoded only here: engines are given a file that this server has made.
-            clip_id = await self._pools.decoding.run(lambda: self._clips.add(data, to_flac(clip)))
+            clip_id = await self._pools.decoding.run(lambda: self._clips.add(data, to_flac(clip), owner))
             duration_ms = clip.duration_ms
             logger.info("emotion clip of %d bytes, %d ms, added", len(data), duration_ms)
             return voice_pb2.UploadEmotionClipResponse(clip_id=clip_id, duration_ms=duration_ms)

@@ -2,12 +2,11 @@
 
 import hashlib
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from intone.server.errors import CallerError, Reason
 
 MAX_EMOTION_CLIP_BYTES = 2 << 20
-MAX_STORED_BYTES = 64 << 20
 
 
 def check_size(data: bytes, field: str = "audio") -> None:
@@ -22,18 +21,24 @@ def check_size(data: bytes, field: str = "audio") -> None:
 
 
 class EmotionClips:
-    """The clips that were used last, up to a number of bytes. Thread-safe."""
+    """The clips that were used last, up to a number of bytes. Thread-safe.
 
-    def __init__(self, max_bytes: int = MAX_STORED_BYTES) -> None:
+    Where they are too many, the caller who has most of them loses the one that was not used for the longest time.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
         """`max_bytes`: of all clips together; at least `MAX_EMOTION_CLIP_BYTES`, so that any clip fits."""
         assert max_bytes >= MAX_EMOTION_CLIP_BYTES, max_bytes
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._clips: OrderedDict[str, bytes] = OrderedDict()  # least recently used first
-        self._size = 0
+        self._owners: dict[str, str] = {}
+        self._sizes: Counter[str] = Counter()  # bytes, by owner
 
-    def add(self, uploaded: bytes, decoded: bytes) -> str:
+    def add(self, uploaded: bytes, decoded: bytes, owner: str) -> str:
         """Keep a clip, as the sound file `decoded` that was made of what was `uploaded`.
+
+        `owner`: who uploads it.
 
         Returns:
             Its id, the SHA-256 of `uploaded`, hexadecimal.
@@ -41,13 +46,19 @@ class EmotionClips:
         clip_id = hashlib.sha256(uploaded).hexdigest()
         with self._lock:
             if clip_id not in self._clips:
-                self._clips[clip_id] = decoded
-                self._size += len(decoded)
+                self._clips[clip_id], self._owners[clip_id] = decoded, owner
+                self._sizes[owner] += len(decoded)
             self._clips.move_to_end(clip_id)
-            while self._size > self._max_bytes:
-                _, removed = self._clips.popitem(last=False)
-                self._size -= len(removed)
+            while self._sizes.total() > self._max_bytes:
+                self._remove_one()
         return clip_id
+
+    def _remove_one(self) -> None:
+        ((most, _),) = self._sizes.most_common(1)
+        oldest = next(clip_id for clip_id in self._clips if self._owners[clip_id] == most)
+        self._sizes[most] -= len(self._clips.pop(oldest))
+        del self._owners[oldest]
+        self._sizes += Counter()  # leaves out owners without clips
 
     def get(self, clip_id: str, field: str) -> bytes:
         """The bytes of a clip, which then counts as used last.

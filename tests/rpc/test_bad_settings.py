@@ -229,3 +229,39 @@ def test_bad_times_of_an_utterance(run, fields, field):
             await talk.prove_alive()
 
     run(main())
+
+
+def test_the_operator_bounds_the_work_that_a_caller_asks_for(run):
+    async def main() -> None:
+        engine = ScriptedEngine(info=info(parameters=PARAMETERS))
+        async with live(engine, max_steps=12, max_min_audio_ms=500) as server:
+            told = await server.speech.GetServerInfo(speech_pb2.GetServerInfoRequest())
+            highest = {one.name: one.max_value for one in told.engines[0].parameters}
+            assert highest["steps"] == 12 and highest["min_audio_ms"] == 500
+            talk = await server.talk()
+            for name, value, high in (("steps", 13, "12"), ("min_audio_ms", 501, "500")):
+                await talk.start(name, engine_parameters={name: value})
+                done = (await talk.until("done"))[-1][1]
+                assert code_and_field(done.error)[1] == f"start.settings.engine_parameters[{name}]"
+                assert values_of(done.error)["high"] == high
+            await talk.start("u", engine_parameters={"steps": 12, "min_audio_ms": 500})
+            await talk.say("u", "Hello.")
+            assert (await talk.until("done", "u"))[-1][1].reason == speech_pb2.DONE_REASON_COMPLETED
+
+    run(main())
+
+
+def test_units_with_parameters_of_their_own_do_not_change_the_forecast_for_others(run):
+    async def main() -> None:
+        async with live(ScriptedEngine(info=info(parameters=PARAMETERS))) as server:
+            talk = await server.talk()
+            await talk.start("u", engine_parameters={"steps": 50})
+            await talk.say("u", "Hello.")
+            await talk.until("done", "u")
+            told = await server.speech.GetServerInfo(speech_pb2.GetServerInfoRequest())
+            assert not told.engines[0].HasField("predicted_ttfa_ms")
+            await talk.prove_alive()
+            told = await server.speech.GetServerInfo(speech_pb2.GetServerInfoRequest())
+            assert told.engines[0].HasField("predicted_ttfa_ms")
+
+    run(main())

@@ -170,7 +170,7 @@ def test_node_receives_error_details(node):
         told = {key: status[key] for key in ("reason", "metadata", "fields")}
         assert (closed["event"], closed["told"]) == ("closed", told)
     assert "12345" in answer["bad_rate"]["status"]["message"]
-    assert answer["bad_steps"]["status"]["metadata"] == {"low": "1", "high": "100"}
+    assert answer["bad_steps"]["status"]["metadata"] == {"low": "1", "high": "50"}
     for name, code, reason in [
         ("no_voice", "NOT_FOUND", "VOICE_NOT_FOUND"),
         ("too_long", "INVALID_ARGUMENT", "TEXT_TOO_LONG"),

@@ -108,7 +108,7 @@ def test_server_info(run):
                     name="steps",
                     description="steps of diffusion",
                     min_value=1,
-                    max_value=100,
+                    max_value=50,  # that of the server
                     default_value=10,
                     integer=True,
                 ),

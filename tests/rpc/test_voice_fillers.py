@@ -199,7 +199,7 @@ def test_removed_clips_are_rendered_by_the_server_again(run, thread_pools):
     async def main():
         set_principal(ANYBODY)
         store, renderer = VoiceStore(), Woken()
-        service = VoiceService(Config(port=0), store, {}, EmotionClips(), thread_pools, renderer)  # type: ignore[arg-type]
+        service = VoiceService(Config(port=0), store, {}, EmotionClips(4 << 20), thread_pools, renderer)  # type: ignore[arg-type]
         await service.AddFillers(adding(clip()), None)
         await service.RemoveFillers(removing(), None)
         assert renderer.names == ["default"] * 2 and not store.get("default").fillers
@@ -235,7 +235,7 @@ def test_clips_are_matched_to_the_loudness_of_the_voice(run, thread_pools):
         set_principal(ANYBODY)
         store, workers = VoiceStore(), {"starter": ScriptedWorker()}
         background_renderer = BackgroundRenderer(store, workers, "starter", Nobody(), thread_pools)  # type: ignore[arg-type]
-        service = VoiceService(Config(port=0), store, workers, EmotionClips(), thread_pools, background_renderer)  # type: ignore[arg-type]
+        service = VoiceService(Config(port=0), store, workers, EmotionClips(4 << 20), thread_pools, background_renderer)  # type: ignore[arg-type]
         voice = store.get("default")
         store.update_assets(voice, lambda now: replace(now, levels={"starter": Level("scripted-1", -28.0)}))
         made = (await service.AddFillers(adding(clip(), clip(700, text="Oh!")), None)).voice

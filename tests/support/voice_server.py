@@ -40,7 +40,7 @@ async def voice_server(*engines: ScriptedEngine, **settings: Any) -> AsyncIterat
     config = Config.of(port=0, **{"processes": False, **settings})
     workers: dict[str, Worker] = {}
     server = grpc.aio.server(interceptors=[Authentication(config), Decoding()])
-    store, clips, pools = open_store(config), EmotionClips(), ThreadPools()
+    store, clips, pools = open_store(config), EmotionClips(4 << 20), ThreadPools()
     service = VoiceService(config, store, workers, clips, pools)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")

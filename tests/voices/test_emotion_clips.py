@@ -19,8 +19,8 @@ def clip(number: int, size: int = MIB) -> bytes:
 
 
 def test_the_same_bytes_have_the_same_id():
-    clips = EmotionClips()
-    ids = [clips.add(clip(number), clip(number)) for number in (1, 2, 1)]
+    clips = EmotionClips(4 << 20)
+    ids = [clips.add(clip(number), clip(number), "ada") for number in (1, 2, 1)]
     assert ids[0] == ids[2] == hashlib.sha256(clip(1)).hexdigest() != ids[1]
     assert clips.get(ids[1], "emotion.clip_id") == clip(2)
 
@@ -28,21 +28,30 @@ def test_the_same_bytes_have_the_same_id():
 def test_an_unknown_id():
     for clip_id in ("", "nobody", "0" * 64, "x" * 1000):
         with pytest.raises(CallerError, match="^settings.emotion.clip_id: .*upload it again") as caught:
-            EmotionClips().get(clip_id, "settings.emotion.clip_id")
+            EmotionClips(4 << 20).get(clip_id, "settings.emotion.clip_id")
         assert caught.value.reason is Reason.CLIP_NOT_FOUND and len(str(caught.value)) < 200
 
 
 def test_the_least_recently_used_clip_goes_first():
     clips = EmotionClips(max_bytes=2 * MIB)
-    first, second = clips.add(clip(1), clip(1)), clips.add(clip(2), clip(2))
+    first, second = clips.add(clip(1), clip(1), "ada"), clips.add(clip(2), clip(2), "ada")
     clips.get(first, "f")
-    third = clips.add(clip(3), clip(3))
+    third = clips.add(clip(3), clip(3), "ada")
     assert clips.get(first, "f") and clips.get(third, "f")
     with pytest.raises(CallerError):
         clips.get(second, "f")
-    clips.add(clip(1), clip(1))  # which counts as a use, and takes no room
-    clips.add(clip(4), clip(4))
+    clips.add(clip(1), clip(1), "ada")  # which counts as a use, and takes no room
+    clips.add(clip(4), clip(4), "ada")
     assert clips.get(first, "f")
+
+
+def test_a_caller_with_many_clips_loses_its_own():
+    clips = EmotionClips(max_bytes=4 * MIB)
+    mine = clips.add(clip(0), clip(0), "ada")
+    others = [clips.add(clip(n), clip(n), "bob") for n in range(1, 9)]
+    assert clips.get(mine, "f") and all(clips.get(one, "f") for one in others[-3:])
+    with pytest.raises(CallerError):
+        clips.get(others[-4], "f")
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(4, MAX_EMOTION_CLIP_BYTES)), max_size=12))
@@ -52,7 +61,7 @@ def test_the_newest_clips_that_fit_are_there(entries):
     for number, size in entries:
         data = clip(number, size)
         order.pop(data, None)
-        order[data] = clips.add(data, data)
+        order[data] = clips.add(data, data, "ada")
     total = 0
     for data, clip_id in reversed(order.items()):
         total += len(data)
@@ -69,7 +78,7 @@ def test_threads():
         try:
             for n in range(200):
                 data = clip((seed * 7 + n) % 13, 700_000)
-                clip_id = clips.add(data, data)
+                clip_id = clips.add(data, data, "ada")
                 with contextlib.suppress(CallerError):  # others may have filled the store meanwhile
                     assert clips.get(clip_id, "f") == data
         except BaseException as error:
@@ -82,5 +91,5 @@ def test_threads():
     for thread in threads:
         thread.join()
     assert not failures
-    kept = [clips.add(clip(n, MIB), clip(n, MIB)) for n in range(4)]
+    kept = [clips.add(clip(n, MIB), clip(n, MIB), "ada") for n in range(4)]
     assert all(clips.get(one, "f") for one in kept), "the count of bytes is exact"

@@ -64,7 +64,7 @@ class Defaults:
         settings: of utterances; voice, filler policy, text format and normalization are set.
         max_lead_ms: of live streams.
         service_class: where none is given.
-        find_clip: the bytes of an uploaded emotion clip, by id and path of the field.
+        find_clip: the bytes of an uploaded emotion clip, by id and path of the field; it fails if there is none.
     """
 
     settings: SpeechSettings
@@ -333,7 +333,8 @@ def emotion(message: emotion_pb2.Emotion, field: str, defaults: Defaults) -> Emo
             _check_words(message.description, f"{field}.description", MAX_DESCRIPTION_CHARACTERS)
             return Emotion(intensity=intensity, description=message.description)
         case "clip_id":
-            return Emotion(intensity=intensity, clip=defaults.find_clip(message.clip_id, f"{field}.clip_id"))
+            defaults.find_clip(message.clip_id, f"{field}.clip_id")
+            return Emotion(intensity=intensity, clip_id=message.clip_id)
     text = "has no kind: set label, weights, description or clip_id, or leave the emotion out"
     raise CallerError(field, text, Reason.VALUE_MISSING)
 

@@ -111,7 +111,7 @@ def _speech_settings(settings: SpeechSettings) -> speech_pb2.SpeechSettings:
             for entry in settings.pronunciations
         ],
     )
-    if settings.emotion is not None and not settings.emotion.clip:
+    if settings.emotion is not None and not settings.emotion.clip_id:
         if settings.emotion.description:
             message.emotion.description = settings.emotion.description
             message.emotion.intensity = settings.emotion.intensity
