@@ -65,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print_error(reason_of(error))
         return 1
+    except UnicodeEncodeError as error:
+        print_error(f"not UTF-8: {ascii(error.object[error.start : error.end])} in {ascii(error.object)[:60]}")
+        return 2
     except ValueError as error:
         print_error(str(error))
         return 2

@@ -54,6 +54,12 @@ def test_errors_are_printed_with_a_hint(capsys):
         assert "x.wav" in capsys.readouterr().err
 
 
+def test_text_that_is_no_text_is_shown(capsys):
+    with scripted_server() as server:
+        assert main(["say", "Great \udcf0\udc9f", "--server", server.target]) == 2
+    assert r"not UTF-8: '\udcf0\udc9f' in 'Great \udcf0\udc9f'" in capsys.readouterr().err
+
+
 def test_an_unknown_voice_is_answered_with_those_that_exist(capsys):
     def refuse(requests, number, context):
         next(requests)
