@@ -136,6 +136,10 @@ class CheckpointError(EngineError):
     """A model folder is invalid: the file or key, what was found and what was expected. Raised at start-up only."""
 
 
+class ExtensionError(IntoneError, ImportError):
+    """The native extension cannot be used, and not be compiled here. Raised at start-up only."""
+
+
 class ShutdownError(IntoneError):
     """The server is shutting down and accepts no new work."""
 

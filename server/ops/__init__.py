@@ -44,7 +44,7 @@ def ensure_built() -> Extension:
     """Load the extension, compiling it if necessary, and register the shape functions of its operations.
 
     Raises:
-        ImportError: there is no usable extension and no source to compile; the message says what to do.
+        ExtensionError: there is no usable extension and no source to compile; the message says what to do.
     """
     module = native.load()
     fakes.register()

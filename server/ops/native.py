@@ -10,6 +10,7 @@ from types import ModuleType
 
 import torch
 
+from intone.server.errors import ExtensionError
 from intone.server.ops.build_flags import CXX_FLAGS, LINK_FLAGS, NVCC_FLAGS, nvcc_release, sources, wants_cuda
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"  # exists in a checkout, not in a wheel
@@ -23,13 +24,13 @@ def load() -> ModuleType:
     """The extension, with its operations registered. Compiling it takes about a minute, once, and is logged.
 
     Raises:
-        ImportError: it was not built for the installed torch and cannot be compiled here; the message says what to do.
+        ExtensionError: it was not built for the installed torch, and there is no source; the message says what to do.
     """
     reason = unusable()
     if not reason:
         return import_module(BUILT)
     if not CSRC.is_dir():
-        raise ImportError(
+        raise ExtensionError(
             f"the native extension cannot be used: {reason}. Build it against the torch that is installed, in a clone "
             "of intone: pip install 'setuptools>=77' wheel ninja && pip install --no-build-isolation --no-deps ."
         )

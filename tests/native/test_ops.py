@@ -5,6 +5,7 @@ To add an operation, add an entry to `op_cases.OPS`.
 
 import logging
 import math
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from intone.server import ops
+from intone.server.errors import ExtensionError
 from intone.server.ops import native, reference
 from tests.support.op_cases import OPS, Case, Inputs, Op, cast
 
@@ -232,8 +234,9 @@ def test_without_extension_and_source_the_error_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(native, "BUILT", "intone.server.ops._absent")
     monkeypatch.setattr(native, "CSRC", tmp_path / "csrc")
-    with pytest.raises(ImportError, match="it was not built.*pip install --no-build-isolation"):
+    with pytest.raises(ExtensionError, match="it was not built.*pip install --no-build-isolation") as raised:
         native.load.__wrapped__()
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)  # from an engine's process
 
 
 @pytest.mark.parametrize("name", ops.PORTABLE)
