@@ -55,6 +55,7 @@ imports: $(VENV)/.installed-for-tests typing
 types: $(VENV)/.installed-for-tests typing
 	@echo "== mypy"
 	@MYPYPATH=build/typing $(BIN)/mypy -p intone.server -p intone.client -p training -m intone.proto.generate
+	@MYPYPATH=build/typing $(BIN)/mypy examples/*.py
 
 # mypy and import-linter cannot follow the editable install, which is an import hook. They read these links instead.
 typing:

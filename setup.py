@@ -76,6 +76,7 @@ EXTRAS = {
         "buf-bin==1.75.0",
         "promql-parser>=0.5,<1",  # expressions of the dashboard and alerts in deploy/
         "onnx>=1.17",  # of training's teacher
+        "websockets>=13",  # of examples/phone.py
         "hama==1.7.0",  # phoneme recognizer: 23 MB, needs only numpy
         # Imported by the official package `voxcpm`, which tests/oracles/voxcpm.txt installs without its dependencies.
         "einops>=0.8",

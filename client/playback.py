@@ -94,6 +94,12 @@ class PlaybackBuffer:
             return self._position
 
     @property
+    def empty(self) -> bool:
+        """Whether everything that was written has been taken."""
+        with self._lock:
+            return not self._waiting
+
+    @property
     def played_samples(self) -> int:
         """Samples taken so far, without the silence that was inserted."""
         with self._lock:
