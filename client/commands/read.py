@@ -17,6 +17,8 @@ from intone.client.extras import MissingExtraError
 from intone.client.tools.console import Console
 
 if TYPE_CHECKING:
+    from intone.server.conversation.tagged_text import TextUnit
+    from intone.server.text.cues import TextFormat
     from intone.server.text.normalization.pipeline import Piece
 
 _EPILOG = """\
@@ -79,15 +81,19 @@ async def read(arguments: argparse.Namespace) -> int:
 def _read(text: str, text_format: str, language: str, *, sounds: bool) -> dict[str, Any]:
     """Everything that is shown, ready for JSON. Spans are positions in the text as it was given."""
     try:
+        from intone.server.conversation.tagged_text import TaggedText
         from intone.server.emotion.cues import emotion_of, read_cues
-        from intone.server.text.cues import Cue, Pause, TextFormat, join_texts
+        from intone.server.text.atoms import atoms_in
+        from intone.server.text.cues import Cue, Pause, TextFormat
+        from intone.server.text.segmenter import Segmenter
     except ImportError as error:
         raise MissingExtraError("reading a text", "server") from error
-    pieces = read_cues(text, TextFormat(text_format))
-    joined = join_texts(pieces)
+    given = TextFormat(text_format)
+    tagged = TaggedText(Segmenter(), given)
+    units = [unit for unit in [*tagged.push(text), *tagged.finish()] if unit.pieces]
+    silent = list(atoms_in(text))  # in code and thinking nothing is a cue
+    pieces = [one for one in read_cues(text, given) if not any(start < one.start < end for start, end in silent)]
     estimates = {cue: emotion_of(cue) for cue in pieces if isinstance(cue, Cue)}
-    units = _units([(piece.text, piece.reading is not None) for piece in pieces if not isinstance(piece, (Cue, Pause))])
-    found = [(start, end, _stages(joined, start, end, language, TextFormat(text_format))) for start, end in units]
     phonemize = _phonemizer(any("\u4e00" <= one <= "\u9fff" for one in text)) if sounds else None
     return {
         "text": text,
@@ -99,38 +105,23 @@ def _read(text: str, text_format: str, language: str, *, sounds: bool) -> dict[s
         "pauses": [
             {"start": pause.start, "end": pause.end, "ms": pause.ms} for pause in pieces if isinstance(pause, Pause)
         ],
-        "units": [_unit(text, joined.text, start, end, stages, phonemize) for start, end, stages in found],
+        "units": [_unit(text, unit, language, given, phonemize) for unit in units],
     }
 
 
-def _units(texts: list[tuple[str, bool]]) -> list[tuple[int, int]]:
-    """Start and end of the units of consecutive texts, each with whether it must not be cut."""
-    try:
-        from intone.server.text.segmenter import Segmenter
-    except ImportError as error:
-        raise MissingExtraError("cutting a text into units", "server") from error
-    segmenter = Segmenter()
-    units = []
-    for text, whole in texts:
-        units += segmenter.push_atom(text) if whole else segmenter.push(text)
-    return [(unit.start, unit.end) for unit in [*units, *segmenter.finish()]]
-
-
-def _stages(joined: Any, start: int, end: int, language: str, text_format: Any) -> Any:
-    from intone.server.text.normalization.pipeline import run_stages  # installed: `_read` has imported its neighbours
-
-    readings = [one.shifted(-start) for one in joined.readings if start <= one.start and one.end <= end]
-    return run_stages(joined.text.text[start:end], language, (), readings, text_format)
-
-
 def _unit(
-    original: str, text: Any, start: int, end: int, stages: Any, phonemize: Callable[[str], str] | None
+    original: str, unit: "TextUnit", language: str, text_format: "TextFormat", phonemize: Callable[[str], str] | None
 ) -> dict[str, Any]:
+    from intone.server.text.cues import join_texts  # installed: `_read` has imported its neighbours
+    from intone.server.text.normalization.pipeline import run_stages
+
+    written = join_texts(unit.pieces)
+    text, readings = written.text, written.readings
+    stages = run_stages(text.text, language, (), readings, text_format)
     normalized = stages.normalized
-    first, last = text.span(start, end)
 
     def shown(one: "Piece", sounds: str) -> dict[str, Any]:
-        begin, stop = text.span(start + one.start, max(start + one.end, start + one.start + 1))
+        begin, stop = text.span(one.start, max(one.end, one.start + 1))
         return {
             "written": original[begin:stop],
             "start": begin,
@@ -144,9 +135,10 @@ def _unit(
     sounds = phonemize(normalized.marked) if phonemize else ""
     each = _sounds_of(pieces, sounds, phonemize) if phonemize else [""] * len(pieces)
     return {
-        "start": first,
-        "end": last,
-        "written": text.text[start:end],
+        "start": unit.start,
+        "end": unit.end,
+        "emotion": unit.emotion.label if unit.emotion else None,
+        "written": text.text,
         "clean": stages.clean.text,
         "plain": stages.plain.text,
         "spoken": normalized.spoken,
@@ -207,7 +199,9 @@ def _show(found: dict[str, Any], console: Console) -> None:
     for pause in found["pauses"]:
         console.print(f"pause of {pause['ms']} ms at {pause['start']}–{pause['end']}", style="dim", markup=False)
     for number, unit in enumerate(found["units"], 1):
-        table = Table(title=f"unit {number}: characters {unit['start']} to {unit['end']}", title_justify="left")
+        mood = f", {unit['emotion']}" if unit["emotion"] else ""
+        console.print(f"unit {number}: characters {unit['start']}–{unit['end']}{mood}", style="italic", markup=False)
+        table = Table()
         for column in ("written", "span", "class", "words", "sounds"):
             table.add_column(column, overflow="fold")
         for piece in unit["pieces"]:

@@ -43,6 +43,19 @@ def test_formats(capsys):
     assert read_json(capsys, "[sigh] Hi", "--format", "plain")["units"][0]["spoken"] == "sigh Hi"
 
 
+def test_units_are_those_that_the_server_speaks(capsys):
+    text = "I am fine [angry] but you <think>[sad] Hm.</think>are not.<break time='1s'/> It is 5."
+    found = read_json(capsys, text)
+    assert [(unit["emotion"], unit["spoken"]) for unit in found["units"]] == [
+        (None, "I am fine"),
+        ("angry", "but you are not."),
+        ("angry", "It is five."),
+    ]
+    assert [cue["name"] for cue in found["cues"]] == ["angry"]
+    assert main(["read", text, "--no-sounds"]) == 0
+    assert "unit 2: characters 10–58, angry\n" in capsys.readouterr().out
+
+
 def test_text_from_a_pipe(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin.read", lambda: "It is 5.")
     assert read_json(capsys, "-")["units"][0]["spoken"] == "It is five."
