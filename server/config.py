@@ -204,6 +204,9 @@ class Config:
     )
     max_steps: int = _setting(50, "steps that a caller may ask an engine for", low=1, high=100)
     max_min_audio_ms: int = _setting(10_000, "min_audio_ms that a caller may ask an engine for", low=0, high=60_000)
+    max_parked_s: float = _setting(
+        60.0, "free what an engine keeps of a unit whose listener has paused for so long", low=0.1, high=86_400
+    )
     max_malformed_messages: int = _setting(
         10,
         "messages of a stream that cannot be decoded and are answered; with the next one it ends",

@@ -27,6 +27,9 @@ BACKLOG_STEPS = 4
 PREPARATION_SHARE = 0.5
 """Part of a step's time that may be spent on preparing a voice before the next step, rounded up to a whole piece."""
 
+MAX_PARKED_S = 60.0
+"""How long a unit may be paused before the memory of its state is freed."""
+
 MAX_REPLAYS = 2
 """How often a unit is spoken again because a batch failed that it was in; it fails at the next failure."""
 
@@ -82,6 +85,7 @@ class _Unit:
     state: Any = None
     cancelled: bool = False
     backlog: int = 0
+    parked_s: float = 0.0  # when `backlog` last became too large
     delivered: int = 0  # samples
     replayed: int | None = None  # samples since it was started again; None unless it is being spoken again
     replays: int = 0
@@ -108,12 +112,19 @@ class EngineLoop:
         self.activity = Activity()
         """Replaced, never changed, by the engine's thread."""
 
-    def run(self, engine: Engine, max_batch: int) -> None:
-        """Speak units until `close`. On the thread that loaded the engine."""
+    def run(self, engine: Engine, max_batch: int, max_parked_s: float = MAX_PARKED_S) -> None:
+        """Speak units until `close`. On the thread that loaded the engine.
+
+        A unit whose consumer takes nothing for `max_parked_s` gives the memory of its state back. When the consumer
+        goes on, it is spoken again from its beginning, without what was delivered.
+        """
         max_batch = max_batch if engine.batches else 1
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._calls or self._ready())
+                wait_s = self._release_parked(max_parked_s)
+                while not (self._closing or self._calls or self._ready()):
+                    self._changed.wait(wait_s)
+                    wait_s = self._release_parked(max_parked_s)
                 if self._closing:
                     return
                 call = self._calls[0] if self._calls else None
@@ -168,6 +179,19 @@ class EngineLoop:
     def _ready(self) -> list[_Unit]:
         """Units whose consumers keep up."""
         return [unit for unit in self._units if unit.backlog < BACKLOG_STEPS]
+
+    def _release_parked(self, max_parked_s: float) -> float | None:
+        """Drop the states of units that are parked for too long. Returns the time until the next one is."""
+        now_s, left_s = time.monotonic(), []
+        for unit in self._units:
+            if unit.state is None or unit.backlog < BACKLOG_STEPS:
+                continue
+            left_s.append(unit.parked_s + max_parked_s - now_s)
+            if left_s[-1] <= 0:
+                left_s.pop()
+                unit.state, unit.replayed = None, 0
+                logger.info("engine %s: a unit waits for its listener; its memory is freed", self._name)
+        return min(left_s, default=None)
 
     def _pick(self, max_batch: int) -> list[_Unit]:
         """The units to step now: at most one new one, first, since its prefill delays the others; then started ones.
@@ -286,6 +310,8 @@ class EngineLoop:
             wanted = [(unit, result) for unit, result in results if not unit.cancelled]
             for unit, result in wanted:
                 unit.backlog += 1
+                if unit.backlog == BACKLOG_STEPS:
+                    unit.parked_s = time.monotonic()
                 if result.is_last:
                     unit.state = None
                     self._units.remove(unit)

@@ -45,19 +45,17 @@ async def launch_workers(
 
     try:
         for name, load in given.items():
-            await launch(name, ThreadWorker.launch(name, load, config.max_batch))
+            await launch(name, ThreadWorker.launch(name, load, config.max_batch, max_parked_s=config.max_parked_s))
         tasks = []
         for name, loader in chosen.items():
             told = None if progress is None else partial(progress, name)
+            limits = {"max_step_s": loader.entry.max_step_s, "max_parked_s": config.max_parked_s}
             if config.processes:
-                loading = ProcessWorker.launch(
-                    name, loader, config.max_batch, max_step_s=loader.entry.max_step_s, progress=told
-                )
+                loading = ProcessWorker.launch(name, loader, config.max_batch, **limits, progress=told)
                 tasks.append(asyncio.create_task(launch(name, loading), name=f"loading {name}"))
             else:
                 load = partial(loader, told)
-                on_thread = ThreadWorker.launch(name, load, config.max_batch, max_step_s=loader.entry.max_step_s)
-                await launch(name, on_thread)
+                await launch(name, ThreadWorker.launch(name, load, config.max_batch, **limits))
         await _all_or_none(tasks)
     except BaseException:
         for worker in launched.values():

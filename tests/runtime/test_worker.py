@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -46,6 +47,31 @@ async def eventually(true: Callable[[], bool], timeout_s: float = 5.0) -> None:
     while not true():
         assert time.monotonic() < deadline_s, "did not become true"
         await asyncio.sleep(0.001)
+
+
+def test_a_unit_that_nobody_listens_to_gives_its_memory_back_and_goes_on_later(run) -> None:
+    class Watched(ScriptedEngine):
+        def start(self, request: SpeakRequest) -> Any:
+            state = super().start(request)
+            states.append(weakref.ref(state))
+            return state
+
+    states: list[weakref.ref[Any]] = []
+    text = "a text with more steps than may be ahead of its listener"
+
+    async def main() -> None:
+        worker = await ThreadWorker.launch("starter", Watched, max_batch=8, max_parked_s=0.1)
+        try:
+            parked = worker.submit(request(text))
+            await eventually(lambda: len(states) == 1)
+            assert await heard(worker.submit(request("another"))) == "another"
+            await eventually(lambda: states[0]() is None)
+            assert await heard(worker.submit(request("a third"))) == "a third"
+            assert await heard(parked) == text
+        finally:
+            worker.close()
+
+    run(main())
 
 
 def test_units_are_spoken_whole_and_batched(run) -> None:
