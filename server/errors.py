@@ -1,5 +1,6 @@
 """Exceptions of the server. `rpc/wire/status.py` maps each to a gRPC status."""
 
+import sys
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from enum import Enum
@@ -7,7 +8,7 @@ from typing import Any
 
 INSTALL_COMMANDS = (
     "pip install 'torch>=2.11,<2.14' 'setuptools>=77' wheel ninja && "
-    "pip install --no-build-isolation '.[server,starter,mandarin]'"
+    f"pip install --no-build-isolation '.[server,starter{',mandarin' if sys.version_info < (3, 13) else ''}]'"
 )
 """Installs the server from a clone. The extension is built against the torch that is there, hence the order."""
 

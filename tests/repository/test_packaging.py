@@ -157,7 +157,7 @@ def test_the_server_without_its_dependencies_says_what_to_install(wheel, tmp_pat
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 2, done.stderr
     assert "needs grpc_health, which is not installed" in done.stderr
-    assert "pip install --no-build-isolation '.[server,starter,mandarin]'" in done.stderr
+    assert "pip install --no-build-isolation '.[server,starter" in done.stderr
     torch = re.search(r"'(torch[^']*)'", done.stderr)
     assert torch and f'"{torch.group(1)}"' in (ROOT / "setup.py").read_text("utf8")
 
@@ -181,6 +181,14 @@ def test_the_client_installs_alone_in_a_clean_environment(wheel, require, tmp_pa
     assert ran("intone", "info", "--server", "127.0.0.1:1").returncode == 3
     refused = ran("intone-server")
     assert refused.returncode == 2 and "pip install --no-build-isolation" in refused.stderr
+
+
+def test_every_extra_is_described(wheel):
+    (metadata,) = wheel.glob("*.dist-info/METADATA")
+    extras = set(re.findall(r"^Provides-Extra: (.+)$", metadata.read_text("utf8"), re.MULTILINE))
+    described = (ROOT / "README.md").read_text("utf8").partition("The extras:")[2].partition("\n## ")[0]
+    assert {"server", "play"} <= extras
+    assert [name for name in sorted(extras - {"test", "training"}) if f"`{name}`" not in described] == []
 
 
 @pytest.mark.parametrize("command", ["intone", "intone-server"])
