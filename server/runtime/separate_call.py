@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-NICENESS = 10
-"""Of the process: speech comes first."""
+NICENESS = 5
+"""Of the process: speech comes first, but other programs on a busy machine do not keep it from its end."""
 
 
 class SeparateCallError(IntoneError):
