@@ -141,16 +141,8 @@ async def serving(
     logger.info("authentication: %s", authentication.description)
     async with contextlib.AsyncExitStack() as stack:
         call_tracing = await stack.enter_async_context(tracing(config))
-        server = grpc.aio.server(
-            interceptors=[
-                Observation(monitoring.metrics, config.write_timeout_s, call_tracing),
-                authentication,
-                CallLimits(config),
-                Decoding(),
-            ],
-            options=channel_options(config),
-            maximum_concurrent_rpcs=max_grpc_calls(config),
-        )
+        observation = Observation(monitoring.metrics, config.write_timeout_s, call_tracing)
+        server = _grpc_server(config, observation, authentication)
         port = _bind(server, config, credentials)
         stack.push_async_callback(server.stop, 0)
         store = open_store(config)
@@ -177,6 +169,14 @@ async def serving(
         app = _start(server, services, port, config, context, store, clips, texts, monitoring, pools)
         stack.push_async_callback(app.stop, 0)
         yield app
+
+
+def _grpc_server(config: Config, *first: grpc.aio.ServerInterceptor) -> Any:
+    return grpc.aio.server(
+        interceptors=[*first, CallLimits(config), Decoding()],
+        options=channel_options(config),
+        maximum_concurrent_rpcs=max_grpc_calls(config),
+    )
 
 
 def _start(
