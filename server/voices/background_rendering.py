@@ -8,6 +8,7 @@ import asyncio
 import dataclasses
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -133,6 +134,7 @@ class BackgroundRenderer:
         self._synthesizer = IdleSynthesizer(workers, forecast)
         self._tried: set[tuple[object, ...]] = set()
         self._failed_engines: set[str] = set()
+        self._rendered_counts: Counter[str] = Counter()  # by voice, since they were last logged
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
 
@@ -178,10 +180,16 @@ class BackgroundRenderer:
                         break
                     await self._do(task)
                 else:
+                    self._log_rendered()
                     self._idle.set()
                     await self._wake.wait()
         except ShutdownError:
             logger.info("background rendering ends: the engines are shut down")
+
+    def _log_rendered(self) -> None:
+        for name, count in self._rendered_counts.items():
+            logger.info("voice %s: %d fillers are rendered", name, count)
+        self._rendered_counts.clear()
 
     async def _tasks(self) -> list[RenderTask]:
         """What voices lack and was not tried yet, in the order of `RenderTask.rank`. Other work goes on meanwhile."""
@@ -253,7 +261,8 @@ class BackgroundRenderer:
         if rendered:
             await self._save(task.voice, lambda voice: self.loudness_matched(with_rendered(voice, rendered)))
             message = "voice %s: rendered %d fillers, %s, %s, with %s"
-            logger.info(message, task.voice.name, len(rendered), task.language, emotion, task.engine)
+            logger.debug(message, task.voice.name, len(rendered), task.language, emotion, task.engine)
+            self._rendered_counts[task.voice.name] += len(rendered)
 
     async def _rendered(self, task: RenderTask, emotion: str, text: str) -> Filler | None:
         """A filler at the engine's own loudness; None if no seed gives a usable one."""

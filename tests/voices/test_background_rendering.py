@@ -147,6 +147,14 @@ def test_a_new_voice_is_rendered_and_a_deleted_one_is_not_restored(run):
     run(main())
 
 
+def test_one_line_says_how_many_fillers_a_voice_has_got(run, caplog):
+    store = VoiceStore()
+    with caplog.at_level(logging.INFO, "intone"):
+        render_all(run, store, engine())
+    said = [record.getMessage() for record in caplog.records if "filler" in record.getMessage()]
+    assert said == [f"voice default: {len(store.get('default').fillers)} fillers are rendered"]
+
+
 # ---- failures
 
 
