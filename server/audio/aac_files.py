@@ -21,7 +21,8 @@ _CODECS = ("aac", "alac")
 
 def is_available() -> bool:
     """Whether PyAV is installed."""
-    return importlib.util.find_spec("av") is not None
+    found = importlib.util.find_spec("av")
+    return found is not None and found.origin is not None  # without one it is only a folder of that name
 
 
 def to_wav(data: bytes, extension: str, max_ms: int) -> bytes:

@@ -3,11 +3,12 @@
 import importlib.util
 import re
 import struct
+import sys
 
 import numpy as np
 import pytest
 
-from intone.server.audio import recordings
+from intone.server.audio import aac_files, recordings
 from intone.server.audio.recordings import read_recording
 from intone.server.domain import Recording
 from intone.server.errors import CallerError, Reason
@@ -91,6 +92,13 @@ def test_aac(pyav, form, codec, channels):
     assert RATE_HZ <= len(recording.samples) <= RATE_HZ + 4096, "an encoder begins and ends with a part of a frame"
     found = np.correlate(recording.samples, samples, "valid").max()
     assert found / np.sum(samples**2) == pytest.approx(1, abs=0.05)
+
+
+def test_a_folder_of_that_name_is_not_pyav(monkeypatch, tmp_path):
+    (tmp_path / "av").mkdir()
+    monkeypatch.delitem(sys.modules, "av", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert not aac_files.is_available()
 
 
 def test_aac_that_cannot_be_used(pyav):
