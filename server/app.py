@@ -19,6 +19,7 @@ from intone.proto import speech_pb2, speech_pb2_grpc, voice_pb2, voice_pb2_grpc
 from intone.server.config import Config
 from intone.server.conversation.context import FillerSettings, ServerContext
 from intone.server.emotion.analyzers import EmotionAnalyzers, load_emotion_analyzers
+from intone.server.emotion.cues import read_cues
 from intone.server.engines.base import Engine
 from intone.server.errors import ConfigError
 from intone.server.routing.router import Router
@@ -155,6 +156,7 @@ async def serving(
         server.add_generic_rpc_handlers((services,))
         await server.start()
         chosen, emotion_model = await fetch_models(config, chosen)
+        read_cues("<b>")  # loads tables, which the first cue of a text would do on the event loop
         analyzers = load_emotion_analyzers(config.emotion_analyzer, emotion_model, float(config.emotion_wait_ms))
         texts = await TextPool.launch(config.normalize_budget_ms / 1000, PROCESSES if config.processes else 0)
         stack.callback(texts.close)

@@ -186,7 +186,7 @@ class Config:
     )
     max_streams_per_caller: int = _setting(0, "of one caller; 0 is as many as max_streams", low=0, high=100_000)
     max_messages_per_s: float = _setting(1000.0, "messages of a stream; it is read no faster", low=1, high=1e6)
-    max_characters_per_s: float = _setting(20_000.0, "characters of its texts, likewise", low=100, high=1e8)
+    max_characters_per_s: float = _setting(10_000.0, "characters of its texts, likewise", low=100, high=1e8)
     max_open_utterances: int = _setting(32, "utterances of one stream that have not ended", low=1, high=10_000)
     max_text_characters: int = _setting(16_384, "characters in one text message", low=100, high=1 << 20)
     max_utterance_characters: int = _setting(131_072, "characters in one utterance", low=100, high=1 << 24)

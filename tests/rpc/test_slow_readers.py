@@ -1,13 +1,14 @@
 """Clients that do not read what they are sent, over real gRPC: every streaming method gives their place back."""
 
 import asyncio
+import contextlib
 
 import grpc
 import pytest
 from grpc import StatusCode
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from intone.proto import speech_pb2
+from intone.proto import speech_pb2, speech_pb2_grpc
 from intone.server.call_context import Call
 from intone.server.rpc import writing
 from tests.support.live_server import Live, Talk, live, soon
@@ -17,20 +18,24 @@ LONG = "on and " * 1500  # 525 s of audio
 PLAIN = {"defaults": speech_pb2.SpeechSettings(normalization=speech_pb2.SWITCH_OFF)}
 
 
-def single(server: Live):
-    request = speech_pb2.SynthesizeRequest(text=LONG, config=speech_pb2.StreamConfig(**PLAIN))
-    return server.speech.Synthesize(request)
+@contextlib.asynccontextmanager
+async def narrow(**settings):
+    """A server, and a channel to it whose windows stay at 64 KiB: they are full soon."""
+    async with (
+        live(**settings) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.app.port}", [("grpc.http2.bdp_probe", 0)]) as channel,
+    ):
+        yield server, channel
 
 
-async def stream(server: Live):
-    talk = server.open()
+async def opened(channel, method: str):
+    if method == "Synthesize":
+        request = speech_pb2.SynthesizeRequest(text=LONG, config=speech_pb2.StreamConfig(**PLAIN))
+        return speech_pb2_grpc.SpeechServiceStub(channel).Synthesize(request)
+    talk = Talk.over(channel)
     await talk.send(config=speech_pb2.StreamConfig(**PLAIN, max_lead_ms=600_000))
     await talk.say("u", LONG)
     return talk.call
-
-
-async def opened(server: Live, method: str):
-    return await stream(server) if method == "StreamSynthesize" else single(server)
 
 
 async def reads_to_the_end(call) -> grpc.aio.AioRpcError:
@@ -57,8 +62,8 @@ def played_at_once(monkeypatch):
 @pytest.mark.parametrize("method", ["StreamSynthesize", "Synthesize"])
 def test_a_client_that_does_not_read_loses_its_place(run, played_at_once, method):
     async def main():
-        async with live(write_timeout_s=0.5, max_streams=2) as server:
-            calls = [await opened(server, method) for _ in range(2)]
+        async with narrow(write_timeout_s=0.5, max_streams=2) as (server, channel):
+            calls = [await opened(channel, method) for _ in range(2)]
             await soon(lambda: server.jobs == 2, "both are spoken")
             await soon(lambda: server.idle, "both are cut, and their units are dropped")
             await (await server.talk()).prove_alive()
@@ -76,14 +81,30 @@ def test_a_client_that_never_reads_leaves_no_call_behind(run, played_at_once, me
     """Nor does the status wait for it."""
 
     async def main():
-        async with live(write_timeout_s=0.1, max_calls=3, max_streams=3) as server:
+        async with narrow(write_timeout_s=0.1, max_calls=3, max_streams=3) as (server, channel):
             method_name = f"intone.v1.SpeechService/{method}"
-            calls = [await opened(server, method) for _ in range(3)]
+            calls = [await opened(channel, method) for _ in range(3)]
             await soon(lambda: sample(server, "tts_rpc_in_flight", method=method_name) == 3, "all are open")
             await soon(lambda: sample(server, "tts_rpc_in_flight", method=method_name) == 0, "all are gone")
             assert cut_calls(server) == 3 and server.idle
             await (await server.talk()).prove_alive()
             assert reason_of(status_of(await reads_to_the_end(calls[0]))) == "WRITE_TIMEOUT"
+
+    run(main())
+
+
+def test_a_stream_that_can_be_resumed_is_held_before_its_place_is_given_back(run, played_at_once):
+    """A connection that is as good as lost looks the same."""
+
+    async def main():
+        async with narrow(write_timeout_s=0.2, resume_s=0.5) as (server, channel):
+            talk = Talk.over(channel)
+            await talk.configure(**PLAIN, max_lead_ms=600_000, resumable=True)
+            await talk.say("u", LONG)
+            await soon(lambda: cut_calls(server) == 1, "the call is cut")
+            assert server.app.service.open_streams == 1
+            await soon(lambda: server.idle, "the stream ends, too")
+            assert reason_of(status_of(await reads_to_the_end(talk.call))) == "WRITE_TIMEOUT"
 
     run(main())
 
@@ -134,11 +155,7 @@ def test_a_client_that_reads_as_slowly_as_it_plays_is_not_cut(run):
     """It takes a message only when it has played the one before, so that gRPC's windows are full all the time."""
 
     async def main():
-        options = [("grpc.http2.bdp_probe", 0)]  # windows stay at 64 KiB, 1.4 s of this audio
-        async with (
-            live(write_timeout_s=0.05, chunk_ms=1000) as server,
-            grpc.aio.insecure_channel(f"127.0.0.1:{server.app.port}", options) as channel,
-        ):
+        async with narrow(write_timeout_s=0.05, chunk_ms=1000) as (server, channel):
             talk = Talk.over(channel)
             await talk.configure(**PLAIN, max_lead_ms=600_000)
             await talk.say("u", LONG)
