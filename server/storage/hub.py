@@ -34,11 +34,13 @@ class HubModel:
         names: published repositories, for messages.
         parts: reference to a function (folder of the checkpoint) → repositories whose files it needs beside its own,
             and the patterns of these; empty for none.
+        words: what the setting takes beside folders and repositories, for messages.
     """
 
     files: tuple[str, ...]
     names: tuple[str, ...] = ()
     parts: str = ""
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def missing_folder(setting: str, value: str, model: HubModel) -> CheckpointError
     """For a setting that is no folder and no name of a repository: says what it takes."""
     word = Path(value).name.lower()
     near = [name for name in model.names if word and word in name.lower()]
-    meant = f"; did you mean {near[0]!r}" if near else suggestion(value, model.names).rstrip("?")
+    meant = f"; did you mean {near[0]!r}" if near else suggestion(value, model.words + model.names).rstrip("?")
     example = next(iter(near or model.names), "owner/name")
     return CheckpointError(
         setting,

@@ -1,5 +1,7 @@
 """Checkpoints by the names of repositories, from a stand-in for the hub on the loopback."""
 
+from dataclasses import replace
+
 import pytest
 from huggingface_hub import constants
 
@@ -148,6 +150,11 @@ def test_a_full_disk_is_noticed_before_the_download(hub, monkeypatch):
 )
 def test_a_missing_folder_suggests_a_repository(value, meant):
     assert f"there is no folder {value}; did you mean {meant!r}?" in str(missing_folder("model", value, MODEL))
+
+
+def test_a_missing_folder_suggests_a_word_that_the_setting_takes():
+    model = replace(MODEL, words=("nano",))
+    assert "there is no folder nnao; did you mean 'nano'?" in str(missing_folder("model", "nnao", model))
 
 
 def test_a_missing_folder_without_a_likeness():

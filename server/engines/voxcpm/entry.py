@@ -15,6 +15,7 @@ MODEL = HubModel(
         "tokenizer_config.json",
     ),
     names=("openbmb/VoxCPM1.5", "openbmb/VoxCPM-0.5B", "openbmb/VoxCPM2"),
+    words=("nano",),
 )
 LORA = HubModel(files=("lora_config.json", "lora_weights.*"))
 
