@@ -16,8 +16,9 @@ RETRY_AFTER_S = 2.0
 class Admission:
     """Refuses a stream that would be heard late, or whose speech would leave holes in that of others.
 
-    Never refused is the first stream; one beside an engine that has not spoken yet, or cannot speak even one stream as
-    fast as it is heard, since holes are there anyway; and one that nobody listens to beside others of that kind.
+    Never refused is the first stream; one for an engine that cannot speak even one stream as fast as it is heard, since
+    holes are there anyway; and one that nobody listens to beside others of that kind. Before an engine has spoken, the
+    units that it steps together are taken as what it can speak.
     """
 
     def __init__(self, config: Config, server: ServerContext) -> None:
@@ -34,10 +35,11 @@ class Admission:
         engine = settings.defaults.engine or self._server.plain_engine
         demand = sum(session.activity.share for session in sessions if session.activity.engine == engine)
         worker, max_load = self._server.workers[engine], self._config.max_load
-        if not max_load or demand < 1 or (worker.capacity or 0.0) < 1:
+        capacity = worker.capacity
+        if not max_load or demand < 1 or (capacity is not None and capacity < 1):
             return
-        limit = worker.max_streams(max_load)
-        if limit is not None and demand + 1 > limit:
+        limit = worker.max_streams(max_load) or self._config.max_batch
+        if demand + 1 > limit:
             state = f"{engine} speaks about {demand:.0f} streams and can speak {limit} without holes (max_load)"
             raise _refusal(state, limit)
         self._check_first_sound(engine, demand, settings.buffered)

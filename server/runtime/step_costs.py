@@ -9,7 +9,7 @@ import numpy as np
 WINDOW_STEPS = 256
 """Steps that are used, the latest ones: few enough to follow a machine that becomes busy or idle."""
 
-MIN_STEPS = 16
+MIN_STEPS = 4
 """Steps that have to be known: single ones vary."""
 
 PRIOR_WEIGHT = 1.0

@@ -155,7 +155,7 @@ def test_of_a_burst_as_many_streams_are_admitted_as_can_be_spoken_and_none_has_a
     async def main():
         engine = CostlyEngine(alpha_s=0.1, beta_s=0.1, script=Script(characters_per_step=20))
         async with live(engine, **ON) as server:
-            for number in range(MIN_STEPS):  # units of three seconds
+            for number in range(16):  # units of three seconds
                 server.app.service.workers["starter"]._costs.observe(1, number % 3 == 0, 0.2, 1.0)
             ends = await asyncio.gather(*(try_to_speak(server) for _ in range(64)))
             talks = [end for end in ends if isinstance(end, Talk)]
@@ -214,6 +214,19 @@ def test_a_first_sound_that_would_come_late_is_a_reason_to_refuse(run):
             status = status_of(await talk.call_error())
             assert reason_of(status) == "CAPACITY_EXHAUSTED" and "max_first_sound_ms" in status.message
             assert 2 <= len(talks) <= 6
+            await end(server, talks)
+
+    run(main())
+
+
+def test_before_an_engine_has_spoken_as_many_streams_are_admitted_as_it_steps_together(run):
+    async def main():
+        async with live(CostlyEngine(), **ON, max_batch=4) as server:
+            talks = [await server.talk(**PLAIN) for _ in range(4)]
+            talk = server.open()
+            await talk.send(config=speech_pb2.StreamConfig(**PLAIN))
+            status = status_of(await talk.failure())
+            assert reason_of(status) == "CAPACITY_EXHAUSTED" and values_of(status) == {"limit": "4"}
             await end(server, talks)
 
     run(main())
