@@ -310,8 +310,9 @@ def test_the_principal_of_a_certificate(run, certificates, monkeypatch):
 
     async def main():
         async with serving(mtls(certificates), {"starter": ScriptedEngine}) as app:
-            admit = app.service._admit
-            monkeypatch.setattr(app.service, "_admit", lambda: (seen.append(principal()), admit())[1])
+            admission = app.service._admission
+            check = admission.check
+            monkeypatch.setattr(admission, "check", lambda *given: (seen.append(principal()), check(*given))[1])
             await codes(app.port, credentials(certificates, "client"))
 
     run(main())

@@ -287,3 +287,23 @@ def test_uploads_that_are_cancelled_are_not_prepared(run):
             assert [voice.name for voice in server.app.store.list()] == ["default"]
 
     run(main())
+
+
+def test_a_voice_that_is_being_written_is_there_although_its_caller_left(run, monkeypatch, tmp_path):
+    """And the renderer is told of it."""
+
+    async def main():
+        async with live(voices=str(tmp_path)) as server:
+            told = []
+            monkeypatch.setattr(server.app.background_renderer, "voice_added", told.append)
+            with gate() as disk:
+                monkeypatch.setattr(atomic_write, "_flush", lambda path: disk.hold())
+                call = server.voices.CreateVoice(upload(recording()))
+                await disk.reached()
+                call.cancel()
+                await soon(lambda: server.app._voices._uploads.count == 0, "the call has ended")
+                assert [voice.name for voice in server.app.store.list()] == ["default"] and not told
+            await soon(lambda: bool(told), "the voice is there")
+            assert [voice.name for voice in server.app.store.list()] == ["default", "anna"] and told == ["anna"]
+
+    run(main())

@@ -3,6 +3,7 @@ be.
 """
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,27 @@ def test_a_voice_is_seen_and_changed_by_its_owner_and_admins(run, tokens, tmp_pa
             assert await as_.listed("ops") == ["default"]
 
     run(main())
+
+
+def test_every_change_is_logged_with_who_made_it(run, tokens, caplog):
+    caplog.set_level(logging.INFO, "intone.server.audit")
+
+    async def main():
+        async with callers(tokens) as as_:
+            await as_.create("ada", "hers")
+            await as_.create("ada", "hers")  # the same again changes nothing
+            await as_.add_fillers("ada", "hers")
+            await as_.remove_fillers("ops", "hers")
+            assert await why(as_.delete("bob", "hers")) == "VOICE_NOT_FOUND"
+            await as_.delete("ada", "hers")
+
+    run(main())
+    assert [record.getMessage() for record in caplog.records if record.name == "intone.server.audit"] == [
+        "ada created voice hers",
+        "ada added 1 fillers to voice hers",
+        "ops removed 1 fillers from voice hers",
+        "ada deleted voice hers",
+    ]
 
 
 def test_the_built_in_voice_is_read_only_but_for_admins_fillers(run, tokens):
