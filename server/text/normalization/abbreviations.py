@@ -98,6 +98,8 @@ _ABBREVIATIONS = (
     (ascii_pattern(r"(?:(?<=& )|(?<=and ))Co\.(?=[ ][a-z]|[,;)])"), "Company"),
     (ascii_pattern(r"\bE\.g\.,?(?=[ ])"), "For example,"),
     (ascii_pattern(r"\bI\.e\.,?(?=[ ])"), "That is,"),
+    (ascii_pattern(r"\b[Vv]ols\.(?=[ ]?\d)"), "volumes"),
+    (ascii_pattern(r"(?<=\d )c\.(?=[ ][a-z])"), "cup"),
     (ascii_pattern(r"\bcf\.(?=[ ])"), "compare"),
     (ascii_pattern(r"\bet al\.(?=[ ]?[a-z(,;])"), "et al"),
     (ascii_pattern(r"\bq\.d\."), "once a day"),

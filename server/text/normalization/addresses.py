@@ -235,7 +235,25 @@ _DIRECTION = ascii_pattern(
     rf"(?:(?<=\d )|(?<= on )|(?<= at )|(?<=onto )|(?<= to )|^)(?P<name>[NS][EW]|[NSEW])\.?"
     rf"(?=[ ](?:[A-Z][a-z]{{1,40}}[ ]|\d{{1,3}}(?:st|nd|rd|th)[ ]){{1,2}}(?:{_STREET_TYPES})\b)"
 )
+_ROUTE = ascii_pattern(
+    r"(?:\b(?:I|US|SR|CR)[- ]|\b(?:Highway|Hwy|Route|Rte)\.?[ ])\d{1,3}[ ](?P<name>[NSEW])"
+    r"(?=[ ]?(?:[.,;!?)]|$)|[ ][a-z])"
+)
+_OF_TOWN = ascii_pattern(r"(?<=[a-z.] )(?P<name>[NS][EW]|[NSEW])(?=[ ]of\b)")
+
+
+def _route(context: Context, match: re.Match[str]) -> str:
+    """ "I-70 W": the rules below read the number."""
+    name, _, number = match.group().rpartition(" ")[0].replace("-", " ").rpartition(" ")
+    spelled = " ".join(name) if name.isupper() else {"Hwy": "Highway", "Rte": "Route"}.get(name.rstrip("."), name)
+    return (
+        f"{spelled} {en.pairs(number) if len(number) == 3 else en.cardinal(int(number))} {_DIRECTIONS[match['name']]}"
+    )
+
+
 DIRECTION_RULES = (
+    Rule("address", _ROUTE, _route, re.compile("[IUSCHR](?=[-S oRtw])")),
+    Rule("abbreviation", _OF_TOWN, lambda context, match: _DIRECTIONS[match["name"]], re.compile("(?<= )[NSEW]")),
     Rule(
         "abbreviation",
         _DIRECTION,

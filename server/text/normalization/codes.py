@@ -170,8 +170,20 @@ def _toll_free(context: Context, match: re.Match[str]) -> str | None:
     return None if context.chinese(*match.span()) else f"one {en.cardinal(int(match[1]))}"
 
 
+_ANY_CODE_ZH = ascii_pattern("[\u4e00-\u9fff]号码?[是为：:][ ]?$")
+
+
 def _code(context: Context, match: re.Match[str]) -> str | None:
-    before = context.before(match.start())
+    before, text = context.before(match.start()), match.group()
+    if len(text) >= 5 and _ANY_CODE_ZH.search(before) and context.chinese(*match.span()):
+        return zh.digits(text)
+    if re.fullmatch(r"#\d{5,9}", text):
+        return en.grouped_digits(_groups(text))
+    return _named_code(context, match, before)
+
+
+def _named_code(context: Context, match: re.Match[str], before: str) -> str | None:
+    """Digits behind a word such as "code" or "room"."""
     if found := _CODE_ZH.search(before):
         if not _NOT_QUANTITY.match(context.after(match.end())):
             return None

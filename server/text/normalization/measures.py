@@ -2,6 +2,7 @@
 
 import re
 
+from intone.server.text.normalization import marked_lengths
 from intone.server.text.normalization import numbers_en as en
 from intone.server.text.normalization import numbers_zh as zh
 from intone.server.text.normalization.context import TAKEN, Context, Rule
@@ -19,11 +20,11 @@ from intone.server.text.patterns import (
 )
 
 _UNIT = alternatives(units())
-_EACH = r"(?:day|week|wk|month|mo|year|yr|hour|hr|min|sec|night|person|serving|dose|tablet)\b|[\u4e00-\u9fff]"
+_EACH = r"(?:mo|wk|yr|hr|[a-z]{3,})\b|[\u4e00-\u9fff]|\d"
 """What a measure may be "per", besides another unit."""
 
 _MEASURE = ascii_pattern(
-    rf"(?<![\w./])(?P<sign>{SIGN})?(?P<number>{NUMBER}"
+    rf"(?<![\w.])(?<![^FC]/)(?P<sign>{SIGN})?(?P<number>{NUMBER}"
     rf"|\.\d{{1,6}})(?:(?P<dash>{DASH})(?P<sign2>[-\u2212])?(?P<to>{NUMBER}))?(?P<gap>[ ]?)"
     rf"(?P<unit>{_UNIT})(?:/(?P<per>{_UNIT})(?![A-Za-z0-9²³]))?"
     rf"(?:\.(?=[ ](?:[a-z(]|\d))|(?!/(?!{_EACH})|[A-Za-z0-9²³'&@_-]))"
@@ -35,20 +36,14 @@ _FULL_RANGE = ascii_pattern(
 _PERCENT = ascii_pattern(
     rf"(?<![\w.])(?P<sign>{SIGN})?(?P<number>{NUMBER}|\.\d{{1,6}})(?:{DASH}(?P<to>{NUMBER}))?[ ]?(?P<unit>[%％‰])"
 )
-_PER = ascii_pattern(
-    r"(?<=[\d\ue000])[ ]?/(?P<unit>day|week|wk|qtr|month|mo|year|yr|hour|hr|minute|min|second|sec|person|user"
-    r"|night|seat|GB|MB|kg|lb|mile|km|mi|unit|piece|item|serving|dose|tablet|call|page|word|token|kWh|kW|oz|gal|L|mL|ft|sqft|acre|case|box|pack|m²|ft²)(?!\w)"
+_PER_NOUNS = frozenset(
+    "day week wk qtr month mo year yr hour hr minute min second sec person user night seat GB MB kg lb "  # noqa: SIM905
+    "mile km mi unit piece item serving dose tablet call page word token kWh kW oz gal L mL ft sqft acre "
+    "case box pack m² ft²".split()
 )
-_FEET = ascii_pattern(r"(?<![\w.])(?P<feet>\d{1,2})['′’][ ]?(?P<inches>\d{1,2})(?:[\"″”]|'')")
-_FEET_ALONE = ascii_pattern(r"(?<![\w.'‘])(?P<number>\d{1,3})['′’](?=[ ](?:tall|long|wide|high|deep|by|x)\b)")
-_FEET_BY = ascii_pattern(r"(?<![\w.'‘])(?P<a>\d{1,3})['′’][ ]?(?:x|×|by)[ ]?(?P<b>\d{1,3})['′’](?![\w])")
-_INCHES = ascii_pattern(
-    r"(?<![\w.\"“])(?P<number>\d{1,3}(?:\.\d{1,2})?)(?:[\"″]|'')"
-    r"(?=[ ][A-Za-z0-9(]|[ ]?[,x×]|-[a-z]|[.;:!?)]|$|[\u4e00-\u9fff])"
-)
-_INCH_FRACTION = ascii_pattern(
-    r"(?<![\w./])(?:(?P<whole>\d{1,3})[ -])?(?P<a>\d{1,2})/(?P<b>2|4|8|16|32|64)(?:[\"″]|'')(?!\w)"
-)
+"""What a number alone may be "per": "max 8/day"."""
+
+_PER = ascii_pattern(rf"(?<=[\d\ue000])[ ]?/(?P<unit>{alternatives(_PER_NOUNS)}|[a-z]{{3,}})(?!\w)")
 _ANGLE_NOUN = ascii_pattern(
     r"[ -](?:turn|angle|rotation|view|video|bend|corner|spin|arc|camera|heat|weather|lens|feedback)\b"
 )
@@ -123,6 +118,7 @@ _PER_WORDS = {
     "MB": "megabyte",
     "kg": "kilogram",
     "lb": "pound",
+    "bbl": "barrel",
     "km": "kilometer",
     "mi": "mile",
 }
@@ -220,55 +216,9 @@ def _per(context: Context, match: re.Match[str]) -> str | None:
     if context.chinese(*match.span()):
         return None
     unit = match["unit"]
+    if unit not in _PER_NOUNS and context.kind_at(match.start() - 1) not in ("measure", "money"):
+        return None
     return f" per {_PER_WORDS.get(unit) or (units()[unit].one if unit in units() else unit)}"
-
-
-def _feet(context: Context, match: re.Match[str]) -> str:
-    if context.chinese(*match.span()):
-        return f"{zh.cardinal(int(match['feet']))}英尺{zh.cardinal(int(match['inches']))}英寸"
-    inches = int(match["inches"])
-    return f"{en.cardinal(int(match['feet']))} feet {en.cardinal(inches)} inch{'' if inches == 1 else 'es'}"
-
-
-def _is_quoted(before: str) -> bool:
-    """Whether the last double quote in `before` is an opening one."""
-    quote = before.rfind('"')
-    return quote >= 0 and (quote == 0 or before[quote - 1] in " (")
-
-
-def _feet_by(context: Context, match: re.Match[str]) -> str:
-    first, second = int(match["a"]), int(match["b"])
-    if context.chinese(*match.span()):
-        return f"{zh.cardinal(first)}乘{zh.cardinal(second)}英尺"
-    return f"{en.cardinal(first)} feet by {en.cardinal(second)} feet"
-
-
-def _feet_alone(context: Context, match: re.Match[str]) -> str:
-    number = match["number"]
-    if context.chinese(*match.span()):
-        return f"{zh.cardinal(int(number), liang=True)}英尺"
-    return f"{en.cardinal(int(number))} {'foot' if number == '1' else 'feet'}"
-
-
-def _inch_fraction(context: Context, match: re.Match[str]) -> str | None:
-    top, bottom, whole = int(match["a"]), int(match["b"]), match["whole"]
-    if top >= bottom or (match.group().endswith('"') and _is_quoted(context.text[: match.start()])):
-        return None
-    if context.chinese(*match.span()):
-        return (f"{zh.cardinal(int(whole))}又" if whole else "") + f"{zh.cardinal(bottom)}分之{zh.cardinal(top)}英寸"
-    fraction = en.fraction(top, bottom)
-    return f"{en.cardinal(int(whole))} and {fraction} inches" if whole else f"{fraction} inch"
-
-
-def _inches(context: Context, match: re.Match[str]) -> str | None:
-    if match.group().endswith('"') and _is_quoted(context.text[: match.start()]):
-        return None
-    if context.chinese(*match.span()):
-        return f"{zh.decimal(match['number'], liang=True)}英寸"
-    described = re.match(r"[ -](?:[a-z]{3,}|\d*[A-Z])", context.after(match.end())) and not re.match(
-        r"[ ](?:long|wide|tall|deep|thick|and|by|high|of|in|is|from|or)\b", context.after(match.end())
-    )
-    return f"{en.decimal(match['number'])} {'inch' if described or match['number'] == '1' else 'inches'}"
 
 
 def _span(context: Context, match: re.Match[str]) -> str:
@@ -315,7 +265,8 @@ def _fraction_unit(context: Context, match: re.Match[str]) -> str | None:
     unit = units()[match["unit"]]
     if kind == "number" and match["unit"] == "in":
         return None
-    if kind == "number":
+    several = re.search(r"\d[ -](?:\d/\d{1,2}|[½⅓⅔¼¾⅛⅜⅝⅞])$|\d[½⅓⅔¼¾⅛⅜⅝⅞]$", context.before(match.start()))
+    if kind == "number" or several:
         return unit.chinese if context.chinese(*match.span()) else f" {unit.many}"
     return unit.chinese if context.chinese(*match.span()) else f" {unit.one}"
 
@@ -357,11 +308,7 @@ RULES = (
     Rule("measure", _SQUARE, _square, DIGIT),
     Rule("measure", _SQUARE_ALONE, lambda context, match: " square", re.compile("[ ]sq")),
     _EACH_ZH,
-    Rule("measure", _FEET, _feet, DIGIT, "'′’"),
-    Rule("measure", _FEET_BY, _feet_by, DIGIT, "'′’"),
-    Rule("measure", _INCH_FRACTION, _inch_fraction, DIGIT, "\"″'"),
-    Rule("measure", _INCHES, _inches, DIGIT, "\"″'"),
-    Rule("measure", _FEET_ALONE, _feet_alone, DIGIT, "'′’"),
+    *marked_lengths.RULES,
     Rule("measure", _FULL_RANGE, _full_range, NUMBER_START, DASHES),
     Rule("percent", _PERCENT, _percent, NUMBER_START, "%％‰"),
     Rule("measure", _MEASURE, _measure, NUMBER_START),

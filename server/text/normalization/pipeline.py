@@ -39,6 +39,7 @@ RULES = (
     *abbreviations.RULES,
     *addresses.RULES,
     *symbols.EARLY_RULES,
+    *time_and_date.EARLY_RULES,
     *quantities.SEPARATED_RULES,
     *codes.RULES,
     *years.EARLY_RULES,

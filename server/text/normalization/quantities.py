@@ -57,6 +57,8 @@ _NUMBER_SIGN = ascii_pattern(
 _NUMBER_NOUN = ascii_pattern(r"(?<=[a-z] )#(?=[ ](?:is|was|for)\b|:)")
 _SIGNED = ascii_pattern(rf"(?P<sign>{SIGN})(?P<a>{NUMBER}|\.\d{{1,12}})(?![A-Za-z0-9_])")
 _PLURAL = ascii_pattern(r"(?<![\w.,])(?P<a>\d{1,4})'?s\b")
+_ERRORS = ascii_pattern(r"(?<![\w.,])(?P<a>[45]\d\d)s(?=[ ](?:are|were|on|from|and|went|keep|per)\b)")
+_FIGURE_ZH = ascii_pattern(r"(?<=[图表式题])(?P<a>\d{1,2})-(?P<b>\d{1,3})(?![\w.-])")
 _PLAIN = ascii_pattern(
     rf"(?<![A-Za-z0-9_])(?<!\d[.,])(?P<a>{NUMBER}|\.\d{{1,12}})(?P<scale>[ ]?(?:hundred|thousand|million"
     rf"|billion|trillion))?",
@@ -174,6 +176,20 @@ def _plural(context: Context, match: re.Match[str]) -> str | None:
 _FACTORIAL = ascii_pattern(r"(?<![\w.,])(?P<a>\d{1,3})!(?=[ ]?[=+*/×^-])")
 
 
+def _errors(context: Context, match: re.Match[str]) -> str | None:
+    """ "404s are up"."""
+    if context.chinese(*match.span()):
+        return None
+    hundreds, rest = divmod(int(match["a"]), 100)
+    tail = "hundred" if not rest else f"oh {en.cardinal(rest)}" if rest < 10 else en.cardinal(rest)
+    head, _, last = f"{en.cardinal(hundreds)} {tail}".rpartition(" ")
+    return f"{head} {en.plural(last)}"
+
+
+def _figure_zh(context: Context, match: re.Match[str]) -> str:
+    return f"{zh.cardinal(int(match['a']))}杠{zh.cardinal(int(match['b']))}"
+
+
 def _factorial(context: Context, match: re.Match[str]) -> str:
     number = int(match["a"])
     return f"{zh.cardinal(number)}的阶乘" if context.chinese(*match.span()) else f"{en.cardinal(number)} factorial"
@@ -256,6 +272,8 @@ def _hyphenated(context: Context, match: re.Match[str]) -> str:
 
 
 EARLY_RULES = (
+    Rule("number", _ERRORS, _errors, DIGIT, "s"),
+    Rule("number", _FIGURE_ZH, _figure_zh, DIGIT, "图表式题"),
     Rule("number", _FACTORIAL, _factorial, DIGIT, "!"),
     *slashed_numbers.EARLY_RULES,
     *sizes.EARLY_RULES,

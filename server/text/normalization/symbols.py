@@ -27,6 +27,7 @@ _SQUARED = ascii_pattern(rf"(?<={_OPERAND})[²³](?![⁰¹²³⁴⁵⁶⁷⁸⁹
 _EQUALS = ascii_pattern(rf"(?<={_OPERAND})[ ]?(?P<sign>==?|!=|<=|>=|:=|=>|->|＝)[ ]?(?={_START})")
 _PLUS = ascii_pattern(rf"(?<=[\w)\]{TAKEN}])[ ]?[+＋][ ]?(?=[\w(\[{TAKEN}])")
 _TRAILING_PLUS = ascii_pattern(rf"(?<={TAKEN})\+(?![\w{TAKEN}])")
+_MENU = ascii_pattern(r"(?<=[a-z])[ ]?[>›→][ ]?(?=[A-Z][a-z])")
 _LESS = ascii_pattern(rf"(?<=[\w)\]{TAKEN}])[ ]?(?P<sign>[<>＜＞])[ ]?(?=[\w(\[{TAKEN}-])")
 _LEADING = ascii_pattern(rf"(?<![\w{TAKEN}])(?P<sign>[<>~～]|(?<![\w{TAKEN}π∞][ ])≈)[ ]?(?={TAKEN})")
 _MINUS = ascii_pattern(rf"(?<=[\w)\]{TAKEN}])[ ][-\u2212][ ](?=[\w(\[{TAKEN}])")
@@ -208,6 +209,7 @@ RULES = tuple(
         (_GRADE, lambda context, match: f"{match['grade']} {'plus' if match['sign'] == '+' else 'minus'}"),
         (_POWER, _power),
         (_EQUALS, _table(_SIGNS)),
+        (_MENU, lambda context, match: ", "),
         (_LESS, _table(_COMPARED)),
         (_LEADING, _leading),
         (_PLUS, _fixed("plus", "加")),

@@ -87,6 +87,7 @@ _ISO_TIME = ascii_pattern(
     r"(?<!\w)(?P<date>\d{4}-(?:0\d|1[0-2])-[0-3]\d)T(?P<h>[01]\d|2[0-4]):(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d)(?:\.\d{1,9})?)?"
     r"(?P<zone>Z|[+\u2212-]\d\d(?::?\d\d)?)?(?!\w)"
 )
+_LAP = ascii_pattern(r"(?<![\w.:])(?P<m>\d{1,2}):(?P<s>[0-5]\d)(?P<part>\.\d{1,3})(?![\w.:])")
 _OFFSET = ascii_pattern(r"(?<!\w)(?P<zone>UTC|GMT)(?P<sign>[+\u2212-])(?P<h>\d{1,2})(?::(?P<m>[0-5]\d))?(?!\w)")
 
 
@@ -116,6 +117,14 @@ def _offset(context: Context, match: re.Match[str]) -> str:
     chinese, minutes = context.chinese(*match.span()), int(match["m"] or 0)
     words = _offset_words(f"{match['zone']}{match['sign']}{match['h']}", chinese)
     return words + (f"{'点' if chinese else ' '}{(zh if chinese else en).cardinal(minutes)}" if minutes else "")
+
+
+def _lap(context: Context, match: re.Match[str]) -> str:
+    """ "1:23.456" of a race."""
+    if context.chinese(*match.span()):
+        return f"{zh.cardinal(int(match['m']))}分{zh.decimal(match['s'].lstrip('0') + match['part'])}秒"
+    second = "oh " + en.cardinal(int(match["s"])) if match["s"][0] == "0" else en.cardinal(int(match["s"]))
+    return f"{en.cardinal(int(match['m']))} {second} point {en.digits(match['part'][1:])}"
 
 
 def _time_range(context: Context, match: re.Match[str]) -> str | None:
@@ -329,3 +338,4 @@ RULES = (
     Rule("date", _SHORT, _short, DIGIT_SLASH, "/"),
     Rule("date", _POINT_DATES_ZH, _point_dates_zh, DIGIT, "."),
 )
+EARLY_RULES = (Rule("time", _LAP, _lap, DIGIT, ":"),)
