@@ -156,7 +156,7 @@ def test_too_many_open_utterances(run):
 
 def test_an_utterance_over_its_cap(run):
     async def main():
-        async with live(max_utterance_characters=100, wait_ms=60_000) as server:
+        async with live(max_text_characters=100, max_utterance_characters=100, wait_ms=60_000) as server:
             talk = await server.talk()
             await talk.say("exact", "x" * 60, end=False)
             await talk.say("exact", "x" * 40)
