@@ -20,7 +20,7 @@ TYPED := server client proto
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint style imports types typing cuda-check format hooks proto lock audit bench-ops clean
+.PHONY: help demo test test-fast sanitize lint style imports types typing cuda-check format hooks proto lock audit bench-ops clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,10 @@ test: lint build/oracle-indextts/.installed ## Install, run all of `lint` and ev
 FAST := app audio cli client conversation emotion native nn routing runtime text voices
 test-fast: $(VENV)/.installed-for-tests ## Run the quick tests: logic, operations, conversations (under a minute)
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(or $(JOBS),2) --dist loadfile -m "not slow" $(FAST:%=tests/%)
+
+# Not part of `test`: two more builds of the extension, and many slow calls of it. CONTRIBUTING.md has the last result.
+sanitize: $(VENV)/.installed-for-tests ## Check the extension with AddressSanitizer, UBSan and ThreadSanitizer (an hour or two)
+	@$(BIN)/python -m tests.native.sanitize.run
 
 lint: style imports types cuda-check ## Check style, formatting, imports and types without changing files
 

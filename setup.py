@@ -109,17 +109,21 @@ def extension() -> dict[str, object]:
         return {}
     sys.path.insert(0, str(ROOT / "server" / "ops"))
     try:
-        from build_flags import CXX_FLAGS, LINK_FLAGS, NVCC_FLAGS, nvcc_release, sources, wants_cuda
+        from build_flags import CXX_FLAGS, LINK_FLAGS, NVCC_FLAGS, SANITIZERS, nvcc_release, sources, wants_cuda
     finally:
         sys.path.pop(0)
     cuda = wants_cuda(version.cuda, nvcc_release(CUDA_HOME), os.environ.get("INTONE_CUDA", ""))
     files = [str(path.relative_to(ROOT)) for path in sources(ROOT / "csrc", cuda)]
+    sanitizer = os.environ.get("INTONE_SANITIZE", "")
+    flags = SANITIZERS[sanitizer] if sanitizer else []
+    if sanitizer == "thread":
+        files.append("tests/native/sanitize/openmp_threads.cpp")
     module = (CUDAExtension if cuda else CppExtension)(
         "intone.server.ops._C",
         files,
         include_dirs=[str(ROOT / "csrc")],
-        extra_compile_args={"cxx": CXX_FLAGS, "nvcc": NVCC_FLAGS},
-        extra_link_args=LINK_FLAGS,
+        extra_compile_args={"cxx": CXX_FLAGS + flags, "nvcc": NVCC_FLAGS},
+        extra_link_args=LINK_FLAGS + flags,
     )
     return {"ext_modules": [module], "cmdclass": {"build_ext": BuildExtension.with_options(use_ninja=True)}}
 

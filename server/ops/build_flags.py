@@ -11,6 +11,16 @@ from pathlib import Path
 # The last two keep NaN and infinity intact; they only allow loops with comparisons to be vectorized.
 CXX_FLAGS = ["-O3", "-g0", "-fvisibility=hidden", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"]
 LINK_FLAGS = ["-fopenmp"]
+_CHECKED = ["-O1", "-g1", "-fno-omit-frame-pointer", "-D_GLIBCXX_ASSERTIONS"]
+SANITIZERS = {
+    # Not vptr: the type information of torch's classes is hidden from the extension.
+    "address": [
+        *("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize=vptr", "-fno-sanitize-recover=all"),
+        *_CHECKED,
+    ],
+    "thread": ["-fsanitize=thread", *_CHECKED],
+}
+"""Flags of an extension that is checked while it runs; `tests/native/sanitize` builds and runs it."""
 # The kernels use the stable interface of torch 2.11, whichever version is installed.
 NVCC_FLAGS = ["-O3", "-DUSE_CUDA", "-DTORCH_TARGET_VERSION=0x020b000000000000", "-Xcompiler", "-fvisibility=hidden"]
 
