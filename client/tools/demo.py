@@ -31,16 +31,11 @@ _HEALTH_POLL_S = 0.1
 _WORD_INTERVAL_S = 0.05
 """Pace of the text: twenty words per second, as a fast language model writes."""
 
-_ENGINE_FLAGS = ("--indextts", "nano", "--random-weights")
-_SERVER_FLAGS = (*_ENGINE_FLAGS, "--busy-ms", "0", "--no-fillers", "--no-match-loudness")
-"""Strong emotion is routed to IndexTTS even if it is slow, so that a filler covers the wait. The server renders no
-fillers of its own and matches no loudness, which would take time during the measurements."""
+_SERVER_FLAGS = ("--no-fillers", "--no-match-loudness")
+"""The server renders no fillers of its own and matches no loudness, which would take time during the measurements."""
 
-_FILLERS = ("Oh!", "Hmm, well.", "Let me see.")
+_FILLERS = ("Hmm, well.", "Let me see.", "One moment.")
 """Fillers of the conversation, recorded from the starter voice in place of a person."""
-
-_SHORT = {"max_audio_ms": 4000.0}
-"""Untrained weights do not predict the end of speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +57,22 @@ SCENES = (
     Scene("2-live", "Text goes in word by word, and speech comes out before the last word is there."),
     Scene("3-mandarin", "你好！这句话还没有写完，你就已经听到它的开头了。"),
     Scene("4-voxcpm", "Here the other packaged voice says a sentence, to compare.", SpeechSettings(engine="voxcpm")),
-    Scene(
-        "5-angry-indextts-untrained",
-        "How dare you say that this is noise!",
-        SpeechSettings(emotion="angry:0.9", engine_parameters=_SHORT),
-    ),
 )
 
 
 CONVERSATION = Script(
     (
         Turn("Now a conversation: four turns on one stream."),
-        Turn(
-            "I cannot believe it!",
-            SpeechSettings(emotion="surprised:0.9", engine_parameters={"steps": 6, "max_audio_ms": 1500}),
-        ),
+        Turn("I have looked it up: the shop opens at nine.", think_ms=1800, cover_after_ms=400),
         Turn(
             "This answer is long. It goes on and on, from one clause to the next, and nobody waits for its end.",
             interrupt_after_ms=1500,
         ),
         Turn("All right, I stop."),
     ),
-    title="Four turns: neutral, surprised, interrupted, and the reply to the interruption",
+    title="Four turns: an answer, one that takes thought, one that is interrupted, and the reply to the interruption",
 )
-"""In the second turn a filler covers the wait for the slow engine; the listener barges in on the third."""
+"""In the second turn a filler covers the wait for the language model; the listener barges in on the third."""
 
 
 def main() -> int:
@@ -126,8 +113,8 @@ async def _run(target: str, folder: Path, console: Console) -> None:
         console.print()
         run = await run_script(client, CONVERSATION, StreamSettings())
         print_turns(run)
-        save_heard(run, folder / "6-conversation.wav")
-        draw_conversation(run, folder / "6-conversation.png", title=CONVERSATION.title)
+        save_heard(run, folder / "5-conversation.wav")
+        draw_conversation(run, folder / "5-conversation.png", title=CONVERSATION.title)
         console.print("\nwho speaks: " + ", ".join(f"{name}.wav {engine}" for name, engine in speakers.items()))
 
 
@@ -150,7 +137,7 @@ async def _record_fillers(client: AsyncSpeechClient) -> None:
     for text in _FILLERS:
         speech = await client.say(text, engine="starter")
         recording = wav_header(speech.format, len(speech.pcm)) + speech.pcm
-        clips.append(FillerClip(text, "en", recording, emotion="surprised"))
+        clips.append(FillerClip(text, "en", recording))
     await client.voices.add_fillers("default", clips)
 
 

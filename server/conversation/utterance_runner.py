@@ -32,6 +32,7 @@ from intone.server.text.cues import join_texts
 from intone.server.text.foreign import foreign_language
 from intone.server.text.normalizer import WrittenText
 from intone.server.text.pronunciation.entries import may_occur
+from intone.server.voices.voice_file import DEFAULT_VOICE
 
 logger = logging.getLogger(__name__)
 
@@ -228,22 +229,29 @@ class UtteranceRunner:
     def _candidate(self, worker: Worker, tried: set[str]) -> Candidate:
         name, whole = worker.info.name, self._context.settings.buffered
         expected_ms = self._context.server.forecast.ttfa_ms(name, TYPICAL_CHARACTERS, worker.load, whole)
-        voice = self._utterance.voice
         return Candidate(
             worker.info,
             worker.failing,
             worker.load,
             expected_ms,
-            has_voice=voice.built_in or voice.prepared_for(name, worker.fingerprint) is not None,
+            has_voice=self._has_voice(worker),
             ruled_out=name in tried,
         )
+
+    def _has_voice(self, worker: Worker) -> bool:
+        voice = self._utterance.voice
+        return voice.built_in or voice.prepared_for(worker.info.name, worker.fingerprint) is not None
+
+    def _heard_voice(self, engine: str) -> str:
+        """The voice that speaks: the built-in one, where the engine does not have the one that was asked for."""
+        return self._utterance.voice.name if self._has_voice(self._context.server.workers[engine]) else DEFAULT_VOICE
 
     def _announce(self, unit: TextUnit, route: Route, emotion: ResolvedEmotion) -> None:
         utterance, before = self._utterance, self._route
         decision = (route.engine, route.reason, route.explanation)
         event: ServerEvent
         if before is None:
-            event = Started(utterance.id, *decision, utterance.voice.name, utterance.seed, emotion)
+            event = Started(utterance.id, *decision, self._heard_voice(route.engine), utterance.seed, emotion)
         elif route.engine != before.engine or emotion.emotion != self._emotion.emotion:
             event = Rerouted(utterance.id, *decision, emotion, unit.start, unit.end)
         else:
