@@ -133,6 +133,7 @@ class Context:
     tokens: list[Token] = field(default_factory=list)
     _taken: bytearray = field(default_factory=bytearray)
     _numbers: dict[str, int] = field(default_factory=dict)
+    _characters: frozenset[str] = frozenset()
     _places: dict[re.Pattern[str], tuple[list[int], int]] = field(default_factory=dict)
     _marks: bytearray = field(default_factory=bytearray)
     """For each character: z ideograph, l Latin letter that is not verbalized, q quotation mark, s Chinese stop, or else
@@ -143,6 +144,7 @@ class Context:
     def __post_init__(self) -> None:
         self.working = self.text
         self._taken = bytearray(len(self.text))
+        self._characters = frozenset(self.text)
         ideographs = sum(1 for _ in _IDEOGRAPH.finditer(self.text))
         self._mostly_chinese = 2 * ideographs > 3 * sum(1 for _ in _LATIN_WORD.finditer(self.text))
         self._marks = _marks(self.text)
@@ -163,7 +165,7 @@ class Context:
 
     def matches(self, rule: Rule) -> Iterable[re.Match[str]]:
         """What `rule.pattern` matches in the working text, as its `finditer` finds it."""
-        if rule.needs and not any(character in self.text for character in rule.needs):
+        if rule.needs and self._characters.isdisjoint(rule.needs):
             return ()
         if rule.begins is None:
             return rule.pattern.finditer(self.working)
