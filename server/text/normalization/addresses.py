@@ -219,15 +219,15 @@ def _ip(context: Context, match: re.Match[str]) -> str:
 
 
 RULES = (
-    Rule("address", _EMAIL, _email, _MAILBOX_START),
-    Rule("address", _RELATIVE_PATH, lambda context, match: _path(match.group()), _RELATIVE_START),
+    Rule("address", _EMAIL, _email, _MAILBOX_START, "@"),
+    Rule("address", _RELATIVE_PATH, lambda context, match: _path(match.group()), _RELATIVE_START, "/"),
     Rule("address", _URL, _url, _HOST_START),
-    Rule("address", _HANDLE, _handle, SIGN_START),
+    Rule("address", _HANDLE, _handle, SIGN_START, "@"),
     Rule("address", _HASHTAG, _hashtag, NUMBER_START, "#"),
-    Rule("address", _FILE_PATH, _file_path, _PATH_START),
-    Rule("identifier", _DOTTED, _dotted, _DOTTED_START),
+    Rule("address", _FILE_PATH, _file_path, _PATH_START, "/\\"),
+    Rule("identifier", _DOTTED, _dotted, _DOTTED_START, "."),
     Rule("identifier", _DOTTED_NAME, _dotted_name, NUMBER_START, "."),
-    Rule("identifier", _SNAKE, _snake, _SNAKE_START),
+    Rule("identifier", _SNAKE, _snake, _SNAKE_START, "_"),
 )
 _DIRECTIONS = {"N": "North", "S": "South", "E": "East", "W": "West", "NE": "Northeast", "NW": "Northwest",
                "SE": "Southeast", "SW": "Southwest"}  # fmt: skip

@@ -36,6 +36,7 @@ _EMOTICON = re.compile(
     r"(?<!\S)(?:[:;=]['’]?[-o^]?[)(DPp3/\\|*\]\[]|[xX]D|[TQ]_[TQ]|\^[_.]?\^|-_-|>_<|o_O|O_o|<3|</3)(?=[\s.,!?;]*(?:$|\s))"
 )
 _HEART_BEFORE = re.compile(r"(?:^|[^\W\d_]{2}|[.,!?])\s*$")
+_KAOMOJI_MARK = re.compile("[°□ω▽≧≦╯ツಠ益´◕‿ಥ•̀ᴗ]")
 _KAOMOJI = re.compile(
     "[¯╯ノヽ٩\\\\]{0,2}[_/]{0,2}[(（][^()（）A-Za-z0-9\u3400-\u9fff]{0,8}[°□ω▽≧≦╯ツಠ益´◕‿ಥ•̀ᴗ][^()（）A-Za-z0-9\u3400-\u9fff]{0,12}[)）]"
     "[_/¯╯ノヽ۶︵ ┻━\\\\]{0,12}"
@@ -53,7 +54,9 @@ def clean(text: SpannedText) -> SpannedText:
     text = text.sub(_ROMAN_NUMERAL, _roman_numeral)
     for pattern in (_APOSTROPHE, _DECADE_APOSTROPHE, _PLURAL_APOSTROPHE, _ELISION):
         text = text.sub(pattern, "'")
-    text = text.sub(_KAOMOJI, " ").sub(_EMOTICON, _emoticon(text.text))
+    if _KAOMOJI_MARK.search(text.text):
+        text = text.sub(_KAOMOJI, " ")
+    text = text.sub(_EMOTICON, _emoticon(text.text))
     return text.sub(_EMOJI, " ").sub(_BLANKS, " ")
 
 

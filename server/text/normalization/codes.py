@@ -269,9 +269,9 @@ def _mac(context: Context, match: re.Match[str]) -> str:
 
 RULES = (
     Rule("code", _ZIP, _zip, re.compile("[A-Z](?=[A-Z] [0-9])")),
-    Rule("code", _MAC, _mac, re.compile("[0-9A-Fa-f](?=[0-9A-Fa-f][:-])")),
+    Rule("code", _MAC, _mac, re.compile("[0-9A-Fa-f](?=[0-9A-Fa-f][:-])"), ":-"),
     Rule("keypad", _KEYPAD, _keypad, re.compile("[0-9*#]"), "#*"),
-    Rule("keypad", _KEY, _keypad, SIGN_START),
+    Rule("keypad", _KEY, _keypad, SIGN_START, "#*"),
     Rule("code", _FLIGHT, _flight, re.compile("(?:(?<=flight )|(?<=flights )|(?<=航班))[A-Z0-9]", re.I)),
     Rule("code", _AIRLINE, _airline, re.compile("[A-Z](?=[A-Z0-9] ?[0-9])")),
     Rule("code", _CARD, _spelled, DIGIT),

@@ -300,12 +300,14 @@ def _degrees(context: Context, match: re.Match[str]) -> str | None:
     return f"{en.decimal(match['number'])} degrees {scale[0]}"
 
 
-_EACH_ZH = Rule("measure", _PER_ZH, lambda context, match: "每" if context.chinese(*match.span()) else None, SIGN_START)
+_EACH_ZH = Rule(
+    "measure", _PER_ZH, lambda context, match: "每" if context.chinese(*match.span()) else None, SIGN_START, "/"
+)
 RULES = (
     Rule("measure", _DEGREES, _degrees, DIGIT, "FC"),
     Rule("measure", _SPAN, _span, DIGIT, "hs"),
     Rule("measure", _HYPHEN_UNIT, _hyphen_unit, DIGIT, "-"),
-    Rule("measure", _SQUARE, _square, DIGIT),
+    Rule("measure", _SQUARE, _square, DIGIT, "sc"),
     Rule("measure", _SQUARE_ALONE, lambda context, match: " square", re.compile("[ ]sq")),
     _EACH_ZH,
     *marked_lengths.RULES,
@@ -315,7 +317,7 @@ RULES = (
 )
 PER_RULES = (
     _EACH_ZH,
-    Rule("measure", _PER, _per, SIGN_START),
+    Rule("measure", _PER, _per, SIGN_START, "/"),
     Rule("measure", _FRACTION_UNIT, _fraction_unit, _AFTER_TOKEN),
     Rule("measure", _POWER_UNIT, _power_unit, _AFTER_TOKEN),
     Rule("measure", _COMPASS, _compass, re.compile(f"(?<={TAKEN})[ ]?[NSEW]"), "°º"),

@@ -15,6 +15,9 @@ _STOP = re.compile(
     r"|(?<=[!?])[!?](?=[A-Za-z])"
     r"|(?<=[a-z]{2})[,;](?=[A-Za-z]{2})"
 )
+_INSIDE = re.compile("[.!?,;)”’][A-Za-z“‘(]")
+"""What every place has that `_STOP` matches; most texts have none."""
+
 _MAX_WORD = 60
 _INITIALS = re.compile(r"(?:[A-Za-z]{1,2}\.)+[A-Za-z]")
 _ADDRESS = re.compile(r"[/@\\]|www\.")
@@ -24,7 +27,7 @@ _NEXT = re.compile(r"[A-Za-z]+")
 
 def with_blanks(text: SpannedText) -> SpannedText:
     """`text` with a blank between a mark and the word right behind it, except inside of addresses and names."""
-    return text.sub(_STOP, _with_blank)
+    return text.sub(_STOP, _with_blank) if _INSIDE.search(text.text) else text
 
 
 def _with_blank(found: re.Match[str]) -> str | None:

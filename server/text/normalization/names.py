@@ -272,19 +272,19 @@ def _named_version(context: Context, match: re.Match[str]) -> str | None:
 EARLY_RULES = (
     Rule("code", _AIRCRAFT, _aircraft, DIGIT, "7"),
     Rule("roman", _LOWER_ROMAN, _lower_roman, re.compile("(?<= )[ivx]")),
-    Rule("code", _FORM, _form, DIGIT),
-    Rule("code", _STANDARD, _standard, DIGIT),
+    Rule("code", _FORM, _form, DIGIT, "FRAB"),
+    Rule("code", _STANDARD, _standard, DIGIT, "O"),
     Rule("code", _PENSION, _pension, DIGIT, "kKbB"),
     Rule("code", _TWO_LETTERS, _two_letters, re.compile("[A-Z](?=[A-Z]?&)"), "&"),
-    Rule("version", _NAMED_VERSION, _named_version, _NAME_START),
+    Rule("version", _NAMED_VERSION, _named_version, _NAME_START, "."),
 )
 RULES = (
     Rule("chemistry", _CHARGE, _charge, re.compile("[²³⁴⁺⁻]")),
     Rule("chemistry", _CHEMICAL, _chemical, re.compile("(?<![A-Za-z0-9])[A-Z(]")),
     Rule("roman", _ROMAN, _roman, re.compile(r"(?<![A-Za-z0-9_.'-])[CLXVI]")),
-    Rule("code", _CODEC, _codec, re.compile(r"[A-Z](?=\.[0-9])")),
+    Rule("code", _CODEC, _codec, re.compile(r"[A-Z](?=\.[0-9])"), "."),
     Rule("number", _MULTIPLE, _multiple, DIGIT, "xX"),
-    Rule("code", _DECIMAL_MIXED, _decimal_mixed, _NAME_START),
+    Rule("code", _DECIMAL_MIXED, _decimal_mixed, _NAME_START, "."),
     Rule("number", _TEAM, _team, DIGIT, "e"),
     Rule("code", _MIXED, _mixed, _MIXED_START),
     Rule(

@@ -279,20 +279,20 @@ EARLY_RULES = (
     *sizes.EARLY_RULES,
     Rule("number", _HYPHENATED, _hyphenated, DIGIT, "-"),
     Rule("code", _GROUPS, _digit_groups, DIGIT, "-"),
-    Rule("scientific", _SCIENTIFIC, _scientific, NUMBER_START),
+    Rule("scientific", _SCIENTIFIC, _scientific, NUMBER_START, "eE"),
     SCORE,
 )
 RULES = (
     Rule("ordinal", _ORDINAL, _ordinal, DIGIT),
     Rule("number", _NUMBER_SIGN, _number_sign, re.compile("[#№]|[Nn]o")),
     Rule("number", _NUMBER_NOUN, lambda context, match: "number", SIGN_START, "#"),
-    Rule("version", _VERSION, _version, re.compile("[0-9]+|[vV]")),
+    Rule("version", _VERSION, _version, re.compile("[0-9]+|[vV]"), "."),
     *slashed_numbers.RULES,
     RATIO,
     *sizes.RULES,
     Rule("range", _RANGE, _range, NUMBER_START, DASHES),
-    Rule("range", _RANGE_ZH, _joiner_zh, SIGN_START),
-    Rule("range", _WEEKDAYS_ZH, lambda context, match: "到", SIGN_START),
+    Rule("range", _RANGE_ZH, _joiner_zh, SIGN_START, "-–—~～"),
+    Rule("range", _WEEKDAYS_ZH, lambda context, match: "到", SIGN_START, "周期初高大"),
     Rule(
         "range",
         _ALIKE_ZH,
@@ -303,6 +303,6 @@ RULES = (
 LATE_RULES = (
     Rule("number", _LONG, _long, DIGIT),
     Rule("number", _SIGNED, _signed, NUMBER_START, "-\u2212+±"),
-    Rule("number", _PLURAL, _plural, DIGIT),
+    Rule("number", _PLURAL, _plural, DIGIT, "s"),
     Rule("number", _PLAIN, _plain, NUMBER_START),
 )

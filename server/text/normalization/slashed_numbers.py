@@ -125,10 +125,10 @@ def _rating(context: Context, match: re.Match[str]) -> str:
 
 EARLY_RULES = (
     Rule("fraction", _RATING, _rating, DIGIT_SLASH, "/"),
-    Rule("fraction", _ROUND_THE_CLOCK, _pair, DIGIT),
+    Rule("fraction", _ROUND_THE_CLOCK, _pair, DIGIT, "/-"),
     Rule("fraction", _PRESSURE, _pressure, DIGIT_SLASH, "/"),
 )
 RULES = (
-    Rule("fraction", _MIXED_FRACTION, _mixed_fraction, _FRACTION_START),
+    Rule("fraction", _MIXED_FRACTION, _mixed_fraction, _FRACTION_START, "/½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"),
     Rule("fraction", _FRACTION, _fraction, DIGIT_SLASH, "/"),
 )
