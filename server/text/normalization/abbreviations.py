@@ -129,7 +129,9 @@ _ABBREVIATIONS = (
 """Pattern and words, in the order in which they are tried at one place."""
 
 _ABBREVIATION = ascii_pattern(
-    "|".join(f"(?P<a{number}>{pattern})" for number, (pattern, _) in enumerate(_ABBREVIATIONS))
+    "(?=[A-Za-z])(?:"
+    + "|".join(f"(?P<a{number}>{pattern})" for number, (pattern, _) in enumerate(_ABBREVIATIONS))
+    + ")"
 )
 """All of them in one: a hundred searches for a few places take a hundred times as long."""
 
