@@ -66,7 +66,8 @@ def _blocks(container: Any, stream: Any, max_samples: int) -> Iterator[Samples]:
     total = 0
     for frame in container.decode(stream):
         for converted in resampler.resample(frame):
-            yield converted.to_ndarray().reshape(-1, len(converted.layout.channels))
+            samples = np.asarray(converted.to_ndarray(), np.float32)
+            yield samples.reshape(-1, len(converted.layout.channels))
             total += converted.samples
         if total > max_samples:
             return
