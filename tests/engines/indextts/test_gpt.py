@@ -22,6 +22,7 @@ from intone.server.engines.indextts.reference.language_model import GPT
 from intone.server.engines.indextts.reference.sampling import GREEDY, BatchSampling, cut
 from intone.server.engines.indextts.voice.conditioning import FeatureStatistics, VoiceEncoder
 from intone.server.engines.indextts.voice.emotion import EmotionMatrix, merged
+from intone.server.engines.pieces import complete
 from tests.oracles.indextts_golden import assert_close, golden, under
 from tests.support.indextts_tiny import tiny_config, untrained_gpt, weights
 
@@ -94,7 +95,7 @@ def test_emotion_vectors_and_their_interpolation(require: Callable[..., Any]) ->
         }
     )
     encoder = VoiceEncoder(config, weights(under(found, "gpt.w")), w2v, campplus, statistics, matrix)
-    own, other = encoder.emotion(found["gpt.in.base"]), encoder.emotion(found["gpt.in.emotional"])
+    own, other = (complete(encoder.emotion(found[f"gpt.in.{name}"])) for name in ("base", "emotional"))
     assert_close(own, found["gpt.out.base"])
     assert_close(merged(own, other, 0.6), found["gpt.out.merged"])
 
