@@ -3,11 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable
+from types import TracebackType
 from typing import Any
 
 from intone.server.call_context import Call
 from intone.server.errors import CallerError, Reason
 from intone.server.rpc.rpc_errors import errors_as_status
+
+LOOKS = 8
+"""How often in the time for a write it is looked whether one waits: the time is exceeded by an eighth at most."""
+
+MAX_INTERVAL_S = 1.0
 
 
 async def write_all(responses: Any, context: Any, call: Call, timeout_s: float) -> None:
@@ -22,13 +28,68 @@ async def write_all(responses: Any, context: Any, call: Call, timeout_s: float) 
     """
     try:
         async with contextlib.aclosing(responses):
-            async for response in responses:
-                limit_s = timeout_s + (call.unplayed_s() if call.unplayed_s is not None else 0.0)
-                async with _deadline(limit_s):
+            with _Watch(call, timeout_s) as watch:
+                async for response in responses:
+                    watch.is_writing = True
                     await context.write(response)
-                call.response_count += 1
-    except _LateError:
+                    watch.is_writing = False
+                    watch.writes += 1
+                    call.response_count += 1
+    except asyncio.CancelledError:
+        if not watch.take_back_cancellation():
+            raise
         await _end_unread(context, timeout_s)
+
+
+class _Watch:
+    """Cancels the task that writes when one write has waited for too long; a context manager.
+
+    It looks from time to time: a timer of its own for each write costs as much as the write.
+
+    Attributes:
+        is_writing: whether a write waits.
+        writes: how many have ended.
+    """
+
+    def __init__(self, call: Call, timeout_s: float) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.is_writing, self.writes = False, 0
+        self._call, self._timeout_s, self._task = call, timeout_s, task
+        self._loop = asyncio.get_running_loop()
+        self._interval_s = min(timeout_s / LOOKS, MAX_INTERVAL_S)
+        self._waiting: tuple[int, float] | None = None
+        self._is_late = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> "_Watch":
+        self._look()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def take_back_cancellation(self) -> bool:
+        """Whether the task was cancelled here, and by nobody else; it then goes on."""
+        if not self._is_late:
+            return False
+        uncancel = getattr(self._task, "uncancel", None)  # from Python 3.11 on
+        return uncancel is None or uncancel() == 0
+
+    def _look(self) -> None:
+        now_s, unplayed_s = self._loop.time(), self._call.unplayed_s
+        if not self.is_writing or (unplayed_s is not None and unplayed_s() > 0):
+            self._waiting = None
+        elif self._waiting is None or self._waiting[0] != self.writes:
+            self._waiting = self.writes, now_s
+        elif now_s - self._waiting[1] >= self._timeout_s:
+            self._is_late = True
+            self._task.cancel()
+            return
+        self._timer = self._loop.call_later(self._interval_s, self._look)
 
 
 async def _end_unread(context: Any, timeout_s: float) -> None:
