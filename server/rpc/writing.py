@@ -11,9 +11,11 @@ from intone.server.errors import CallerError, Reason
 from intone.server.rpc.rpc_errors import errors_as_status
 
 LOOKS = 8
-"""How often in the time for a write it is looked whether one waits: the time is exceeded by an eighth at most."""
+"""Checks for a waiting write within the time that a write may take. A write is noticed at the next check, so it may
+take up to two intervals longer."""
 
 MAX_INTERVAL_S = 1.0
+"""Longest time between two checks."""
 
 
 async def write_all(responses: Any, context: Any, call: Call, timeout_s: float) -> None:
@@ -115,7 +117,7 @@ class _LateError(Exception):
 async def _deadline(timeout_s: float) -> AsyncIterator[None]:
     """Cancel what is awaited inside after `timeout_s`.
 
-    As `asyncio.timeout`, which Python 3.10 lacks; `asyncio.wait_for` costs a task for each message before Python 3.12.
+    As `asyncio.timeout`, which Python 3.10 lacks.
 
     Raises:
         _LateError: it was cancelled.

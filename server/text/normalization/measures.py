@@ -303,6 +303,7 @@ def _degrees(context: Context, match: re.Match[str]) -> str | None:
 _EACH_ZH = Rule(
     "measure", _PER_ZH, lambda context, match: "每" if context.chinese(*match.span()) else None, SIGN_START, "/"
 )
+_UNIT_OF_POWER = Rule("measure", _POWER_UNIT, _power_unit, _AFTER_TOKEN)
 RULES = (
     Rule("measure", _DEGREES, _degrees, DIGIT, "FC"),
     Rule("measure", _SPAN, _span, DIGIT, "hs"),
@@ -319,7 +320,7 @@ PER_RULES = (
     _EACH_ZH,
     Rule("measure", _PER, _per, SIGN_START, "/"),
     Rule("measure", _FRACTION_UNIT, _fraction_unit, _AFTER_TOKEN),
-    Rule("measure", _POWER_UNIT, _power_unit, _AFTER_TOKEN),
+    _UNIT_OF_POWER,
     Rule("measure", _COMPASS, _compass, re.compile(f"(?<={TAKEN})[ ]?[NSEW]"), "°º"),
     Rule(
         "measure",
@@ -328,4 +329,5 @@ PER_RULES = (
         re.compile("(?<=per )[a-z]"),
     ),
 )
-LAST_RULES = (Rule("measure", _POWER_UNIT, _power_unit, _AFTER_TOKEN),)
+LAST_RULES = (_UNIT_OF_POWER,)
+"""Behind the rules of symbols, which read the power."""

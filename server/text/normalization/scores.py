@@ -32,10 +32,7 @@ _RATIO_AFTER = ascii_pattern(
 def _score(context: Context, match: re.Match[str]) -> str | None:
     if not (_SCORE_WORD.search(context.before(match.start())) or _SCORE_AFTER.match(context.after(match.end()))):
         return None
-    first, second = int(match["a"]), int(match["b"])
-    if context.chinese(*match.span()):
-        return f"{zh.cardinal(first)}比{zh.cardinal(second)}"
-    return f"{en.cardinal(first)} to {en.cardinal(second)}"
+    return _ratio(context, match)
 
 
 def _ratio(context: Context, match: re.Match[str]) -> str:

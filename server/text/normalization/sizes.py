@@ -27,7 +27,7 @@ _SCALED = ascii_pattern(rf"(?<![\w.,$€£¥-])(?P<a>{NUMBER})(?P<scale>[KMB])\+
 
 _SCALED_NOUN = ascii_pattern(
     r"[ ](?:[a-z]+[ ])?(?:people|users?|views|likes|followers|subscribers|downloads|customers|parameters|params"
-    r"|copies|units|tokens|rows|records|visits|visitors|members|employees|residents|votes|items|records|requests|songs|photos|dollars)\b"
+    r"|copies|units|tokens|rows|records|visits|visitors|members|employees|residents|votes|items|requests|songs|photos|dollars)\b"
 )
 
 
