@@ -53,7 +53,7 @@ from intone.server.text.normalizer import WrittenText
 from intone.server.text.segmenter import Segmenter
 from intone.server.voices.background_rendering import BackgroundRenderer
 from intone.server.voices.emotion_clips import MAX_EMOTION_CLIP_BYTES, EmotionClips
-from intone.server.voices.enrolment import open_store, prepare_stored
+from intone.server.voices.enrolment import add_own_voices, open_store, prepare_stored
 from intone.server.voices.store import VoiceStore
 
 logger = logging.getLogger(__name__)
@@ -163,6 +163,7 @@ async def serving(
         workers = await launch_workers(config, chosen, engines or {}, progress)
         for worker in workers.values():
             stack.callback(worker.close)
+        add_own_voices(store, workers, config)
         await prepare_stored(store, workers, partial(_spoken, texts))
         pools = ThreadPools()
         stack.callback(pools.close)

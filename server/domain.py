@@ -104,6 +104,7 @@ class EngineInfo:
         changes_speed: whether it uses `SynthesisOptions.speed`.
         parameters: what `SynthesisOptions.parameters` may hold for it.
         alphabets: what sounds of single words it takes in a text, of "ipa" and "pinyin"; see `text.pronunciation`.
+        own_voice: name by which clients can ask for its own voice; empty for none.
     """
 
     name: str
@@ -117,6 +118,7 @@ class EngineInfo:
     changes_speed: bool = False
     parameters: tuple[EngineParameter, ...] = ()
     alphabets: tuple[str, ...] = ()
+    own_voice: str = ""
 
 
 class VoiceNoticeCode(Enum):
@@ -246,16 +248,17 @@ class Voice:
     """A named voice. The recording is kept so that engines loaded later can prepare it too.
 
     Attributes:
-        recording: None for the built-in voice "default": every engine then uses its own voice.
+        recording: None for a built-in voice: engines then use their own voice.
         prepared: by engine name.
-        created_s: Unix time; 0 for the built-in voice.
-        content_id: SHA-256 of recording and transcript, hexadecimal; empty for the built-in voice.
+        created_s: Unix time; 0 for a built-in voice.
+        content_id: SHA-256 of recording and transcript, hexadecimal; empty for a built-in voice.
         fillers: in this voice.
         levels: loudness by engine name.
         languages: BCP 47 codes of the languages it is meant for.
         description: what it is like, for people.
         labels: of the client's own.
         owner: name of the principal that it belongs to; empty if everybody may speak with it.
+        engine: the only engine that has it, if it is the built-in voice of one; "default" is the own voice of each.
     """
 
     name: str
@@ -269,6 +272,7 @@ class Voice:
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
+    engine: str = ""
 
     @property
     def built_in(self) -> bool:
@@ -279,6 +283,12 @@ class Voice:
         """What the engine prepared with the weights of this fingerprint; None if it has not."""
         prepared = self.prepared.get(engine)
         return prepared if prepared is not None and prepared.fingerprint == fingerprint else None
+
+    def spoken_by(self, engine: str, fingerprint: str) -> bool:
+        """Whether the engine, with the weights of this fingerprint, has this voice."""
+        if self.built_in:
+            return self.engine in ("", engine)
+        return self.prepared_for(engine, fingerprint) is not None
 
 
 @dataclass(frozen=True, slots=True)

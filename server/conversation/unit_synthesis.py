@@ -243,13 +243,10 @@ class UnitSynthesizer:
     def _prepared_voice(self, worker: Worker) -> PreparedVoice | None:
         """The utterance's voice for this engine; None, with a notice, if the engine has not prepared it."""
         voice = self._utterance.voice
-        if voice.built_in:
-            return None
-        prepared = voice.prepared_for(worker.info.name, worker.fingerprint)
-        if prepared is None:
+        if not voice.spoken_by(worker.info.name, worker.fingerprint):
             message = f"{worker.info.name} does not have the voice {voice.name!r} and speaks with its own"
             self._notify(NoticeCode.VOICE_SUBSTITUTED, message)
-        return prepared
+        return voice.prepared_for(worker.info.name, worker.fingerprint)
 
 
 def unit_seed(seed: int, index: int) -> int:

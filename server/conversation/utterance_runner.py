@@ -239,8 +239,7 @@ class UtteranceRunner:
         )
 
     def _has_voice(self, worker: Worker) -> bool:
-        voice = self._utterance.voice
-        return voice.built_in or voice.prepared_for(worker.info.name, worker.fingerprint) is not None
+        return self._utterance.voice.spoken_by(worker.info.name, worker.fingerprint)
 
     def _heard_voice(self, engine: str) -> str:
         """The voice that speaks: the built-in one, where the engine does not have the one that was asked for."""

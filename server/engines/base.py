@@ -131,6 +131,7 @@ class EngineEntry:
         devices: kinds of device that it runs on: "cpu", "cuda".
         reference_voice: reference to a function (LoadSpec) → Recording that speaks for engines without a voice of
             their own; empty for an engine that does not.
+        voices: names that its own voice may have, see `EngineInfo.own_voice`; which one is known once it is loaded.
         max_step_s: time after which a step counts as hung, and the engine's process is started again; far more than the
             longest step on a slow machine.
         examples: of command lines, for `--help`: flags, and what they do.
@@ -145,6 +146,7 @@ class EngineEntry:
     cpu_precision: str = ""
     devices: tuple[str, ...] = ("cpu",)
     reference_voice: str = ""
+    voices: tuple[str, ...] = ()
     max_step_s: float = 120.0
     examples: tuple[tuple[str, str], ...] = ()
 

@@ -38,12 +38,12 @@ def notice_message(notice: VoiceNotice) -> voice_pb2.VoiceNotice:
 
 
 def _support(voice: Voice, engine: str, worker: Worker) -> voice_pb2.EngineSupport:
-    if voice.built_in:
-        fidelity = voice_pb2.VOICE_FIDELITY_NATIVE
-    elif voice.prepared_for(engine, worker.fingerprint) is not None:
-        fidelity = voice_pb2.VOICE_FIDELITY_CLONED
-    else:
+    if not voice.spoken_by(engine, worker.fingerprint):
         fidelity = voice_pb2.VOICE_FIDELITY_SUBSTITUTED
+    elif voice.built_in:
+        fidelity = voice_pb2.VOICE_FIDELITY_NATIVE
+    else:
+        fidelity = voice_pb2.VOICE_FIDELITY_CLONED
     return voice_pb2.EngineSupport(engine=engine, fidelity=fidelity)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from intone.server.config import Config
 from intone.server.domain import PreparedVoice, Recording, Voice, VoiceNotice, VoiceNoticeCode
+from intone.server.engines.registry import ENGINES
 from intone.server.errors import CallerError, ConfigError, EngineError, OverloadError, StorageError
 from intone.server.runtime.worker import Worker
 from intone.server.text.characters import is_speakable, spoken_length
@@ -46,13 +47,33 @@ def open_store(config: Config) -> VoiceStore:
         store = VoiceStore(Path(config.voices).expanduser() if config.voices else None, limits)
     except OSError as error:
         raise ConfigError(f"voices: cannot use the folder {config.voices}: {error.strerror}") from error
+    if config.default_voice not in {name for entry in ENGINES.values() for name in entry.voices}:
+        _check_default(store, config)  # else `add_own_voices` does
+    return store
+
+
+def _check_default(store: VoiceStore, config: Config) -> None:
     try:
         default = store.get(config.default_voice)
     except CallerError as error:
         raise ConfigError(f"default_voice: {error}; the folder of voices is {config.voices or 'not set'}") from error
     if default.owner:
         raise ConfigError(f"default_voice: {default.name} belongs to {default.owner}, and nobody else can use it")
-    return store
+
+
+def add_own_voices(store: VoiceStore, workers: Mapping[str, Worker], config: Config) -> None:
+    """Add the voices that the loaded engines have of their own and that can be asked for by name.
+
+    Raises:
+        ConfigError: the default voice is one of an engine that is not loaded.
+    """
+    for info in (worker.info for worker in workers.values()):
+        if info.own_voice:
+            description = f"the own voice of {info.name} ({info.model})"
+            store.add_built_in(
+                Voice(info.own_voice, engine=info.name, languages=info.languages, description=description)
+            )
+    _check_default(store, config)
 
 
 async def as_spoken(recording: Recording, language: str = "", normalize: Normalize = normalize_on_thread) -> Recording:

@@ -7,6 +7,7 @@ from intone.server.domain import EMOTIONS, Emotion, Level, Voice
 from intone.server.runtime.worker import Worker
 from intone.server.voices.filler_phrases import CALIBRATION_SENTENCES, EMOTIONS_WITH_PHRASES, PHRASES
 from intone.server.voices.fillers import same_language, user_clips
+from intone.server.voices.voice_file import DEFAULT_VOICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,9 @@ class RenderTask:
     def rank(self) -> int:
         """Place of its kind among all tasks: loudness, then neutral fillers, then those of each emotion."""
         return -1 if self.emotion is None else EMOTIONS_WITH_PHRASES.index(self.emotion)
+
+
+_DEFAULT = Voice(DEFAULT_VOICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class RenderPlan:
     def loudness_tasks(self, voices: Iterable[Voice]) -> Iterator[RenderTask]:
         """The missing measurements; in each voice that of the plain engine first."""
         for voice in voices:
+            if voice.engine:
+                continue  # it has the levels of the default voice
             for name in sorted(self.workers, key=lambda name: name != self.plain_engine):
                 language = self.language(name)
                 if language and self._level(name, voice) is None and self._has_voice(name, voice):
@@ -65,8 +71,8 @@ class RenderPlan:
             for voice in listed:
                 for language in PHRASES:
                     engine = self._filler_engine(voice, emotion, language)
-                    if engine is None:
-                        continue
+                    if engine is None or (voice.engine and engine == self._filler_engine(_DEFAULT, emotion, language)):
+                        continue  # the built-in voice of an engine has those that it renders for the default voice
                     task = RenderTask(voice, engine, language, emotion)
                     if self.missing_phrases(task):
                         yield task
@@ -99,7 +105,7 @@ class RenderPlan:
         return level if level is not None and level.fingerprint == self.workers[engine].fingerprint else None
 
     def _has_voice(self, engine: str, voice: Voice) -> bool:
-        return voice.built_in or voice.prepared_for(engine, self.workers[engine].fingerprint) is not None
+        return voice.spoken_by(engine, self.workers[engine].fingerprint)
 
     def _supports(self, engine: str, language: str) -> bool:
         return any(same_language(language, known) for known in self.workers[engine].info.languages)

@@ -29,8 +29,8 @@ from intone.server.voices.voice_name import canonical_name, check_name
 
 logger = logging.getLogger(__name__)
 
-BUILT_IN_ASSETS_FILE = f"_{DEFAULT_VOICE}{VOICE_SUFFIX}"
-"""Holds the fillers and levels of the built-in voice. No name of a voice begins with "_"."""
+ASSETS_PREFIX = "_"
+"""Begins the names of files with the fillers and levels of built-in voices. No name of a voice begins so."""
 
 ASIDE_SUFFIX = ".unusable"
 """Added to the name of a file that cannot be used."""
@@ -46,7 +46,7 @@ def build_voice(name: str, recording: Recording, prepared: Mapping[str, Prepared
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class VoiceLimits:
-    """How many voices there may be, without the built-in one.
+    """How many voices there may be, without the built-in ones.
 
     Attributes:
         count: of all voices.
@@ -71,7 +71,8 @@ def _allowed(_voice: Voice) -> None:
 
 
 class VoiceStore:
-    """Voices by name; "default" is built in. With `folder`, each is in a file there, and its recording only there.
+    """Voices by name; "default" is built in, and engines add theirs. With `folder`, each is in a file there, and its
+    recording only there.
 
     Thread-safe; reading never waits for the disk, and changes wait for each other only while they rename a file. A file
     that cannot be used is renamed, with a warning, so that nothing is written in its place.
@@ -84,16 +85,36 @@ class VoiceStore:
         """`limits`: of new voices; those that are in the folder are all loaded."""
         self._folder, self._limits = folder, limits or VoiceLimits()
         self._lock = threading.Lock()
-        self._voices: Mapping[str, Voice] = {DEFAULT_VOICE: Voice(DEFAULT_VOICE)}  # copy on write
+        self._voices: Mapping[str, Voice] = {}  # copy on write
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             atomic_write.sweep(folder)
-            for path in sorted(folder.glob(f"*{VOICE_SUFFIX}")):
-                self._load(path)
+        self.add_built_in(Voice(DEFAULT_VOICE))
+        for path in sorted(folder.glob(f"*{VOICE_SUFFIX}")) if folder is not None else ():
+            if not path.name.startswith(ASSETS_PREFIX):
+                self._load(path, from_file)
+
+    def add_built_in(self, voice: Voice) -> None:
+        """Add a built-in voice, with its fillers and levels of the last run, unless the folder has one of its name."""
+        assert voice.built_in, voice.name
+        try:
+            self._check_case(voice.name, "name")
+        except CallerError:
+            taken = True
+        else:
+            taken = voice.name in self._voices
+        if taken:
+            logger.warning("%s cannot be asked for its own voice: another one is named %s", voice.engine, voice.name)
+            return
+        self._voices = {**self._voices, voice.name: voice}
+        path = self._path(voice)
+        if path is not None and path.exists():
+            self._load(path, partial(assets_from_file, voice=voice))
 
     def list(self) -> list[Voice]:
-        """All voices, the built-in one first, then by name."""
-        return sorted(self._voices.values(), key=lambda voice: (not voice.built_in, voice.name))
+        """All voices: "default", the other built-in ones, then those that were made; each kind by name."""
+        voices = map(self._complete, self._voices.values())
+        return sorted(voices, key=lambda voice: (not voice.built_in, voice.name != DEFAULT_VOICE, voice.name))
 
     def get(self, name: str, field: str = "name") -> Voice:
         """The voice of that name.
@@ -104,7 +125,7 @@ class VoiceStore:
         voice = self._voices.get(canonical_name(name))
         if voice is None:
             raise voice_not_found(name, field)
-        return voice
+        return self._complete(voice)
 
     def taken(
         self,
@@ -159,7 +180,8 @@ class VoiceStore:
                 message = f"{whose} {count} voices, the maximum; delete one first"
                 raise CallerError("", message, Reason.TOO_MANY_VOICES, limit=limit)
         if size:
-            self._check_bytes([*others, self._voices[DEFAULT_VOICE]], owner, size)
+            built_in = [voice for voice in self._voices.values() if voice.built_in]
+            self._check_bytes([*others, *built_in], owner, size)
 
     def add(self, voice: Voice, replace: bool = False, permitted: Callable[[Voice], None] = _allowed) -> Voice:
         """Add `voice`, and write it to the folder before returning.
@@ -225,9 +247,10 @@ class VoiceStore:
             current = self._voices.get(voice.name)
             if current is None or not self.has(voice):
                 return None
-            changed = change(current)
-            if changed is current:
-                return current
+            present = self._with_levels(current)
+            changed = change(present)
+            if changed is present:
+                return self._complete(current)
             updated = dataclasses.replace(current, fillers=changed.fillers, levels=changed.levels)
             if memory_bytes(updated) > memory_bytes(current):
                 others = [other for other in self._voices.values() if other.name != voice.name]
@@ -235,7 +258,7 @@ class VoiceStore:
             try:
                 with self._written(self._path(updated), partial(_bytes_of, updated)) as commit, self._lock:
                     if self._voices.get(voice.name) is current:
-                        return self._put(updated, commit)
+                        return self._complete(self._put(updated, commit))
             except _RecordingLostError:
                 if self._voices.get(voice.name) is current:  # else it was replaced, with its file
                     raise
@@ -246,6 +269,17 @@ class VoiceStore:
             self._voices = {**self._voices, voice.name: voice}
 
     # ---- parts
+
+    def _with_levels(self, voice: Voice) -> Voice:
+        """The voice; the built-in one of an engine with the levels of "default", which is its own voice, too."""
+        return dataclasses.replace(voice, levels=self._voices[DEFAULT_VOICE].levels) if voice.engine else voice
+
+    def _complete(self, voice: Voice) -> Voice:
+        """The voice; the built-in one of an engine with the fillers that this engine has rendered for "default"."""
+        if not voice.engine:
+            return voice
+        shared = [one for one in self._voices[DEFAULT_VOICE].fillers if one.engine == voice.engine]
+        return dataclasses.replace(self._with_levels(voice), fillers=(*voice.fillers, *shared))
 
     def _check_case(self, name: str, field: str) -> None:
         """Refuse a second name that many file systems, and people, take for the first."""
@@ -269,7 +303,7 @@ class VoiceStore:
     def _path(self, voice: Voice) -> Path | None:
         if self._folder is None:
             return None
-        return self._folder / (BUILT_IN_ASSETS_FILE if voice.built_in else voice.name + VOICE_SUFFIX)
+        return self._folder / f"{ASSETS_PREFIX if voice.built_in else ''}{voice.name}{VOICE_SUFFIX}"
 
     @contextlib.contextmanager
     def _written(self, path: Path | None, data: Callable[[], bytes]) -> Iterator[Callable[[], None]]:
@@ -289,10 +323,9 @@ class VoiceStore:
         self._voices = {**self._voices, voice.name: stored}
         return stored
 
-    def _load(self, path: Path) -> None:
+    def _load(self, path: Path, read: Callable[[Path], Voice]) -> None:
         try:
-            is_voice = path.name != BUILT_IN_ASSETS_FILE
-            voice = from_file(path) if is_voice else assets_from_file(path, self._voices[DEFAULT_VOICE])
+            voice = read(path)
         except (CallerError, OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
             aside = path.with_name(path.name + ASIDE_SUFFIX)
             try:

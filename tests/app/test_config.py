@@ -336,9 +336,10 @@ def test_port_file_that_cannot_be_written(tmp_path):
     [
         ({"voices": __file__}, f"voices: cannot use the folder {__file__}"),
         ({"default_voice": "nobody"}, "default_voice: .*nobody"),
+        ({"default_voice": "nano"}, "default_voice: .*nano"),  # the engine that is loaded has no such voice
         ({"host": "no.such.host.invalid", "insecure": True}, "cannot listen on no.such.host.invalid:0"),
     ],
-    ids=["voices", "default voice", "host"],
+    ids=["voices", "default voice", "default voice of an engine", "host"],
 )
 def test_settings_that_fail_at_start_up(run, setting, words):
     async def main() -> None:

@@ -71,6 +71,29 @@ def test_who_speaks(run, address):
         assert np.abs(speech.samples).max() > 0.02
 
 
+def test_the_packaged_voices_can_be_asked_for_by_name(run, address):
+    """ListVoices names them; their engine speaks, whatever speaks plainly; another language is told to be another's."""
+
+    async def main():
+        async with AsyncSpeechClient(address) as client:
+            listed = await client.voices.list()
+            spoken = [await client.say("Good morning.", voice=name) for name in ("starter", "nano")]
+            return listed, spoken, await client.say("早上好，很高兴认识你。", voice="starter")
+
+    listed, spoken, mandarin = run(main(), timeout_s=60.0)
+    assert [(voice.name, voice.built_in) for voice in listed] == [(n, True) for n in ("default", "nano", "starter")]
+    fidelity = {voice.name: {one.engine: one.fidelity for one in voice.engines} for voice in listed}
+    assert fidelity["starter"] == {"starter": "native", "voxcpm": "substituted"}
+    assert fidelity["nano"] == {"starter": "substituted", "voxcpm": "native"}
+    assert [(one.started.voice, one.started.route.engine) for one in spoken] == [
+        ("starter", "starter"),
+        ("nano", "voxcpm"),
+    ]
+    assert not spoken[0].notices and not spoken[1].notices
+    assert mandarin.started.voice == "default"
+    assert [notice.code for notice in mandarin.notices] == ["voice_substituted"]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -64,6 +64,7 @@ class StarterEngine:
             changes_speed=True,
             parameters=(parameters.MAX_AUDIO_MS,),
             alphabets=("ipa",),
+            own_voice=ENTRY.voices[0],
         )
 
     @classmethod

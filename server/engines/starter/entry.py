@@ -6,5 +6,6 @@ ENTRY = EngineEntry(
     name="starter",
     engine="intone.server.engines.starter.engine:StarterEngine",
     settings=(EngineSetting("starter", True, "load the starter engine: small, packaged, English, one voice"),),
+    voices=("starter",),
     reference_voice="intone.server.engines.starter.engine:reference_voice",
 )

@@ -54,7 +54,13 @@ class VoxCPMEngine:
     """A loaded VoxCPM model. Not thread-safe."""
 
     def __init__(
-        self, model: VoxCPM, tokenizer: TextTokenizer, name: str, fingerprint: str, slots: SlotModel | None = None
+        self,
+        model: VoxCPM,
+        tokenizer: TextTokenizer,
+        name: str,
+        fingerprint: str,
+        slots: SlotModel | None = None,
+        own_voice: str = "",
     ) -> None:
         """`slots` computes the units on a GPU; None computes them as on a CPU."""
         config = model.config
@@ -75,6 +81,7 @@ class VoxCPMEngine:
                 model.device, Precision(model.dtype, model.packed).name, slots.programs.captured if slots else None
             ),
             alphabets=tuple(ALPHABETS[language] for language in config.languages) if config.phonemes else (),
+            own_voice=own_voice,
         )
 
     @classmethod
@@ -148,7 +155,8 @@ class VoxCPMEngine:
             cache = PackedCache.of(pack_cache, checkpoint, chosen.packed) if pack_cache else None
             model = build_with_cache(build, cache, progress)
         name = _model_name(config, folder, lora)
-        return cls(model, tokenizer, name, checkpoint.fingerprint, slots)._warmed_up()
+        own_voice = folder.name if folder == bundled_voice.FOLDER and lora is None else ""
+        return cls(model, tokenizer, name, checkpoint.fingerprint, slots, own_voice)._warmed_up()
 
     @classmethod
     def random(

@@ -40,6 +40,7 @@ ENTRY = EngineEntry(
     random_weights=True,
     cpu_precision="int8",
     devices=("cpu", "cuda"),
+    voices=("nano",),
     examples=(
         ("--voxcpm openbmb/VoxCPM1.5", "VoxCPM, downloaded once from the Hugging Face hub"),
         ("--voxcpm ~/models/VoxCPM1.5", "VoxCPM from its published folder"),
