@@ -1,7 +1,8 @@
 """Saves packed weights to a file, so that the next start does not pack them again.
 
 A file is valid for one state of one checkpoint, one precision, one instruction set and one build of this package. An
-invalid file is replaced.
+invalid file is replaced, and so are a file that another user can have written and a damaged one: all of it is verified
+before it is used.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -20,16 +22,13 @@ from torch import Tensor
 from intone.server.engines.voxcpm.weights import Checkpoint
 from intone.server.engines.weights import LoadProgress, Weights
 from intone.server.ops import ensure_built
-from intone.server.storage import atomic_write
+from intone.server.storage import atomic_write, own_file
 from intone.server.storage.atomic_write import TEMPORARY_SUFFIX
 
 logger = logging.getLogger(__name__)
 
 Model = TypeVar("Model")
 Built = TypeVar("Built", covariant=True)
-
-SAMPLED_BYTES = 4096
-"""Bytes of each tensor, at its start, that are verified when a file is read."""
 
 
 class Packable(Protocol):
@@ -106,11 +105,11 @@ class PackedCache:
         from safetensors import SafetensorError, safe_open  # not needed for models built in memory
 
         try:
-            if not self.path.is_file():
-                return None
-            with safe_open(self.path, framework="pt") as file:
+            with own_file.opened(self.path) as path, safe_open(path, framework="pt") as file:
                 written: Mapping[str, str] = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        except FileNotFoundError:
+            return None
         except (OSError, SafetensorError) as error:
             logger.warning("cannot read packed weights from %s, packing again: %s", self.path, error)
             return None
@@ -125,7 +124,7 @@ class PackedCache:
         from safetensors.torch import save_file
 
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with atomic_write.replacing(self.path, fsync=True) as temporary:
                 save_file(dict(tensors), temporary, {"key": self.key, "digest": _digest(tensors)})
             self._sweep()
@@ -177,11 +176,12 @@ def _from_cache(
     return model
 
 
-def _hash(parts: Iterable[str | bytes]) -> str:
+def _hash(parts: Iterable[str | bytes | memoryview]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         piece = part.encode() if isinstance(part, str) else part
-        digest.update(len(piece).to_bytes(8, "little") + piece)
+        digest.update(len(piece).to_bytes(8, "little"))
+        digest.update(piece)
     return digest.hexdigest()
 
 
@@ -207,10 +207,12 @@ def _packer_versions() -> Iterator[str | bytes]:
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of names, types, shapes and the first bytes of all tensors."""
-    return _hash(part for name in sorted(tensors) for part in _sample(name, tensors[name]))
+    """A hash of names, types, shapes and values of all tensors."""
+    names = sorted(tensors)
+    with ThreadPoolExecutor() as threads:  # hashing needs no GIL; a gigabyte takes a second of one core
+        return _hash(threads.map(_tensor_digest, names, (tensors[name] for name in names)))
 
 
-def _sample(name: str, tensor: Tensor) -> Iterator[str | bytes]:
-    yield f"{name} {tensor.dtype} {list(tensor.shape)}"
-    yield tensor.flatten()[: SAMPLED_BYTES // tensor.element_size()].numpy().tobytes()
+def _tensor_digest(name: str, tensor: Tensor) -> str:
+    values = tensor.contiguous().flatten().view(torch.uint8)
+    return _hash([f"{name} {tensor.dtype} {list(tensor.shape)}", values.numpy().data])

@@ -179,8 +179,38 @@ def renamed(path: Path) -> None:
     save_file(tensors, path, {**written, "key": "0" * 32})
 
 
-@pytest.mark.parametrize("spoil", [cut, empty, blank, blank_weights, foreign, renamed])
-def test_a_corrupt_file_is_replaced(
+def flipped_bit(path: Path) -> None:
+    """Somewhere in the weights, as a failing disk leaves it."""
+    whole = bytearray(path.read_bytes())
+    whole[-len(whole) // 3] ^= 1
+    path.write_bytes(whole)
+
+
+def writable_by_others(path: Path) -> None:
+    path.chmod(0o666)
+
+
+def of_another_user(path: Path) -> None:
+    os.chown(path, 4321, -1)
+
+
+def linked(path: Path) -> None:
+    path.rename(path.with_suffix(".elsewhere"))
+    path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+def a_pipe(path: Path) -> None:
+    """Opening one must not wait for somebody who writes to it."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+NOT_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+SPOILS = [cut, empty, blank, blank_weights, foreign, renamed, flipped_bit, writable_by_others, linked, a_pipe]
+
+
+@pytest.mark.parametrize("spoil", [*SPOILS, pytest.param(of_another_user, marks=NOT_ROOT)])
+def test_a_corrupt_or_foreign_file_is_replaced(
     published: Path, cache_folder: Path, log: Callable[[], str], spoil: Callable[[Path], None]
 ) -> None:
     expected = spoken(published, cache_folder)
@@ -190,6 +220,12 @@ def test_a_corrupt_file_is_replaced(
     text = log()
     assert "packing again" in text and PACKED in text
     assert spoken(published, cache_folder) == expected and LOADED in log()
+
+
+def test_other_users_can_neither_list_nor_read_the_cache(published: Path, cache_folder: Path) -> None:
+    spoken(published, cache_folder)
+    assert cache_folder.stat().st_mode & 0o777 == 0o700
+    assert files(cache_folder)[0].stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
