@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,38 +32,65 @@ CONFLICTS: tuple[tuple[Callable[["Config"], bool], str], ...] = (
         "emotion_analyzer qwen needs emotion_model, the folder of the model",
     ),
     (
-        lambda config: config.min_recording_ms > config.max_recording_ms,
-        "min_recording_ms is {config.min_recording_ms}, more than max_recording_ms, {config.max_recording_ms}",
-    ),
-    (
-        lambda config: config.max_text_characters > config.max_utterance_characters,
-        "max_text_characters is {config.max_text_characters}, more than max_utterance_characters, "
-        "{config.max_utterance_characters}",
-    ),
-    (
-        lambda config: config.max_utterance_characters > config.max_stream_characters,
-        "max_utterance_characters is {config.max_utterance_characters}, more than max_stream_characters, "
-        "{config.max_stream_characters}",
-    ),
-    (
         lambda config: config.first_unit_characters >= config.max_unit_characters,
         "first_unit_characters must be less than max_unit_characters, {config.max_unit_characters}",
-    ),
-    (
-        lambda config: config.chunk_ms > config.max_lead_ms,
-        "chunk_ms is {config.chunk_ms}, more than max_lead_ms, {config.max_lead_ms}",
     ),
     (
         lambda config: config.max_calls < config.max_streams,
         "max_calls must be at least max_streams, {config.max_streams}: streams are calls, too",
     ),
 )
-"""Each contradiction: what it is, and what to tell about it."""
+"""Contradictions of their own kind: what each is, and what to tell about it."""
+
+ORDERED = (
+    ("min_recording_ms", "max_recording_ms"),
+    ("max_text_characters", "max_utterance_characters"),
+    ("max_utterance_characters", "max_stream_characters"),
+    ("chunk_ms", "max_lead_ms"),
+)
+"""The first of two may not be more than the second."""
+
+PARTS = (
+    ("max_calls_per_caller", "max_calls"),
+    ("max_streams_per_caller", "max_streams"),
+    ("max_held_streams", "max_streams"),
+    ("max_uploads_per_caller", "max_uploads"),
+    ("max_voices_per_owner", "max_voices"),
+    ("max_voices_bytes_per_owner", "max_voices_bytes"),
+    ("upload_pause_s", "upload_timeout_s"),
+    ("connection_idle_s", "connection_age_s"),
+)
+"""The first of two has no effect when it is more than the second: refused unless it is the default, so that one setting
+is enough to lower a limit."""
+
+NEEDS = (
+    ("client_roles", "tls_client_ca"),
+    ("metrics_host", "metrics_port"),
+    ("max_first_sound_ms", "max_load"),
+    ("max_held_streams", "resume_s"),
+    ("max_resume_bytes", "resume_s"),
+)
+"""The first of two, where it is set, has no effect without the second."""
 
 
 def conflict(config: "Config") -> str:
     """The first contradiction in the settings; empty if there is none."""
-    return next((text.format(config=config) for holds, text in CONFLICTS if holds(config)), "")
+    told = [text.format(config=config) for holds, text in CONFLICTS if holds(config)]
+    defaults = {field.name: field.default for field in fields(config)}
+
+    def more(first: str, second: str) -> bool:
+        return bool(getattr(config, first) > getattr(config, second))
+
+    def is_set(name: str) -> bool:
+        return bool(getattr(config, name) != defaults[name])
+
+    text = "{} is {}, more than {}, {}"
+    told += [text.format(a, getattr(config, a), b, getattr(config, b)) for a, b in ORDERED if more(a, b)]
+    parts = ((a, b) for a, b in PARTS if is_set(a) and more(a, b))
+    told += [text.format(a, getattr(config, a), b, getattr(config, b)) + ": it has no effect" for a, b in parts]
+    needs = ((a, b) for a, b in NEEDS if is_set(a) and not getattr(config, b))
+    told += [f"{a} has no effect without {b}: give both or neither" for a, b in needs]
+    return next(iter(told), "")
 
 
 def engine_conflict(config: "Config", loaded: Collection[str], flags: Mapping[str, str]) -> str:

@@ -1,9 +1,12 @@
 """Settings that contradict each other are refused at the start."""
 
+import re
+
 import pytest
 
 from intone.server import command_line
-from intone.server.conflicts import CONFLICTS
+from intone.server.config import public_settings
+from intone.server.conflicts import CONFLICTS, NEEDS, ORDERED, PARTS
 from intone.server.errors import ConfigError
 from intone.server.runtime.loading import loaders
 
@@ -52,6 +55,60 @@ def test_contradictions_are_refused(flags, words):
     with pytest.raises(ConfigError) as raised:
         command_line.load(flags.split())
     assert words in str(raised.value)
+
+
+HIGHER = {
+    "min_recording_ms": (3000, 2000),
+    "max_text_characters": (300, 200),
+    "max_utterance_characters": (16_400, 16_390),
+    "chunk_ms": (300, 200),
+    "max_calls_per_caller": (66, 64),
+    "max_voices_bytes_per_owner": (3 << 20, 2 << 20),
+}
+"""Values of two settings of which the first is too high, where 3 and 2 are out of range."""
+
+
+def flags_of(**values):
+    return [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+
+@pytest.mark.parametrize(("first", "second"), [*ORDERED, *PARTS])
+def test_a_setting_may_not_be_more_than_the_one_that_it_is_a_part_of(first, second):
+    high, low = HIGHER.get(first, (3, 2))
+    more = {"max_text_characters": 100} if first == "max_utterance_characters" else {}
+    with pytest.raises(ConfigError, match=rf"^{first} is {high}(\.0)?, more than {second}, {low}(\.0)?(: it has no|$)"):
+        command_line.load(flags_of(**{first: high, second: low, **more}))
+    command_line.load(flags_of(**{first: low, second: low, **more}))
+
+
+@pytest.mark.parametrize(("first", "second"), PARTS)
+def test_one_setting_is_enough_to_lower_a_limit(first, second):
+    low = HIGHER.get(first, (3, 2))[1]
+    command_line.load(flags_of(**{second: low}))
+
+
+@pytest.mark.parametrize(("first", "second"), NEEDS)
+def test_a_setting_that_has_no_effect_without_another_one_is_refused(first, second):
+    value = {"client_roles": "speak", "metrics_host": "127.0.0.2", "max_resume_bytes": 5000}.get(first, 60)
+    off = {} if second in ("tls_client_ca", "metrics_port") else {second: 0}
+    with pytest.raises(ConfigError, match=f"^{first} has no effect without {second}: give both or neither"):
+        command_line.load(flags_of(**{first: value, **off}))
+    on = {"tls_client_ca": "ca.pem", "metrics_port": 9464}.get(second, 1)
+    tls = {"tls_certificate": "a.pem", "tls_key": "k.pem"} if second == "tls_client_ca" else {}
+    command_line.load(flags_of(**{first: value, second: on, **tls}))
+    command_line.load(flags_of(**off))
+
+
+def test_every_limit_of_one_caller_is_compared_with_that_of_all():
+    names = {setting.name for setting in public_settings()}
+    parts = {
+        name: re.sub("_per_(caller|owner)$", "", name) for name in names if re.search("_per_(caller|owner)$", name)
+    }
+    assert parts and set(parts.values()) <= names and set(parts.items()) <= set(PARTS)
+    ranges = {
+        re.sub("^(min|max)_", "", name) for name in names if f"min_{name[4:]}" in names and f"max_{name[4:]}" in names
+    }
+    assert {(f"min_{name}", f"max_{name}") for name in ranges} <= set(ORDERED)
 
 
 def test_every_contradiction_of_the_table_is_tried():
