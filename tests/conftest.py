@@ -5,6 +5,7 @@ import importlib.util
 import os
 import random
 import re
+import signal
 import sys
 import threading
 import time
@@ -52,6 +53,14 @@ def server_address(require: Callable[..., Any], tmp_path_factory: pytest.TempPat
     flags = ("--voxcpm", "nano", "--random-weights", "--no-fillers")  # rendering them would keep the server busy
     with real_server.serving(tmp_path_factory.mktemp("server"), *flags) as address:
         yield address
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """What a script starts in the background ignores SIGINT, and so does what the tests start then, unless it is told
+    not to."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
