@@ -157,9 +157,10 @@ async def serving(
         await server.start()
         chosen, emotion_model = await fetch_models(config, chosen)
         read_cues("<b>")  # loads tables, which the first cue of a text would do on the event loop
-        analyzers = load_emotion_analyzers(config.emotion_analyzer, emotion_model, float(config.emotion_wait_ms))
         texts = await TextPool.launch(config.normalize_budget_ms / 1000, PROCESSES if config.processes else 0)
         stack.callback(texts.close)
+        wait_ms = float(config.emotion_wait_ms)
+        analyzers = load_emotion_analyzers(config.emotion_analyzer, texts.analyze, emotion_model, wait_ms)
         workers = await launch_workers(config, chosen, engines or {}, progress)
         for worker in workers.values():
             stack.callback(worker.close)

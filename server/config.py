@@ -145,7 +145,9 @@ class Config:
     filler_threshold_ms: int = _setting(400, "longest wait that is left silent", low=50, high=10_000)
     pause_scale: float = _setting(1.0, "factor for the pauses between sentences; 0 is none", low=0.0, high=4.0)
     normalize: bool = _setting(True, "read out numbers and symbols as words, unless a stream says otherwise")
-    normalize_budget_ms: int = _setting(1000, "time for it; then the text is spoken as it is", low=10, high=60_000)
+    normalize_budget_ms: int = _setting(
+        1000, "time for it, and for the lexicon; then the text is spoken as it is", low=10, high=60_000
+    )
     first_unit_characters: int = _setting(12, "shortest clause that may be spoken first", low=1, high=500)
     max_unit_characters: int = _setting(200, "longest unit: text that an engine speaks in one go", low=20, high=2000)
     wait_ms: int = _setting(400, "speak an unfinished unit after this long without more text", low=10, high=60_000)

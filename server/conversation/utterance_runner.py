@@ -1,5 +1,6 @@
 """Speaks one utterance: chooses emotion and engine of each unit, and another engine if that one fails."""
 
+import asyncio
 import logging
 
 from intone.server.conversation.context import StreamContext
@@ -120,10 +121,10 @@ class UtteranceRunner:
             self._synthesizer.ask_pause(unit.pause_ms)
         if not unit.speakable:
             return
-        emotion = await self._emotions.resolve(unit)
         self._context.language.update(unit.untagged_text)
         text = current_span().child("text")
-        spoken = await self._read(unit)
+        # In two processes: one after the other, both would wait for a processor.
+        emotion, spoken = await asyncio.gather(self._emotions.resolve(unit), self._read(unit))
         text.set(characters=len(spoken.text))
         text.end()
         if is_speakable(spoken.text):

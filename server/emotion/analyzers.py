@@ -9,7 +9,6 @@ from pathlib import Path
 
 from intone.server.emotion.estimate import Analyzer, EmotionEstimate
 from intone.server.emotion.labels import parse_description
-from intone.server.emotion.lexicon import Lexicon
 from intone.server.storage.hub import HubModel
 
 logger = logging.getLogger(__name__)
@@ -47,10 +46,13 @@ class EmotionAnalyzers:
     descriptions_by_model: bool = False
 
 
-def load_emotion_analyzers(name: str, model: str = "", wait_ms: float = 60.0) -> EmotionAnalyzers:
+def load_emotion_analyzers(
+    name: str, by_lexicon: AnalyzeEmotion, model: str = "", wait_ms: float = 60.0
+) -> EmotionAnalyzers:
     """Load the analyzers of a server.
 
     Args:
+        by_lexicon: what the lexicon finds in a text, which takes up to a millisecond.
         name: analyzer of texts without an explicit emotion: "none", "lexicon" or "qwen".
         model: folder of the Qwen emotion model; where given, it also analyzes descriptions, whatever `name` is.
         wait_ms: how long a text waits for the model before the lexicon decides.
@@ -58,27 +60,21 @@ def load_emotion_analyzers(name: str, model: str = "", wait_ms: float = 60.0) ->
     Raises:
         CheckpointError: the folder cannot be used.
     """
-    lexicon = Lexicon() if name != "none" else None
-    analyze_text = _immediate(lexicon.analyze) if lexicon is not None else None
+    analyze_text = by_lexicon if name != "none" else None
     if not model:
-        return EmotionAnalyzers(name, analyze_text, _immediate(parse_description))
+        return EmotionAnalyzers(name, analyze_text, _by_keywords)
     # Imports transformers, which a server without the model need not have installed.
     from intone.server.emotion.qwen import QwenEmotion
 
     background = BackgroundAnalyzer(QwenEmotion.load(Path(model).expanduser()))
-    if name == "qwen" and lexicon is not None:
-        analyze_text = background.with_fallback(lexicon.analyze, wait_ms / 1000)
-    analyze_description = background.with_fallback(parse_description, MAX_DESCRIPTION_WAIT_S)
+    if name == "qwen":
+        analyze_text = background.with_fallback(by_lexicon, wait_ms / 1000)
+    analyze_description = background.with_fallback(_by_keywords, MAX_DESCRIPTION_WAIT_S)
     return EmotionAnalyzers(name, analyze_text, analyze_description, descriptions_by_model=True)
 
 
-def _immediate(analyze: Callable[[str], EmotionEstimate]) -> AnalyzeEmotion:
-    """An analyzer that takes microseconds, as a coroutine function."""
-
-    async def immediate(text: str) -> EmotionEstimate:
-        return analyze(text)
-
-    return immediate
+async def _by_keywords(description: str) -> EmotionEstimate:
+    return parse_description(description)  # microseconds
 
 
 class BackgroundAnalyzer:
@@ -89,17 +85,17 @@ class BackgroundAnalyzer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="emotion")
         self._pending = 0
 
-    def with_fallback(self, fallback: Callable[[str], EmotionEstimate], max_wait_s: float) -> AnalyzeEmotion:
+    def with_fallback(self, fallback: AnalyzeEmotion, max_wait_s: float) -> AnalyzeEmotion:
         """The analyzer's estimate, or that of `fallback` if it fails, is busy or takes longer than `max_wait_s`."""
 
         async def analyze(text: str) -> EmotionEstimate:
             if self._pending >= MAX_PENDING_TEXTS:
-                return fallback(text)
+                return await fallback(text)
             self._pending += 1
             future = asyncio.get_running_loop().run_in_executor(self._thread, self._analyzer.analyze, text)
             future.add_done_callback(self._finished)
             done, _ = await asyncio.wait({future}, timeout=max_wait_s)
-            return future.result() if done and future.exception() is None else fallback(text)
+            return future.result() if done and future.exception() is None else await fallback(text)
 
         return analyze
 

@@ -10,6 +10,7 @@ from intone.server.domain import Emotion
 from intone.server.emotion.analyzers import EmotionAnalyzers, load_emotion_analyzers
 from intone.server.emotion.estimate import EmotionEstimate
 from intone.server.emotion.labels import parse_description
+from intone.server.emotion.lexicon import Lexicon
 from intone.server.events import EmotionSource, ResolvedEmotion
 from intone.server.text.boundaries import ends_sentence
 from intone.server.text.cues import TextPiece
@@ -101,7 +102,12 @@ def test_where_a_sentence_ends(text, ends):
 def labels_of(text):
     tagged = TaggedText(Segmenter())
     units = tagged.push(text) + tagged.finish()
-    analyzers = load_emotion_analyzers("lexicon")
+    lexicon = Lexicon()
+
+    async def by_lexicon(text):
+        return lexicon.analyze(text)
+
+    analyzers = load_emotion_analyzers("lexicon", by_lexicon)
     return [one.emotion.label for one in emotions_of(*(u for u in units if u.speakable), analyzers=analyzers)]
 
 

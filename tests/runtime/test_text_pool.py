@@ -1,4 +1,4 @@
-"""Normalization in processes of its own: what takes too long or crashes is spoken as it is written."""
+"""Work on texts in other processes: what takes too long or crashes is spoken as it is written, without emotion."""
 
 import asyncio
 import os
@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from intone.server.emotion.lexicon import Lexicon
 from intone.server.errors import IntoneError
-from intone.server.runtime.text_pool import SpokenText, TextPool
+from intone.server.runtime.text_pool import SpokenText, TextPool, TextStages
 from intone.server.text.cues import TextFormat
 from intone.server.text.normalizer import Normalizer, WrittenText
 from intone.server.text.pronunciation import Pronunciation, Reading, SpanReading
@@ -25,13 +26,13 @@ async def said(pool, text, language=""):
     return told.text.spoken, told.fault
 
 
-def with_pool(run, body, processes=1, normalizer=FAULTY):
+def with_pool(run, body, processes=1, stages=FAULTY):
     """Run `body`; then nothing may be left: no process, no descriptor."""
 
     async def main():
         before = descriptors()
         others = set(children_of(os.getpid()))  # the server that other tests share is one
-        pool = await TextPool.launch(BUDGET_S, processes, normalizer)
+        pool = await TextPool.launch(BUDGET_S, processes, stages)
         children = set(children_of(os.getpid()))
         try:
             await body(pool)
@@ -68,7 +69,40 @@ def test_texts_are_normalized_as_in_this_process(run, processes):
         assert (told.text.spoken, told.fault) == ("$3 as it is", "")
         assert [" $3  as it is "[piece.start : piece.end] for piece in told.text.pieces] == ["$3", "as", "it", "is"]
 
-    with_pool(run, body, processes, "intone.server.text.normalizer:Normalizer")
+    with_pool(run, body, processes, f"{TextStages.__module__}:TextStages")
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_emotion_is_analyzed_as_in_this_process(run, processes):
+    texts = ["I'm thrilled!", "这让我很生气", "It is ten o'clock.", "《" * 1000]
+
+    async def body(pool):
+        found = await asyncio.gather(*(pool.analyze(text) for text in texts))
+        assert found == [Lexicon().analyze(text) for text in texts]
+        assert [estimate.label for estimate in found] == ["happy", "angry", "neutral", "neutral"]
+
+    with_pool(run, body, processes, f"{TextStages.__module__}:TextStages")
+
+
+@pytest.mark.parametrize("text", [HANGS, CRASHES, RAISES])
+def test_a_text_that_cannot_be_analyzed_shows_no_emotion(run, caplog, text):
+    async def body(pool):
+        assert (await pool.analyze("well")).label == "calm"
+        estimate = await pool.analyze(text)
+        assert estimate.label == "neutral" and estimate.explanation.startswith("the text was not analyzed: it ")
+        await normalizes_again(pool)
+
+    with_pool(run, body)
+    assert text not in caplog.text
+
+
+def test_a_text_that_fails_on_a_thread_is_spoken_as_it_is(run, caplog):
+    async def body(pool):
+        assert await said(pool, RAISES) == ("it raises", "it failed: see the server's log")
+        assert (await pool.analyze(RAISES)).label == "neutral"
+
+    with_pool(run, body, processes=0)
+    assert RAISES not in caplog.text and "a text of 10 characters cannot be analyzed: ValueError" in caplog.text
 
 
 @pytest.mark.parametrize(
