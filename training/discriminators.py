@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
+from training.optimizing import multiplies_bfloat16
+
 PERIODS = (2, 3, 5, 7, 11)
 WINDOWS = (1536, 768, 384)
 SITTING = 1
@@ -103,6 +105,25 @@ def fooling_loss(recorded: list[Opinion], made: list[Opinion]) -> tuple[Tensor, 
         for theirs, ours in zip(r[1], m[1], strict=True)
     ]
     return fooled, torch.stack(distances).mean()
+
+
+def judged(jury: Jury, recorded: Tensor, made: Tensor, turn: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The discriminator loss, and the generator's adversarial and feature-matching losses.
+
+    The gradients of the discriminator loss are stored in the discriminators' parameters. One forward pass serves all
+    three losses, so the discriminators must not be updated before the generator's gradients are computed. Products are
+    in bfloat16 also on CPUs with fast support.
+    """
+    device = made.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device)):
+        theirs, ours = jury(recorded, turn), jury(made, turn)
+        loss = jury_loss(theirs, ours)
+        fooled, features = fooling_loss(theirs, ours)
+    parameters = list(jury.parameters())
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    return loss, fooled, features
 
 
 def _distance(ours: Tensor, theirs: Tensor) -> Tensor:

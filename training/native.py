@@ -16,17 +16,15 @@ NAME = "intone_training"
 FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=256", "-fno-math-errno", "-fno-trapping-math")
 
 
-def load() -> bool:
-    """Compile, once per version of the source, and load; False, with a warning, if that fails."""
+def load(source: str = "unit.cpp", name: str = NAME) -> bool:
+    """Compile a source of this folder, once per version, and load it; False, with a warning, if that fails."""
     from torch.utils.cpp_extension import load as compile_and_load  # slow to import, rarely needed
 
     try:
-        compile_and_load(
-            NAME, [str(Path(__file__).with_name("unit.cpp"))], extra_cflags=list(FLAGS), is_python_module=False
-        )
+        compile_and_load(name, [str(Path(__file__).parent / source)], extra_cflags=list(FLAGS), is_python_module=False)
     except (OSError, RuntimeError, ImportError) as error:  # no compiler, no ninja, or the compiler is too old
         reason = str(error).strip().splitlines()[0]
-        warnings.warn(f"training/unit.cpp cannot be compiled, using plain torch: {reason}", stacklevel=2)
+        warnings.warn(f"training/{source} cannot be compiled, using plain torch: {reason}", stacklevel=2)
         return False
     return True
 

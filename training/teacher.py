@@ -65,22 +65,21 @@ class Hibari:
         import hibari  # optional dependency of this stage only
         import onnxruntime
 
-        self._voice = hibari.Hibari(voice="heart", threads=1)
+        self.voice = hibari.Hibari(voice="heart", threads=1)
         self._synthesize = hibari.dsp.synth
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        model = with_output(Path(self._voice.model_path).read_bytes(), PLACEMENT)
+        model = with_output(Path(self.voice.model_path).read_bytes(), PLACEMENT)
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, text: str, number: int) -> Spoken | None:
         """Synthesize one sentence; None if it would be split or has nothing to pronounce."""
-        sounds = self._voice.phonemize(text)
+        sounds = self.voice.phonemize(text)
         if len(sounds) != 1:
             return None
-        ids = np.array([self._voice.ids(sounds[0])], np.int64)
-        *spectrum, placement = self._session.run(None, {"ids": ids, "speed": np.ones(1, np.float32)})
-        harmonic, phase, noise, free, free_phase, pitch_hz = (part[0] for part in spectrum)
+        ids = self.voice.ids(sounds[0])
+        harmonic, phase, noise, free, free_phase, pitch_hz, placement = self.spectra(ids)
 
         def made(phase: Any, noise: Any, free: Any) -> Audio:
             # The synthesis modifies some of its arguments in place.
@@ -94,7 +93,17 @@ class Hibari:
             made(plain, noise, free),
             made(plain, np.full_like(noise, SILENT), np.full_like(free, SILENT)),
         )
-        return trimmed(number, resampled(audio), sound, harmonics, ids[0][placement.ravel()], pitch_hz)
+        return trimmed(number, resampled(audio), sound, harmonics, np.array(ids)[placement], pitch_hz)
+
+    def spectra(self, ids: Sequence[int], speed: float = 1.0) -> list[Any]:
+        """The network's outputs for phoneme ids: five spectra `[bins, F]`, pitch `[F]` and placement `[F / 2]`.
+
+        The spectra are the magnitudes and phases of the harmonics, the magnitudes of the noise, and those and the
+        phases of a free component; magnitudes are natural logarithms.
+        """
+        given = {"ids": np.array([ids], np.int64), "speed": np.array([speed], np.float32)}
+        *spectrum, placement = self._session.run(None, given)
+        return [*(part[0] for part in spectrum), placement.ravel()]
 
 
 def plain_phase(bins: int) -> Audio:

@@ -20,10 +20,10 @@ from intone.server.engines.voxcpm.audio_vae_config import AudioVAEConfig
 from training import source
 from training.analysis import SOUND_SAMPLES
 from training.balance import Balance
-from training.discriminators import Jury, fooling_loss, jury_loss
+from training.discriminators import Jury, judged
 from training.latents import Latents
 from training.loop import generator
-from training.optimizing import Average, adam, multiplies_bfloat16, rate_at, set_rate
+from training.optimizing import Average, adam, rate_at, set_rate
 from training.shards import SOUND_HZ, Speech
 from training.spectra import SoundDistance
 from training.vae import AudioVAE
@@ -165,7 +165,7 @@ class VaeTrainee:
         figures = dict(losses)
         if number >= recipe.adversary_from:
             heard = self._heard(number)
-            figures["jury"], fooled, features = self._judged(wanted[:, heard], made[:, heard], number)
+            figures["jury"], fooled, features = judged(self.jury, wanted[:, heard], made[:, heard], number)
             if number >= recipe.adversary_from + recipe.jury_silence:
                 losses["jury"] = fooled + recipe.feature_weight * features
                 figures |= {"fooled": fooled, "features": features}
@@ -248,26 +248,6 @@ class VaeTrainee:
         count = min(samples, recipe.jury_frames * SOUND_SAMPLES)
         start = number * 7_919 % (samples - count + 1)
         return slice(start, start + count)
-
-    def _judged(self, recorded: Tensor, made: Tensor, turn: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The discriminator loss, and the decoder's adversarial and feature-matching losses.
-
-        The gradients of the discriminator loss are stored in the discriminators' parameters. One forward pass serves
-        all three losses, so the discriminators must not be updated before the decoder's gradients are computed.
-        """
-        with self._mixed_jury():
-            theirs, ours = self.jury(recorded, turn), self.jury(made, turn)
-            loss = jury_loss(theirs, ours)
-            fooled, features = fooling_loss(theirs, ours)
-        parameters = list(self.jury.parameters())
-        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        return loss, fooled, features
-
-    def _mixed_jury(self) -> torch.autocast:
-        """Autocast for the discriminators: bfloat16 also on CPUs with fast support; the VAE has native CPU kernels."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=multiplies_bfloat16(self.device))
 
     def _mixed(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")

@@ -192,6 +192,32 @@ class CAMPPlusConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """The source of a small vocoder, see `vocoder/source.py`: pulse and noise values per mel frame."""
+
+    points: int
+    noise: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServedConfig:
+    """What a checkpoint is served with, where the request says nothing else; the defaults are the official values.
+
+    Attributes:
+        flow_steps: evaluations of the flow, without those of the guidance.
+        guidance: see `AcousticSettings`.
+        temperature, repetition_penalty: of the sampling of codes.
+        phonemes: name of the phonemizer of a model whose text tokens are phonemes; empty for one that reads letters.
+    """
+
+    flow_steps: int = 25
+    guidance: float = 0.7
+    temperature: float = 0.8
+    repetition_penalty: float = 10.0
+    phonemes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class IndexTTSConfig:
     """A whole model.
 
@@ -199,6 +225,7 @@ class IndexTTSConfig:
         tokenizer_file: file name of the text vocabulary.
         emotion_rows: rows of the emotion matrix for each of the eight emotions, in the order of `domain.EMOTIONS`.
         trained: False for the random weights of `sizes.py`.
+        source: of the vocoder; None in the published models, whose vocoders need none.
     """
 
     variant: Variant
@@ -214,6 +241,8 @@ class IndexTTSConfig:
     emotion_rows: tuple[int, ...]
     tokenizer_file: str
     trained: bool = True
+    source: SourceConfig | None = None
+    served: ServedConfig = ServedConfig()
 
     @property
     def feature_dim(self) -> int:

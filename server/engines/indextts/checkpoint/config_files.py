@@ -21,6 +21,8 @@ from intone.server.engines.indextts.checkpoint.config import (
     MelConfig,
     PerceiverConfig,
     RegulatorConfig,
+    ServedConfig,
+    SourceConfig,
     Variant,
     W2vBertConfig,
     WaveNetConfig,
@@ -29,6 +31,9 @@ from intone.server.errors import CheckpointError
 
 FEATURE_LAYER = 17
 """The layer of w2v-BERT whose output is the semantic feature."""
+
+PITCH_ROWS = 2
+"""Rows of a frame after its mel bands, in checkpoints with a source; see `vocoder/source.py`."""
 
 EMOTION_LATENT_DIM = 1024
 SPEAKER_LATENTS = 32
@@ -92,6 +97,8 @@ def config_of(document: Mapping[str, Any], vocoder: Mapping[str, Any], w2v_bert:
         emotion_rows=root.counts("emo_num"),
         tokenizer_file=tokenizer,
         trained=ours.flag("trained", True),
+        source=_source(ours),
+        served=_served(ours),
     )
     _check(config)
     return config
@@ -237,15 +244,36 @@ def _campplus(campplus: Section) -> CAMPPlusConfig:
     )
 
 
+def _source(ours: Section) -> SourceConfig | None:
+    source = ours.section("source", {})
+    points = source.count("points", 0, min_value=0)
+    return SourceConfig(points, source.count("noise", 0, min_value=0)) if points else None
+
+
+def _served(ours: Section) -> ServedConfig:
+    usual, flow, sampling = ServedConfig(), ours.section("flow", {}), ours.section("sampling", {})
+    return ServedConfig(
+        flow_steps=flow.count("steps", usual.flow_steps),
+        guidance=usual.guidance if flow.raw("guidance") is None else flow.number("guidance", 0.0),
+        temperature=sampling.number("temperature", usual.temperature),
+        repetition_penalty=sampling.number("repetition_penalty", usual.repetition_penalty),
+        phonemes=ours.text("phonemes") if ours.raw("phonemes") is not None else usual.phonemes,
+    )
+
+
 def _check(config: IndexTTSConfig) -> None:
     """Check that the parts fit together."""
+    rows, source, more, named = config.mel.bands, 0, "", "n_mels"
+    if config.source is not None:
+        rows, source = rows + PITCH_ROWS, config.source.points + config.source.noise
+        more, named = " without the source's rows", f"n_mels + {PITCH_ROWS}"
     pairs = [
         ("w2v-bert hidden_size", config.w2v_bert.dim, "semantic_codec.hidden_size", config.codec.hidden),
         ("s2mel.length_regulator.in_channels", config.regulator.in_channels, "hidden_size", config.codec.hidden),
         ("s2mel.length_regulator.channels", config.regulator.channels, "DiT.content_dim", config.dit.content_dim),
         ("s2mel.style_encoder.dim", config.dit.style_dim, "CAMPPlus embedding", config.campplus.embedding),
-        ("s2mel.DiT.in_channels", config.dit.mel_bands, "n_mels", config.mel.bands),
-        ("vocoder num_mels", config.vocoder.mel_bands, "n_mels", config.mel.bands),
+        ("s2mel.DiT.in_channels", config.dit.mel_bands, named, rows),
+        (f"vocoder num_mels{more}", config.vocoder.mel_bands - source, named, rows),
         ("vocoder sampling_rate", config.vocoder.sample_rate_hz, "sr", config.mel.sample_rate_hz),
         ("emo_num", len(config.emotion_rows), "number of emotions", 8),
     ]

@@ -1,0 +1,64 @@
+"""Command line of the recipe of nano IndexTTS: one subcommand per stage, listed in the order in which they are run."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from training.indextts import sizes, stages
+
+TRAINED = (("vocoder", stages.vocoder, "train the vocoder: frames and source to audio"),)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage and return the exit status: 0, 1 after an error (printed to stderr), 130 if interrupted."""
+    options = _parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    stage: Callable[[argparse.Namespace], str] = options.stage
+    try:
+        print(stage(options))
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"{options.name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.indextts", description=__doc__)
+    parser.set_defaults(threads=1)
+    commands = parser.add_subparsers(required=True, metavar="STAGE")
+    teacher = _stage(commands, "teacher", stages.teacher, "speak the corpus with emotion")
+    teacher.add_argument("--hours", type=float, default=None, help="approximate hours of speech (default: all)")
+    teacher.add_argument("--skip-hours", type=float, default=0.0, help="approximate hours to skip at the beginning")
+    for name, stage, text in TRAINED:
+        _training(_stage(commands, name, stage, text))
+    return parser
+
+
+def _training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--steps", type=int, default=None, help="steps of the whole run, including earlier calls")
+    parser.add_argument("--minutes", type=float, default=None, help="time limit of this call; another call resumes")
+    parser.add_argument("--save-minutes", type=float, default=3.0, help="interval of checkpoints (default: 3)")
+    parser.add_argument("--batch", type=int, default=None, help="examples per step")
+    parser.add_argument("--rate", type=float, default=None, help="peak learning rate")
+    parser.add_argument("--seed", type=int, default=None, help="of all random numbers (default: 0)")
+    parser.add_argument("--adversary-from", type=int, default=None, help="first step of the vocoder's discriminators")
+    parser.add_argument("--shards", type=int, default=None, help="number of speech shards to read (default: all)")
+
+
+def _stage(commands: argparse._SubParsersAction, name: str, stage: object, text: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(stage=stage, name=name)
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/indextts"), help="root folder of all files (default: build/indextts)"
+    )
+    parser.add_argument("--size", choices=sizes.names(), default="nano", help="model size (default: nano)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
