@@ -102,6 +102,7 @@ def packages() -> dict[str, str]:
 def extension() -> dict[str, object]:
     """The C++ extension, if torch is installed; with the CUDA kernels if torch has CUDA and there is an nvcc."""
     try:
+        from torch import cuda as gpus
         from torch import version
         from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension
     except ImportError:
@@ -109,21 +110,24 @@ def extension() -> dict[str, object]:
         return {}
     sys.path.insert(0, str(ROOT / "server" / "ops"))
     try:
-        from build_flags import CXX_FLAGS, LINK_FLAGS, NVCC_FLAGS, SANITIZERS, nvcc_release, sources, wants_cuda
+        import build_flags as build
     finally:
         sys.path.pop(0)
-    cuda = wants_cuda(version.cuda, nvcc_release(CUDA_HOME), os.environ.get("INTONE_CUDA", ""))
-    files = [str(path.relative_to(ROOT)) for path in sources(ROOT / "csrc", cuda)]
+    toolkit = build.nvcc_release(CUDA_HOME)
+    cuda = build.wants_cuda(version.cuda, toolkit, os.environ.get("INTONE_CUDA", ""))
+    if cuda and not gpus.is_available():
+        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", build.cuda_architectures(toolkit))
+    files = [str(path.relative_to(ROOT)) for path in build.sources(ROOT / "csrc", cuda)]
     sanitizer = os.environ.get("INTONE_SANITIZE", "")
-    flags = SANITIZERS[sanitizer] if sanitizer else []
+    flags = build.SANITIZERS[sanitizer] if sanitizer else []
     if sanitizer == "thread":
         files.append("tests/native/sanitize/openmp_threads.cpp")
     module = (CUDAExtension if cuda else CppExtension)(
         "intone.server.ops._C",
         files,
         include_dirs=[str(ROOT / "csrc")],
-        extra_compile_args={"cxx": CXX_FLAGS + flags, "nvcc": NVCC_FLAGS},
-        extra_link_args=LINK_FLAGS + flags,
+        extra_compile_args={"cxx": build.CXX_FLAGS + flags, "nvcc": build.NVCC_FLAGS},
+        extra_link_args=build.LINK_FLAGS + flags,
     )
     return {"ext_modules": [module], "cmdclass": {"build_ext": BuildExtension.with_options(use_ninja=True)}}
 

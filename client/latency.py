@@ -1,6 +1,6 @@
 """Client-side latency: time to first audio, gaps, real-time factor, and underruns of a simulated player."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -130,11 +130,6 @@ def measure_latency(first_text_s: float | None, chunks: Sequence[AudioChunk]) ->
         underrun_s=playback.underrun_s,
         continuous=playback.continuous,
     )
-
-
-def slowest_first(stage_ms: Mapping[str, float]) -> dict[str, float]:
-    """Sort stages by duration, longest first: the wire does not keep their order."""
-    return dict(sorted(stage_ms.items(), key=lambda item: -item[1]))
 
 
 def is_audible(chunk: AudioChunk) -> bool:

@@ -19,12 +19,15 @@ from intone.client.tools.load_generator import SENTENCES, Load, conditions, run_
 _EPILOG = """\
 Each stream is a conversation on a connection of its own that speaks one text after another, each sent whole.
 
-columns:
-  latency to first audio   from sending a text to receiving its first audible chunk
-  inter-chunk              time between the receipts of consecutive chunks
-  RTFX                     seconds of audio per second of wall time, of all streams together
-  underruns                silence that a player which starts at the first chunk has to insert
-  barge-in to stop         with --interrupt-after-ms: from an interruption to the receipt of its answer
+rows and columns:
+  first sound of the server   from the arrival of the first sentence at the server to its first audible speech
+  first speech received       from sending a text to receiving its first audible speech: the same and the network
+  first filler received       the same for fillers, which count nowhere else
+  between chunks              time between the receipts of consecutive chunks
+  barge-in to stop            with --interrupt-after-ms: from an interruption to the receipt of its answer
+  speed                       seconds of audio per second of wall time, of all streams together (RTFX)
+  underruns                   utterances in which a player that starts at the first chunk runs out of audio for more
+                              than 100 ms at a time; shorter waits are taken for pauses of the speech
 
 examples:
   intone bench --streams 1 --iterations 20
@@ -113,6 +116,10 @@ def _print(report: Mapping[str, Any], json_path: Path | None) -> None:
         json_path.write_text(text, encoding="utf-8")
 
 
+_ALWAYS = ("server_ttfa_ms", "latency_to_first_audio_ms", "inter_chunk_ms")
+"""The other rows are printed if there is something to print."""
+
+
 def _tables(report: Mapping[str, Any]) -> tuple[Table, Table]:
     engine = report["engine"] or "chosen by the server"
     title = f"{report['streams']} streams, {report['iterations']} utterances each, engine {engine}"
@@ -120,22 +127,23 @@ def _tables(report: Mapping[str, Any]) -> tuple[Table, Table]:
     for column in ("avg", "p90", "p95", "p99"):
         times.add_column(column, justify="right")
     rows = {
-        "latency to first audio": "latency_to_first_audio_ms",
-        "TTFA at the server": "server_ttfa_ms",
-        "inter-chunk": "inter_chunk_ms",
+        "first sound of the server": "server_ttfa_ms",
+        "first speech received": "latency_to_first_audio_ms",
+        "first filler received": "latency_to_first_filler_ms",
+        "between chunks": "inter_chunk_ms",
         "barge-in to stop": "stop_ms",
     }
     for name, key in rows.items():
-        if key != "stop_ms" or report[key]["avg"] is not None:
-            times.add_row(name, *(_number(value, 1) for value in report[key].values()))
-    totals = Table("throughput", "audio", "wall", "underruns", "continuous", "completed", "errors")
+        if key in _ALWAYS or report[key]["avg"] is not None:
+            style = "bold" if key == "server_ttfa_ms" else ""
+            times.add_row(name, *(_number(value, 1) for value in report[key].values()), style=style)
+    totals = Table("speed", "audio", "wall", "utterances", "underruns", "errors")
     totals.add_row(
-        f"RTFX {_number(report['rtfx'], 2)}",
+        f"{_number(report['rtfx'], 2)}×",
         f"{report['audio_s']:.2f} s",
         f"{report['wall_s']:.2f} s",
-        f"{report['underrun_s']:.3f} s",
-        f"{_number(report['continuity_percent'], 1)} %",
         str(report["utterances"]),
+        f"in {report['interrupted_playback']} of {report['utterances']}",
         str(report["errors"]),
     )
     return times, totals

@@ -26,7 +26,13 @@ from intone.client.wav import write_wav
 
 
 async def run_script(
-    client: AsyncSpeechClient, script: Script, settings: StreamSettings, *, play: bool = False, as_json: bool = False
+    client: AsyncSpeechClient,
+    script: Script,
+    settings: StreamSettings,
+    *,
+    play: bool = False,
+    as_json: bool = False,
+    quiet: bool = False,
 ) -> ScriptRun:
     """Run a script on a stream of its own and print what happens.
 
@@ -34,23 +40,27 @@ async def run_script(
         settings: of the stream.
         play: play the audio on the sound device.
         as_json: print JSON lines for programs.
+        quiet: print nothing.
 
     Raises:
         IntoneError: a call has failed.
         MissingExtraError, OSError: the sound device cannot be used.
     """
-    run = ScriptRun(Listener(time.monotonic))
+    info = await client.server_info()
+    voicing = frozenset(engine.name for engine in info.engines if engine.voices_emotion)
+    run = ScriptRun(Listener(time.monotonic), voicing=voicing)
     printer = EventPrinter(as_json=as_json, clock=time.monotonic)
     runner = ScriptRunner(
         run,
         time.monotonic,
-        languages=trained_languages(await client.server_info()),
-        on_turn=_ignore_turn if as_json else _turn_printer(script),
+        languages=trained_languages(info),
+        on_turn=_ignore_turn if as_json or quiet else _turn_printer(script),
     )
 
     def receive(event: Event) -> None:
         runner.receive(event)
-        printer.print_event(event)
+        if not quiet:
+            printer.print_event(event)
 
     async with client.conversation(settings, on_event=receive) as talk:
         with Player(talk.configured.format) if play else nullcontext() as player:

@@ -4,6 +4,8 @@ Run as `python -m intone.client.tools.demo`. Needs the server installed beside t
 """
 
 import asyncio
+import os.path
+import shutil
 import sys
 import tempfile
 import time
@@ -11,18 +13,22 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich import box
+from rich.table import Table
+
 from intone.client.async_client import AsyncSpeechClient
 from intone.client.errors import IntoneError
 from intone.client.extras import MissingExtraError
 from intone.client.settings import SpeechSettings, StreamSettings
+from intone.client.speech import Speech
 from intone.client.tools.chat import print_turns, run_script, save_heard
 from intone.client.tools.console import Console
 from intone.client.tools.conversation_picture import draw_conversation
-from intone.client.tools.event_printer import EventPrinter
 from intone.client.tools.local_server import LocalServerError, local_server
 from intone.client.tools.script import Script, Turn
 from intone.client.tools.utterance_picture import draw_utterance
-from intone.client.tools.utterance_report import utterance_report
+from intone.client.tools.utterance_report import milliseconds
+from intone.client.tools.waits import wait_of
 from intone.client.voices import FillerClip
 from intone.client.wav import wav_header
 
@@ -38,6 +44,11 @@ _FILLERS = ("Hmm, well.", "Let me see.", "One moment.")
 """Fillers of the conversation, recorded from the starter voice in place of a person."""
 
 
+_SENTENCES = """\
+four sentences, written at twenty words a second as by a language model;
+first sound: of the server, from when it has the text of a sentence"""
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """One sentence of the demo; `name` is that of its files."""
@@ -46,17 +57,12 @@ class Scene:
     text: str
     settings: SpeechSettings = SpeechSettings()
 
-    @property
-    def title(self) -> str:
-        """The emotion or engine, for the heading."""
-        return str(self.settings.emotion or self.settings.engine or "neutral")
-
 
 SCENES = (
     Scene("1-hello", "Hello! This sentence was still being written when you heard its first words."),
     Scene("2-live", "Text goes in word by word, and speech comes out before the last word is there."),
     Scene("3-mandarin", "你好！这句话还没有写完，你就已经听到它的开头了。"),
-    Scene("4-voxcpm", "Here the other packaged voice says a sentence, to compare.", SpeechSettings(engine="voxcpm")),
+    Scene("4-nano", "Here the other packaged voice says a sentence, to compare.", SpeechSettings(voice="nano")),
 )
 
 
@@ -70,7 +76,7 @@ CONVERSATION = Script(
         ),
         Turn("All right, I stop."),
     ),
-    title="Four turns: an answer, one that takes thought, one that is interrupted, and the reply to the interruption",
+    title="An answer, one that takes thought, one that is interrupted, and the reply to the interruption",
 )
 """In the second turn a filler covers the wait for the language model; the listener barges in on the third."""
 
@@ -91,31 +97,64 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    console.print(f"\nListen to {folder}/*.wav and look at {folder}/*.png.", style="bold green")
     return 0
 
 
 async def _run(target: str, folder: Path, console: Console) -> None:
     async with AsyncSpeechClient(target) as client:
         await _wait_for_health(client)
-        speakers: dict[str, str] = {}
+        console.print(f"\n{_SENTENCES}", style="dim")
+        spoken: dict[str, Speech] = {}
         for scene in SCENES:
-            console.print(f"\n{scene.title}: “{scene.text}”", style="bold", markup=False, soft_wrap=True)
-            printer = EventPrinter(as_json=False, clock=time.monotonic)
             settings = StreamSettings(defaults=scene.settings, service_class="live")
-            speech = await client.say(_words(scene.text), settings, on_event=printer.print_event)
+            speech = await client.say(_words(scene.text), settings)
             speech.save(folder / f"{scene.name}.wav")
-            speakers[scene.name] = speech.started.route.engine if speech.started else "nobody"
             draw_utterance(speech, folder / f"{scene.name}.png")
-            Console().print(utterance_report(speech, f"Latency of {scene.name}"))
-        console.print(f"\nrecording fillers: {' '.join(_FILLERS)}", style="dim")
+            spoken[scene.name] = speech
+        Console().print(_sentences(spoken))
+        console.print("\nfour turns of a conversation, in real time", style="dim")
         await _record_fillers(client)
-        console.print()
-        run = await run_script(client, CONVERSATION, StreamSettings())
+        run = await run_script(client, CONVERSATION, StreamSettings(), quiet=True)
         print_turns(run)
         save_heard(run, folder / "5-conversation.wav")
         draw_conversation(run, folder / "5-conversation.png", title=CONVERSATION.title)
-        console.print("\nwho speaks: " + ", ".join(f"{name}.wav {engine}" for name, engine in speakers.items()))
+        Console(highlight=False).print(_what_next(folder), soft_wrap=True, markup=False)
+
+
+def _sentences(spoken: dict[str, Speech]) -> Table:
+    """A line for each sentence, with what the wait for its first word was spent on."""
+    table = Table("sentence", "engine", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for column in ("first sound", "wait for text", "first word", "audio", "RTF"):
+        table.add_column(column, justify="right")
+    for name, speech in spoken.items():
+        wait, report = wait_of(speech), speech.report
+        table.add_row(
+            name,
+            speech.started.route.engine if speech.started else "–",
+            f"[bold]{milliseconds(wait.server_ms)}[/bold]",
+            milliseconds(wait.text_ms),
+            milliseconds(wait.speech_ms),
+            f"{speech.latency.audio_ms / 1000:.1f} s",
+            "–" if report is None or report.rtf is None else f"{report.rtf:.2f}",
+        )
+    return table
+
+
+def _what_next(folder: Path) -> str:
+    """A map of what was made, and the next commands."""
+    commands = Path(sys.executable).parent
+    found = shutil.which("intone-server")
+    active = found is not None and Path(found).parent == commands
+    activate = "" if active else f"\n  . {os.path.relpath(commands)}/activate         first, in each shell"
+    return f"""
+In {folder}/ (.wav to listen to, .png to look at):
+  1-hello, 2-live     the starter voice begins before the text is complete
+  3-mandarin, 4-nano  the other packaged voice, nano, in Mandarin and in English
+  5-conversation      fillers cover a wait, and the listener interrupts
+Next:{activate}
+  intone-server                                keep it running; in another shell:
+  intone say "Hello there." --out hello.wav    docs/examples.md has an agent
+  intone chat --picture chat.png               a longer conversation"""
 
 
 async def _wait_for_health(client: AsyncSpeechClient) -> None:

@@ -1,7 +1,14 @@
-"""Building blocks of the pictures: colours, panels, legends, labels without overlaps, waveforms. Needs matplotlib."""
+"""Building blocks of the pictures: colours, panels, legends, labels without overlaps, waveforms. Needs matplotlib.
 
-from collections.abc import Sequence
+One colour means one thing in all pictures: what is heard (`KIND_COLORS`), what a listener waits for (`WAIT_COLORS`), a
+stage of synthesis (`stage_colors`), an engine (`engine_color`). `SERIES_COLORS` are for anything else.
+"""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from itertools import groupby
 from typing import Any
@@ -15,20 +22,56 @@ from intone.client.extras import MissingExtraError
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 KIND_COLORS = {"speech": "#2f6fde", "filler": "#e08a1e", "silence": "#9aa5b1"}
 SENT, FIRST, UNDERRUN = "#7c5cc4", "#d64545", "#f5c6c6"
-STAGE_COLORS = (
-    "#2f6fde",
-    "#1b9e8a",
-    "#e08a1e",
-    "#7c5cc4",
-    "#d64545",
-    "#4c9f38",
-    "#9aa5b1",
-    "#c2479b",
-    "#7a5230",
+EMOTION = "#c2479b"
+WAIT_COLORS = {"text": "#ddd3f2", "server": "#a9c5f5", "filler ends": "#f8e1bd"}
+"""What a listener waits for: text that is being written, the server, a filler that has not ended. Pale, beside
+`KIND_COLORS`."""
+SERIES_COLORS = ("#0f6e63", "#8a5a2b", "#6b7785", "#5f7f2f", "#00798c", "#c2479b")
+_STAGE_COLORS = {
+    "diffusion": "#0f6e63",
+    "decoding to sound": "#3fa796",
+    "language model": "#8a5a2b",
+    "reading text and voice": "#d2b48c",
+    "synthesis": "#3fa796",
+}
+_MORE_STAGE_COLORS = ("#5b7a8c", "#9fb8c6", "#36505f", "#c9d6dd")
+_ENGINE_COLORS = {"starter": "#6b7785", "voxcpm": "#5f7f2f", "indextts": "#7a3b69"}
+_OTHER_ENGINE_COLOR = "#00798c"
+
+_CJK_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Droid Sans Fallback",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Heiti TC",
+    "STHeiti",
+    "Microsoft YaHei",
+    "SimHei",
+    "Arial Unicode MS",
 )
+"""Fonts with Chinese characters that systems come with, tried in this order for what matplotlib's font lacks."""
+
+_SCRIPTS = {
+    "CJK": "Chinese",
+    "HIRAGANA": "Japanese",
+    "KATAKANA": "Japanese",
+    "HANGUL": "Korean",
+    "CYRILLIC": "Cyrillic",
+}
+"""By the first word of the Unicode names of their characters."""
 
 LEGEND_INCHES = 0.22
 """Height of the grid row of a legend."""
+
+TITLE_INCHES = 0.52
+"""Height of the grid row of a title with the line below it."""
+
+_TOP_INCHES = 0.08
 
 _GAP_PIXELS = 5
 _MIN_CHARACTERS = 7
@@ -53,14 +96,55 @@ def new_figure(width_inches: float, height_inches: float) -> Any:
     """
     require_matplotlib()
     from matplotlib.figure import Figure  # slow to import, and optional
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    return Figure(figsize=(width_inches, height_inches), dpi=120, facecolor="white", layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.06, rect=(0, 0, 1, 1 - _TOP_INCHES / height_inches))
+    return Figure(figsize=(width_inches, height_inches), dpi=120, facecolor="white", layout=layout)
 
 
-def add_title(figure: Any, text: str) -> None:
-    """Put a title above everything else, shortened to the width of the figure."""
-    title = figure.suptitle("", x=0.01, ha="left", fontsize=14, color=INK, fontweight="bold")
-    _fit(title, text, 0.98 * figure.bbox.width)
+@contextmanager
+def picture_fonts() -> Iterator[None]:
+    """Texts that are made inside have a font with Chinese characters to fall back on, where this machine has one.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib import rc_context  # slow to import, and optional
+
+    with rc_context({"font.family": list(_font_families())}):
+        yield
+
+
+@lru_cache(maxsize=1)
+def _font_families() -> tuple[str, ...]:
+    from matplotlib import font_manager  # slow to import, and optional
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ("DejaVu Sans", *[name for name in _CJK_FONTS if name in installed][:1])
+
+
+def add_title(figure: Any, cell: Any, text: str, facts: str = "") -> None:
+    """Put a title into a cell of the grid, of `TITLE_INCHES`, with a line of facts below, shortened to its width."""
+    axes = figure.add_subplot(cell)
+    axes.set_axis_off()
+    lines = ((1.0, "top", text, 14, INK, "bold"), (0.0, "bottom", facts, 9.5, MUTED, "normal"))
+    for y, va, line, size, color, weight in lines:
+        drawn = axes.text(0, y, "", ha="left", va=va, fontsize=size, color=color, fontweight=weight)
+        drawn.set_in_layout(False)
+        _fit(drawn, line, 0.9 * figure.bbox.width)
+
+
+def stage_colors(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each stage of synthesis, by its name from `stages.named_stages`."""
+    others = [name for name in names if name not in _STAGE_COLORS]
+    more = {name: _MORE_STAGE_COLORS[number % len(_MORE_STAGE_COLORS)] for number, name in enumerate(others)}
+    return {name: _STAGE_COLORS.get(name) or more[name] for name in names}
+
+
+def engine_color(name: str) -> str:
+    """The colour of an engine."""
+    return _ENGINE_COLORS.get(name, _OTHER_ENGINE_COLOR)
 
 
 def shorten(text: str, characters: int) -> str:
@@ -70,12 +154,29 @@ def shorten(text: str, characters: int) -> str:
 
 
 def drawable(text: str) -> str:
-    """Escape text for matplotlib, which would read `$` as math. "…" replaces what its font cannot draw."""
+    """Escape text for matplotlib, which would read `$` as math, and say in words what no font here can draw."""
+    runs = groupby(text, lambda character: has_glyph(character) or character.isspace())
+    parts = ["".join(run) if known else _in_words("".join(run)) for known, run in runs]
+    return "".join(parts).replace("$", r"\$")
+
+
+@lru_cache(maxsize=4096)
+def has_glyph(character: str) -> bool:
+    """Whether the fonts of the pictures can draw a character."""
     from matplotlib import font_manager  # slow to import, and optional
 
-    font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
-    runs = groupby(text, lambda character: bool(font.get_char_index(ord(character))))
-    return "".join("".join(run) if known else "…" for known, run in runs).replace("$", r"\$")
+    files = [font_manager.findfont(font_manager.FontProperties(family=[name])) for name in _font_families()]
+    return any(font_manager.get_font(file).get_char_index(ord(character)) for file in files)
+
+
+def _in_words(text: str) -> str:
+    """What stands for characters that cannot be drawn, such as “(9 Chinese characters)”."""
+    letters = [character for character in text if character.isalnum()]
+    if not letters:
+        return ""  # punctuation and pictures
+    scripts = {_SCRIPTS.get(unicodedata.name(character, "").split(" ")[0].split("-")[0], "") for character in letters}
+    script = f"{scripts.pop()} " if len(scripts) == 1 else ""
+    return f"({len(letters)} {script.lstrip()}character{'s' if len(letters) > 1 else ''})"
 
 
 def style_axes(axes: Any, title: str, ylabel: str) -> None:

@@ -164,14 +164,14 @@ def _emotion(emotion: ResolvedEmotion) -> list[Line]:
 
 
 def _done(event: Done) -> Line:
-    """Duration of the speech and, if measured, TTFA with its prediction and the part covered by audio."""
+    """Duration of the speech and, if measured, the server's first sound with its prediction and the part covered."""
     if event.error is not None:
         return "done", f"{event.reason}: {event.error}", "red"
     parts, report = [_spoken(event.usage)], event.latency
     if report.ttfa_ms is not None:
         predicted = "" if report.predicted_ttfa_ms is None else f", predicted {report.predicted_ttfa_ms:.0f} ms"
-        covered = f", covered {report.covered_ms:.0f} ms" if report.covered_ms else ""
-        parts.append(f"TTFA at the server {report.ttfa_ms:.0f} ms{predicted}{covered}")
+        covered = f", {report.covered_ms:.0f} ms of it covered by a filler" if report.covered_ms else ""
+        parts.append(f"first sound of the server {report.ttfa_ms:.0f} ms{predicted}{covered}")
     return "done", f"{event.reason}: {'; '.join(parts)}", "yellow" if event.reason == "interrupted" else "green"
 
 

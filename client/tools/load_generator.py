@@ -83,7 +83,7 @@ class LoadResult:
     Attributes:
         wall_s: from the first text to the last audio.
         latencies: of each utterance that was completed or interrupted.
-        server_ttfa_ms: TTFA measured at the server, of each of them that has one.
+        server_ttfa_ms: the server's first sound, measured there, of each of them that has one.
         stop_ms: from each interruption to the receipt of its answer.
         errors: messages of the utterances and calls that failed.
     """
@@ -99,17 +99,20 @@ class LoadResult:
         audio_s = sum(latency.audio_ms for latency in self.latencies) / 1000
         continuous = [latency.continuous for latency in self.latencies]
         first_ms = [latency.ttfa_ms for latency in self.latencies if latency.ttfa_ms is not None]
+        filler_ms = [latency.filler_ttfa_ms for latency in self.latencies if latency.filler_ttfa_ms is not None]
         return {
             "utterances": len(self.latencies),
             "errors": len(self.errors),
-            "latency_to_first_audio_ms": asdict(distribution(first_ms)),
             "server_ttfa_ms": asdict(distribution(self.server_ttfa_ms)),
+            "latency_to_first_audio_ms": asdict(distribution(first_ms)),
+            "latency_to_first_filler_ms": asdict(distribution(filler_ms)),
             "inter_chunk_ms": asdict(distribution([gap for latency in self.latencies for gap in latency.gaps_ms])),
             "stop_ms": asdict(distribution(self.stop_ms)),
             "audio_s": audio_s,
             "wall_s": self.wall_s,
             "rtfx": audio_s / self.wall_s if self.wall_s else None,
             "underrun_s": sum(latency.underrun_s for latency in self.latencies),
+            "interrupted_playback": continuous.count(False),
             "continuity_percent": 100 * sum(continuous) / len(continuous) if continuous else None,
             "continuity_threshold_ms": 1000 * CONTINUITY_THRESHOLD_S,
         }

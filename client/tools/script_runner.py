@@ -61,11 +61,16 @@ class TurnRecord:
 
 @dataclass(slots=True)
 class ScriptRun:
-    """How a script went: what was heard, each turn, and, once it has ended, the speech of each utterance."""
+    """How a script went: what was heard, each turn, and, once it has ended, the speech of each utterance.
+
+    Attributes:
+        voicing: names of the server's engines that voice emotion; None if they are not known.
+    """
 
     listener: Listener
     turns: list[TurnRecord] = field(default_factory=list)
     speeches: dict[str, Speech] = field(default_factory=dict)
+    voicing: frozenset[str] | None = None
 
     def speech(self, record: TurnRecord) -> Speech:
         """What was sent and received in a turn that was not skipped."""

@@ -10,6 +10,7 @@ from intone.client.speech import Speech
 from intone.client.tools.emotions import emotion_name
 from intone.client.tools.listener import HeardChunk
 from intone.client.tools.script_runner import ScriptRun, TurnRecord
+from intone.client.tools.waits import wait_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,14 @@ class TurnMeasures:
         engines: the engines that spoke, in order.
         reason: route reason of the first engine; a code.
         emotion: name and intensity, or "neutral".
+        voiced: False if the engines that spoke ignore the emotion.
         source: emotion source; a code.
         first_sound_ms: from the start of the turn to the first audible sound, fillers included.
         first_word_ms: from the start of the turn to the first audible speech.
         covered_ms: the part of `first_word_ms` in which a filler was heard.
-        server_ttfa_ms: TTFA measured at the server, which starts when the first unit of text is complete.
+        text_wait_ms: from the start of the turn until the server had the text of its first sentence.
+        server_ttfa_ms: the server's first sound: from then to its first audible speech.
+        filler_ms: from the start of the turn to the first audible filler.
         stop_ms: from the barge-in to the server's confirmation. The listener hears nothing more from the barge-in on.
         late_ms: duration of the audio that arrived after the barge-in and was discarded.
         heard_text: from the server if the turn was interrupted.
@@ -43,10 +47,13 @@ class TurnMeasures:
     reason: str = ""
     emotion: str = ""
     source: str = ""
+    voiced: bool = True
     first_sound_ms: float | None = None
     first_word_ms: float | None = None
     covered_ms: float = 0.0
+    text_wait_ms: float | None = None
     server_ttfa_ms: float | None = None
+    filler_ms: float | None = None
     stop_ms: float | None = None
     late_ms: float = 0.0
     heard_text: str = ""
@@ -54,6 +61,11 @@ class TurnMeasures:
     underrun_ms: float = 0.0
     fillers: tuple[str, ...] = ()
     note: str = ""
+
+    @property
+    def emotional(self) -> bool:
+        """Whether there is an emotion to be heard."""
+        return self.emotion not in ("", "neutral")
 
 
 def measure_turn(run: ScriptRun, record: TurnRecord) -> TurnMeasures:
@@ -72,10 +84,13 @@ def measure_turn(run: ScriptRun, record: TurnRecord) -> TurnMeasures:
         reason=routes[0].route.reason if routes else "",
         emotion=_strongest_emotion(routes),
         source=routes[0].emotion.source if routes else "",
+        voiced=run.voicing is None or any(event.route.engine in run.voicing for event in routes),
         first_sound_ms=_elapsed_ms(record.started_s, sound_s),
         first_word_ms=_elapsed_ms(record.started_s, word_s),
         covered_ms=1000 * sum(part.duration_s for part in heard if _covers_wait(part, word_s)),
+        text_wait_ms=_text_wait_ms(record, speech),
         server_ttfa_ms=speech.report.ttfa_ms if speech.report else None,
+        filler_ms=_elapsed_ms(record.started_s, first_heard_s(heard, "filler")),
         stop_ms=_elapsed_ms(record.barge_in_s, record.stopped_s),
         late_ms=record.late_ms,
         heard_text=record.cut.heard_text if record.cut else record.turn.text if outcome == "completed" else "",
@@ -84,6 +99,12 @@ def measure_turn(run: ScriptRun, record: TurnRecord) -> TurnMeasures:
         fillers=filler_texts(heard),
         note=done.error.message if done and done.error else "",
     )
+
+
+def _text_wait_ms(record: TurnRecord, speech: Speech) -> float | None:
+    """The pause before the first text is part of it."""
+    text_ms = wait_of(speech).text_ms
+    return None if text_ms is None else 1000 * (speech.sent[0].sent_s - record.started_s) + text_ms
 
 
 def first_heard_s(heard: Sequence[HeardChunk], kind: str = "") -> float | None:

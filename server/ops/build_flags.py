@@ -41,6 +41,19 @@ def wants_cuda(torch_cuda: str | None, toolkit: str, asked: str) -> bool:
     return asked != "0" and bool(torch_cuda and toolkit) and str(torch_cuda).split(".")[0] == toolkit.split(".")[0]
 
 
+def cuda_architectures(toolkit: str) -> str:
+    """What TORCH_CUDA_ARCH_LIST is set to where no GPU is seen, as while an image is built: torch then has no default.
+
+    Args:
+        toolkit: release of the compiler, from `nvcc_release`.
+
+    Returns:
+        The generations from Ampere on; the last one also as PTX, which later ones compile when they load it.
+    """
+    knows_blackwell = tuple(map(int, toolkit.split(".")[:2])) >= (12, 8)
+    return "8.0;8.9;9.0;10.0+PTX" if knows_blackwell else "8.0;8.9;9.0+PTX"
+
+
 def nvcc_release(cuda_home: str | None) -> str:
     """The release of the toolkit in a folder, such as `13.0`; empty if there is none."""
     nvcc = Path(cuda_home or "", "bin", "nvcc")

@@ -57,7 +57,10 @@ def _compile(reason: str) -> ModuleType:
     from torch.utils.cpp_extension import CUDA_HOME  # slow to import, and rarely needed
     from torch.utils.cpp_extension import load as compile_and_load
 
-    cuda = wants_cuda(torch.version.cuda, nvcc_release(CUDA_HOME), os.environ.get("INTONE_CUDA", ""))
+    # For this machine only, so that without a GPU the kernels are left out, whose generation torch could not choose.
+    cuda = torch.cuda.is_available() and wants_cuda(
+        torch.version.cuda, nvcc_release(CUDA_HOME), os.environ.get("INTONE_CUDA", "")
+    )
     logger.warning("compiling the native extension just in time, because %s; this takes about a minute, once", reason)
     module = compile_and_load(
         name=f"intone_ops_torch_{_torch_release().replace('.', '_')}{'_cuda' if cuda else ''}",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from intone.client.tools.drawing import GRID, INK, MUTED, STAGE_COLORS, new_figure, style_axes
+from intone.client.tools.drawing import GRID, INK, KIND_COLORS, MUTED, SERIES_COLORS, new_figure, style_axes
 
 MARKERS = {1: "o", 2: "v", 18: "s", 144: "D"}  # rows of a linear layer
 
@@ -89,7 +89,7 @@ def draw(parts: Sequence[Part], title: str, path: Path) -> None:
     """Left, linear layers under the roof of the machine; right, whole parts with the floor of each."""
     whole = [part for part in parts if not part.is_linear]
     kinds = list(dict.fromkeys(part.kind for part in parts))
-    colors = dict(zip(kinds, STAGE_COLORS, strict=False))
+    colors = dict(zip(kinds, (KIND_COLORS["speech"], *SERIES_COLORS), strict=False))
     figure = new_figure(13, max(5.5, 0.27 * len(whole) + 1.6))
     roof, bars = figure.subplots(1, 2, width_ratios=(5, 6))
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK, fontweight="bold")

@@ -49,7 +49,7 @@ def test_chat_prints_saves_and_draws_the_conversation(script, tmp_path: Path, ca
     with scripted_server() as server:
         assert main(["chat", script, *files, "--server", server.target]) == 0
     captured = capsys.readouterr()
-    for text in ("Turns", "plain", "✂ barge-in", "skipped", "Fine", "3 turns in", "barge-ins: 1"):
+    for text in ("the server's first sound", "neutral", "✂ barge-in", "skipped", "Fine", "3 turns in", "barge-ins: 1"):
         assert text in captured.out + captured.err, text
     requests = server.calls[0]
     (interrupt,) = (request.interrupt for request in requests if request.HasField("interrupt"))

@@ -64,7 +64,14 @@ def test_say_writes_a_wav_file_and_prints_events_and_the_report(capsys, tmp_path
         assert main(["say", "Hello", "there.", "--out", str(path), "--server", server.target]) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    for text in ("started", "plain talk", "first speech from starter", "completed", "TTFA", "lm", "vae"):
+    for text in (
+        "started",
+        "plain talk",
+        "first speech from starter",
+        "completed",
+        "first sound of the server",
+        "language model",
+    ):
         assert text in captured.err
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getnframes()) == (RATE_HZ, CHUNK_SAMPLES)
@@ -94,7 +101,8 @@ def test_say_prints_fillers_pauses_emotions_and_rerouting(capsys):
         "from character 7 on indextts",
     ]
     expected += ["happy 0.75, analyzed from the text: “great”", "read by keywords [emotion_approximated]", "done"]
-    expected += ["12 ms, predicted 150 ms, covered 100 ms", "TTFA, predicted", "wait covered"]
+    expected += ["first sound of the server 12 ms, predicted 150 ms, 100 ms of it covered by a filler"]
+    expected += ["first sound of the server", "predicted 150 ms", "wait for the text", "first filler received"]
     positions = [output.find(text) for text in expected]
     assert -1 not in positions and positions == sorted(positions), list(zip(expected, positions, strict=True))
     config = server.calls[0][0].config

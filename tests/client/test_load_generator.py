@@ -114,7 +114,7 @@ def test_bench_prints_a_table_and_writes_results_with_their_conditions(capsys, t
         command = ["bench", "--streams", "2", "--iterations", "2", "--text", str(texts), "--json", str(path)]
         assert main([*command, "--token", "t", "--server", server.target]) == 0
     output = capsys.readouterr().out
-    for text in ("p90", "p95", "p99", "latency to first audio", "inter-chunk", "RTFX"):
+    for text in ("p90", "p95", "p99", "first sound of the server", "between chunks", "speed", "in 0 of 4"):
         assert text in output
     figures = json.loads(path.read_text())
     assert (figures["utterances"], figures["errors"], figures["audio_s"]) == (4, 0, pytest.approx(0.4, abs=1e-9))

@@ -25,10 +25,12 @@ from intone.client import (
     Started,
     TextSpan,
 )
+from intone.client.tools import drawing
 from intone.client.tools.conversation_picture import conversation_figure, draw_conversation
 from intone.client.tools.listener import Listener
 from intone.client.tools.script import Turn
 from intone.client.tools.script_runner import ScriptRun, TurnRecord
+from intone.client.tools.stages import named_stages
 from intone.client.tools.turn_measures import measure_turn
 from intone.client.tools.turn_report import turn_report, turn_report_to_json
 from intone.client.tools.utterance_picture import draw_utterance, utterance_figure
@@ -180,14 +182,74 @@ def test_texts_of_a_conversation_do_not_overlap(turns, words):
     texts = " ".join(assert_nothing_overlaps(figure))
     for number in range(1, turns + 1):
         assert f"{number}." in texts
-    assert "barge-in" in texts and "legend of 'Wait for the first word'" in texts
+    assert "barge-in" in texts and "legend of 'What the listener waits for'" in texts
 
 
 @pytest.mark.parametrize(("words", "words_per_s"), [(1, 20.0), slow(90, 20.0), slow(90, 1000.0)])
 def test_texts_of_an_utterance_do_not_overlap(words, words_per_s):
     pytest.importorskip("matplotlib")
     texts = assert_nothing_overlaps(utterance_figure(crowded_speech(words, words_per_s)))
-    assert any(text.startswith("TTFA 900 ms") for text in texts) and any(text.startswith("Let") for text in texts)
+    assert "First sound of the server: 100 ms, after 800 ms of waiting for the text" in texts
+    assert any(text.startswith("Let") for text in texts) and "Synthesis by stage: 96 ms" in texts
+
+
+def test_what_no_font_can_draw_is_said_in_words(monkeypatch, recwarn):
+    """As on a machine without Chinese fonts: no boxes and no warnings; the rest of a text stays."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(drawing, "_font_families", lambda: ("DejaVu Sans",))
+    drawing.has_glyph.cache_clear()
+    assert drawing.drawable("The word 你好 means $5.") == r"The word (2 Chinese characters) means \$5."
+    assert drawing.drawable("你好！这句话还没有写完。") == "(10 Chinese characters)"
+    assert drawing.drawable("好 and すし") == "(1 Chinese character) and (2 Japanese characters)"
+    assert drawing.drawable("Fine \U0001fae0!") == "Fine !"
+    run = known_run()
+    figure = conversation_figure(run, title="你好，世界")
+    assert_nothing_overlaps(figure)
+    figure.savefig(io.BytesIO())
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+    drawing.has_glyph.cache_clear()
+
+
+def test_a_font_with_chinese_characters_is_used_where_there_is_one(monkeypatch):
+    """Such fonts have these names; matplotlib falls back on them character by character."""
+    font_manager = pytest.importorskip("matplotlib.font_manager")
+    installed = [*font_manager.fontManager.ttflist, font_manager.FontEntry(name="Noto Sans CJK SC")]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", installed)
+    drawing._font_families.cache_clear()
+    try:
+        assert drawing._font_families() == ("DejaVu Sans", "Noto Sans CJK SC")
+    finally:
+        drawing._font_families.cache_clear()
+
+
+def test_one_color_means_one_thing():
+    """What is heard, what is waited for, stages and engines have no colour in common."""
+    stages = drawing.stage_colors(list(named_stages(dict.fromkeys((*STAGES, "a new one"), 1.0))))
+    engines = [drawing.engine_color(name) for name in ("starter", "voxcpm", "indextts", "another")]
+    marks = [drawing.SENT, drawing.FIRST, drawing.UNDERRUN, drawing.EMOTION]
+    groups = [stages.values(), engines, marks, drawing.KIND_COLORS.values(), drawing.WAIT_COLORS.values()]
+    for one, other in combinations(map(set, groups), 2):
+        assert not one & other
+    assert len(set(stages.values())) == len(stages) and len(set(engines)) == 4
+
+
+def test_stages_have_plain_names():
+    """Stages that are alike are one: those of the two engines, too."""
+    named = named_stages({"lm": 8.0, "vae": 2.0, "gpt_gen_time": 1.0, "warm_up": 3.0})
+    assert list(named.items()) == [("language model", 9.0), ("warm up", 3.0), ("decoding to sound", 2.0)]
+
+
+def test_an_emotion_that_is_not_voiced_is_told_beside_the_emotion():
+    pytest.importorskip("matplotlib")
+    run = known_run()
+    run.voicing = frozenset({"indextts"})
+    assert "happy 0.80" in " ".join(assert_nothing_overlaps(conversation_figure(run)))
+    run.voicing = frozenset()
+    texts = assert_nothing_overlaps(conversation_figure(run))
+    assert "happy, not voiced" in texts and "emotion" in texts
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(turn_report([measure_turn(run, record) for record in run.turns], 5.6))
+    assert "not voiced" in console.export_text()
 
 
 # ---- the contents ---------------------------------------------------------------------------------------------------
@@ -204,7 +266,7 @@ def test_picture_of_a_conversation_shows_every_kind_of_audio_and_event(tmp_path)
     pixels = np.round(255 * image.imread(str(tmp_path / "a.png"))[:, :, :3]).astype(int)
     assert pixels.shape[1] == 1800
     colors = {"filler": "#e08a1e", "speech": "#2f6fde", "underrun": "#f5c6c6", "first word": "#d64545"}
-    colors |= {"starter": "#3daa9c", "indextts": "#cb60a9", "barge-in": "#1f2933", "pause": "#c8ced6"}
+    colors |= {"starter": "#6b7785", "indextts": "#7a3b69", "barge-in": "#1f2933", "pause": "#c8ced6"}
     for name, color in colors.items():
         wanted = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
         assert (np.abs(pixels - wanted).max(axis=2) <= 6).sum() > 100, name
@@ -230,7 +292,16 @@ def test_table_of_turns_shows_every_measure():
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(turn_report(measures, 5.6))
     output = console.export_text()
-    for text in ("starter", "→ indextts", "happy 0.80", "200", "600", "300", "“Hmm” It costs $5 and $6.", "400"):
+    for text in (
+        "starter",
+        "→ indextts",
+        "happy 0.80",
+        "590",
+        "600",
+        "200",
+        "“Hmm” It costs $5 and $6.",
+        "400",
+    ):
         assert text in output, text
     for text in ("一 ✂ barge-in", "100", "skipped: no engine speaks it", "2 turns in 5.6 s, 2.2 s heard", "fillers: 1"):
         assert text in output, text

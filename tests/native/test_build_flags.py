@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from intone.server.ops.build_flags import nvcc_release, sources, wants_cuda
+from intone.server.ops.build_flags import cuda_architectures, nvcc_release, sources, wants_cuda
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 
@@ -26,6 +26,14 @@ def test_cuda_is_compiled_where_torch_and_compiler_fit(
     torch_cuda: str | None, toolkit: str, asked: str, wanted: bool
 ) -> None:
     assert wants_cuda(torch_cuda, toolkit, asked) is wanted
+
+
+@pytest.mark.parametrize(("toolkit", "newest"), [("12.6", "9.0+PTX"), ("12.8", "10.0+PTX"), ("13.0", "10.0+PTX")])
+def test_without_a_gpu_the_kernels_are_compiled_for_every_generation_that_the_compiler_knows(
+    toolkit: str, newest: str
+) -> None:
+    generations = cuda_architectures(toolkit).split(";")
+    assert generations[0] == "8.0" and generations[-1] == newest
 
 
 def test_the_compiler_is_asked_for_its_release(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from intone.server.engines.devices import own_stream
 from intone.server.engines.pieces import VoicePieces, within
 from intone.server.engines.precision import Precision, precision_on
 from intone.server.engines.voxcpm import bundled_voice, sizes
-from intone.server.engines.voxcpm.config import ENGINE, VoxCPMConfig
+from intone.server.engines.voxcpm.config import ENGINE
 from intone.server.engines.voxcpm.entry import ENTRY, MODEL
 from intone.server.engines.voxcpm.length_limits import limits
 from intone.server.engines.voxcpm.model import VoxCPM
@@ -154,7 +154,7 @@ class VoxCPMEngine:
         else:
             cache = PackedCache.of(pack_cache, checkpoint, chosen.packed) if pack_cache else None
             model = build_with_cache(build, cache, progress)
-        name = _model_name(config, folder, lora)
+        name = sizes.model_name(config, folder, lora)
         own_voice = folder.name if folder == bundled_voice.FOLDER and lora is None else ""
         return cls(model, tokenizer, name, checkpoint.fingerprint, slots, own_voice)._warmed_up()
 
@@ -398,11 +398,3 @@ def _precision(dtype: str, device: str, fixed_buffers: bool) -> Precision:
     if fixed_buffers and torch.device(device).type == "cpu":
         return Precision(torch.bfloat16 if dtype == "bf16" else torch.float32, None)
     return precision_on(torch.device(device), dtype, ENTRY.cpu_precision, ENGINE)
-
-
-def _model_name(config: VoxCPMConfig, folder: Path, lora: Path | None) -> str:
-    size = sizes.size_of(config)
-    name = f"VoxCPM {size.upper()}" if size else folder.resolve().name
-    if not config.trained:
-        name = f"{size or name}, random weights"
-    return f"{name} with {lora.resolve().name}" if lora else name

@@ -6,6 +6,7 @@ An untrained model generates noise and never stops by itself, because its stop h
 import math
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,6 +50,15 @@ def size_of(config: VoxCPMConfig) -> str | None:
     """The name of a model's size; None for another size."""
     known = {_measures(config_of(name)): name for name in size_names()}
     return known.get(_measures(config))
+
+
+def model_name(config: VoxCPMConfig, folder: Path, lora: Path | None) -> str:
+    """Name of a checkpoint in a folder, for people."""
+    size = size_of(config)
+    name = f"VoxCPM {size.upper()}" if size else folder.resolve().name
+    if not config.trained:
+        name = f"{size or name}, random weights"
+    return f"{name} with {lora.resolve().name}" if lora else name
 
 
 def random_tensors(config: VoxCPMConfig, seed: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
