@@ -20,7 +20,7 @@ TYPED := server client proto
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast sanitize lint style imports types typing cuda-check format hooks proto lock audit bench-ops clean
+.PHONY: help demo test test-fast sanitize fuzz lint style imports types typing cuda-check format hooks proto lock audit bench-ops clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,11 @@ test-fast: $(VENV)/.installed-for-tests ## Run the quick tests: logic, operation
 # Not part of `test`: two more builds of the extension, and many slow calls of it. CONTRIBUTING.md has the last result.
 sanitize: $(VENV)/.installed-for-tests ## Check the extension with AddressSanitizer, UBSan and ThreadSanitizer (an hour or two)
 	@$(BIN)/python -m tests.native.sanitize.run
+
+# Not part of `test`: an hour or two of processor time. Another SEED tries other inputs.
+fuzz: $(VENV)/.installed-for-tests ## Fuzz all that reads input: 1,100,000 inputs for text, messages, sound, files, native calls
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --cases $(or $(CASES),100000) --seed $(or $(SEED),0) \
+	  --jobs $(or $(JOBS),$(shell nproc))
 
 lint: style imports types cuda-check ## Check style, formatting, imports and types without changing files
 

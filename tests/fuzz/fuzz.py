@@ -1,20 +1,28 @@
 """Fuzzes what reads input: text, messages, sound files, voice files, checkpoints; and calls of the native code.
 
-    python tests/fuzz/fuzz.py [TARGET ...] [--cases 100000] [--seed 0] [--coverage]
+    python tests/fuzz/fuzz.py [TARGET ...] [--cases 100000] [--seed 0] [--jobs 1] [--coverage]
 
-Each input is a changed copy of a valid one. An input that raises, or takes longer than its target allows, is a fault:
-it is written to tests/fuzz/seeds/TARGET/, where `tests/fuzz/test_seeds.py` reads it in every run of the tests from then
-on. With --coverage, libFuzzer chooses the changes by the branches that they reach (`pip install atheris`); it ends at
-the first fault.
+`make fuzz` tries a million. Each input is a changed copy of a valid one. An input that raises, or takes longer than its
+target allows, is a fault: it is written to tests/fuzz/seeds/TARGET/, where `tests/fuzz/test_seeds.py` reads it in every
+run of the tests from then on. With --coverage, libFuzzer chooses the changes by the branches that they reach (`pip
+install atheris`); it ends at the first fault.
 """
 
 import argparse
 import hashlib
+import os
 import random
 import sys
 import time
 import traceback
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import reduce
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = ROOT / "tests" / "fuzz" / "seeds"
@@ -22,12 +30,26 @@ MAX_FAULTS = 10
 """Of one target: then it is left."""
 
 
-def fuzz(name: str, cases: int, seed: int) -> tuple[int, int, float]:
-    """Try `cases` inputs on one target; fewer where it has many faults.
+PIECE = 5000
+"""Inputs that a process tries before it takes others, with a random generator of their own."""
 
-    Returns:
-        Number of inputs, number of faults, and the longest time that an input took, in milliseconds of CPU.
-    """
+
+class Tally(NamedTuple):
+    """What some inputs showed: their number, faults, the longest time of one and the time of all, on the processor."""
+
+    tried: int = 0
+    faults: int = 0
+    longest_ms: float = 0.0
+    took_s: float = 0.0
+
+    def plus(self, other: "Tally") -> "Tally":
+        """Of both."""
+        longest_ms = max(self.longest_ms, other.longest_ms)
+        return Tally(self.tried + other.tried, self.faults + other.faults, longest_ms, self.took_s + other.took_s)
+
+
+def fuzz(name: str, cases: int, seed: str) -> Tally:
+    """Try `cases` inputs on one target; fewer where it has many faults."""
     from tests.fuzz.mutation import mutated
     from tests.fuzz.targets import TARGETS
 
@@ -36,7 +58,8 @@ def fuzz(name: str, cases: int, seed: int) -> tuple[int, int, float]:
     for data in seeds:  # what is loaded once, and compiled patterns, are not counted
         target.run(data)
     tried, faults, longest_ms = 0, 0, 0.0
-    running = ROOT / "build" / "fuzz" / f"{name}.input"
+    began_s = time.process_time()
+    running = ROOT / "build" / "fuzz" / f"{name}-{os.getpid()}.input"
     running.parent.mkdir(parents=True, exist_ok=True)
     while tried < cases and faults < MAX_FAULTS:
         tried += 1
@@ -55,7 +78,29 @@ def fuzz(name: str, cases: int, seed: int) -> tuple[int, int, float]:
                 print(f"{name}: {_kept(name, data)} took {took_ms:.0f} ms", flush=True)
                 faults += 1
     running.unlink(missing_ok=True)
-    return tried, faults, longest_ms
+    return Tally(tried, faults, longest_ms, time.process_time() - began_s)
+
+
+def fuzz_all(names: Sequence[str], cases: int, seed: int, jobs: int) -> Iterator[tuple[str, Tally]]:
+    """Try `cases` inputs on each target; each target when it is done. With one of `jobs`, in this process."""
+    pieces = [(min(PIECE, cases - start), f"{seed} {index}") for index, start in enumerate(range(0, cases, PIECE))]
+    if jobs == 1:
+        for name in names:
+            yield name, _sum(fuzz(name, size, drawn) for size, drawn in pieces)
+        return
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_find_tests) as pool:
+        futures = {name: [pool.submit(fuzz, name, size, drawn) for size, drawn in pieces] for name in names}
+        for name, of_target in futures.items():
+            yield name, _sum(future.result() for future in of_target)
+
+
+def _sum(tallies: Iterable[Tally]) -> Tally:
+    return reduce(Tally.plus, tallies, Tally())
+
+
+def _find_tests() -> None:
+    sys.path.insert(0, str(ROOT))  # the tests are not installed
+    warnings.simplefilter("ignore")  # libraries may warn of what a caller says; the server ignores it
 
 
 def _timed_ms(name: str, data: bytes) -> float:
@@ -94,23 +139,31 @@ def main() -> None:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="default: all")
     parser.add_argument("--cases", type=int, default=100_000, help="inputs for each target; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="other inputs; default: %(default)s")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once; default: %(default)s")
     parser.add_argument("--coverage", action="store_true", help="let libFuzzer choose; takes one target")
     options = parser.parse_args()
-    sys.path.insert(0, str(ROOT))  # the tests are not installed
+    _find_tests()
     if options.coverage:
         fuzz_by_coverage(*options.targets, options.cases)
     from tests.fuzz.targets import TARGETS
 
     if unknown := set(options.targets) - TARGETS.keys():
         parser.error(f"there is no target {', '.join(unknown)}; targets are {', '.join(TARGETS)}")
-    failed = 0
-    for name in options.targets or TARGETS:
-        began_s = time.process_time()
-        tried, faults, longest_ms = fuzz(name, options.cases, options.seed)
-        took_s = time.process_time() - began_s
-        print(f"{name:16}{tried:>10,} inputs {faults:>4} faults   longest {longest_ms:6.1f} ms   {took_s:6.0f} s")
-        failed += faults
-    sys.exit(1 if failed else 0)
+    total = Tally()
+    try:
+        for name, tally in fuzz_all(options.targets or list(TARGETS), options.cases, options.seed, options.jobs):
+            _print(name, tally)
+            total = total.plus(tally)
+    except BrokenProcessPool:
+        sys.exit(f"an input ended its process: it is one of {ROOT}/build/fuzz/*.input")
+    _print("all", total)
+    sys.exit(1 if total.faults else 0)
+
+
+def _print(name: str, tally: Tally) -> None:
+    tried, faults, longest_ms, took_s = tally
+    text = f"{name:16}{tried:>10,} inputs {faults:>4} faults   longest {longest_ms:6.1f} ms   {took_s:6.0f} s"
+    print(text, flush=True)
 
 
 if __name__ == "__main__":
