@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ class UnitResult:
         outcome: the next step, or the error that ends the unit.
         began_s: when the step began, in seconds of `time.monotonic`, which all processes of a machine share.
         took_ms: duration of the step, that of the whole batch; 0 for an error.
+        processor_s: processor time of the step, that of the whole batch; 0 where it is not known.
         engine_failed: whether the error counts against the engine, not only against the unit.
         not_finite: whether the unit ended because its audio had a NaN or an infinity.
     """
@@ -54,6 +55,7 @@ class UnitResult:
     outcome: Outcome
     began_s: float = 0.0
     took_ms: float = 0.0
+    processor_s: float = 0.0
     engine_failed: bool = False
     not_finite: bool = False
 
@@ -102,9 +104,15 @@ class Activity:
 class EngineLoop:
     """Schedules the units of one engine. All methods but `run` may be called from any thread."""
 
-    def __init__(self, name: str, deliver: Callable[[list[UnitResult]], None]) -> None:
-        """`deliver` is called on the engine's thread with the results of a step, one for each unit at most."""
+    def __init__(
+        self, name: str, deliver: Callable[[list[UnitResult]], None], processor_clock: Callable[[], float] | None = None
+    ) -> None:
+        """`deliver` is called on the engine's thread with the results of a step, one for each unit at most.
+
+        `processor_clock`: processor time of the engine with all its threads, where it has a process of its own.
+        """
         self._name, self._deliver_all = name, deliver
+        self._processor_s = processor_clock or (lambda: 0.0)
         self._units: list[_Unit] = []
         self._calls: deque[VoiceCall] = deque()
         self._closing = False
@@ -253,7 +261,7 @@ class EngineLoop:
     def _advance(self, engine: Engine, batch: Sequence[_Unit]) -> None:
         """One step of every unit in the batch."""
         self.activity = Activity("step")
-        began_s = time.monotonic()
+        began_s, used_s = time.monotonic(), self._processor_s()
         try:
             steps = engine.step([unit.state for unit in batch])
             if len(steps) != len(batch):
@@ -262,10 +270,11 @@ class EngineLoop:
             logger.exception("engine %s failed on a batch of %d", self._name, len(batch))
             self._fail(batch, caught)
             return
-        took_ms = 1000 * (time.monotonic() - began_s)
+        took_ms, used_s = 1000 * (time.monotonic() - began_s), self._processor_s() - used_s
+        logger.debug("engine %s: a step of %d units took %.1f ms", self._name, len(batch), took_ms)
         results = []
         for unit, step in zip(batch, steps, strict=True):
-            result = self._result(unit, step, began_s, took_ms)
+            result = self._result(unit, step, UnitResult(unit.number, step, began_s, took_ms, used_s))
             if result is not None:
                 results.append((unit, result))
         self._deliver(results)
@@ -280,8 +289,8 @@ class EngineLoop:
         error = self._as_error(caught, "while it spoke")
         self._deliver([(unit, UnitResult(unit.number, error, engine_failed=True)) for unit in failed])
 
-    def _result(self, unit: _Unit, step: Step, began_s: float, took_ms: float) -> UnitResult | None:
-        """A step as its unit's consumer is given it; None if all of it was delivered before."""
+    def _result(self, unit: _Unit, step: Step, result: UnitResult) -> UnitResult | None:
+        """`result`, of a step, as its unit's consumer is given it; None if all of it was delivered before."""
         if step.pcm is not None and not np.isfinite(step.pcm).all():
             logger.error("engine %s made audio with a NaN or an infinity; the unit is ended", self._name)
             error = EngineError(self._name, "it made audio that is not finite")
@@ -291,7 +300,7 @@ class EngineLoop:
             if unit.replayed is not None and not step.done:
                 return None
         unit.delivered += 0 if step.pcm is None else len(step.pcm)
-        return UnitResult(unit.number, step, began_s, took_ms)
+        return replace(result, outcome=step)
 
     def _without_delivered(self, unit: _Unit, step: Step) -> Step:
         """The step of a unit that is spoken again, without the samples that were delivered; ends that state."""

@@ -25,7 +25,7 @@ def run(channel: Channel, name: str, load: Load, max_batch: int, max_parked_s: f
     Sends ("progress", fraction), then ("ready", info, fingerprint, batches) or ("failed", error); then ("results",
     results), ("voice", call, prepared, error), and all the time ("beat", activity, seconds).
     """
-    loop = EngineLoop(name, lambda results: channel.send(("results", results)))
+    loop = EngineLoop(name, lambda results: channel.send(("results", results)), time.process_time)
     threading.Thread(target=_beat, args=(channel, loop), name="heartbeat", daemon=True).start()
     try:
         engine = load(lambda fraction: channel.send(("progress", fraction)))

@@ -21,10 +21,11 @@ class _StepCost(NamedTuple):
     started: int
     seconds: float
     audio_s: float
+    processor_s: float
 
 
 class StepCosts:
-    """The last steps of one engine: units, duration, audio made.
+    """The last steps of one engine: units, duration, audio made, processor time.
 
     The duration of a step of n units is taken to be alpha + beta * n, fitted by ridge regression (Hoerl and Kennard
     1970). By the prior, which decides while all steps had the same number of units, half of the duration of a step of
@@ -34,9 +35,12 @@ class StepCosts:
     def __init__(self) -> None:
         self._steps: deque[_StepCost] = deque(maxlen=WINDOW_STEPS)
 
-    def observe(self, units: int, started: int, seconds: float, audio_s: float) -> None:
-        """A step of so many units, the first one of `started`, took so long and made so much audio in all."""
-        self._steps.append(_StepCost(units, started, seconds, audio_s))
+    def observe(self, units: int, started: int, seconds: float, audio_s: float, processor_s: float = 0.0) -> None:
+        """A step of so many units, the first one of `started`, took so long and made so much audio in all.
+
+        `processor_s`: 0 where it is not known.
+        """
+        self._steps.append(_StepCost(units, started, seconds, audio_s, processor_s))
 
     def capacity(self, max_batch: int) -> float | None:
         """How many streams the engine can speak at once as fast as they are heard; None if nothing is known.
@@ -46,7 +50,7 @@ class StepCosts:
         """
         if len(self._steps) < MIN_STEPS:
             return None
-        units, started, seconds, audio_s = np.array(self._steps, np.float64).T
+        units, started, seconds, audio_s, _ = np.array(self._steps, np.float64).T
         if not audio_s.sum():
             return None
         audio_step_s = float(audio_s.sum() / units.sum())  # of one unit in one step
@@ -70,10 +74,25 @@ class StepCosts:
         capacity = self.capacity(max_batch)
         if capacity is None:
             return None
-        units, _, seconds, audio_s = np.array(self._steps, np.float64).T
+        units, _, seconds, audio_s, _ = np.array(self._steps, np.float64).T
         limit_s = part * audio_s.sum() / units.sum()
         tried = max((int(n) for n in np.unique(units) if seconds[units == n].mean() <= limit_s), default=0)
         return max(1, int(part * capacity), min(tried + 1, max_batch) if tried else 0)
+
+    def processors(self, max_batch: int, streams: float) -> float | None:
+        """How many processors are busy while the engine speaks so many streams; None if nothing is known.
+
+        Unlike the duration of steps it does not depend on what else the machine does.
+        """
+        steps = [step for step in self._steps if step.processor_s]
+        if len(steps) < MIN_STEPS:
+            return None
+        units, _, _, audio_s, processor_s = np.array(steps, np.float64).T
+        if not audio_s.sum():
+            return None
+        alpha, beta = _fit(units, processor_s)
+        together = min(max(streams, 1.0), max_batch)
+        return streams * float((alpha / together + beta) * units.sum() / audio_s.sum())
 
 
 def _startable(alpha: float, beta: float, max_batch: int, unit_s: float) -> float:

@@ -117,6 +117,10 @@ class Worker(ABC):
         """See `StepCosts.max_streams`."""
         return self._costs.max_streams(self.max_batch, part)
 
+    def processors(self, streams: float) -> float | None:
+        """See `StepCosts.processors`."""
+        return self._costs.processors(self.max_batch, streams)
+
     @property
     def queued(self) -> int:
         """Units of `load` that wait for their first step."""
@@ -208,7 +212,8 @@ class Worker(ABC):
         started = sum(1 for job in jobs if job is not None and job.queue_ms is None)
         pieces = (result.outcome.pcm for result in stepped if isinstance(result.outcome, Step))
         samples = sum(len(pcm) for pcm in pieces if pcm is not None)
-        self._costs.observe(len(stepped), started, seconds, samples / self.info.sample_rate_hz)
+        audio_s = samples / self.info.sample_rate_hz
+        self._costs.observe(len(stepped), started, seconds, audio_s, stepped[0].processor_s)
 
     def _count(self, result: UnitResult) -> None:
         if result.engine_failed:

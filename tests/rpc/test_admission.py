@@ -11,10 +11,14 @@ from google.rpc import error_details_pb2
 from grpc import StatusCode
 
 from intone.proto import speech_pb2
+from intone.server.app import serving
+from intone.server.config import Config
 from intone.server.conversation.speech_activity import DECAY_S, SpeechActivity
 from intone.server.domain import Step
+from intone.server.rpc.admission import PROCESSORS
 from intone.server.runtime.step_costs import MIN_STEPS, StepCosts
-from tests.support.fakes import Script, ScriptedEngine, ScriptedState, advance
+from tests.support.fakes import Script, ScriptedEngine, ScriptedState, advance, info
+from tests.support.faulty_engine import ENTRIES
 from tests.support.live_server import Live, Talk, live, soon
 from tests.support.rpc_status import code_of, details, reason_of, status_of, values_of
 
@@ -39,7 +43,7 @@ class CostlyEngine(ScriptedEngine):
 # ---- what an engine can speak
 
 
-def costs_of(*steps: tuple[int, int, float, float]) -> StepCosts:
+def costs_of(*steps: tuple[int, int, float, float] | tuple[int, int, float, float, float]) -> StepCosts:
     costs = StepCosts()
     for step in steps:
         costs.observe(*step)
@@ -238,6 +242,50 @@ def test_an_engine_that_cannot_keep_up_with_one_stream_refuses_none(run):
             for _ in range(MIN_STEPS):
                 server.app.service.workers["starter"]._costs.observe(1, 0, 0.4, 0.2)
             talks = [await server.talk(**PLAIN) for _ in range(5)]
+            await end(server, talks)
+
+    run(main())
+
+
+def test_the_processors_that_an_engine_keeps_busy_do_not_depend_on_how_late_its_steps_are():
+    """A step of n units takes 0.02 + 0.02 n of processor time, on two threads, and however long beside other work."""
+    steps = [(1 + i % 8, 0, 0.1 * (i % 5), 0.2 * (1 + i % 8), 0.02 + 0.02 * (1 + i % 8)) for i in range(64)]
+    costs = costs_of(*steps)
+    assert costs.processors(16, 1) == pytest.approx(0.2, rel=0.05)  # five steps a second
+    assert costs.processors(16, 8) == pytest.approx(0.9, rel=0.05)
+    assert costs.processors(4, 8) == pytest.approx(2 * 0.5, rel=0.05)  # four at a time
+    assert costs_of(*((1, 0, 0.1, 0.2) for _ in range(64))).processors(16, 1) is None
+    assert costs_of(*((1, 0, 0.1, 0.0, 0.1) for _ in range(64))).processors(16, 1) is None
+
+
+def test_engines_that_speak_at_once_share_the_processors(run):
+    """Each of them could speak eight streams by its steps, and keeps a tenth of the machine busy for each."""
+
+    async def main():
+        engines = {name: ScriptedEngine(info=info(name)) for name in ("plain", "other")}
+        loads = {name: (lambda engine=engine: engine) for name, engine in engines.items()}
+        config = Config.of(ENTRIES, port=0, processes=False, fillers=False, match_loudness=False, max_load=0.65)
+        async with serving(config, loads) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+            server = Live(app, channel, engines["plain"])
+            for worker in app.service.workers.values():
+                for n in [1, 2, 3, 4] * 8:
+                    worker._costs.observe(n, 0, 0.02, 0.2 * n, 0.02 * n * PROCESSORS)
+
+            def to(engine):
+                return {"defaults": speech_pb2.SpeechSettings(engine=engine)}
+
+            talks = [await server.talk(**to("plain")) for _ in range(3)]
+            others = [await server.talk(**to("other")) for _ in range(3)]
+            for engine in ("plain", "other"):
+                talk = server.open()
+                await talk.send(config=speech_pb2.StreamConfig(**to(engine)))
+                status = status_of(await talk.failure())
+                assert reason_of(status) == "CAPACITY_EXHAUSTED"
+                assert f"{PROCESSORS} processors busy (max_load)" in status.message
+            for talk in others:
+                talk.call.cancel()
+            await soon(lambda: app.service.open_streams == 3, "the other engine is silent")
+            talks += [await server.talk(**to("plain")) for _ in range(5)]  # alone it is limited by its steps only
             await end(server, talks)
 
     run(main())

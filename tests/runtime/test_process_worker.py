@@ -41,6 +41,17 @@ def test_units_are_spoken_as_in_this_process(run):
     with_worker(run, body)
 
 
+def test_the_processor_time_of_steps_is_known(run):
+    """The engine sleeps for 5 ms in each step; what its process uses is far less, whatever else the machine does."""
+
+    async def body(worker):
+        await heard(worker.submit(request("a sentence of some length")))
+        assert 0.0 < worker.processors(1) < 0.5
+        assert worker.processors(2) > worker.processors(1)
+
+    with_worker(run, body)
+
+
 def test_loading_is_watched_and_runs_elsewhere(run):
     told = []
 
