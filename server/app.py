@@ -39,6 +39,7 @@ from intone.server.rpc.speech_service import SpeechService
 from intone.server.rpc.tls import server_credentials
 from intone.server.rpc.tracing import tracing
 from intone.server.rpc.voice_service import VoiceService
+from intone.server.runtime.debug_switch import debug_switch
 from intone.server.runtime.fetching import fetch_models
 from intone.server.runtime.file_limit import raise_file_limit
 from intone.server.runtime.launching import Progress, launch_workers
@@ -299,7 +300,7 @@ def _bind(server: Any, config: Config, credentials: Any) -> int:
 async def run(config: Config, progress: Progress | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
     raise_file_limit(config.max_connections)
-    with stop_signals() as signals:
+    with stop_signals() as signals, debug_switch():
         async with contextlib.AsyncExitStack() as stack:
             entering = asyncio.ensure_future(stack.enter_async_context(serving(config, progress=progress)))
             if not await until(entering, signals.stop):

@@ -13,9 +13,12 @@ import sys
 import time
 import traceback
 import warnings
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from intone.server.call_context import current_call
+
+PACKAGE = "intone"
+"""Its loggers log no text of a caller at any level; what libraries log at the level "debug" is not known."""
 
 FORMATS = ("text", "json")
 
@@ -31,6 +34,23 @@ logger = logging.getLogger(__name__)
 def fields(**values: object) -> dict[str, Any]:
     """Fields of a log line, for `extra=` of the methods of loggers. Values must be picklable; None is left out."""
     return {"fields": {name: value for name, value in values.items() if value is not None}}
+
+
+class Levels(NamedTuple):
+    """The least severe messages that a process logs: of libraries, and of this package."""
+
+    others: int
+    own: int
+
+    @classmethod
+    def now(cls) -> "Levels":
+        """Of this process."""
+        return cls(logging.getLogger().getEffectiveLevel(), logging.getLogger(PACKAGE).getEffectiveLevel())
+
+    def apply(self) -> None:
+        """Make them those of this process."""
+        logging.getLogger().setLevel(self.others)
+        logging.getLogger(PACKAGE).setLevel(self.own)
 
 
 def configure(level: str, form: str) -> None:

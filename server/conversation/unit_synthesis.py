@@ -1,6 +1,7 @@
 """Synthesizes units with an engine and sends their audio, at matched loudness, after a filler or a pause."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 
@@ -23,6 +24,8 @@ from intone.server.settings import FillerPolicy
 from intone.server.spans import NO_SPAN, current_span
 from intone.server.text.characters import detect_language, primary_language
 from intone.server.voices.loudness import matching_gain
+
+logger = logging.getLogger(__name__)
 
 Notify = Callable[[NoticeCode, str], None]
 
@@ -118,6 +121,10 @@ class UnitSynthesizer:
             server.audio_counts.unsent_s += job.unread_samples / worker.info.sample_rate_hz
             utterance.latency.engine_finished(job.synthesis_ms, job.queue_ms)
         utterance.progress.complete_unit(spoken)
+        told = "utterance %s: unit %d, %d characters by %s: waited %.0f ms, expected first sound %s ms, steps %.0f ms"
+        expected = "?" if expected_ms is None else round(expected_ms)
+        waited_ms = job.queue_ms or 0.0
+        logger.debug(told, utterance.id, unit.index, len(text), engine, waited_ms, expected, job.synthesis_ms)
         self._pause_ms = pause_ms(unit.untagged_text) * server.pause_scale
 
     def stop(self) -> None:

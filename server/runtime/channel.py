@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from intone.server.logs import Levels
+
 _LENGTH = struct.Struct("=Q")
 _JOINED_BYTES = 1 << 16
 """Up to this size length and message are sent by one system call, at the price of a copy."""
@@ -65,11 +67,16 @@ class Channel:
                 self._connection.sendall(data)
 
     def receive(self) -> Any:
-        """The next message.
+        """The next message. Levels of the log are applied, not returned.
 
         Raises:
             EOFError: the other side is gone.
         """
+        while isinstance(message := self._message(), Levels):
+            message.apply()
+        return message
+
+    def _message(self) -> Any:
         return pickle.loads(self._read(_LENGTH.unpack(self._read(_LENGTH.size))[0]))
 
     def _read(self, count: int) -> bytearray:

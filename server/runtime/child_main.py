@@ -26,13 +26,15 @@ def main(descriptor: int, parent: int) -> None:
     _end_with(parent)
     faulthandler.enable()
     faulthandler.register(TRACEBACK_SIGNAL, all_threads=True)
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; the server drains, then ends this process
+    # Sent to the whole group: the server drains, then ends this process; or it tells which messages to log.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=descriptor))
     sys.path[:] = channel.receive()  # noqa: TID251  (what is run here may be defined outside of this package)
-    level, function, arguments = channel.receive()
+    levels, function, arguments = channel.receive()
     logs.hide_warnings()
-    logging.basicConfig(level=level, handlers=[_Forward(channel)], force=True)
+    logging.basicConfig(handlers=[_Forward(channel)], force=True)
+    levels.apply()
     resolve(function)(channel, *arguments)
 
 

@@ -10,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
+from intone.server.logs import Levels
 from intone.server.runtime.channel import Decoder, encoded
 
 logger = logging.getLogger(__name__)
@@ -24,6 +26,16 @@ EXIT_S = 5.0
 """How long a process that was killed, or has closed its end, may take to be gone."""
 
 _EXIT_POLL_S = 0.01
+
+
+_running: "WeakSet[ChildProcess]" = WeakSet()
+
+
+def set_levels(levels: Levels) -> None:
+    """Set the levels of the log in this process and in those that it has started."""
+    levels.apply()
+    for child in list(_running):
+        child.send(levels)
 
 
 class ChildProcess:
@@ -42,6 +54,7 @@ class ChildProcess:
         self._reaping: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.pid = popen.pid
+        _running.add(self)
 
     @classmethod
     async def start(cls, function: str, arguments: tuple[Any, ...], receive: Callable[[Any], None]) -> "ChildProcess":
@@ -63,7 +76,7 @@ class ChildProcess:
                 loop = asyncio.get_running_loop()
                 child._transport, _ = await loop.create_connection(lambda: _Protocol(child), sock=ours)
                 child.send(sys.path)  # noqa: TID251  (before the rest, which may be defined in modules found there)
-                child.send((logging.getLogger().getEffectiveLevel(), function, arguments))
+                child.send((Levels.now(), function, arguments))
             except BaseException:
                 child.close()
                 raise

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from intone.server.errors import IntoneError
+from intone.server.logs import Levels
 from intone.server.runtime.channel import Channel
 from intone.server.runtime.child_process import command, described
 
@@ -88,9 +89,10 @@ class SeparateCalls:
                 popen.kill()
 
     def _result(self, channel: Channel, function: Callable[[], T]) -> T:
-        level = logging.getLogger().getEffectiveLevel()
         channel.send(sys.path)  # noqa: TID251  (before the rest, which may be defined in modules found there)
-        channel.send((level, "intone.server.runtime.separate_call:run", (function, self._max_s, self._max_bytes)))
+        channel.send(
+            (Levels.now(), "intone.server.runtime.separate_call:run", (function, self._max_s, self._max_bytes))
+        )
         while isinstance(message := channel.receive(), logging.LogRecord):
             logging.getLogger(message.name).handle(message)
         result, error = message

@@ -123,6 +123,41 @@ def test_a_second_signal_ends_a_server_that_drains(run, tmp_path, processes, tex
     run(eventually(lambda: not any(map(runs, children))))
 
 
+async def spoken(port_file):
+    """Speak an utterance to its end."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{int(port_file.read_text())}") as channel:
+        talk = Talk.over(channel)
+        await talk.configure()
+        await talk.say("u", "A secret word.")
+        await talk.until("done")
+        talk.call.cancel()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", ["true", "false"])
+def test_a_signal_turns_debug_messages_on_and_off_while_the_server_runs(run, tmp_path, processes):
+    port_file = tmp_path / "port"
+    with started(f'{{"processes": {processes}, "port_file": "{port_file}"}}') as server:
+        wait_for_line(server, "serving on")
+        server.send_signal(signal.SIGUSR1)
+        wait_for_line(server, "debug messages are on (SIGUSR1)")
+        for child in children_of(server.pid):  # a signal to the group comes to them, too
+            os.kill(child, signal.SIGUSR1)
+        run(spoken(port_file))
+        server.send_signal(signal.SIGUSR1)
+        lines = []
+        while not lines or "debug messages are off (SIGUSR1)" not in lines[-1]:
+            lines.append(server.stderr.readline())
+        text = "".join(lines)
+        assert "engine plain: a step of 1 units took" in text and "unit 0, 14 characters by plain: waited" in text
+        assert "secret" not in text
+        run(spoken(port_file))
+        server.send_signal(signal.SIGTERM)
+        _, rest = server.communicate(timeout=60)
+        assert "stopping" in rest and "a step of" not in rest and "unit 0" not in rest
+        assert server.returncode == 0
+
+
 def test_what_can_fail_at_once_is_checked_before_the_engines_load(run, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
