@@ -196,7 +196,7 @@ CONV_KERNELS(avx512, INTONE_AVX512, 16)
 
 const ConvKernels& conv_kernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::kAvx512) return k_avx512;
+  if (isa >= Isa::kAvx512) return k_avx512;
   if (isa == Isa::kAvx2) return k_avx2;
 #endif
   return k_portable;

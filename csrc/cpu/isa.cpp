@@ -4,39 +4,36 @@
 
 namespace intone {
 
+namespace {
+
+constexpr const char* kNames[] = {"portable", "avx2", "avx512", "avx512_bf16"};
+
+}  // namespace
+
 Isa best_isa() {
 #if defined(__x86_64__)
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return Isa::kPortable;
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512vnni");
-  if (avx2 && avx512) return Isa::kAvx512;
-  if (avx2) return Isa::kAvx2;
-#endif
+  if (!avx512) return Isa::kAvx2;
+  return __builtin_cpu_supports("avx512bf16") ? Isa::kAvx512Bf16 : Isa::kAvx512;
+#else
   return Isa::kPortable;
+#endif
 }
 
-bool has_avx512_bf16() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
-}
+std::string name_of(Isa isa) { return kNames[static_cast<int>(isa)]; }
 
 Isa isa_named(const std::string& name) {
   const Isa best = best_isa();
   if (name == "best") return best;
-  Isa isa = Isa::kPortable;
-  if (name == "avx2") {
-    isa = Isa::kAvx2;
-  } else if (name == "avx512") {
-    isa = Isa::kAvx512;
-  } else {
-    TORCH_CHECK(name == "portable", "found instruction set '", name, "', expected best, portable, avx2 or avx512");
+  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16}) {
+    if (name != name_of(isa)) continue;
+    TORCH_CHECK(isa <= best, "this processor has no ", name);
+    return isa;
   }
-  TORCH_CHECK(isa <= best, "this processor has no ", name);
-  return isa;
+  TORCH_CHECK(false, "found instruction set '", name, "', expected best, portable, avx2, avx512 or avx512_bf16");
 }
 
 }  // namespace intone

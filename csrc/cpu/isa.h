@@ -7,18 +7,19 @@
 namespace intone {
 
 enum class Isa {
-  kPortable,  // plain C++, any processor
-  kAvx2,      // with FMA
-  kAvx512,    // F, BW, DQ, VL and VNNI
+  kPortable,    // plain C++, any processor
+  kAvx2,        // with FMA
+  kAvx512,      // F, BW, DQ, VL and VNNI
+  kAvx512Bf16,  // also multiplies bfloat16
 };
 
 // The best that this processor has.
 Isa best_isa();
 
-// Whether it also multiplies bfloat16 (AVX512_BF16), which not every processor of kAvx512 does.
-bool has_avx512_bf16();
+// "portable", "avx2", "avx512" or "avx512_bf16".
+std::string name_of(Isa isa);
 
-// "best", "portable", "avx2" or "avx512". Throws c10::Error for another name, or for one that this processor lacks.
+// "best" or one of these. Throws c10::Error for another name, or for one that this processor lacks.
 Isa isa_named(const std::string& name);
 
 }  // namespace intone

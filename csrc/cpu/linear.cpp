@@ -70,17 +70,29 @@ INTONE_CLONES int32_t round_to_int8(const float* x, int64_t count, float factor,
   return sum;
 }
 
-// To nearest, ties to even. NaN may become infinity, which propagates as well.
+// The bits of a float rounded to bfloat16, to nearest, ties to even, in the upper half. NaN may become infinity, which
+// propagates as well.
+INTONE_INLINE uint32_t bf16_bits(const float* x) {
+  uint32_t bits;
+  std::memcpy(&bits, x, sizeof(bits));
+  return bits + 0x7fffu + (bits >> 16 & 1u);
+}
+
 INTONE_CLONES void round_to_bf16(const float* x, int64_t count, const Tiles& to) {
   constexpr int64_t kTileInputs = 2 * kTileWords;
   auto* y = reinterpret_cast<Bf16Part*>(to.first);
   for (int64_t begin = 0; begin < count; begin += kTileInputs, y += 2 * to.stride) {
     const int64_t here = std::min(kTileInputs, count - begin);
-    for (int64_t i = 0; i < here; ++i) {
-      uint32_t bits;
-      std::memcpy(&bits, x + begin + i, sizeof(bits));
-      y[i] = static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-    }
+    for (int64_t i = 0; i < here; ++i) y[i] = static_cast<uint16_t>(bf16_bits(x + begin + i) >> 16);
+  }
+}
+
+// Rounded likewise, kept as floats.
+INTONE_CLONES void round_to_wide_bf16(const float* x, int64_t count, const Tiles& to) {
+  uint32_t* y = to.first;
+  for (int64_t begin = 0; begin < count; begin += kTileWords, y += to.stride) {
+    const int64_t here = std::min<int64_t>(kTileWords, count - begin);
+    for (int64_t i = 0; i < here; ++i) y[i] = bf16_bits(x + begin + i) & 0xffff0000u;
   }
 }
 
@@ -89,9 +101,9 @@ struct PackedRow {
   int32_t sum;  // of the int8 inputs
 };
 
-// Packs x [count] into `steps` words; the last one is padded with zeros.
-PackedRow pack_row(const float* x, int64_t count, WeightType type, int64_t steps, const Tiles& to) {
-  to.first[(steps - 1) / kTileWords * to.stride + (steps - 1) % kTileWords] = 0;
+// Packs x [count] into `words` words; the last one is padded with zeros. `wide`: bfloat16 is kept as floats.
+PackedRow pack_row(const float* x, int64_t count, WeightType type, int64_t words, const Tiles& to, bool wide) {
+  to.first[(words - 1) / kTileWords * to.stride + (words - 1) % kTileWords] = 0;
   switch (type) {
     case WeightType::kInt8: {
       const float magnitude = max_magnitude(x, count), scale = magnitude / kMaxInt8;
@@ -99,7 +111,7 @@ PackedRow pack_row(const float* x, int64_t count, WeightType type, int64_t steps
       return {scale, round_to_int8(x, count, factor, to)};
     }
     case WeightType::kBf16:
-      round_to_bf16(x, count, to);
+      (wide ? round_to_wide_bf16 : round_to_bf16)(x, count, to);
       return {1.0f, 0};
     default:
       for (int64_t begin = 0; begin < count; begin += kTileWords) {
@@ -135,8 +147,8 @@ int64_t rows_per_block(int64_t count) {
 
 LinearKernel linear_kernel(WeightType type, Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::kAvx512 && (type != WeightType::kBf16 || has_avx512_bf16())) return linear_kernel_avx512(type);
-  if (isa != Isa::kPortable) return linear_kernel_avx2(type);
+  if (isa >= Isa::kAvx512) return linear_kernel_avx512(type, isa == Isa::kAvx512Bf16);
+  if (isa == Isa::kAvx2) return linear_kernel_avx2(type);
 #endif
   return linear_kernel_portable(type);
 }
@@ -182,7 +194,8 @@ Linear::Linear(const at::Tensor& weight, const std::optional<at::Tensor>& bias, 
       const int64_t column = column_of(output), panel = column / kPanel, lane = column % kPanel;
       if (narrow) std::copy_n(from.const_data_ptr<at::BFloat16>() + output * in_, in_, wide.data());
       const float* x = narrow ? wide.data() : from.const_data_ptr<float>() + output * in_;
-      scales_.mutable_data_ptr<float>()[column] = pack_row(x, in_, type_, steps_, {words.data(), kTileWords}).scale;
+      scales_.mutable_data_ptr<float>()[column] =
+          pack_row(x, in_, type_, steps_, {words.data(), kTileWords}, false).scale;
       bias_.mutable_data_ptr<float>()[column] = shift.const_data_ptr<float>()[output];
       for (int64_t step = 0; step < steps_; ++step) to[(panel * steps_ + step) * kPanel + lane] = words[step] ^ flipped;
     }
@@ -225,7 +238,7 @@ void Linear::pack(const float* x, PackedRows& rows, int64_t row, int64_t count) 
   const int64_t block_rows = rows_per_block(count), first = row / block_rows * block_rows;
   const int64_t stride = std::min(block_rows, count - first) * kTileWords;
   uint32_t* to = rows.words.data() + first * row_words() + (row - first) * kTileWords;
-  const PackedRow packed = pack_row(x, in_, type_, steps_, {to, stride});
+  const PackedRow packed = pack_row(x, in_, type_, steps_ * kernel_.row_words, {to, stride}, kernel_.row_words > 1);
   rows.scales[row] = packed.scale;
   rows.sums[row] = packed.sum;
 }

@@ -14,7 +14,7 @@ namespace intone {
 
 enum class WeightType {
   kInt8,   // one scale per column; inputs are quantized too, one scale per row. The sums are exact.
-  kBf16,   // inputs are rounded to bfloat16 too; the sums are float
+  kBf16,   // inputs are rounded to bfloat16 too; the sums are float. Half the bytes of floats to read
   kFloat,  // no rounding
 };
 
@@ -29,7 +29,7 @@ struct LinearBlock {
   int64_t steps;
   const uint32_t* weights;     // [kPanels, steps, kPanel]; int8 with an offset of 128 if `adds_128`
   const float* column_scales;  // [kBlockColumns]
-  const uint32_t* rows;        // [ceil(steps / kTileWords), count, kTileWords]
+  const uint32_t* rows;        // [ceil(steps * row_words / kTileWords), count, kTileWords]
   const float* row_scales;     // [count]
   const int32_t* row_sums;     // [count], sums of the int8 inputs
   int count;                   // 1 to kBlockRows
@@ -38,7 +38,10 @@ struct LinearBlock {
 
 struct LinearKernel {
   void (*sum)(const LinearBlock& block);
-  bool adds_128;
+  bool adds_128 = false;
+  // Words of a row to a step. 2 where the processor does not multiply bfloat16: the rounded inputs are kept as floats,
+  // and only the weights, which are read from memory, are widened while they are multiplied.
+  int row_words = 1;
 };
 
 // A row's sums do not depend on `count`. int8: bit-identical on every instruction set.
@@ -47,7 +50,7 @@ LinearKernel linear_kernel(WeightType type, Isa isa);
 LinearKernel linear_kernel_portable(WeightType type);
 #if defined(__x86_64__)
 LinearKernel linear_kernel_avx2(WeightType type);
-LinearKernel linear_kernel_avx512(WeightType type);  // bfloat16 only where has_avx512_bf16()
+LinearKernel linear_kernel_avx512(WeightType type, bool has_bf16);
 #endif
 
 }  // namespace intone

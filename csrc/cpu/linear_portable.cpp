@@ -15,8 +15,9 @@ inline float float_of(uint32_t bits) {
 
 struct Int8 {
   using Sum = int32_t;
-  static Sum step(Sum sum, uint32_t x, uint32_t w) {
-    for (int byte = 0; byte < 32; byte += 8) sum += static_cast<int8_t>(x >> byte) * static_cast<int8_t>(w >> byte);
+  static constexpr int kRowWords = 1;
+  static Sum step(Sum sum, const uint32_t* x, uint32_t w) {
+    for (int byte = 0; byte < 32; byte += 8) sum += static_cast<int8_t>(*x >> byte) * static_cast<int8_t>(w >> byte);
     return sum;
   }
   static float finish(Sum sum, float row_scale, float column_scale) {
@@ -25,20 +26,19 @@ struct Int8 {
   }
 };
 
-struct Bf16 {
+struct Float {
   using Sum = float;
-  static Sum step(Sum sum, uint32_t x, uint32_t w) {
-    sum += float_of(x << 16) * float_of(w << 16);
-    sum += float_of(x & 0xffff0000u) * float_of(w & 0xffff0000u);
-    return sum;
-  }
+  static constexpr int kRowWords = 1;
+  static Sum step(Sum sum, const uint32_t* x, uint32_t w) { return sum + float_of(x[0]) * float_of(w); }
   static float finish(Sum sum, float, float) { return sum; }
 };
 
-struct Float {
-  using Sum = float;
-  static Sum step(Sum sum, uint32_t x, uint32_t w) { return sum + float_of(x) * float_of(w); }
-  static float finish(Sum sum, float, float) { return sum; }
+struct Bf16 : Float {
+  static constexpr int kRowWords = 2;
+  static Sum step(Sum sum, const uint32_t* x, uint32_t w) {
+    sum += float_of(x[0]) * float_of(w << 16);
+    return sum + float_of(x[1]) * float_of(w & 0xffff0000u);
+  }
 };
 
 template <typename Type>
@@ -48,7 +48,8 @@ void sum_block(const LinearBlock& block) {
     for (int row = 0; row < block.count; ++row) {
       typename Type::Sum sums[kPanel] = {};
       for (int64_t step = 0; step < block.steps; ++step) {
-        const uint32_t x = block.rows[(step / kTileWords * block.count + row) * kTileWords + step % kTileWords];
+        const int64_t word = step * Type::kRowWords;
+        const uint32_t* x = block.rows + (word / kTileWords * block.count + row) * kTileWords + word % kTileWords;
         for (int lane = 0; lane < kPanel; ++lane) {
           sums[lane] = Type::step(sums[lane], x, weights[step * kPanel + lane]);
         }
@@ -67,11 +68,11 @@ void sum_block(const LinearBlock& block) {
 LinearKernel linear_kernel_portable(WeightType type) {
   switch (type) {
     case WeightType::kInt8:
-      return {sum_block<Int8>, false};
+      return {sum_block<Int8>};
     case WeightType::kBf16:
-      return {sum_block<Bf16>, false};
+      return {sum_block<Bf16>, false, Bf16::kRowWords};
     default:
-      return {sum_block<Float>, false};
+      return {sum_block<Float>};
   }
 }
 

@@ -56,10 +56,7 @@ std::shared_ptr<TransformerLayer> layer_of_packed(const Packed& packed, const st
 }  // namespace
 
 void bind_transformer(py::module_& m) {
-  m.def("best_isa", [] {
-    const Isa isa = best_isa();
-    return isa == Isa::kAvx512 ? "avx512" : isa == Isa::kAvx2 ? "avx2" : "portable";
-  });
+  m.def("best_isa", [] { return name_of(best_isa()); });
   py::class_<Linear>(m, "Linear")
       .def(py::init(&linear_of), py::arg("weight"), py::arg("bias") = py::none(), py::kw_only(), py::arg("type"),
            py::arg("isa") = "best", py::arg("gated") = false, Unlocked())

@@ -127,7 +127,8 @@ class EngineEntry:
         better: reference to a function (`LoadSpec.source`, random_weights) → names of the engines that come before this
             one in the default order of preference, whatever the order of the registry; empty for none.
         random_weights: whether it can be built untrained.
-        cpu_precision: what the precision "auto" is on a CPU; empty for an engine that has no choice of precisions.
+        cpu_precision: what the precision "auto" is on a CPU with AVX2; empty for an engine without a choice of
+            precisions.
         devices: kinds of device that it runs on: "cpu", "cuda".
         reference_voice: reference to a function (LoadSpec) → Recording that speaks for engines without a voice of
             their own; empty for an engine that does not.

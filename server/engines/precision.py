@@ -6,6 +6,7 @@ import torch
 
 from intone.server.domain import PRECISIONS
 from intone.server.errors import CheckpointError
+from intone.server.ops import ensure_built
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ def precision_on(
     """The precision that one of `PRECISIONS` stands for on a device. On the CPU all stacks are native.
 
     Args:
-        cpu_default, cuda_default: what "auto" stands for on either.
+        cpu_default, cuda_default: what "auto" stands for on either; fp32 on a CPU for which no kernel is written, where
+            nothing else is faster.
         engine: name of the engine, for errors.
 
     Raises:
@@ -45,7 +47,8 @@ def precision_on(
     """
     assert name in PRECISIONS, "settings are checked when they are read"
     if device.type == "cpu":
-        return Precision(torch.float32, cpu_default if name == "auto" else name)
+        auto = "fp32" if ensure_built().best_isa() == "portable" else cpu_default
+        return Precision(torch.float32, auto if name == "auto" else name)
     if name == "int8":
         raise CheckpointError(engine, f"found int8 on {device}, expected bf16 or fp32: only the CPU computes in int8")
     return Precision({"fp32": torch.float32, "bf16": torch.bfloat16}.get(name, cuda_default), None)

@@ -14,7 +14,7 @@ WeightType = Literal["int8", "bf16", "fp32"]
 """How weights are packed. With int8, inputs are quantized too, with a scale per row; with bf16, rounded."""
 
 def best_isa() -> str:
-    """The best instruction set that this processor has: "avx512", "avx2" or "portable"."""
+    """The best instruction set that this processor has: "avx512_bf16", "avx512", "avx2" or "portable"."""
 
 class Linear:
     """A linear layer with packed weights. Batch-invariant, bit for bit."""
@@ -26,7 +26,7 @@ class Linear:
 
         Args:
             type: a `WeightType`.
-            isa: "best", "portable", "avx2" or "avx512".
+            isa: "best", "portable", "avx2", "avx512" or "avx512_bf16".
             gated: compute SiLU(x @ gateᵀ) · (x @ upᵀ), where the first N / 2 rows of `weight` are the gate; no bias.
         """
 

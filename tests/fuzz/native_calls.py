@@ -88,7 +88,9 @@ def _snakes(choices: Choices) -> None:
 
 
 def _isa(choices: Choices) -> str:
-    return str(choices.one_of("best", "portable", "avx2", "avx512", "sse") if choices.is_wrong() else "best")
+    return str(
+        choices.one_of("best", "portable", "avx2", "avx512", "avx512_bf16", "sse") if choices.is_wrong() else "best"
+    )
 
 
 def _type(choices: Choices) -> str:

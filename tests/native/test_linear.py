@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from intone.server.ops import ensure_built
 
-LEVELS = ("portable", "avx2", "avx512")
+LEVELS = ("portable", "avx2", "avx512", "avx512_bf16")
 FLOAT_TYPES = ("fp32", "bf16")
 # Outputs and inputs of a layer, with the reason.
 SHAPES = [

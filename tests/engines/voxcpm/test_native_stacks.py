@@ -29,6 +29,7 @@ from intone.server.ops import ensure_built
 from tests.support.voxcpm_tiny import finish, finish_together, joined, recording, tiny_checkpoint
 
 CPU = torch.device("cpu")
+ISAS = ("portable", "avx2", "avx512", "avx512_bf16")
 TYPES = ("fp32", "bf16", "int8")
 FLOAT32 = 1e-5
 """Outputs of a stack are normalized to size 1; a few layers of float32 sums in another order."""
@@ -105,10 +106,10 @@ def test_a_stack_equals_the_one_in_torch(name: str, packed: str) -> None:
     assert ours.length == theirs.length == 133
 
 
-@pytest.mark.parametrize("isa", ["portable", "avx2"])
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("packed", TYPES)
 def test_every_instruction_set(isa: str, packed: str) -> None:
-    if isa != "portable" and ensure_built().best_isa() == "portable":
+    if ISAS.index(isa) > ISAS.index(ensure_built().best_isa()):
         pytest.skip(f"this processor has no {isa}")
     config = stack_config("odd")
     x = noise(2, 9, config.hidden)
@@ -254,9 +255,11 @@ def test_two_engines_run_concurrently(packed: str) -> None:
     assert found == [expected.tobytes()] * 6
 
 
-def test_auto_is_int8_on_a_cpu() -> None:
+@pytest.mark.parametrize(("isa", "expected"), [("avx512", "int8"), ("avx2", "int8"), ("portable", "fp32")])
+def test_auto_is_int8_on_a_cpu_with_kernels_for_it(isa: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     on = partial(precision_on, cpu_default=ENTRY.cpu_precision, engine="voxcpm")
-    assert on(CPU, "auto").name == "int8"
+    monkeypatch.setattr(ensure_built(), "best_isa", lambda: isa)
+    assert on(CPU, "auto").name == expected
     assert on(torch.device("cuda"), "auto").dtype == torch.bfloat16
     assert on(torch.device("cuda"), "fp32").name == "fp32"
     assert all(on(CPU, name).packed == name for name in TYPES)
