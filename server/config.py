@@ -209,6 +209,13 @@ class Config:
     max_parked_s: float = _setting(
         60.0, "free what an engine keeps of a unit whose listener has paused for so long", low=0.1, high=86_400
     )
+    max_unit_bytes: int = _setting(
+        2 << 30,
+        "memory of the units that an engine has begun; beyond it, units whose listeners have paused give theirs back, "
+        "and others wait",
+        low=1 << 20,
+        high=1 << 42,
+    )
     max_malformed_messages: int = _setting(
         10,
         "messages of a stream that cannot be decoded and are answered; with the next one it ends",

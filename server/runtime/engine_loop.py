@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,21 @@ BACKLOG_STEPS = 4
 PREPARATION_SHARE = 0.5
 """Part of a step's time that may be spent on preparing a voice before the next step, rounded up to a whole piece."""
 
-MAX_PARKED_S = 60.0
-"""How long a unit may be paused before the memory of its state is freed."""
+
+class Parking(NamedTuple):
+    """When the memory of units is freed whose listeners have paused.
+
+    Attributes:
+        max_s: how long a unit may be paused before.
+        max_bytes: memory of all units that were begun, from which on those that have paused longest do not wait so
+            long, and no other unit is begun.
+    """
+
+    max_s: float
+    max_bytes: int
+
+
+PARKING = Parking(60.0, 2 << 30)
 
 MAX_REPLAYS = 2
 """How often a unit is spoken again because a batch failed that it was in; it fails at the next failure."""
@@ -87,6 +100,7 @@ class _Unit:
     state: Any = None
     cancelled: bool = False
     backlog: int = 0
+    held_bytes: int = 0  # of `state`, after its last step
     parked_s: float = 0.0  # when `backlog` last became too large
     delivered: int = 0  # samples
     replayed: int | None = None  # samples since it was started again; None unless it is being spoken again
@@ -114,25 +128,27 @@ class EngineLoop:
         self._name, self._deliver_all = name, deliver
         self._processor_s = processor_clock or (lambda: 0.0)
         self._units: list[_Unit] = []
+        self._parking = PARKING
         self._calls: deque[VoiceCall] = deque()
         self._closing = False
         self._changed = threading.Condition()
         self.activity = Activity()
         """Replaced, never changed, by the engine's thread."""
 
-    def run(self, engine: Engine, max_batch: int, max_parked_s: float = MAX_PARKED_S) -> None:
+    def run(self, engine: Engine, max_batch: int, parking: Parking = PARKING) -> None:
         """Speak units until `close`. On the thread that loaded the engine.
 
-        A unit whose consumer takes nothing for `max_parked_s` gives the memory of its state back. When the consumer
+        A unit whose consumer takes nothing, as `parking` says, gives the memory of its state back. When the consumer
         goes on, it is spoken again from its beginning, without what was delivered.
         """
+        self._parking = parking
         max_batch = max_batch if engine.batches else 1
         while True:
             with self._changed:
-                wait_s = self._release_parked(max_parked_s)
+                wait_s = self._release_parked()
                 while not (self._closing or self._calls or self._ready()):
                     self._changed.wait(wait_s)
-                    wait_s = self._release_parked(max_parked_s)
+                    wait_s = self._release_parked()
                 if self._closing:
                     return
                 call = self._calls[0] if self._calls else None
@@ -185,21 +201,32 @@ class EngineLoop:
     # ---- on the engine's thread
 
     def _ready(self) -> list[_Unit]:
-        """Units whose consumers keep up."""
-        return [unit for unit in self._units if unit.backlog < BACKLOG_STEPS]
+        """Units whose consumers keep up; where there is no memory for others, those only that have been begun."""
+        ready = [unit for unit in self._units if unit.backlog < BACKLOG_STEPS]
+        if self._held_bytes < self._parking.max_bytes:
+            return ready
+        return [unit for unit in ready if unit.state is not None]
 
-    def _release_parked(self, max_parked_s: float) -> float | None:
-        """Drop the states of units that are parked for too long. Returns the time until the next one is."""
-        now_s, left_s = time.monotonic(), []
-        for unit in self._units:
-            if unit.state is None or unit.backlog < BACKLOG_STEPS:
-                continue
-            left_s.append(unit.parked_s + max_parked_s - now_s)
-            if left_s[-1] <= 0:
-                left_s.pop()
-                unit.state, unit.replayed = None, 0
-                logger.info("engine %s: a unit waits for its listener; its memory is freed", self._name)
-        return min(left_s, default=None)
+    @property
+    def _held_bytes(self) -> int:
+        return sum(unit.held_bytes for unit in self._units if unit.state is not None)
+
+    def _release_parked(self) -> float | None:
+        """Drop the states of units that are parked for too long, or hold memory that is needed.
+
+        Returns:
+            Time until the next one is parked for too long.
+        """
+        parked = [unit for unit in self._units if unit.state is not None and unit.backlog >= BACKLOG_STEPS]
+        parked.sort(key=lambda unit: unit.parked_s)
+        now_s = time.monotonic()
+        for unit in parked:
+            left_s = unit.parked_s + self._parking.max_s - now_s
+            if left_s > 0 and self._held_bytes < self._parking.max_bytes:
+                return left_s
+            unit.state, unit.held_bytes, unit.replayed = None, 0, 0
+            logger.info("engine %s: a unit waits for its listener; its memory is freed", self._name)
+        return None
 
     def _pick(self, max_batch: int) -> list[_Unit]:
         """The units to step now: at most one new one, first, since its prefill delays the others; then started ones.
@@ -273,6 +300,8 @@ class EngineLoop:
         took_ms, used_s = 1000 * (time.monotonic() - began_s), self._processor_s() - used_s
         logger.debug("engine %s: a step of %d units took %.1f ms", self._name, len(batch), took_ms)
         results = []
+        for unit in batch:
+            unit.held_bytes = engine.held_bytes(unit.state)
         for unit, step in zip(batch, steps, strict=True):
             result = self._result(unit, step, UnitResult(unit.number, step, began_s, took_ms, used_s))
             if result is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from intone.server.domain import PreparedVoice
 from intone.server.errors import EngineError, IntoneError
 from intone.server.runtime.channel import Channel
-from intone.server.runtime.engine_loop import EngineLoop, VoiceCall
+from intone.server.runtime.engine_loop import EngineLoop, Parking, VoiceCall
 from intone.server.runtime.shared_values import KeptValues
 from intone.server.runtime.worker import Load
 
@@ -19,7 +19,7 @@ BEAT_S = 0.5
 """Time between two heartbeats."""
 
 
-def run(channel: Channel, name: str, load: Load, max_batch: int, max_parked_s: float) -> None:
+def run(channel: Channel, name: str, load: Load, max_batch: int, parking: Parking) -> None:
     """Load the engine and speak until the server is gone. The engine owns the main thread.
 
     Sends ("progress", fraction), then ("ready", info, fingerprint, batches) or ("failed", error); then ("results",
@@ -37,7 +37,7 @@ def run(channel: Channel, name: str, load: Load, max_batch: int, max_parked_s: f
         return
     threading.Thread(target=_receive, args=(channel, loop), name="receiver", daemon=True).start()
     channel.send(("ready", engine.info, engine.fingerprint, engine.batches))
-    loop.run(engine, max_batch, max_parked_s)
+    loop.run(engine, max_batch, parking)
 
 
 def _beat(channel: Channel, loop: EngineLoop) -> None:

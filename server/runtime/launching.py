@@ -8,6 +8,7 @@ from typing import Any
 
 from intone.server.config import Config
 from intone.server.engines.base import Engine
+from intone.server.runtime.engine_loop import Parking
 from intone.server.runtime.loading import Loader
 from intone.server.runtime.process_worker import ProcessWorker
 from intone.server.runtime.thread_worker import ThreadWorker
@@ -37,6 +38,7 @@ async def launch_workers(
         EngineError: an engine's process ended while it loaded. All workers are closed then.
     """
     launched: dict[str, Worker] = {}
+    parking = Parking(config.max_parked_s, config.max_unit_bytes)
 
     async def launch(name: str, loading: Coroutine[Any, Any, Worker]) -> None:
         logger.info("loading %s", name)
@@ -45,17 +47,20 @@ async def launch_workers(
 
     try:
         for name, load in given.items():
-            await launch(name, ThreadWorker.launch(name, load, config.max_batch, max_parked_s=config.max_parked_s))
+            await launch(name, ThreadWorker.launch(name, load, config.max_batch, parking=parking))
         tasks = []
         for name, loader in chosen.items():
             told = None if progress is None else partial(progress, name)
-            limits = {"max_step_s": loader.entry.max_step_s, "max_parked_s": config.max_parked_s}
+            max_step_s = loader.entry.max_step_s
             if config.processes:
-                loading = ProcessWorker.launch(name, loader, config.max_batch, **limits, progress=told)
+                loading = ProcessWorker.launch(
+                    name, loader, config.max_batch, max_step_s=max_step_s, parking=parking, progress=told
+                )
                 tasks.append(asyncio.create_task(launch(name, loading), name=f"loading {name}"))
             else:
                 load = partial(loader, told)
-                await launch(name, ThreadWorker.launch(name, load, config.max_batch, **limits))
+                loaded = ThreadWorker.launch(name, load, config.max_batch, max_step_s=max_step_s, parking=parking)
+                await launch(name, loaded)
         await _all_or_none(tasks)
     except BaseException:
         for worker in launched.values():

@@ -12,7 +12,7 @@ from typing import Any
 from intone.server.domain import PreparedVoice, Recording, SpeakRequest, Step
 from intone.server.errors import EngineError, IntoneError
 from intone.server.runtime.child_process import ChildProcess
-from intone.server.runtime.engine_loop import MAX_PARKED_S, UnitResult
+from intone.server.runtime.engine_loop import PARKING, Parking, UnitResult
 from intone.server.runtime.shared_values import SharedValues
 from intone.server.runtime.worker import Load, Progress, Worker
 
@@ -39,10 +39,10 @@ _CHECK_S = 0.25
 class ProcessWorker(Worker):
     """An engine in a process of its own; `engine_process.run` is what runs there."""
 
-    def __init__(self, name: str, load: Load, max_batch: int, max_step_s: float, max_parked_s: float) -> None:
+    def __init__(self, name: str, load: Load, max_batch: int, max_step_s: float, parking: Parking) -> None:
         """Use `launch`."""
         super().__init__(name, max_step_s)
-        self._load, self._max_batch, self._max_parked_s = load, max_batch, max_parked_s
+        self._load, self._max_batch, self._parking = load, max_batch, parking
         self._loop = asyncio.get_running_loop()
         self._child: ChildProcess | None = None
         self._up = asyncio.Event()
@@ -64,7 +64,7 @@ class ProcessWorker(Worker):
         max_batch: int,
         *,
         max_step_s: float,
-        max_parked_s: float = MAX_PARKED_S,
+        parking: Parking = PARKING,
         progress: Progress | None = None,
     ) -> "ProcessWorker":
         """Start a process and load the engine in it.
@@ -73,14 +73,14 @@ class ProcessWorker(Worker):
             load: picklable; called in the process.
             max_batch: units that are stepped together, at most.
             max_step_s: time after which a step counts as hung.
-            max_parked_s: see `EngineLoop.run`.
+            parking: see `EngineLoop.run`.
             progress: called on the event loop while the engine loads.
 
         Raises:
             CheckpointError: the engine cannot be loaded.
             EngineError: its process ended while it loaded.
         """
-        worker = cls(name, load, max_batch, max_step_s, max_parked_s)
+        worker = cls(name, load, max_batch, max_step_s, parking)
         worker._progress = progress
         try:
             await worker._start()
@@ -240,7 +240,7 @@ class ProcessWorker(Worker):
         self._heard_s, self._has_spoken = time.monotonic(), False
         self._activity = ("", 0.0, self._heard_s)
         function = "intone.server.runtime.engine_process:run"
-        arguments = (self._name, self._load, self._max_batch, self._max_parked_s)
+        arguments = (self._name, self._load, self._max_batch, self._parking)
         try:
             self._child = await ChildProcess.start(function, arguments, self._received)
         except OSError as error:

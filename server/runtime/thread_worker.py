@@ -10,7 +10,7 @@ from typing import Any
 from intone.server.domain import PreparedVoice, Recording, SpeakRequest
 from intone.server.engines.base import Engine
 from intone.server.errors import EngineError, IntoneError
-from intone.server.runtime.engine_loop import MAX_PARKED_S, EngineLoop, UnitResult, VoiceCall
+from intone.server.runtime.engine_loop import PARKING, EngineLoop, Parking, UnitResult, VoiceCall
 from intone.server.runtime.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -24,11 +24,11 @@ class ThreadWorker(Worker):
     """An engine on a thread of its own; the loop is `EngineLoop.run`."""
 
     def __init__(
-        self, name: str, load: Callable[[], Engine], max_batch: int, max_step_s: float, max_parked_s: float
+        self, name: str, load: Callable[[], Engine], max_batch: int, max_step_s: float, parking: Parking
     ) -> None:
         """Start the thread, which loads the engine; `launch` waits for it."""
         super().__init__(name, max_step_s)
-        self._load, self._max_batch, self._max_parked_s = load, max_batch, max_parked_s
+        self._load, self._max_batch, self._parking = load, max_batch, parking
         self._event_loop = asyncio.get_running_loop()
         self._engine_loop = EngineLoop(name, self._deliver)
         self._loaded: asyncio.Future[Engine] = self._event_loop.create_future()
@@ -45,16 +45,16 @@ class ThreadWorker(Worker):
         max_batch: int,
         *,
         max_step_s: float = MAX_STEP_S,
-        max_parked_s: float = MAX_PARKED_S,
+        parking: Parking = PARKING,
     ) -> "ThreadWorker":
         """Start a worker; `load` is called on its thread. A step that takes longer than `max_step_s` counts as hung.
 
-        `max_parked_s`: see `EngineLoop.run`.
+        `parking`: see `EngineLoop.run`.
 
         Raises:
             CheckpointError: the engine cannot be loaded.
         """
-        worker = cls(name, load, max_batch, max_step_s, max_parked_s)
+        worker = cls(name, load, max_batch, max_step_s, parking)
         try:
             engine = await worker._loaded
         except BaseException:
@@ -136,7 +136,7 @@ class ThreadWorker(Worker):
             return
         self._on_event_loop(_settle, self._loaded, engine, None)
         try:
-            self._engine_loop.run(engine, self._max_batch, self._max_parked_s)
+            self._engine_loop.run(engine, self._max_batch, self._parking)
         except BaseException:  # a bug, or a library that wants to exit: units must not wait for ever
             logger.exception("the loop of engine %s failed", self._name)
             self._on_event_loop(self._died)

@@ -75,6 +75,10 @@ class TickingEngine:
         self._started += 1
         return _State(math.ceil(len(request.text) * MS_PER_CHARACTER / CHUNK_MS), self._started % self.phases)
 
+    def held_bytes(self, state: _State) -> int:
+        """Next to nothing."""
+        return 0
+
     def step(self, states: Sequence[_State]) -> list[Step]:
         """Wait for the next tick; return a chunk for every unit whose phase it is."""
         period_s = CHUNK_MS / 1000 / self.phases

@@ -12,7 +12,7 @@ import pytest
 from intone.server.domain import SpeakRequest
 from intone.server.errors import CallerError, CheckpointError, EngineError, ShutdownError
 from intone.server.runtime import worker as worker_module
-from intone.server.runtime.engine_loop import BACKLOG_STEPS
+from intone.server.runtime.engine_loop import BACKLOG_STEPS, Parking
 from intone.server.runtime.thread_worker import ThreadWorker
 from intone.server.runtime.worker import FAILING_UNITS, Job, Worker
 from tests.support.fakes import Script, ScriptedEngine, text_of
@@ -56,7 +56,7 @@ def test_a_unit_that_nobody_listens_to_gives_its_memory_back_and_goes_on_later(r
     text = "a text with more steps than may be ahead of its listener"
 
     async def main() -> None:
-        worker = await ThreadWorker.launch("starter", Watched, max_batch=8, max_parked_s=0.1)
+        worker = await ThreadWorker.launch("starter", Watched, max_batch=8, parking=Parking(0.1, 1 << 30))
         try:
             parked = worker.submit(request(text))
             await eventually(lambda: len(states) == 1)
@@ -64,6 +64,32 @@ def test_a_unit_that_nobody_listens_to_gives_its_memory_back_and_goes_on_later(r
             await eventually(lambda: states[0]() is None)
             assert await heard(worker.submit(request("a third"))) == "a third"
             assert await heard(parked) == text
+        finally:
+            worker.close()
+
+    run(main())
+
+
+def test_units_that_nobody_listens_to_give_their_memory_back_at_once_where_others_need_it(run) -> None:
+    """A unit holds 1000 bytes for each of its steps; there is room for two that have paused after four."""
+
+    class Watched(ScriptedEngine):
+        def start(self, request: SpeakRequest) -> Any:
+            state = super().start(request)
+            states.append(weakref.ref(state))
+            return state
+
+    states: list[weakref.ref[Any]] = []
+    text = "a text with more steps than may be ahead of its listener"
+
+    async def main() -> None:
+        worker = await ThreadWorker.launch("starter", Watched, max_batch=8, parking=Parking(3600.0, 8000))
+        try:
+            parked = [worker.submit(request(text)) for _ in range(6)]
+            await eventually(lambda: len(states) == 6)
+            await eventually(lambda: sum(state() is not None for state in states) <= 2)
+            assert await heard(worker.submit(request("another"))) == "another"
+            assert await asyncio.gather(*map(heard, parked)) == [text] * 6
         finally:
             worker.close()
 

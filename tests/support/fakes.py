@@ -107,6 +107,10 @@ class ScriptedEngine:
         self.script.check(request)
         return ScriptedState(request)
 
+    def held_bytes(self, state: ScriptedState) -> int:
+        """1000 for each step so far."""
+        return 1000 * state.steps
+
     def step(self, states: Sequence[ScriptedState]) -> list[Step]:
         """Speaks the next characters of each unit."""
         self.stepped.append([state.request.text for state in states])

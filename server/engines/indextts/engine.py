@@ -24,6 +24,7 @@ from intone.server.engines.indextts.checkpoint.config import ENGINE, IndexTTSCon
 from intone.server.engines.indextts.checkpoint.weights import Checkpoint, read_checkpoint
 from intone.server.engines.indextts.entry import MODEL
 from intone.server.engines.indextts.gpt.code_budget import CodeBudget, repeats
+from intone.server.engines.indextts.gpt.native_gpt import NativeDecoding
 from intone.server.engines.indextts.gpt.prefixes import Prefixes
 from intone.server.engines.indextts.gpt.sampling import Sampling
 from intone.server.engines.indextts.gpt.slot_gpt import SlotGPT
@@ -245,6 +246,13 @@ class IndexTTSEngine:
             max_codes=self._budget.max_codes(len(tokenized.ids), options, settings.duration_factor),
             vocoder=vocoder,
         )
+
+    def held_bytes(self, state: IndexTTSState) -> int:
+        """Of keys and values, and of the vocoder. Slots are there anyway."""
+        vocoder = sum(tensor.nbytes for tensor in state.vocoder.tails)
+        if not isinstance(state.decoding, NativeDecoding):
+            return vocoder
+        return state.decoding.held_bytes + vocoder
 
     @torch.inference_mode()
     def step(self, states: Sequence[IndexTTSState]) -> list[Step]:

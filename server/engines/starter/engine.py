@@ -138,6 +138,10 @@ class StarterEngine:
         """Speak the next piece of each unit. The noise depends on (seed, piece) only, so it is batch-invariant."""
         return [self._step(state) for state in states]
 
+    def held_bytes(self, state: StarterState) -> int:
+        """Of phonemes: next to nothing."""
+        return 0
+
     def _step(self, state: StarterState) -> Step:
         began_s = time.perf_counter()
         while not state.pieces and state.sentences:

@@ -147,13 +147,9 @@ class VoxCPMEngine:
         tokenizer = TextTokenizer.load(folder, config.vocabulary, config.phonemes, config.languages, config.text_ends)
         chosen = _precision(dtype, device, fixed_buffers)
         build = partial(VoxCPM, checkpoint, chosen.dtype, torch.device(device), packed=chosen.packed)
-        slots: SlotModel | None = None
-        if chosen.packed is None:
-            slots = SlotModel.loaded(build, graphs, progress)
-            model = slots.model
-        else:
-            cache = PackedCache.of(pack_cache, checkpoint, chosen.packed) if pack_cache else None
-            model = build_with_cache(build, cache, progress)
+        slots = SlotModel.loaded(build, graphs, progress) if chosen.packed is None else None
+        cache = PackedCache.of(pack_cache, checkpoint, chosen.packed) if pack_cache and chosen.packed else None
+        model = slots.model if slots else build_with_cache(build, cache, progress)
         name = sizes.model_name(config, folder, lora)
         own_voice = folder.name if folder == bundled_voice.FOLDER and lora is None else ""
         return cls(model, tokenizer, name, checkpoint.fingerprint, slots, own_voice)._warmed_up()
@@ -285,6 +281,10 @@ class VoxCPMEngine:
                 self._check_end(state, stop)
             steps.append(Step(pcm=pcm, done=state.done, cut=state.done and state.cut, stage_ms=stage_ms))
         return steps
+
+    def held_bytes(self, state: VoxCPMState) -> int:
+        """See `VoxCPMState.held_bytes`."""
+        return state.held_bytes(self._model.config)
 
     def _make_on_slots(self, states: Sequence[VoxCPMState], clock: StageClock) -> list[Made]:
         """A patch of every unit that has, or now gets, a slot."""

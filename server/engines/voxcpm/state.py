@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from intone.server.engines.voxcpm.audio_vae import DecoderState
+from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.flow import TimeTable
 from intone.server.engines.voxcpm.length_limits import TrailingSilence
 from intone.server.engines.voxcpm.lm import Caches, LMCondition
@@ -89,3 +90,10 @@ class VoxCPMState:
     def done(self) -> bool:
         """Whether all audio has been returned."""
         return self.ended and self.undecoded is None
+
+    def held_bytes(self, config: VoxCPMConfig) -> int:
+        """Memory of the decoder, and of keys and values in float32. Slots are there anyway."""
+        if self.generation is None:
+            return 0
+        rows = sum(stack.layers * stack.kv_heads * stack.head_dim for stack in (config.base, config.residual))
+        return 2 * 4 * rows * self.generation.caches.length + sum(tensor.nbytes for tensor in self.decoder.tensors)

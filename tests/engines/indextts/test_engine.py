@@ -75,6 +75,18 @@ def test_the_seed_determines_the_audio(subject: Subject) -> None:
     assert np.abs(first.sound - other.sound).max() > 0.01
 
 
+def test_a_unit_holds_more_memory_with_each_code(subject: Subject) -> None:
+    engine = subject.engine
+    state = engine.start(subject.request())
+    before = engine.held_bytes(state)
+    engine.step([state])
+    first = engine.held_bytes(state)
+    assert first > before
+    while not state.ended:
+        engine.step([state])
+    assert engine.held_bytes(state) > first
+
+
 def test_info(subject: Subject) -> None:
     info = subject.engine.info
     assert (info.name, info.sample_rate_hz, info.trained) == ("indextts", 22050, False)

@@ -49,6 +49,19 @@ def test_first_step_gives_one_frame_then_the_rest_of_the_patch_then_patches(engi
     assert all(step.pcm is not None and step.pcm.dtype == np.float32 for step in steps)
 
 
+def test_a_unit_holds_more_memory_with_each_patch(engine: VoxCPMEngine) -> None:
+    state = engine.start(SpeakRequest("abc", seed=1))
+    assert engine.held_bytes(state) == 0
+    held = []
+    while not state.done:
+        engine.step([state])
+        assert state.generation is not None
+        held.append((state.generation.caches.length, engine.held_bytes(state)))
+    decoder = sum(tensor.nbytes for tensor in state.decoder.tensors)
+    per_position = {(total - decoder) / positions for positions, total in held}
+    assert len(per_position) == 1 and per_position.pop() > 0 and held[-1] > held[0]
+
+
 def test_a_batch_gives_the_audio_of_single_units(engine: VoxCPMEngine) -> None:
     voice = complete(engine.prepare_voice(recording(engine, 2.0)))
     requests = [

@@ -57,6 +57,10 @@ class ToneEngine:
         """Speak the next character of each unit."""
         return [self._step(state) for state in states]
 
+    def held_bytes(self, state: ToneState) -> int:
+        """Of its text."""
+        return 0
+
     def _step(self, state: ToneState) -> Step:
         level = 0.2 + 0.5 * state.request.emotion.intensity
         times_s = (np.arange(SAMPLES_PER_CHARACTER) + state.position * SAMPLES_PER_CHARACTER) / RATE_HZ

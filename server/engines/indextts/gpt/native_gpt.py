@@ -27,10 +27,18 @@ class NativeDecoding:
     Attributes:
         memory: KV cache and sampling state; `NativeGPT.generate` changes it in place.
         seed: of the unit's draws, 0 to 2**64 - 1.
+        prefix_bytes, code_bytes: memory of the cache, for the prefix and for each code.
     """
 
     memory: "GptUnit"
     seed: int
+    prefix_bytes: int
+    code_bytes: int
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the cache."""
+        return self.prefix_bytes + self.code_bytes * self.code_count
 
     @property
     def code_count(self) -> int:
@@ -108,7 +116,9 @@ class NativeGPT:
         )
         seen = [PENALISED_FROM_THE_START, self.config.start_code]
         memory = self._gpt.begin(prefix.float().cpu(), max_codes, settings, seen, min_codes)
-        return NativeDecoding(memory, seed)
+        # Keys and values in float32, of every layer.
+        code_bytes = 2 * 4 * self.config.layers * self.config.dim
+        return NativeDecoding(memory, seed, (len(prefix) + 1) * code_bytes, code_bytes)
 
     def generate(self, units: Sequence[NativeDecoding], count: int) -> list[GeneratedCodes]:
         """Up to `count` more codes of each unit, fewer where it ends; in the order of `units`."""
