@@ -161,6 +161,7 @@ class NoticeCode(Enum):
     FEATURE_UNAVAILABLE = "feature_unavailable"
     PRONUNCIATION_APPROXIMATED = "pronunciation_approximated"
     CUE_NOT_PERFORMED = "cue_not_performed"
+    STREAM_THROTTLED = "stream_throttled"
 
 
 class AudioKind(Enum):

@@ -68,12 +68,12 @@ class Session:
         self._message_limits = MessageLimits(server.limits)
         self._texts = TextReader(lambda utterance, error: self._end_with_error(utterance, DoneReason.REJECTED, error))
         self._is_over = False
-        self._usage = Usage()
+        self.usage = Usage()
+        """What was spoken in utterances that have ended."""
         self._closed: Closed | None = None
         self._outbox.put_urgent(Configured(stream_id, settings, server.limits, server.features))
         if settings.timings and "timings" not in server.features:
-            message = "this server sends no word times: `timings` is ignored"
-            self._outbox.put_urgent(Notice(NoticeCode.FEATURE_UNAVAILABLE, message))
+            self.notify(NoticeCode.FEATURE_UNAVAILABLE, "this server sends no word times: `timings` is ignored")
         self._task = asyncio.create_task(self._speak_all(), name="session")
 
     @property
@@ -95,14 +95,13 @@ class Session:
         return self._playback.silent_in_ms / 1000
 
     @property
-    def usage(self) -> Usage:
-        """What was spoken in utterances that have ended."""
-        return self._usage
-
-    @property
     def received_count(self) -> int:
         """Messages received, the config included."""
         return self._request_count
+
+    def notify(self, code: NoticeCode, message: str) -> None:
+        """Send a notice about the stream."""
+        self._outbox.put_urgent(Notice(code, message))
 
     # ---- from the client
 
@@ -208,9 +207,9 @@ class Session:
         try:
             return self._send(await anext(self._outbox))
         except StopAsyncIteration:
-            self._closed = Closed(None, self._usage)
+            self._closed = Closed(None, self.usage)
         except Exception as failure:  # noqa: BLE001  (raised after `Closed`)
-            self._closed = Closed(failure, self._usage)
+            self._closed = Closed(failure, self.usage)
         return self._closed
 
     def _send(self, queued: QueuedEvent) -> ServerEvent:
@@ -234,7 +233,7 @@ class Session:
     def _done(self, utterance: Utterance, reason: DoneReason, error: IntoneError | None = None) -> Done:
         latency = utterance.latency
         usage = latency.usage(utterance.length, utterance.progress)
-        self._usage += usage
+        self.usage += usage
         return Done(utterance.id, reason, latency.sent_samples, usage, latency.report(), error)
 
     # ---- utterances

@@ -22,6 +22,11 @@ class StreamRates:
 
     def __init__(self, config: Config) -> None:
         messages, characters = config.max_messages_per_s, config.max_characters_per_s
+        self.words = (
+            f"messages come faster than {messages:g} a second, or their texts than {characters:g} characters a second: "
+            "the stream is read no faster"
+        )
+        """For the client of a stream that has to wait."""
         self._messages = TokenBucket(messages, BURST_S * messages)
         self._characters = TokenBucket(characters, max(BURST_S * characters, config.max_text_characters))
 

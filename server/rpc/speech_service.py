@@ -17,7 +17,7 @@ from intone.server.conversation.session import Session
 from intone.server.emotion.cues import read_cues
 from intone.server.emotion.labels import known_labels
 from intone.server.errors import CallerError, IntoneError, Reason, ShutdownError
-from intone.server.events import Done, ServerEvent, TextInput, Usage
+from intone.server.events import Done, NoticeCode, ServerEvent, TextInput, Usage
 from intone.server.logs import fields
 from intone.server.routing.ttfa_forecast import TYPICAL_CHARACTERS
 from intone.server.rpc.admission import Admission
@@ -262,7 +262,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
             )
 
     async def _read(self, messages: AsyncIterator[Any], stream: Stream) -> None:
-        defaults, rates = self._defaults(), StreamRates(self._config)
+        defaults, rates, is_throttled = self._defaults(), StreamRates(self._config), False
         try:
             async for message in messages:
                 event = requests.client_event(message, defaults)
@@ -270,6 +270,9 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
                 await stream.session.settle()
                 if (wait_s := rates.wait_s(event)) > 0:
                     self._metrics.throttled(wait_s)
+                    if not is_throttled:
+                        stream.session.notify(NoticeCode.STREAM_THROTTLED, rates.words)
+                    is_throttled = True
                     await asyncio.sleep(wait_s)
             if stream.resumable:
                 await _time_to_be_cancelled()

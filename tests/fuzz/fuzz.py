@@ -88,7 +88,7 @@ def fuzz_all(names: Sequence[str], cases: int, seed: int, jobs: int) -> Iterator
         for name in names:
             yield name, _sum(fuzz(name, size, drawn) for size, drawn in pieces)
         return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_find_tests) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_prepare_process) as pool:
         futures = {name: [pool.submit(fuzz, name, size, drawn) for size, drawn in pieces] for name in names}
         for name, of_target in futures.items():
             yield name, _sum(future.result() for future in of_target)
@@ -96,6 +96,11 @@ def fuzz_all(names: Sequence[str], cases: int, seed: int, jobs: int) -> Iterator
 
 def _sum(tallies: Iterable[Tally]) -> Tally:
     return reduce(Tally.plus, tallies, Tally())
+
+
+def _prepare_process() -> None:
+    _find_tests()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries print about damaged files
 
 
 def _find_tests() -> None:

@@ -174,8 +174,12 @@ def test_a_stream_that_sends_too_fast_is_read_more_slowly(run):
             talk = await server.talk()
             for number in range(110):  # what five seconds allow, and ten more
                 await talk.flush(str(number))
-            flushed = [(await talk.answer())[1].flush_id for _ in range(110)]
+            answers = [await talk.answer() for _ in range(111)]
+            flushed = [answer.flush_id for kind, answer in answers if kind == "flushed"]
             assert flushed == [str(number) for number in range(110)]
+            (notice,) = [answer for kind, answer in answers if kind == "notice"]  # of ten waits, the first is told
+            assert notice.code == speech_pb2.NOTICE_CODE_STREAM_THROTTLED and not notice.utterance_id
+            assert "20 a second" in notice.message
             assert (server.app.metrics.registry.get_sample_value("tts_throttled_seconds_total") or 0.0) > 0.01
             await talk.prove_alive()
 

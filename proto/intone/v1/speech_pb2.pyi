@@ -118,6 +118,7 @@ class NoticeCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOTICE_CODE_FEATURE_UNAVAILABLE: _ClassVar[NoticeCode]
     NOTICE_CODE_PRONUNCIATION_APPROXIMATED: _ClassVar[NoticeCode]
     NOTICE_CODE_CUE_NOT_PERFORMED: _ClassVar[NoticeCode]
+    NOTICE_CODE_STREAM_THROTTLED: _ClassVar[NoticeCode]
 SWITCH_UNSPECIFIED: Switch
 SWITCH_ON: Switch
 SWITCH_OFF: Switch
@@ -188,6 +189,7 @@ NOTICE_CODE_PLAYBACK_STALLED: NoticeCode
 NOTICE_CODE_FEATURE_UNAVAILABLE: NoticeCode
 NOTICE_CODE_PRONUNCIATION_APPROXIMATED: NoticeCode
 NOTICE_CODE_CUE_NOT_PERFORMED: NoticeCode
+NOTICE_CODE_STREAM_THROTTLED: NoticeCode
 
 class SpeechSettings(_message.Message):
     __slots__ = ("voice", "language", "emotion", "engine", "filler", "text_format", "normalization", "pronunciations", "speed", "volume_db", "seed", "engine_parameters")
