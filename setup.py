@@ -151,8 +151,6 @@ setup(
     },
     install_requires=CLIENT,
     extras_require=EXTRAS,
-    entry_points={
-        "console_scripts": ["intone-server = intone.server.__main__:main", "intone = intone.client.__main__:main"]
-    },
+    entry_points={"console_scripts": ["intone-server = intone.server.__main__:main", "intone = intone.__main__:main"]},
     **extension(),
 )

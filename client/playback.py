@@ -1,9 +1,12 @@
 """Plays audio on the sound device while it arrives, and knows which sample of which utterance was played last."""
 
 import asyncio
+import os
+import sys
 import threading
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Protocol
@@ -14,6 +17,7 @@ from intone.client.audio import Format, Samples
 from intone.client.events import AudioPosition
 from intone.client.extras import MissingExtraError
 
+_STDERR = 2
 _DEVICE_BUFFER_MS = 60
 _DEVICE_POLL_S = 0.02
 
@@ -151,13 +155,14 @@ class Player:
         self._format = audio_format
         self.buffer = PlaybackBuffer(cushion_ms * audio_format.sample_rate_hz // 1000)
         try:
-            self._device = miniaudio.PlaybackDevice(
-                output_format=miniaudio.SampleFormat.FLOAT32,
-                nchannels=1,
-                sample_rate=audio_format.sample_rate_hz,
-                buffersize_msec=_DEVICE_BUFFER_MS,
-                backends=backends,
-            )
+            with _silent_libraries():
+                self._device = miniaudio.PlaybackDevice(
+                    output_format=miniaudio.SampleFormat.FLOAT32,
+                    nchannels=1,
+                    sample_rate=audio_format.sample_rate_hz,
+                    buffersize_msec=_DEVICE_BUFFER_MS,
+                    backends=backends,
+                )
         except miniaudio.MiniaudioError as error:
             reason = ", ".join(map(str, error.args))
             raise OSError(f"no sound device can be opened ({reason})") from error
@@ -199,6 +204,24 @@ class Player:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """While a device is opened, nothing is printed on standard error: ALSA writes dozens of lines where no card is."""
+    sys.stderr.flush()
+    try:
+        kept, nothing = os.dup(_STDERR), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # there is no standard error
+        yield
+        return
+    os.dup2(nothing, _STDERR)
+    try:
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _id(utterance: HasId | str) -> str:

@@ -12,7 +12,7 @@ from intone.client.commands.arguments import add_connection, add_json, argument_
 from intone.client.json_values import to_json
 from intone.client.tools.console import Console
 from intone.client.tools.json_output import write_json
-from intone.client.voices import Voice
+from intone.client.voices import EngineSupport, Voice
 
 _EPILOG = """\
 examples:
@@ -170,7 +170,7 @@ def _rows(voice: Voice) -> list[tuple[str, str]]:
         ("name", voice.name),
         ("description", voice.description),
         ("languages", " ".join(voice.languages)),
-        ("engines", ", ".join(f"{support.engine} ({support.fidelity})" for support in voice.engines)),
+        ("engines", ", ".join(_engine(support) for support in voice.engines if support.fidelity != "substituted")),
         ("recording", "" if voice.recording_ms is None else f"{voice.recording_ms / 1000:.2f} s"),
         ("transcript", voice.transcript),
         ("owner", voice.owner),
@@ -180,6 +180,11 @@ def _rows(voice: Voice) -> list[tuple[str, str]]:
         ("fillers", ", ".join(dict.fromkeys(filler.text for filler in voice.fillers))),
     ]
     return [(name, value or "–") for name, value in rows]
+
+
+def _engine(support: EngineSupport) -> str:
+    """An engine that has the voice."""
+    return support.engine if support.fidelity == "native" else f"{support.engine} ({support.fidelity})"
 
 
 def _table(voices: list[Voice]) -> Table:

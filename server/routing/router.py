@@ -100,7 +100,7 @@ class Router:
         if route.reason is not RouteReason.PREFERENCE:  # a client that asks for an engine gets it, busy or not
             route = _in_language(loaded, self._in_time(loaded, route) if avoid_busy else route, languages)
         notices = list(_shortcomings(_info(loaded, route.engine), emotion))
-        if route.engine != wanted.engine or wanted.reason is RouteReason.NOT_LOADED:
+        if route.engine != wanted.engine:
             notices.insert(0, (NoticeCode.ENGINE_SUBSTITUTED, route.explanation))
         return replace(route, notices=tuple(notices))
 
@@ -127,7 +127,7 @@ class Router:
             message = f"the text sounds {emotion.label} ({strength}), but no loaded engine voices emotion"
             return Route(self._plain_route(loaded, languages).engine, RouteReason.PLAIN, message)
         plain = self._plain_route(loaded, languages).engine
-        message = f"the emotion is strong ({strength}), but no loaded engine voices emotion: {plain} speaks"
+        message = f"no loaded engine voices emotion ({strength}): {plain} speaks plainly"
         return Route(plain, RouteReason.NOT_LOADED, message)
 
     def _plain_route(self, loaded: Sequence[Candidate], languages: Sequence[str]) -> Route:

@@ -89,7 +89,7 @@ class VoiceStore:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             atomic_write.sweep(folder)
-        self.add_built_in(Voice(DEFAULT_VOICE))
+        self.add_built_in(Voice(DEFAULT_VOICE, description="the own voice of the engine that speaks"))
         for path in sorted(folder.glob(f"*{VOICE_SUFFIX}")) if folder is not None else ():
             if not path.name.startswith(ASSETS_PREFIX):
                 self._load(path, from_file)

@@ -2,6 +2,7 @@
 
 import asyncio
 import builtins
+import os
 import subprocess
 import sys
 import wave
@@ -15,8 +16,10 @@ from intone.client import (
     AsyncSpeechClient,
     AsyncUtterance,
     AudioPosition,
+    Format,
     NotFound,
     PlaybackBuffer,
+    Player,
     SpeechClient,
     SpeechSettings,
     report_playback,
@@ -26,6 +29,21 @@ from tests.support.scripted_responses import CHUNK_SAMPLES, RATE_HZ
 from tests.support.scripted_server import scripted_server
 
 LEVEL = int(0.5 * 32767).to_bytes(2, "little")
+
+
+def test_what_a_library_prints_while_a_sound_device_is_opened_is_not_shown(monkeypatch, capfd):
+    """Only our reason is; ALSA writes dozens of lines where there is no sound card."""
+    miniaudio = pytest.importorskip("miniaudio")
+
+    def refuse(**arguments):
+        os.write(2, b"ALSA lib confmisc.c: cannot find card '0'\n")
+        raise miniaudio.MiniaudioError("failed to init device", -401)
+
+    monkeypatch.setattr(miniaudio, "PlaybackDevice", refuse)
+    with pytest.raises(OSError, match="no sound device can be opened"):
+        Player(Format("pcm_s16le", 24_000))
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
 
 
 async def llm_tokens():

@@ -137,7 +137,7 @@ def test_wheel_holds_every_module_and_nothing_else(wheel):
     assert {name for name in found - package if not name.startswith(about + "/")} == set()
     assert f"{about}/licenses/LICENSE" in found
     commands = (wheel / about / "entry_points.txt").read_text("utf8")
-    assert "intone = intone.client.__main__:main" in commands
+    assert "intone = intone.__main__:main" in commands
     assert "intone-server = intone.server.__main__:main" in commands
 
 

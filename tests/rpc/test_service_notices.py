@@ -15,7 +15,7 @@ UNVOICED = [
     ({"filler": speech_pb2.FILLER_POLICY_AUTO}, {}, []),
     ({"filler": speech_pb2.FILLER_POLICY_OFF}, {}, []),
     ({"engine": "starter"}, {}, []),
-    ({"emotion": HAPPY}, {}, ["ENGINE_SUBSTITUTED", "EMOTION_NOT_VOICED"]),
+    ({"emotion": HAPPY}, {}, ["EMOTION_NOT_VOICED"]),
     ({"emotion": emotion_pb2.Emotion(label="calm")}, {}, []),
     ({"emotion": emotion_pb2.Emotion(label="angry", intensity=0.3)}, {}, ["EMOTION_NOT_VOICED"]),
     ({"speed": 1.5}, {}, ["SPEED_UNCHANGED"]),
@@ -39,7 +39,10 @@ def test_notices(run, settings, engine, codes):
             assert started.route.engine == "starter"
             if settings.get("emotion") == HAPPY:
                 assert started.route.reason == speech_pb2.ROUTE_REASON_NOT_LOADED
-                assert "no loaded engine voices emotion: starter speaks" in started.route.explanation
+                assert (
+                    "no loaded engine voices emotion (intensity 1.00, threshold 0.50): starter speaks plainly"
+                    in started.route.explanation
+                )
                 assert started.emotion.weights == emotion_pb2.EmotionWeights(happy=1)
 
     run(main())
