@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import secrets
 import tempfile
@@ -307,6 +308,9 @@ async def run(config: Config, progress: Progress | None = None) -> None:
                 logger.info("stopped while loading")
                 return
             app = entering.result()
+            # What is loaded stays: collections of garbage, in which nobody is served, need not look at it.
+            gc.collect()
+            gc.freeze()
             if config.port_file:
                 _write_port(Path(config.port_file).expanduser(), app.port)
             logger.info("serving on %s:%d", config.host, app.port)

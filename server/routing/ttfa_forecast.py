@@ -1,6 +1,7 @@
 """Predicts each engine's time to first audio from its recent times."""
 
 from collections import defaultdict, deque
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,8 @@ class TTFAForecast:
         self._observations: dict[tuple[str, bool], deque[_Observation]] = defaultdict(
             lambda: deque(maxlen=WINDOW_UNITS)
         )
+        self._parts_ms: dict[tuple[str, bool], np.ndarray] = {}  # fitted to all observations
+        np.linalg.solve(np.eye(3), np.ones(3))  # the first time takes milliseconds
 
     def learn(self, engine: str, characters: int, load: int, ttfa_ms: float, whole: bool = False) -> None:
         """Add an observation: a unit of `characters`, submitted at this load, took `ttfa_ms` to its first audio.
@@ -42,20 +45,28 @@ class TTFAForecast:
         Units that are synthesized `whole`, for buffered delivery, are predicted apart from the others.
         """
         self._observations[engine, whole].append(_Observation(characters, load, ttfa_ms))
+        self._parts_ms.pop((engine, whole), None)
 
     def ttfa_ms(self, engine: str, characters: int, load: int, whole: bool = False) -> float | None:
         """The predicted time of such a unit in milliseconds; None for an engine without observations."""
         observations = self._observations.get((engine, whole))
         if not observations:
             return None
-        rows = np.array([_features(one.characters, one.load) for one in observations])  # [n, 3]
-        times_ms = np.array([one.ttfa_ms for one in observations])
-        # The median time of a typical unit alone, by the prior's assumption.
-        alone_ms = float(np.median(times_ms / (0.5 + 0.5 * rows[:, 1] + rows[:, 2])))
-        prior = alone_ms * np.array([0.5, 0.5, 1.0])
-        gram = rows.T @ rows + PRIOR_WEIGHT * np.eye(3)
-        parts_ms = np.maximum(np.linalg.solve(gram, rows.T @ times_ms + PRIOR_WEIGHT * prior), 0.0)
+        parts_ms = self._parts_ms.get((engine, whole))
+        if parts_ms is None:
+            parts_ms = self._parts_ms[engine, whole] = _fitted(observations)
         return float(np.dot(_features(characters, load), parts_ms))
+
+
+def _fitted(observations: Collection[_Observation]) -> np.ndarray:
+    """What each feature adds to the time, `[3]`."""
+    rows = np.array([_features(one.characters, one.load) for one in observations])  # [n, 3]
+    times_ms = np.array([one.ttfa_ms for one in observations])
+    # The median time of a typical unit alone, by the prior's assumption.
+    alone_ms = float(np.median(times_ms / (0.5 + 0.5 * rows[:, 1] + rows[:, 2])))
+    prior = alone_ms * np.array([0.5, 0.5, 1.0])
+    gram = rows.T @ rows + PRIOR_WEIGHT * np.eye(3)
+    return np.maximum(np.linalg.solve(gram, rows.T @ times_ms + PRIOR_WEIGHT * prior), 0.0)
 
 
 def _features(characters: int, load: int) -> tuple[float, float, float]:
