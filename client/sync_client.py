@@ -199,6 +199,10 @@ class Voices:
         """As `AsyncVoices.remove_fillers`."""
         return self._loop.run(self._voices.remove_fillers(voice, emotion=emotion, language=language, text=text))
 
+    def share(self, name: str, shared_with: Sequence[str]) -> Voice:
+        """As `AsyncVoices.share`."""
+        return self._loop.run(self._voices.share(name, shared_with))
+
     def upload_emotion_clip(self, clip: Path | str | bytes) -> EmotionClip:
         """As `AsyncVoices.upload_emotion_clip`."""
         return self._loop.run(self._voices.upload_emotion_clip(clip))

@@ -66,6 +66,7 @@ class Voice:
         create_time: when it was made, in UTC; None for a built-in voice.
         content_id: SHA-256 of recording and transcript: the same voice on two servers has the same id.
         owner: name of the caller to whom it belongs; empty if everybody may speak with it.
+        shared_with: names of others who may speak with it; empty for a voice of somebody else.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Voice:
     description: str
     labels: Mapping[str, str]
     owner: str
+    shared_with: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,19 @@ class AsyncVoices:
         request = voice_pb2.RemoveFillersRequest(voice=voice, emotion=emotion, language=language, text=text)
         answer = await self._rpc.ask(self._stub.RemoveFillers, request)
         return from_message(RemovedFillers, answer, _KINDS)
+
+    async def share(self, name: str, shared_with: Sequence[str]) -> Voice:
+        """Say who may see a voice of one's own and speak with it.
+
+        Args:
+            name: of the voice.
+            shared_with: names of callers, as in `Voice.owner`, in place of those before; empty to share it no more.
+
+        Returns:
+            The voice.
+        """
+        request = voice_pb2.ShareVoiceRequest(name=name, shared_with=shared_with)
+        return _voice((await self._rpc.ask(self._stub.ShareVoice, request)).voice)
 
     async def upload_emotion_clip(self, clip: Path | str | bytes) -> EmotionClip:
         """Upload a recording whose emotion utterances may follow.

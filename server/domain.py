@@ -258,6 +258,7 @@ class Voice:
         description: what it is like, for people.
         labels: of the client's own.
         owner: name of the principal that it belongs to; empty if everybody may speak with it.
+        shared_with: names of other principals that may speak with it.
         engine: the only engine that has it, if it is the built-in voice of one; "default" is the own voice of each.
     """
 
@@ -272,6 +273,7 @@ class Voice:
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
+    shared_with: tuple[str, ...] = ()
     engine: str = ""
 
     @property

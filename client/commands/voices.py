@@ -57,7 +57,18 @@ def add_command(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser
     )
     delete.add_argument("name", metavar="NAME")
     delete.set_defaults(command=delete_voice)
-    for action in (listing, show, create, delete):
+    share = actions.add_parser(
+        "share",
+        help="let other callers speak with a voice",
+        description="Say who else may see a voice of yours and speak with it. Those who are not named no longer may.",
+        epilog="examples:\n  intone voices share ada agent studio\n  intone voices share ada   # with nobody any more",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    share.add_argument("name", metavar="NAME")
+    share.add_argument("shared_with", nargs="*", metavar="CALLER", help="name of a caller, as the server knows it")
+    add_json(share, "the voice")
+    share.set_defaults(command=share_voice)
+    for action in (listing, show, create, share, delete):
         add_connection(action)
     fillers.add_action(actions)
 
@@ -139,6 +150,14 @@ async def create_voice(arguments: argparse.Namespace) -> int:
     return 0
 
 
+async def share_voice(arguments: argparse.Namespace) -> int:
+    """Say who may speak with a voice."""
+    async with make_client(arguments) as client:
+        voice = await client.voices.share(arguments.name, arguments.shared_with)
+    _show(voice, as_json=arguments.json)
+    return 0
+
+
 async def delete_voice(arguments: argparse.Namespace) -> int:
     """Delete a voice."""
     async with make_client(arguments) as client:
@@ -174,6 +193,7 @@ def _rows(voice: Voice) -> list[tuple[str, str]]:
         ("recording", "" if voice.recording_ms is None else f"{voice.recording_ms / 1000:.2f} s"),
         ("transcript", voice.transcript),
         ("owner", voice.owner),
+        ("shared with", ", ".join(voice.shared_with)),
         ("created", "built in" if created is None else created.strftime("%Y-%m-%d %H:%M:%S UTC")),
         ("content id", voice.content_id),
         ("labels", ", ".join(f"{key}={value}" for key, value in voice.labels.items())),

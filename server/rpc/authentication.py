@@ -35,7 +35,7 @@ CHECK_S = 1.0
 def _methods() -> dict[str, Role | None]:
     """The role that each method of `intone.v1` needs; None for those that everybody may call who is known."""
     speech = {"StreamSynthesize": Role.SPEAK, "Synthesize": Role.SPEAK, "AnalyzeEmotion": Role.SPEAK}
-    voices = dict.fromkeys(("CreateVoice", "DeleteVoice", "AddFillers", "RemoveFillers"), Role.MANAGE)
+    voices = dict.fromkeys(("CreateVoice", "ShareVoice", "DeleteVoice", "AddFillers", "RemoveFillers"), Role.MANAGE)
     roles = {
         speech_pb2.DESCRIPTOR.services_by_name["SpeechService"]: {**speech, "GetServerInfo": None},
         voice_pb2.DESCRIPTOR.services_by_name["VoiceService"]: {

@@ -1,8 +1,9 @@
 """Whose voices are whose: who sees a voice, who may change it, and to whom a new one belongs.
 
-A voice belongs to the principal that created it, who alone sees it and changes it, besides admins. What an admin
-creates belongs to nobody: everybody speaks with it, and only admins change it. So it is with the built-in voice, with
-voices of servers without authentication, and with files that name no owner.
+A voice belongs to the principal that created it, who alone sees it and changes it, besides admins. Its owner may share
+it with others, who then see it and speak with it, and change nothing. What an admin creates belongs to nobody:
+everybody speaks with it, and only admins change it. So it is with the built-in voice, with voices of servers without
+authentication, and with files that name no owner.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ Permission = Callable[[Voice], None]
 
 def sees(principal: Principal, voice: Voice) -> bool:
     """Whether a principal may know of a voice and speak with it."""
-    return not voice.owner or voice.owner == principal.name or principal.may(Role.ADMIN)
+    return not voice.owner or principal.name in (voice.owner, *voice.shared_with) or principal.may(Role.ADMIN)
 
 
 def owns(principal: Principal, voice: Voice) -> bool:
@@ -50,10 +51,14 @@ def changing(principal: Principal, field: str) -> Permission:
         if not sees(principal, voice):
             raise voice_not_found(voice.name, field)
         if not owns(principal, voice):
-            message = f"{voice.name!r} belongs to the server: only admins change it"
+            message = f"{voice.name!r} belongs to {voice.owner or 'the server'}: only {_changers(voice)} change it"
             raise CallerError(field, message, Reason.PERMISSION_DENIED)
 
     return check
+
+
+def _changers(voice: Voice) -> str:
+    return "its owner and admins" if voice.owner else "admins"
 
 
 def naming(principal: Principal, replace: bool, field: str) -> Permission:

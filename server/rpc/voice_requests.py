@@ -23,6 +23,7 @@ MAX_LABELS = 16
 MAX_LABEL_KEY_CHARACTERS, MAX_LABEL_VALUE_CHARACTERS = 64, 256
 MAX_FILLER_CLIPS = 32
 MAX_FILLER_CHARACTERS = 40
+MAX_SHARED_WITH, MAX_CALLER_NAME = 100, 256
 MAX_FILLER_CLIP_BYTES = 1 << 20
 MIN_FILLER_CLIP_MS, MAX_FILLER_CLIP_MS = 100, 3000
 
@@ -135,6 +136,21 @@ def later_upload_message(message: voice_pb2.CreateVoiceRequest) -> bytes:
 
 
 # ---- fillers
+
+
+def shared_with(request: voice_pb2.ShareVoiceRequest) -> tuple[str, ...]:
+    """With whom a voice is to be shared: names in order, each once.
+
+    Raises:
+        CallerError: there are too many, or a name cannot be one.
+    """
+    _within(len(request.shared_with), 0, MAX_SHARED_WITH, "shared_with", "number of names")
+    for index, name in enumerate(request.shared_with):
+        field = f"shared_with[{index}]"
+        if not name.strip():
+            raise CallerError(field, f"is blank; it takes 1 to {MAX_CALLER_NAME} characters", Reason.VALUE_MISSING)
+        _check_length(name, field, MAX_CALLER_NAME)
+    return tuple(sorted(set(request.shared_with)))
 
 
 @dataclass(frozen=True, slots=True)

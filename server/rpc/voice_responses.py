@@ -10,7 +10,7 @@ from intone.server.runtime.worker import Worker
 
 
 def voice_message(voice: Voice, workers: Mapping[str, Worker], *, private: bool) -> voice_pb2.Voice:
-    """A voice, with how each loaded engine speaks with it; its transcript only if `private`."""
+    """A voice, with how each loaded engine speaks with it. If `private`, with its transcript and who shares it."""
     message = voice_pb2.Voice(
         name=voice.name,
         built_in=voice.built_in,
@@ -22,6 +22,7 @@ def voice_message(voice: Voice, workers: Mapping[str, Worker], *, private: bool)
         labels=voice.labels,
         owner=voice.owner,
     )
+    message.shared_with.extend(voice.shared_with if private else ())
     if voice.recording is not None:
         message.recording_ms = voice.recording.duration_ms
         message.transcript = voice.recording.transcript if private else ""

@@ -109,6 +109,19 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
             return voice_pb2.DeleteVoiceResponse()
         raise AssertionError("abort always raises")
 
+    async def ShareVoice(self, request: Any, context: Any) -> voice_pb2.ShareVoiceResponse:
+        """Say who else may speak with a voice."""
+        async with errors_as_status(context):
+            voice = self._changeable(decoded(request).name, "name")
+            names = voice_requests.shared_with(request)
+            if not voice.owner:
+                message = f"{voice.name!r} belongs to nobody in particular: everybody may speak with it"
+                raise CallerError("name", message)
+            given = await self._updated(voice, lambda now: dataclasses.replace(now, shared_with=names), "name")
+            _audit(f"shared with {len(names)} callers", given)
+            return voice_pb2.ShareVoiceResponse(voice=self._message(given))
+        raise AssertionError("abort always raises")
+
     async def CreateVoice(self, request_iterator: AsyncIterator[Any], context: Any) -> voice_pb2.CreateVoiceResponse:
         """Create a voice from a recording."""
         async with errors_as_status(context):
@@ -220,7 +233,13 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         return stored
 
     async def _update_fillers(self, voice: Voice, change: Callable[[Voice], Voice]) -> Voice:
-        """The voice with its fillers changed.
+        """The voice with its fillers changed, as `_updated`."""
+        given = await self._updated(voice, change, "voice")
+        self._render(given.name)
+        return given
+
+    async def _updated(self, voice: Voice, change: Callable[[Voice], Voice], field: str) -> Voice:
+        """The voice with a change.
 
         Raises:
             CallerError: it was deleted or replaced meanwhile (VOICE_CHANGED).
@@ -228,8 +247,7 @@ class VoiceService(voice_pb2_grpc.VoiceServiceServicer):
         given = await self._pools.disk.run(self._store.update_assets, voice, change)
         if given is None:
             message = f"{voice.name!r} was deleted or replaced meanwhile; send again"
-            raise CallerError("voice", message, Reason.VOICE_CHANGED)
-        self._render(given.name)
+            raise CallerError(field, message, Reason.VOICE_CHANGED)
         return given
 
     def _render(self, name: str) -> None:

@@ -231,7 +231,7 @@ class VoiceStore:
         return current is not None and (current.content_id, current.created_s) == (voice.content_id, voice.created_s)
 
     def update_assets(self, voice: Voice, change: Callable[[Voice], Voice]) -> Voice | None:
-        """Change the fillers or levels of a voice, and write them to the folder before returning.
+        """Change fillers or levels of a voice, or with whom it is shared, and write them before returning.
 
         `change` is called with the current state of the voice, which it may return unchanged; and again, if the voice
         was changed meanwhile.
@@ -251,7 +251,9 @@ class VoiceStore:
             changed = change(present)
             if changed is present:
                 return self._complete(current)
-            updated = dataclasses.replace(current, fillers=changed.fillers, levels=changed.levels)
+            updated = dataclasses.replace(
+                current, fillers=changed.fillers, levels=changed.levels, shared_with=changed.shared_with
+            )
             if memory_bytes(updated) > memory_bytes(current):
                 others = [other for other in self._voices.values() if other.name != voice.name]
                 self._check_bytes(others, updated.owner, memory_bytes(updated))

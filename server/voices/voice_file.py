@@ -126,6 +126,7 @@ def to_bytes(voice: Voice) -> bytes:
         "description": voice.description,
         "labels": json.dumps(dict(voice.labels), ensure_ascii=False),
         "owner": voice.owner,
+        "shared_with": json.dumps(voice.shared_with, ensure_ascii=False),
     }
     return bytes(save(tensors | _sounds(voice.fillers), metadata | _assets(voice)))
 
@@ -168,10 +169,11 @@ def from_file(path: Path) -> Voice:
         content_id=metadata["content_id"],
         fillers=fillers,
         levels=_levels(metadata),
-        languages=_languages(metadata),
+        languages=_strings(metadata, "languages"),
         description=metadata.get("description", ""),
         labels=_labels(metadata),
         owner=metadata.get("owner", ""),
+        shared_with=_strings(metadata, "shared_with"),
     )
 
 
@@ -217,11 +219,11 @@ def _prepared(engines: dict[str, dict[str, str]], tensors: Tensors) -> dict[str,
 # ---- languages, labels, fillers and levels; files of older versions have none
 
 
-def _languages(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    languages = json.loads(metadata.get("languages", "[]"))
-    if not isinstance(languages, list) or not all(isinstance(one, str) for one in languages):
-        raise TypeError(f"languages is {languages!r}, expected a list of strings")
-    return tuple(languages)
+def _strings(metadata: Mapping[str, str], name: str) -> tuple[str, ...]:
+    found = json.loads(metadata.get(name, "[]"))
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise TypeError(f"{name} is {found!r}, expected a list of strings")
+    return tuple(found)
 
 
 def _labels(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -49,6 +49,10 @@ def test_voices(capsys, tmp_path: Path):
         assert listed["engines"] == [{"engine": "starter", "fidelity": "cloned"}]
         assert main(["voices", "show", "ada", "--json", *there]) == 0
         assert lines(capsys.readouterr().out)[0]["transcript"] == "my words"
+        assert main(["voices", "share", "ada", "agent", "bob", *there]) == 0
+        assert "agent, bob" in capsys.readouterr().out
+        assert main(["voices", "share", "ada", "--json", *there]) == 0
+        assert lines(capsys.readouterr().out)[0]["shared_with"] == []
         assert main(["voices", "delete", "ada", *there]) == 0
         assert main(["voices", "show", "ada", *there]) == 1
         assert "intone voices list" in capsys.readouterr().err

@@ -47,6 +47,10 @@ class Callers:
         request = voice_pb2.RemoveFillersRequest(voice=name)
         return self._server.voices.RemoveFillers(request, metadata=self.bearer(who))
 
+    def share(self, who: str, name: str, *others: str) -> Any:
+        request = voice_pb2.ShareVoiceRequest(name=name, shared_with=others)
+        return self._server.voices.ShareVoice(request, metadata=self.bearer(who))
+
     def delete(self, who: str, name: str) -> Any:
         return self._server.voices.DeleteVoice(voice_pb2.DeleteVoiceRequest(name=name), metadata=self.bearer(who))
 
@@ -109,6 +113,54 @@ def test_a_voice_is_seen_and_changed_by_its_owner_and_admins(run, tokens, tmp_pa
                 assert await why(change("ops", "his")) == "OK"
                 assert await why(change("ops", "shared")) == "OK"
             assert await as_.listed("ops") == ["default"]
+
+    run(main())
+
+
+def test_an_owner_shares_a_voice_with_others_who_change_nothing(run, tokens, tmp_path):
+    async def main():
+        async with callers(tokens, voices=str(tmp_path / "voices")) as as_:
+            await as_.create("ada", "hers", transcript="what she says")
+            made = (await as_.share("ada", "hers", "bob", "agent", "bob", "nobody yet")).voice
+            assert made.shared_with == ["agent", "bob", "nobody yet"] and made.owner == "ada"
+            assert await as_.listed("bob") == await as_.listed("agent") == ["default", "hers"]
+            seen = await as_.voice("bob", "hers")
+            assert (seen.owner, seen.transcript, list(seen.shared_with)) == ("ada", "", [])
+            assert (await as_.voice("ops", "hers")).shared_with == made.shared_with
+            for change in (as_.add_fillers, as_.remove_fillers, as_.delete, as_.share):
+                assert await why(change("bob", "hers")) == "PERMISSION_DENIED"
+            assert await why(as_.create("bob", "hers", recording(1500), replace=True)) == "PERMISSION_DENIED"
+            assert await why(as_.share("agent", "hers")) == "PERMISSION_DENIED"  # its role is not to manage voices
+        async with callers(tokens, voices=str(tmp_path / "voices")) as as_:
+            assert (await as_.voice("ada", "hers")).shared_with == ["agent", "bob", "nobody yet"]
+            await as_.share("ops", "hers", "agent")
+            assert await as_.listed("bob") == ["default"] and await as_.listed("agent") == ["default", "hers"]
+            assert await why(as_.share("bob", "hers", "bob")) == "VOICE_NOT_FOUND"
+            await as_.share("ada", "hers")
+            assert await as_.listed("agent") == ["default"]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "reason"),
+    [
+        ("nothing", ["bob"], "VOICE_NOT_FOUND"),
+        ("default", ["bob"], "VALUE_INVALID"),
+        ("free", ["bob"], "VALUE_INVALID"),
+        ("hers", [" "], "VALUE_MISSING"),
+        ("hers", ["x" * 257], "VALUE_OUT_OF_RANGE"),
+        ("hers", ["a\x00b"], "TEXT_INVALID"),
+        ("hers", [str(number) for number in range(101)], "VALUE_OUT_OF_RANGE"),
+    ],
+)
+def test_a_voice_that_cannot_be_shared_so(run, tokens, name, others, reason):
+    async def main():
+        async with callers(tokens) as as_:
+            await as_.create("ada", "hers")
+            await as_.create("ops", "free")
+            assert await why(as_.share("ops", name, *others)) == reason
+            assert (await as_.voice("ops", "hers")).shared_with == []
 
     run(main())
 
@@ -200,6 +252,9 @@ def test_speech_with_the_voice_of_another(run, tokens):
 
             assert await speak("ada") == await speak("ops") == "OK"
             assert await speak("bob") == await speak("agent") == "VOICE_NOT_FOUND"
+            async with AsyncSpeechClient(f"127.0.0.1:{server.app.port}", token=tokens[1]["ada"]) as client:
+                assert (await client.voices.share("hers", ["agent"])).shared_with == ("agent",)
+            assert await speak("bob") == "VOICE_NOT_FOUND" and await speak("agent") == "OK"
 
     run(main())
 

@@ -127,6 +127,11 @@ class ScriptedServer(speech_pb2_grpc.SpeechServiceServicer, voice_pb2_grpc.Voice
         voice.fillers.extend(kept)
         return voice_pb2.RemoveFillersResponse(voice=voice, removed_count=removed)
 
+    def ShareVoice(self, request: Any, context: Any) -> Any:  # noqa: N802
+        voice = self._voice(request.name, context)
+        voice.shared_with[:] = request.shared_with
+        return voice_pb2.ShareVoiceResponse(voice=voice)
+
     def DeleteVoice(self, request: Any, context: Any) -> Any:  # noqa: N802
         self._voice(request.name, context)
         del self.voices[request.name]

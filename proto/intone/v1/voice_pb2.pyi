@@ -163,6 +163,20 @@ class RemoveFillersResponse(_message.Message):
     removed_count: int
     def __init__(self, voice: _Optional[_Union[Voice, _Mapping]] = ..., removed_count: _Optional[int] = ...) -> None: ...
 
+class ShareVoiceRequest(_message.Message):
+    __slots__ = ("name", "shared_with")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHARED_WITH_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    shared_with: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., shared_with: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ShareVoiceResponse(_message.Message):
+    __slots__ = ("voice",)
+    VOICE_FIELD_NUMBER: _ClassVar[int]
+    voice: Voice
+    def __init__(self, voice: _Optional[_Union[Voice, _Mapping]] = ...) -> None: ...
+
 class DeleteVoiceRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -188,7 +202,7 @@ class UploadEmotionClipResponse(_message.Message):
     def __init__(self, clip_id: _Optional[str] = ..., duration_ms: _Optional[int] = ...) -> None: ...
 
 class Voice(_message.Message):
-    __slots__ = ("name", "built_in", "engines", "recording_ms", "transcript", "create_time", "content_id", "fillers", "languages", "description", "labels", "owner")
+    __slots__ = ("name", "built_in", "engines", "recording_ms", "transcript", "create_time", "content_id", "fillers", "languages", "description", "labels", "owner", "shared_with")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -208,6 +222,7 @@ class Voice(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
+    SHARED_WITH_FIELD_NUMBER: _ClassVar[int]
     name: str
     built_in: bool
     engines: _containers.RepeatedCompositeFieldContainer[EngineSupport]
@@ -220,7 +235,8 @@ class Voice(_message.Message):
     description: str
     labels: _containers.ScalarMap[str, str]
     owner: str
-    def __init__(self, name: _Optional[str] = ..., built_in: bool = ..., engines: _Optional[_Iterable[_Union[EngineSupport, _Mapping]]] = ..., recording_ms: _Optional[int] = ..., transcript: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_id: _Optional[str] = ..., fillers: _Optional[_Iterable[_Union[Filler, _Mapping]]] = ..., languages: _Optional[_Iterable[str]] = ..., description: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., owner: _Optional[str] = ...) -> None: ...
+    shared_with: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., built_in: bool = ..., engines: _Optional[_Iterable[_Union[EngineSupport, _Mapping]]] = ..., recording_ms: _Optional[int] = ..., transcript: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_id: _Optional[str] = ..., fillers: _Optional[_Iterable[_Union[Filler, _Mapping]]] = ..., languages: _Optional[_Iterable[str]] = ..., description: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., owner: _Optional[str] = ..., shared_with: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EngineSupport(_message.Message):
     __slots__ = ("engine", "fidelity")

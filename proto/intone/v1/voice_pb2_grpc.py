@@ -61,6 +61,11 @@ class VoiceServiceStub(object):
                 request_serializer=intone_dot_v1_dot_voice__pb2.RemoveFillersRequest.SerializeToString,
                 response_deserializer=intone_dot_v1_dot_voice__pb2.RemoveFillersResponse.FromString,
                 _registered_method=True)
+        self.ShareVoice = channel.unary_unary(
+                '/intone.v1.VoiceService/ShareVoice',
+                request_serializer=intone_dot_v1_dot_voice__pb2.ShareVoiceRequest.SerializeToString,
+                response_deserializer=intone_dot_v1_dot_voice__pb2.ShareVoiceResponse.FromString,
+                _registered_method=True)
         self.DeleteVoice = channel.unary_unary(
                 '/intone.v1.VoiceService/DeleteVoice',
                 request_serializer=intone_dot_v1_dot_voice__pb2.DeleteVoiceRequest.SerializeToString,
@@ -120,6 +125,14 @@ class VoiceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ShareVoice(self, request, context):
+        """Says who may see a voice and speak with it, besides its owner and admins; who may change it stays the same. For its
+        owner and admins. INVALID_ARGUMENT for a voice that belongs to nobody: everybody may speak with it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteVoice(self, request, context):
         """Deletes a voice. Utterances that already use it finish with it. NOT_FOUND if there is none of that name,
         FAILED_PRECONDITION for a built-in voice.
@@ -164,6 +177,11 @@ def add_VoiceServiceServicer_to_server(servicer, server):
                     servicer.RemoveFillers,
                     request_deserializer=intone_dot_v1_dot_voice__pb2.RemoveFillersRequest.FromString,
                     response_serializer=intone_dot_v1_dot_voice__pb2.RemoveFillersResponse.SerializeToString,
+            ),
+            'ShareVoice': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShareVoice,
+                    request_deserializer=intone_dot_v1_dot_voice__pb2.ShareVoiceRequest.FromString,
+                    response_serializer=intone_dot_v1_dot_voice__pb2.ShareVoiceResponse.SerializeToString,
             ),
             'DeleteVoice': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteVoice,
@@ -313,6 +331,33 @@ class VoiceService(object):
             '/intone.v1.VoiceService/RemoveFillers',
             intone_dot_v1_dot_voice__pb2.RemoveFillersRequest.SerializeToString,
             intone_dot_v1_dot_voice__pb2.RemoveFillersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShareVoice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/intone.v1.VoiceService/ShareVoice',
+            intone_dot_v1_dot_voice__pb2.ShareVoiceRequest.SerializeToString,
+            intone_dot_v1_dot_voice__pb2.ShareVoiceResponse.FromString,
             options,
             channel_credentials,
             insecure,
