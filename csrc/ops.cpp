@@ -20,4 +20,5 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   intone::bind_gpt(m);
   intone::bind_transformer(m);
   intone::bind_conv_chain(m);
+  intone::bind_conv_graph(m);
 }

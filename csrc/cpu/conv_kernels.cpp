@@ -7,27 +7,10 @@
 
 #include "cpu/attributes.h"
 #include "cpu/sin_squared.h"
+#include "cpu/vector.h"
 
 namespace intone {
 namespace {
-
-// `W` unaligned floats: one register where the instruction set has registers of that width.
-template <int W>
-struct VectorOf {
-  typedef float Type __attribute__((vector_size(4 * W), aligned(4), may_alias));
-};
-template <int W>
-using Vector = typename VectorOf<W>::Type;
-
-template <int W>
-INTONE_INLINE Vector<W> load(const float* from) {
-  return *reinterpret_cast<const Vector<W>*>(from);
-}
-
-template <int W>
-INTONE_INLINE void store(float* to, Vector<W> value) {
-  *reinterpret_cast<Vector<W>*>(to) = value;
-}
 
 // The activation of W channels, with its parameters in registers.
 template <int W>

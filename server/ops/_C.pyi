@@ -194,6 +194,88 @@ class ConvChain:
     def tail_shapes(self) -> list[tuple[int, int]]:
         """`(tail_rows, Cin)` of each stage."""
 
+class GraphLayerWeights:
+    """Description of a layer: target = conv(activation(gain · Σ sources)) + residual. Signal 0 is the input."""
+
+    def __init__(
+        self,
+        *,
+        sources: Sequence[int],
+        target: int,
+        residual: int | None,
+        weight: Tensor,
+        bias: Tensor | None,
+        alpha: Tensor | None,
+        beta: Tensor | None,
+        dilation: int,
+        up: int,
+        gain: float,
+    ) -> None:
+        """All float32.
+
+        Args:
+            weight, bias: `[up · Cout, Cin, K]` and `[up · Cout]`. K is odd and the convolution centred; or K is 2 and
+                `up` even: rows q - 1 and q of the sources make `up` rows of the target, from up · q - up / 2 on.
+            alpha, beta: `[Cin]`, of the anti-aliased activation, `ops.snake_beta`; not logarithms.
+        """
+
+class ConvGraphState:
+    """The state of one stream. In one call at a time."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of input so far."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether no input follows."""
+
+    @property
+    def bytes(self) -> int:
+        """Size of the rows that are kept for the next call."""
+
+class ConvGraph:
+    """A graph of centred convolutions, streamed: a row is computed when all that it depends on is known.
+
+    Batch-invariant, bit for bit; chunk-invariant up to rounding.
+    """
+
+    def __init__(self, *, layers: Sequence[GraphLayerWeights], isa: str = "best") -> None:
+        """Packs the layers. Layer i makes signal i + 1 from signals before it; the last one's is the output."""
+
+    def new_state(self) -> ConvGraphState:
+        """The state of a stream before its first row."""
+
+    def run(
+        self,
+        inputs: Sequence[Tensor],
+        following: Sequence[Tensor],
+        states: Sequence[ConvGraphState],
+        *,
+        last: bool,
+        provisional: bool,
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Append inputs `[Cin, n]` to the streams: the output that has become final, `[Cout, m]`.
+
+        Args:
+            following: `[Cin, r]`, a forecast of the next inputs, for `provisional`.
+            last: nothing follows.
+            provisional: return also the other rows of output for the inputs so far, as they would be if the stream
+                ended with `following`. They do not change the states.
+        """
+
+    @property
+    def rate(self) -> int:
+        """Rows of output for a row of input."""
+
+    @property
+    def lag(self) -> int:
+        """How many of the last rows of output are not final."""
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the packed weights."""
+
 class SamplingSettings:
     """How codes are drawn."""
 

@@ -27,7 +27,9 @@ class Extension(Protocol):
 
     __file__: str
     ConvChain: type["_C.ConvChain"]
+    ConvGraph: type["_C.ConvGraph"]
     Gpt: type["_C.Gpt"]
+    GraphLayerWeights: type["_C.GraphLayerWeights"]
     Linear: type["_C.Linear"]
     LocalFlow: type["_C.LocalFlow"]
     SamplingSettings: type["_C.SamplingSettings"]

@@ -280,6 +280,49 @@ def _convolutions(choices: Choices) -> None:
     chain.stage_ms(choices.one_of([], [x, x]) if choices.is_wrong() else [x], [tails])
 
 
+def _graph_layer(choices: Choices, index: int, channels: int, out: int) -> Any:
+    up = choices.one_of(1, 1, 2)
+    kernel, dilation = (2, 1) if up == 2 else (choices.one_of(3, 1, 7, 11), choices.one_of(1, 3))
+    adds, active = up == 1 and out == channels and choices.below(2), choices.below(2)
+    return ensure_built().GraphLayerWeights(
+        sources=[choices.number(index)] * choices.one_of(1, 1, 3, 0 if choices.is_wrong() else 2),
+        target=choices.number(index + 1),
+        residual=choices.number(index) if adds else None,
+        weight=choices.tensor(up * out, channels, kernel),
+        bias=choices.tensor(up * out) if choices.below(2) else None,
+        alpha=choices.tensor(channels) if active else None,
+        beta=choices.tensor(channels) if active else None,
+        dilation=choices.number(dilation),
+        up=choices.number(up),
+        gain=0.5,
+    )
+
+
+def _centred_convolutions(choices: Choices) -> None:
+    """A graph over one stream alone, and beside another stream; and with a forecast, which must not change it."""
+    widths = [choices.one_of(3, 1, 17) for _ in range(choices.one_of(2, 1, 4))] + [choices.one_of(1, 5)]
+    layers = [_graph_layer(choices, index, *pair) for index, pair in enumerate(zip(widths, widths[1:], strict=False))]
+    graph = ensure_built().ConvGraph(layers=layers, isa=_isa(choices))
+    x, cut = choices.tensor(widths[0], choices.one_of(40, 0, 7, 300)), choices.one_of(7, 0, 30)
+    following = choices.tensor(widths[0], choices.one_of(0, 3, 50))
+
+    def decoded(beside: bool, forecast: bool) -> Tensor:
+        states, made = [graph.new_state() for _ in range(1 + beside)], []
+        for piece, last in ((x[:, :cut], False), (x[:, cut:], True)):
+            provisional = forecast and not last
+            next_ones = [following if provisional else x[:, :0]] * len(states)
+            pieces = [piece, x[:, : 1 + cut]][: len(states)]
+            made.append(graph.run(pieces, next_ones, states, last=last, provisional=provisional)[0][0])
+        return torch.cat(made, 1)
+
+    alone = _on_any_threads(choices, lambda: decoded(beside=False, forecast=False))
+    _same(decoded(beside=True, forecast=False), alone, "another stream changes the result")
+    if not choices.is_wrong():
+        assert decoded(beside=False, forecast=True).shape == alone.shape
+    state = choices.one_of(None, ensure_built().ConvGraphState) if choices.is_wrong() else graph.new_state()
+    graph.run([x], [following], [state], last=bool(choices.below(2)), provisional=bool(choices.below(2)))
+
+
 # ---- the language model of IndexTTS
 
 
@@ -344,4 +387,4 @@ def _generation(choices: Choices) -> None:
     gpt.generate(batch, count, uniforms.expand(len(batch), -1).contiguous())
 
 
-ENTRY_POINTS = (_snakes, _linear, _causal, _bidirectional, _flow, _convolutions, _generation)
+ENTRY_POINTS = (_snakes, _linear, _causal, _bidirectional, _flow, _convolutions, _generation, _centred_convolutions)

@@ -39,7 +39,6 @@ from intone.server.engines.indextts.s2mel.acoustic import (
 from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
 from intone.server.engines.indextts.state import IndexTTSState
 from intone.server.engines.indextts.text.front_end import LANGUAGES, FrontEnd
-from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
 from intone.server.engines.indextts.voice.emotion import balanced, blended, merged
 from intone.server.engines.indextts.voice.emotion_clips import EmotionClipCache
 from intone.server.engines.indextts.voice.encoders import Encoders, ReloadCheckpoint
@@ -80,7 +79,7 @@ class IndexTTSEngine:
             self._prefixes, self._gpt = Prefixes(config, gpt), on.language_model(config, gpt)
             s2mel, codec = (Weights(part, device=device) for part in (checkpoint.s2mel, checkpoint.codec))
             self._acoustic = AcousticModel(config, s2mel, codec, on.packed)
-            self._vocoder = BigVGAN(config.vocoder, Weights(checkpoint.vocoder, device=device))
+            self._vocoder = on.vocoder(config, Weights(checkpoint.vocoder, device=device))
             self._encoder = Encoders(checkpoint, reload, device)
             self._times = cache(self._acoustic.time_table)
             graphs = self._prepare_programs(on)
@@ -379,11 +378,8 @@ class IndexTTSEngine:
             latent = hidden if self._config.variant is Variant.V2 else None
             mel, state.acoustic = streaming.extend(self._acoustic, state.acoustic, codes, latent, state.ended)
         with clock.stage("bigvgan_time"):
-            final, state.vocoder = self._vocoder.decode(mel.unsqueeze(0), state.vocoder, last=state.ended)
-            count = final.shape[1]
-            if not state.ended:
-                right = state.acoustic.provisional.unsqueeze(0)
-                final = torch.cat((final, self._vocoder.peek(right, state.vocoder)), dim=1)
-            samples = fetch(final[0])
-        audio = state.crossfader.join(samples[:count], samples[count:], state.ended)
+            following = state.acoustic.provisional
+            final, pending, state.vocoder = self._vocoder.extend(mel, following, state.vocoder, state.ended)
+            samples = fetch(torch.cat((final, pending)))
+        audio = state.crossfader.join(samples[: len(final)], samples[len(final) :], state.ended)
         return audio if len(audio) else None

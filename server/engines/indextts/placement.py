@@ -13,6 +13,8 @@ from intone.server.engines.indextts.entry import ENTRY
 from intone.server.engines.indextts.gpt.native_gpt import GeneratedCodes, NativeGPT
 from intone.server.engines.indextts.gpt.sampling import Sampling
 from intone.server.engines.indextts.gpt.slot_gpt import BATCHES, SlotGPT, max_positions, page_bytes
+from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
+from intone.server.engines.indextts.vocoder.native_bigvgan import NativeBigVGAN
 from intone.server.engines.precision import Precision, precision_on
 from intone.server.engines.weights import Weights
 from intone.server.nn.paged_kv import PAGE
@@ -38,6 +40,16 @@ class LanguageModel(Protocol):
 
     def generate(self, units: Sequence[Any], count: int) -> list[GeneratedCodes]:
         """See `NativeGPT.generate`."""
+
+
+class Vocoder(Protocol):
+    """The interface of `BigVGAN` and `NativeBigVGAN`; states are those that the vocoder returned."""
+
+    def initial_state(self) -> Any:
+        """See `BigVGAN.initial_state`."""
+
+    def extend(self, mel: Tensor, following: Tensor, state: Any, last: bool) -> tuple[Tensor, Tensor, Any]:
+        """See `BigVGAN.extend`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +102,8 @@ class Placement:
         wanted = BATCHES[-1] * USUAL_POSITIONS // PAGE
         pages = max(least, min(wanted, int(KV_SHARE * free_bytes(self.device) / page_bytes(config, self.dtype))))
         return SlotGPT(config, weights, self.dtype, min(BATCHES[-1], pages), pages, self.graphs)
+
+    def vocoder(self, config: IndexTTSConfig, weights: Weights) -> Vocoder:
+        """From the tensors of the vocoder, on the device."""
+        vocoder = BigVGAN(config.vocoder, weights)
+        return NativeBigVGAN(vocoder) if self.dtype is None else vocoder

@@ -1,6 +1,7 @@
 """The engine's state of one unit."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from intone.server.engines.indextts.vocoder.bigvgan import BigVGANState
 from intone.server.engines.indextts.vocoder.crossfader import Crossfader
 from intone.server.engines.indextts.voice.emotion_clips import EmotionClip
 from intone.server.engines.indextts.voice.prepared_voice import Speaker
+
+if TYPE_CHECKING:
+    from intone.server.ops._C import ConvGraphState
 
 
 @dataclass(slots=True)
@@ -41,7 +45,7 @@ class IndexTTSState:
     settings: AcousticSettings
     min_codes: int
     max_codes: int
-    vocoder: BigVGANState
+    vocoder: "BigVGANState | ConvGraphState"
     crossfader: Crossfader = field(default_factory=Crossfader)
     acoustic: AcousticState | None = None
     decoding: NativeDecoding | SlotDecoding | None = None

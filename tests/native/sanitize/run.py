@@ -24,6 +24,7 @@ MODELS = (
     "tests/engines/voxcpm/test_native_stacks.py",
     "tests/engines/voxcpm/test_native_vae.py",
     "tests/engines/indextts/test_native_gpt.py",
+    "tests/engines/indextts/test_native_bigvgan.py",
 )
 TESTS = {
     "address": ("tests/native/test_ops.py", "tests/engines/voxcpm/test_prefix_cache.py", *MODELS),

@@ -48,6 +48,7 @@ class BigVGAN:
     """The vocoder; immutable, shared by all streams.
 
     Attributes:
+        layers: the chain of layers.
         hop_samples: samples per frame.
         lag_samples: number of last samples that are not final yet; the minimum for this network.
         lookahead_frames: frames after a frame that its audio depends on.
@@ -58,14 +59,14 @@ class BigVGAN:
         CheckpointError: the configuration is not supported, or an anti-alias filter is not that of BigVGAN v2.
         """
         self.config = config
-        self._layers = _layers(config, weights)
+        self.layers = _layers(config, weights)
         self.hop_samples = prod(config.rates)
-        self.lag_samples = lag_of(self._layers)
+        self.lag_samples = lag_of(self.layers)
         self.lookahead_frames = -(-self.lag_samples // self.hop_samples)
 
     def initial_state(self, batch: int = 1) -> BigVGANState:
         """The state of `batch` streams before their first frame."""
-        return BigVGANState(tuple(tail for layer in self._layers for tail in layer.tails(batch)), 0)
+        return BigVGANState(tuple(tail for layer in self.layers for tail in layer.tails(batch)), 0)
 
     def decode(self, mel: Tensor, state: BigVGANState, last: bool) -> tuple[Tensor, BigVGANState]:
         """Append mel frames `[B, bands, N]`: the audio that has become final, `[B, n]` in [-1, 1], and the new state.
@@ -80,7 +81,7 @@ class BigVGAN:
         assert not state.ended, "nothing follows the last frame"
         if mel.dim() != 3 or mel.shape[1] != self.config.mel_bands:
             raise ValueError(f"mel is {tuple(mel.shape)}, expected [B, {self.config.mel_bands}, N]")
-        audio, tails = run(self._layers, mel, state.tails, last)
+        audio, tails = run(self.layers, mel, state.tails, last)
         return audio[:, 0].clamp(-1.0, 1.0), BigVGANState(tails, state.frames + mel.shape[2], ended=last)
 
     def pending_samples(self, state: BigVGANState) -> int:
@@ -101,6 +102,18 @@ class BigVGAN:
         """
         audio, _ = self.decode(mel[:, :, : self.lookahead_frames], state, last=True)
         return audio[:, : self.pending_samples(state)]
+
+    def extend(
+        self, mel: Tensor, following: Tensor, state: BigVGANState, last: bool
+    ) -> tuple[Tensor, Tensor, BigVGANState]:
+        """Append mel frames `[bands, N]` to one stream, of which `following`, `[bands, R]`, are a forecast of the next.
+
+        Returns:
+            `decode`'s samples `[n]`; `peek`'s `[m]`, none with `last`; and the new state.
+        """
+        final, after = self.decode(mel.unsqueeze(0), state, last)
+        pending = final[:, :0] if last else self.peek(following.unsqueeze(0), after)
+        return final[0], pending[0], after
 
 
 def _stages(config: BigVGANConfig) -> list[tuple[int, dict[str, tuple[int, tuple[int, ...]]]]]:
