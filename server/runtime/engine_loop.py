@@ -293,6 +293,8 @@ class EngineLoop:
             steps = engine.step([unit.state for unit in batch])
             if len(steps) != len(batch):
                 raise EngineError(self._name, f"it returned {len(steps)} steps for {len(batch)} units")
+            for unit in batch:
+                unit.held_bytes = engine.held_bytes(unit.state)
         except Exception as caught:  # an engine may raise anything; the loop must go on
             logger.exception("engine %s failed on a batch of %d", self._name, len(batch))
             self._fail(batch, caught)
@@ -300,8 +302,6 @@ class EngineLoop:
         took_ms, used_s = 1000 * (time.monotonic() - began_s), self._processor_s() - used_s
         logger.debug("engine %s: a step of %d units took %.1f ms", self._name, len(batch), took_ms)
         results = []
-        for unit in batch:
-            unit.held_bytes = engine.held_bytes(unit.state)
         for unit, step in zip(batch, steps, strict=True):
             result = self._result(unit, step, UnitResult(unit.number, step, began_s, took_ms, used_s))
             if result is not None:

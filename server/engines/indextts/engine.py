@@ -39,6 +39,7 @@ from intone.server.engines.indextts.s2mel.acoustic import (
 from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
 from intone.server.engines.indextts.state import IndexTTSState
 from intone.server.engines.indextts.text.front_end import LANGUAGES, FrontEnd
+from intone.server.engines.indextts.vocoder.bigvgan import BigVGANState
 from intone.server.engines.indextts.voice.emotion import balanced, blended, merged
 from intone.server.engines.indextts.voice.emotion_clips import EmotionClipCache
 from intone.server.engines.indextts.voice.encoders import Encoders, ReloadCheckpoint
@@ -248,10 +249,9 @@ class IndexTTSEngine:
 
     def held_bytes(self, state: IndexTTSState) -> int:
         """Of keys and values, and of the vocoder. Slots are there anyway."""
-        vocoder = sum(tensor.nbytes for tensor in state.vocoder.tails)
-        if not isinstance(state.decoding, NativeDecoding):
-            return vocoder
-        return state.decoding.held_bytes + vocoder
+        vocoder, decoding = state.vocoder, state.decoding
+        kept = sum(one.nbytes for one in vocoder.tails) if isinstance(vocoder, BigVGANState) else vocoder.bytes
+        return kept + (decoding.held_bytes if isinstance(decoding, NativeDecoding) else 0)
 
     @torch.inference_mode()
     def step(self, states: Sequence[IndexTTSState]) -> list[Step]:
