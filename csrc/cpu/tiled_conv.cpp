@@ -22,6 +22,7 @@ namespace {
 // x is extended beyond both ends of the stream by repeating its first and last sample; s likewise, separately.
 constexpr int64_t kSide = 3;
 
+// Rows from position `first` on; those outside are the first and the last one.
 template <int W>
 INTONE_INLINE void copy_rows(const FillJob& job, int64_t channel, int64_t first, int64_t rows, float* to) {
   for (int64_t i = 0; i < rows; ++i, to += W) {
@@ -36,16 +37,22 @@ INTONE_INLINE void copy_rows(const FillJob& job, int64_t channel, int64_t first,
 template <int W>
 INTONE_INLINE void activate(const FillJob& job, int64_t channel, int64_t first, int64_t rows, float* y, float* buffer) {
   using V = Vector<W>;
-  float *x = buffer, *even = x + (kActivated + 4 * kSide) * W, *odd = even + (kActivated + 2 * kSide) * W;
+  float *even = buffer + (kActivated + 4 * kSide) * W, *odd = even + (kActivated + 2 * kSide) * W;
   const int64_t positions = rows + 2 * kSide, from = std::max<int64_t>(0, kSide - first),
                 to = std::min(positions, job.total - first + kSide);  // those inside the stream
-  copy_rows<W>(job, channel, first - 2 * kSide, rows + 4 * kSide, x);
+  const int64_t start = first - 2 * kSide;
+  const bool as_given =
+      job.source_count == 1 && job.gain == 1 && start >= job.start && start + rows + 4 * kSide <= job.end;
+  if (!as_given) copy_rows<W>(job, channel, start, rows + 4 * kSide, buffer);
+  const float* x = as_given ? job.sources[0] + (start - job.start) * job.width + channel : buffer;
+  const int64_t step = as_given ? job.width : W;  // floats between rows of x
   const V alpha = load<W>(job.alpha + channel), inverse = load<W>(job.inverse + channel);
   for (int64_t i = from; i < to; ++i) {
-    const float* at = x + (i + kSide) * W;
-    const V a = load<W>(at - 2 * W), b = load<W>(at - W), c = load<W>(at), d = load<W>(at + W), e = load<W>(at + 2 * W);
-    const V left = 2 * (kTap0 * load<W>(at - 3 * W) + kTap2 * a + kTap4 * b + kTap5 * c + kTap3 * d + kTap1 * e);
-    const V right = 2 * (kTap0 * load<W>(at + 3 * W) + kTap2 * e + kTap4 * d + kTap5 * c + kTap3 * b + kTap1 * a);
+    const float* at = x + (i + kSide) * step;
+    const V a = load<W>(at - 2 * step), b = load<W>(at - step), c = load<W>(at), d = load<W>(at + step),
+            e = load<W>(at + 2 * step);
+    const V left = 2 * (kTap0 * load<W>(at - 3 * step) + kTap2 * a + kTap4 * b + kTap5 * c + kTap3 * d + kTap1 * e);
+    const V right = 2 * (kTap0 * load<W>(at + 3 * step) + kTap2 * e + kTap4 * d + kTap5 * c + kTap3 * b + kTap1 * a);
     store<W>(even + i * W, left + sin_squared(alpha * left) * inverse);
     store<W>(odd + i * W, right + sin_squared(alpha * right) * inverse);
   }

@@ -13,11 +13,15 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
+from math import prod
+from typing import Any
 
 import torch
 from audio_vae import peak_gflops
 from conditions import ROOT, command_line, conditions, refuse_if_busy
 from timing import min_ms
+from torch import Tensor
+from voxcpm_floors import Machine, Part
 
 from intone.server.engines.indextts.checkpoint import sizes
 from intone.server.engines.indextts.checkpoint.config import BigVGANConfig
@@ -51,18 +55,48 @@ with torch.inference_mode():
 """
 
 
-def multiplications(layers: Sequence[Layer], rows: float = 1) -> tuple[float, float]:
-    """Of a chain's convolutions for so many rows of input; and the rows of output."""
+def multiplications(layers: Sequence[Layer], rows: float = 1, tiled: bool = False) -> tuple[float, float]:
+    """Of the convolutions for so many rows of input, as written or as the native one does them; and rows of output."""
     total = 0.0
     for layer in layers:
         if isinstance(layer, Residual):
-            total += multiplications(layer.inner, rows)[0]
+            total += multiplications(layer.inner, rows, tiled)[0]
         elif isinstance(layer, Mean):
-            total += sum(multiplications(branch, rows)[0] for branch in layer.branches)
+            total += sum(multiplications(branch, rows, tiled)[0] for branch in layer.branches)
         elif isinstance(layer, LookaheadConv | LookaheadConvTranspose):
-            total += rows * layer.weight.numel()
+            kernel = 2 if isinstance(layer, LookaheadConvTranspose) else layer.weight.shape[2]
+            taps = min(kernel, 4)  # of a block, `tile_shape` in csrc/cpu/tiled_conv.h
+            of_kernel = -(-kernel // taps) * (taps + 3) / 4 if tiled and kernel > 1 else kernel
+            total += rows * layer.weight.numel() * of_kernel / kernel
             rows *= layer.rate
     return total, rows
+
+
+def vocoders(config: BigVGANConfig, frames: int, machine: Machine) -> Iterator[Part]:
+    """A sentence of so many frames, native and in PyTorch, each beside the operations that it does."""
+    plain = random_vocoder(config)
+    native = NativeBigVGAN(plain)
+    for kind, vocoder in (("fp32", native), ("torch fp32", plain)):
+        mel, none = torch.randn(config.mel_bands, frames), torch.zeros(config.mel_bands, 0)
+        took_ms = min_ms(partial(_decode, vocoder, mel, none, True), 2)
+        size = (
+            native.weight_bytes
+            if kind == "fp32"
+            else 4 * sum(map(prod, declared_shapes(partial(BigVGAN, config)).values()))
+        )
+        work = 2 * round(multiplications(plain.layers, frames, tiled=kind == "fp32")[0])
+        yield Part(f"vocoder, {frames} frames", kind, frames, took_ms, size, work, machine)
+
+
+def random_vocoder(config: BigVGANConfig) -> BigVGAN:
+    """With random weights."""
+    shapes = declared_shapes(partial(BigVGAN, config))
+    return BigVGAN(config, Weights(random_tensors(shapes, torch.Generator().manual_seed(0), vocoder_rules(config))))
+
+
+def _decode(vocoder: BigVGAN | NativeBigVGAN, mel: Tensor, following: Tensor, last: bool) -> None:
+    state: Any = vocoder.initial_state()
+    vocoder.extend(mel, following, state, last)
 
 
 def official_ms(config: BigVGANConfig, threads: int, runs: int, counts: Sequence[int]) -> list[float]:
@@ -79,10 +113,7 @@ def official_ms(config: BigVGANConfig, threads: int, runs: int, counts: Sequence
 
 def rows(config: BigVGANConfig, frames: int, threads: int, runs: int) -> Iterator[str]:
     """The lines of the table."""
-    tensors = random_tensors(
-        declared_shapes(partial(BigVGAN, config)), torch.Generator().manual_seed(0), vocoder_rules(config)
-    )
-    plain = BigVGAN(config, Weights(tensors))
+    plain = random_vocoder(config)
     native = NativeBigVGAN(plain)
     gflops = peak_gflops(threads, 30)
     operations = 2 * multiplications(plain.layers)[0]
@@ -90,12 +121,7 @@ def rows(config: BigVGANConfig, frames: int, threads: int, runs: int) -> Iterato
         last = following == 0
         given = (torch.randn(80, count), torch.randn(80, following), last)
         official = official_ms(config, threads, runs, [count])[0] if last else float("nan")
-        both = [
-            min_ms(
-                partial(lambda own, *given: own.extend(*given[:2], own.initial_state(), given[2]), own, *given), runs
-            )
-            for own in (plain, native)
-        ]
+        both = [min_ms(partial(_decode, own, *given), runs) for own in (plain, native)]
         audio_s = count * plain.hop_samples / config.sample_rate_hz
         floor_ms = operations * count / gflops / 1e6
         figures = f"{official:.0f} | {both[0]:.0f} | {both[1]:.0f} | {both[1] / 1000 / audio_s:.3f}"

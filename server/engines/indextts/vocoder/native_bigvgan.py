@@ -20,12 +20,14 @@ class NativeBigVGAN:
 
     Attributes:
         hop_samples, lag_samples, lookahead_frames: as in `BigVGAN`.
+        weight_bytes: size of the packed weights, twice that of the weights.
     """
 
     def __init__(self, vocoder: BigVGAN, isa: str = "best") -> None:
         """Packs the weights of `vocoder`, which is not needed after; `isa` as in `_C.ConvGraph`."""
         self._graph = ensure_built().ConvGraph(layers=graph_layers(vocoder.layers), isa=isa)
         assert (self._graph.rate, self._graph.lag) == (vocoder.hop_samples, vocoder.lag_samples)
+        self.weight_bytes = self._graph.weight_bytes
         self._mel_bands = vocoder.config.mel_bands
         self.hop_samples, self.lag_samples = vocoder.hop_samples, vocoder.lag_samples
         self.lookahead_frames = vocoder.lookahead_frames
