@@ -61,7 +61,7 @@ async def idle(address: str, seconds: float) -> None:
     Raises:
         IntoneError: the conversation was lost meanwhile.
     """
-    async with AsyncSpeechClient(address, reconnects=0) as client, client.conversation() as talk:
+    async with AsyncSpeechClient(address, reconnect_s=0, resume=False) as client, client.conversation() as talk:
         await asyncio.sleep(seconds)
         utterance = talk.utterance().speak("Still here.")
         await utterance.done()
