@@ -65,7 +65,7 @@ class TextMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Texts that wait now; how long all took; how many could not be read."""
         texts = self._texts
-        yield GaugeMetricFamily("tts_texts_waiting", "Texts that are normalized, or wait for it.", texts.waiting)
+        yield GaugeMetricFamily("tts_texts_waiting", "Texts that are normalized or analyzed, or wait.", texts.waiting)
         seconds = HistogramMetricFamily("tts_text_seconds", "Normalization of a text, with the wait for a process.")
         seconds.add_metric([], texts.seconds.buckets(), texts.seconds.sum)
         yield seconds

@@ -71,9 +71,9 @@ class TextPool:
         self._on_threads = None if processes else resolve(stages)()
         self._running: set[_TextProcess] = set()
         self.waiting, self.unread = 0, 0
-        """Texts that are worked on or wait for that now; texts that could not be normalized or analyzed so far."""
+        """Texts that are worked on or wait for that now; texts that could not be normalized so far."""
         self.seconds = Distribution(SECONDS)
-        """How long texts took, with the wait for a free process."""
+        """How long texts took to be normalized, with the wait for a free process."""
 
     @classmethod
     async def launch(
@@ -126,8 +126,9 @@ class TextPool:
             result, fault = await self._done(work)
         finally:
             self.waiting -= 1
-        self.seconds.observe(time.monotonic() - began_s)
-        self.unread += bool(fault)
+        if work.name == "normalized":
+            self.seconds.observe(time.monotonic() - began_s)
+            self.unread += bool(fault)
         return result, fault
 
     async def _done(self, work: "_Work") -> tuple[Any, str]:
