@@ -21,4 +21,5 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   intone::bind_transformer(m);
   intone::bind_conv_chain(m);
   intone::bind_conv_graph(m);
+  intone::bind_mel_flow(m);
 }

@@ -339,3 +339,46 @@ class Gpt:
 
     def generate(self, units: Sequence[GptUnit], count: int, uniforms: Tensor) -> list[GptGenerated]:
         """Up to `count` more codes of each unit; `uniforms` `[units, count]`, float64 in [0, 1), one per draw."""
+
+class MelFlow:
+    """The flow solver of IndexTTS; T frames, the last N of them solved for, M bands, width D. Weights are packed."""
+
+    def __init__(
+        self,
+        *,
+        heads: int,
+        dilations: Sequence[int],
+        tensors: Mapping[str, Tensor],
+        type: str,
+        wavenet_type: str,
+        isa: str = "best",
+    ) -> None:
+        """`tensors` by the names of `csrc/runtimes/mel_flow.h`, float32; copied.
+
+        Args:
+            dilations: of the layers of the WaveNet.
+            type, wavenet_type: a `WeightType` for the linear layers of the transformer, and of the WaveNet.
+            isa: "best", "portable", "avx2" or "avx512".
+        """
+
+    def solve(
+        self,
+        noise: Tensor,
+        rows: Tensor,
+        guidance: float,
+        *,
+        norms: Tensor,
+        last_norm: Tensor,
+        gates: Tensor,
+        lengths: Sequence[float],
+    ) -> Tensor:
+        """Noise `[N, M]` → mel frames `[N, M]` by Euler steps. The result does not depend on the number of threads.
+
+        Args:
+            rows: `[1, T, D]`, all inputs of a frame but its noisy mel; `[2, T, D]` with the unconditional ones.
+            guidance: g of the velocity (1 + g) · conditional - g · unconditional.
+            norms: `[E, 2 · layers + 1, 2, D]`, scale and shift of the adaptive norms in each step.
+            last_norm: `[E, 2, D]`, of the layer norm behind the WaveNet.
+            gates: `[E, layers of the WaveNet, 2D]`, what is added to its convolutions.
+            lengths: E step sizes.
+        """

@@ -32,6 +32,7 @@ class Extension(Protocol):
     GraphLayerWeights: type["_C.GraphLayerWeights"]
     Linear: type["_C.Linear"]
     LocalFlow: type["_C.LocalFlow"]
+    MelFlow: type["_C.MelFlow"]
     SamplingSettings: type["_C.SamplingSettings"]
     StageWeights: type["_C.StageWeights"]
     Transformer: type["_C.Transformer"]

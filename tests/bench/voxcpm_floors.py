@@ -1,10 +1,11 @@
 """Parts of a model beside the least time that a machine needs for them: as Markdown and as a picture. Measures nothing.
 
-Used by `voxcpm_ops.py`.
+Used by `voxcpm_ops.py` and `indextts_ops.py`.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from intone.client.tools.drawing import GRID, INK, KIND_COLORS, MUTED, SERIES_COLORS, new_figure, style_axes
 
-MARKERS = {1: "o", 2: "v", 18: "s", 144: "D"}  # rows of a linear layer
+MARKERS = "ovsD"  # of a linear layer, by its number of rows
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def draw(parts: Sequence[Part], title: str, path: Path) -> None:
     """Left, linear layers under the roof of the machine; right, whole parts with the floor of each."""
     whole = [part for part in parts if not part.is_linear]
     kinds = list(dict.fromkeys(part.kind for part in parts))
-    colors = dict(zip(kinds, (KIND_COLORS["speech"], *SERIES_COLORS), strict=False))
+    colors = dict(zip(kinds, cycle((KIND_COLORS["speech"], *SERIES_COLORS)), strict=False))
     figure = new_figure(13, max(5.5, 0.27 * len(whole) + 1.6))
     roof, bars = figure.subplots(1, 2, width_ratios=(5, 6))
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK, fontweight="bold")
@@ -116,14 +117,15 @@ def _draw_roof(axes: Any, parts: Sequence[Part], colors: dict[str, str]) -> None
     """Operations a second against operations to a byte read, both logarithmic."""
     style_axes(axes, "linear layers, and what the machine allows", "10⁹ operations a second")
     machine = parts[0].machine
-    density = np.geomspace(0.4, 400)
+    density = np.geomspace(0.4, 4 * max(100, *(part.rows for part in parts)))
+    markers = dict(zip(sorted({part.rows for part in parts}), MARKERS, strict=False))
     for kind in dict.fromkeys(part.kind for part in parts):
         allowed = np.minimum(density * machine.read_gb_s, machine.gop_s[kind])
         axes.plot(density, allowed, color=colors[kind], linewidth=1.2, label=kind)
     for part in parts:
         place = (part.operations / part.bytes_read, part.operations / part.took_ms / 1e6)
-        axes.plot(*place, MARKERS[part.rows], color=colors[part.kind], markersize=6, markeredgecolor="white")
-    for rows, marker in MARKERS.items():
+        axes.plot(*place, markers[part.rows], color=colors[part.kind], markersize=6, markeredgecolor="white")
+    for rows, marker in markers.items():
         axes.plot([], [], marker, color=MUTED, label=f"{rows} row(s)")
     axes.set(xscale="log", yscale="log")
     axes.grid(axis="y", color=GRID, linewidth=0.8)

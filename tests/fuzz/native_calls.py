@@ -15,6 +15,7 @@ from torch import Tensor
 from intone.server import ops
 from intone.server.ops import ensure_built, reference
 from tests.fuzz.choices import THREADS, WRONG_NUMBERS, Choices
+from tests.fuzz.mel_flow_calls import mel_flow
 
 ERRORS = (RuntimeError, TypeError, ValueError, MemoryError)
 """How wrong arguments may be refused. RuntimeError has the words of the check."""
@@ -223,6 +224,10 @@ def _flow(choices: Choices) -> None:
         _same(flow.solve(*alone), got[:1], "a batch changes the result")
 
 
+def _mel_flow(choices: Choices) -> None:
+    _on_any_threads(choices, mel_flow(choices, type=_type(choices), wavenet_type=_type(choices), isa=_isa(choices)))
+
+
 # ---- convolutions
 
 
@@ -387,4 +392,5 @@ def _generation(choices: Choices) -> None:
     gpt.generate(batch, count, uniforms.expand(len(batch), -1).contiguous())
 
 
-ENTRY_POINTS = (_snakes, _linear, _causal, _bidirectional, _flow, _convolutions, _generation, _centred_convolutions)
+MODELS = (_causal, _bidirectional, _flow, _convolutions, _generation, _centred_convolutions, _mel_flow)
+ENTRY_POINTS = (_snakes, _linear, *MODELS)

@@ -106,3 +106,25 @@ def tiny_gpt(heads: int = HEADS, **changes: Tensor) -> Any:
 def test_norms_of_another_width_are_refused(name: str) -> None:
     with pytest.raises(RuntimeError, match=name):
         tiny_gpt(**{name: torch.ones(WIDTH + 1)})
+
+
+def mel_flow_shapes(bands: int, feed: int = 40, layers: int = 3, convs: int = 2) -> dict[str, tuple[int, ...]]:
+    """Of the tensors of a `MelFlow` whose last layers take the results of the first."""
+    plain = {"qkv": (3 * WIDTH, WIDTH), "out": (WIDTH, WIDTH), "gate_up": (2 * feed, WIDTH), "down": (WIDTH, feed)}
+    shapes: dict[str, tuple[int, ...]] = {"frames_in": (WIDTH, bands), "cos": (80, SIZE), "sin": (80, SIZE)}
+    shapes |= {f"layers.{index}.{name}": shape for index in range(layers) for name, shape in plain.items()}
+    affine = {"wavenet_in": (WIDTH, WIDTH + bands), "around_wavenet": (WIDTH, WIDTH + bands)}
+    affine |= {"frames_out": (bands, WIDTH)}
+    affine |= {f"layers.{index}.skip": (WIDTH, 2 * WIDTH) for index in range(layers // 2 + 1, layers)}
+    for index in range(convs):
+        shapes[f"wavenet.{index}.conv"] = (2 * WIDTH, 3 * WIDTH)
+        affine |= {f"wavenet.{index}.{name}": (WIDTH, WIDTH) for name in ("residual", "skip")}
+    for name, shape in affine.items():
+        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    return shapes
+
+
+def tiny_mel_flow(bands: int, **changes: Any) -> Any:
+    tensors = {name: torch.randn(shape) for name, shape in mel_flow_shapes(bands).items()}
+    given = {"heads": HEADS, "dilations": [1, 2], "type": "fp32", "wavenet_type": "fp32", "tensors": tensors}
+    return ensure_built().MelFlow(**{**given, **changes})

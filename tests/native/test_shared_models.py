@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from intone.server.ops import ensure_built
-from tests.native.test_refusals import HEADS, SIZE, WIDTH, layer, stack, tiny_gpt
+from tests.native.test_refusals import HEADS, SIZE, WIDTH, layer, stack, tiny_gpt, tiny_mel_flow
 
 CALLERS = 4
 ROUNDS = 3
@@ -53,6 +53,15 @@ def _flow() -> Callable[[], list[Tensor]]:
     return lambda: [model.solve(*given, [0.4, 0.3, 0.3], torch.full((2,), 2.0))]
 
 
+def _mel_flow() -> Callable[[], list[Tensor]]:
+    steps, frames, bands = 2, 70, 3
+    model = tiny_mel_flow(bands)
+    norms, last_norm = torch.randn(steps, 7, 2, WIDTH), torch.randn(steps, 2, WIDTH)
+    times: dict[str, Any] = {"norms": norms, "last_norm": last_norm, "gates": torch.randn(steps, 2, 2 * WIDTH)}
+    noise, rows = torch.randn(20, bands), torch.randn(2, frames, WIDTH)
+    return lambda: [model.solve(noise, rows, 0.7, **times, lengths=[0.5, 0.5])]
+
+
 def _convolutions() -> Callable[[], list[Tensor]]:
     nothing = {"alpha": None, "scale": None, "shift": None, "taps": None, "taps_bias": None, "taps_alpha": None}
     sizes = {"dilation": 1, "stride": 1, "residual": False}
@@ -79,7 +88,7 @@ def _gpt() -> Callable[[], list[Tensor]]:
     return speak
 
 
-@pytest.mark.parametrize("model", [_transformer, _forks, _flow, _convolutions, _gpt])
+@pytest.mark.parametrize("model", [_transformer, _forks, _flow, _mel_flow, _convolutions, _gpt])
 def test_threads_share_a_model(model: Callable[[], Callable[[], list[Tensor]]]) -> None:
     torch.manual_seed(3)
     torch.set_num_threads(2)  # of the team of each caller

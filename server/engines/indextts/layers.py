@@ -1,7 +1,6 @@
-"""Layers shared by the IndexTTS modules: linear (in torch or packed for the CPU), layer norm, sinusoidal positions."""
+"""Layers shared by the IndexTTS modules: linear, gated, layer norm, sinusoidal positions."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.engines.weights import Shape, Weights
-from intone.server.ops import ensure_built
 
 NORM_EPS = 1e-5
 
@@ -42,24 +40,6 @@ class Gated:
         """`[..., in]` → `[..., out]`."""
         gate, up = functional.linear(x, self.weight).chunk(2, dim=-1)
         return functional.silu(gate) * up
-
-
-Projection = Callable[[Tensor], Tensor]
-"""`[..., in]` → `[..., out]`."""
-
-
-def projection(layer: Linear | Gated, packed: str) -> Projection:
-    """The layer as it is for "fp32", where torch is as fast; its native CPU form for "int8" and "bf16"."""
-    if packed == "fp32":
-        return layer
-    bias = layer.bias if isinstance(layer, Linear) else None
-    native = ensure_built().Linear(layer.weight, bias, type=packed, gated=isinstance(layer, Gated))
-
-    def project(x: Tensor) -> Tensor:
-        y: Tensor = native(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
-        return y
-
-    return project
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,14 +61,14 @@ class Placement:
 
     Attributes:
         dtype: of the language model's matrices on slots; None for the native language model.
-        packed: of the native one and of the flow's linear layers, "int8", "bf16" or "fp32".
+        packed: of the native one and of the native flow, "int8", "bf16" or "fp32"; None to compute in torch.
         graphs: capture graphs, on CUDA.
         precision: for people.
     """
 
     device: torch.device
     dtype: torch.dtype | None
-    packed: str
+    packed: str | None
     graphs: bool
     precision: str
 
@@ -92,12 +92,13 @@ class Placement:
             chosen = precision_on(at, dtype, ENTRY.cpu_precision, ENGINE, torch.float16)
         allow_tf32(at, chosen.dtype != torch.float32)
         slots = chosen.dtype if chosen.packed is None else None
-        return cls(at, slots, chosen.packed or "fp32", graphs, chosen.name)
+        return cls(at, slots, chosen.packed, graphs, chosen.name)
 
     def language_model(self, config: IndexTTSConfig, weights: Weights) -> LanguageModel:
         """From the tensors of the language model, on the device."""
-        if self.dtype is None:
+        if self.packed is not None:
             return NativeGPT(config, weights, packed=self.packed)
+        assert self.dtype is not None, "what is not native has a dtype"
         least = -(-max_positions(config) // PAGE)
         wanted = BATCHES[-1] * USUAL_POSITIONS // PAGE
         pages = max(least, min(wanted, int(KV_SHARE * free_bytes(self.device) / page_bytes(config, self.dtype))))

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from intone.server.engines.indextts.checkpoint.random_weights import S2MEL
 from intone.server.engines.indextts.s2mel.cfm import solve, time_table
-from intone.server.engines.indextts.s2mel.dit import MAX_FRAMES, DiT
+from intone.server.engines.indextts.s2mel.dit import DiT
+from intone.server.engines.indextts.s2mel.flow_inputs import MAX_FRAMES
 from intone.server.engines.indextts.s2mel.wavenet import WaveNet
 from intone.server.engines.weights import declared_shapes
 from intone.server.errors import CheckpointError
@@ -75,8 +76,8 @@ def test_the_field_equals_the_official(
     shapes = declared_shapes(partial(DiT, config.dit, config.wavenet))
     ours = DiT(config.dit, config.wavenet, weights(published(under(found, "w"), shapes)))
     x, given = found["in.x"].transpose(1, 2), found["in.given"].transpose(1, 2)
-    condition = ours.condition(given[:, :prompt], found["in.content"], found["in.style"], guided=False)
-    result = ours.velocity(x[:, prompt:], condition, ours.modulations(found["in.time"])[0])
+    condition = ours.inputs.condition(given[:, :prompt], found["in.content"], found["in.style"], guided=False)
+    result = ours.velocity(x[:, prompt:], condition, ours.inputs.modulations(found["in.time"])[0])
     assert_close(result, found["out"].transpose(1, 2)[:, prompt:])
 
 
@@ -87,10 +88,10 @@ def test_the_unconditional_half_depends_on_the_noise_only(field: DiT) -> None:
         noise(3, 2, STYLE),
         noise(4, 2, 30, BANDS),
     )
-    time = field.modulations(torch.tensor([0.2]))[0]
-    both = field.velocity(x, field.condition(given, content, style, guided=True), time)
-    conditional = field.velocity(x, field.condition(given, content, style, guided=False), time)
-    nothing = field.condition(given * 0, content * 0, style * 0, guided=False)
+    time = field.inputs.modulations(torch.tensor([0.2]))[0]
+    both = field.velocity(x, field.inputs.condition(given, content, style, guided=True), time)
+    conditional = field.velocity(x, field.inputs.condition(given, content, style, guided=False), time)
+    nothing = field.inputs.condition(given * 0, content * 0, style * 0, guided=False)
     assert_close(both[:2], conditional, 1e-6)
     assert_close(both[2:], field.velocity(x, nothing, time), 1e-6)
     assert float((both[:2] - both[2:]).abs().max()) > 0.1
@@ -103,27 +104,29 @@ def test_rows_of_a_batch_are_independent(field: DiT) -> None:
         noise(3, 2, STYLE),
         noise(4, 2, 30, BANDS),
     )
-    table = time_table(field, 3, CPU)
-    together = solve(field, z, field.condition(given, content, style, guided=True), 0.7, table)
+    table = time_table(field.inputs, 3, CPU)
+    together = solve(field, z, field.inputs.condition(given, content, style, guided=True), 0.7, table)
     for row in range(2):
         one = slice(row, row + 1)
-        alone = solve(field, z[one], field.condition(given[one], content[one], style[one], guided=True), 0.7, table)
+        alone = solve(
+            field, z[one], field.inputs.condition(given[one], content[one], style[one], guided=True), 0.7, table
+        )
         assert_close(together[one], alone)
 
 
 def test_steps_are_equal_and_end_at_1(field: DiT) -> None:
-    table = time_table(field, 25, CPU)
+    table = time_table(field.inputs, 25, CPU)
     assert len(table.modulations) == 25
     assert max(abs(length - 0.04) for length in table.lengths) < 1e-6
     assert abs(sum(table.lengths) - 1) < 1e-6
     with pytest.raises(ValueError, match="0 steps"):
-        time_table(field, 0, CPU)
+        time_table(field.inputs, 0, CPU)
 
 
 def test_too_many_frames_are_refused(field: DiT) -> None:
     content = torch.zeros(1, MAX_FRAMES + 1, CHANNELS)
     with pytest.raises(ValueError, match=f"{MAX_FRAMES + 1} mel frames"):
-        field.condition(torch.zeros(1, 1, BANDS), content, torch.zeros(1, STYLE), guided=False)
+        field.inputs.condition(torch.zeros(1, 1, BANDS), content, torch.zeros(1, STYLE), guided=False)
 
 
 def test_mismatched_widths_are_refused() -> None:

@@ -16,8 +16,9 @@ from intone.server.engines.indextts.gpt.native_gpt import NativeGPT
 from intone.server.engines.indextts.gpt.sampling import Sampling
 from intone.server.engines.indextts.gpt.slot_gpt import SlotGPT, max_positions
 from intone.server.engines.indextts.placement import Placement
-from intone.server.engines.indextts.s2mel.acoustic import AcousticModel
+from intone.server.engines.indextts.s2mel.acoustic import FLOW, AcousticModel
 from intone.server.engines.indextts.s2mel.cfm import TimeTable, solve, time_table
+from intone.server.engines.indextts.s2mel.dit import DiT
 from intone.server.engines.indextts.s2mel.flow_programs import FlowPrograms, _Schedule
 from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
 from intone.server.engines.indextts.text.front_end import FrontEnd
@@ -158,14 +159,15 @@ def test_an_engine_without_room_steps_the_others() -> None:
 
 
 @pytest.mark.slow
-def test_a_solve_at_the_end_of_larger_buffers(newer: Subject) -> None:
-    model = newer.engine._acoustic
-    dit, programs = model._dit, FlowPrograms(model._dit, CPU, capture=False)
+def test_a_solve_at_the_end_of_larger_buffers() -> None:
+    checkpoint = checkpoint_of("nano")
     generator = torch.Generator().manual_seed(1)
     with torch.inference_mode():
-        tables = [time_table(dit, steps, CPU) for steps in (3, 7)]
+        dit = DiT(checkpoint.config.dit, checkpoint.config.wavenet, weights(checkpoint.s2mel).scope(FLOW))
+        programs = FlowPrograms(dit, CPU, capture=False)
+        tables = [time_table(dit.inputs, steps, CPU) for steps in (3, 7)]
         for known, new, guidance in ((20, 1, 0.7), (16, 64, 0.7), (500, 190, 0.0), (77, 65, 1.5)):
-            condition = dit.condition(
+            condition = dit.inputs.condition(
                 torch.randn(1, known, 80, generator=generator),
                 torch.randn(1, known + new, dit.hidden, generator=generator),
                 torch.randn(1, 64, generator=generator),
@@ -206,9 +208,9 @@ def test_no_value_is_read_back_and_all_is_on_the_device(size: str) -> None:
             assert batch.hidden.device == batch.codes.device == CUDA
         gpt._prefill(gpt._prefill_program(64)[0])
         s2mel, codec = (Weights(on_cuda(shapes[part]), device=CUDA) for part in ("s2mel", "codec"))
-        acoustic = AcousticModel(config, s2mel, codec)
+        acoustic = AcousticModel(config, s2mel, codec, packed=None)
         flow = acoustic.use_programs(capture=False)
-        modulation = acoustic._dit.modulations(torch.empty(2, device=CUDA))
+        modulation = acoustic._inputs.modulations(torch.empty(2, device=CUDA))
         flow._schedule = _Schedule.build(TimeTable((0.5, 0.5), tuple(modulation)), CUDA)
         buffers, _ = flow._program(192, 64, guided=True)
         flow._step(buffers)

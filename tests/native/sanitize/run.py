@@ -25,6 +25,7 @@ MODELS = (
     "tests/engines/voxcpm/test_native_vae.py",
     "tests/engines/indextts/test_native_gpt.py",
     "tests/engines/indextts/test_native_bigvgan.py",
+    "tests/engines/indextts/test_native_flow.py",
 )
 TESTS = {
     "address": ("tests/native/test_ops.py", "tests/engines/voxcpm/test_prefix_cache.py", *MODELS),

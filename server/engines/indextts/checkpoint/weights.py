@@ -60,7 +60,7 @@ def part_shapes(config: IndexTTSConfig) -> dict[str, dict[str, Shape]]:
     def read(weights: Weights) -> None:
         gpt = weights.scope("gpt")
         Prefixes(config, gpt), gpt_tensors(config, gpt), Conditioners(config, gpt)
-        AcousticModel(config, weights.scope("s2mel"), weights.scope("codec"))
+        AcousticModel(config, weights.scope("s2mel"), weights.scope("codec"), packed=None)
         W2vBert(config.w2v_bert, weights.scope("w2v_bert"))
         CAMPPlus(config.campplus, weights.scope("campplus"))
         BigVGAN(config.vocoder, weights.scope("vocoder"))

@@ -4,7 +4,9 @@ codes → content (codec, or table and hidden states) → a condition for each m
 which continues the recording's frames. `streaming.py` does the same in chunks.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,14 +15,19 @@ from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig
 from intone.server.engines.indextts.s2mel.cfm import TimeTable, solve, time_table
 from intone.server.engines.indextts.s2mel.content import content_source
 from intone.server.engines.indextts.s2mel.dit import DiT
+from intone.server.engines.indextts.s2mel.flow_inputs import Condition
 from intone.server.engines.indextts.s2mel.flow_programs import FlowPrograms
 from intone.server.engines.indextts.s2mel.length_regulator import LengthRegulator, Moments, mel_frames
+from intone.server.engines.indextts.s2mel.native_flow import NativeFlow
 from intone.server.engines.indextts.s2mel.noise import frame_noise
 from intone.server.engines.weights import Weights
 from intone.server.nn.transfer import send
 
 DEFAULT_GUIDANCE = 0.7
 DEFAULT_STEPS = 25
+
+Solver = Callable[[Tensor, Condition, float, TimeTable], Tensor]
+"""As `cfm.solve` for one unit, without the field."""
 
 FLOW, REGULATOR, LATENT = "cfm.estimator", "length_regulator", "gpt_layer"
 
@@ -90,23 +97,27 @@ class AcousticModel:
         flow: the programs that solve, on a GPU; None to solve without.
     """
 
-    def __init__(self, config: IndexTTSConfig, s2mel: Weights, codec: Weights, packed: str = "fp32") -> None:
-        """Read the s2mel file and the codec's file; `packed` as in `dit.DiT`."""
+    def __init__(self, config: IndexTTSConfig, s2mel: Weights, codec: Weights, packed: str | None = "fp32") -> None:
+        """Read the s2mel file and the codec's file; `packed` as in `NativeFlow`, None to solve in torch."""
         self.features_per_code = config.features_per_code
         self.regulator = LengthRegulator(config.regulator, s2mel.scope(REGULATOR))
         self.source = content_source(config, self.regulator, codec, s2mel.scope(LATENT))
-        self._dit = DiT(config.dit, config.wavenet, s2mel.scope(FLOW), packed)
+        dit = DiT(config.dit, config.wavenet, s2mel.scope(FLOW))
+        self._inputs = dit.inputs
+        self._dit = dit if packed is None else None  # the native solver has its own copy of the weights
+        self._solve: Solver = partial(solve, dit) if packed is None else NativeFlow(dit, packed).solve
         self.flow: FlowPrograms | None = None
 
     def use_programs(self, capture: bool) -> FlowPrograms:
-        """Solve by programs over fixed buffers from now on, as on a GPU."""
+        """Solve by programs over fixed buffers from now on, as on a GPU; not with a native solver."""
+        assert self._dit is not None, "programs run in torch"
         self.flow = FlowPrograms(self._dit, self.device, capture)
         return self.flow
 
     @property
     def bands(self) -> int:
         """Bands of a mel frame."""
-        return self._dit.mel_bands
+        return self._inputs.mel_bands
 
     @property
     def device(self) -> torch.device:
@@ -115,7 +126,7 @@ class AcousticModel:
 
     def time_table(self, steps: int = DEFAULT_STEPS) -> TimeTable:
         """The table for solves of so many steps, worth caching."""
-        return time_table(self._dit, steps, self.device)
+        return time_table(self._inputs, steps, self.device)
 
     def prompt(self, mel: Tensor, features: Tensor, style: Tensor) -> AcousticPrompt:
         """The prompt of one recording: mel `[bands, P]`, normalised w2v-BERT features `[T, H]` and style `[S]`.
@@ -147,10 +158,10 @@ class AcousticModel:
     def fill(self, known: KnownFrames, condition: Tensor, noise: Tensor, settings: AcousticSettings) -> Tensor:
         """Mel frames after the known ones: conditions `[F, C]` and noise `[F, bands]` → `[F, bands]`."""
         content = torch.cat((known.condition, condition)).unsqueeze(0)
-        fixed = self._dit.condition(
+        fixed = self._inputs.condition(
             known.mel.unsqueeze(0), content, known.style.unsqueeze(0), guided=settings.guidance > 0
         )
         start = noise.unsqueeze(0)
         if self.flow is not None and self.flow.fits(fixed.prompt, noise.shape[0]):
             return self.flow.solve(start, fixed, settings.guidance, settings.times)[0]
-        return solve(self._dit, start, fixed, settings.guidance, settings.times)[0]
+        return self._solve(start, fixed, settings.guidance, settings.times)[0]

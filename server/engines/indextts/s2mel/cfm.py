@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from intone.server.engines.indextts.s2mel.dit import Condition, DiT, Modulation
+from intone.server.engines.indextts.s2mel.dit import DiT
+from intone.server.engines.indextts.s2mel.flow_inputs import Condition, FlowInputs, Modulation
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class TimeTable:
     modulations: tuple[Modulation, ...]
 
 
-def time_table(dit: DiT, steps: int, device: torch.device) -> TimeTable:
+def time_table(inputs: FlowInputs, steps: int, device: torch.device) -> TimeTable:
     """Equal steps from 0 to 1, accumulated in float32 as the official solver does.
 
     Raises:
@@ -35,7 +36,9 @@ def time_table(dit: DiT, steps: int, device: torch.device) -> TimeTable:
         times.append(time)
         lengths.append(end - time)
         time = time + lengths[-1]
-    return TimeTable(tuple(float(length) for length in lengths), tuple(dit.modulations(torch.stack(times).to(device))))
+    return TimeTable(
+        tuple(float(length) for length in lengths), tuple(inputs.modulations(torch.stack(times).to(device)))
+    )
 
 
 def solve(dit: DiT, noise: Tensor, condition: Condition, guidance: float, table: TimeTable) -> Tensor:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from intone.server.engines.indextts.s2mel.cfm import TimeTable
-from intone.server.engines.indextts.s2mel.dit import Condition, DiT, Modulation
+from intone.server.engines.indextts.s2mel.dit import DiT
+from intone.server.engines.indextts.s2mel.flow_inputs import Condition, Modulation
 from intone.server.nn.graphs import Program, Programs, bucket_of
 from intone.server.nn.transfer import fill
 

@@ -26,10 +26,24 @@ class GatedLayer:
     out: tuple[Tensor, Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What E time embeddings `[E, H]` add to the convolution of each layer: `[E, layers, 2H]`."""
+
+    into: Linear
+    layers: int
+
+    def __call__(self, time: Tensor) -> Tensor:
+        """Of times `[E, H]`."""
+        return self.into(time).view(time.shape[0], self.layers, -1)
+
+
 class WaveNet:
     """Immutable.
 
     Attributes:
+        layers: in order.
+        gates: of a time.
         context_frames: frames on either side that an output frame depends on.
     """
 
@@ -43,19 +57,15 @@ class WaveNet:
             skip = weight_normed_conv(weights, f"res_skip_layers.{index}.conv.conv", (out, wide, 1))
             layers.append(GatedLayer(conv, dilation, skip))
             biases.append(bias)
-        self._layers = tuple(layers)
+        self.layers = tuple(layers)
         weight, bias = weight_normed_conv(weights, "cond_layer.conv.conv", (2 * wide * config.layers, wide, 1))
-        self._gate_in = Linear(weight[:, :, 0], bias + torch.cat(biases))
-
-    def gates(self, time: Tensor) -> Tensor:
-        """What E time embeddings `[E, H]` add to the convolution of each layer: `[E, layers, 2H]`."""
-        return self._gate_in(time).view(time.shape[0], len(self._layers), -1)
+        self.gates = Gates(Linear(weight[:, :, 0], bias + torch.cat(biases)), len(layers))
 
     def __call__(self, x: Tensor, gates: Tensor) -> Tensor:
         """`[B, H, T]` and the gates `[layers, 2H]` of one time → `[B, H, T]`, with reflection padding."""
         width = x.shape[1]
         total = torch.zeros_like(x)
-        for layer, gate in zip(self._layers, gates, strict=True):
+        for layer, gate in zip(self.layers, gates, strict=True):
             padding = (layer.conv.shape[2] - 1) // 2 * layer.dilation
             both = functional.conv1d(_reflected(x, padding), layer.conv, gate, dilation=layer.dilation)
             out = functional.conv1d(both[:, :width].tanh() * both[:, width:].sigmoid(), *layer.out)
