@@ -100,7 +100,12 @@ class Config:
         False, "of repositories of the Hugging Face hub, use what has been downloaded before, and ask the hub nothing"
     )
     threads: int = _setting(0, "CPU threads of each engine; 0 is one for each core", low=0, high=256)
-    max_batch: int = _setting(16, "units that an engine advances together", low=1, high=512)
+    max_batch: int = _setting(
+        0,
+        "units that an engine advances together; 0 is the engine's own number: 16, and on a GPU as many as have room",
+        low=0,
+        high=512,
+    )
     processes: bool = _setting(
         True, "run each engine, and text normalization, in processes that are restarted on failure"
     )

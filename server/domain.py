@@ -88,6 +88,10 @@ class EngineParameter:
     integer: bool = False
 
 
+CPU_BATCH = 16
+"""Units that an engine on a CPU advances together: with more, steps become long and the first sound late."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """Description of a loaded engine; routing goes by it.
@@ -105,6 +109,8 @@ class EngineInfo:
         parameters: what `SynthesisOptions.parameters` may hold for it.
         alphabets: what sounds of single words it takes in a text, of "ipa" and "pinyin"; see `text.pronunciation`.
         own_voice: name by which clients can ask for its own voice; empty for none.
+        max_batch: units that it advances together, unless the settings say another number.
+        new_units: units that it begins in one step: more delay those that are being spoken.
     """
 
     name: str
@@ -119,6 +125,8 @@ class EngineInfo:
     parameters: tuple[EngineParameter, ...] = ()
     alphabets: tuple[str, ...] = ()
     own_voice: str = ""
+    max_batch: int = CPU_BATCH
+    new_units: int = 1
 
 
 class VoiceNoticeCode(Enum):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 
 from intone.server.domain import PRECISIONS
-from intone.server.errors import CheckpointError
 from intone.server.ops import ensure_built
+
+_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +17,17 @@ class Precision:
     Attributes:
         dtype: of the parts computed by torch.
         packed: weight type of the native stacks, "int8", "bf16" or "fp32"; None for stacks computed by torch.
+        int8: whether the weights of stacks computed by torch are int8.
     """
 
     dtype: torch.dtype
     packed: str | None
+    int8: bool = False
 
     @property
     def name(self) -> str:
         """One of `PRECISIONS`, never "auto"; or "fp16", which is what "auto" is for some engines on CUDA."""
-        return self.packed or {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
+        return self.packed or ("int8" if self.int8 else _NAMES[self.dtype])
 
     @property
     def checkpoint_dtype(self) -> torch.dtype:
@@ -33,22 +36,16 @@ class Precision:
 
 
 def precision_on(
-    device: torch.device, name: str, cpu_default: str, engine: str, cuda_default: torch.dtype = torch.bfloat16
+    device: torch.device, name: str, cpu_default: str, cuda_default: torch.dtype = torch.bfloat16
 ) -> Precision:
     """The precision that one of `PRECISIONS` stands for on a device. On the CPU all stacks are native.
 
     Args:
         cpu_default, cuda_default: what "auto" stands for on either; fp32 on a CPU for which no kernel is written, where
-            nothing else is faster.
-        engine: name of the engine, for errors.
-
-    Raises:
-        CheckpointError: the device does not support the precision.
+            nothing else is faster. The latter is also the dtype beside int8 weights.
     """
     assert name in PRECISIONS, "settings are checked when they are read"
     if device.type == "cpu":
         auto = "fp32" if ensure_built().best_isa() == "portable" else cpu_default
         return Precision(torch.float32, auto if name == "auto" else name)
-    if name == "int8":
-        raise CheckpointError(engine, f"found int8 on {device}, expected bf16 or fp32: only the CPU computes in int8")
-    return Precision({"fp32": torch.float32, "bf16": torch.bfloat16}.get(name, cuda_default), None)
+    return Precision({"fp32": torch.float32, "bf16": torch.bfloat16}.get(name, cuda_default), None, name == "int8")

@@ -57,7 +57,9 @@ class SlotPool:
             return None
         lease = Lease(self._free_slots.popleft())
         pages = [self._free_pages.popleft() for _ in range(count)]
-        fill(self.tables[lease.slot, :count], torch.tensor(pages, dtype=torch.int32))
+        row = torch.full(self.tables.shape[1:], NOBODY, dtype=torch.int32)
+        row[:count] = torch.tensor(pages)
+        fill(self.tables[lease.slot], row)  # all of it: what a former owner had there belongs to others now
         weakref.finalize(lease, _free, self._free_slots, self._free_pages, lease.slot, pages)
         return lease
 
@@ -92,25 +94,15 @@ class PagedKv:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Where rows of a batch are and what they may see; N = B · T rows of B sequences.
+    """Where the first rows of sequences are; N = B · T rows of B sequences.
 
     Attributes:
         positions: `[N]`, int64.
         places: `[N]`, int64, where their keys and values are stored.
-        tables: `[B, n]`, int32, the pages of the sequences.
-        lengths: `[B]`, int64, positions of each, these rows included.
     """
 
     positions: Tensor
     places: Tensor
-    tables: Tensor
-    lengths: Tensor
-
-    @classmethod
-    def next(cls, tables: Tensor, lengths: Tensor) -> "Rows":
-        """One more position for each of B sequences with `lengths` `[B]` positions and `tables` `[B, n]`."""
-        pages = tables.gather(1, (lengths // PAGE).unsqueeze(1)).squeeze(1).long()
-        return cls(lengths, pages * PAGE + lengths % PAGE, tables, lengths + 1)
 
     @classmethod
     def first(cls, tables: Tensor, lengths: Tensor, count: int) -> "Rows":
@@ -120,4 +112,4 @@ class Rows:
         pages = tables[:, : -(-count // PAGE)].long().repeat_interleave(PAGE, dim=1)[:, :count]
         stored = positions < lengths.unsqueeze(1)
         places = torch.where(stored, pages * PAGE, NOBODY) + positions % PAGE
-        return cls(positions.flatten(), places.flatten(), tables, lengths)
+        return cls(positions.flatten(), places.flatten())

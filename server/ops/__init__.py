@@ -15,7 +15,22 @@ from intone.server.ops import fakes, native, reference
 if TYPE_CHECKING:
     from intone.server.ops import _C
 
-PORTABLE = ("snake", "add_rms_norm", "silu_mul", "rope", "rope_append", "decode_attention", "sample_codes")
+PORTABLE = (
+    "snake",
+    "add_rms_norm",
+    "add_norm",
+    "silu_mul",
+    "rope",
+    "rope_append",
+    "local_attention",
+    "append_attention",
+    "draw_codes",
+    "guided_step",
+    "int8_linear",
+    "causal_taps",
+    "causal_windows",
+    "causal_to_one",
+)
 """Operations of models on a GPU. Where a device has no kernel for one, as the CPU, its reference computes it."""
 
 SNAKE_BETA_REACH = 5
@@ -109,6 +124,15 @@ def add_rms_norm(x: Tensor, delta: Tensor, weight: Tensor, eps: float) -> tuple[
     return both[0], both[1]
 
 
+def add_norm(x: Tensor, delta: Tensor, weight: Tensor, bias: Tensor, eps: float, *, centred: bool) -> Tensor:
+    """Add `delta` to `x`, both `[N, H]`, in place, and norm the sum; defined by `reference.add_norm`.
+
+    `x`, `weight` and `bias` are float32; the result has the dtype of `delta`.
+    """
+    ensure_built()
+    return torch.ops.intone.add_norm.default(x, delta, weight, bias, eps, centred)  # type: ignore[no-any-return]
+
+
 def silu_mul(x: Tensor) -> Tensor:
     """`SiLU(gate) · up` of contiguous rows `[N, 2F]`, gate first: `[N, F]`; defined by `reference.silu_mul`."""
     ensure_built()
@@ -134,24 +158,111 @@ def rope_append(
     )
 
 
-def decode_attention(
-    queries: Tensor, keys: Tensor, values: Tensor, tables: Tensor, lengths: Tensor, page: int
-) -> Tensor:
-    """Attention of one position of each row over its stored ones; defined by `reference.decode_attention`.
+def local_attention(x: Tensor, heads: int, cos: Tensor, sin: Tensor, count: int) -> Tensor:
+    """Attention within sequences of `count` of the rows `[S · count, heads + 2 · K, D]`; `reference.local_attention`.
 
-    `queries` `[B, heads, D]` may be part of wider rows; the result is `[B, heads · D]`, in the dtype of all.
+    At most 32 rows, and no more than 3200 / (D + 1), on a GPU.
     """
     ensure_built()
-    return torch.ops.intone.decode_attention.default(  # type: ignore[no-any-return]
-        queries, keys, values, tables, lengths, page
+    return torch.ops.intone.local_attention.default(x, heads, cos, sin, count)  # type: ignore[no-any-return]
+
+
+def append_attention(
+    x: Tensor,
+    heads: int,
+    cos: Tensor | None,
+    sin: Tensor | None,
+    keys: Tensor,
+    values: Tensor,
+    tables: Tensor,
+    lengths: Tensor,
+    page: int,
+) -> Tensor:
+    """Append a position to each sequence and attend from it; defined by `reference.append_attention`.
+
+    `x` `[B, heads + 2 · K, D]` is contiguous; `keys` and `values`, `[places, K, D]`, are changed in place.
+    """
+    ensure_built()
+    return torch.ops.intone.append_attention.default(  # type: ignore[no-any-return]
+        x, heads, cos, sin, keys, values, tables, lengths, page
     )
 
 
-def sample_codes(
-    logits: Tensor, seen: Tensor, settings: Tensor, excluded: Tensor, uniforms: Tensor, max_top_k: int
+def draw_codes(
+    logits: Tensor,
+    slots: Tensor,
+    seen: Tensor,
+    settings: Tensor,
+    counters: Tensor,
+    uniforms: Tensor,
+    column: Tensor,
+    stop_code: int,
+    max_top_k: int,
 ) -> Tensor:
-    """Draw a code `[B]` for each row of logits `[B, V]`, without reading a value back; `reference.sample_codes`."""
+    """The next code `[B]` of units in slots, without reading a value back; defined by `reference.draw_codes`."""
     ensure_built()
-    return torch.ops.intone.sample_codes.default(  # type: ignore[no-any-return]
-        logits, seen, settings, excluded, uniforms, max_top_k
+    return torch.ops.intone.draw_codes.default(  # type: ignore[no-any-return]
+        logits, slots, seen, settings, counters, uniforms, column, stop_code, max_top_k
+    )
+
+
+def guided_step(x: Tensor, velocity: Tensor, guidance: Tensor, length: Tensor) -> Tensor:
+    """A step of the solver with guidance, `[B, P, D]`, contiguous; defined by `reference.guided_step`."""
+    ensure_built()
+    return torch.ops.intone.guided_step.default(x, velocity, guidance, length)  # type: ignore[no-any-return]
+
+
+def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`x @ (scale · weight)ᵀ + bias` for few rows `[M, K]`; defined by `reference.int8_linear`.
+
+    On a GPU `x` is bfloat16 or float16 with at most 64 rows, K a multiple of 64 and N of 16; all contiguous.
+    """
+    ensure_built()
+    return torch.ops.intone.int8_linear.default(x, weight, scale, bias)  # type: ignore[no-any-return]
+
+
+def causal_taps(
+    x: Tensor,
+    alpha: Tensor | None,
+    taps: Tensor,
+    bias: Tensor,
+    dilation: int,
+    then_alpha: Tensor | None,
+    tails: Tensor,
+    slots: Tensor,
+    first: int,
+    after: Tensor,
+) -> Tensor:
+    """Streaming depthwise convolution of units in slots, float32, contiguous; defined by `reference.causal_taps`."""
+    ensure_built()
+    return torch.ops.intone.causal_taps.default(  # type: ignore[no-any-return]
+        x, alpha, taps, bias, dilation, then_alpha, tails, slots, first, after
+    )
+
+
+def causal_windows(
+    x: Tensor,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    alpha: Tensor | None,
+    past: int,
+    tails: Tensor,
+    slots: Tensor,
+    first: int,
+    after: Tensor,
+) -> Tensor:
+    """Rows of a streaming convolution as a matrix, float32, contiguous; defined by `reference.causal_windows`."""
+    ensure_built()
+    return torch.ops.intone.causal_windows.default(  # type: ignore[no-any-return]
+        x, scale, shift, alpha, past, tails, slots, first, after
+    )
+
+
+def causal_to_one(
+    x: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor, tails: Tensor, slots: Tensor, first: int, after: Tensor
+) -> Tensor:
+    """Samples `[B, T]` of rows `[B, T, C]`, float32, contiguous; defined by `reference.causal_to_one`."""
+    ensure_built()
+    return torch.ops.intone.causal_to_one.default(  # type: ignore[no-any-return]
+        x, alpha, weight, bias, tails, slots, first, after
     )

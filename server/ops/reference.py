@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from intone.server.ops.streaming_reference import causal_taps as causal_taps
+from intone.server.ops.streaming_reference import causal_to_one as causal_to_one
+from intone.server.ops.streaming_reference import causal_windows as causal_windows
+
 
 def snake(x: Tensor, alpha: Tensor) -> Tensor:
     """Periodic activation `x + sin²(αx) / (α + 1e-9)`.
@@ -67,6 +71,26 @@ def add_rms_norm(x: Tensor, delta: Tensor, weight: Tensor, eps: float) -> Tensor
     return torch.stack((total, functional.rms_norm(total, weight.shape, _wide(weight), eps))).to(x.dtype)
 
 
+def add_norm(x: Tensor, delta: Tensor, weight: Tensor, bias: Tensor, eps: float, centred: bool) -> Tensor:
+    """Add to a residual stream in place, and norm the sum: layer norm, or root mean square norm with a bias.
+
+    Args:
+        x: `[N, H]`, float32, changed in place.
+        delta: `[N, H]`.
+        weight, bias: `[H]`, float32.
+        centred: whether the mean is taken away first, as in layer norm (Ba, Kiros, Hinton 2016).
+
+    Returns:
+        `[N, H]`, in the dtype of `delta`.
+    """
+    x.add_(delta)
+    if centred:
+        normed = functional.layer_norm(x, weight.shape, weight, bias, eps)
+    else:
+        normed = functional.rms_norm(x, weight.shape, weight, eps) + bias
+    return normed.to(delta.dtype)
+
+
 def silu_mul(x: Tensor) -> Tensor:
     """`SiLU(gate) · up` of rows `[N, 2F]`, gate first: `[N, F]`. From "GLU Variants Improve Transformer" (2020)."""
     gate, up = _wide(x).chunk(2, dim=1)
@@ -121,33 +145,129 @@ def rope_append(
     return rotated
 
 
-def decode_attention(
-    queries: Tensor, keys: Tensor, values: Tensor, tables: Tensor, lengths: Tensor, page: int
-) -> Tensor:
-    """Scaled dot-product attention of one query position over stored keys and values, in pages.
+def local_attention(x: Tensor, heads: int, cos: Tensor, sin: Tensor, count: int) -> Tensor:
+    """Attention among the rows of short sequences, which all see each other, after `rope` of queries and keys.
 
     Args:
-        queries: `[B, heads, D]`; consecutive `heads / K` heads share a key head (GQA, arXiv 2305.13245).
-        keys, values: `[places, K, D]`.
-        tables: `[B, n]`, int32: position j of row b is at place `tables[b, j // page] · page + j % page`.
-        lengths: `[B]`, int64, 1 to n · page positions.
+        x: `[S · count, heads + 2 · K, D]`: queries, keys, values of S sequences of `count` rows, at positions 0, 1, ….
+        heads: of the queries; consecutive `heads / K` share a key head (GQA, arXiv 2305.13245).
+        cos, sin: `[count or more, D]`, float32, as in `rope`.
+
+    Returns:
+        `[S · count, heads · D]`.
+    """
+    kv_heads = (x.shape[1] - heads) // 2
+    wide = _wide(x)
+    positions = torch.arange(count, device=x.device).repeat(x.shape[0] // count)
+    rotated = rope(wide, heads + kv_heads, cos, sin, positions)
+    parts = (rotated[:, :heads], rotated[:, heads:], wide[:, heads + kv_heads :])
+    queries, keys, values = (part.unflatten(0, (-1, count)).transpose(1, 2) for part in parts)
+    attended = functional.scaled_dot_product_attention(queries, keys, values, enable_gqa=True)
+    return attended.transpose(1, 2).reshape(x.shape[0], -1).to(x.dtype)
+
+
+def append_attention(
+    x: Tensor,
+    heads: int,
+    cos: Tensor | None,
+    sin: Tensor | None,
+    keys: Tensor,
+    values: Tensor,
+    tables: Tensor,
+    lengths: Tensor,
+    page: int,
+) -> Tensor:
+    """Append a position to each of B sequences whose keys and values are in pages, and attend from it to all of them.
+
+    Args:
+        x: `[B, heads + 2 · K, D]`: queries, key, value; D even.
+        heads: of the queries; consecutive `heads / K` share a key head (GQA, arXiv 2305.13245).
+        cos, sin: `[P, D]`, float32, as in `rope`; None for no rotation.
+        keys, values: `[places, K, D]`, changed in place.
+        tables: `[B, n]`, int32: position j of row b is at place `tables[b, j // page] · page + j % page`. Rows that
+            append at the same place must not be read.
+        lengths: `[B]`, int64, positions so far, fewer than n · page.
 
     Returns:
         `[B, heads · D]`.
     """
-    batch, heads, size = queries.shape
+    batch, _, size = x.shape
     kv_heads = keys.shape[1]
+    at = tables.gather(1, (lengths // page).unsqueeze(1)).squeeze(1).long() * page + lengths % page
+    if cos is None or sin is None:
+        queries = x[:, :heads]
+        keys.index_copy_(0, at, x[:, heads : heads + kv_heads])
+        values.index_copy_(0, at, x[:, heads + kv_heads :])
+    else:
+        queries = rope_append(x, heads, cos, sin, lengths, at, keys, values)[:, :heads]
     if lengths.device.type == "cpu":  # reading the lengths waits for a device
-        tables = tables[:, : -(-int(lengths.max()) // page)]
+        tables = tables[:, : int(lengths.max()) // page + 1]
     offsets = torch.arange(page, device=keys.device)
     places = (tables.long().unsqueeze(2) * page + offsets).flatten(1)  # [B, n · page]
-    visible = torch.arange(places.shape[1], device=keys.device) < lengths.unsqueeze(1)
+    visible = torch.arange(places.shape[1], device=keys.device) <= lengths.unsqueeze(1)
     stored_keys, stored_values = (part[places].transpose(1, 2) for part in (keys, values))  # [B, K, n · page, D]
     # Places beyond the length may hold anything, even NaN, which a weight of zero would not remove.
     stored_values = torch.where(visible[:, None, :, None], stored_values, 0)
     grouped = queries.reshape(batch, kv_heads, heads // kv_heads, size)
     mask = visible[:, None, None, :]
     return functional.scaled_dot_product_attention(grouped, stored_keys, stored_values, attn_mask=mask).flatten(1)
+
+
+def guided_step(x: Tensor, velocity: Tensor, guidance: Tensor, length: Tensor) -> Tensor:
+    """A step of the Euler solver, with the guidance and optimised scale of CFG-Zero* (arXiv 2503.18886).
+
+    Args:
+        x: `[B, P, D]`, float32.
+        velocity: `[2 · B, P, D]`, the conditional ones first.
+        guidance, length: `[B]`, float32, weight of the condition and size of the step.
+
+    Returns:
+        `[B, P, D]`, float32.
+    """
+    conditional, plain = _wide(velocity).chunk(2)
+    overlap, square = ((part * plain).sum((1, 2), keepdim=True) for part in (conditional, plain))
+    plain = plain * (overlap / (square + 1e-8))
+    return x - length.view(-1, 1, 1) * (plain + guidance.view(-1, 1, 1) * (conditional - plain))
+
+
+def draw_codes(
+    logits: Tensor,
+    slots: Tensor,
+    seen: Tensor,
+    settings: Tensor,
+    counters: Tensor,
+    uniforms: Tensor,
+    column: Tensor,
+    stop_code: int,
+    max_top_k: int,
+) -> Tensor:
+    """Draw the next code of each of B units in slots, as `sample_codes` does, and keep what follows for them.
+
+    Args:
+        logits: `[B, V]`, float32.
+        slots: `[B]`, int64, rows of the next three; a slot that several rows name must have ended.
+        seen: `[slots, V]`, bool, changed in place: the drawn code is seen.
+        settings: `[slots, 5]`, as in `sample_codes`.
+        counters: `[slots, 6]`, int64, changed in place: last code, codes made, positions, least and greatest number of
+            codes (`stop_code` is not drawn before the least), and 1 where the unit has ended.
+        uniforms: `[B, C]`, float64 in [0, 1).
+        column: `[1]`, int64, which of the C numbers to use.
+        max_top_k: 1 to V.
+
+    Returns:
+        `[B]`, int64, the code, or -1 where `stop_code` was drawn or the unit had ended.
+    """
+    code, made, length, fewest, most, ended = counters[slots].unbind(1)
+    barred = torch.where(made < fewest, stop_code, -1)
+    numbers = uniforms.index_select(1, column)[:, 0]
+    drawn = sample_codes(logits, seen[slots], settings[slots], barred, numbers, max_top_k)
+    going = ended == 0
+    kept = going & (drawn != stop_code)
+    seen[slots, drawn] = seen[slots, drawn] | going
+    made = made + kept
+    over = torch.where(going, (kept.logical_not() | (made >= most)).long(), ended)
+    counters[slots] = torch.stack((torch.where(kept, drawn, code), made, length + going, fewest, most, over), 1)
+    return torch.where(kept, drawn, -1)
 
 
 def sample_codes(
@@ -182,6 +302,23 @@ def sample_codes(
     ends = best.gather(1, order).double().softmax(1).cumsum(1)
     rank = (ends <= uniforms.unsqueeze(1) * ends[:, -1:]).sum(1, keepdim=True).clamp_max(max_top_k - 1)
     return ids.gather(1, rank)[:, 0]
+
+
+def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+    """`x @ (scale · weight)ᵀ + bias`.
+
+    Args:
+        x: `[M, K]`.
+        weight: `[N, K]`, int8.
+        scale: `[N]`, float32.
+        bias: `[N]`, dtype of `x`, or None.
+
+    Returns:
+        `[M, N]`.
+    """
+    wide = _wide(x)
+    y = functional.linear(wide, weight.to(wide.dtype)) * scale
+    return (y if bias is None else y + bias).to(x.dtype)
 
 
 def anti_alias_filter() -> Tensor:

@@ -115,6 +115,11 @@ class Activity:
     since_s: float = field(default_factory=time.monotonic)
 
 
+def batch_of(engine: Engine, max_batch: int) -> int:
+    """Units that an engine advances together; `max_batch` 0 leaves the number to the engine."""
+    return (max_batch or engine.info.max_batch) if engine.batches else 1
+
+
 class EngineLoop:
     """Schedules the units of one engine. All methods but `run` may be called from any thread."""
 
@@ -136,13 +141,13 @@ class EngineLoop:
         """Replaced, never changed, by the engine's thread."""
 
     def run(self, engine: Engine, max_batch: int, parking: Parking = PARKING) -> None:
-        """Speak units until `close`. On the thread that loaded the engine.
+        """Speak units until `close`. On the thread that loaded the engine. `max_batch` as for `batch_of`.
 
         A unit whose consumer takes nothing, as `parking` says, gives the memory of its state back. When the consumer
         goes on, it is spoken again from its beginning, without what was delivered.
         """
         self._parking = parking
-        max_batch = max_batch if engine.batches else 1
+        max_batch, new_units = batch_of(engine, max_batch), engine.info.new_units
         while True:
             with self._changed:
                 wait_s = self._release_parked()
@@ -152,7 +157,7 @@ class EngineLoop:
                 if self._closing:
                     return
                 call = self._calls[0] if self._calls else None
-                batch = self._pick(max_batch)
+                batch = self._pick(max_batch, new_units)
             began_s = time.monotonic()
             batch = [unit for unit in batch if unit.state is not None or self._start(engine, unit)]
             if batch:
@@ -228,8 +233,8 @@ class EngineLoop:
             logger.info("engine %s: a unit waits for its listener; its memory is freed", self._name)
         return None
 
-    def _pick(self, max_batch: int) -> list[_Unit]:
-        """The units to step now: at most one new one, first, since its prefill delays the others; then started ones.
+    def _pick(self, max_batch: int, new_units: int) -> list[_Unit]:
+        """The units to step now: first a few new ones, since their prefill delays the others; then started ones.
 
         A unit that is spoken again is stepped alone.
         """
@@ -238,7 +243,7 @@ class EngineLoop:
             batch = ready[:1]
         else:
             ready = [unit for unit in ready if unit.replayed is None]
-            new = [unit for unit in ready if unit.state is None][:1]
+            new = [unit for unit in ready if unit.state is None][:new_units]
             started = [unit for unit in ready if unit.state is not None]
             batch = (new + started)[:max_batch]
         for unit in batch:  # moved to the end, so that units take turns when there are more than fit into a batch

@@ -9,7 +9,7 @@ from typing import Any
 from intone.server.domain import PreparedVoice
 from intone.server.errors import EngineError, IntoneError
 from intone.server.runtime.channel import Channel
-from intone.server.runtime.engine_loop import EngineLoop, Parking, VoiceCall
+from intone.server.runtime.engine_loop import EngineLoop, Parking, VoiceCall, batch_of
 from intone.server.runtime.shared_values import KeptValues
 from intone.server.runtime.worker import Load
 
@@ -22,7 +22,7 @@ BEAT_S = 0.5
 def run(channel: Channel, name: str, load: Load, max_batch: int, parking: Parking) -> None:
     """Load the engine and speak until the server is gone. The engine owns the main thread.
 
-    Sends ("progress", fraction), then ("ready", info, fingerprint, batches) or ("failed", error); then ("results",
+    Sends ("progress", fraction), then ("ready", info, fingerprint, max_batch) or ("failed", error); then ("results",
     results), ("voice", call, prepared, error), and all the time ("beat", activity, seconds).
     """
     loop = EngineLoop(name, lambda results: channel.send(("results", results)), time.process_time)
@@ -36,7 +36,7 @@ def run(channel: Channel, name: str, load: Load, max_batch: int, parking: Parkin
         channel.send(("failed", error))
         return
     threading.Thread(target=_receive, args=(channel, loop), name="receiver", daemon=True).start()
-    channel.send(("ready", engine.info, engine.fingerprint, engine.batches))
+    channel.send(("ready", engine.info, engine.fingerprint, batch_of(engine, max_batch)))
     loop.run(engine, max_batch, parking)
 
 

@@ -71,7 +71,7 @@ class ProcessWorker(Worker):
 
         Args:
             load: picklable; called in the process.
-            max_batch: units that are stepped together, at most.
+            max_batch: units that are stepped together, at most; 0 leaves the number to the engine.
             max_step_s: time after which a step counts as hung.
             parking: see `EngineLoop.run`.
             progress: called on the event loop while the engine loads.
@@ -208,9 +208,8 @@ class ProcessWorker(Worker):
             case ("progress", fraction):
                 if self._progress is not None:
                     self._progress(fraction)
-            case ("ready", info, fingerprint, batches):
-                self.info, self.fingerprint = info, fingerprint
-                self.max_batch = self._max_batch if batches else 1
+            case ("ready", info, fingerprint, max_batch):
+                self.info, self.fingerprint, self.max_batch = info, fingerprint, max_batch
                 self._loaded.set_result(None)
             case ("failed", error):
                 self._loaded.set_exception(error)

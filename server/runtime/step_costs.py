@@ -42,11 +42,11 @@ class StepCosts:
         """
         self._steps.append(_StepCost(units, started, seconds, audio_s, processor_s))
 
-    def capacity(self, max_batch: int) -> float | None:
+    def capacity(self, max_batch: int, new_units: int = 1) -> float | None:
         """How many streams the engine can speak at once as fast as they are heard; None if nothing is known.
 
         A fraction below 1 means that it cannot keep up with one. `max_batch`: units that it steps together; more take
-        turns.
+        turns. `new_units`: units that a step begins.
         """
         if len(self._steps) < MIN_STEPS:
             return None
@@ -63,15 +63,17 @@ class StepCosts:
             return min(1.0, audio_step_s / (alpha + beta))
         if not started.sum():
             return streams
-        return max(1.0, min(streams, _startable(alpha, beta, max_batch, float(audio_s.sum() / started.sum()))))
+        return max(
+            1.0, min(streams, _startable(alpha, beta, max_batch, new_units * float(audio_s.sum() / started.sum())))
+        )
 
-    def max_streams(self, max_batch: int, part: float) -> int | None:
+    def max_streams(self, max_batch: int, part: float, new_units: int = 1) -> int | None:
         """How many streams, at least 1, may be spoken at once in this part of the time; None if nothing is known.
 
         One more than were stepped together in that part of the time, whatever the fit says: it knows little of batches
         that were never tried.
         """
-        capacity = self.capacity(max_batch)
+        capacity = self.capacity(max_batch, new_units)
         if capacity is None:
             return None
         units, _, seconds, audio_s, _ = np.array(self._steps, np.float64).T
@@ -96,8 +98,9 @@ class StepCosts:
 
 
 def _startable(alpha: float, beta: float, max_batch: int, unit_s: float) -> float:
-    """How many streams can start one unit after the other in time: a step starts one unit at most, and each stream has
-    to start one in the time that it takes to hear one, `unit_s`. So n * (alpha + beta * n) <= unit_s."""
+    """How many streams can start one unit after the other in time: each stream has to start one in the time that it
+    takes to hear one, and a step starts a few; `unit_s` is the time to hear so many. n * (alpha + beta * n) <= unit_s.
+    """
     streams = (math.sqrt(alpha**2 + 4 * beta * unit_s) - alpha) / (2 * beta) if beta > 0 else math.inf
     return streams if streams <= max_batch else unit_s / max(alpha + beta * max_batch, 1e-9)
 

@@ -10,7 +10,7 @@ from typing import Any
 from intone.server.domain import PreparedVoice, Recording, SpeakRequest
 from intone.server.engines.base import Engine
 from intone.server.errors import EngineError, IntoneError
-from intone.server.runtime.engine_loop import PARKING, EngineLoop, Parking, UnitResult, VoiceCall
+from intone.server.runtime.engine_loop import PARKING, EngineLoop, Parking, UnitResult, VoiceCall, batch_of
 from intone.server.runtime.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class ThreadWorker(Worker):
             worker.close()
             raise
         worker.info, worker.fingerprint = engine.info, engine.fingerprint
-        worker.max_batch = max_batch if engine.batches else 1
+        worker.max_batch = batch_of(engine, max_batch)
         return worker
 
     @property

@@ -111,11 +111,11 @@ class Worker(ABC):
     @property
     def capacity(self) -> float | None:
         """See `StepCosts.capacity`."""
-        return self._costs.capacity(self.max_batch)
+        return self._costs.capacity(self.max_batch, self.info.new_units)
 
     def max_streams(self, part: float) -> int | None:
         """See `StepCosts.max_streams`."""
-        return self._costs.max_streams(self.max_batch, part)
+        return self._costs.max_streams(self.max_batch, part, self.info.new_units)
 
     def processors(self, streams: float) -> float | None:
         """See `StepCosts.processors`."""

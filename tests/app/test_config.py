@@ -117,7 +117,7 @@ def test_file_that_is_not_there(tmp_path):
         (["--dtype", "voxcmp=int8"], "did you mean 'voxcpm'"),
         (["--log-level", "inf"], "did you mean 'info'"),
         (["--emotion-engines", "cross=starter"], "emotion_engines names the emotion 'cross'"),
-        (["--max-batch", "0"], "max_batch is 0"),
+        (["--max-batch", "-1"], "max_batch is -1"),
     ],
 )
 def test_settings_that_do_not_go_together(arguments, words):
@@ -293,7 +293,7 @@ def test_unknown_flag_and_bad_value():
     said = refused("--prot", "1")
     assert "unknown argument --prot; did you mean '--port'?" in said and len(said.splitlines()) == 2
     assert "invalid int value: 'x'" in refused("--max-batch", "x")
-    assert "max_batch is 0; it must be from 1 to 512" in refused("--max-batch", "0")
+    assert "max_batch is 513; it must be from 0 to 512" in refused("--max-batch", "513")
 
 
 @pytest.mark.slow

@@ -4,8 +4,6 @@ A new operation is one entry in `OPS`: how to call it, its reference, how to mak
 says why it is there; those marked `perf` are real sizes and say which.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,43 +11,8 @@ from torch import Tensor
 
 from intone.server import ops
 from intone.server.ops import reference
-
-Inputs = tuple[Any, ...]
-"""Tensors first, then numbers."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """Inputs by shape, of variance `scale`²; `dropped` are outputs left out at either end, for windows."""
-
-    shape: tuple[int, ...]
-    why: str
-    channels_last: bool = False
-    scale: float = 1.0
-    dropped: tuple[int, int] = (0, 0)
-    perf: bool = False
-
-
-@dataclass(frozen=True)
-class Op:
-    """An operation.
-
-    Attributes:
-        inputs: makes its arguments, numbers in float64, from a case and a generator.
-        fixed: dtypes of arguments that do not have that of the others, by index.
-        dtypes: of the others.
-        changes: indices of arguments that are changed in place.
-        exact: whether the result is integers.
-    """
-
-    call: Callable[..., Tensor]
-    reference: Callable[..., Tensor]
-    inputs: Callable[[Case, torch.Generator], Inputs]
-    cases: tuple[Case, ...]
-    fixed: dict[int, torch.dtype] = field(default_factory=dict)
-    dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16, torch.float16)
-    changes: tuple[int, ...] = ()
-    exact: bool = False
+from tests.support.op_case import Case, Inputs, Op, normal
+from tests.support.streaming_cases import STREAMING_OPS
 
 
 def _snake_inputs(case: Case, generator: torch.Generator) -> Inputs:
@@ -112,14 +75,10 @@ SNAKE_BETA_CASES = (
 )
 
 
-def _normal(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
 def _add_rms_norm_inputs(case: Case, generator: torch.Generator) -> Inputs:
     rows, width = case.shape
-    x, delta = (case.scale * _normal(generator, rows, width) for _ in range(2))
-    return x, delta, 1 + 0.1 * _normal(generator, width), 1e-5
+    x, delta = (case.scale * normal(generator, rows, width) for _ in range(2))
+    return x, delta, 1 + 0.1 * normal(generator, width), 1e-5
 
 
 ADD_RMS_NORM_CASES = (
@@ -134,8 +93,27 @@ ADD_RMS_NORM_CASES = (
 )
 
 
+def _add_norm_inputs(case: Case, generator: torch.Generator) -> Inputs:
+    """The shape is rows, columns, and whether the mean is taken away."""
+    rows, width, centred = case.shape
+    x, delta = (case.scale * normal(generator, rows, width) for _ in range(2))
+    return x, delta, 1 + 0.1 * normal(generator, width), normal(generator, width), 1e-5, bool(centred)
+
+
+ADD_NORM_CASES = (
+    Case((1, 1, 0), "one number"),
+    Case((3, 7, 1), "primes, below a warp"),
+    Case((2, 33, 1), "one past a warp"),
+    Case((5, 1031, 0), "a large prime, ragged tail"),
+    Case((5, 1031, 1), "a large prime, ragged tail, with its mean"),
+    Case((2, 64, 1), "tiny numbers, where epsilon counts", scale=1e-3),
+    Case((1, 1280, 1), "IndexTTS, a code of one unit", perf=True),
+    Case((1240, 512, 0), "IndexTTS, flow of 620 frames", perf=True),
+)
+
+
 def _silu_mul_inputs(case: Case, generator: torch.Generator) -> Inputs:
-    return (case.scale * _normal(generator, *case.shape),)
+    return (case.scale * normal(generator, *case.shape),)
 
 
 SILU_MUL_CASES = (
@@ -161,7 +139,7 @@ def _rope_inputs(case: Case, generator: torch.Generator) -> Inputs:
     """The shape is rows, all heads, rotated heads, size of a head."""
     rows, heads, rotated, size = case.shape
     positions = torch.randint(0, ROPE_POSITIONS, (rows,), generator=generator)
-    return _normal(generator, rows, heads, size), rotated, *_tables(size), positions
+    return normal(generator, rows, heads, size), rotated, *_tables(size), positions
 
 
 ROPE_CASES = (
@@ -179,7 +157,7 @@ def _rope_append_inputs(case: Case, generator: torch.Generator) -> Inputs:
     rows, heads, kv_heads, size = case.shape
     x, _, cos, sin, positions = _rope_inputs(Case((rows, heads + 2 * kv_heads, 0, size), ""), generator)
     places = torch.randperm(4 * rows, generator=generator)[:rows]
-    stored = (_normal(generator, 4 * rows, kv_heads, size) for _ in range(2))
+    stored = (normal(generator, 4 * rows, kv_heads, size) for _ in range(2))
     return x, heads, cos, sin, positions, places, *stored
 
 
@@ -191,32 +169,44 @@ ROPE_APPEND_CASES = (
     Case((64, 16, 2, 64), "VoxCPM 1.5, 64 units", perf=True),
 )
 
+
+def _local_attention_inputs(case: Case, generator: torch.Generator) -> Inputs:
+    """The shape is sequences, rows of each, heads of queries, of keys, size of a head."""
+    sequences, count, heads, kv_heads, size = case.shape
+    return normal(generator, sequences * count, heads + 2 * kv_heads, size), heads, *_tables(size), count
+
+
+LOCAL_ATTENTION_CASES = (
+    Case((1, 1, 1, 1, 2), "a row that sees itself"),
+    Case((3, 2, 2, 1, 6), "odd sizes, below a warp"),
+    Case((2, 9, 16, 2, 64), "VoxCPM 1.5: the flow of one unit"),
+    Case((2, 11, 16, 2, 128), "VoxCPM 2: heads of 128"),
+    Case((1, 32, 3, 3, 64), "the most rows, a key for each query"),
+    Case((128, 9, 16, 2, 64), "VoxCPM 1.5, flow of 64 units", perf=True),
+    Case((64, 5, 16, 2, 64), "VoxCPM 1.5, local encoder of 64 units", perf=True),
+)
+
 PAGE = 8
 
 
-def _decode_attention_inputs(case: Case, generator: torch.Generator) -> Inputs:
-    """The shape is rows, heads, heads of keys, size of a head, pages of a row; queries are part of wider rows."""
+def _append_attention_inputs(case: Case, generator: torch.Generator) -> Inputs:
+    """The shape is rows, heads, heads of keys, size of a head, pages of a row; rows without pages are not rotated."""
     rows, heads, kv_heads, size, pages = case.shape
     page = 64 if case.perf else PAGE
     count = rows * pages + 1
-    wide = _normal(generator, rows, heads + kv_heads, size)
-    keys, values = (_normal(generator, count * page, kv_heads, size) for _ in range(2))
+    keys, values = (normal(generator, count * page, kv_heads, size) for _ in range(2))
     tables = (torch.randperm(count - 1, generator=generator) + 1).view(rows, pages).to(torch.int32)
-    lengths = torch.randint(1, pages * page + 1, (rows,), generator=generator)
-    lengths[0], lengths[-1] = 1, pages * page
-    return wide, keys, values, tables, lengths, page, heads
+    lengths = torch.randint(0, pages * page, (rows,), generator=generator)
+    lengths[0], lengths[-1] = 0, pages * page - 1
+    rotation = (None, None) if heads == kv_heads else _tables(size)
+    return normal(generator, rows, heads + 2 * kv_heads, size), heads, *rotation, keys, values, tables, lengths, page
 
 
-def _of_wider_rows(call: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The attention of the first heads of rows that have more."""
-    return lambda wide, *others: call(wide[:, : others[-1]], *others[:-1])
-
-
-DECODE_ATTENTION_CASES = (
+APPEND_ATTENTION_CASES = (
     Case((1, 1, 1, 2, 1), "a single query"),
-    Case((2, 3, 3, 5, 2), "odd sizes"),
+    Case((2, 6, 3, 6, 2), "odd sizes"),
     Case((3, 16, 2, 64, 5), "VoxCPM 1.5: eight queries for a key"),
-    Case((2, 20, 20, 64, 3), "IndexTTS: a key for each query"),
+    Case((2, 20, 20, 64, 3), "IndexTTS: a key for each query, not rotated"),
     Case((2, 16, 2, 128, 3), "VoxCPM 2: heads of 128"),
     Case((2, 6, 2, 24, 40), "more positions than a tile, three queries for a key"),
     Case((1, 16, 2, 64, 5), "VoxCPM 1.5, one unit of 320 positions", perf=True),
@@ -225,23 +215,43 @@ DECODE_ATTENTION_CASES = (
 )
 
 
-def _sample_codes_inputs(case: Case, generator: torch.Generator) -> Inputs:
-    """The shape is rows, codes, largest top-k."""
+def _guided_step_inputs(case: Case, generator: torch.Generator) -> Inputs:
+    batch, rows, size = case.shape
+    x, velocity = normal(generator, batch, rows, size), normal(generator, 2 * batch, rows, size)
+    return x, velocity, 1 + normal(generator, batch).abs(), 0.1 * normal(generator, batch)
+
+
+GUIDED_STEP_CASES = (
+    Case((1, 1, 1), "one number"),
+    Case((3, 5, 7), "primes"),
+    Case((2, 4, 64), "VoxCPM 1.5"),
+    Case((64, 4, 64), "VoxCPM 1.5, 64 units", perf=True),
+)
+
+
+def _draw_codes_inputs(case: Case, generator: torch.Generator) -> Inputs:
+    """The shape is rows, codes, largest top-k; some units have ended, some may not stop yet, some make their last."""
     rows, codes, top_k = case.shape
-    logits = case.scale * _normal(generator, rows, codes)
-    seen = torch.rand(rows, codes, generator=generator) < 0.2
-    temperature = 0.5 + torch.rand(rows, generator=generator, dtype=torch.float64)
-    kept = torch.randint(1, top_k + 1, (rows,), generator=generator)
-    top_p = 0.3 + 0.7 * torch.rand(rows, generator=generator, dtype=torch.float64)
-    penalty = torch.tensor([1.0, 10.0, 1.5] * rows, dtype=torch.float64)[:rows]
-    least = torch.randint(1, 4, (rows,), generator=generator)
+    count = rows + 2
+    seen = torch.rand(count, codes, generator=generator) < 0.2
+    temperature = 0.5 + torch.rand(count, generator=generator, dtype=torch.float64)
+    kept = torch.randint(1, top_k + 1, (count,), generator=generator)
+    top_p = 0.3 + 0.7 * torch.rand(count, generator=generator, dtype=torch.float64)
+    penalty = torch.tensor([1.0, 10.0, 1.5] * count, dtype=torch.float64)[:count]
+    least = torch.randint(1, 4, (count,), generator=generator)
     settings = torch.stack((temperature, kept.double(), top_p, penalty, least.double()), dim=1)
-    excluded = torch.randint(-1, codes, (rows,), generator=generator)
-    uniforms = torch.rand(rows, generator=generator, dtype=torch.float64)
-    return logits, seen, settings, excluded, uniforms, top_k
+    counters = torch.randint(0, 5, (count, 6), generator=generator)
+    counters[:, 5] = torch.rand(count, generator=generator) < 0.2
+    if case.perf:  # none ends, however often it is called
+        counters[:, 3:] = torch.tensor([1 << 40, 1 << 41, 0])
+    slots = torch.randperm(count, generator=generator)[:rows]
+    uniforms = torch.rand(rows, 3, generator=generator, dtype=torch.float64)
+    stop_code = int(torch.randint(0, codes, (1,), generator=generator))
+    logits = case.scale * normal(generator, rows, codes)
+    return logits, slots, seen, settings, counters, uniforms, torch.tensor([1]), stop_code, top_k
 
 
-SAMPLE_CODES_CASES = (
+DRAW_CODES_CASES = (
     Case((2, 2, 1), "greedy of two codes"),
     Case((7, 5, 5), "all of few codes"),
     Case((16, 257, 30), "one past a block", scale=2.0),
@@ -249,6 +259,26 @@ SAMPLE_CODES_CASES = (
     Case((3, 8194, 30), "IndexTTS 2.5", scale=3.0),
     Case((1, 8194, 30), "IndexTTS 2.5, one unit", scale=3.0, perf=True),
     Case((16, 8194, 30), "IndexTTS 2.5, 16 units", scale=3.0, perf=True),
+)
+
+
+def _int8_linear_inputs(case: Case, generator: torch.Generator) -> Inputs:
+    """The shape is rows, inputs, outputs, and whether there is a bias."""
+    rows, inputs, outputs, biased = case.shape
+    weight = torch.randint(-127, 128, (outputs, inputs), generator=generator, dtype=torch.int8)
+    scale = (0.5 + torch.rand(outputs, generator=generator, dtype=torch.float64)) / (74 * inputs**0.5)
+    return normal(generator, rows, inputs), weight, scale, normal(generator, outputs) if biased else None
+
+
+INT8_LINEAR_CASES = (
+    Case((1, 64, 16, 0), "one row, one turn of one warp"),
+    Case((9, 128, 32, 1), "one row past a tile"),
+    Case((18, 640, 16, 0), "VoxCPM: rows of the flow; one turn past a round of all warps"),
+    Case((33, 64, 48, 1), "one row past four tiles"),
+    Case((64, 64, 16, 0), "the most rows"),
+    Case((1, 1280, 3840, 1), "IndexTTS, a code", perf=True),
+    Case((18, 1024, 8192, 0), "VoxCPM 1.5, flow of one unit, gate and up", perf=True),
+    Case((18, 4096, 1024, 0), "VoxCPM 1.5, flow of one unit, down", perf=True),
 )
 
 _TABLE_TYPES = {2: torch.float32, 3: torch.float32}
@@ -262,26 +292,56 @@ OPS = {
         _add_rms_norm_inputs,
         ADD_RMS_NORM_CASES,
     ),
+    "add_norm": Op(
+        lambda *given: torch.ops.intone.add_norm.default(*given),
+        reference.add_norm,
+        _add_norm_inputs,
+        ADD_NORM_CASES,
+        {0: torch.float32, 2: torch.float32, 3: torch.float32},
+        changes=(0,),
+    ),
     "silu_mul": Op(ops.silu_mul, reference.silu_mul, _silu_mul_inputs, SILU_MUL_CASES),
     "rope": Op(ops.rope, reference.rope, _rope_inputs, ROPE_CASES, _TABLE_TYPES),
     "rope_append": Op(
         ops.rope_append, reference.rope_append, _rope_append_inputs, ROPE_APPEND_CASES, _TABLE_TYPES, changes=(6, 7)
     ),
-    "decode_attention": Op(
-        _of_wider_rows(ops.decode_attention),
-        _of_wider_rows(reference.decode_attention),
-        _decode_attention_inputs,
-        DECODE_ATTENTION_CASES,
+    "local_attention": Op(
+        ops.local_attention, reference.local_attention, _local_attention_inputs, LOCAL_ATTENTION_CASES, _TABLE_TYPES
     ),
-    "sample_codes": Op(
-        ops.sample_codes,
-        reference.sample_codes,
-        _sample_codes_inputs,
-        SAMPLE_CODES_CASES,
-        {2: torch.float32, 4: torch.float64},
+    "append_attention": Op(
+        ops.append_attention,
+        reference.append_attention,
+        _append_attention_inputs,
+        APPEND_ATTENTION_CASES,
+        _TABLE_TYPES,
+        changes=(4, 5),
+    ),
+    "draw_codes": Op(
+        ops.draw_codes,
+        reference.draw_codes,
+        _draw_codes_inputs,
+        DRAW_CODES_CASES,
+        {3: torch.float32, 5: torch.float64},
         (torch.float32,),
+        changes=(2, 4),
         exact=True,
     ),
+    "guided_step": Op(
+        ops.guided_step,
+        reference.guided_step,
+        _guided_step_inputs,
+        GUIDED_STEP_CASES,
+        {0: torch.float32, 2: torch.float32, 3: torch.float32},
+    ),
+    "int8_linear": Op(
+        ops.int8_linear,
+        reference.int8_linear,
+        _int8_linear_inputs,
+        INT8_LINEAR_CASES,
+        {2: torch.float32},
+        (torch.bfloat16, torch.float16),
+    ),
+    **STREAMING_OPS,
 }
 
 

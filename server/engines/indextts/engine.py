@@ -28,7 +28,7 @@ from intone.server.engines.indextts.gpt.native_gpt import NativeDecoding
 from intone.server.engines.indextts.gpt.prefixes import Prefixes
 from intone.server.engines.indextts.gpt.sampling import Sampling
 from intone.server.engines.indextts.gpt.slot_gpt import SlotGPT
-from intone.server.engines.indextts.placement import PREPARED_UNITS, Placement
+from intone.server.engines.indextts.placement import PREPARED_UNITS, Placement, Vocoder
 from intone.server.engines.indextts.s2mel import streaming
 from intone.server.engines.indextts.s2mel.acoustic import (
     DEFAULT_GUIDANCE,
@@ -39,7 +39,8 @@ from intone.server.engines.indextts.s2mel.acoustic import (
 from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
 from intone.server.engines.indextts.state import IndexTTSState
 from intone.server.engines.indextts.text.front_end import LANGUAGES, FrontEnd
-from intone.server.engines.indextts.vocoder.bigvgan import BigVGANState
+from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN, BigVGANState
+from intone.server.engines.indextts.vocoder.vocoder_programs import VocoderPrograms
 from intone.server.engines.indextts.voice.emotion import balanced, blended, merged
 from intone.server.engines.indextts.voice.emotion_clips import EmotionClipCache
 from intone.server.engines.indextts.voice.encoders import Encoders, ReloadCheckpoint
@@ -80,7 +81,7 @@ class IndexTTSEngine:
             self._prefixes, self._gpt = Prefixes(config, gpt), on.language_model(config, gpt)
             s2mel, codec = (Weights(part, device=device) for part in (checkpoint.s2mel, checkpoint.codec))
             self._acoustic = AcousticModel(config, s2mel, codec, on.packed)
-            self._vocoder = on.vocoder(config, Weights(checkpoint.vocoder, device=device))
+            self._vocoder: Vocoder = on.vocoder(config, Weights(checkpoint.vocoder, device=device))
             self._encoder = Encoders(checkpoint, reload, device)
             self._times = cache(self._acoustic.time_table)
             graphs = self._prepare_programs(on)
@@ -98,6 +99,8 @@ class IndexTTSEngine:
             voices_emotion=True,
             device=describe_device(device, on.precision, graphs),
             changes_speed=True,
+            max_batch=self._gpt.max_batch,
+            new_units=self._gpt.new_units,
             parameters=parameters.of_diffusion(DEFAULT_STEPS, 1.0 + DEFAULT_GUIDANCE),
         )
         if progress:
@@ -301,11 +304,15 @@ class IndexTTSEngine:
         if not isinstance(self._gpt, SlotGPT):
             return 0
         flow = self._acoustic.use_programs(on.graphs)
+        assert isinstance(self._vocoder, BigVGAN), "only the CPU has a native one"
+        self._vocoder = vocoder = VocoderPrograms(self._vocoder, on.device, on.graphs)
         if on.graphs and on.device.type == "cuda":
             self._gpt.prepare(PREPARED_UNITS)
-            for known, new in self._plan.solves(self._acoustic.features_per_code):
+            solves, later = self._plan.solves(self._acoustic.features_per_code), self._plan.lookahead_frames
+            for known, new in solves:
                 flow.prepare(known, new, self._times(DEFAULT_STEPS))
-        return self._gpt.programs.captured + flow.programs.captured
+            vocoder.prepare([(new - later, later) for _, new in solves])
+        return self._gpt.programs.captured + flow.programs.captured + vocoder.programs.captured
 
     def _warmed_up(self) -> "IndexTTSEngine":
         rate_hz = self._info.sample_rate_hz

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from intone.server.engines.devices import allow_tf32, free_bytes
-from intone.server.engines.indextts.checkpoint.config import ENGINE, IndexTTSConfig
+from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig
 from intone.server.engines.indextts.entry import ENTRY
 from intone.server.engines.indextts.gpt.native_gpt import GeneratedCodes, NativeGPT
 from intone.server.engines.indextts.gpt.sampling import Sampling
@@ -31,6 +31,9 @@ USUAL_POSITIONS = 512
 
 class LanguageModel(Protocol):
     """The interface of `NativeGPT` and `SlotGPT`; states are those that `begin` returned."""
+
+    max_batch: int
+    new_units: int
 
     def max_codes(self) -> int:
         """See `NativeGPT.max_codes`."""
@@ -61,6 +64,7 @@ class Placement:
 
     Attributes:
         dtype: of the language model's matrices on slots; None for the native language model.
+        int8: whether those matrices have int8 weights.
         packed: of the native one and of the native flow, "int8", "bf16" or "fp32"; None to compute in torch.
         graphs: capture graphs, on CUDA.
         precision: for people.
@@ -68,6 +72,7 @@ class Placement:
 
     device: torch.device
     dtype: torch.dtype | None
+    int8: bool
     packed: str | None
     graphs: bool
     precision: str
@@ -81,18 +86,15 @@ class Placement:
         Args:
             dtype: one of `PRECISIONS`.
             fixed_buffers: compute on the CPU as on a GPU, by the same code without graphs: for tests.
-
-        Raises:
-            CheckpointError: the device does not support the precision.
         """
         at = torch.device(device)
         if fixed_buffers and at.type == "cpu":
-            chosen = Precision(torch.float32, None)
+            chosen = Precision(torch.float32, None, dtype == "int8")
         else:
-            chosen = precision_on(at, dtype, ENTRY.cpu_precision, ENGINE, torch.float16)
+            chosen = precision_on(at, dtype, ENTRY.cpu_precision, torch.float16)
         allow_tf32(at, chosen.dtype != torch.float32)
         slots = chosen.dtype if chosen.packed is None else None
-        return cls(at, slots, chosen.packed, graphs, chosen.name)
+        return cls(at, slots, chosen.int8, chosen.packed, graphs, chosen.name)
 
     def language_model(self, config: IndexTTSConfig, weights: Weights) -> LanguageModel:
         """From the tensors of the language model, on the device."""
@@ -102,7 +104,7 @@ class Placement:
         least = -(-max_positions(config) // PAGE)
         wanted = BATCHES[-1] * USUAL_POSITIONS // PAGE
         pages = max(least, min(wanted, int(KV_SHARE * free_bytes(self.device) / page_bytes(config, self.dtype))))
-        return SlotGPT(config, weights, self.dtype, min(BATCHES[-1], pages), pages, self.graphs)
+        return SlotGPT(config, weights, self.dtype, min(BATCHES[-1], pages), pages, self.graphs, self.int8)
 
     def vocoder(self, config: IndexTTSConfig, weights: Weights) -> Vocoder:
         """From the tensors of the vocoder, on the device."""

@@ -2,7 +2,6 @@
 
 import math
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from intone.server import ops
-from intone.server.domain import EngineInfo, Recording, Samples, SpeakRequest, Step, SynthesisOptions
+from intone.server.domain import CPU_BATCH, EngineInfo, Recording, SpeakRequest, Step, SynthesisOptions
 from intone.server.engines import parameters
 from intone.server.engines.base import LoadSpec
-from intone.server.engines.common import NO_ROOM_S, describe_device, set_threads, warm_up
+from intone.server.engines.common import describe_device, set_threads, warm_up
 from intone.server.engines.devices import own_stream
 from intone.server.engines.pieces import VoicePieces, within
 from intone.server.engines.precision import Precision, precision_on
@@ -31,7 +30,8 @@ from intone.server.engines.voxcpm.noise import patch_noise
 from intone.server.engines.voxcpm.packed_cache import PackedCache, build_with_cache
 from intone.server.engines.voxcpm.phonemes import ALPHABETS, available_languages
 from intone.server.engines.voxcpm.prompt import build_prompt
-from intone.server.engines.voxcpm.slot_model import SlotModel
+from intone.server.engines.voxcpm.slot_model import NEW_UNITS, SlotModel
+from intone.server.engines.voxcpm.slot_steps import Made, make_on_slots
 from intone.server.engines.voxcpm.state import VoxCPMState
 from intone.server.engines.voxcpm.text import TextTokenizer
 from intone.server.engines.voxcpm.voice import prepare_voice
@@ -43,9 +43,6 @@ from intone.server.nn.stage_clock import StageClock
 from intone.server.storage.hub import existing_folder
 
 GUIDANCE = 2.0
-Made = tuple[Samples | None, bool | None]
-"""What a step makes of a unit: audio, and whether a patch was made that is the model's last; None where neither."""
-
 MIN_PATCHES_PER_TOKEN = 1
 """A text is too long if fewer patches than this would fit after the prompt; ordinary speech takes one to two."""
 
@@ -67,6 +64,7 @@ class VoxCPMEngine:
         self._slots, self._on_stream = slots, own_stream(model.device, urgent=True)
         self._model, self._tokenizer, self._fingerprint = model, tokenizer, fingerprint
         self._voices = VoicePromptCache(model, tokenizer)
+        precision = Precision(model.dtype, model.packed, model.int8).name
         self._patch_ms = 1000 * config.patch_frames * model.vae.hop_out_samples / config.vae.out_sample_rate_hz
         self._info = EngineInfo(
             name=ENGINE,
@@ -77,11 +75,11 @@ class VoxCPMEngine:
             clones_voices=config.clones_voices,
             voices_emotion=False,
             parameters=parameters.of_diffusion(config.steps, GUIDANCE),
-            device=describe_device(
-                model.device, Precision(model.dtype, model.packed).name, slots.programs.captured if slots else None
-            ),
+            device=describe_device(model.device, precision, slots.programs.captured if slots else None),
             alphabets=tuple(ALPHABETS[language] for language in config.languages) if config.phonemes else (),
             own_voice=own_voice,
+            max_batch=slots.pool.slots if slots else CPU_BATCH,
+            new_units=NEW_UNITS if slots else 1,
         )
 
     @classmethod
@@ -146,7 +144,7 @@ class VoxCPMEngine:
             checkpoint = replace(checkpoint, config=config)
         tokenizer = TextTokenizer.load(folder, config.vocabulary, config.phonemes, config.languages, config.text_ends)
         chosen = _precision(dtype, device, fixed_buffers)
-        build = partial(VoxCPM, checkpoint, chosen.dtype, torch.device(device), packed=chosen.packed)
+        build = partial(VoxCPM, checkpoint, chosen.dtype, torch.device(device), packed=chosen.packed, int8=chosen.int8)
         slots = SlotModel.loaded(build, graphs, progress) if chosen.packed is None else None
         cache = PackedCache.of(pack_cache, checkpoint, chosen.packed) if pack_cache and chosen.packed else None
         model = slots.model if slots else build_with_cache(build, cache, progress)
@@ -178,7 +176,7 @@ class VoxCPMEngine:
         set_threads(threads)
         chosen = _precision(dtype, device, fixed_buffers)
         checkpoint = sizes.in_memory(size, seed, chosen.checkpoint_dtype)
-        build = partial(VoxCPM, checkpoint, chosen.dtype, torch.device(device), packed=chosen.packed)
+        build = partial(VoxCPM, checkpoint, chosen.dtype, torch.device(device), packed=chosen.packed, int8=chosen.int8)
         slots = SlotModel.loaded(build, graphs, progress) if chosen.packed is None else None
         model = slots.model if slots else build(progress=progress)
         name = f"{size}, random weights"
@@ -271,7 +269,10 @@ class VoxCPMEngine:
         assert not any(state.done for state in states), "a unit that has ended cannot be stepped"
         clock = StageClock(self._model.device)
         with self._on_stream():
-            made = self._make_on_slots(states, clock) if self._slots else self._make_and_decode(states, clock)
+            if self._slots:
+                made = make_on_slots(self._slots, states, self._noise, clock)
+            else:
+                made = self._make_and_decode(states, clock)
         stage_ms = clock.stage_ms()
         steps = []
         for state, (pcm, stop) in zip(states, made, strict=True):
@@ -285,42 +286,6 @@ class VoxCPMEngine:
     def held_bytes(self, state: VoxCPMState) -> int:
         """See `VoxCPMState.held_bytes`."""
         return state.held_bytes(self._model.config)
-
-    def _make_on_slots(self, states: Sequence[VoxCPMState], clock: StageClock) -> list[Made]:
-        """A patch of every unit that has, or now gets, a slot."""
-        slots = self._slots
-        assert slots is not None, "called on slots"
-        running = [state.unit for state in states if state.unit is not None]
-        fresh = [state for state in states if state.unit is None and self._admit(state)]
-        if fresh:
-            with clock.stage("prefill"):
-                slots.prefill(*zip(*((state.unit, state.prompt) for state in fresh), strict=True))
-            for state in fresh:
-                state.prompt = None
-        if running:
-            with clock.stage("lm"):
-                slots.advance(running)
-        making = [state for state in states if state.unit is not None]
-        if not making:
-            time.sleep(NO_ROOM_S)
-            return [(None, None)] * len(states)
-        units = [state.unit for state in making if state.unit is not None]
-        with clock.stage("diffusion"):
-            slots.make(units, self._noise(making), [state.guidance for state in making])
-        with clock.stage("vae"):
-            audio, stops = slots.decode(units)
-        for state in making:
-            state.made += 1
-        made = iter(zip(audio, stops.tolist(), strict=True))
-        return [(None, None) if state.unit is None else next(made) for state in states]
-
-    def _admit(self, state: VoxCPMState) -> bool:
-        """Give a new unit a slot, if there is room."""
-        assert self._slots is not None and state.prompt is not None, "called on slots, for a new unit"
-        max_positions = len(state.prompt) + state.max_patches - 1
-        times = self._model.table(state.steps)
-        state.unit = self._slots.admit(state.prompt, max_positions, times, state.decoder)
-        return state.unit is not None
 
     def _make_and_decode(self, states: Sequence[VoxCPMState], clock: StageClock) -> list[Made]:
         """As on a CPU: a patch of every unit that needs one, then its next frames."""
@@ -396,5 +361,5 @@ class VoxCPMEngine:
 
 def _precision(dtype: str, device: str, fixed_buffers: bool) -> Precision:
     if fixed_buffers and torch.device(device).type == "cpu":
-        return Precision(torch.bfloat16 if dtype == "bf16" else torch.float32, None)
-    return precision_on(torch.device(device), dtype, ENTRY.cpu_precision, ENGINE)
+        return Precision(torch.bfloat16 if dtype == "bf16" else torch.float32, None, dtype == "int8")
+    return precision_on(torch.device(device), dtype, ENTRY.cpu_precision)

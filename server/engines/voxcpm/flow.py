@@ -21,12 +21,12 @@ class TimeTable:
 
     Attributes:
         steps: of the grid; E is smaller by the steps whose velocity is zero.
-        lengths: sizes of the E evaluated steps, each a number, or `[B, 1, 1]` where B units have grids of their own.
-        embeddings: `[E, H]`, or `[E, R, 1, H]` for R rows.
+        lengths: sizes of the E evaluated steps.
+        embeddings: `[E, H]`.
     """
 
     steps: int
-    lengths: tuple[float | Tensor, ...]
+    lengths: tuple[float, ...]
     embeddings: Tensor
 
 

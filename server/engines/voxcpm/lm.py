@@ -102,11 +102,13 @@ class LanguageModels:
         coarse = torch.where(is_audio, self.quantize(coarse), coarse)
         return coarse, residual.prefill_rows(self._residual_input(coarse, sparse), residual_kv, rows)
 
-    def decode_rows(self, audio: Tensor, rows: Rows, base_kv: PagedKv, residual_kv: PagedKv) -> tuple[Tensor, Tensor]:
-        """`step` on slot stacks: the hidden states, `[B, H]` each."""
+    def decode_rows(
+        self, audio: Tensor, tables: Tensor, lengths: Tensor, base_kv: PagedKv, residual_kv: PagedKv
+    ) -> tuple[Tensor, Tensor]:
+        """`step` on slot stacks: the hidden states, `[B, H]` each; `tables` and `lengths` as in `SlotStack`."""
         base, residual = cast("SlotStack", self.base), cast("SlotStack", self.residual)
-        coarse = self.quantize(base.decode_rows(audio, base_kv, rows))
-        return coarse, residual.decode_rows(self._residual_input(coarse, audio), residual_kv, rows)
+        coarse = self.quantize(base.decode_rows(audio, base_kv, tables, lengths))
+        return coarse, residual.decode_rows(self._residual_input(coarse, audio), residual_kv, tables, lengths)
 
     def should_stop(self, base: Tensor) -> Tensor:
         """Whether the patch conditioned on the base hidden states `[B, H]` is the last one: `[B]`, bool."""

@@ -21,7 +21,7 @@ from intone.server.engines.voxcpm.native_stack import NativeFlow, native_backend
 from intone.server.engines.voxcpm.native_vae import NativeAudioVAE
 from intone.server.engines.voxcpm.packed_cache import PackedLayers
 from intone.server.engines.voxcpm.prompt import AudioPrompt, Prompt
-from intone.server.engines.voxcpm.slot_stack import SLOT_BACKEND
+from intone.server.engines.voxcpm.slot_stack import INT8_SLOT_BACKEND, SLOT_BACKEND
 from intone.server.engines.voxcpm.state import Generation, PromptPrefix
 from intone.server.engines.voxcpm.weights import Checkpoint
 from intone.server.engines.weights import LoadProgress, Weights
@@ -40,6 +40,7 @@ class VoxCPM:
             for stacks computed by torch.
         layers: the source of packed layers; None packs them.
         on_slots: build what `SlotModel` needs; the stacks are computed by torch then.
+        int8: of stacks on slots, whether their weights are int8.
     """
 
     def __init__(
@@ -51,11 +52,13 @@ class VoxCPM:
         packed: str | None = None,
         layers: PackedLayers | None = None,
         on_slots: bool = False,
+        int8: bool = False,
     ) -> None:
         assert packed is None or (device.type == "cpu" and dtype == torch.float32), (
             "native stacks need the CPU and float32"
         )
         self.config, self.device, self.dtype, self.packed = checkpoint.config, device, dtype, packed
+        self.int8 = int8
         with torch.inference_mode():
             # The VAE first, for the lowest peak of memory: it takes three times its size while it is packed.
             vae = Weights(checkpoint.vae, torch.float32, device, mapped=checkpoint.mapped)
@@ -65,7 +68,7 @@ class VoxCPM:
             else:
                 self.vae = AudioVAE(self.config.vae, vae)
             weights = Weights(checkpoint.model, dtype, device, progress, mapped=checkpoint.mapped)
-            torch_backend = SLOT_BACKEND if on_slots else TORCH_BACKEND
+            torch_backend = (INT8_SLOT_BACKEND if int8 else SLOT_BACKEND) if on_slots else TORCH_BACKEND
             backend = torch_backend if packed is None else native_backend(packed, layers)
             self.lm = LanguageModels(self.config, weights, backend)
             self.encoder = LocalEncoder(self.config, weights, backend)

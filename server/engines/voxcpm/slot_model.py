@@ -15,13 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from intone.server import ops
 from intone.server.domain import Samples
 from intone.server.engines.devices import allow_tf32, free_bytes, own_stream
-from intone.server.engines.voxcpm.audio_vae import DecoderState
-from intone.server.engines.voxcpm.flow import TimeTable, solve
+from intone.server.engines.voxcpm.audio_vae import AudioVAE, DecoderState
+from intone.server.engines.voxcpm.flow import TimeTable
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.prompt import Prompt
 from intone.server.engines.voxcpm.slot_stack import SlotStack
+from intone.server.engines.voxcpm.slot_vae import SlotDecoder
 from intone.server.engines.weights import LoadProgress
 from intone.server.nn.graphs import Program, Programs, bucket_of
 from intone.server.nn.paged_kv import PAGE, Lease, Rows, SlotPool
@@ -35,6 +37,9 @@ PREFILL_UNITS = (1, 2, 4, 8)
 PREFILL_POSITIONS = (32, 64, 96, 128, 192, 256)
 """Longer prompts are read alone and not captured."""
 
+
+NEW_UNITS = PREFILL_UNITS[-1]
+"""Units that begin in one step: one pass over the weights reads the prompts of so many."""
 
 LOADED_SHARE = 0.8
 """Of the progress bar: the rest is for captures."""
@@ -97,10 +102,8 @@ class SlotModel:
         self._coarse, self._fine = (torch.zeros(rows, hidden[0], dtype=model.dtype, device=device) for _ in range(2))
         self._times = torch.zeros(rows, EVALUATIONS[-1], hidden[1], dtype=model.dtype, device=device)
         self._step_sizes = torch.zeros(rows, EVALUATIONS[-1], device=device)
-        shapes = [part.shape[1:] for part in model.vae.initial_state().tensors]
-        self._tails = torch.zeros(rows, sum(shape.numel() for shape in shapes), device=device)
-        pieces = self._tails.split([shape.numel() for shape in shapes], dim=1)
-        self._tail_parts = tuple(piece.unflatten(1, shape) for piece, shape in zip(pieces, shapes, strict=True))
+        assert isinstance(model.vae, AudioVAE), "built with `on_slots`"
+        self._decoder = SlotDecoder(model.vae, rows)
         self.programs = Programs(device, capture)
         self._ready: dict[tuple[str, int, int], Program] = {}
         self._batches: dict[int, _Batch] = {}
@@ -151,7 +154,7 @@ class SlotModel:
         sizes = torch.zeros(EVALUATIONS[-1])
         sizes[:count] = torch.tensor(times.lengths)
         fill(self._step_sizes[slot], sizes)
-        torch.cat([part.flatten() for part in decoder.tensors], out=self._tails[slot])
+        self._decoder.admit(slot, decoder)
         return SlotUnit(lease, len(prompt), count)
 
     def prefill(self, units: Sequence[SlotUnit], prompts: Sequence[Prompt]) -> None:
@@ -261,9 +264,10 @@ class SlotModel:
 
     def _advance(self, batch: "_Batch") -> None:
         slots, lengths = batch.index.unbind()
-        rows = Rows.next(self.pool.tables[slots], lengths)
         embedded = self.model.encoder(self._patch[slots])
-        coarse, fine = self.model.lm.decode_rows(embedded, rows, self._base_kv, self._residual_kv)
+        coarse, fine = self.model.lm.decode_rows(
+            embedded, self.pool.tables[slots], lengths, self._base_kv, self._residual_kv
+        )
         self._coarse.index_copy_(0, slots, coarse)
         self._fine.index_copy_(0, slots, fine)
 
@@ -272,18 +276,18 @@ class SlotModel:
         coarse, fine = self._coarse[slots], self._fine[slots]
         condition = model.dit.condition(coarse, fine, self._patch[slots])
         times = self._times[slots, :evaluations].transpose(0, 1).unsqueeze(2)  # [E, B, 1, H]
-        lengths = self._step_sizes[slots, :evaluations].t()[:, :, None, None]  # [E, B, 1, 1]
-        table = TimeTable(evaluations, tuple(lengths), times.repeat(1, 2, 1, 1))
-        patches = solve(model.dit, batch.noise, condition, batch.guidance, table)
+        lengths = self._step_sizes[slots, :evaluations].t().contiguous()  # [E, B]
+        both = condition.with_unconditional()
+        patches = batch.noise
+        for length, time in zip(lengths, times.repeat(1, 2, 1, 1), strict=True):
+            velocity = model.dit.velocity(patches, both, time)
+            patches = ops.guided_step(patches, velocity, batch.guidance, length)
         self._patch.index_copy_(0, slots, patches)
         batch.result[:, -1] = model.lm.should_stop(coarse).float()
 
     def _decode(self, batch: "_Batch") -> None:
         slots = batch.index[0]
-        before = DecoderState(tuple(part[slots] for part in self._tail_parts))
-        audio, after = self.model.vae.decode(self._patch[slots].transpose(1, 2), before)
-        batch.result[:, :-1] = audio
-        self._tails.index_copy_(0, slots, torch.cat([part.flatten(1) for part in after.tensors], dim=1))
+        batch.result[:, :-1] = self._decoder.decode(self._patch[slots], slots)
 
 
 @dataclass(frozen=True, slots=True)

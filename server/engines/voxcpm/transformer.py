@@ -40,7 +40,9 @@ class Stack:
 
     def __init__(self, config: StackConfig, weights: Weights, positions: int) -> None:
         self.config = config
-        self.layers = tuple(read_layer(config, weights.scope(f"layers.{index}")) for index in range(config.layers))
+        self.layers: tuple[Layer, ...] = tuple(
+            read_layer(config, weights.scope(f"layers.{index}")) for index in range(config.layers)
+        )
         self.norm = weights.tensor("norm.weight", (config.hidden,))
         self.rope = rope_of(config, positions, self.norm.device)
 

@@ -6,16 +6,21 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from intone.server.domain import SpeakRequest, SynthesisOptions
 from intone.server.engines.pieces import complete
 from intone.server.engines.voxcpm import audio_vae, sizes
+from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
+from intone.server.engines.voxcpm.flow import TimeTable
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.slot_model import BATCHES, SlotModel
 from intone.server.engines.voxcpm.weights import Checkpoint, tensor_shapes
+from intone.server.engines.weights import Shapes
 from intone.server.nn.paged_kv import PAGE, PagedKv, Rows, SlotPool
 from tests.support.fake_cuda import CUDA, fake_cuda, on_cuda
+from tests.support.fake_steps import HiddenCopyError, fake_steps
 from tests.support.voxcpm_tiny import (
     finish,
     finish_together,
@@ -144,6 +149,62 @@ def test_no_value_is_read_back_and_all_is_on_the_device(size: str) -> None:
             assert batch.result.device == CUDA
 
 
+def fake_engine(config: VoxCPMConfig, shapes: Shapes, vae_shapes: Shapes) -> VoxCPMEngine:
+    checkpoint = Checkpoint(config, on_cuda(shapes), on_cuda(vae_shapes), "fake")
+    model = VoxCPM(checkpoint, torch.bfloat16, CUDA, on_slots=True)
+    hidden, count = config.local_dit.hidden, config.steps - 1
+    table = TimeTable(config.steps, (0.1,) * count, torch.empty(count, hidden, dtype=torch.bfloat16, device=CUDA))
+    model.table = lambda steps: table
+    return VoxCPMEngine(model, sizes.byte_tokenizer(), "fake", "fake", SlotModel(model, 4, 80, capture=False))
+
+
+def test_whole_steps_wait_for_the_device_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Admission, prefill and patches, by the code of a GPU; that a wait would be found is tried first."""
+    config = sizes.config_of("nano")
+    shapes, vae_shapes = tensor_shapes(config), audio_vae.tensor_shapes(config.vae)
+    with fake_steps(monkeypatch) as transfers:
+        engine = fake_engine(config, shapes, vae_shapes)
+        transfers.permitted = False
+        with pytest.raises(HiddenCopyError):
+            torch.empty(3, device=CUDA).cpu()
+        with pytest.raises(DataDependentOutputException):
+            bool(torch.empty(1, device=CUDA) > 0)
+        states = [engine.start(SpeakRequest("abc", seed=seed)) for seed in range(2)]
+        assert [step.pcm is None for step in engine.step(states[:1])] == [False]
+        steps = engine.step(states)  # one goes on, one begins
+        assert [len(step.pcm) for step in steps if step.pcm is not None] == [patch_samples(engine)] * 2
+
+
+def test_pages_of_a_former_owner_are_not_written() -> None:
+    """A unit that has ended may still be in a batch, at the position after its last one."""
+    pool = SlotPool(2, 8, 4 * PAGE, torch.device("cpu"))
+    one = pool.lease(4 * PAGE)
+    assert one is not None and (pool.tables[one.slot] > 0).all()
+    slot = one.slot
+    del one
+    leases = [pool.lease(PAGE), pool.lease(PAGE)]
+    again = next(lease for lease in leases if lease is not None and lease.slot == slot)
+    assert (pool.tables[again.slot, 1:] == 0).all()
+
+
+def test_int8_weights_on_slots() -> None:
+    """Close to the weights of the checkpoint, and the same in a batch as alone."""
+    checkpoint, request = tiny_checkpoint(1), SpeakRequest("abc", seed=1)
+    engines = []
+    for int8 in (False, True):
+        model = VoxCPM(checkpoint, torch.float32, torch.device("cpu"), on_slots=True, int8=int8)
+        with torch.inference_mode():
+            slots = SlotModel(model, 8, 40, capture=False)
+        engines.append(VoxCPMEngine(model, sizes.byte_tokenizer(), "tiny", checkpoint.fingerprint, slots))
+    first = [finish(engine, engine.start(request))[0].pcm for engine in engines]
+    assert first[0] is not None and first[1] is not None
+    error = np.linalg.norm(first[0] - first[1]) / np.linalg.norm(first[0])
+    assert 0 < error < 0.1
+    assert "int8" in engines[1].info.device
+    alone, together = joined(finish(engines[1], engines[1].start(request))), finish_together(engines[1], [request] * 5)
+    assert all(np.abs(alone - joined(steps)).max() <= CLOSE for steps in together)
+
+
 def test_places_of_rows() -> None:
     pool = SlotPool(3, 9, 200, torch.device("cpu"))
     one, two = pool.lease(130), pool.lease(64)
@@ -151,10 +212,6 @@ def test_places_of_rows() -> None:
     tables = pool.tables[[one.slot, two.slot, 0]]
     pages = [row[row > 0].tolist() for row in tables]
     assert [len(row) for row in pages] == [3, 1, 0] and len({*pages[0], *pages[1]}) == 4
-    lengths = torch.tensor([128, 3, 0])
-    following = Rows.next(tables, lengths)
-    assert following.places.tolist() == [pages[0][2] * PAGE, pages[1][0] * PAGE + 3, 0]
-    assert following.lengths.tolist() == [129, 4, 1]
     first = Rows.first(tables, torch.tensor([70, 2, 0]), 96)
     places = first.places.view(3, 96)
     assert places[0, :70].tolist() == [pages[0][j // PAGE] * PAGE + j % PAGE for j in range(70)]

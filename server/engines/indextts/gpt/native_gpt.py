@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from intone.server.domain import CPU_BATCH
 from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig
 from intone.server.engines.indextts.gpt.sampling import PENALISED_FROM_THE_START, Sampling, uniforms
 from intone.server.engines.weights import Weights
@@ -70,6 +71,9 @@ class NativeGPT:
     Batch-invariant: a unit's codes depend neither on the other units of a call nor on how many codes a call generates.
     A unit is used by one thread at a time; the GIL is released.
     """
+
+    max_batch, new_units = CPU_BATCH, 1
+    """See `EngineInfo`."""
 
     def __init__(
         self, config: IndexTTSConfig, weights: Weights, upstream_positions: bool = False, *, packed: str = "fp32"

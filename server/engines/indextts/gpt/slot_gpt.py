@@ -1,13 +1,13 @@
 """The language model and its sampling loop on a GPU: all units in slots of fixed buffers, many codes without a wait.
 
 A step reads the last code of each unit, draws its next one and keeps both on the device; the host only learns of codes
-after the last step of a call. Weights and stored keys and values are float16 (or the dtype given), the residual stream,
-norms, scores and draws float32. The same draws as `native_gpt.NativeGPT`, with the same numbers: in float32 the same
-codes. On the CPU the same program runs without capture, for tests.
+after the last step of a call. Weights and stored keys and values are float16 (or the dtype given; weights of layers may
+be int8), the residual stream, norms, scores and draws float32. The same draws as `native_gpt.NativeGPT`, with the same
+numbers: in float32 the same codes. On the CPU the same program runs without capture, for tests.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -18,14 +18,16 @@ from intone.server import ops
 from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig
 from intone.server.engines.indextts.gpt.native_gpt import GeneratedCodes, gpt_tensors
 from intone.server.engines.indextts.gpt.sampling import PENALISED_FROM_THE_START, Sampling, uniforms
-from intone.server.engines.indextts.layers import LayerNorm
+from intone.server.engines.indextts.layers import LayerNorm, Linear
 from intone.server.engines.weights import Weights
-from intone.server.nn.graphs import Program, Programs, bucket_of
+from intone.server.nn.graphs import WARM_UPS, Program, Programs, bucket_of
+from intone.server.nn.int8_linear import Int8Linear
 from intone.server.nn.paged_kv import PAGE, Lease, PagedKv, Rows, SlotPool
 from intone.server.nn.transfer import fetch, fill
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 PREFILL_POSITIONS = (64, 96, 128, 192, 256)
+CODES_PER_LAUNCH = (8, 4, 2, 1)
 MAX_CODES_PER_CALL = 8
 MAX_TOP_K = 30
 NO_CODE = -1
@@ -49,16 +51,20 @@ class SlotDecoding:
         return self.stopped or self.code_count >= self.max_codes
 
 
+Projection = Callable[[Tensor], Tensor]
+"""`[..., in]` → `[..., out]`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Weights of one layer: matrices `[out, in]` and biases in the model's dtype, norms in float32."""
+    """One layer: linear layers in the model's dtype, norms in float32."""
 
     norm_1: LayerNorm
-    qkv: tuple[Tensor, Tensor]
-    out: tuple[Tensor, Tensor]
+    qkv: Projection
+    out: Projection
     norm_2: LayerNorm
-    up: tuple[Tensor, Tensor]
-    down: tuple[Tensor, Tensor]
+    up: Projection
+    down: Projection
 
 
 class SlotGPT:
@@ -70,36 +76,43 @@ class SlotGPT:
         slots: units at once, at most `BATCHES[-1]`.
         pages: for keys and values of all units.
         capture: see `Programs`.
+        int8: whether the matrices of the layers have int8 weights.
 
     Attributes:
+        max_batch: units at once.
         programs: what was captured.
     """
 
+    new_units = 4
+    """See `EngineInfo`. Prefixes are read one after the other."""
+
     def __init__(
-        self, config: IndexTTSConfig, weights: Weights, dtype: torch.dtype, slots: int, pages: int, capture: bool
+        self,
+        config: IndexTTSConfig,
+        weights: Weights,
+        dtype: torch.dtype,
+        slots: int,
+        pages: int,
+        capture: bool,
+        int8: bool = False,
     ) -> None:
-        gpt, self.config = config.gpt, config.gpt
+        gpt, self.config, self.max_batch = config.gpt, config.gpt, slots
         assert slots <= BATCHES[-1]
         tensors = gpt_tensors(config, weights)
         self._codes, self._places = tensors["mel_embedding.weight"], tensors["mel_pos_embedding.emb.weight"]
         self._device, self._dtype, self._size = self._codes.device, dtype, gpt.dim // gpt.heads
-        self._blocks = tuple(_block(tensors, f"gpt.h.{index}", dtype) for index in range(gpt.layers))
+        self._blocks = tuple(_block(tensors, f"gpt.h.{index}", dtype, int8) for index in range(gpt.layers))
         self._norms = _norm(tensors, "gpt.ln_f"), _norm(tensors, "final_norm")
         self._head = tensors["mel_head.weight"].to(dtype), tensors["mel_head.bias"].to(dtype)
         self._pool = SlotPool(slots, pages, max_positions(config), self._device)
         self._kv = PagedKv(gpt.layers, gpt.heads, self._size, pages, dtype, self._device)
         rows = slots + 1
-        self._code, self._made, self._length, self._min_codes = self._integers(4, rows)
-        self._max_codes = torch.ones(rows, dtype=torch.int64, device=self._device)
-        self._ended = torch.ones(rows, dtype=torch.bool, device=self._device)
+        self._counters = torch.tensor([[0, 0, 0, 0, 1, 1]]).repeat(rows, 1).to(self._device)  # nobody has ended
         self._seen = torch.zeros(rows, gpt.codes, dtype=torch.bool, device=self._device)
         self._settings = torch.ones(rows, 5, device=self._device)
-        self._unrotated = (
-            torch.ones(1, self._size, device=self._device),
-            torch.zeros(1, self._size, device=self._device),
-        )
         self.programs = Programs(self._device, capture)
-        self._steps: dict[int, tuple[_Batch, Program]] = {}
+        self._batches: dict[int, _Batch] = {}
+        self._steps: dict[tuple[int, int], Program] = {}
         self._prefills: dict[int, tuple[_Prefix, Program]] = {}
 
     def max_codes(self) -> int:
@@ -109,7 +122,8 @@ class SlotGPT:
     def prepare(self, max_units: int) -> None:
         """Make the programs for up to `max_units` units ready, before anyone waits for them."""
         for size in (size for size in BATCHES if size <= max_units):
-            self._step_program(size)
+            for codes in CODES_PER_LAUNCH:
+                self._step_program(size, codes)
         for count in PREFILL_POSITIONS:
             self._prefill_program(count)
 
@@ -128,15 +142,8 @@ class SlotGPT:
         if lease is None:
             return None
         slot = lease.slot
-        for buffer, value in (
-            (self._code, self.config.start_code),
-            (self._made, 0),
-            (self._length, count),
-            (self._min_codes, min_codes),
-            (self._max_codes, max_codes),
-            (self._ended, False),
-        ):
-            buffer[slot] = value
+        counters = [self.config.start_code, 0, count, min_codes, max_codes, 0]
+        fill(self._counters[slot], torch.tensor(counters))
         self._seen[slot] = False
         self._seen[slot, PENALISED_FROM_THE_START] = True
         self._seen[slot, self.config.start_code] = True
@@ -158,10 +165,13 @@ class SlotGPT:
 
         Codes are returned on the host, hidden states on the device.
         """
-        batch, run = self._step_program(bucket_of(len(units), BATCHES))
+        batch = self._batch(bucket_of(len(units), BATCHES))
         batch.write(units, count)
-        for _ in range(count):
-            run()
+        left = count
+        while left:
+            steps = next(steps for steps in CODES_PER_LAUNCH if steps <= left)
+            self._step_program(len(batch.slots), steps)()
+            left -= steps
         codes = fetch(batch.codes[: len(units), :count])
         generated = []
         for row, unit in enumerate(units):
@@ -173,14 +183,22 @@ class SlotGPT:
 
     # ---- programs
 
-    def _integers(self, count: int, rows: int) -> tuple[Tensor, ...]:
-        return torch.zeros(count, rows, dtype=torch.int64, device=self._device).unbind()
+    def _batch(self, size: int) -> "_Batch":
+        if size not in self._batches:
+            self._batches[size] = _Batch.build(size, self.config.dim, self._device)
+        return self._batches[size]
 
-    def _step_program(self, size: int) -> "tuple[_Batch, Program]":
-        if size not in self._steps:
-            batch = _Batch.build(size, self.config.dim, self._device)
-            self._steps[size] = batch, self.programs.ready(partial(self._step, batch))
-        return self._steps[size]
+    def _step_program(self, size: int, codes: int) -> Program:
+        """Ready to run; captured with the slot of nobody in every row."""
+        if (size, codes) not in self._steps:
+            batch = self._batch(size)
+            kept = batch.slots.clone(), batch.column.clone()
+            batch.slots.zero_()
+            batch.column.zero_()
+            self._steps[size, codes] = self.programs.ready(partial(self._step, batch, codes))
+            batch.slots.copy_(kept[0])
+            batch.column.copy_(kept[1])
+        return self._steps[size, codes]
 
     def _prefill_program(self, count: int) -> "tuple[_Prefix, Program]":
         if count not in self._prefills:
@@ -188,72 +206,71 @@ class SlotGPT:
             self._prefills[count] = buffers, self.programs.ready(partial(self._prefill, buffers))
         return self._prefills[count]
 
-    def _step(self, batch: "_Batch") -> None:
+    def _step(self, batch: "_Batch", codes: int) -> None:
+        """Draw the next `codes` codes of each unit."""
+        for _ in range(codes):
+            self._draw(batch)
+
+    def _draw(self, batch: "_Batch") -> None:
         """Read the last code of each unit, the start code first; draw its next code."""
         slots, column = batch.slots, batch.column
-        code, made, length, ended = (buffer[slots] for buffer in (self._code, self._made, self._length, self._ended))
-        rows = _unrotated(Rows.next(self._pool.tables[slots], length))
-        hidden = self._read_one(self._codes[code] + self._places[made], rows)
+        code, made, length = self._counters[slots].t().contiguous()[:3].unbind()
+        hidden = self._read_one(self._codes[code] + self._places[made], self._pool.tables[slots], length)
         logits = functional.linear(hidden.to(self._dtype), *self._head).float()
-        barred = torch.where(made < self._min_codes[slots], self.config.stop_code, NO_CODE)
-        points = batch.uniforms.index_select(1, column)[:, 0]
-        drawn = ops.sample_codes(logits, self._seen[slots], self._settings[slots], barred, points, MAX_TOP_K)
-        going = ended.logical_not()
-        kept = going & (drawn != self.config.stop_code)
-        batch.codes.index_copy_(1, column, torch.where(kept, drawn, NO_CODE).unsqueeze(1))
+        drawn = ops.draw_codes(
+            logits,
+            slots,
+            self._seen,
+            self._settings,
+            self._counters,
+            batch.uniforms,
+            column,
+            self.config.stop_code,
+            MAX_TOP_K,
+        )
+        batch.codes.index_copy_(1, column, drawn.unsqueeze(1))
         batch.hidden.index_copy_(1, column, hidden.unsqueeze(1))
-        made = made + kept
-        self._seen.index_put_((slots, drawn), torch.ones_like(kept))
-        for buffer, value in (
-            (self._code, torch.where(kept, drawn, code)),
-            (self._made, made),
-            (self._length, length + going),
-            (self._ended, kept.logical_not() | (made >= self._max_codes[slots])),
-        ):
-            buffer.index_copy_(0, slots, value)
         column += 1
 
-    def _read_one(self, x: Tensor, rows: Rows) -> Tensor:
+    def _read_one(self, x: Tensor, tables: Tensor, lengths: Tensor) -> Tensor:
         """Append one position `[B, D]` of each unit: the hidden states that predict the next codes, `[B, D]`."""
-        heads = self.config.heads
-        for index, block in enumerate(self._blocks):
+
+        def attend(index: int, joined: Tensor) -> Tensor:
             keys, values = self._kv.keys[index], self._kv.values[index]
-            rotated, _ = self._project(block, x, rows, keys, values)
-            x = self._finish(
-                block, x, ops.decode_attention(rotated[:, :heads], keys, values, rows.tables, rows.lengths, PAGE)
-            )
-        return self._norms[1](self._norms[0](x))
+            return ops.append_attention(joined, self.config.heads, None, None, keys, values, tables, lengths, PAGE)
+
+        return self._norms[1](self._norms[0](self._through(x, attend)))
 
     def _prefill(self, buffers: "_Prefix") -> None:
         """Store keys and values of a prefix."""
         lengths, slots = buffers.index[0], buffers.index[1]
-        rows, x = _unrotated(Rows.first(self._pool.tables[slots], lengths, buffers.rows.shape[0])), buffers.rows
-        heads = self.config.heads
-        for index, block in enumerate(self._blocks):
-            rotated, joined = self._project(block, x, rows, self._kv.keys[index], self._kv.values[index])
-            parts = (rotated[:, :heads], rotated[:, heads:], joined[:, 2 * heads :])
-            queries, keys, values = (part.transpose(0, 1).unsqueeze(0) for part in parts)
+        places, heads = Rows.first(self._pool.tables[slots], lengths, buffers.rows.shape[0]).places, self.config.heads
+
+        def attend(index: int, joined: Tensor) -> Tensor:
+            self._kv.keys[index].index_copy_(0, places, joined[:, heads : 2 * heads])
+            self._kv.values[index].index_copy_(0, places, joined[:, 2 * heads :])
+            queries, keys, values = (part.transpose(0, 1).unsqueeze(0) for part in joined.chunk(3, dim=1))
             attended = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-            x = self._finish(block, x, attended[0].transpose(0, 1).flatten(1))
+            return attended[0].transpose(0, 1).flatten(1)
 
-    def _project(self, block: Block, x: Tensor, rows: Rows, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys `[N, 2 · heads, d]` of rows `[N, D]`, and both with values; keys and values are stored."""
-        joined = functional.linear(block.norm_1(x).to(self._dtype), *block.qkv).view(x.shape[0], -1, self._size)
-        rotated = ops.rope_append(
-            joined, self.config.heads, *self._unrotated, rows.positions, rows.places, keys, values
-        )
-        return rotated, joined
+        self._through(buffers.rows, attend)
 
-    def _finish(self, block: Block, x: Tensor, attended: Tensor) -> Tensor:
-        """The rest of a layer after attention, on rows `[N, D]`, float32."""
-        x = x + functional.linear(attended, *block.out)
-        wide = functional.gelu(functional.linear(block.norm_2(x).to(self._dtype), *block.up), approximate="tanh")
-        return x + functional.linear(wide, *block.down)
+    def _through(self, x: Tensor, attend: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """All layers over rows `[N, D]`, float32; `attend` takes the index of a layer and `[N, 3 · heads, d]`."""
+        stream, norm = x.clone(), self._blocks[0].norm_1
+        normed = norm(x).to(self._dtype)
+        for index, block in enumerate(self._blocks):
+            joined = block.qkv(normed).view(x.shape[0], -1, self._size)
+            normed = _added(stream, block.out(attend(index, joined)), block.norm_2)
+            wide = functional.gelu(block.up(normed), approximate="tanh")
+            after = self._blocks[min(index + 1, len(self._blocks) - 1)].norm_1  # the last one is not used
+            normed = _added(stream, block.down(wide), after)
+        return stream
 
 
-def _unrotated(rows: Rows) -> Rows:
-    """With positions of 0, the only one that rotations are known for: this model has none."""
-    return replace(rows, positions=torch.zeros_like(rows.positions))
+def _added(stream: Tensor, delta: Tensor, norm: LayerNorm) -> Tensor:
+    """Add to the stream in place, and norm it."""
+    return ops.add_norm(stream, delta, norm.weight, norm.bias, norm.eps, centred=True)
 
 
 def max_positions(config: IndexTTSConfig) -> int:
@@ -286,7 +303,7 @@ class _Batch:
 
     @classmethod
     def build(cls, size: int, dim: int, device: torch.device) -> "_Batch":
-        columns = MAX_CODES_PER_CALL + 3  # warming up takes steps, too
+        columns = MAX_CODES_PER_CALL * WARM_UPS  # warming up takes steps, too
         return cls(
             torch.zeros(size, dtype=torch.int64, device=device),
             torch.zeros(1, dtype=torch.int64, device=device),
@@ -320,10 +337,10 @@ class _Prefix:
         return cls(torch.zeros(2, 1, dtype=torch.int64, device=device), torch.zeros(count, dim, device=device))
 
 
-def _block(tensors: Mapping[str, Tensor], prefix: str, dtype: torch.dtype) -> Block:
-    def matrix(name: str) -> tuple[Tensor, Tensor]:
+def _block(tensors: Mapping[str, Tensor], prefix: str, dtype: torch.dtype, int8: bool) -> Block:
+    def matrix(name: str) -> Projection:
         weight = tensors[f"{prefix}.{name}.weight"].t().contiguous().to(dtype)
-        return weight, tensors[f"{prefix}.{name}.bias"].to(dtype)
+        return (Int8Linear.of if int8 else Linear)(weight, tensors[f"{prefix}.{name}.bias"].to(dtype))
 
     return Block(
         norm_1=_norm(tensors, f"{prefix}.ln_1"),

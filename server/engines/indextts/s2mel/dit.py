@@ -5,6 +5,7 @@ What is constant over the steps of a solve comes from `flow_inputs.py`. Consecut
 On the CPU `native_flow.py` computes the same.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,11 @@ class Layer:
     skip: Linear | None  # 2D → D
 
 
+Transform = Callable[[Tensor, int, Tensor, Tensor | None], Tensor]
+"""All layers and the last norm: `[R, T, D]`, the first row wanted, `Modulation.norms`, `Condition.visible` → the rows
+from that one on, `[R, T - first, D]`."""
+
+
 class DiT:
     """The velocity field; immutable.
 
@@ -45,7 +51,7 @@ class DiT:
         inputs: what is constant over the steps of a solve.
         mel_bands: bands of a mel frame.
         hidden: width of the transformer.
-        heads: attention heads.
+        heads, head_dim: attention heads, and the size of one.
         layers: of the transformer.
         rope: rotations for `MAX_FRAMES` positions.
         wavenet: behind the transformer.
@@ -64,18 +70,18 @@ class DiT:
             found = f"found {wavenet.hidden}, expected {config.hidden} as in s2mel.DiT.hidden_dim"
             raise CheckpointError(ENGINE, f"s2mel.wavenet.hidden_dim: {found}")
         self.mel_bands, self.hidden = config.mel_bands, config.hidden
-        self.heads, self._head_dim = config.heads, config.hidden // config.heads
+        self.heads, self.head_dim = config.heads, config.hidden // config.heads
         self.wavenet = WaveNet(wavenet, weights.scope("wavenet"))
         self.context_frames = self.wavenet.context_frames
         self.layers = tuple(_layer(weights, index, config) for index in range(config.depth))
         self.inputs = FlowInputs(config, weights, self.wavenet.gates)
         self.tail_in, self.tail_out = _tail(weights, config)
-        ones = [1.0] * (self._head_dim // 2)
+        ones = [1.0] * (self.head_dim // 2)
         device = self.tail_in.weight.device
-        self.rope = longrope_table(MAX_FRAMES, self._head_dim, ROPE_THETA, ones, 1.0, device)
+        self.rope = longrope_table(MAX_FRAMES, self.head_dim, ROPE_THETA, ones, 1.0, device)
 
-    def velocity(self, x: Tensor, condition: Condition, time: Modulation) -> Tensor:
-        """Noisy mel frames `[B, T - P, M]` → velocities `[R, T - P, M]`."""
+    def velocity(self, x: Tensor, condition: Condition, time: Modulation, transform: Transform | None = None) -> Tensor:
+        """Noisy mel frames `[B, T - P, M]` → velocities `[R, T - P, M]`; `transform` replaces the layers."""
         prompt = condition.prompt
         copies = condition.rows.shape[0] // x.shape[0]
         noisy = functional.linear(x, self.inputs.noisy).repeat(copies, 1, 1)
@@ -83,7 +89,7 @@ class DiT:
         # After the last attention, nothing depends on frames further back than the WaveNet's context.
         first = max(0, prompt - self.context_frames)
         lead = prompt - first
-        h = self._transform(h, first, time.norms, condition.visible)
+        h = (transform or self._transform)(h, first, time.norms, condition.visible)
         noisy = functional.pad(x, (0, 0, lead, 0)).repeat(copies, 1, 1)
         y, residual = self.tail_in(torch.cat((h, noisy), dim=2)).chunk(2, dim=2)
         y = self.wavenet(y.transpose(1, 2), time.gates).transpose(1, 2)
@@ -103,25 +109,25 @@ class DiT:
             h = self._apply(layer, h, start, rope, own, visible)
             if index < depth // 2:
                 skips.append(h)
-        return _modulated(h, norms[-1])
+        return modulated(h, norms[-1])
 
     def _apply(
         self, layer: Layer, h: Tensor, first: int, rope: RopeTable, norms: Tensor, visible: Tensor | None
     ) -> Tensor:
         """One layer on all rows; returns those from `first` on."""
-        normed = _modulated(h, norms[0])
-        keys_values = layer.keys_values(normed).unflatten(2, (2, -1, self._head_dim))
-        queries = layer.queries(normed[:, first:]).unflatten(2, (-1, self._head_dim))
+        normed = modulated(h, norms[0])
+        keys_values = layer.keys_values(normed).unflatten(2, (2, -1, self.head_dim))
+        queries = layer.queries(normed[:, first:]).unflatten(2, (-1, self.head_dim))
         queries = rope.at(first, h.shape[1]).rotate(queries)
         keys, values = rope.rotate(keys_values[:, :, 0]), keys_values[:, :, 1]
         attended = attend(queries, keys, values, causal=False, visible=visible)
         h = h[:, first:] + layer.out(attended)
-        return h + layer.down(layer.gate_up(_modulated(h, norms[1])))
+        return h + layer.down(layer.gate_up(modulated(h, norms[1])))
 
 
-def _modulated(h: Tensor, norm: Tensor) -> Tensor:
-    """Adaptive RMS norm of `[R, T, D]`; `norm` is scale and shift, `[2, D]`."""
-    return torch.addcmul(norm[1], functional.rms_norm(h, h.shape[2:], None, NORM_EPS), norm[0])
+def modulated(h: Tensor, norm: Tensor) -> Tensor:
+    """Adaptive RMS norm of `[..., D]`; `norm` is scale and shift, `[2, D]`."""
+    return torch.addcmul(norm[1], functional.rms_norm(h, h.shape[-1:], None, NORM_EPS), norm[0])
 
 
 def _layer(weights: Weights, index: int, config: DiTConfig) -> Layer:

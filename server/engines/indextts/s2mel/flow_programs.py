@@ -15,6 +15,7 @@ from torch import Tensor
 from intone.server.engines.indextts.s2mel.cfm import TimeTable
 from intone.server.engines.indextts.s2mel.dit import DiT
 from intone.server.engines.indextts.s2mel.flow_inputs import Condition, Modulation
+from intone.server.engines.indextts.s2mel.fused_layers import FusedLayers
 from intone.server.nn.graphs import Program, Programs, bucket_of
 from intone.server.nn.transfer import fill
 
@@ -31,7 +32,7 @@ class FlowPrograms:
     """
 
     def __init__(self, dit: DiT, device: torch.device, capture: bool) -> None:
-        self._dit, self._device = dit, device
+        self._dit, self._device, self._layers = dit, device, FusedLayers(dit)
         self.programs = Programs(device, capture)
         self._ready: dict[tuple[int, int, bool], tuple[_Buffers, Program]] = {}
         self._schedule: _Schedule | None = None
@@ -85,7 +86,7 @@ class FlowPrograms:
         time, length = schedule.at(buffers.step)
         prompt = buffers.rows.shape[1] - buffers.x.shape[1]
         condition = Condition(buffers.rows, prompt, buffers.visible)
-        velocity = self._dit.velocity(buffers.x, condition, time)
+        velocity = self._dit.velocity(buffers.x, condition, time, self._layers)
         if buffers.guided:
             conditional, unconditional = velocity.chunk(2)
             velocity = torch.lerp(unconditional, conditional, 1 + buffers.guidance)

@@ -1,6 +1,6 @@
-// Runs kernels on the CPU, for tests: stands in for `csrc/cuda/launch.cuh`. One thread of the system for each thread of
-// a block, a barrier for each block and one for each warp; blocks one after the other. So that ThreadSanitizer sees the
-// races that a GPU would have within a block.
+// Runs kernels on the CPU, for tests: stands in for `csrc/cuda/launch.cuh`. Blocks run one after the other. The threads
+// of a block take turns on one thread of the system (`fibers.h`); under ThreadSanitizer each is a thread of the system
+// (`threads.h`), so that it sees the races that a GPU would have within a block.
 
 #pragma once
 
@@ -9,13 +9,15 @@
 #include <torch/headeronly/util/Exception.h>
 
 #include <algorithm>
-#include <barrier>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <memory>
-#include <thread>
-#include <vector>
+
+#ifdef __SANITIZE_THREAD__
+#include "threads.h"
+#else
+#include "fibers.h"
+#endif
 
 #define __global__
 #define __device__
@@ -24,40 +26,28 @@
 
 namespace intone::emulation {
 
-struct Index {
-  unsigned x = 0;
-};
-
-constexpr int kWarpSize = 32;
-
-// A block that is running.
-struct Block {
-  explicit Block(int threads) : all(threads), exchanged(threads) {
-    for (int first = 0; first < threads; first += kWarpSize) {
-      warps.push_back(std::make_unique<std::barrier<>>(std::min(kWarpSize, threads - first)));
-    }
-  }
-
-  std::barrier<> all;
-  std::vector<std::unique_ptr<std::barrier<>>> warps;
-  std::vector<uint64_t> exchanged;  // what each thread gives in a shuffle
-};
-
-inline thread_local Index thread_index, block_index, block_size;
-inline thread_local Block* block = nullptr;
-
 // `value` of the thread whose lane is `own lane ^ step`.
 template <typename T>
 T shuffle_xor(T value, int step) {
   static_assert(sizeof(T) <= sizeof(uint64_t));
   const unsigned self = thread_index.x;
-  std::barrier<>& warp = *block->warps[self / kWarpSize];
-  std::memcpy(&block->exchanged[self], &value, sizeof(T));
-  warp.arrive_and_wait();
+  std::memcpy(&exchanged()[self], &value, sizeof(T));
+  sync_warp();
   T other;
-  std::memcpy(&other, &block->exchanged[self ^ static_cast<unsigned>(step)], sizeof(T));
-  warp.arrive_and_wait();
+  std::memcpy(&other, &exchanged()[self ^ static_cast<unsigned>(step)], sizeof(T));
+  sync_warp();
   return other;
+}
+
+// The values of all lanes of a full warp.
+template <typename T>
+void gather(T value, T (&all)[kWarpSize]) {
+  static_assert(sizeof(T) <= sizeof(uint64_t));
+  const unsigned self = thread_index.x, first = self / kWarpSize * kWarpSize;
+  std::memcpy(&exchanged()[self], &value, sizeof(T));
+  sync_warp();
+  for (unsigned lane = 0; lane < kWarpSize; ++lane) std::memcpy(&all[lane], &exchanged()[first + lane], sizeof(T));
+  sync_warp();
 }
 
 }  // namespace intone::emulation
@@ -66,8 +56,9 @@ T shuffle_xor(T value, int step) {
 #define threadIdx (::intone::emulation::thread_index)
 #define blockIdx (::intone::emulation::block_index)
 #define blockDim (::intone::emulation::block_size)
+#define gridDim (::intone::emulation::grid_size)
 
-inline void __syncthreads() { ::intone::emulation::block->all.arrive_and_wait(); }
+inline void __syncthreads() { ::intone::emulation::sync_block(); }
 
 template <typename T>
 T __shfl_xor_sync(unsigned, T value, int step) {
@@ -93,21 +84,7 @@ template <typename... Parameters, typename... Arguments>
 void launch(const char* op, const torch::stable::Tensor&, void (*kernel)(Parameters...), int64_t blocks, int threads,
             Arguments... arguments) {
   STD_TORCH_CHECK(blocks <= INT32_MAX && threads % emulation::kWarpSize == 0, op, ": ", blocks, " blocks of ", threads);
-  emulation::Block running(threads);
-  std::vector<std::thread> started;
-  for (int thread = 0; thread < threads; ++thread) {
-    started.emplace_back([&, thread] {
-      emulation::block = &running;
-      emulation::thread_index.x = thread;
-      emulation::block_size.x = threads;
-      for (int64_t index = 0; index < blocks; ++index) {
-        emulation::block_index.x = static_cast<unsigned>(index);
-        kernel(static_cast<Parameters>(arguments)...);
-        running.all.arrive_and_wait();  // shared memory is free for the next block
-      }
-    });
-  }
-  for (std::thread& thread : started) thread.join();
+  emulation::run_blocks(static_cast<unsigned>(blocks), threads, [&] { kernel(static_cast<Parameters>(arguments)...); });
 }
 
 }  // namespace intone::cuda
