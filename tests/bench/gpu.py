@@ -42,15 +42,17 @@ class StepLimit:
     limit_s: float
 
 
+# After the checks of operations, what is wanted most comes first.
 STEPS = (
     StepLimit("environment", 60),
     StepLimit("build", 240),
     StepLimit("operations", 90),
-    StepLimit("voxcpm_parity", 60),
-    StepLimit("indextts_parity", 75),
     StepLimit("voxcpm_speed", 110),
     StepLimit("indextts_speed", 110),
+    StepLimit("voxcpm_parity", 60),
+    StepLimit("indextts_parity", 75),
     StepLimit("both_engines", 90),
+    StepLimit("int8_speed", 90),
     StepLimit("kernels", 45),
 )
 

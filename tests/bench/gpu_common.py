@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-MAX_NEW_PER_STEP = 8
-"""Units that begin in one step, as those that arrive together do."""
-
 
 @dataclass(frozen=True)
 class Given:
@@ -87,9 +84,9 @@ class Spoken:
     steps_ms: list[float] = field(default_factory=list)
 
 
-def speak(engine: Any, requests: Sequence[Any], new_per_step: int = MAX_NEW_PER_STEP) -> Spoken:
+def speak(engine: Any, requests: Sequence[Any]) -> Spoken:
     """Units that are all asked for at once, to their ends; as in a worker, a step takes a few new ones at a time."""
-    began_s = time.perf_counter()
+    new_per_step, began_s = engine.info.new_units, time.perf_counter()
     spoken = Spoken([Unit(engine.start(request), began_s) for request in requests])
     begun: list[Unit] = []
     while any(not unit.state.done for unit in spoken.units):

@@ -1,6 +1,6 @@
 """The least time that parts of the models need on a machine: bytes over bandwidth, or operations over its peak."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,6 +36,10 @@ class Ceilings:
             synchronize(device)
 
         return cls(2 * len(source) / min_ms(copy, 10) / 1e6, 2 * side**3 / min_ms(multiply, 5) / 1e9)
+
+    def int8(self) -> "Ceilings":
+        """With weights of one byte."""
+        return replace(self, weight_bytes=1)
 
     def shown(self) -> dict[str, float]:
         """For a report."""

@@ -13,9 +13,9 @@ from gpu_floors import Ceilings, gpt_code, solve_step, voxcpm_patch
 TEXT = "The ferry leaves at nine from pier four."  # 40 bytes, 40 tokens of the random tokenizer
 SENTENCE = "Ten letter"  # of IndexTTS: its length is set by the options
 SIZES = {"full": ("1.5", "2.5"), "nano": ("nano", "nano")}
-STREAMS = {"full": (2, 4, 8, 16, 32, 64, 128, 256), "nano": (2, 4)}
+STREAMS = {"full": (2, 4, 8, 16, 32, 64, 128, 256), "nano": (2,)}
 INDEX_STREAMS = {"full": (2, 4, 8, 16, 32), "nano": (2,)}
-PATCHES = {"full": 24, "nano": 5}
+PATCHES = {"full": 24, "nano": 3}
 STEPS, GUIDANCE = 10, 2.0
 FLOW_STEPS = {"full": 25, "nano": 2}
 SENTENCE_MS = {"full": 2200, "nano": 800}
@@ -25,11 +25,11 @@ VOICE_S = 5.0
 
 def voxcpm(given: Given, results: Results) -> None:
     """VoxCPM: first sound and milliseconds a patch at 1 to 256 streams, the stages, and the floor of each."""
-    from intone.server.domain import SpeakRequest, SynthesisOptions
+    from intone.server.domain import SpeakRequest
 
     engine, patch_ms = _voxcpm(given, results)
     audio_ms = round(PATCHES[given.size] * patch_ms)
-    options = SynthesisOptions(STEPS, GUIDANCE, min_audio_ms=audio_ms, max_audio_ms=audio_ms)
+    options = _fixed_length(audio_ms, steps=STEPS, guidance=GUIDANCE)
     rate_hz, ceilings = engine.info.sample_rate_hz, Ceilings.measured(given.device)
     results["ceilings"] = ceilings.shown()
     for streams in (1, *STREAMS[given.size]):
@@ -56,11 +56,7 @@ def indextts(given: Given, results: Results) -> None:
     for whole in (False, True):
         speak(engine, requests(1, whole))
         runs = [speak(engine, requests(1, whole)) for _ in range(RUNS[given.size])]
-        codes = statistics.median(len(run.units[0].state.all_codes) for run in runs)
-        gpt_ms = statistics.median(sum(stage.get("gpt_gen_time", 0.0) for stage in run.stages) for run in runs)
-        row = {"whole": whole, "first sound ms": statistics.median(run.units[0].ttfa_ms for run in runs)}
-        row |= {"codes": codes, "gpt ms/code": gpt_ms / max(codes, 1)}
-        results.add("one stream", {**row, **_stages(runs)})
+        _add_codes(results, runs, whole)
     results["floors"] = {
         "gpt ms/code": gpt_code(engine.config, ceilings),
         "flow step, 620 frames, ms": solve_step(engine.config, 620, ceilings),
@@ -71,16 +67,34 @@ def indextts(given: Given, results: Results) -> None:
     results["memory_gb"] = _peak_gb(given.device)
 
 
+def int8(given: Given, results: Results) -> None:
+    """Both engines with int8 weights, one stream: milliseconds a patch and a code, beside their floors."""
+    from intone.server.domain import SpeakRequest
+
+    ceilings = Ceilings.measured(given.device).int8()
+    engine, patch_ms = _voxcpm(given, results, dtype="int8")
+    options = _fixed_length(round(PATCHES[given.size] * patch_ms), steps=STEPS, guidance=GUIDANCE)
+    requests = [SpeakRequest(TEXT, seed=1, options=options)]
+    speak(engine, requests)
+    _add_row(results, [speak(engine, requests) for _ in range(RUNS[given.size])], 1, engine.info.sample_rate_hz)
+    results["patch floor ms"] = voxcpm_patch(engine.model.config, 1, STEPS, ceilings)["sum ms"]
+    other, voice = _indextts(given, results, dtype="int8")
+    sentence = [SpeakRequest(SENTENCE, seed=1, options=_sentence_options(given), voice=voice)]
+    speak(other, sentence)
+    _add_codes(results, [speak(other, sentence) for _ in range(RUNS[given.size])], whole=False)
+    results["code floor ms"] = gpt_code(other.config, ceilings)
+
+
 def both(given: Given, results: Results) -> None:
     """Both engines on one device: 32 conversations, every fifth turn by IndexTTS; how long a listener waits."""
-    from intone.server.domain import SpeakRequest, SynthesisOptions
+    from intone.server.domain import SpeakRequest
 
     plain, patch_ms = _voxcpm(given, results)
     strong, voice = _indextts(given, results)
     conversations = 32 if given.size == "full" else 3
     emotional = max(1, conversations // 5)
     audio_ms = round(PATCHES[given.size] * patch_ms)
-    options = SynthesisOptions(STEPS, GUIDANCE, min_audio_ms=audio_ms, max_audio_ms=audio_ms)
+    options = _fixed_length(audio_ms, steps=STEPS, guidance=GUIDANCE)
     flow = _sentence_options(given)
     jobs = {
         "voxcpm": (plain, [SpeakRequest(TEXT, seed=n, options=options) for n in range(conversations - emotional)]),
@@ -105,30 +119,43 @@ def both(given: Given, results: Results) -> None:
         )
 
 
-def _voxcpm(given: Given, results: Results) -> tuple[Any, float]:
+def _voxcpm(given: Given, results: Results, dtype: str = "auto") -> tuple[Any, float]:
     from intone.server.engines.voxcpm.engine import VoxCPMEngine
 
-    engine = VoxCPMEngine.random(SIZES[given.size][0], device=given.device, fixed_buffers=True)
+    engine = VoxCPMEngine.random(SIZES[given.size][0], device=given.device, dtype=dtype, fixed_buffers=True)
     results["voxcpm"] = f"{engine.info.model}; {engine.info.device}"
     vae = engine.model.vae
     return engine, 1000 * engine.model.config.patch_frames * vae.hop_out_samples / engine.info.sample_rate_hz
 
 
-def _indextts(given: Given, results: Results) -> tuple[Any, Any]:
+def _indextts(given: Given, results: Results, dtype: str = "auto") -> tuple[Any, Any]:
     from intone.server.domain import Recording
     from intone.server.engines.indextts.engine import IndexTTSEngine
     from intone.server.engines.pieces import complete
 
-    engine = IndexTTSEngine.random(SIZES[given.size][1], device=given.device, fixed_buffers=True)
+    engine = IndexTTSEngine.random(SIZES[given.size][1], device=given.device, dtype=dtype, fixed_buffers=True)
     results["indextts"] = f"{engine.info.model}; {engine.info.device}"
     return engine, complete(engine.prepare_voice(Recording(noise(VOICE_S, 22050), 22050)))
 
 
 def _sentence_options(given: Given) -> Any:
+    return _fixed_length(SENTENCE_MS[given.size], steps=FLOW_STEPS[given.size])
+
+
+def _fixed_length(audio_ms: float, **parameters: float) -> Any:
+    """Options of a unit of this length."""
     from intone.server.domain import SynthesisOptions
 
-    audio_ms = SENTENCE_MS[given.size]
-    return SynthesisOptions(FLOW_STEPS[given.size], min_audio_ms=audio_ms, max_audio_ms=audio_ms)
+    return SynthesisOptions(parameters={**parameters, "min_audio_ms": audio_ms, "max_audio_ms": audio_ms})
+
+
+def _add_codes(results: Results, runs: Sequence[Spoken], whole: bool) -> None:
+    """First sound, milliseconds a code and stages of one unit of IndexTTS."""
+    codes = statistics.median(len(run.units[0].state.all_codes) for run in runs)
+    gpt_ms = statistics.median(sum(stage.get("gpt_gen_time", 0.0) for stage in run.stages) for run in runs)
+    row = {"whole": whole, "first sound ms": statistics.median(run.units[0].ttfa_ms for run in runs)}
+    row |= {"codes": codes, "gpt ms/code": gpt_ms / max(codes, 1)}
+    results.add("one stream", {**row, **_stages(runs)})
 
 
 def _add_row(results: Results, runs: Sequence[Spoken], streams: int, rate_hz: int) -> None:

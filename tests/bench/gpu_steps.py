@@ -143,6 +143,7 @@ STEPS: dict[str, Callable[[Given, Results], None]] = {
     "voxcpm_speed": gpu_speed.voxcpm,
     "indextts_speed": gpu_speed.indextts,
     "both_engines": gpu_speed.both,
+    "int8_speed": gpu_speed.int8,
     "kernels": kernels,
 }
 

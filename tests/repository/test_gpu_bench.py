@@ -1,11 +1,13 @@
 """The command for a GPU machine: a rehearsal on the CPU, steps that crash or hang, and the report of any part of it."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,9 +68,22 @@ def test_a_rehearsal_keeps_what_was_found(tmp_path: Path) -> None:
     assert list(found["steps"]) == ["environment", "build"], done.stdout
     first = found["steps"]["environment"]
     assert first["status"] == "ok" and first["figures"]["copy_gb_s"] > 0, first
-    assert "sample_codes" in found["steps"]["build"]["figures"]["without_kernel"]
+    assert "draw_codes" in found["steps"]["build"]["figures"]["without_kernel"]
     assert (tmp_path / "report.md").read_text() == report.markdown(found)
     assert not list(tmp_path.glob("*.part")) and done.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["voxcpm", "indextts", "both", "int8"])
+def test_figures_of_speed(name: str) -> None:
+    """The code that measures, on the CPU at the size of nano: every figure is there and finite."""
+    common, speed = bench_script("gpu_common"), bench_script("gpu_speed")
+    found: dict[str, Any] = {}
+    getattr(speed, name)(common.Given("cpu", "nano"), common.Results(found, lambda: None))
+    tables = {key: value for key, value in found.items() if isinstance(value, list)}
+    assert set(tables) >= {"voxcpm": {"streams", "floors"}, "both": {"side by side"}}.get(name, {"one stream"})
+    numbers = [value for rows in tables.values() for row in rows for value in row.values() if isinstance(value, float)]
+    assert len(numbers) >= 4 and all(math.isfinite(number) for number in numbers), found
 
 
 def test_the_report_of_a_part() -> None:
