@@ -32,7 +32,7 @@ WEIGHT_BYTES = {"int8": 1, "bf16": 2, "fp32": 4}
 SOLVES = {"a sentence": (430, 240), "a chunk": (559, 190)}
 """Known frames, of which 430 are five seconds of the voice, and new ones: 2.8 s, and 2.2 s of a stream."""
 
-RUNS, STEPS, GUIDANCE = 3, 2, 0.7
+RUNS, STEPS, GUIDANCE = 2, 1, 0.7
 
 
 def flow_work(dit: DiT, known: int, new: int) -> tuple[int, int]:
