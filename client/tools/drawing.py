@@ -135,6 +135,16 @@ def add_title(figure: Any, cell: Any, text: str, facts: str = "") -> None:
         _fit(drawn, line, 0.9 * figure.bbox.width)
 
 
+def set_title(figure: Any, text: str) -> None:
+    """Put a title above all panels of a figure that has no grid row for it."""
+    figure.suptitle(text, x=0.012, ha="left", fontsize=13, color=INK, fontweight="bold")
+
+
+def style_legend(axes: Any, **where: Any) -> None:
+    """A legend in the style of the pictures, of what was drawn with labels."""
+    axes.legend(fontsize=8, frameon=False, labelcolor=INK, **where)
+
+
 def stage_colors(names: Sequence[str]) -> dict[str, str]:
     """A colour for each stage of synthesis, by its name from `stages.named_stages`."""
     others = [name for name in names if name not in _STAGE_COLORS]

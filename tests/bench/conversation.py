@@ -27,7 +27,7 @@ from rich.console import Console
 
 from intone.client import AsyncSpeechClient, IntoneError, ServerInfo, SpeechSettings
 from intone.client.settings import FillerPolicy
-from intone.client.tools.drawing import FIRST, GRID, INK, KIND_COLORS, MUTED, new_figure, style_axes
+from intone.client.tools.drawing import FIRST, GRID, INK, KIND_COLORS, MUTED, new_figure, set_title, style_axes
 from intone.client.tools.listener import Listener
 from intone.client.tools.load_generator import conditions
 from intone.client.tools.local_server import LocalServerError, local_server
@@ -177,7 +177,7 @@ def draw(measured: Mapping[Kind, Sequence[TurnMeasures]], caption: str, path: Pa
     figure = new_figure(11, 4.6)
     axes = figure.add_subplot()
     style_axes(axes, caption, "")
-    figure.suptitle("How long the listener waits", x=0.01, ha="left", fontsize=14, color=INK, fontweight="bold")
+    set_title(figure, "How long the listener waits")
     for row, turns in enumerate(measured.values()):
         word_ms, covered_ms = statistics.median(words(turns)), statistics.median(turn.covered_ms for turn in turns)
         sound_ms = statistics.median(sounds(turns))

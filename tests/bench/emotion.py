@@ -72,29 +72,34 @@ def microseconds(lexicon: Lexicon, texts: list[str]) -> tuple[float, float]:
     return 1e6 * sum(best.values()) / len(best), 1e6 * max(best.values())
 
 
-def draw(labels: tuple[str, ...], matrices: dict[str, list[list[int]]], path: Path) -> None:
-    """Save the matrices side by side."""
-    import matplotlib  # optional: the extra "plot"
+SPLITS = {"held": "kept apart while the lists were made", "fresh": "written by others afterwards"}
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+
+def draw(labels: tuple[str, ...], matrices: dict[str, list[list[int]]], path: Path) -> None:
+    """Save the matrices side by side; "other" only if a sentence was taken for something else."""
+    from intone.client.tools.drawing import INK, MUTED, new_figure, set_title, style_axes
 
     columns = (*labels, "other")
-    figure, axes = pyplot.subplots(1, len(matrices), figsize=(5.2 * len(matrices), 4.4), layout="constrained")
+    if not any(row[-1] for matrix in matrices.values() for row in matrix):
+        columns = labels
+    figure = new_figure(5.2 * len(matrices), 4.6)
+    set_title(figure, "Emotions read from text")
+    axes = figure.subplots(1, len(matrices), squeeze=False)[0]
     for axis, (split, matrix) in zip(axes, matrices.items(), strict=True):
         shares = [[count / max(sum(row), 1) for count in row] for row in matrix]
-        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axis.set_xticks(range(len(columns)), columns, rotation=35, ha="right")
-        axis.set_yticks(range(len(labels)), labels)
         right, total = sum(row[i] for i, row in enumerate(matrix)), sum(map(sum, matrix))
-        axis.set_title(f"{split}: {right / total:.1%} of {total} correct")
-        axis.set_xlabel("estimate")
+        style_axes(axis, f"{SPLITS[split]}: {right / total:.1%} of {total} correct", "")
+        axis.grid(visible=False)
+        axis.imshow([row[: len(columns)] for row in shares], cmap="Blues", vmin=0, vmax=1)
+        axis.set_xticks(range(len(columns)), columns)
+        axis.set_yticks(range(len(labels)), labels)
+        axis.set_xlabel("estimated", fontsize=9, color=MUTED)
         for y, row in enumerate(matrix):
-            for x, count in enumerate(row):
-                axis.text(x, y, count, ha="center", va="center", color="white" if shares[y][x] > 0.5 else "black")
-    axes[0].set_ylabel("label")
+            for x, count in enumerate(row[: len(columns)]):
+                axis.text(x, y, count, ha="center", va="center", color="white" if shares[y][x] > 0.5 else INK)
+    axes[0].set_ylabel("labelled", fontsize=9, color=MUTED)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path)
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -192,15 +192,34 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--beams", type=int, default=1, help="of the official package; ours has none")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench", help="folder for JSON, Markdown and PNG")
+    parser.add_argument("--redraw", action="store_true", help="draw the figures of an earlier run again")
     asked = parser.parse_args()
     if set(asked.lengths) - set(TEXTS):
         parser.error(f"--lengths: there are texts of {', '.join(map(str, TEXTS))} characters")
     return asked
 
 
+def redraw(path: Path) -> None:
+    """Draw the figures in a JSON file."""
+    saved = json.loads(path.read_text("utf8"))
+    found: Found = {}
+    for row in saved["runs"]:
+        cell = Cell(row["characters"], row["codes"], row["steps"])
+        run = Run(**{each.name: row[each.name] for each in fields(Run)})
+        found.setdefault(cell, {}).setdefault(row["who"], []).append(run)
+    told = saved["conditions"]
+    title = (
+        f"{path.stem.replace('indextts-', 'IndexTTS ')}, random weights, {told['device']}, {told['threads']} threads"
+    )
+    draw(found, title, path.with_suffix(".png"))
+
+
 def main() -> None:
     """Measure and report."""
     asked = arguments()
+    if asked.redraw:
+        redraw(asked.out / f"indextts-{asked.size}.json")
+        return
     busy = refuse_if_busy(asked.anyway)
     if not (ORACLE / "indextts25").is_dir():
         sys.exit(f"there is no official package under {ORACLE}: see tests/oracles/indextts.txt")
@@ -222,12 +241,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (asked.folder or Path(temporary)).resolve()
         prepare(folder, asked)
-        found = measure(folder, asked, keep)
-    draw(
-        found,
-        f"IndexTTS {asked.size}, random weights, {told['device']}, {asked.threads} thread(s)",
-        path.with_suffix(".png"),
-    )
+        measure(folder, asked, keep)
+    redraw(path)
     print(path.with_suffix(".md").read_text("utf8"))
     print("\n".join(str(path.with_suffix(suffix)) for suffix in (".md", ".json", ".png")))
 

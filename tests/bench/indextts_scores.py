@@ -12,7 +12,16 @@ import numpy as np
 from indextts_borders import USUAL, Borders
 from numpy.typing import NDArray
 
-from intone.client.tools.drawing import new_figure
+from intone.client.tools.drawing import (
+    FIRST,
+    INK,
+    MUTED,
+    SERIES_COLORS,
+    new_figure,
+    set_title,
+    style_axes,
+    style_legend,
+)
 
 SECOND_FRAMES = 22050 / 256
 ALONE = "norms alone"  # the default plan, with norms that never heard the recording
@@ -77,25 +86,31 @@ def draw(scores: dict[str, Score], path: Path) -> None:
     """Mel: difference over time for some plans, and the mean of all. Sound: flux and jumps at borders."""
     figure = new_figure(11, 8.5)
     (over_time, shares), (changes, jumps) = figure.subplots(2, 2, width_ratios=(3, 2))
-    for name in ("default", "lookahead 0", "context 0", ALONE):
+    set_title(figure, "How close streamed IndexTTS is to whole units")
+    for color, name in zip(SERIES_COLORS, ("default", "lookahead 0", "context 0", ALONE), strict=False):
         if name in scores:
             curve = np.convolve(scores[name].by_frame, np.ones(9) / 9, mode="same")
-            over_time.plot(np.arange(len(curve)) / SECOND_FRAMES, curve, label=name, linewidth=1)
-    over_time.set(xlabel="s", ylabel="log-mel L1 to the whole unit", ylim=(0, None), title="mel")
-    over_time.legend(ncols=4, fontsize=8, loc="upper center")
+            over_time.plot(np.arange(len(curve)) / SECOND_FRAMES, curve, label=name, linewidth=1.2, color=color)
+    style_axes(over_time, "Mel: difference to the whole unit, over time", "log-mel L1")
+    over_time.set(ylim=(0, None))
+    over_time.set_xlabel("seconds", fontsize=9, color=MUTED)
+    style_legend(over_time, ncols=4, loc="upper center")
     over_time.set_ylim(0, 1.12 * over_time.get_ylim()[1])
-    shares.barh(list(scores), [100 * s.share for s in scores.values()])
-    shares.set(xlabel="% of the difference to another sentence", title="mel")
+    style_axes(shares, "Mel: the same, difference to another sentence = 100 %", "")
+    shares.barh(list(scores), [100 * s.share for s in scores.values()], color=SERIES_COLORS[0])
+    shares.set_xlabel("percent", fontsize=9, color=MUTED)
+    style_axes(changes, "Sound: spectral flux where chunks meet (dots), elsewhere (bars)", "")
     for place, s in enumerate(scores.values()):
         low, middle, high = np.percentile(s.borders.elsewhere, (100 - USUAL, 50, USUAL))
         changes.plot((low, high), (place, place), color="0.75", linewidth=7, solid_capstyle="butt", zorder=1)
         changes.plot(middle, place, "|", color="0.4", markersize=8, zorder=2)
-        changes.plot(s.borders.at, [place] * len(s.borders.at), ".", color="C3", markersize=4, alpha=0.6, zorder=3)
+        changes.plot(s.borders.at, [place] * len(s.borders.at), ".", color=FIRST, markersize=4, alpha=0.6, zorder=3)
     changes.set_yticks(range(len(scores)), list(scores))
-    changes.set(xlabel=f"spectral flux: at borders (dots), {100 - USUAL} to {USUAL} % elsewhere (bar)", title="sound")
-    jumps.barh(list(scores), [s.borders.jump for s in scores.values()], color="C2")
-    jumps.axvline(1.0, color="black", linewidth=0.8, linestyle=":")
-    jumps.set(xlabel="largest jump, of whole units = 1", title="sound")
+    changes.set_xlabel(f"spectral flux; bars from {100 - USUAL} to {USUAL} %", fontsize=9, color=MUTED)
+    style_axes(jumps, "Sound: largest jump where chunks meet", "")
+    jumps.barh(list(scores), [s.borders.jump for s in scores.values()], color=SERIES_COLORS[1])
+    jumps.axvline(1.0, color=INK, linewidth=0.8, linestyle=":")
+    jumps.set_xlabel("largest jump of whole units = 1", fontsize=9, color=MUTED)
     for axes in (shares, changes, jumps):
         axes.invert_yaxis()
     figure.savefig(path)

@@ -8,19 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from intone.client.tools.drawing import new_figure
+from intone.client.tools.drawing import FIRST, INK, MUTED, new_figure, set_title, stage_colors, style_axes
+from intone.client.tools.stages import named_stages
 
 RATE_HZ, HOP_SAMPLES = 22050, 256
 CODE_S = 3.44 * HOP_SAMPLES / RATE_HZ
 STAGES = ("gpt_gen_time", "gpt_forward_time", "s2mel_time", "bigvgan_time")
 REST = "rest"
-COLOURS = {
-    "gpt_gen_time": "#4c72b0",
-    "gpt_forward_time": "#8fa8d0",
-    "s2mel_time": "#dd8452",
-    "bigvgan_time": "#55a868",
-    REST: "#bbbbbb",
-}
 # Of the official pipeline at the published size on two cores: where the forecast begins.
 CODE_TAKES_S, FRAME_STEP_TAKES_S, SOUND_TAKES_S = 0.115, 1.37 / 620, 1.4
 
@@ -130,24 +124,29 @@ def draw(found: Mapping[Cell, Mapping[str, Sequence[Run]]], title: str, path: Pa
     texts = sorted({(cell.characters, cell.codes) for cell in found})
     longest = max(sum(len(by_who) for cell, by_who in found.items() if cell.characters == text) for text, _ in texts)
     figure = new_figure(4.2 * len(texts) + 2.5, 0.34 * longest + 1.9)
+    colors = stage_colors(["language model", "diffusion", "decoding to sound", REST])
     columns = figure.subplots(1, len(texts), squeeze=False)[0]
     for axes, (characters, codes) in zip(columns, texts, strict=True):
         bars = [(c.steps, who, runs) for c, by in found.items() if c.codes == codes for who, runs in by.items()]
         steps = list(dict.fromkeys(each for each, _, _ in bars))
         places = [row + 0.6 * steps.index(each) for row, (each, _, _) in enumerate(bars)]
         left = [0.0] * len(bars)
-        for name in (*STAGES, REST):
-            widths = [max(0.0, median(runs, name)) for _, _, runs in bars]
+        named = [named_stages({name: median(runs, name) for name in (*STAGES, REST)}) for _, _, runs in bars]
+        for name, color in colors.items():
+            widths = [max(0.0, stages.get(name, 0.0)) for stages in named]
             if any(widths):
-                axes.barh(places, widths, 0.8, left=left, color=COLOURS[name], label=name)
+                axes.barh(places, widths, 0.8, left=left, color=color, label=name)
             left = [start + width for start, width in zip(left, widths, strict=True)]
-        axes.plot([median(runs, "ttfa_s") for _, _, runs in bars], places, "kD", markersize=4, label="first sound")
+        first_s = [median(runs, "ttfa_s") for _, _, runs in bars]
+        axes.plot(first_s, places, "D", color=FIRST, markeredgecolor="white", markersize=6, label="first sound")
         for place, end, (_, _, runs) in zip(places, left, bars, strict=True):
             label = f"RTF {median(runs, 'rtf'):.2f}"
-            axes.annotate(label, (end, place), (6, 0), textcoords="offset points", va="center", fontsize=7)
+            axes.annotate(label, (end, place), (6, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
         audio_s = median(bars[0][2], "audio_s")
-        axes.axvline(audio_s, color="black", linewidth=0.8, linestyle=":", label="length of the sound")
-        axes.set(xlabel="s", title=f"{characters} characters, {audio_s:.2f} s", xlim=(0, 1.18 * max(*left, audio_s)))
+        style_axes(axes, f"{characters} characters, {audio_s:.2f} s of audio", "")
+        axes.axvline(audio_s, color=INK, linewidth=1, linestyle=":", label="length of the audio")
+        axes.set_xlim(0, 1.3 * max(*left, audio_s))
+        axes.set_xlabel("seconds", fontsize=9, color=MUTED)
         axes.set_yticks(places, [f"{who}, {each} steps" for each, who, _ in bars], fontsize=8)
         axes.invert_yaxis()
     names, handles = {}, []
@@ -157,5 +156,5 @@ def draw(found: Mapping[Cell, Mapping[str, Sequence[Run]]], title: str, path: Pa
                 names[name] = True
                 handles.append(handle)
     figure.legend(handles, list(names), loc="outside lower center", ncols=len(names), fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=10)
+    set_title(figure, title)
     figure.savefig(path)

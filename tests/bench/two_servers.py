@@ -23,7 +23,7 @@ from conditions import FIGURES, command_line, conditions, refuse_if_busy
 from rich.console import Console
 
 from intone.client import AsyncSpeechClient, SpeechSettings, StreamSettings
-from intone.client.tools.drawing import INK, KIND_COLORS, SENT, new_figure, style_axes
+from intone.client.tools.drawing import SERIES_COLORS, new_figure, set_title, style_axes
 from intone.client.tools.load_generator import Load, LoadResult, run_load
 from intone.client.tools.local_server import local_server
 
@@ -119,11 +119,11 @@ def lines(found: Sequence[Figures]) -> list[str]:
 def draw(found: Sequence[Figures], title: str, path: Path) -> None:
     """Speech produced in one second, and CPU time for one second of speech."""
     figure = new_figure(9, 0.5 * len(found) + 1.6)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK, fontweight="bold")
+    set_title(figure, title)
     names = [each.name for each in found]
     panels = (
-        ("seconds of speech per second", [each.speech for each in found], KIND_COLORS["speech"]),
-        ("CPU seconds per second of speech", [each.cpu or 0.0 for each in found], SENT),
+        ("seconds of speech per second", [each.speech for each in found], SERIES_COLORS[0]),
+        ("CPU seconds per second of speech", [each.cpu or 0.0 for each in found], SERIES_COLORS[1]),
     )
     for axes, (what, values, color) in zip(figure.subplots(1, 2), panels, strict=True):
         style_axes(axes, what, "")

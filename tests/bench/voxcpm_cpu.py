@@ -213,20 +213,31 @@ def report(arms: list[Arm], floor: dict[str, float], told: str) -> str:
 
 def draw(arms: list[Arm], path: Path, title: str) -> None:
     """Milliseconds a patch by arm, with the line of real time."""
-    from intone.client.tools.drawing import new_figure, style_axes  # not in an arm's memory
-
-    figure = new_figure(8, 0.6 * len(arms) + 1.6)
-    axes = figure.add_subplot()
-    style_axes(axes, title, "")
-    names = [arm.name for arm in arms][::-1]
-    bars = axes.barh(
-        names, [arm.patch_ms for arm in arms][::-1], color=["#b8c0cc" if n in OFFICIAL else "#2f6fde" for n in names]
+    from intone.client.tools.drawing import (  # not in an arm's memory
+        FIRST,
+        INK,
+        MUTED,
+        SERIES_COLORS,
+        new_figure,
+        set_title,
+        style_axes,
     )
-    axes.bar_label(bars, fmt="%.0f ms", padding=4)
-    axes.axvline(160, color="#d62f2f", linewidth=1)
-    axes.annotate(" real time", (160, len(arms) - 0.55), color="#d62f2f")
-    axes.set_xlabel("milliseconds for a patch of 160 ms")
+
+    figure = new_figure(8, 0.5 * len(arms) + 1.5)
+    set_title(figure, title)
+    axes = figure.add_subplot()
+    style_axes(axes, "", "")
+    names = [f"official, {arm.name.split('-')[1]}" if arm.name in OFFICIAL else f"intone, {arm.name}" for arm in arms]
+    colors = [MUTED if arm.name in OFFICIAL else SERIES_COLORS[0] for arm in arms]
+    bars = axes.barh(names, [arm.patch_ms for arm in arms], color=colors, height=0.68)
+    axes.axvline(160, color=FIRST, linewidth=1.2, label="real time: 160 ms", zorder=0)
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    axes.bar_label(bars, fmt="%.0f ms", padding=5, fontsize=9, color=INK, bbox=behind)
+    axes.invert_yaxis()
+    axes.set_xlabel("milliseconds for a patch of 160 ms of audio", fontsize=9, color=MUTED)
     axes.margins(x=0.12)
+    axes.set_xlim(0, max(1.12 * max(arm.patch_ms for arm in arms), 185))
+    figure.legend(fontsize=8, frameon=False, labelcolor=INK, loc="outside upper right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
@@ -241,8 +252,15 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--folder", type=Path, help="keep the checkpoint here, or take it from here")
     parser.add_argument("--out", type=Path, default=FIGURES)
+    parser.add_argument("--redraw", action="store_true", help="draw the figures of an earlier run again")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    name = f"voxcpm_{given.size.replace('.', '_')}"
+    title = f"VoxCPM {given.size} on {given.threads} CPU threads, random weights"
+    if given.redraw:
+        earlier = json.loads((given.out / f"{name}.json").read_text())
+        draw([Arm(**arm) for arm in earlier["arms"]], given.out / f"{name}.png", title)
+        return 0
     if given.one:
         arm = run_arm(given.one, given.folder, given.size, given.patches, given.runs, given.threads)
         print(json.dumps(asdict(arm)))
@@ -262,8 +280,7 @@ def main() -> int:
         f"{given.patches} patches, median of {given.runs}, {given.threads} threads; {conditions(busy)}"
     )
     print(report(arms, floor, told))
-    name = f"voxcpm_{given.size.replace('.', '_')}"
-    draw(arms, given.out / f"{name}.png", f"VoxCPM {given.size} on {given.threads} CPU threads, random weights")
+    draw(arms, given.out / f"{name}.png", title)
     found = {"conditions": told, "floor": floor, "arms": [asdict(arm) for arm in arms]}
     (given.out / f"{name}.json").write_text(json.dumps(found, indent=1))
     return 0

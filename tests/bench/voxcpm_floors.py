@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from intone.client.tools.drawing import GRID, INK, KIND_COLORS, MUTED, SERIES_COLORS, new_figure, style_axes
+from intone.client.tools.drawing import GRID, INK, MUTED, SERIES_COLORS, new_figure, set_title, style_axes
 
 MARKERS = "ovsD"  # of a linear layer, by its number of rows
 
@@ -90,12 +90,12 @@ def draw(parts: Sequence[Part], title: str, path: Path) -> None:
     """Left, linear layers under the roof of the machine; right, whole parts with the floor of each."""
     whole = [part for part in parts if not part.is_linear]
     kinds = list(dict.fromkeys(part.kind for part in parts))
-    colors = dict(zip(kinds, cycle((KIND_COLORS["speech"], *SERIES_COLORS)), strict=False))
+    colors = dict(zip(kinds, cycle(SERIES_COLORS), strict=False))
     figure = new_figure(13, max(5.5, 0.27 * len(whole) + 1.6))
     roof, bars = figure.subplots(1, 2, width_ratios=(5, 6))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK, fontweight="bold")
+    set_title(figure, title)
     _draw_roof(roof, [part for part in parts if part.is_linear], colors)
-    style_axes(bars, "whole parts: measured, and the floor (black line)", "")
+    style_axes(bars, "whole parts, and the least time possible (black line)", "")
     for row, part in enumerate(whole):
         bars.barh(row, part.took_ms, color=colors[part.kind], height=0.68)
         bars.plot((part.floor_ms, part.floor_ms), (row - 0.42, row + 0.42), color="black", linewidth=1.6)
@@ -109,6 +109,8 @@ def draw(parts: Sequence[Part], title: str, path: Path) -> None:
     bars.set_yticks(range(len(whole)), [f"{part.name}, {part.kind}, {part.rows} rows" for part in whole])
     bars.set(xscale="log", ylim=(len(whole) - 0.4, -0.6))
     bars.set_xlim(right=3 * bars.get_xlim()[1])
+    bars.xaxis.set_major_formatter("{x:g}")
+    bars.xaxis.set_minor_formatter("")
     bars.set_xlabel("milliseconds", fontsize=9, color=MUTED)
     figure.savefig(path)
 
@@ -128,6 +130,12 @@ def _draw_roof(axes: Any, parts: Sequence[Part], colors: dict[str, str]) -> None
     for rows, marker in markers.items():
         axes.plot([], [], marker, color=MUTED, label=f"{rows} row(s)")
     axes.set(xscale="log", yscale="log")
+    from matplotlib.ticker import LogLocator  # an optional dependency
+
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_xlabel("operations to a byte of weights", fontsize=9, color=MUTED)
     axes.legend(fontsize=8, loc="lower right", edgecolor="none", labelcolor=INK)
