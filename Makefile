@@ -43,7 +43,7 @@ test-fast: $(VENV)/.installed-for-tests ## Run the quick tests: logic, operation
 sanitize: $(VENV)/.installed-for-tests ## Check the extension with AddressSanitizer, UBSan and ThreadSanitizer (an hour or two)
 	@$(BIN)/python -m tests.native.sanitize.run
 
-# Not part of `test`: an hour or two of processor time. Another SEED tries other inputs.
+# Not part of `test`: most of an hour of processor time. Another SEED tries other inputs.
 fuzz: $(VENV)/.installed-for-tests ## Fuzz all that reads input: 1,100,000 inputs for text, messages, sound, files, native calls
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --cases $(or $(CASES),100000) --seed $(or $(SEED),0) \
 	  --jobs $(or $(JOBS),$(shell nproc))
