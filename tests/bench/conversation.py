@@ -23,10 +23,10 @@ from pathlib import Path
 
 import numpy as np
 from conditions import command_line, refuse_if_busy
-from rich.console import Console
 
 from intone.client import AsyncSpeechClient, IntoneError, ServerInfo, SpeechSettings
 from intone.client.settings import FillerPolicy
+from intone.client.tools.console import Console
 from intone.client.tools.drawing import FIRST, GRID, INK, KIND_COLORS, MUTED, new_figure, set_title, style_axes
 from intone.client.tools.listener import Listener
 from intone.client.tools.load_generator import conditions

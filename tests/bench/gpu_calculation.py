@@ -110,7 +110,7 @@ def indextts_kernels(size: str) -> dict[str, int]:
         gpt = SlotGPT(config, parts["gpt"], torch.float16, 1, 80, capture=False)
         acoustic = AcousticModel(config, parts["s2mel"], parts["codec"], packed=None)
         flow = acoustic.use_programs(capture=False)
-        modulations = acoustic._dit.inputs.modulations(torch.empty(2, device=fake.CUDA))
+        modulations = acoustic._inputs.modulations(torch.empty(2, device=fake.CUDA))
         flow._schedule = _Schedule.build(TimeTable((0.5, 0.5), tuple(modulations)), fake.CUDA)
         buffers, _ = flow._program(640, 192, guided=True)
         batch = gpt._batch(1)

@@ -22,10 +22,10 @@ from pathlib import Path
 import grpc
 from conditions import command_line, conditions, refuse_if_busy
 from process_tree import Resources, only_child, resources
-from rich.console import Console
 from talkers import talk
 
 from intone.client import AsyncSpeechClient
+from intone.client.tools.console import Console
 from intone.client.tools.local_server import local_server
 from intone.proto import speech_pb2, speech_pb2_grpc
 

@@ -90,8 +90,8 @@ def flows(kinds: list[str], dit: DiT, machine: Machine) -> Iterator[Part]:
     table = time_table(dit.inputs, STEPS, torch.device("cpu"))
     natives = {kind: NativeFlow(dit, kind) for kind in kinds}
     for name, (known, new) in SOLVES.items():
-        given = [torch.randn(1, rows, width) for rows, width in ((known, dit.mel_bands), (known + new, dit.hidden))]
-        condition = dit.inputs.condition(*given, torch.zeros(1, dit.inputs.style_dim), guided=True)
+        prompt, content = torch.randn(1, known, dit.mel_bands), torch.randn(1, known + new, dit.hidden)
+        condition = dit.inputs.condition(prompt, content, torch.zeros(1, dit.inputs.style_dim), guided=True)
         noise = torch.randn(1, new, dit.mel_bands)
         for kind in (*kinds, "torch fp32"):
             run = partial(solve, dit) if kind == "torch fp32" else natives[kind].solve

@@ -200,7 +200,7 @@ def score(bench: Bench, name: str, units: Sequence[Unit]) -> Score:
         rows.append((l1, cepstral_distortion_db(mel, unit.mel), l1 / yardstick, apart, effort, first_ms))
     figures = (float(column) for column in np.mean(rows, axis=0))
     met = compare(sounds, borders, [unit.sound for unit in units])
-    return Score(*figures, torch.stack(by_frame).mean(0).double().numpy(), met)
+    return Score(*figures, by_frame=torch.stack(by_frame).mean(0).double().numpy(), borders=met)
 
 
 def described(asked: argparse.Namespace, busy: float) -> str:

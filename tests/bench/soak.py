@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 from conditions import command_line, conditions, refuse_if_busy
 from process_tree import Resources, only_child, resources
-from rich.console import Console
 from talkers import Noticed, talk
 
 from intone.client import AsyncSpeechClient
 from intone.client.errors import IntoneError
+from intone.client.tools.console import Console
 from intone.client.tools.local_server import local_server
 
 PERIOD_S = 10.0

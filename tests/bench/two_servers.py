@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conditions import FIGURES, command_line, conditions, refuse_if_busy
-from rich.console import Console
 
 from intone.client import AsyncSpeechClient, SpeechSettings, StreamSettings
+from intone.client.tools.console import Console
 from intone.client.tools.drawing import SERIES_COLORS, new_figure, set_title, style_axes
 from intone.client.tools.load_generator import Load, LoadResult, run_load
 from intone.client.tools.local_server import local_server

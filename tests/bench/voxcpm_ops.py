@@ -105,7 +105,8 @@ def local_parts(kind: str, config: VoxCPMConfig, machine: Machine) -> Iterator[P
     flow, table = NativeFlow(dit), build_time_table(dit, STEPS, config.mean_mode)
     count = len(table.lengths)
     for units in (1, 2):
-        condition = dit.condition(*torch.randn(2, units, config.base.hidden), torch.randn(units, frames, latent))
+        base, residual = torch.randn(2, units, config.base.hidden)
+        condition = dit.condition(base, residual, torch.randn(units, frames, latent))
         given = (torch.randn(units, frames, latent), condition, torch.full((units,), GUIDANCE), table)
         rows = 2 * units * (condition.lm.shape[1] + int(dit.separate_condition) + 2 * frames)
         took_ms = min_ms(lambda given=given: flow.solve(*given), runs_of(rows))
