@@ -92,6 +92,8 @@ GraphLayer::GraphLayer(const GraphLayerWeights& weights, const TiledConvKernels&
   out_channels = given.size(0) / up;
   TORCH_CHECK(up == 1 ? kernel % 2 == 1 : kernel == 2 && up % 2 == 0 && dilation == 1, "layer ", index, ": kernel ",
               kernel, " and dilation ", dilation, " do not go with up ", up);
+  TORCH_CHECK(kernel * dilation <= kMaxSize, "layer ", index, " reaches over ", kernel * dilation,
+              " rows, expected at most ", kMaxSize);
   TORCH_CHECK(weights.alpha.has_value() == weights.beta.has_value(), "layer ", index,
               ": expected both alpha and beta, or neither");
   width = ceil_to(channels, kernels.lanes);

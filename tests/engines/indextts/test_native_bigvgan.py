@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from intone.server.engines.indextts.checkpoint.config import BigVGANConfig
+from intone.server.engines.indextts.vocoder import native_bigvgan
 from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
 from intone.server.engines.indextts.vocoder.native_bigvgan import NativeBigVGAN, graph_layers
 from intone.server.engines.weights import declared_shapes
@@ -200,6 +201,17 @@ def test_streams_together_give_what_each_alone_gives(isa: str, threads: None) ->
             assert torch.equal(final, expected) and torch.equal(pending, provisional)
 
 
+def test_long_mel_is_decoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    mel, vocoder = noise(4, TINY.mel_bands, 130), native(TINY)
+    at_once = whole(vocoder, mel)
+    monkeypatch.setattr(native_bigvgan, "MAX_FRAMES", 33)
+    assert_near(whole(vocoder, mel), at_once)
+    state = vocoder.initial_state()
+    final, pending, state = vocoder.extend(mel, mel[:, :4], state, last=False)
+    assert_near(final, at_once[: len(final)])
+    assert len(final) + len(pending) == len(at_once) and state.rows == 130
+
+
 def test_tails_are_small() -> None:
     """A stream keeps what later samples depend on, not what it was given."""
     graph = ensure_built().ConvGraph(layers=graph_layers(untrained_vocoder(TINY).layers))
@@ -261,6 +273,7 @@ def _other_state() -> Any:
         ({"alpha": torch.ones(5)}, "both alpha and beta"),
         ({"alpha": torch.ones(5), "beta": torch.ones(4)}, r"beta is \[4\]"),
         ({"dilation": 0}, "dilation is 0"),
+        ({"dilation": 30000}, "reaches over 90000 rows"),
     ],
 )
 def test_wrong_layers_are_refused(changes: dict[str, Any], message: str) -> None:

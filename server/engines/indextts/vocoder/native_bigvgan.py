@@ -14,6 +14,9 @@ from intone.server.ops import ensure_built
 if TYPE_CHECKING:
     from intone.server.ops import _C
 
+MAX_FRAMES = 512
+"""Frames that are decoded at once: bounds the memory of a call to 200 MB at the published size."""
+
 
 class NativeBigVGAN:
     """The vocoder with packed weights; immutable, shared by all streams. Equals `BigVGAN` to 1e-5 of the peak.
@@ -43,8 +46,12 @@ class NativeBigVGAN:
         if mel.dim() != 2 or mel.shape[0] != self._mel_bands:
             raise ValueError(f"mel is {tuple(mel.shape)}, expected [{self._mel_bands}, N]")
         near = following[:, : 0 if last else self.lookahead_frames]
-        ((final, pending),) = self._graph.run([mel], [near], [state], last=last, provisional=not last)
-        return final[0].clamp(-1.0, 1.0), pending[0].clamp(-1.0, 1.0), state
+        *pieces, rest = mel.split(MAX_FRAMES, 1)
+        made = [
+            self._graph.run([piece], [mel[:, :0]], [state], last=False, provisional=False)[0][0] for piece in pieces
+        ]
+        ((final, pending),) = self._graph.run([rest], [near], [state], last=last, provisional=not last)
+        return torch.cat((*made, final), 1)[0].clamp(-1.0, 1.0), pending[0].clamp(-1.0, 1.0), state
 
 
 @dataclass
