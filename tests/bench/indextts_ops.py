@@ -2,11 +2,12 @@
 
     python tests/bench/indextts_ops.py [--size 2.5] [--types int8,bf16,fp32] [--threads 2] [--out FOLDER] [--anyway]
 
-The linear layers of the flow, packed and in torch; and one step of whole solves: of a sentence, and of a chunk of a
-stream. Beside the native solver stands the same field in torch. The floor of a part is the longer of two times: to read
-its weights once, as fast as a plain read, and to do the operations of its matrices and of attention, as fast as the
-packed linear layer does them from the cache; in the flow, attention and the layers at the ends are fp32 with any
-weights. Weights are random. Prints a Markdown table; writes it and a picture to docs/figures.
+The linear layers of the flow, packed and in torch; one step of whole solves: of a sentence, and of a chunk of a stream;
+and the vocoder. Beside the native solver and the native vocoder stands the same in torch. The floor of a part is the
+longer of two times: to read its weights once, as fast as a plain read, and to do the operations of its matrices and of
+attention, as fast as the packed linear layer does them from the cache; in the flow, attention and the layers at the
+ends are fp32 with any weights; of the native vocoder those operations count that it does, half as many as torch's.
+Weights are random. Prints a Markdown table; writes it and a picture to docs/figures.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import torch
 from conditions import FIGURES, command_line, conditions, module_of_tests, refuse_if_busy
+from indextts_vocoder import vocoders
 from timing import min_ms, multiply_gop_s, read_gb_s
 from torch.nn import functional
 from voxcpm_floors import Machine, Part, beside_the_best, draw, lines
@@ -31,6 +33,8 @@ from intone.server.ops import ensure_built
 WEIGHT_BYTES = {"int8": 1, "bf16": 2, "fp32": 4}
 SOLVES = {"a sentence": (430, 240), "a chunk": (559, 190)}
 """Known frames, of which 430 are five seconds of the voice, and new ones: 2.8 s, and 2.2 s of a stream."""
+
+VOCODER_FRAMES = 96  # 1.1 s
 
 RUNS, STEPS, GUIDANCE = 2, 1, 0.7
 
@@ -120,7 +124,8 @@ def main() -> None:
         peaks = {kind: multiply_gop_s(kind) for kind in {*kinds, "fp32"}}
         machine = Machine(read_gb_s(), peaks | {"torch fp32": peaks["fp32"]})
         dit = field(config.dit, config.wavenet)
-        parts = beside_the_best([*linears(kinds, dit, machine), *flows(kinds, dit, machine)])
+        vocoder = vocoders(config.vocoder, VOCODER_FRAMES, machine)
+        parts = beside_the_best([*linears(kinds, dit, machine), *flows(kinds, dit, machine), *vocoder])
     rates = ", ".join(f"{kind} {parts[0].machine.gop_s[kind]:.0f}" for kind in {*kinds, "fp32"})
     told = (
         f"At best {parts[0].machine.read_gb_s:.1f} GB/s were read; 10⁹ operations a second, at best: {rates}. "
