@@ -17,8 +17,8 @@ TORCH_LIBRARY(intone, m) {
 }
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+  intone::bind_decoder_stack(m);
   intone::bind_gpt(m);
-  intone::bind_transformer(m);
   intone::bind_conv_chain(m);
   intone::bind_conv_graph(m);
   intone::bind_mel_flow(m);

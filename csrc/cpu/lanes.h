@@ -1,15 +1,14 @@
 // Sixteen floats at a time in plain C++: one register with AVX-512, two with AVX2, four otherwise. Sums are taken in
-// the same order on every processor. For use inside functions marked INTONE_CLONES, into which all of this is inlined.
+// the same order on every processor. All of it is inlined into functions that are compiled for one instruction set.
 
 #pragma once
 
 #include <cstdint>
 
 #include "cpu/attributes.h"
+#include "cpu/vector_kernels.h"
 
 namespace intone {
-
-constexpr int64_t kLanes = 16;
 
 typedef float Lanes __attribute__((vector_size(4 * kLanes)));
 

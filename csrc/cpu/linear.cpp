@@ -8,93 +8,15 @@
 #include <cmath>
 #include <cstring>
 
-#include "cpu/attributes.h"
-#include "cpu/lanes.h"
 #include "cpu/large_pages.h"
 
 namespace intone {
 namespace {
 
-constexpr float kMaxInt8 = 127.0f;       // symmetric: -128 is not used
 constexpr float kMinMagnitude = 1e-36f;  // of a row; rows of smaller numbers, whose factor would overflow, become zeros
 constexpr int64_t kMaxSide = int64_t{1} << 31;  // inputs or outputs: products of two sizes do not overflow
 
-// Parts of a word. They may alias it.
-typedef int8_t Int8Part __attribute__((may_alias));
-typedef uint16_t Bf16Part __attribute__((may_alias));
-
 int64_t inputs_per_word(WeightType type) { return type == WeightType::kInt8 ? 4 : type == WeightType::kBf16 ? 2 : 1; }
-
-// Non-negative floats order as their bits do, and integer comparisons vectorize.
-INTONE_CLONES float max_magnitude(const float* x, int64_t count) {
-  uint32_t magnitude = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, x + i, sizeof(bits));
-    bits &= 0x7fffffffu;
-    magnitude = bits > magnitude ? bits : magnitude;
-  }
-  float value;
-  std::memcpy(&value, &magnitude, sizeof(value));
-  return value;
-}
-
-// Where the words of one row are stored: tiles of kTileWords words, the starts of two tiles `stride` words apart.
-struct Tiles {
-  uint32_t* first;
-  int64_t stride;
-};
-
-// Quantizes x [count] to int8 and returns the sum. Whole tiles have a loop of constant length.
-INTONE_CLONES int32_t round_to_int8(const float* x, int64_t count, float factor, const Tiles& to) {
-  constexpr int64_t kTileInputs = 4 * kTileWords;
-  const auto rounded = [factor](float value) {
-    const float scaled = value * factor;  // beyond the range only in rows that are not finite; NaN takes the limit
-    const float limited = scaled < kMaxInt8 ? scaled : kMaxInt8;
-    return static_cast<int32_t>(std::nearbyint(limited > -kMaxInt8 ? limited : -kMaxInt8));
-  };
-  auto* y = reinterpret_cast<Int8Part*>(to.first);
-  int32_t sum = 0;
-  for (; count >= kTileInputs; count -= kTileInputs, x += kTileInputs, y += 4 * to.stride) {
-    for (int64_t i = 0; i < kTileInputs; ++i) {
-      const int32_t value = rounded(x[i]);
-      y[i] = static_cast<int8_t>(value);
-      sum += value;
-    }
-  }
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t value = rounded(x[i]);
-    y[i] = static_cast<int8_t>(value);
-    sum += value;
-  }
-  return sum;
-}
-
-// The bits of a float rounded to bfloat16, to nearest, ties to even, in the upper half. NaN may become infinity, which
-// propagates as well.
-INTONE_INLINE uint32_t bf16_bits(const float* x) {
-  uint32_t bits;
-  std::memcpy(&bits, x, sizeof(bits));
-  return bits + 0x7fffu + (bits >> 16 & 1u);
-}
-
-INTONE_CLONES void round_to_bf16(const float* x, int64_t count, const Tiles& to) {
-  constexpr int64_t kTileInputs = 2 * kTileWords;
-  auto* y = reinterpret_cast<Bf16Part*>(to.first);
-  for (int64_t begin = 0; begin < count; begin += kTileInputs, y += 2 * to.stride) {
-    const int64_t here = std::min(kTileInputs, count - begin);
-    for (int64_t i = 0; i < here; ++i) y[i] = static_cast<uint16_t>(bf16_bits(x + begin + i) >> 16);
-  }
-}
-
-// Rounded likewise, kept as floats.
-INTONE_CLONES void round_to_wide_bf16(const float* x, int64_t count, const Tiles& to) {
-  uint32_t* y = to.first;
-  for (int64_t begin = 0; begin < count; begin += kTileWords, y += to.stride) {
-    const int64_t here = std::min<int64_t>(kTileWords, count - begin);
-    for (int64_t i = 0; i < here; ++i) y[i] = bf16_bits(x + begin + i) & 0xffff0000u;
-  }
-}
 
 struct PackedRow {
   float scale;  // x ≈ scale · int8
@@ -102,16 +24,17 @@ struct PackedRow {
 };
 
 // Packs x [count] into `words` words; the last one is padded with zeros. `wide`: bfloat16 is kept as floats.
-PackedRow pack_row(const float* x, int64_t count, WeightType type, int64_t words, const Tiles& to, bool wide) {
+PackedRow pack_row(const VectorKernels& kernels, const float* x, int64_t count, WeightType type, int64_t words,
+                   const Tiles& to, bool wide) {
   to.first[(words - 1) / kTileWords * to.stride + (words - 1) % kTileWords] = 0;
   switch (type) {
     case WeightType::kInt8: {
-      const float magnitude = max_magnitude(x, count), scale = magnitude / kMaxInt8;
+      const float magnitude = kernels.max_magnitude(x, count), scale = magnitude / kMaxInt8;
       const float factor = magnitude < kMinMagnitude ? 0.0f : kMaxInt8 / magnitude;
-      return {scale, round_to_int8(x, count, factor, to)};
+      return {scale, kernels.round_to_int8(x, count, factor, to)};
     }
     case WeightType::kBf16:
-      (wide ? round_to_wide_bf16 : round_to_bf16)(x, count, to);
+      (wide ? kernels.round_to_wide_bf16 : kernels.round_to_bf16)(x, count, to);
       return {1.0f, 0};
     default:
       for (int64_t begin = 0; begin < count; begin += kTileWords) {
@@ -120,20 +43,6 @@ PackedRow pack_row(const float* x, int64_t count, WeightType type, int64_t words
       }
       return {1.0f, 0};
   }
-}
-
-INTONE_CLONES void store(const float* sums, const float* bias, int64_t count, float* y) {
-  for (int64_t j = 0; j < count; ++j) y[j] = sums[j] + bias[j];
-}
-
-INTONE_CLONES void accumulate(const float* sums, const float* bias, int64_t count, float* y) {
-  for (int64_t j = 0; j < count; ++j) y[j] += sums[j] + bias[j];
-}
-
-INTONE_CLONES void swiglu(const float* sums, int64_t count, float* y) {
-  float gated[kHalfBlock];
-  for (int64_t j = 0; j < kHalfBlock; ++j) gated[j] = sums[j] / (1.0f + exponential(-sums[j])) * sums[kHalfBlock + j];
-  std::copy_n(gated, count, y);
 }
 
 // Rows per block for `count` rows: blocks of equal size, because a last block of one or two rows would waste a pass
@@ -167,7 +76,7 @@ void PackedRows::reserve(int64_t rows, int64_t row_words) {
 }
 
 Linear::Linear(const at::Tensor& weight, const std::optional<at::Tensor>& bias, WeightType type, Isa isa, bool gated)
-    : type_(type), kernel_(linear_kernel(type, isa)), gated_(gated) {
+    : type_(type), isa_(isa), kernel_(linear_kernel(type, isa)), gated_(gated) {
   const bool narrow = weight.scalar_type() == at::kBFloat16;
   TORCH_CHECK(weight.dim() == 2 && weight.numel() > 0 && (narrow || weight.scalar_type() == at::kFloat) &&
                   weight.device().is_cpu(),
@@ -195,7 +104,7 @@ Linear::Linear(const at::Tensor& weight, const std::optional<at::Tensor>& bias, 
       if (narrow) std::copy_n(from.const_data_ptr<at::BFloat16>() + output * in_, in_, wide.data());
       const float* x = narrow ? wide.data() : from.const_data_ptr<float>() + output * in_;
       scales_.mutable_data_ptr<float>()[column] =
-          pack_row(x, in_, type_, steps_, {words.data(), kTileWords}, false).scale;
+          pack_row(vectors(), x, in_, type_, steps_, {words.data(), kTileWords}, false).scale;
       bias_.mutable_data_ptr<float>()[column] = shift.const_data_ptr<float>()[output];
       for (int64_t step = 0; step < steps_; ++step) to[(panel * steps_ + step) * kPanel + lane] = words[step] ^ flipped;
     }
@@ -203,7 +112,7 @@ Linear::Linear(const at::Tensor& weight, const std::optional<at::Tensor>& bias, 
 }
 
 Linear::Linear(const Packed& packed, WeightType type, Isa isa, bool gated)
-    : type_(type), kernel_(linear_kernel(type, isa)), gated_(gated) {
+    : type_(type), isa_(isa), kernel_(linear_kernel(type, isa)), gated_(gated) {
   const at::Tensor sizes = part_of(packed, "sizes", at::kLong, {2});
   in_ = sizes.const_data_ptr<int64_t>()[0];
   out_ = sizes.const_data_ptr<int64_t>()[1];
@@ -238,7 +147,8 @@ void Linear::pack(const float* x, PackedRows& rows, int64_t row, int64_t count) 
   const int64_t block_rows = rows_per_block(count), first = row / block_rows * block_rows;
   const int64_t stride = std::min(block_rows, count - first) * kTileWords;
   uint32_t* to = rows.words.data() + first * row_words() + (row - first) * kTileWords;
-  const PackedRow packed = pack_row(x, in_, type_, steps_ * kernel_.row_words, {to, stride}, kernel_.row_words > 1);
+  const PackedRow packed =
+      pack_row(vectors(), x, in_, type_, steps_ * kernel_.row_words, {to, stride}, kernel_.row_words > 1);
   rows.scales[row] = packed.scale;
   rows.sums[row] = packed.sum;
 }
@@ -277,13 +187,16 @@ void Linear::store_sums(const float* sums, int64_t block, int64_t first, int64_t
     float* to = y + (first + row) * out() + column;
     switch (epilogue) {
       case Epilogue::kStore:
-        store(sums, bias, columns, to);
+        vectors().store(sums, bias, columns, to);
         break;
       case Epilogue::kAccumulate:
-        accumulate(sums, bias, columns, to);
+        vectors().accumulate(sums, bias, columns, to);
         break;
       case Epilogue::kSwiGlu:
-        swiglu(sums, columns, to);
+        vectors().swiglu(sums, columns, to);
+        break;
+      case Epilogue::kGelu:
+        vectors().gelu(sums, bias, columns, to);
         break;
     }
   }

@@ -33,6 +33,7 @@
 #include "cpu/linear_block.h"
 #include "cpu/packed.h"
 #include "cpu/team.h"
+#include "cpu/vector_kernels.h"
 
 namespace intone {
 
@@ -54,6 +55,7 @@ enum class Epilogue {
   kStore,       // y = sum
   kAccumulate,  // y += sum
   kSwiGlu,      // y = SiLU(gate sum) · up sum
+  kGelu,        // y = GELU(sum), in the tanh form
 };
 
 class Linear {
@@ -70,6 +72,8 @@ class Linear {
 
   int64_t in() const { return in_; }
   int64_t out() const { return gated_ ? out_ / 2 : out_; }  // columns of y
+  bool gated() const { return gated_; }
+  Isa isa() const { return isa_; }
   int64_t weight_bytes() const { return weights_.nbytes(); }
 
   // Words of a packed row.
@@ -88,6 +92,7 @@ class Linear {
   at::Tensor operator()(const at::Tensor& x) const;
 
  private:
+  const VectorKernels& vectors() const { return vector_kernels(isa_); }
   void set_steps();
   int64_t columns() const;
   int64_t column_of(int64_t output) const;
@@ -95,6 +100,7 @@ class Linear {
 
   int64_t in_, out_, steps_;
   WeightType type_;
+  Isa isa_;
   LinearKernel kernel_;
   bool gated_;
   at::Tensor weights_;  // [blocks * kBlockColumns, steps] words: [blocks, kPanels, steps, kPanel]

@@ -7,7 +7,7 @@
 namespace intone {
 
 void bind_gpt(pybind11::module_& m);
-void bind_transformer(pybind11::module_& m);
+void bind_decoder_stack(pybind11::module_& m);
 void bind_conv_chain(pybind11::module_& m);
 void bind_conv_graph(pybind11::module_& m);
 void bind_mel_flow(pybind11::module_& m);

@@ -25,15 +25,22 @@ void bind_gpt(pybind11::module_& m) {
       .def_readonly("codes", &Gpt::Generated::codes)
       .def_readonly("hidden", &Gpt::Generated::hidden)
       .def_readonly("ended", &Gpt::Generated::ended);
-  py::class_<Gpt>(m, "Gpt")
-      .def(py::init([](int64_t layers, int64_t heads, int64_t start_code, int64_t stop_code, int64_t skipped_positions,
-                       const std::map<std::string, at::Tensor>& tensors, const std::string& type) {
-             return Gpt({layers, heads, start_code, stop_code, skipped_positions}, tensors, weight_type_named(type));
+  py::class_<Gpt, std::shared_ptr<Gpt>>(m, "Gpt")
+      .def(py::init([](std::shared_ptr<DecoderStack> stack, const Linear& head, const at::Tensor& codes,
+                       const at::Tensor& positions, int64_t start_code, int64_t stop_code, int64_t skipped_positions) {
+             return std::make_shared<Gpt>(std::move(stack), head, codes, positions,
+                                          GptCodes{start_code, stop_code, skipped_positions});
            }),
-           py::kw_only(), py::arg("layers"), py::arg("heads"), py::arg("start_code"), py::arg("stop_code"),
-           py::arg("skipped_positions"), py::arg("tensors"), py::arg("type"), Unlocked())
-      .def("begin", &Gpt::begin, py::arg("prefix"), py::arg("max_codes"), py::arg("settings"), py::arg("seen"),
-           py::arg("min_codes") = 0, Unlocked())
+           py::kw_only(), py::arg("stack").none(false), py::arg("head"), py::arg("codes"), py::arg("positions"),
+           py::arg("start_code"), py::arg("stop_code"), py::arg("skipped_positions"))
+      .def(
+          "begin",
+          [](const Gpt& gpt, const at::Tensor& prefix, int64_t max_codes, const SamplingSettings& settings,
+             const std::vector<int64_t>& seen, int64_t min_codes, std::optional<std::shared_ptr<DecoderCache>> before) {
+            return gpt.begin(prefix, max_codes, settings, seen, min_codes, before.value_or(nullptr));
+          },
+          py::arg("prefix"), py::arg("max_codes"), py::arg("settings"), py::arg("seen"), py::arg("min_codes") = 0,
+          py::arg("before") = py::none(), Unlocked())
       .def("generate", &Gpt::generate, py::arg("units"), py::arg("count"), py::arg("uniforms"), Unlocked());
 }
 

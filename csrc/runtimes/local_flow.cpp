@@ -4,7 +4,7 @@
 
 namespace intone {
 
-LocalFlow::LocalFlow(std::shared_ptr<Transformer> stack, Linear frames_in, Linear frames_out)
+LocalFlow::LocalFlow(std::shared_ptr<DecoderStack> stack, Linear frames_in, Linear frames_out)
     : stack_(std::move(stack)), frames_in_(std::move(frames_in)), frames_out_(std::move(frames_out)) {
   TORCH_CHECK(frames_in_.out() == stack_->width() && frames_out_.in() == stack_->width() &&
                   frames_in_.in() == frames_out_.out(),
@@ -99,13 +99,14 @@ at::Tensor LocalFlow::solve(const at::Tensor& noise, const at::Tensor& condition
       velocity(rows * frames * frames_in_.in());
   PackedRows packed;
   packed.reserve(rows * frames, std::max(frames_in_.row_words(), frames_out_.row_words()));
-  Transformer::Workspace work = stack_->workspace(rows * length, length);
+  const DecoderStack::Sequences sequences{rows, length, length - frames, length};
+  DecoderStack::Workspace work = stack_->workspace(sequences);
   Team::run(work.threads, [&](Team& team) {
     for (int64_t index = 0; index < evaluations; ++index) {
       frames_in_.pack_all(team, state, packed, patches * frames);
       frames_in_.apply(team, packed, patches * frames, embedded.data(), Epilogue::kStore);
       place_tokens(team, given, time_rows.const_data_ptr<float>() + index * width, embedded.data(), tokens.data());
-      stack_->forward_bidirectional(team, work, {rows, length, length - frames, length}, tokens.data(), hidden.data());
+      stack_->forward_bidirectional(team, work, sequences, tokens.data(), hidden.data());
       frames_out_.pack_all(team, hidden.data(), packed, rows * frames);
       frames_out_.apply(team, packed, rows * frames, velocity.data(), Epilogue::kStore);
       advance(team, given, velocity.data(), static_cast<float>(lengths[index]), state);

@@ -9,14 +9,14 @@
 #include <optional>
 #include <vector>
 
-#include "runtimes/transformer.h"
+#include "runtimes/decoder_stack.h"
 
 namespace intone {
 
 class LocalFlow {
  public:
   // `frames_in` from D to H, `frames_out` from H to D.
-  LocalFlow(std::shared_ptr<Transformer> stack, Linear frames_in, Linear frames_out);
+  LocalFlow(std::shared_ptr<DecoderStack> stack, Linear frames_in, Linear frames_out);
 
   // noise [B, P, D] to patches [B, P, D]. `condition` [B, C, H], from the language models, and the embedded `previous`
   // patch [B, P, H] are the same in every evaluation. Evaluation e has the time embedding `times[e]` of `times` [E, H],
@@ -38,7 +38,7 @@ class LocalFlow {
   void place_tokens(Team& team, const Given& given, const float* time, const float* frames, float* tokens) const;
   void advance(Team& team, const Given& given, const float* velocity, float length, float* x) const;
 
-  std::shared_ptr<Transformer> stack_;
+  std::shared_ptr<DecoderStack> stack_;
   Linear frames_in_, frames_out_;
 };
 

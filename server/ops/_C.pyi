@@ -33,12 +33,19 @@ class Linear:
     def __call__(self, x: Tensor) -> Tensor:
         """`[M, K]` float32 → `[M, N]`, or `[M, N / 2]` if gated."""
 
+    @staticmethod
+    def of_packed(packed: Mapping[str, Tensor], *, type: str, isa: str = "best", gated: bool = False) -> Linear:
+        """From a copy of the tensors of `packed()` of a layer with the same `type`, instruction set and `gated`."""
+
+    def packed(self) -> dict[str, Tensor]:
+        """The packed tensors by name. Not copies."""
+
     @property
     def weight_bytes(self) -> int:
         """Size of the packed weights."""
 
-class TransformerLayer:
-    """The packed weights of one transformer layer; Q = heads · D, KV = kv_heads · D, F the feed-forward size."""
+class DecoderLayer:
+    """The packed weights of one layer; Q = heads · D, KV = kv_heads · D, F the feed-forward size."""
 
     def __init__(
         self,
@@ -47,32 +54,44 @@ class TransformerLayer:
         qkv: Tensor,
         out: Tensor,
         mlp_norm: Tensor,
-        gate_up: Tensor,
+        up: Tensor,
         down: Tensor,
+        attention_norm_bias: Tensor | None = None,
+        qkv_bias: Tensor | None = None,
+        out_bias: Tensor | None = None,
+        mlp_norm_bias: Tensor | None = None,
+        up_bias: Tensor | None = None,
+        down_bias: Tensor | None = None,
+        gated: bool,
         type: str,
         isa: str = "best",
     ) -> None:
-        """Norms `[H]` float32, `qkv` `[Q + 2 KV, H]`, `out` `[H, Q]`, `gate_up` `[2 F, H]`, `down` `[H, F]`; copied."""
+        """Norms `[H]` float32, `qkv` `[Q + 2 KV, H]`, `out` `[H, Q]`, `up` `[F, H]`, `down` `[H, F]`; copied.
+
+        Args:
+            attention_norm_bias, mlp_norm_bias: of a LayerNorm; a norm without one is an RMS norm.
+            gated: SwiGLU, with `up` `[2 F, H]`, the gate first; otherwise GELU in the tanh form.
+        """
 
     @staticmethod
-    def of_packed(packed: Mapping[str, Tensor], *, type: str, isa: str = "best") -> TransformerLayer:
+    def of_packed(packed: Mapping[str, Tensor], *, type: str, isa: str = "best") -> DecoderLayer:
         """From a copy of the tensors of `packed()` of a layer with the same `type` and instruction set."""
 
     def packed(self) -> dict[str, Tensor]:
         """The packed tensors by name. Not copies."""
 
-class TransformerCache:
+class DecoderCache:
     """The KV cache of one sequence. In one call at a time."""
 
     @property
     def length(self) -> int:
         """Positions stored."""
 
-    def fork(self, count: int, limit: int) -> TransformerCache:
+    def fork(self, count: int, limit: int) -> DecoderCache:
         """An independent cache for at most `limit` positions, starting with the first `count` of this one."""
 
-class Transformer:
-    """A stack of layers with RMS norms, rotary positions, grouped-query attention and SwiGLU. Batch-invariant."""
+class DecoderStack:
+    """A stack of pre-norm transformer layers with grouped-query attention. Batch-invariant, bit for bit."""
 
     def __init__(
         self,
@@ -81,30 +100,31 @@ class Transformer:
         kv_heads: int,
         head_dim: int,
         norm_eps: float,
-        layers: Sequence[TransformerLayer],
-        norm: Tensor,
-        cos: Tensor | None,
-        sin: Tensor | None,
+        layers: Sequence[DecoderLayer],
+        norms: Sequence[tuple[Tensor, Tensor | None]],
+        cos: Tensor | None = None,
+        sin: Tensor | None = None,
     ) -> None:
-        """`norm` `[H]`; `cos` and `sin` `[positions, D]`, the first half of `sin` negated; None without positions."""
+        """Weights and biases of the final `norms`, at least one, `[H]`; `cos` and `sin` `[positions, D]`, the first
+        half of `sin` negated, None without rotary positions."""
 
-    def new_cache(self, limit: int) -> TransformerCache:
+    def new_cache(self, limit: int) -> DecoderCache:
         """An empty cache for at most `limit` positions."""
 
     def bidirectional(self, x: Tensor, first: int, last: int) -> Tensor:
         """Bidirectional attention: `[B, T, H]` → rows `first` to `last - 1`, `[B, last - first, H]`."""
 
-    def prefill(self, x: Tensor, cache: TransformerCache, first: int = 0) -> Tensor:
+    def prefill(self, x: Tensor, cache: DecoderCache, first: int = 0) -> Tensor:
         """Append a sequence `[T, H]` to `cache`; rows `first` and on of the result, `[T - first, H]`."""
 
-    def step(self, x: Tensor, caches: Sequence[TransformerCache]) -> Tensor:
+    def step(self, x: Tensor, caches: Sequence[DecoderCache]) -> Tensor:
         """Append one position to each of B caches, all different: `[B, H]` → `[B, H]`."""
 
 class LocalFlow:
     """The flow solver of VoxCPM with its diffusion transformer; patches of P frames of D numbers."""
 
     def __init__(
-        self, *, stack: Transformer, in_weight: Tensor, in_bias: Tensor, out_weight: Tensor, out_bias: Tensor
+        self, *, stack: DecoderStack, in_weight: Tensor, in_bias: Tensor, out_weight: Tensor, out_bias: Tensor
     ) -> None:
         """`in_weight` `[H, D]`, `in_bias` `[H]`, `out_weight` `[D, H]`, `out_bias` `[D]`, float32."""
 
@@ -311,23 +331,32 @@ class GptGenerated:
         """Whether no code follows: by the stop code, or at `max_codes`."""
 
 class Gpt:
-    """The language model of IndexTTS with its sampling loop. Batch-invariant, bit for bit."""
+    """The language model of IndexTTS with its sampling loop; V codes, P positions. Batch-invariant, bit for bit."""
 
     def __init__(
         self,
         *,
-        layers: int,
-        heads: int,
+        stack: DecoderStack,
+        head: Linear,
+        codes: Tensor,
+        positions: Tensor,
         start_code: int,
         stop_code: int,
         skipped_positions: int,
-        tensors: Mapping[str, Tensor],
-        type: str,
     ) -> None:
-        """`tensors` by published name, float32; copied. `skipped_positions` lie between start code and first code."""
+        """Embeddings `codes` `[V, H]` and `positions` `[P, H]`, float32, copied; `head` maps H to V.
+
+        `skipped_positions` lie between start code and first code.
+        """
 
     def begin(
-        self, prefix: Tensor, max_codes: int, settings: SamplingSettings, seen: Sequence[int], min_codes: int = 0
+        self,
+        prefix: Tensor,
+        max_codes: int,
+        settings: SamplingSettings,
+        seen: Sequence[int],
+        min_codes: int = 0,
+        before: DecoderCache | None = None,
     ) -> GptUnit:
         """A new unit: prefill of prefix `[S, H]` and the start code.
 
@@ -335,6 +364,7 @@ class Gpt:
             max_codes: after which the unit ends.
             seen: codes that the repetition penalty applies to from the start.
             min_codes: before which the stop code is excluded.
+            before: positions that precede the prefix, of `stack`; not changed.
         """
 
     def generate(self, units: Sequence[GptUnit], count: int, uniforms: Tensor) -> list[GptGenerated]:

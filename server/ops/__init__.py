@@ -43,6 +43,8 @@ class Extension(Protocol):
     __file__: str
     ConvChain: type["_C.ConvChain"]
     ConvGraph: type["_C.ConvGraph"]
+    DecoderLayer: type["_C.DecoderLayer"]
+    DecoderStack: type["_C.DecoderStack"]
     Gpt: type["_C.Gpt"]
     GraphLayerWeights: type["_C.GraphLayerWeights"]
     Linear: type["_C.Linear"]
@@ -50,8 +52,6 @@ class Extension(Protocol):
     MelFlow: type["_C.MelFlow"]
     SamplingSettings: type["_C.SamplingSettings"]
     StageWeights: type["_C.StageWeights"]
-    Transformer: type["_C.Transformer"]
-    TransformerLayer: type["_C.TransformerLayer"]
 
     def best_isa(self) -> str:
         """See `_C.pyi`."""

@@ -10,6 +10,7 @@ and a picture to docs/figures. Refuses on a busy machine.
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -26,6 +27,8 @@ import numpy as np
 import torch
 from conditions import FIGURES, ROOT, command_line, conditions, module_of_tests, refuse_if_busy
 from timing import multiply_gop_s, peak_gb, read_gb_s
+
+from intone.server.engines.voxcpm.sizes import config_of
 
 TEXT = "The ferry leaves at nine from pier four."  # 40 bytes, 40 tokens of the random tokenizer
 PROMPT_S = 5.0
@@ -62,8 +65,10 @@ def official_pieces(folder: Path, dtype: str, patches: int) -> Iterator[Any]:
     (folder / "config.json").write_text(json.dumps({**settings, "dtype": dtype}))
     with voxcpm_oracle.official() as package:
         loader = types.SimpleNamespace(from_pretrained=lambda _: types.SimpleNamespace(vocab={}))
-        package.v1.LlamaTokenizerFast = loader
-        model = package.v1.VoxCPMModel.from_local(str(folder), optimize=False, device="cpu")
+        module = package.v2 if settings["architecture"] == "voxcpm2" else package.v1
+        module.LlamaTokenizerFast = loader
+        model_class = module.VoxCPM2Model if module is package.v2 else module.VoxCPMModel
+        model = model_class.from_local(str(folder), optimize=False, device="cpu")
         model.text_tokenizer = tokenizer.ids
         while True:
             yield model.generate_streaming(
@@ -109,15 +114,14 @@ def run_arm(name: str, folder: Path, size: str, patches: int, runs: int, threads
     torch.set_num_threads(threads)
     began_s = time.perf_counter()
     extra: dict[str, float | None] = {}
+    rate_hz = config_of(size).vae.out_sample_rate_hz
     if name in OFFICIAL:
         streams = official_pieces(folder, {"official-bf16": "bfloat16", "official-fp32": "float32"}[name], patches)
-        rate_hz = json.loads((folder / "config.json").read_text())["audio_vae_config"]["sample_rate"]
         first = next(streams)
     else:
         from intone.server.engines.voxcpm.engine import VoxCPMEngine
 
         engine = VoxCPMEngine.from_folder(folder, dtype=name, threads=threads)
-        rate_hz = engine.info.sample_rate_hz
         streams = our_pieces(engine, patches, engine._patch_ms)
         first = next(streams)
     load_s = time.perf_counter() - began_s
@@ -137,10 +141,12 @@ def run_arm(name: str, folder: Path, size: str, patches: int, runs: int, threads
 
 def reload_s(folder: Path, dtype: str, threads: int) -> float:
     """Seconds to load what another start has packed before."""
+    from intone.server.engines.packed_cache import finish_writing
     from intone.server.engines.voxcpm.engine import VoxCPMEngine
 
     with tempfile.TemporaryDirectory() as packed:
         VoxCPMEngine.from_folder(folder, dtype=dtype, threads=threads, pack_cache=Path(packed))
+        finish_writing()
         began_s = time.perf_counter()
         VoxCPMEngine.from_folder(folder, dtype=dtype, threads=threads, pack_cache=Path(packed))
         return time.perf_counter() - began_s
@@ -163,8 +169,6 @@ def with_voice(engine: Any, runs: int) -> dict[str, float | None]:
 def roofline(size: str, threads: int) -> dict[str, float]:
     """What a patch would take at best: weights read once at the speed of a plain read, or the operations of the CFM at
     that of the packed linear in cache, whichever stack is bound by which."""
-    from intone.server.engines.voxcpm.sizes import config_of
-
     torch.set_num_threads(threads)
     config, bandwidth, gop_s = config_of(size), read_gb_s(), multiply_gop_s("int8")
 
@@ -179,9 +183,9 @@ def roofline(size: str, threads: int) -> dict[str, float]:
     encoder_ms = (
         max(weights(config.local_encoder) / bandwidth, 2 * tokens * weights(config.local_encoder) / gop_s) / 1e6
     )
-    evaluations = STEPS - 1
+    evaluations, lead = STEPS - 1, 1 if config.version == 1 else 3  # tokens before the patches
     flow = weights(config.local_dit)
-    flow_ms = evaluations * max(flow / bandwidth, 2 * 2 * (2 * config.patch_frames + 1) * flow / gop_s) / 1e6
+    flow_ms = evaluations * max(flow / bandwidth, 2 * 2 * (2 * config.patch_frames + lead) * flow / gop_s) / 1e6
     return {"read_gb_s": bandwidth, "int8_gop_s": gop_s, "floor_ms": lm_ms + encoder_ms + flow_ms}
 
 
@@ -211,7 +215,7 @@ def report(arms: list[Arm], floor: dict[str, float], told: str) -> str:
     return "\n".join([*lines, "", words])
 
 
-def draw(arms: list[Arm], path: Path, title: str) -> None:
+def draw(arms: list[Arm], path: Path, title: str, patch_ms: float) -> None:
     """Milliseconds a patch by arm, with the line of real time."""
     from intone.client.tools.drawing import (  # not in an arm's memory
         FIRST,
@@ -230,13 +234,13 @@ def draw(arms: list[Arm], path: Path, title: str) -> None:
     names = [f"official, {arm.name.split('-')[1]}" if arm.name in OFFICIAL else f"intone, {arm.name}" for arm in arms]
     colors = [MUTED if arm.name in OFFICIAL else SERIES_COLORS[0] for arm in arms]
     bars = axes.barh(names, [arm.patch_ms for arm in arms], color=colors, height=0.68)
-    axes.axvline(160, color=FIRST, linewidth=1.2, label="real time: 160 ms", zorder=0)
+    axes.axvline(patch_ms, color=FIRST, linewidth=1.2, label=f"real time: {patch_ms:.0f} ms", zorder=0)
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     axes.bar_label(bars, fmt="%.0f ms", padding=5, fontsize=9, color=INK, bbox=behind)
     axes.invert_yaxis()
-    axes.set_xlabel("milliseconds for a patch of 160 ms of audio", fontsize=9, color=MUTED)
+    axes.set_xlabel(f"milliseconds for a patch of {patch_ms:.0f} ms of audio", fontsize=9, color=MUTED)
     axes.margins(x=0.12)
-    axes.set_xlim(0, max(1.12 * max(arm.patch_ms for arm in arms), 185))
+    axes.set_xlim(0, max(1.12 * max(arm.patch_ms for arm in arms), 1.15 * patch_ms))
     figure.legend(fontsize=8, frameon=False, labelcolor=INK, loc="outside upper right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
@@ -245,7 +249,7 @@ def draw(arms: list[Arm], path: Path, title: str) -> None:
 def main() -> int:
     """The command line."""
     parser = command_line(__doc__)
-    parser.add_argument("--size", default="1.5", choices=("nano", "0.5b", "1.5"))
+    parser.add_argument("--size", default="1.5", choices=("nano", "0.5b", "1.5", "2"))
     parser.add_argument("--arms", default="official-bf16,official-fp32,int8,bf16,fp32")
     parser.add_argument("--patches", type=int, default=24)
     parser.add_argument("--runs", type=int, default=3)
@@ -280,10 +284,15 @@ def main() -> int:
         f"{given.patches} patches, median of {given.runs}, {given.threads} threads; {conditions(busy)}"
     )
     print(report(arms, floor, told))
-    draw(arms, given.out / f"{name}.png", title)
+    draw(arms, given.out / f"{name}.png", title, _patch_ms(given.size))
     found = {"conditions": told, "floor": floor, "arms": [asdict(arm) for arm in arms]}
     (given.out / f"{name}.json").write_text(json.dumps(found, indent=1))
     return 0
+
+
+def _patch_ms(size: str) -> float:
+    config = config_of(size)
+    return 1000 * config.patch_frames * math.prod(config.vae.decoder_rates) / config.vae.out_sample_rate_hz
 
 
 def _apart(name: str, folder: Path, given: argparse.Namespace) -> Arm:

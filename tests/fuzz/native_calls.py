@@ -116,20 +116,23 @@ WIDTH, POSITIONS = HEADS * SIZE, 40
 
 
 def _layer(choices: Choices, heads: int, kv_heads: int) -> Any:
-    kind, isa = _type(choices), _isa(choices)
-    layer = ensure_built().TransformerLayer(
+    kind, isa, gated = _type(choices), _isa(choices), bool(choices.below(2))
+    layer = ensure_built().DecoderLayer(
         attention_norm=choices.tensor(WIDTH),
         qkv=choices.tensor((heads + 2 * kv_heads) * SIZE, WIDTH),
         out=choices.tensor(WIDTH, heads * SIZE),
         mlp_norm=choices.tensor(WIDTH),
-        gate_up=choices.tensor(2 * FEED, WIDTH),
+        up=choices.tensor(2 * FEED if gated else FEED, WIDTH),
         down=choices.tensor(WIDTH, FEED),
+        attention_norm_bias=None if gated else choices.tensor(WIDTH),
+        up_bias=None if gated and not choices.is_wrong() else choices.tensor(FEED),
+        gated=gated,
         type=kind,
         isa=isa,
     )
     if choices.below(4) == 3:
         packed = _damaged(choices, layer.packed())
-        return ensure_built().TransformerLayer.of_packed(packed, type=_type(choices) if choices.is_wrong() else kind)
+        return ensure_built().DecoderLayer.of_packed(packed, type=_type(choices) if choices.is_wrong() else kind)
     return layer
 
 
@@ -155,13 +158,13 @@ def _stack(choices: Choices, positions: bool = True) -> Any:
         layers = choices.one_of([], [*layers, None], layers * 3)
     table = positions and choices.below(4) != 3
     cos, sin = (choices.tensor(POSITIONS, SIZE) if table else None for _ in range(2))
-    return ensure_built().Transformer(
+    return ensure_built().DecoderStack(
         heads=choices.number(heads),
         kv_heads=choices.number(kv_heads),
         head_dim=choices.number(SIZE),
         norm_eps=choices.one_of(1e-5, 0.0),
         layers=layers,
-        norm=choices.tensor(WIDTH),
+        norms=[(choices.tensor(WIDTH), None)],
         cos=cos,
         sin=sin,
     )
@@ -335,27 +338,14 @@ CODES = 10
 
 
 def _gpt(choices: Choices) -> Any:
-    rows = {"mel_embedding.weight": (CODES, WIDTH), "mel_pos_embedding.emb.weight": (6, WIDTH)}
-    rows |= {"mel_head.weight": (CODES, WIDTH), "mel_head.bias": (CODES,)}
-    for name in ("gpt.ln_f", "final_norm", "gpt.h.0.ln_1", "gpt.h.0.ln_2"):
-        rows |= {f"{name}.weight": (WIDTH,), f"{name}.bias": (WIDTH,)}
-    for name, sides in {"attn.c_attn": (1, 3), "attn.c_proj": (1, 1), "mlp.c_fc": (1, 4), "mlp.c_proj": (4, 1)}.items():
-        rows |= {f"gpt.h.0.{name}.weight": (sides[0] * WIDTH, sides[1] * WIDTH)}
-        rows |= {f"gpt.h.0.{name}.bias": (sides[1] * WIDTH,)}
-    tensors = {name: torch.randn(shape) for name, shape in rows.items()}
-    if choices.is_wrong():
-        name = choices.one_of(*rows)
-        tensors.pop(name)
-        if choices.below(4):
-            tensors[name] = choices.tensor(*rows[name])
     return ensure_built().Gpt(
-        layers=choices.number(1),
-        heads=choices.number(HEADS),
+        stack=_stack(choices, positions=False),
+        head=ensure_built().Linear(choices.tensor(CODES, WIDTH), choices.tensor(CODES), type=_type(choices)),
+        codes=choices.tensor(CODES, WIDTH),
+        positions=choices.tensor(6, WIDTH),
         start_code=choices.number(CODES - 2),
         stop_code=choices.number(CODES - 1),
         skipped_positions=choices.number(choices.one_of(0, 1)),
-        tensors=tensors,
-        type=_type(choices),
     )
 
 

@@ -28,23 +28,31 @@ def layer(kind: str = "fp32", feed: int = 48, **changes: Tensor) -> Any:
         "mlp_norm": torch.ones(WIDTH),
         "qkv": torch.randn(3 * WIDTH, WIDTH),
         "out": torch.randn(WIDTH, WIDTH),
-        "gate_up": torch.randn(2 * feed, WIDTH),
+        "up": torch.randn(2 * feed, WIDTH),
         "down": torch.randn(WIDTH, feed),
     }
-    return ensure_built().TransformerLayer(**{**parts, **changes}, type=kind)
+    return ensure_built().DecoderLayer(**{**parts, **changes}, gated=True, type=kind)
 
 
 def stack(layers: list[Any] | None = None, positions: int = 64, **changes: Any) -> Any:
     table = torch.ones(positions, SIZE)
-    given = {"heads": HEADS, "kv_heads": HEADS, "head_dim": SIZE, "norm_eps": 1e-5, "norm": torch.ones(WIDTH)}
+    given = {"heads": HEADS, "kv_heads": HEADS, "head_dim": SIZE, "norm_eps": 1e-5, "norms": [norm()]}
     given |= {"cos": table, "sin": table, "layers": [layer()] if layers is None else layers}
-    return ensure_built().Transformer(**{**given, **changes})
+    return ensure_built().DecoderStack(**{**given, **changes})
+
+
+def norm(width: int = WIDTH) -> tuple[Tensor, None]:
+    return torch.ones(width), None
 
 
 REFUSED: dict[str, Callable[[], object]] = {
-    "norm is .* BFloat16": lambda: stack(norm=torch.ones(WIDTH).bfloat16()),
+    "norm is .* BFloat16": lambda: stack(norms=[(torch.ones(WIDTH).bfloat16(), None)]),
+    "norm is .*33": lambda: stack(norms=[norm(), norm(33)]),
+    "norm is .*31": lambda: stack(norms=[(torch.ones(WIDTH), torch.ones(31))]),
+    "no final norm": lambda: stack(norms=[]),
     "attention_norm is .* BFloat16": lambda: stack([layer(attention_norm=torch.ones(WIDTH).bfloat16())]),
     "mlp_norm is .*33": lambda: stack([layer(mlp_norm=torch.ones(33))]),
+    "mlp_norm is .*31": lambda: stack([layer(mlp_norm_bias=torch.ones(31))]),
     "layer 1 is None": lambda: stack([layer(), None]),
     "found 0 layers": lambda: stack([]),
     "layer 1 do not match": lambda: stack([layer(), layer(feed=96)]),
@@ -89,23 +97,41 @@ def test_settings_of_a_draw_are_checked() -> None:
         tiny_gpt(heads=2).generate([unit], 1, torch.zeros(1, 1, dtype=torch.float64))
 
 
-def tiny_gpt(heads: int = HEADS, **changes: Tensor) -> Any:
-    rows = {"mel_embedding.weight": (10, WIDTH), "mel_pos_embedding.emb.weight": (6, WIDTH)}
-    rows |= {"mel_head.weight": (10, WIDTH), "mel_head.bias": (10,)}
-    for name in ("gpt.ln_f", "final_norm", "gpt.h.0.ln_1", "gpt.h.0.ln_2"):
-        rows |= {f"{name}.weight": (WIDTH,), f"{name}.bias": (WIDTH,)}
-    for name, sides in {"attn.c_attn": (1, 3), "attn.c_proj": (1, 1), "mlp.c_fc": (1, 4), "mlp.c_proj": (4, 1)}.items():
-        rows |= {f"gpt.h.0.{name}.weight": (sides[0] * WIDTH, sides[1] * WIDTH)}
-        rows |= {f"gpt.h.0.{name}.bias": (sides[1] * WIDTH,)}
-    tensors = {name: torch.randn(shape) for name, shape in rows.items()} | changes
-    sizes = {"layers": 1, "heads": heads, "start_code": 8, "stop_code": 9, "skipped_positions": 0}
-    return ensure_built().Gpt(**sizes, tensors=tensors, type="fp32")
+def tiny_gpt(heads: int = HEADS, **changes: Any) -> Any:
+    given = {"stack": stack([layer()], heads=heads, kv_heads=heads, head_dim=WIDTH // heads, cos=None, sin=None)}
+    given |= {"head": ensure_built().Linear(torch.randn(10, WIDTH), torch.randn(10), type="fp32")}
+    given |= {"codes": torch.randn(10, WIDTH), "positions": torch.randn(6, WIDTH)}
+    given |= {"start_code": 8, "stop_code": 9, "skipped_positions": 0}
+    return ensure_built().Gpt(**{**given, **changes})
 
 
-@pytest.mark.parametrize("name", ["gpt.ln_f.weight", "gpt.h.0.ln_1.bias"])
-def test_norms_of_another_width_are_refused(name: str) -> None:
-    with pytest.raises(RuntimeError, match=name):
-        tiny_gpt(**{name: torch.ones(WIDTH + 1)})
+def head(outputs: int, gated: bool = False) -> Any:
+    return ensure_built().Linear(torch.ones(outputs, WIDTH), type="fp32", gated=gated)
+
+
+UNFIT: dict[str, Callable[[], object]] = {
+    "codes is": lambda: tiny_gpt(codes=torch.ones(10, WIDTH + 1)),
+    "positions is": lambda: tiny_gpt(positions=torch.ones(6, WIDTH).double()),
+    "the head maps 32 to 9, expected 32 to 10": lambda: tiny_gpt(head=head(9)),
+    "the head maps 32 to 10, ": lambda: tiny_gpt(head=head(20, gated=True)),
+    "start or stop code 10": lambda: tiny_gpt(start_code=10),
+    "skipped_positions is 6": lambda: tiny_gpt(skipped_positions=6),
+}
+
+
+@pytest.mark.parametrize("message", UNFIT)
+def test_parts_of_a_language_model_that_do_not_fit_are_refused(message: str) -> None:
+    with pytest.raises(RuntimeError, match=message):
+        UNFIT[message]()
+
+
+def test_a_beginning_of_another_stack_is_refused() -> None:
+    gpt, settings = (
+        tiny_gpt(),
+        ensure_built().SamplingSettings(temperature=1.0, top_k=3, top_p=0.9, penalty=1.0, min_tokens_to_keep=1),
+    )
+    with pytest.raises(RuntimeError, match="found a cache of 2 layers"):
+        gpt.begin(torch.ones(1, WIDTH), 2, settings, [], before=stack([layer(), layer()]).new_cache(3))
 
 
 def mel_flow_shapes(bands: int, feed: int = 40, layers: int = 3, convs: int = 2) -> dict[str, tuple[int, ...]]:

@@ -69,8 +69,10 @@ class IndexTTSEngine:
         progress: LoadProgress | None,
         reload: ReloadCheckpoint | None = None,
         on: Placement | None = None,
+        pack_cache: Path | None = None,
     ) -> None:
-        """`reload` as for `Encoders`; `on` is where and how it runs, by default on the CPU."""
+        """`reload` as for `Encoders`; `on` is where and how it runs, by default on the CPU; `pack_cache` as for
+        `from_folder`."""
         on = on or Placement.of()
         config, device = checkpoint.config, on.device
         self._on_stream = own_stream(device, urgent=False)
@@ -78,7 +80,7 @@ class IndexTTSEngine:
         self._fingerprint = checkpoint.fingerprint
         with self._on_stream(), torch.inference_mode():
             gpt = Weights(checkpoint.gpt, device=device, progress=progress)
-            self._prefixes, self._gpt = Prefixes(config, gpt), on.language_model(config, gpt)
+            self._prefixes, self._gpt = Prefixes(config, gpt), on.language_model(checkpoint, gpt, pack_cache)
             s2mel, codec = (Weights(part, device=device) for part in (checkpoint.s2mel, checkpoint.codec))
             self._acoustic = AcousticModel(config, s2mel, codec, on.packed)
             self._vocoder: Vocoder = on.vocoder(config, Weights(checkpoint.vocoder, device=device))
@@ -124,7 +126,7 @@ class IndexTTSEngine:
         if spec.random_weights:
             engine = cls.random(spec.source, **common)
         else:
-            engine = cls.from_folder(existing_folder(ENGINE, spec.source, MODEL), **common)
+            engine = cls.from_folder(existing_folder(ENGINE, spec.source, MODEL), pack_cache=spec.cache, **common)
         if spec.reference_voice is not None:  # so that the default voice stays the same when the route changes
             engine.adopt_voice(spec.reference_voice())
         return engine
@@ -138,6 +140,7 @@ class IndexTTSEngine:
         threads: int | None = None,
         progress: LoadProgress | None = None,
         drop_encoders: bool = False,
+        pack_cache: Path | None = None,
         **where: Any,
     ) -> "IndexTTSEngine":
         """Load a folder in the published layout, on the thread that will use the engine.
@@ -148,6 +151,8 @@ class IndexTTSEngine:
             threads: torch's CPU threads; None keeps torch's own choice.
             progress: called with the part of the weights that is loaded, 0 to 1.
             drop_encoders: read the encoders of recordings again for each use instead of keeping them in memory.
+            pack_cache: folder where the packed weights of the language model are saved for the next start; None packs
+                them at every start.
             where: `device`, `graphs` and `fixed_buffers` of `Placement.of`.
 
         Raises:
@@ -158,9 +163,8 @@ class IndexTTSEngine:
         front_end = FrontEnd.load(folder, checkpoint.config)
         name = f"IndexTTS {checkpoint.config.variant.value}"
         reload = partial(read_checkpoint, folder) if drop_encoders else None
-        return cls(
-            checkpoint, front_end, name, ChunkPlan(), progress, reload, Placement.of(dtype, **where)
-        )._warmed_up()
+        placement = Placement.of(dtype, **where)
+        return cls(checkpoint, front_end, name, ChunkPlan(), progress, reload, placement, pack_cache)._warmed_up()
 
     @classmethod
     def random(
@@ -341,7 +345,10 @@ class IndexTTSEngine:
     def _prefill(self, state: IndexTTSState) -> None:
         tokenized, speaker = state.tokenized, state.speaker
         prefix = self._prefixes.prefix(tokenized.ids, speaker.rows, self._emotion(state), tokenized.language)
-        state.decoding = self._gpt.begin(prefix, state.max_codes, Sampling(), state.request.seed, state.min_codes)
+        shared = self._prefixes.shared_rows(speaker.rows)
+        state.decoding = self._gpt.begin(
+            prefix, state.max_codes, Sampling(), state.request.seed, state.min_codes, shared
+        )
         if state.decoding is not None:  # on a GPU a unit may have to wait for room
             state.acoustic = streaming.start(speaker.prompt, state.settings, state.plan)
 

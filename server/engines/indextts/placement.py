@@ -2,21 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from intone.server.engines.devices import allow_tf32, free_bytes
-from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig
+from intone.server.engines.indextts.checkpoint.config import ENGINE, IndexTTSConfig
+from intone.server.engines.indextts.checkpoint.weights import Checkpoint
 from intone.server.engines.indextts.entry import ENTRY
 from intone.server.engines.indextts.gpt.native_gpt import GeneratedCodes, NativeGPT
 from intone.server.engines.indextts.gpt.sampling import Sampling
 from intone.server.engines.indextts.gpt.slot_gpt import BATCHES, SlotGPT, max_positions, page_bytes
 from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
 from intone.server.engines.indextts.vocoder.native_bigvgan import NativeBigVGAN
+from intone.server.engines.packed_cache import PackedCache, PackedLayers, build_with_cache
 from intone.server.engines.precision import Precision, precision_on
-from intone.server.engines.weights import Weights
+from intone.server.engines.weights import LoadProgress, Weights
 from intone.server.nn.paged_kv import PAGE
 
 PREPARED_UNITS = 16
@@ -38,8 +42,10 @@ class LanguageModel(Protocol):
     def max_codes(self) -> int:
         """See `NativeGPT.max_codes`."""
 
-    def begin(self, prefix: Tensor, max_codes: int, sampling: Sampling, seed: int, min_codes: int = 0) -> Any:
-        """See `SlotGPT.begin`."""
+    def begin(
+        self, prefix: Tensor, max_codes: int, sampling: Sampling, seed: int, min_codes: int = 0, shared: int = 0
+    ) -> Any:
+        """See `NativeGPT.begin` and `SlotGPT.begin`."""
 
     def generate(self, units: Sequence[Any], count: int) -> list[GeneratedCodes]:
         """See `NativeGPT.generate`."""
@@ -96,10 +102,16 @@ class Placement:
         slots = chosen.dtype if chosen.packed is None else None
         return cls(at, slots, chosen.int8, chosen.packed, graphs, chosen.name)
 
-    def language_model(self, config: IndexTTSConfig, weights: Weights) -> LanguageModel:
-        """From the tensors of the language model, on the device."""
+    def language_model(self, checkpoint: Checkpoint, weights: Weights, pack_cache: Path | None) -> LanguageModel:
+        """From its `weights` in the checkpoint, on the device.
+
+        Args:
+            pack_cache: folder where packed weights are saved for the next start; None packs at every start.
+        """
+        config = checkpoint.config
         if self.packed is not None:
-            return NativeGPT(config, weights, packed=self.packed)
+            cache = PackedCache.of(pack_cache, ENGINE, checkpoint.files, checkpoint.fingerprint, self.packed)
+            return build_with_cache(partial(_native_gpt, config, weights, self.packed), cache)
         assert self.dtype is not None, "what is not native has a dtype"
         least = -(-max_positions(config) // PAGE)
         wanted = BATCHES[-1] * USUAL_POSITIONS // PAGE
@@ -110,3 +122,9 @@ class Placement:
         """From the tensors of the vocoder, on the device."""
         vocoder = BigVGAN(config.vocoder, weights)
         return NativeBigVGAN(vocoder) if self.dtype is None else vocoder
+
+
+def _native_gpt(
+    config: IndexTTSConfig, weights: Weights, packed: str, *, progress: LoadProgress | None, layers: PackedLayers
+) -> NativeGPT:
+    return NativeGPT(config, weights, packed=packed, layers=layers)  # `weights` report the progress

@@ -19,6 +19,7 @@ from intone.server.engines import parameters
 from intone.server.engines.base import LoadSpec
 from intone.server.engines.common import describe_device, set_threads, warm_up
 from intone.server.engines.devices import own_stream
+from intone.server.engines.packed_cache import PackedCache, build_with_cache
 from intone.server.engines.pieces import VoicePieces, within
 from intone.server.engines.precision import Precision, precision_on
 from intone.server.engines.voxcpm import bundled_voice, sizes
@@ -27,7 +28,6 @@ from intone.server.engines.voxcpm.entry import ENTRY, MODEL
 from intone.server.engines.voxcpm.length_limits import limits
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
-from intone.server.engines.voxcpm.packed_cache import PackedCache, build_with_cache
 from intone.server.engines.voxcpm.phonemes import ALPHABETS, available_languages
 from intone.server.engines.voxcpm.prompt import build_prompt
 from intone.server.engines.voxcpm.slot_model import NEW_UNITS, SlotModel
@@ -146,7 +146,7 @@ class VoxCPMEngine:
         chosen = _precision(dtype, device, fixed_buffers)
         build = partial(VoxCPM, checkpoint, chosen.dtype, torch.device(device), packed=chosen.packed, int8=chosen.int8)
         slots = SlotModel.loaded(build, graphs, progress) if chosen.packed is None else None
-        cache = PackedCache.of(pack_cache, checkpoint, chosen.packed) if pack_cache and chosen.packed else None
+        cache = PackedCache.of(pack_cache, ENGINE, checkpoint.files, checkpoint.fingerprint, chosen.packed)
         model = slots.model if slots else build_with_cache(build, cache, progress)
         name = sizes.model_name(config, folder, lora)
         own_voice = folder.name if folder == bundled_voice.FOLDER and lora is None else ""

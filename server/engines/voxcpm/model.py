@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
+from intone.server.engines.packed_cache import PackedLayers
 from intone.server.engines.pieces import Pieces, complete
 from intone.server.engines.voxcpm.audio_vae import AudioVAE
 from intone.server.engines.voxcpm.backend import TORCH_BACKEND
@@ -19,7 +20,6 @@ from intone.server.engines.voxcpm.local_dit import LocalDiT
 from intone.server.engines.voxcpm.local_encoder import LocalEncoder
 from intone.server.engines.voxcpm.native_stack import NativeFlow, native_backend
 from intone.server.engines.voxcpm.native_vae import NativeAudioVAE
-from intone.server.engines.voxcpm.packed_cache import PackedLayers
 from intone.server.engines.voxcpm.prompt import AudioPrompt, Prompt
 from intone.server.engines.voxcpm.slot_stack import INT8_SLOT_BACKEND, SLOT_BACKEND
 from intone.server.engines.voxcpm.state import Generation, PromptPrefix

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from intone.server.engines.packed_cache import PackedLayers
 from intone.server.engines.voxcpm.backend import Backend
 from intone.server.engines.voxcpm.config import StackConfig
 from intone.server.engines.voxcpm.flow import TimeTable
 from intone.server.engines.voxcpm.local_dit import Condition, LocalDiT
-from intone.server.engines.voxcpm.packed_cache import PackedLayers
 from intone.server.engines.voxcpm.transformer import read_layer, rope_of
 from intone.server.engines.weights import Weights
 from intone.server.ops import ensure_built
 
 if TYPE_CHECKING:
-    from intone.server.ops._C import TransformerCache, TransformerLayer
+    from intone.server.ops._C import DecoderCache, DecoderLayer
 
 
 class NativeStack:
@@ -52,9 +52,9 @@ class NativeStack:
         native = ensure_built()
         layers = layers or PackedLayers()
         rope = rope_of(config, positions, torch.device("cpu"))
-        load = partial(native.TransformerLayer.of_packed, type=packed, isa=isa)
+        load = partial(native.DecoderLayer.of_packed, type=packed, isa=isa)
         self.config = config
-        self.native = native.Transformer(
+        self.native = native.DecoderStack(
             heads=config.heads,
             kv_heads=config.kv_heads,
             head_dim=config.head_dim,
@@ -63,12 +63,12 @@ class NativeStack:
                 layers.part(f"{weights.prefix}layers.{i}", load, partial(_pack_layer, config, weights, i, packed, isa))
                 for i in range(config.layers)
             ],
-            norm=weights.tensor("norm.weight", (config.hidden,)),
+            norms=[(weights.tensor("norm.weight", (config.hidden,)), None)],
             cos=rope.cos.squeeze(1) if rope else None,
             sin=rope.sin.squeeze(1) if rope else None,
         )
 
-    def new_cache(self, limit: int) -> "TransformerCache":
+    def new_cache(self, limit: int) -> "DecoderCache":
         """As `Stack.new_cache`."""
         return self.native.new_cache(limit)
 
@@ -76,11 +76,11 @@ class NativeStack:
         """As `Stack.bidirectional`."""
         return self.native.bidirectional(x, first, last)
 
-    def prefill(self, x: Tensor, cache: "TransformerCache", first: int = 0) -> Tensor:
+    def prefill(self, x: Tensor, cache: "DecoderCache", first: int = 0) -> Tensor:
         """As `Stack.prefill`."""
         return self.native.prefill(x, cache, first)
 
-    def step(self, x: Tensor, caches: Sequence["TransformerCache"]) -> Tensor:
+    def step(self, x: Tensor, caches: Sequence["DecoderCache"]) -> Tensor:
         """As `Stack.step`."""
         return self.native.step(x, list(caches))
 
@@ -127,17 +127,18 @@ class NativeFlow:
         )
 
 
-def _pack_layer(config: StackConfig, weights: Weights, index: int, packed: str, isa: str) -> "TransformerLayer":
+def _pack_layer(config: StackConfig, weights: Weights, index: int, packed: str, isa: str) -> "DecoderLayer":
     """One layer; the pages it was packed from are given back before the next one is read."""
     stored = weights.scope(f"layers.{index}").keeping_bf16()
     layer = read_layer(config, stored)
-    made = ensure_built().TransformerLayer(
+    made = ensure_built().DecoderLayer(
         attention_norm=layer.attention_norm.float(),
         qkv=layer.qkv,
         out=layer.out,
         mlp_norm=layer.mlp_norm.float(),
-        gate_up=layer.gate_up,
+        up=layer.gate_up,
         down=layer.down,
+        gated=True,
         type=packed,
         isa=isa,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from intone.server.engines.packed_cache import PackedLayers
 from intone.server.engines.voxcpm.audio_vae import (
     DecoderState,
     EncoderState,
@@ -17,7 +18,6 @@ from intone.server.engines.voxcpm.audio_vae import (
     receptive_frames,
 )
 from intone.server.engines.voxcpm.audio_vae_config import AudioVAEConfig
-from intone.server.engines.voxcpm.packed_cache import PackedLayers
 from intone.server.engines.weights import Weights
 from intone.server.nn.causal_conv import CausalConv, CausalConvToOne, CausalConvTranspose, CausalDepthwiseConv
 from intone.server.ops import ensure_built

@@ -20,7 +20,7 @@ from intone.server.engines.indextts.checkpoint.config import (
     PerceiverConfig,
     Variant,
 )
-from intone.server.engines.indextts.gpt.native_gpt import NativeDecoding, NativeGPT
+from intone.server.engines.indextts.gpt.native_gpt import MAX_VOICES, NativeDecoding, NativeGPT
 from intone.server.engines.indextts.gpt.sampling import Sampling, uniforms
 from intone.server.engines.indextts.reference.language_model import GPT
 from intone.server.engines.indextts.reference.sampling import (
@@ -31,6 +31,7 @@ from intone.server.engines.indextts.reference.sampling import (
     draw,
     seen_at_start,
 )
+from intone.server.ops import ensure_built
 from tests.oracles.indextts_golden import assert_close, golden, under
 from tests.support.indextts_tiny import tiny_config, untrained_gpt, weights
 
@@ -39,6 +40,10 @@ OFFICIAL = GPTConfig(64, 3, 4, 300, 130, 60, 80, 0, 1, 128, 129, EMOTION, None)
 LONG = dataclasses.replace(OFFICIAL, max_codes=400)  # several blocks of positions
 # Width and head size that are no multiples of a vector or panel, and more codes.
 ODD = dataclasses.replace(OFFICIAL, dim=84, layers=2, heads=6, codes=1001, start_code=999, stop_code=1000)
+ISAS = ("portable", "avx2", "avx512", "avx512_bf16")
+CLOSE = {"fp32": 1e-5, "bf16": 0.02, "int8": 0.06}
+"""Error of the hidden states by type of weights, in norms."""
+
 SAMPLINGS = (
     Sampling(),
     Sampling(temperature=1.3, top_k=0, top_p=0.9, penalty=1.5),
@@ -118,6 +123,41 @@ def test_codes_and_hidden_states_equal_the_reference(size: GPTConfig, sampling: 
         assert_close(hidden, torch.stack(states))
         kinds |= set(codes)
     assert len(kinds) > 20  # a unit of one repeated code would prove little
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("packed", CLOSE)
+def test_every_instruction_set(packed: str, isa: str) -> None:
+    """The hidden states of the prefix and of the same first code, in a width that is no multiple of a register."""
+    if ISAS.index(isa) > ISAS.index(ensure_built().best_isa()):
+        pytest.skip(f"this processor has no {isa}")
+    python, _ = both(ODD)
+    native = NativeGPT(config_of(ODD), weights(tensors_of(ODD)), packed=packed, isa=isa)
+    prefix = prefix_of(python, range(2, 40))
+    codes, states = python_unit(python, prefix, 9, GREEDY, 0)
+    mine, hidden = generated(native, native.begin(prefix, 9, GREEDY, 0), (9,))
+    same = next((i for i, pair in enumerate(zip(mine, codes, strict=True)) if pair[0] != pair[1]), 8) + 1
+    assert same >= 2
+    expected = torch.stack(states[:same])
+    assert float((hidden[:same] - expected).norm() / expected.norm()) <= CLOSE[packed]
+
+
+@pytest.mark.parametrize("shared", [1, 3, 70])
+def test_the_beginning_of_a_prefix_is_computed_once(shared: int) -> None:
+    """Bit for bit as without it, whatever follows, also where it ends within a block of positions."""
+    python, _ = both(LONG)
+    native = NativeGPT(config_of(LONG), weights(tensors_of(LONG)))
+    beginning = torch.randn(shared, LONG.dim, generator=torch.Generator().manual_seed(9))
+    for seed, text in enumerate([[5], [6, 7, 8], range(40)]):
+        prefix = torch.cat((beginning, prefix_of(python, text, seed)))
+        whole, hidden = generated(native, native.begin(prefix, 90, SAMPLINGS[1], seed), (90,))
+        unit = native.begin(prefix, 90, SAMPLINGS[1], seed, shared=shared)
+        codes, states = generated(native, unit, (90,))
+        assert codes == whole and torch.equal(states, hidden)
+        assert len(native._voices) == 1
+    for seed in range(MAX_VOICES + 3):
+        native.begin(prefix_of(python, [1], seed), 5, GREEDY, 0, shared=3)
+    assert len(native._voices) == MAX_VOICES
 
 
 def test_a_long_unit() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,10 +19,12 @@ from torch import Tensor
 from intone.server.command_line import load
 from intone.server.config import Config
 from intone.server.domain import SpeakRequest, SynthesisOptions
+from intone.server.engines import packed_cache
+from intone.server.engines.packed_cache import PackedCache
 from intone.server.engines.pieces import complete
-from intone.server.engines.voxcpm import packed_cache, sizes
+from intone.server.engines.voxcpm import sizes
+from intone.server.engines.voxcpm.config import ENGINE
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
-from intone.server.engines.voxcpm.packed_cache import PackedCache
 from intone.server.engines.voxcpm.weights import read_checkpoint
 from intone.server.runtime import loading
 from tests.support.voxcpm_tiny import finish, joined, random_checkpoint, recording
@@ -61,9 +64,16 @@ def log(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
     return since
 
 
+def loaded(folder: Path, **settings: Any) -> VoxCPMEngine:
+    """A new engine, once its packed weights are saved."""
+    engine = VoxCPMEngine.from_folder(folder, **settings)
+    packed_cache.finish_writing()
+    return engine
+
+
 def spoken(folder: Path, cache_folder: Path | None, dtype: str = "int8", lora: Path | None = None) -> bytes:
     """Audio of a newly loaded engine, with and without a cloned voice."""
-    engine = VoxCPMEngine.from_folder(folder, dtype=dtype, pack_cache=cache_folder, lora=lora)
+    engine = loaded(folder, dtype=dtype, pack_cache=cache_folder, lora=lora)
     voice = complete(engine.prepare_voice(recording(engine, 1.0)))
     said = (joined(finish(engine, engine.start(dataclasses.replace(REQUEST, voice=v)))) for v in (None, voice))
     return b"".join(audio.tobytes() for audio in said)
@@ -98,7 +108,7 @@ def test_packing_from_bfloat16_and_float32_is_identical(published: Path, folder:
 
 def test_every_precision_has_its_own_file(published: Path, cache_folder: Path, log: Callable[[], str]) -> None:
     for dtype in ("int8", "bf16", "int8", "bf16"):
-        VoxCPMEngine.from_folder(published, dtype=dtype, pack_cache=cache_folder)
+        loaded(published, dtype=dtype, pack_cache=cache_folder)
     assert (text := log()).count(PACKED) == text.count(LOADED) == len(files(cache_folder)) == 2
 
 
@@ -243,7 +253,8 @@ def test_a_valid_file_of_another_model_is_replaced(
     published: Path, cache_folder: Path, log: Callable[[], str], name: str, change: Callable[[Tensor], Tensor] | None
 ) -> None:
     expected = spoken(published, cache_folder)
-    cache = PackedCache.of(cache_folder, read_checkpoint(published), "int8")
+    checkpoint = read_checkpoint(published)
+    cache = PackedCache.of(cache_folder, ENGINE, checkpoint.files, checkpoint.fingerprint, "int8")
     assert cache is not None
     tensors = cache.read()
     assert tensors is not None
@@ -305,13 +316,14 @@ def test_only_abandoned_unfinished_files_are_removed(folder: Path, cache_folder:
 
 
 def test_models_made_in_memory_have_no_cache(tmp_path: Path) -> None:
-    assert PackedCache.of(tmp_path, sizes.in_memory("nano"), "int8") is None
+    checkpoint = sizes.in_memory("nano")
+    assert PackedCache.of(tmp_path, ENGINE, checkpoint.files, checkpoint.fingerprint, "int8") is None
 
 
 def test_progress_reaches_one(published: Path, cache_folder: Path) -> None:
     for _ in range(2):
         reported: list[float] = []
-        VoxCPMEngine.from_folder(published, dtype="int8", pack_cache=cache_folder, progress=reported.append)
+        loaded(published, dtype="int8", pack_cache=cache_folder, progress=reported.append)
         assert reported == sorted(reported) and reported[-1] == 1.0
 
 
@@ -340,4 +352,5 @@ def test_the_server_uses_the_cache(published: Path, cache_folder: Path, log: Cal
     config = Config.of(voxcpm=str(published), starter=False, dtype="int8", threads=1, pack_cache=str(cache_folder))
     for _ in range(2):
         loading.loaders(config)["voxcpm"]()
+        packed_cache.finish_writing()
     assert (text := log()).count(PACKED) == text.count(LOADED) == 1

@@ -42,6 +42,7 @@ def in_memory(size: str, seed: int = 0) -> Checkpoint:
         statistics=FeatureStatistics(torch.zeros(config.feature_dim), torch.ones(config.feature_dim)),
         matrix=_matrix(config, generator),
         fingerprint=f"random-{size}-{seed}",
+        files=(),
     )
 
 

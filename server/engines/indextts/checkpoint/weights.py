@@ -35,6 +35,7 @@ class Checkpoint:
         codec, w2v_bert, campplus, vocoder: the used tensors of their own files.
         statistics, matrix: see `VoiceEncoder`.
         fingerprint: of the files.
+        files: which these are; none for a model made in memory.
     """
 
     config: IndexTTSConfig
@@ -47,6 +48,7 @@ class Checkpoint:
     statistics: FeatureStatistics
     matrix: EmotionMatrix
     fingerprint: str
+    files: tuple[Path, ...]
 
 
 @cache
@@ -125,6 +127,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         statistics=FeatureStatistics(statistics["mean"].float(), statistics["var"].float()),
         matrix=EmotionMatrix(speakers.float(), emotions.float(), config.emotion_rows),
         fingerprint=fingerprint(paths),
+        files=tuple(paths),
     )
 
 

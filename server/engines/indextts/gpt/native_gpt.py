@@ -4,21 +4,28 @@ GPT-2 blocks (Radford et al. 2019) with two final norms. With float32 weights it
 `reference/language_model.py` with `reference/sampling.py` for the same seed.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from intone.server.domain import CPU_BATCH
-from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig
+from intone.server.engines.indextts.checkpoint.config import GPTConfig, IndexTTSConfig
 from intone.server.engines.indextts.gpt.sampling import PENALISED_FROM_THE_START, Sampling, uniforms
+from intone.server.engines.indextts.layers import NORM_EPS
+from intone.server.engines.packed_cache import PackedLayers
 from intone.server.engines.weights import Weights
 from intone.server.ops import ensure_built
 
 if TYPE_CHECKING:
-    from intone.server.ops._C import GptUnit
+    from intone.server.ops._C import DecoderCache, DecoderLayer, GptUnit
+
+MAX_VOICES = 8
+"""Beginnings of prefixes whose keys and values are kept: voices, each with an emotion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,14 @@ class NativeGPT:
     """See `EngineInfo`."""
 
     def __init__(
-        self, config: IndexTTSConfig, weights: Weights, upstream_positions: bool = False, *, packed: str = "fp32"
+        self,
+        config: IndexTTSConfig,
+        weights: Weights,
+        upstream_positions: bool = False,
+        *,
+        packed: str = "fp32",
+        isa: str = "best",
+        layers: PackedLayers | None = None,
     ) -> None:
         """Pack the tensors of `gpt_tensors`.
 
@@ -84,25 +98,47 @@ class NativeGPT:
             upstream_positions: as in `reference.language_model.GPT`.
             packed: "int8", "bf16" or "fp32", the type of the linear layers' weights and inputs; int8 has one scale per
                 output and one per row of inputs.
+            isa: instruction set; only tests set it.
+            layers: the source of packed layers; None packs them.
         """
-        self.config, self._skipped = config.gpt, int(upstream_positions)
-        self._native = ensure_built()
-        self._gpt = self._native.Gpt(
-            layers=config.gpt.layers,
-            heads=config.gpt.heads,
-            start_code=config.gpt.start_code,
-            stop_code=config.gpt.stop_code,
-            skipped_positions=self._skipped,
-            tensors={name: tensor.float().cpu() for name, tensor in gpt_tensors(config, weights).items()},
-            type=packed,
+        gpt, self.config, self._skipped = config.gpt, config.gpt, int(upstream_positions)
+        native, layers = ensure_built(), layers or PackedLayers()
+        load_layer = partial(native.DecoderLayer.of_packed, type=packed, isa=isa)
+        load_head = partial(native.Linear.of_packed, type=packed, isa=isa)
+        self._native = native
+        self._stack = native.DecoderStack(
+            heads=gpt.heads,
+            kv_heads=gpt.heads,
+            head_dim=gpt.dim // gpt.heads,
+            norm_eps=NORM_EPS,
+            layers=[
+                layers.part(f"gpt.{index}", load_layer, partial(_pack_layer, gpt, weights, index, packed, isa))
+                for index in range(gpt.layers)
+            ],
+            norms=[weights.affine(name, (gpt.dim,)) for name in FINAL_NORMS],
         )
+        head = layers.part(
+            "gpt.head",
+            load_head,
+            lambda: native.Linear(*weights.affine("mel_head", (gpt.codes, gpt.dim)), type=packed, isa=isa),
+        )
+        self._gpt = native.Gpt(
+            stack=self._stack,
+            head=head,
+            codes=weights.tensor("mel_embedding.weight", (gpt.codes, gpt.dim)),
+            positions=weights.tensor("mel_pos_embedding.emb.weight", (gpt.code_positions, gpt.dim)),
+            start_code=gpt.start_code,
+            stop_code=gpt.stop_code,
+            skipped_positions=self._skipped,
+        )
+        self._voices: OrderedDict[bytes, DecoderCache] = OrderedDict()
 
     def max_codes(self) -> int:
         """Codes that the position table has room for."""
         return self.config.code_positions - 1 - self._skipped
 
     def begin(
-        self, prefix: Tensor, max_codes: int, sampling: Sampling, seed: int, min_codes: int = 0
+        self, prefix: Tensor, max_codes: int, sampling: Sampling, seed: int, min_codes: int = 0, shared: int = 0
     ) -> NativeDecoding:
         """Prefill with a prefix (`Prefixes.prefix`), `[S, D]`, and the start code.
 
@@ -110,6 +146,7 @@ class NativeGPT:
             max_codes: of the unit, 1 to `max_codes()`.
             seed: 0 to 2**64 - 1.
             min_codes: the stop code cannot be drawn before that many codes.
+            shared: rows at the beginning of the prefix that many units have in common: their keys and values are kept.
         """
         settings = self._native.SamplingSettings(
             temperature=sampling.temperature,
@@ -119,10 +156,24 @@ class NativeGPT:
             min_tokens_to_keep=sampling.min_tokens_to_keep,
         )
         seen = [PENALISED_FROM_THE_START, self.config.start_code]
-        memory = self._gpt.begin(prefix.float().cpu(), max_codes, settings, seen, min_codes)
+        rows = prefix.float().cpu()
+        before = self._known(rows[:shared]) if shared else None
+        memory = self._gpt.begin(rows[shared:], max_codes, settings, seen, min_codes, before)
         # Keys and values in float32, of every layer.
         code_bytes = 2 * 4 * self.config.layers * self.config.dim
         return NativeDecoding(memory, seed, (len(prefix) + 1) * code_bytes, code_bytes)
+
+    def _known(self, rows: Tensor) -> "DecoderCache":
+        """The keys and values of these rows at the beginning of a prefix, from an earlier unit or computed now."""
+        key = rows.numpy().tobytes()
+        found = self._voices.pop(key, None)
+        if found is None:
+            found = self._stack.new_cache(len(rows))
+            self._stack.prefill(rows, found, len(rows) - 1)
+        self._voices[key] = found
+        if len(self._voices) > MAX_VOICES:
+            self._voices.popitem(last=False)
+        return found
 
     def generate(self, units: Sequence[NativeDecoding], count: int) -> list[GeneratedCodes]:
         """Up to `count` more codes of each unit, fewer where it ends; in the order of `units`."""
@@ -132,15 +183,14 @@ class NativeGPT:
         return [GeneratedCodes(new.codes, new.hidden) for new in generated]
 
 
-def gpt_tensors(config: IndexTTSConfig, weights: Weights) -> dict[str, Tensor]:
-    """Read the tensors of the decoding loop, by published name; matrices of the blocks are `[in, out]`."""
-    gpt = config.gpt
-    tensors = {
-        "mel_embedding.weight": weights.tensor("mel_embedding.weight", (gpt.codes, gpt.dim)),
-        "mel_pos_embedding.emb.weight": weights.tensor("mel_pos_embedding.emb.weight", (gpt.code_positions, gpt.dim)),
-    }
-    vector, wide = (gpt.dim,), 4 * gpt.dim
-    block = {
+FINAL_NORMS = ("gpt.ln_f", "final_norm")
+"""The trained model has both, one after the other."""
+
+
+def block_tensors(gpt: GPTConfig, weights: Weights, index: int) -> dict[str, Tensor]:
+    """Read the tensors of one block, by published name within it; matrices are `[in, out]`."""
+    block, vector, wide = weights.scope(f"gpt.h.{index}"), (gpt.dim,), 4 * gpt.dim
+    shapes = {
         "ln_1": (vector, vector),
         "attn.c_attn": ((gpt.dim, 3 * gpt.dim), (3 * gpt.dim,)),
         "attn.c_proj": ((gpt.dim, gpt.dim), vector),
@@ -148,9 +198,44 @@ def gpt_tensors(config: IndexTTSConfig, weights: Weights) -> dict[str, Tensor]:
         "mlp.c_fc": ((gpt.dim, wide), (wide,)),
         "mlp.c_proj": ((wide, gpt.dim), vector),
     }
-    layers = {f"gpt.h.{index}.{name}": shapes for index in range(gpt.layers) for name, shapes in block.items()}
-    last = {"gpt.ln_f": (vector, vector), "final_norm": (vector, vector)}
-    for name, shapes in (layers | last | {"mel_head": ((gpt.codes, gpt.dim), (gpt.codes,))}).items():
-        for kind, shape in zip(("weight", "bias"), shapes, strict=True):
-            tensors[f"{name}.{kind}"] = weights.tensor(f"{name}.{kind}", shape)
+    return {
+        f"{name}.{kind}": block.tensor(f"{name}.{kind}", shape)
+        for name, pair in shapes.items()
+        for kind, shape in zip(("weight", "bias"), pair, strict=True)
+    }
+
+
+def gpt_tensors(config: IndexTTSConfig, weights: Weights) -> dict[str, Tensor]:
+    """Read the tensors of the decoding loop, by published name; matrices of the blocks are `[in, out]`."""
+    gpt = config.gpt
+    tensors = {
+        "mel_embedding.weight": weights.tensor("mel_embedding.weight", (gpt.codes, gpt.dim)),
+        "mel_pos_embedding.emb.weight": weights.tensor("mel_pos_embedding.emb.weight", (gpt.code_positions, gpt.dim)),
+    }
+    for index in range(gpt.layers):
+        block = block_tensors(gpt, weights, index)
+        tensors |= {f"gpt.h.{index}.{name}": tensor for name, tensor in block.items()}
+    for name, shape in (*((norm, (gpt.dim,)) for norm in FINAL_NORMS), ("mel_head", (gpt.codes, gpt.dim))):
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = weights.affine(name, shape)
     return tensors
+
+
+def _pack_layer(gpt: GPTConfig, weights: Weights, index: int, packed: str, isa: str) -> "DecoderLayer":
+    block = {name: tensor.float().cpu() for name, tensor in block_tensors(gpt, weights, index).items()}
+    return ensure_built().DecoderLayer(
+        attention_norm=block["ln_1.weight"],
+        attention_norm_bias=block["ln_1.bias"],
+        qkv=block["attn.c_attn.weight"].T,
+        qkv_bias=block["attn.c_attn.bias"],
+        out=block["attn.c_proj.weight"].T,
+        out_bias=block["attn.c_proj.bias"],
+        mlp_norm=block["ln_2.weight"],
+        mlp_norm_bias=block["ln_2.bias"],
+        up=block["mlp.c_fc.weight"].T,
+        up_bias=block["mlp.c_fc.bias"],
+        down=block["mlp.c_proj.weight"].T,
+        down_bias=block["mlp.c_proj.bias"],
+        gated=False,
+        type=packed,
+        isa=isa,
+    )

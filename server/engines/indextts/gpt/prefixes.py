@@ -35,9 +35,16 @@ class Prefixes:
             speaker: `[N, D]`, from `VoiceEncoder.speaker`: 32 rows in IndexTTS-2, one in 2.5.
             emotion: `[D]`, added to each of the speaker's rows.
             language: row of the language table; ignored in 2.
+
+        The first `shared_rows(speaker)` depend on speaker and emotion only.
         """
         marked = [self.config.start_text, *text, self.config.stop_text]
         rows = self._text[send(torch.tensor(marked), self._text.device)] + self._text_positions[: len(marked)]
         if self._variant is Variant.V25:
             rows = rows + self._languages[language]
         return torch.cat((speaker + emotion, self._duration, rows))
+
+    @staticmethod
+    def shared_rows(speaker: Tensor) -> int:
+        """Rows at the beginning of a prefix that all texts in a voice and emotion have in common."""
+        return len(speaker) + DURATION_ROWS

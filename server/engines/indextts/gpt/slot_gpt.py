@@ -128,9 +128,9 @@ class SlotGPT:
             self._prefill_program(count)
 
     def begin(
-        self, prefix: Tensor, max_codes: int, sampling: Sampling, seed: int, min_codes: int = 0
+        self, prefix: Tensor, max_codes: int, sampling: Sampling, seed: int, min_codes: int = 0, shared: int = 0
     ) -> SlotDecoding | None:
-        """As `NativeGPT.begin`; None where there is no room for the unit now.
+        """As `NativeGPT.begin`, but nothing is kept of the `shared` rows; None where there is no room for the unit now.
 
         Raises:
             ValueError: `sampling` keeps more codes than `MAX_TOP_K`.

@@ -5,12 +5,14 @@ invalid file is replaced, and so are a file that another user can have written a
 before it is used.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
 import platform
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,6 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from intone.server.engines.voxcpm.weights import Checkpoint
 from intone.server.engines.weights import LoadProgress, Weights
 from intone.server.ops import ensure_built
 from intone.server.storage import atomic_write, own_file
@@ -27,12 +28,16 @@ from intone.server.storage.atomic_write import TEMPORARY_SUFFIX
 
 logger = logging.getLogger(__name__)
 
+LOWEST_PRIORITY = 19
+
+_writers: list[threading.Thread] = []
+
 Model = TypeVar("Model")
 Built = TypeVar("Built", covariant=True)
 
 
 class Packable(Protocol):
-    """A native part of a model, such as `TransformerLayer` or `ConvChain`."""
+    """A native part of a model, such as `DecoderLayer` or `ConvChain`."""
 
     def packed(self) -> dict[str, Tensor]:
         """Its packed tensors. Not copies."""
@@ -87,12 +92,17 @@ class PackedCache:
     key: str
 
     @classmethod
-    def of(cls, folder: Path, checkpoint: Checkpoint, packed: str) -> "PackedCache | None":
-        """For a checkpoint with packed weights of type `packed`; None for a checkpoint made in memory."""
-        if not checkpoint.files:
+    def of(
+        cls, folder: Path | None, engine: str, files: Sequence[Path], fingerprint: str, packed: str | None
+    ) -> "PackedCache | None":
+        """For the checkpoint of an engine in `files`, with packed weights of type `packed`.
+
+        None where there is nothing to keep: no folder, no packed weights, or a checkpoint made in memory.
+        """
+        if folder is None or packed is None or not files:
             return None
-        slot = _hash([packed, ensure_built().best_isa(), *(os.fspath(path.resolve()) for path in checkpoint.files)])
-        key = _hash([slot, checkpoint.fingerprint, *_states(checkpoint.files), *_packer_versions()])
+        slot = _hash([packed, ensure_built().best_isa(), *(os.fspath(path.resolve()) for path in files)])
+        key = _hash([slot, fingerprint, *_states(files), *_packer_versions(engine)])
         return cls(folder, slot[:16], key[:32])
 
     @property
@@ -118,8 +128,8 @@ class PackedCache:
             return None
         return tensors
 
-    def write(self, tensors: Mapping[str, Tensor]) -> None:
-        """Save the tensors, replacing files of other states; a warning if they cannot be written."""
+    def write(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Save the tensors, replacing files of other states; whether they could be written, with a warning if not."""
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
@@ -130,6 +140,8 @@ class PackedCache:
             self._sweep()
         except (OSError, SafetensorError) as error:
             logger.warning("cannot save packed weights, which are packed again at the next start: %s", error)
+            return False
+        return True
 
     def _sweep(self) -> None:
         """Remove the files of other states of the same checkpoint, and abandoned unfinished ones."""
@@ -140,7 +152,10 @@ class PackedCache:
 
 
 def build_with_cache(build: Build[Model], cache: PackedCache | None, progress: LoadProgress | None = None) -> Model:
-    """The model that `build` makes, with packed weights from the cache, or packed now and saved. Bit-identical."""
+    """The model that `build` makes, with packed weights from the cache, or packed now. Bit-identical.
+
+    Weights that were packed are saved on a thread: a start does not wait for it.
+    """
     started = time.perf_counter()
     cached = cache.read() if cache else None
     if cache and cached is not None:
@@ -151,14 +166,28 @@ def build_with_cache(build: Build[Model], cache: PackedCache | None, progress: L
     logger.info("packing the weights%s", ", once for this and later starts" if cache else "")
     layers = PackedLayers()
     model = build(progress=progress, layers=layers)
-    finished = time.perf_counter()
-    logger.info("packed the weights in %.1f s", finished - started)
+    logger.info("packed the weights in %.1f s", time.perf_counter() - started)
     if cache:
-        tensors = layers.tensors()
-        cache.write(tensors)
-        megabytes = sum(tensor.nbytes for tensor in tensors.values()) / 1e6
-        logger.info("saved %.0f MB as %s in %.1f s", megabytes, cache.path, time.perf_counter() - finished)
+        writer = threading.Thread(target=_save, args=(layers, cache), name="packed weights")
+        _writers.append(writer)
+        writer.start()
     return model
+
+
+def finish_writing() -> None:
+    """Wait until the packed weights of all models that were built in this process are saved."""
+    while _writers:
+        _writers.pop().join()
+
+
+def _save(layers: PackedLayers, cache: PackedCache) -> None:
+    """Write the file while the model is already in use, at the lowest priority."""
+    with contextlib.suppress(AttributeError, OSError):  # the priority of a thread is Linux's own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+    started, tensors = time.perf_counter(), layers.tensors()
+    if cache.write(tensors):
+        megabytes = sum(tensor.nbytes for tensor in tensors.values()) / 1e6
+        logger.info("saved %.0f MB as %s in %.1f s", megabytes, cache.path, time.perf_counter() - started)
 
 
 def _from_cache(
@@ -197,10 +226,11 @@ def _states(files: Iterable[Path]) -> Iterator[str | bytes]:
             yield path.read_bytes()
 
 
-def _packer_versions() -> Iterator[str | bytes]:
-    """What the packed form depends on: the sources of this package, its extension, torch and the processor."""
-    engines = Path(__file__).parents[1]
-    for path in sorted([*engines.glob("*.py"), *engines.glob("voxcpm/*.py"), *engines.parent.glob("nn/*.py")]):
+def _packer_versions(engine: str) -> Iterator[str | bytes]:
+    """What the packed form depends on: the sources of the engine, its extension, torch and the processor."""
+    engines = Path(__file__).parent
+    sources = [*engines.glob("*.py"), *(engines / engine).rglob("*.py"), *engines.parent.glob("nn/*.py")]
+    for path in sorted(sources):
         yield path.read_bytes()
     yield Path(ensure_built().__file__).read_bytes()
     yield from (torch.__version__, torch.backends.cpu.get_cpu_capability(), platform.machine())
