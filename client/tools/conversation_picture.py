@@ -145,8 +145,8 @@ def _strips(run: ScriptRun, spoken: Sequence[TurnRecord]) -> tuple[list[tuple[fl
             strips[-1][1].append(record)
         return strips
 
-    count = len(split(wanted_s))
-    limits = (wanted_s * part / 20 for part in range(1, 21))
+    count = len(split(1.25 * wanted_s))  # rather somewhat longer strips than an empty one
+    limits = (wanted_s * part / 16 for part in range(1, 21))
     strips = next(strips for strips in map(split, limits) if len(strips) == count)
     return strips, max(bounds[records[-1].number][1] - start_s for start_s, records in strips)
 

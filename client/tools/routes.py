@@ -5,7 +5,7 @@ _REASONS = {
     "policy": "by the settings",
     "failing": "another fails",
     "busy": "another is busy",
-    "language": "for the language",
+    "language": "language",
     "not_loaded": "another is not loaded",
 }
 

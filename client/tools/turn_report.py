@@ -46,9 +46,10 @@ def _engine(turn: TurnMeasures) -> Text:
 
 
 def _source(turn: TurnMeasures) -> str:
-    """Where the emotion is from, and that it is not heard."""
-    source = _SHORT_SOURCES.get(turn.source, turn.source)
-    return ", ".join(filter(None, ["" if turn.voiced or not turn.emotional else "not voiced", source]))
+    """Where the emotion is from, or that it is not heard."""
+    if turn.emotional and not turn.voiced:
+        return "not voiced"
+    return _SHORT_SOURCES.get(turn.source, turn.source)
 
 
 def _number(value_ms: float | None) -> Text:
