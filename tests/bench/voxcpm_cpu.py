@@ -263,7 +263,7 @@ def main() -> int:
     title = f"VoxCPM {given.size} on {given.threads} CPU threads, random weights"
     if given.redraw:
         earlier = json.loads((given.out / f"{name}.json").read_text())
-        draw([Arm(**arm) for arm in earlier["arms"]], given.out / f"{name}.png", title)
+        draw([Arm(**arm) for arm in earlier["arms"]], given.out / f"{name}.png", title, _patch_ms(given.size))
         return 0
     if given.one:
         arm = run_arm(given.one, given.folder, given.size, given.patches, given.runs, given.threads)
