@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from intone.server.engines.voxcpm.phonemes import HIBARI, phonemizer
+from intone.server.engines.phonemes import HIBARI, phonemizer
 from training.model_sizes import TEXT_ENDS
 from training.optimizing import multiplies_bfloat16
 from training.shards import Audio, Spoken

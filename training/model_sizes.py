@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from intone.server.engines.phonemes import HIBARI
 from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from intone.server.engines.voxcpm.phonemes import HIBARI
 
 TEXT_ENDS = ".?!,"
 """Punctuation marks that a text of the corpus may end with."""

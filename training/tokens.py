@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from intone.server.engines.voxcpm.phonemes import HIBARI, phonemizer
+from intone.server.engines.phonemes import HIBARI, phonemizer
 from intone.server.engines.voxcpm.sizes import RESERVED
 from intone.server.engines.voxcpm.text import TextTokenizer
 from training.model_sizes import TEXT_ENDS

@@ -176,7 +176,7 @@ def _sounds_of(pieces: Sequence["Piece"], sounds: str, phonemize: Callable[[str]
 def _phonemizer(chinese: bool) -> Callable[[str], str] | None:
     """The phonemizer of the packaged voice; None, with a line on stderr, where its packages are not installed."""
     try:
-        from intone.server.engines.voxcpm.phonemes import phonemizer
+        from intone.server.engines.phonemes import phonemizer
         from intone.server.errors import CheckpointError
     except ImportError as error:
         _note(f"no sounds: {error}")

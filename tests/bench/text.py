@@ -32,7 +32,7 @@ from intone.client import AsyncSpeechClient, AsyncUtterance
 from intone.server.app import serving
 from intone.server.config import Config
 from intone.server.emotion.cues import read_cues
-from intone.server.engines.voxcpm.phonemes import phonemizer
+from intone.server.engines.phonemes import phonemizer
 from intone.server.text.characters import has_cjk
 from intone.server.text.normalization import normalize
 from intone.server.text.normalization.pipeline import run_stages

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from intone.client.__main__ import main
-from intone.server.engines.voxcpm import phonemes
+from intone.server.engines import phonemes
 from intone.server.errors import CheckpointError
 
 

@@ -25,8 +25,8 @@ from intone.server.conversation.tagged_text import TaggedText
 from intone.server.domain import Recording, Voice
 from intone.server.emotion.labels import parse_description, parse_label
 from intone.server.emotion.lexicon import Lexicon
+from intone.server.engines.phonemes import HIBARI, phonemizer
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from intone.server.engines.voxcpm.phonemes import HIBARI, phonemizer
 from intone.server.engines.weights import read_tensors
 from intone.server.errors import CallerError, CheckpointError
 from intone.server.events import InvalidMessage

@@ -11,8 +11,8 @@ from intone.proto import audio_pb2, speech_pb2
 from intone.server.app import serving
 from intone.server.config import Config
 from intone.server.domain import SpeakRequest
+from intone.server.engines.phonemes import phonemizer
 from intone.server.engines.voxcpm import bundled_voice
-from intone.server.engines.voxcpm.phonemes import phonemizer
 from intone.server.engines.voxcpm.text import TextTokenizer
 from tests.support.fakes import RATE_HZ, ScriptedEngine, ScriptedState, info
 from tests.support.live_server import Talk, chunks, codes_of, live, messages_of, samples, spoken

@@ -168,7 +168,7 @@ def test_private_use_characters_are_not_taken_for_marks():
 def test_the_packaged_voices_say_exactly_the_sounds():
     pytest.importorskip("hibari")
     pytest.importorskip("misaki")
-    from intone.server.engines.voxcpm.phonemes import phonemizer
+    from intone.server.engines.phonemes import phonemizer
 
     phonemize = phonemizer("hibari", ("en", "zh"))
     assert phonemize("I say [tomato](/təˈmɑːtoʊ/) now.") == phonemize("I say tomato now.").replace("təmˈATO", "təmˈɑtO")

@@ -6,22 +6,33 @@ import numpy as np
 import pytest
 import torch
 
+from intone.server.domain import EMOTIONS, Emotion, Recording, SpeakRequest, SynthesisOptions
+from intone.server.engines.indextts.checkpoint.weights import read_checkpoint
+from intone.server.engines.indextts.engine import IndexTTSEngine
+from intone.server.engines.indextts.reference.language_model import GPT
+from intone.server.engines.indextts.text.front_end import FrontEnd
 from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN as ServedBigVGAN
 from intone.server.engines.indextts.vocoder.source import Source, SourceState, harmonics
+from intone.server.engines.indextts.voice.emotion import blended
+from intone.server.engines.indextts.voice.prepared_voice import packed_voice, speaker_of
 from intone.server.engines.weights import Weights
+from intone.server.errors import UnsupportedVoiceError
 from intone.server.ops import reference
 from training import native
-from training.indextts import codes, sizes, vocoder
+from training.indextts import codes, export, sizes, vocoder
 from training.indextts.features import Basis, code_starts, codes_of
 from training.indextts.parameters import published
 from training.indextts.prosody import NEUTRAL, Mood, mood_of, served_weight
 from training.indextts.speech import FRAME_S, read_speech, write_shard
 from training.indextts.teacher import Steered
+from training.indextts.train_flow import FlowRecipe, FlowTrainee
+from training.indextts.train_gpt import GptRecipe, GptTrainee
 from training.indextts.train_vocoder import VocoderRecipe, VocoderTrainee
 from training.loop import Budget, load_state, read_log, train
 
 TEXTS = ("I told you that the meeting starts at nine.", "What a day, isn't it?", "Thank you, I will call back.")
 SAD, ANGRY = 2, 1
+HAPPY = Emotion(tuple(float(name == "happy") for name in EMOTIONS), 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +187,77 @@ def test_interrupted_vocoder_run_resumes_identically(speech, basis, tmp_path):
     assert json.dumps(read_log(tmp_path / "whole")) == json.dumps(read_log(tmp_path / "parts"))
     left, right = (load_state(tmp_path / name)["trainee"]["average"] for name in ("whole", "parts"))
     assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.fixture(scope="module")
+def out(speech, basis, tmp_path_factory):
+    """A run whose parts have been trained for two steps each."""
+    folder = tmp_path_factory.mktemp("run")
+    config, budget = sizes.config("tiny"), Budget(steps=2, log_steps=1, examine_steps=2)
+    Basis.at(folder, speech)
+    flow = FlowRecipe(steps=2, new_frames=60, known_frames=30)
+    for name, trainee in (
+        ("vocoder", vocoder_trainee(speech, basis)),
+        ("flow", FlowTrainee(config, flow, basis, speech, speech)),
+        ("gpt", GptTrainee(config, GptRecipe(steps=2), basis, speech, speech)),
+    ):
+        train(trainee, folder / name, budget, name)
+    return folder
+
+
+@pytest.mark.slow
+def test_flow_and_gpt_losses_decrease(speech, basis):
+    config = sizes.config("tiny")
+    flow = FlowRecipe(steps=60, new_frames=60, known_frames=30, rate=3e-3)
+    for trainee, name in (
+        (FlowTrainee(config, flow, basis, speech, speech), "flow"),
+        (GptTrainee(config, GptRecipe(steps=60, rate=3e-3), basis, speech, speech), "codes"),
+    ):
+        losses = [float(trainee.step(number)[name].detach()) for number in range(60)]
+        assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10]), name
+
+
+def test_exported_checkpoint_speaks_in_its_own_voice(out, tmp_path):
+    size = export.run(out, "tiny", "int8", tmp_path)
+    assert size < 5e6
+    engine = IndexTTSEngine.from_folder(tmp_path)
+    info = engine.info
+    assert (info.clones_voices, info.voices_emotion, info.languages) == (False, True, ("en",))
+    assert info.sample_rate_hz == 24_000 and info.alphabets == ("ipa",)
+    options = SynthesisOptions(parameters={"max_audio_ms": 900})
+    plain, happy = (
+        spoken(engine, SpeakRequest("Good morning.", 1, emotion=mood, options=options)) for mood in (Emotion(), HAPPY)
+    )
+    assert len(plain) > 2000 and np.isfinite(plain).all()
+    assert len(plain) != len(happy) or np.abs(plain - happy).max() > 0
+    with pytest.raises(UnsupportedVoiceError, match="needs the full model"):
+        engine.prepare_voice(Recording(np.zeros(24_000, np.float32), 24_000))
+
+
+def spoken(engine, request):
+    state, parts = engine.start(request), []
+    while not state.done:
+        parts += [step.pcm for step in engine.step([state]) if step.pcm is not None]
+    return np.concatenate(parts)
+
+
+def test_server_reads_text_and_codes_as_trained(out, speech, tmp_path):
+    """Token ids of a text, and logits of the decoding loop, are those of training."""
+    export.run(out, "tiny", "float32", tmp_path)
+    checkpoint = read_checkpoint(tmp_path)
+    front_end = FrontEnd.load(tmp_path, checkpoint.config)
+    assert list(front_end.tokenize(TEXTS[0]).ids) == codes.token_ids(speech.texts[0])
+    model = export.Trained.load(out, "tiny").gpt
+    text, given, mood = codes.token_ids(speech.texts[1]), torch.tensor([7, 300, 20]), Mood(ANGRY, 0.7)
+    with torch.no_grad():
+        hidden, _, starts = model([text], [given], [mood])
+        expected = model.logits(hidden[0, starts[0] :])
+        served = GPT(checkpoint.config, Weights(checkpoint.gpt))
+        pack = packed_voice(tmp_path, "any")
+        speaker = speaker_of(pack, torch.device("cpu"))
+        weights = [0.0] * 8
+        weights[ANGRY] = mood.weight
+        emotion = blended(speaker.emotion, speaker.emotion_rows, weights)
+        unit, first = served.begin(served.prefix(text, speaker.rows, emotion), 4)
+        found = served.logits(torch.cat((first[None], served.replay(given, unit))))
+    assert torch.allclose(found, expected, atol=1e-4)

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import torch
 
+from training import storage
 from training.indextts import sizes, stages
 
-TRAINED = (("vocoder", stages.vocoder, "train the vocoder: frames and source to audio"),)
+TRAINED = (
+    ("vocoder", stages.vocoder, "train the vocoder: frames and source to audio"),
+    ("flow", stages.flow, "train codec, length regulator and flow: codes to frames"),
+    ("gpt", stages.gpt, "train the language model: phonemes and emotion to codes"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,8 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     teacher = _stage(commands, "teacher", stages.teacher, "speak the corpus with emotion")
     teacher.add_argument("--hours", type=float, default=None, help="approximate hours of speech (default: all)")
     teacher.add_argument("--skip-hours", type=float, default=0.0, help="approximate hours to skip at the beginning")
+    codes = _stage(commands, "codes", stages.codes, "report how much of the prosody is left in the codes")
+    codes.add_argument("--shards", type=int, default=None, help="number of speech shards to read (default: all)")
     for name, stage, text in TRAINED:
         _training(_stage(commands, name, stage, text))
+    export = _stage(commands, "export", stages.export, "write a checkpoint that the server can load")
+    export.add_argument("--storage", choices=storage.KINDS, default="int8", help="data type (default: int8)")
+    export.add_argument("--folder", type=Path, default=None, help="output folder (default: OUT/checkpoint)")
     return parser
 
 

@@ -7,10 +7,13 @@ pitch, and one of `EFFORT_LEVELS` levels relative to the sound's mean. The flow 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from intone.server.engines.indextts.text.front_end import FIRST_LANGUAGE_TAG
 
 SOUNDS = "AIOQSTWYabdefhijklmnoprstuvwxzæðŋɐɑɒɔəɚɛɜɡɪɹɾʃʊʌʒʔʤʧθᵊᵻ"
 """The sounds of English in the alphabet of the text; sound 0 is a pause, the first of these is 1."""
@@ -124,6 +127,7 @@ def frame_spans(count: int) -> Tensor:
     return (torch.arange(count + 1, dtype=torch.float64) * FRAMES_PER_CODE).floor().long()
 
 
+@cache
 def vocabulary() -> dict[bytes, int]:
     """Bytes and the characters of phonemes, as ranks of a tiktoken file: a text has one token per character."""
     ranks = {bytes([byte]): byte for byte in range(256)}
@@ -132,6 +136,12 @@ def vocabulary() -> dict[bytes, int]:
         for length in range(2, len(encoded) + 1):
             ranks.setdefault(encoded[:length], len(ranks))
     return ranks
+
+
+def token_ids(text: str) -> list[int]:
+    """Token ids of a text in phonemes, the tag of its language first, as in the server."""
+    ranks = vocabulary()
+    return [len(ranks) + FIRST_LANGUAGE_TAG, *(ranks[character.encode()] for character in text)]
 
 
 def characters() -> Sequence[str]:

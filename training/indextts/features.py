@@ -67,12 +67,17 @@ def code_levels_db(speech: Speech) -> Tensor:
     return DB_PER_NEPER * _code_means(speech, speech.mel[:, LEVEL_BANDS].float().mean(1, keepdim=True))[:, 0]
 
 
-def codes_of(speech: Speech, basis: Basis) -> Tensor:
-    """The semantic codes of all sentences, `[codes]`, int64."""
+def code_pitch(speech: Speech) -> tuple[Tensor, Tensor]:
+    """Mean pitch of each code in Hz, and the voiced part of it, `[codes]` each."""
     voicing = speech.pitch[:, 1:]
     octaves = torch.log2(speech.pitch[:, :1])
     voiced, weighted, plain = _code_means(speech, torch.cat((voicing, voicing * octaves, octaves), 1)).unbind(1)
-    pitch_hz = torch.exp2(torch.where(voiced > 0, weighted / voiced.clamp_min(1e-3), plain))
+    return torch.exp2(torch.where(voiced > 0, weighted / voiced.clamp_min(1e-3), plain)), voiced
+
+
+def codes_of(speech: Speech, basis: Basis) -> Tensor:
+    """The semantic codes of all sentences, `[codes]`, int64."""
+    pitch_hz, voiced = code_pitch(speech)
     relative_db = code_levels_db(speech) - basis.levels_db[speech.sounds]
     effort = torch.bucketize(relative_db, torch.tensor(EFFORT_EDGES_DB))
     return composed(speech.sounds, pitch_levels(pitch_hz, voiced), effort)

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from training import native
-from training.indextts import sizes, train_vocoder
+from training.indextts import code_report, sizes, train_flow, train_gpt, train_vocoder
+from training.indextts import export as export_stage
 from training.indextts import teacher as teacher_stage
 from training.indextts.features import Basis
-from training.indextts.speech import read_speech
+from training.indextts.speech import Speech, read_speech
 from training.loop import Budget, Trainee, draw_log, train
 
 
@@ -19,15 +20,45 @@ def teacher(options: argparse.Namespace) -> str:
     return f"{added} new shards; {len(speech)} sentences, {speech.hours:.1f} hours: {options.out / 'speech'}"
 
 
+def codes(options: argparse.Namespace) -> str:
+    """Report how much of the prosody is left in the codes; see `code_report.run`."""
+    return code_report.run(options.out, options.shards)
+
+
 def vocoder(options: argparse.Namespace) -> str:
     """Train the vocoder."""
     if options.size != "tiny":
         native.load("indextts/anti_alias.cpp", "intone_anti_alias")
     recipe = train_vocoder.VocoderRecipe(**_given(options, "steps", "batch", "rate", "seed", "adversary_from"))
-    speech, held_out = (read_speech(options.out / "speech" / name, options.shards) for name in ("train", "held_out"))
-    basis = Basis.at(options.out, speech)
-    trainee = train_vocoder.VocoderTrainee(sizes.config(options.size), recipe, basis, speech, held_out)
+    trainee = train_vocoder.VocoderTrainee(sizes.config(options.size), recipe, *_material(options))
     return _train(trainee, options.out / "vocoder", options, recipe.steps)
+
+
+def gpt(options: argparse.Namespace) -> str:
+    """Train the language model."""
+    recipe = train_gpt.GptRecipe(**_given(options, "steps", "rate", "seed"))
+    trainee = train_gpt.GptTrainee(sizes.config(options.size), recipe, *_material(options))
+    return _train(trainee, options.out / "gpt", options, recipe.steps)
+
+
+def flow(options: argparse.Namespace) -> str:
+    """Train codec, length regulator and flow."""
+    recipe = train_flow.FlowRecipe(**_given(options, "steps", "batch", "rate", "seed"))
+    trainee = train_flow.FlowTrainee(sizes.config(options.size), recipe, *_material(options))
+    return _train(trainee, options.out / "flow", options, recipe.steps)
+
+
+def export(options: argparse.Namespace) -> str:
+    """Export a checkpoint for the server; see `export.run`."""
+    folder = options.folder or options.out / "checkpoint"
+    size_bytes = export_stage.run(options.out, options.size, options.storage, folder)
+    return f"{size_bytes / 1e6:.1f} MB: {folder}"
+
+
+def _material(options: argparse.Namespace) -> tuple[Basis, Speech, Speech]:
+    """The basis, and the speech to train on and to examine with."""
+    speech, held_out = (read_speech(options.out / "speech" / name, options.shards) for name in ("train", "held_out"))
+    return Basis.at(options.out, speech), speech, held_out
 
 
 def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -30,28 +30,23 @@ from intone.server.engines.indextts.gpt.sampling import Sampling
 from intone.server.engines.indextts.gpt.slot_gpt import SlotGPT
 from intone.server.engines.indextts.placement import PREPARED_UNITS, Placement, Vocoder
 from intone.server.engines.indextts.s2mel import streaming
-from intone.server.engines.indextts.s2mel.acoustic import (
-    DEFAULT_GUIDANCE,
-    DEFAULT_STEPS,
-    AcousticModel,
-    AcousticSettings,
-)
+from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticSettings
 from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
 from intone.server.engines.indextts.state import IndexTTSState
-from intone.server.engines.indextts.text.front_end import LANGUAGES, FrontEnd
-from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN, BigVGANState
+from intone.server.engines.indextts.text.front_end import LANGUAGES, PHONEMIC_LANGUAGES, FrontEnd
+from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
+from intone.server.engines.indextts.vocoder.source import sourced, state_bytes
 from intone.server.engines.indextts.vocoder.vocoder_programs import VocoderPrograms
 from intone.server.engines.indextts.voice.emotion import balanced, blended, merged
 from intone.server.engines.indextts.voice.emotion_clips import EmotionClipCache
 from intone.server.engines.indextts.voice.encoders import Encoders, ReloadCheckpoint
-from intone.server.engines.indextts.voice.prepared_voice import SpeakerCache, prepare
+from intone.server.engines.indextts.voice.prepared_voice import SpeakerCache, packed_voice, prepare
 from intone.server.engines.pieces import VoicePieces, complete, within
 from intone.server.engines.weights import LoadProgress, Weights
 from intone.server.errors import CheckpointError, UnsupportedVoiceError
 from intone.server.nn.stage_clock import StageClock
 from intone.server.nn.transfer import fetch, send
 from intone.server.storage.hub import existing_folder
-from intone.server.text.pronunciation.marks import spelled
 
 CODES_PER_STEP = 8
 """Upper bound of the codes generated in one step: it keeps steps, and so the time to cancel, short."""
@@ -70,9 +65,10 @@ class IndexTTSEngine:
         reload: ReloadCheckpoint | None = None,
         on: Placement | None = None,
         pack_cache: Path | None = None,
+        packed: PreparedVoice | None = None,
     ) -> None:
         """`reload` as for `Encoders`; `on` is where and how it runs, by default on the CPU; `pack_cache` as for
-        `from_folder`."""
+        `from_folder`; `packed` is the only voice of a checkpoint that was trained with one."""
         on = on or Placement.of()
         config, device = checkpoint.config, on.device
         self._on_stream = own_stream(device, urgent=False)
@@ -87,23 +83,26 @@ class IndexTTSEngine:
             self._encoder = Encoders(checkpoint, reload, device)
             self._times = cache(self._acoustic.time_table)
             graphs = self._prepare_programs(on)
+            self._vocoder = sourced(self._vocoder, config)
         self._speakers = SpeakerCache(device)
         self._clips = EmotionClipCache(self._encoder)
         self._budget = CodeBudget(config, self._gpt.max_codes())
-        self._own_voice: PreparedVoice | None = None
+        self._own_voice = packed
+        served, phonemic = config.served, bool(config.served.phonemes)
         self._info = EngineInfo(
             name=ENGINE,
             model=name,
             sample_rate_hz=config.vocoder.sample_rate_hz,
-            languages=LANGUAGES[config.variant],
+            languages=PHONEMIC_LANGUAGES if phonemic else LANGUAGES[config.variant],
             trained=config.trained,
-            clones_voices=True,
+            clones_voices=packed is None,
             voices_emotion=True,
             device=describe_device(device, on.precision, graphs),
             changes_speed=True,
             max_batch=self._gpt.max_batch,
             new_units=self._gpt.new_units,
-            parameters=parameters.of_diffusion(DEFAULT_STEPS, 1.0 + DEFAULT_GUIDANCE),
+            parameters=parameters.of_diffusion(served.flow_steps, 1.0 + served.guidance),
+            alphabets=("ipa",) if phonemic else (),
         )
         if progress:
             progress(1.0)
@@ -127,7 +126,8 @@ class IndexTTSEngine:
             engine = cls.random(spec.source, **common)
         else:
             engine = cls.from_folder(existing_folder(ENGINE, spec.source, MODEL), pack_cache=spec.cache, **common)
-        if spec.reference_voice is not None:  # so that the default voice stays the same when the route changes
+        # So that the default voice stays the same when the route changes.
+        if spec.reference_voice is not None and engine.info.clones_voices:
             engine.adopt_voice(spec.reference_voice())
         return engine
 
@@ -163,8 +163,8 @@ class IndexTTSEngine:
         front_end = FrontEnd.load(folder, checkpoint.config)
         name = f"IndexTTS {checkpoint.config.variant.value}"
         reload = partial(read_checkpoint, folder) if drop_encoders else None
-        placement = Placement.of(dtype, **where)
-        return cls(checkpoint, front_end, name, ChunkPlan(), progress, reload, placement, pack_cache)._warmed_up()
+        on, packed = Placement.of(dtype, **where), packed_voice(folder, checkpoint.fingerprint)
+        return cls(checkpoint, front_end, name, ChunkPlan(), progress, reload, on, pack_cache, packed)._warmed_up()
 
     @classmethod
     def random(
@@ -213,7 +213,13 @@ class IndexTTSEngine:
         return True
 
     def prepare_voice(self, recording: Recording) -> VoicePieces:
-        """See `voice.prepare`."""
+        """See `voice.prepare`.
+
+        Raises:
+            UnsupportedVoiceError: the checkpoint has one voice only.
+        """
+        if not self._info.clones_voices:
+            raise UnsupportedVoiceError("this checkpoint of IndexTTS has one voice only: cloning needs the full model")
         return within(self._on_stream, prepare(self._encoder, self._acoustic, recording, self._fingerprint))
 
     def adopt_voice(self, recording: Recording) -> None:
@@ -231,15 +237,17 @@ class IndexTTSEngine:
         if voice is None:
             raise UnsupportedVoiceError("IndexTTS speaks with a recording's voice only: name one")
         assert voice.fingerprint == self._fingerprint, "voices are prepared again for other weights"
-        tokenized = self._front_end.tokenize(spelled(request.text))
-        options, guidance = request.options, request.options.number("guidance")
+        tokenized = self._front_end.tokenize(request.text)
+        options, guidance, served = request.options, request.options.number("guidance"), self._config.served
+        if request.emotion.clip and not self._info.clones_voices:
+            raise UnsupportedVoiceError("this checkpoint of IndexTTS follows no clip: that needs the full model")
         with self._on_stream():
-            times = self._times(options.integer("steps") or DEFAULT_STEPS)
+            times = self._times(options.integer("steps") or served.flow_steps)
             speaker, vocoder = self._speakers.get(voice), self._vocoder.initial_state()
         settings = AcousticSettings(
             seed=request.seed,
             times=times,
-            guidance=DEFAULT_GUIDANCE if guidance is None else max(0.0, guidance - 1.0),
+            guidance=served.guidance if guidance is None else max(0.0, guidance - 1.0),
             duration_factor=1.0 / (options.speed or 1.0),
         )
         return IndexTTSState(
@@ -256,8 +264,7 @@ class IndexTTSEngine:
 
     def held_bytes(self, state: IndexTTSState) -> int:
         """Of keys and values, and of the vocoder. Slots are there anyway."""
-        vocoder, decoding = state.vocoder, state.decoding
-        kept = sum(one.nbytes for one in vocoder.tails) if isinstance(vocoder, BigVGANState) else vocoder.bytes
+        kept, decoding = state_bytes(state.vocoder), state.decoding
         return kept + (decoding.held_bytes if isinstance(decoding, NativeDecoding) else 0)
 
     @torch.inference_mode()
@@ -314,7 +321,7 @@ class IndexTTSEngine:
             self._gpt.prepare(PREPARED_UNITS)
             solves, later = self._plan.solves(self._acoustic.features_per_code), self._plan.lookahead_frames
             for known, new in solves:
-                flow.prepare(known, new, self._times(DEFAULT_STEPS))
+                flow.prepare(known, new, self._times(self._config.served.flow_steps))
             vocoder.prepare([(new - later, later) for _, new in solves])
         return self._gpt.programs.captured + flow.programs.captured + vocoder.programs.captured
 
@@ -322,7 +329,7 @@ class IndexTTSEngine:
         rate_hz = self._info.sample_rate_hz
         noise = 0.1 * np.random.default_rng(0).standard_normal(rate_hz).astype(np.float32)
         options = SynthesisOptions(parameters={"steps": 1, "max_audio_ms": 200})
-        voice = complete(self.prepare_voice(Recording(noise, rate_hz)))
+        voice = self._own_voice or complete(self.prepare_voice(Recording(noise, rate_hz)))
         warm_up(self, SpeakRequest("a", seed=0, voice=voice, options=options))
         return self
 
@@ -345,9 +352,10 @@ class IndexTTSEngine:
     def _prefill(self, state: IndexTTSState) -> None:
         tokenized, speaker = state.tokenized, state.speaker
         prefix = self._prefixes.prefix(tokenized.ids, speaker.rows, self._emotion(state), tokenized.language)
-        shared = self._prefixes.shared_rows(speaker.rows)
+        shared, served = self._prefixes.shared_rows(speaker.rows), self._config.served
+        sampling = Sampling(temperature=served.temperature, penalty=served.repetition_penalty)
         state.decoding = self._gpt.begin(
-            prefix, state.max_codes, Sampling(), state.request.seed, state.min_codes, shared
+            prefix, state.max_codes, sampling, state.request.seed, state.min_codes, shared
         )
         if state.decoding is not None:  # on a GPU a unit may have to wait for room
             state.acoustic = streaming.start(speaker.prompt, state.settings, state.plan)

@@ -14,6 +14,7 @@ from intone.server.engines.indextts.s2mel.streaming import AcousticState, ChunkP
 from intone.server.engines.indextts.text.front_end import TokenizedText
 from intone.server.engines.indextts.vocoder.bigvgan import BigVGANState
 from intone.server.engines.indextts.vocoder.crossfader import Crossfader
+from intone.server.engines.indextts.vocoder.source import SourcedState
 from intone.server.engines.indextts.voice.emotion_clips import EmotionClip
 from intone.server.engines.indextts.voice.prepared_voice import Speaker
 
@@ -45,7 +46,7 @@ class IndexTTSState:
     settings: AcousticSettings
     min_codes: int
     max_codes: int
-    vocoder: "BigVGANState | ConvGraphState"
+    vocoder: "BigVGANState | ConvGraphState | SourcedState"
     crossfader: Crossfader = field(default_factory=Crossfader)
     acoustic: AcousticState | None = None
     decoding: NativeDecoding | SlotDecoding | None = None

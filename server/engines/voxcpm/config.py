@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from intone.server.engines.config_section import Section
+from intone.server.engines.phonemes import SENTENCE_ENDS
 from intone.server.engines.voxcpm.audio_vae_config import AudioVAEConfig
 from intone.server.errors import CheckpointError
 
 ENGINE = "voxcpm"
-SENTENCE_ENDS = ".?!"
 
 LANGUAGES = {
     1: ("zh", "en"),
@@ -67,7 +67,7 @@ class VoxCPMConfig:
         languages: that it speaks, as BCP 47 codes.
         trained: False for random weights.
         clones_voices: False for a model trained with a single voice.
-        phonemes: name of the phonemizer, see `phonemes.py`; None for a model whose tokens are text.
+        phonemes: name of the phonemizer, see `engines/phonemes.py`; None for a model whose tokens are text.
         text_ends: the marks that texts ended with in training; only for checkpoints with `phonemes`.
         steps: default of the flow's steps; the official package's `inference_timesteps`.
         temperature: factor of the noise that a patch starts from, over 0 and at most 1; the official package's argument

@@ -20,6 +20,7 @@ from intone.server.engines.base import LoadSpec
 from intone.server.engines.common import describe_device, set_threads, warm_up
 from intone.server.engines.devices import own_stream
 from intone.server.engines.packed_cache import PackedCache, build_with_cache
+from intone.server.engines.phonemes import ALPHABETS, available_languages
 from intone.server.engines.pieces import VoicePieces, within
 from intone.server.engines.precision import Precision, precision_on
 from intone.server.engines.voxcpm import bundled_voice, sizes
@@ -28,7 +29,6 @@ from intone.server.engines.voxcpm.entry import ENTRY, MODEL
 from intone.server.engines.voxcpm.length_limits import limits
 from intone.server.engines.voxcpm.model import VoxCPM
 from intone.server.engines.voxcpm.noise import patch_noise
-from intone.server.engines.voxcpm.phonemes import ALPHABETS, available_languages
 from intone.server.engines.voxcpm.prompt import build_prompt
 from intone.server.engines.voxcpm.slot_model import NEW_UNITS, SlotModel
 from intone.server.engines.voxcpm.slot_steps import Made, make_on_slots

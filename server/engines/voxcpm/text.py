@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intone.server.engines.voxcpm.config import ENGINE, SENTENCE_ENDS
-from intone.server.engines.voxcpm.phonemes import Phonemizer, phonemizer
+from intone.server.engines.phonemes import SENTENCE_ENDS, Phonemizer, phonemizer
+from intone.server.engines.voxcpm.config import ENGINE
 from intone.server.errors import CheckpointError
 from intone.server.text.pronunciation.marks import spelled
 

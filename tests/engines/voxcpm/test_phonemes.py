@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from intone.server.domain import Recording, SpeakRequest, SynthesisOptions
+from intone.server.engines import phonemes
+from intone.server.engines.phonemes import phonemizer, runs
 from intone.server.engines.pieces import complete
-from intone.server.engines.voxcpm import phonemes, sizes
+from intone.server.engines.voxcpm import sizes
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
-from intone.server.engines.voxcpm.phonemes import phonemizer, runs
 from intone.server.engines.voxcpm.text import TextTokenizer
 from intone.server.errors import CallerError, CheckpointError, Reason
 from tests.support.voxcpm_tiny import random_checkpoint

@@ -15,13 +15,18 @@ from intone.server.engines.indextts.text.tokenizers import (
     Tokenizer,
     byte_tokenizer,
 )
+from intone.server.engines.phonemes import Phonemizer, phonemizer
 from intone.server.errors import CallerError, CheckpointError, Reason
+from intone.server.text.pronunciation.marks import spelled
 
 LANGUAGES = {
     Variant.V2: ("zh", "en"),
     Variant.V25: ("zh", "en", "ja", "es", "ar"),
 }
 """Languages of each variant; BCP 47."""
+
+PHONEMIC_LANGUAGES = ("en",)
+"""Languages of checkpoints whose tokens are phonemes."""
 
 LANGUAGE_ROWS = {"en": 0, "zh": 1, "es": 3, "ja": 7, "ar": 13}
 """Rows of the language table, which has the order of the language tags in the text vocabulary."""
@@ -70,10 +75,14 @@ class FrontEnd:
 
     Args:
         max_tokens: ids that the model has positions for.
+        phonemize: converts text to phonemes, for a checkpoint whose tokens are phonemes.
     """
 
-    def __init__(self, variant: Variant, tokenizer: Tokenizer, max_tokens: int) -> None:
+    def __init__(
+        self, variant: Variant, tokenizer: Tokenizer, max_tokens: int, phonemize: Phonemizer | None = None
+    ) -> None:
         self._variant, self._tokenizer, self._max_tokens = variant, tokenizer, max_tokens
+        self._phonemize = phonemize
 
     @classmethod
     def load(cls, folder: Path, config: IndexTTSConfig) -> "FrontEnd":
@@ -91,7 +100,9 @@ class FrontEnd:
             fits, expected = len(tokenizer) + SPECIAL_TOKENS == tokens, f"{tokens - SPECIAL_TOKENS}"
         if not fits:
             raise CheckpointError(ENGINE, f"{path}: found {len(tokenizer)} tokens, expected {expected}")
-        return cls(config.variant, tokenizer, config.gpt.max_text)
+        name = config.served.phonemes
+        phonemize = phonemizer(name, PHONEMIC_LANGUAGES, engine=ENGINE) if name else None
+        return cls(config.variant, tokenizer, config.gpt.max_text, phonemize)
 
     @classmethod
     def of_bytes(cls, config: IndexTTSConfig) -> "FrontEnd":
@@ -104,7 +115,9 @@ class FrontEnd:
         Raises:
             CallerError: the text has no letter and no digit, or has too many tokens, which is TOO_LARGE (field `text`).
         """
-        normalized = folded(text).strip()
+        if self._phonemize is not None:
+            return self._of_phonemes(self._phonemize(text))
+        normalized = folded(spelled(text)).strip()
         if not any(unicodedata.category(character)[0] in "LN" for character in normalized):
             raise CallerError("text", "there is no letter and no digit in it", Reason.TEXT_UNSPEAKABLE)
         if self._variant is Variant.V2:
@@ -115,6 +128,16 @@ class FrontEnd:
             row = LANGUAGE_ROWS[language]
             tag = len(self._tokenizer) + FIRST_LANGUAGE_TAG + row
             tokenized = TokenizedText((tag, *self._tokenizer.ids(f" {cased}")), row)
+        return self._checked(tokenized)
+
+    def _of_phonemes(self, phonemes: str) -> TokenizedText:
+        if not any(character.isalpha() for character in phonemes):
+            raise CallerError("text", "there is nothing in it that can be read out", Reason.TEXT_UNSPEAKABLE)
+        row = LANGUAGE_ROWS[PHONEMIC_LANGUAGES[0]]
+        tag = len(self._tokenizer) + FIRST_LANGUAGE_TAG + row
+        return self._checked(TokenizedText((tag, *self._tokenizer.ids(phonemes)), row))
+
+    def _checked(self, tokenized: TokenizedText) -> TokenizedText:
         if len(tokenized.ids) > self._max_tokens:
             message = f"found {len(tokenized.ids)} tokens, expected at most {self._max_tokens}: send less at once"
             raise CallerError("text", message, Reason.TEXT_TOO_LONG)

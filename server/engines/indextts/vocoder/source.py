@@ -7,13 +7,18 @@ of a stream.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig
 from intone.server.engines.indextts.checkpoint.config_files import PITCH_ROWS
 from intone.server.engines.indextts.s2mel.noise import frame_noise
+
+if TYPE_CHECKING:
+    from intone.server.engines.indextts.placement import Vocoder
 
 REFERENCE_HZ, ROWS_PER_OCTAVE = 200.0, 3.0
 """Fundamental frequency of a pitch row of 0, and the difference of the rows of two that are an octave apart."""
@@ -103,3 +108,39 @@ def harmonics(phase: np.ndarray, count: np.ndarray) -> np.ndarray:
     closed = np.sin(2 * np.pi * (whole + 0.5) * phase) / (2 * np.where(near, 1.0, half)) - 0.5
     result: np.ndarray = np.where(near, whole, closed) + (count - whole) * np.cos(2 * np.pi * (whole + 1) * phase)
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class SourcedState:
+    """The state of a stream of `SourcedVocoder`: of the source, and of the vocoder, which may change its own."""
+
+    source: SourceState
+    vocoder: Any
+
+
+class SourcedVocoder:
+    """A vocoder with a source, which has the same interface: it takes frames with rows for pitch and voicing."""
+
+    def __init__(self, vocoder: "Vocoder", source: Source) -> None:
+        self._vocoder, self._source = vocoder, source
+
+    def initial_state(self) -> SourcedState:
+        """The state of a stream before its first frame."""
+        return SourcedState(SourceState(), self._vocoder.initial_state())
+
+    def extend(
+        self, mel: Tensor, following: Tensor, state: SourcedState, last: bool
+    ) -> tuple[Tensor, Tensor, SourcedState]:
+        """See `BigVGAN.extend`; the frames have `PITCH_ROWS` rows more than mel bands."""
+        rows, source = self._source.rows(mel, state.source)
+        forecast, _ = self._source.rows(following, source)
+        final, pending, vocoder = self._vocoder.extend(rows, forecast, state.vocoder, last)
+        return final, pending, SourcedState(source, vocoder)
+
+
+def sourced(vocoder: "Vocoder", config: IndexTTSConfig) -> "Vocoder":
+    """The vocoder itself, or with the source of a checkpoint that has one."""
+    if config.source is None:
+        return vocoder
+    frame_s = config.mel.hop_samples / config.mel.sample_rate_hz
+    return SourcedVocoder(vocoder, Source(config.source.points, config.source.noise, frame_s))

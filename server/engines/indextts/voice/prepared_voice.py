@@ -3,20 +3,31 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from intone.server.domain import PreparedVoice, Recording
+from intone.server.engines.indextts.checkpoint.config import ENGINE
 from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticPrompt
 from intone.server.engines.indextts.voice.conditioning import truncation_notices
 from intone.server.engines.indextts.voice.encoders import Encoders
 from intone.server.engines.pieces import VoicePieces
+from intone.server.engines.weights import read_tensors
+from intone.server.errors import CheckpointError
 from intone.server.nn.transfer import send
+
+PACK_FILE = "voice.safetensors"
+"""The arrays of a voice beside the files of a checkpoint that was trained with this voice alone."""
 
 CACHED_SPEAKERS = 32
 """A voice of 15 s takes 3 MB."""
+
+
+ARRAYS = ("rows", "emotion", "emotion_rows", "mel", "condition", "style", "moments")
+"""Names of a prepared voice's arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +56,26 @@ def prepare(encoder: Encoders, acoustic: AcousticModel, recording: Recording, fi
     """
     parts = yield from encoder.enrol(recording)
     prompt = acoustic.prompt(parts.mel, parts.features, parts.style)
-    tensors = {
-        "rows": parts.speaker,
-        "emotion": parts.emotion,
-        "emotion_rows": parts.emotion_rows,
-        "mel": prompt.mel,
-        "condition": prompt.condition,
-        "style": prompt.style,
-        "moments": prompt.moments,
-    }
-    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+    speaker = (parts.speaker, parts.emotion, parts.emotion_rows)
+    tensors = (*speaker, prompt.mel, prompt.condition, prompt.style, prompt.moments)
+    arrays = {name: tensor.cpu().numpy() for name, tensor in zip(ARRAYS, tensors, strict=True)}
     return PreparedVoice(fingerprint, arrays, notices=truncation_notices(recording))
+
+
+def packed_voice(folder: Path, fingerprint: str) -> PreparedVoice | None:
+    """The voice that a checkpoint brings, None if it brings none; `fingerprint` is that of its weights.
+
+    Raises:
+        CheckpointError: the file cannot be read, or lacks an array.
+    """
+    path = folder / PACK_FILE
+    if not path.is_file():
+        return None
+    tensors = read_tensors(path, ENGINE)
+    missing = sorted(set(ARRAYS) - set(tensors))
+    if missing:
+        raise CheckpointError(ENGINE, f"{path}: found no {', '.join(missing)}, expected {', '.join(ARRAYS)}")
+    return PreparedVoice(fingerprint, {name: tensors[name].numpy() for name in ARRAYS})
 
 
 class SpeakerCache:

@@ -14,7 +14,6 @@ from functools import partial
 from importlib.util import find_spec
 
 from intone.server.engines.english_text import plain_text, readable
-from intone.server.engines.voxcpm.config import ENGINE, SENTENCE_ENDS
 from intone.server.errors import CheckpointError
 from intone.server.text.pronunciation.marks import MARK, for_engine, is_pinyin
 
@@ -22,6 +21,7 @@ Phonemizer = Callable[[str], str]
 """Text to phonemes; empty if the text has nothing that can be read out."""
 
 HIBARI = "hibari"
+SENTENCE_ENDS = ".?!"
 CLAUSE_MARKS = " ,;:—…-"
 """Marks after which a sentence continues."""
 
@@ -56,8 +56,8 @@ def available_languages(languages: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in languages if name not in missing)
 
 
-def phonemizer(name: str, languages: Sequence[str], ends: str = SENTENCE_ENDS) -> Phonemizer:
-    """The phonemizer with the name of a checkpoint's `phonemes`, for the languages of the checkpoint.
+def phonemizer(name: str, languages: Sequence[str], ends: str = SENTENCE_ENDS, engine: str = "voxcpm") -> Phonemizer:
+    """The phonemizer with the name of a checkpoint's `phonemes`, for the languages of the checkpoint of an engine.
 
     A full stop is appended to a text that ends in none of the marks `ends`: without one a model may miss its end.
 
@@ -68,13 +68,13 @@ def phonemizer(name: str, languages: Sequence[str], ends: str = SENTENCE_ENDS) -
         CheckpointError: the name is unknown, a language is not supported, or its package is not installed.
     """
     if name != HIBARI:
-        raise CheckpointError(ENGINE, f"phonemes: found {name!r}, expected {HIBARI!r} or no such key")
+        raise CheckpointError(engine, f"phonemes: found {name!r}, expected {HIBARI!r} or no such key")
     known = {"en": _english, "zh": _chinese}
     foreign = sorted(set(languages) - set(known))
     if foreign:
         found = ", ".join(foreign)
-        raise CheckpointError(ENGINE, f"languages: found {found}, expected en and zh with {HIBARI!r}")
-    phonemizers = {language: known[language]() for language in languages}
+        raise CheckpointError(engine, f"languages: found {found}, expected en and zh with {HIBARI!r}")
+    phonemizers = {language: known[language](engine) for language in languages}
 
     def phonemize(text: str) -> str:
         if len(phonemizers) == 1:
@@ -134,12 +134,12 @@ def _is_han(character: str) -> bool:
     return "\u4e00" <= character <= "\u9fff"
 
 
-def _english() -> Phonemizer:
+def _english(engine: str) -> Phonemizer:
     try:
         from hibari import Hibari  # optional, and loads a dictionary
         from hibari.g2p import G2P
     except ImportError as error:
-        raise _missing("en") from error
+        raise _missing("en", engine) from error
     g2p = partial(G2P(british=False), normalize_text=False)  # the text is normalized already: "no." is not "number"
 
     def phonemize(text: str) -> str:
@@ -150,14 +150,14 @@ def _english() -> Phonemizer:
     return phonemize
 
 
-def _chinese() -> Phonemizer:
+def _chinese(engine: str) -> Phonemizer:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecation warnings of jieba
             import jieba  # optional: word segmentation and pinyin
             from misaki.zh import ZHG2P
     except ImportError as error:
-        raise _missing("zh") from error
+        raise _missing("zh", engine) from error
     jieba.setLogLevel(logging.WARNING)
     # Its cache would be world-writable under /tmp, and trusted.
     with tempfile.TemporaryDirectory() as folder:
@@ -195,9 +195,9 @@ def _chinese() -> Phonemizer:
     return phonemize
 
 
-def _missing(language: str) -> CheckpointError:
+def _missing(language: str, engine: str) -> CheckpointError:
     package, extra = _EXTRAS[language]
     return CheckpointError(
-        ENGINE,
+        engine,
         f"this checkpoint needs the phonemizer {package}, which is not installed: pip install 'intone[{extra}]'",
     )
