@@ -4,6 +4,7 @@ A run resumed from one repeats the optimizer's warm-up and otherwise continues w
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,23 @@ RUNS = {"vae": "vae", "lm": "lesson"}
 """Folder of a run → key of the trained weights in its state."""
 
 
-def run(out: Path) -> int:
+def run(out: Path, names: Mapping[str, str] = RUNS) -> int:
     """Write `out/slim` from the existing runs; returns its size in bytes. To resume, copy its content over `out`.
+
+    `names` are the folders of the runs, see `RUNS`.
 
     Raises:
         FileNotFoundError: there is no run.
     """
-    runs = [name for name in RUNS if (out / name / CHECKPOINT).exists()]
+    runs = [name for name in names if (out / name / CHECKPOINT).exists()]
     if not runs:
-        raise FileNotFoundError(f"{out}: no checkpoint of any of {', '.join(RUNS)}")
+        raise FileNotFoundError(f"{out}: no checkpoint of any of {', '.join(names)}")
     slim = out / "slim"
     for name in runs:
         (slim / name).mkdir(parents=True, exist_ok=True)
         state = load_state(out / name)
         torch.save(
-            {"steps": state["steps"], "trainee": slimmed(state["trainee"], RUNS[name])}, slim / name / CHECKPOINT
+            {"steps": state["steps"], "trainee": slimmed(state["trainee"], names[name])}, slim / name / CHECKPOINT
         )
         if (out / name / LOG).exists():  # a run that has only begun has none
             shutil.copy(out / name / LOG, slim / name / LOG)

@@ -1,6 +1,7 @@
 """The recipe of nano IndexTTS: steered speech, codes, the vocoder's source, and training runs."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from intone.server.engines.weights import Weights
 from intone.server.errors import UnsupportedVoiceError
 from intone.server.ops import reference
 from training import native
-from training.indextts import codes, export, sizes, vocoder
+from training.indextts import code_report, codes, export, sizes, vocoder
+from training.indextts.__main__ import main
 from training.indextts.features import Basis, code_starts, codes_of
 from training.indextts.parameters import published
 from training.indextts.prosody import NEUTRAL, Mood, mood_of, served_weight
@@ -261,3 +263,20 @@ def test_server_reads_text_and_codes_as_trained(out, speech, tmp_path):
         unit, first = served.begin(served.prefix(text, speaker.rows, emotion), 4)
         found = served.logits(torch.cat((first[None], served.replay(given, unit))))
     assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_slim_states_resume(out, speech, basis, tmp_path):
+    shutil.copytree(out, tmp_path / "run")
+    assert main(["slim", "--out", str(tmp_path / "run")]) == 0
+    slim = tmp_path / "run" / "slim"
+    assert {path.parent.name for path in slim.glob("*/state.pt")} == {"vocoder", "flow", "gpt"}
+    assert "optimizers" not in load_state(slim / "vocoder")["trainee"]
+    budget = Budget(steps=3, log_steps=1, examine_steps=3)
+    assert train(vocoder_trainee(speech, basis), slim / "vocoder", budget, "vocoder") == 3
+    assert export.averaged(slim, "flow").keys() == export.averaged(out, "flow").keys()
+
+
+def test_report_on_codes_names_what_they_keep(speech, tmp_path, monkeypatch):
+    monkeypatch.setattr(code_report, "read_speech", lambda folder, shards: speech)
+    report = code_report.run(tmp_path, None)
+    assert report.count("named from") == 3 and f"{len(speech.sounds)} codes" in report

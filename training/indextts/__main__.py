@@ -46,6 +46,15 @@ def _parser() -> argparse.ArgumentParser:
     export = _stage(commands, "export", stages.export, "write a checkpoint that the server can load")
     export.add_argument("--storage", choices=storage.KINDS, default="int8", help="data type (default: int8)")
     export.add_argument("--folder", type=Path, default=None, help="output folder (default: OUT/checkpoint)")
+    copies = _stage(commands, "copies", stages.copies, "resynthesize and judge held-out speech: vocoder, and flow")
+    measure = _stage(commands, "measure", stages.measure, "let a checkpoint speak held-out sentences and judge it")
+    measure.add_argument("--folder", type=Path, default=None, help="checkpoint folder (default: OUT/checkpoint)")
+    measure.add_argument("--moved", type=int, default=25, help="sentences spoken with each emotion (default: 25)")
+    for judged, count in ((copies, 24), (measure, 200)):
+        judged.add_argument("--sentences", type=int, default=count, help=f"number of sentences (default: {count})")
+        judged.add_argument("--report", type=Path, default=None, help="output folder (default: in OUT)")
+        judged.add_argument("--judges", type=Path, default=None, help="Python of `make train-judges`")
+    _stage(commands, "slim", stages.slim, "write small states to OUT/slim; to resume, copy its content over OUT")
     return parser
 
 

@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from training import native
+from training import slim as slim_stage
 from training.indextts import code_report, sizes, train_flow, train_gpt, train_vocoder
 from training.indextts import export as export_stage
 from training.indextts import teacher as teacher_stage
 from training.indextts.features import Basis
 from training.indextts.speech import Speech, read_speech
 from training.loop import Budget, Trainee, draw_log, train
+
+RUNS = {"vocoder": "vocoder", "flow": "flow", "gpt": "gpt"}
+"""Folder of a run → key of the trained weights in its state."""
 
 
 def teacher(options: argparse.Namespace) -> str:
@@ -27,8 +31,7 @@ def codes(options: argparse.Namespace) -> str:
 
 def vocoder(options: argparse.Namespace) -> str:
     """Train the vocoder."""
-    if options.size != "tiny":
-        native.load("indextts/anti_alias.cpp", "intone_anti_alias")
+    _native(options)
     recipe = train_vocoder.VocoderRecipe(**_given(options, "steps", "batch", "rate", "seed", "adversary_from"))
     trainee = train_vocoder.VocoderTrainee(sizes.config(options.size), recipe, *_material(options))
     return _train(trainee, options.out / "vocoder", options, recipe.steps)
@@ -53,6 +56,35 @@ def export(options: argparse.Namespace) -> str:
     folder = options.folder or options.out / "checkpoint"
     size_bytes = export_stage.run(options.out, options.size, options.storage, folder)
     return f"{size_bytes / 1e6:.1f} MB: {folder}"
+
+
+def copies(options: argparse.Namespace) -> str:
+    """Resynthesize held-out sentences; see `measure.copies`."""
+    from training.indextts import measure as measure_stage  # imports the engine, which the others do not need
+
+    _native(options)
+    report = options.report or options.out / "copies"
+    return measure_stage.copies(options.out, options.size, options.sentences, report, options.judges)
+
+
+def measure(options: argparse.Namespace) -> str:
+    """Let an exported checkpoint speak, and evaluate it; see `measure.run`."""
+    from training.indextts import measure as measure_stage
+
+    folder, report = options.folder or options.out / "checkpoint", options.report or options.out / "report"
+    return measure_stage.run(options.out, folder, report, options.sentences, options.moved, options.judges)
+
+
+def slim(options: argparse.Namespace) -> str:
+    """Write small states for transfer; see `training.slim`."""
+    size_bytes = slim_stage.run(options.out, RUNS)
+    return f"{size_bytes / 1e6:.1f} MB: {options.out / 'slim'}"
+
+
+def _native(options: argparse.Namespace) -> None:
+    """Compile and load the vocoder's activation, except at size `tiny`."""
+    if options.size != "tiny":
+        native.load("indextts/anti_alias.cpp", "intone_anti_alias")
 
 
 def _material(options: argparse.Namespace) -> tuple[Basis, Speech, Speech]:

@@ -75,6 +75,10 @@ class Sentences:
         self._speech, self._basis, self._codes = speech, basis, codes_of(speech, basis)
         self.lengths = speech.frames.diff()
 
+    def codes(self, index: int) -> Tensor:
+        """All codes of a sentence."""
+        return self._codes[slice(*self._speech.codes[index : index + 2].tolist())]
+
     def example(self, index: int, first: int, length: int, context_codes: int, beyond: bool) -> Example:
         """Frames from number `first` of a sentence on; `beyond`: with the codes after them."""
         speech = self._speech
