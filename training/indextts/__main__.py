@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     teacher = _stage(commands, "teacher", stages.teacher, "speak the corpus with emotion")
     teacher.add_argument("--hours", type=float, default=None, help="approximate hours of speech (default: all)")
     teacher.add_argument("--skip-hours", type=float, default=0.0, help="approximate hours to skip at the beginning")
+    teacher.add_argument("--jobs", type=int, default=1, help="single-threaded worker processes (default: 1)")
     codes = _stage(commands, "codes", stages.codes, "report how much of the prosody is left in the codes")
     codes.add_argument("--shards", type=int, default=None, help="number of speech shards to read (default: all)")
     for name, stage, text in TRAINED:
@@ -65,6 +66,7 @@ def _training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=None, help="examples per step")
     parser.add_argument("--rate", type=float, default=None, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=None, help="of all random numbers (default: 0)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default: cpu)")
     parser.add_argument("--adversary-from", type=int, default=None, help="first step of the vocoder's discriminators")
     parser.add_argument("--shards", type=int, default=None, help="number of speech shards to read (default: all)")
 

@@ -10,7 +10,8 @@ from intone.server.engines.indextts.s2mel.acoustic import FLOW, LATENT, REGULATO
 from intone.server.engines.indextts.s2mel.cfm import solve, time_table
 from intone.server.engines.indextts.s2mel.codec import BOOK
 from intone.server.engines.indextts.s2mel.content import ContentSource, content_source
-from intone.server.engines.indextts.s2mel.dit import Condition, DiT
+from intone.server.engines.indextts.s2mel.dit import DiT
+from intone.server.engines.indextts.s2mel.flow_inputs import Condition
 from intone.server.engines.indextts.s2mel.length_regulator import LengthRegulator, Moments, mel_frames
 from intone.server.engines.indextts.vocoder.source import REFERENCE_HZ
 from intone.server.engines.indextts.voice.mel import FLOOR
@@ -65,7 +66,8 @@ class Acoustic(nn.Module):
         """The server's modules on the current parameters."""
         config, s2mel = self.config, self.s2mel.weights()
         regulator = LengthRegulator(config.regulator, s2mel.scope(REGULATOR))
-        content = content_source(config, regulator, Weights(self.published_codec()), s2mel.scope(LATENT))
+        codec = Weights(self.published_codec(), device=self.codebook_parts.device)
+        content = content_source(config, regulator, codec, s2mel.scope(LATENT))
         return Built(content, regulator, DiT(config.dit, config.wavenet, s2mel.scope(FLOW)), config.dit.style_dim)
 
 
@@ -78,25 +80,30 @@ class Built:
     dit: DiT
     style_dim: int
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the parameters."""
+        return self.regulator.content_in.weight.device
+
     def prompt(self, basis: Basis) -> tuple[Tensor, Tensor, Moments]:
         """The silence that stands for the voice's recording: rows `[P, R]`, conditions `[P, C]`, and their moments."""
         frames = mel_frames(PROMPT_CODES * FEATURES_PER_CODE)
         mel = torch.full((frames, MEL_BANDS), FLOOR).log()
-        rows = basis.rows(mel, torch.tensor([[REFERENCE_HZ, 0.0]]).expand(frames, -1))
-        codes = torch.full((PROMPT_CODES,), PAUSE * PITCH_LEVELS * EFFORT_LEVELS)
+        rows = basis.rows(mel, torch.tensor([[REFERENCE_HZ, 0.0]]).expand(frames, -1)).to(self.device)
+        codes = torch.full((PROMPT_CODES,), PAUSE * PITCH_LEVELS * EFFORT_LEVELS, device=self.device)
         condition, moments = self.regulator.whole(self.content.of_codes(codes, None), frames)
         return rows, condition, moments
 
     def fixed(self, known: Tensor, conditions: Tensor) -> Condition:
         """What is constant during a solve: known rows `[B, K, R]` and the conditions of all frames, `[B, T, C]`."""
-        style = torch.zeros(len(known), self.style_dim)
-        return self.dit.condition(known, conditions, style, guided=False)
+        style = torch.zeros(len(known), self.style_dim, device=self.device)
+        return self.dit.inputs.condition(known, conditions, style, guided=False)
 
     def velocity(self, x: Tensor, fixed: Condition, time: float) -> Tensor:
         """The velocity at a time, 0 to 1, of noisy rows `[B, F, R]`."""
-        (modulation,) = self.dit.modulations(torch.tensor([time]))
+        (modulation,) = self.dit.inputs.modulations(torch.tensor([time], device=self.device))
         return self.dit.velocity(x, fixed, modulation)
 
     def solved(self, noise: Tensor, fixed: Condition, steps: int) -> Tensor:
         """Rows made of noise `[B, F, R]` in so many steps."""
-        return solve(self.dit, noise, fixed, 0.0, time_table(self.dit, steps, noise.device))
+        return solve(self.dit, noise, fixed, 0.0, time_table(self.dit.inputs, steps, noise.device))

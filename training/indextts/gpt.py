@@ -69,7 +69,8 @@ class GPT(nn.Module):
         for row, mood in enumerate(moods):
             if mood.emotion != NEUTRAL:
                 weights[row, mood.emotion] = mood.weight
-        return weights @ self.given["emotions"]
+        emotions = self.given["emotions"]
+        return weights.to(emotions.device) @ emotions
 
     def forward(
         self, texts: Sequence[Sequence[int]], codes: Sequence[Tensor], moods: Sequence[Mood]

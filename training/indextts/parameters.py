@@ -42,7 +42,8 @@ class Parameters(nn.Module):
 
     def weights(self) -> Weights:
         """What a module of the server is built from."""
-        return Weights(self.tensors())
+        tensors = self.tensors()
+        return Weights(tensors, device=next(iter(tensors.values())).device)
 
 
 def published(state: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:

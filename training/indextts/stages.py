@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from training import native
 from training import slim as slim_stage
 from training.indextts import code_report, sizes, train_flow, train_gpt, train_vocoder
@@ -19,7 +21,9 @@ RUNS = {"vocoder": "vocoder", "flow": "flow", "gpt": "gpt"}
 
 def teacher(options: argparse.Namespace) -> str:
     """Speak the corpus with emotion; see `teacher.run`."""
-    added = teacher_stage.run(options.out / "en" / "corpus", options.out, options.hours, options.skip_hours)
+    added = teacher_stage.run(
+        options.out / "en" / "corpus", options.out, options.hours, options.skip_hours, options.jobs
+    )
     speech = read_speech(options.out / "speech" / "train")
     return f"{added} new shards; {len(speech)} sentences, {speech.hours:.1f} hours: {options.out / 'speech'}"
 
@@ -82,15 +86,15 @@ def slim(options: argparse.Namespace) -> str:
 
 
 def _native(options: argparse.Namespace) -> None:
-    """Compile and load the vocoder's activation, except at size `tiny`."""
-    if options.size != "tiny":
+    """Compile and load the vocoder's activation, except at size `tiny` and on a GPU."""
+    if options.size != "tiny" and getattr(options, "device", "cpu") == "cpu":
         native.load("indextts/anti_alias.cpp", "intone_anti_alias")
 
 
-def _material(options: argparse.Namespace) -> tuple[Basis, Speech, Speech]:
-    """The basis, and the speech to train on and to examine with."""
+def _material(options: argparse.Namespace) -> tuple[Basis, Speech, Speech, torch.device]:
+    """The basis, the speech to train on and to examine with, and the device."""
     speech, held_out = (read_speech(options.out / "speech" / name, options.shards) for name in ("train", "held_out"))
-    return Basis.at(options.out, speech), speech, held_out
+    return Basis.at(options.out, speech), speech, held_out, torch.device(options.device)
 
 
 def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:

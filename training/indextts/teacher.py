@@ -5,7 +5,8 @@ synthesis, so emotional speech costs no more than plain speech: two minutes of C
 of nano VoxCPM. The pulses are those of the vocoder's source (`vocoder/source.py`), so its phases are known exactly.
 """
 
-from collections.abc import Callable, Sequence
+import multiprocessing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from intone.server.engines.indextts.s2mel.length_regulator import mel_frames
 from intone.server.engines.indextts.vocoder.source import Source, SourceState
 from intone.server.engines.indextts.voice.mel import mel_spectrogram
 from training import teacher
+from training.corpus import Corpus
 from training.indextts.codes import FEATURES_PER_CODE, FRAMES_PER_CODE, Unit, assigned, units_of
 from training.indextts.prosody import Mood, effort_gain, mood_of, steered_pitch
 from training.indextts.speech import FRAME_S, HOP_SAMPLES, MEL, RATE_HZ, Spoken, write_shard
@@ -150,25 +152,26 @@ def _cut(
     )
 
 
-def read_aloud(portion: teacher.Portion, speak: Callable[[str, int], Spoken | None]) -> None:
-    """Speak and write one shard."""
-    spoken = [one for number, text in portion.sentences if (one := speak(text, number)) is not None]
-    write_shard(portion.path, spoken)
+def _work(todo: Sequence[teacher.Portion]) -> None:
+    """Speak and write shards, in a process of its own."""
+    speak = Steered()
+    for portion in todo:
+        spoken = [one for number, text in portion.sentences if (one := speak(text, number)) is not None]
+        write_shard(portion.path, spoken)
 
 
-def run(texts: Path, out: Path, hours: float | None, skip_hours: float) -> int:
+def run(texts: Path, out: Path, hours: float | None, skip_hours: float, jobs: int) -> int:
     """Write `out/speech/{train,held_out}` from the corpus in `texts`; returns how many shards are new.
 
     The held-out sentences have moods of their own, by their numbers, as the others have.
     """
-    from training.corpus import Corpus
-
     corpus, seconds = Corpus.load(texts), teacher.SECONDS["en"]
     held_out = teacher.portions(corpus.held_out, out / "speech" / "held_out", seconds)
     train = teacher.portions(corpus.train, out / "speech" / "train", seconds, hours, skip_hours)
     todo = [portion for portion in (*held_out, *train) if not portion.path.exists()]
-    speak = Steered()
     for portion in todo:
         portion.path.parent.mkdir(parents=True, exist_ok=True)
-        read_aloud(portion, speak)
+    context = multiprocessing.get_context("spawn")  # onnxruntime hangs in forked processes
+    with context.Pool(jobs) as pool:
+        pool.map(_work, [todo[job::jobs] for job in range(jobs)], chunksize=1)
     return len(todo)

@@ -102,15 +102,21 @@ class FlowTrainee:
     """The acoustic model, as a `loop.Trainee`."""
 
     def __init__(
-        self, config: IndexTTSConfig, recipe: FlowRecipe, basis: Basis, speech: Speech, held_out: Speech
+        self,
+        config: IndexTTSConfig,
+        recipe: FlowRecipe,
+        basis: Basis,
+        speech: Speech,
+        held_out: Speech,
+        device: torch.device = CPU,
     ) -> None:
-        self.recipe, self.basis = recipe, basis
+        self.recipe, self.basis, self.device = recipe, basis, device
         self.sentences, self.examined = Sentences(speech, basis), Sentences(held_out, basis)
-        self.model, self._examined_model = Acoustic(config, recipe.seed), Acoustic(config, recipe.seed)
+        self.model, self._examined_model = (Acoustic(config, recipe.seed).to(device) for _ in range(2))
         self.average = Average.of(self.model, recipe.average_decay)
         self.optimizer = adam(self.model.parameters(), recipe.rate, (0.9, 0.98), 0.01)
         self.updates = 0
-        self._weights = torch.ones(ROWS)
+        self._weights = torch.ones(ROWS, device=device)
         self._weights[MEL_BANDS:] = recipe.pitch_weight
 
     def step(self, number: int) -> Mapping[str, Tensor]:
@@ -140,8 +146,8 @@ class FlowTrainee:
             for index in torch.nonzero(self.examined.lengths >= EXAMINED_FRAMES)[:EXAMINED_SENTENCES, 0].tolist():
                 one = self.examined.example(index, 0, EXAMINED_FRAMES, 0, True)
                 rows, content = self._laid_out(built, [one], 0, 0.0, random)
-                noise = torch.randn(1, EXAMINED_FRAMES, ROWS, generator=random)
-                made.append(built.solved(noise, built.fixed(rows, content), FLOW_STEPS)[0])
+                noise = torch.randn(1, EXAMINED_FRAMES, ROWS, generator=random).to(self.device)
+                made.append(built.solved(noise, built.fixed(rows, content), FLOW_STEPS)[0].cpu())
                 wanted.append(one.rows)
         off, voiced = (torch.cat(made) - torch.cat(wanted)).abs(), torch.cat(wanted)[:, -1] > 0
         return {
@@ -179,7 +185,8 @@ class FlowTrainee:
         strength = recipe.known_noise * float(torch.rand(1, generator=random))
         rows, content = self._laid_out(built, batch, known, strength, random)
         target = torch.stack([one.rows[known:] for one in batch])
-        noise = torch.randn(target.shape, generator=random)
+        noise = torch.randn(target.shape, generator=random).to(self.device)
+        target = target.to(self.device)
         velocity = built.velocity(torch.lerp(noise, target, time), built.fixed(rows, content), time)
         return (velocity - (target - noise)).square().mean((0, 1))
 
@@ -197,14 +204,14 @@ class FlowTrainee:
         rows, conditions = [], []
         for one in batch:
             length = len(one.rows)
-            features = content.of_codes(one.codes, None)
+            features = content.of_codes(one.codes.to(self.device), None)
             before = one.first_code * FEATURES_PER_CODE
             lead = min(one.first_frame, regulator.context_frames)
             first = one.first_frame - lead
             index = source_features(first, one.first_frame + length, nominal_ratio(), before + len(features)) - before
-            chosen = features[torch.from_numpy(index.clip(min=0))]
+            chosen = features[torch.from_numpy(index.clip(min=0)).to(self.device)]
             condition, _ = regulator.condition(chosen, moments, lead, 0)
             before_rows = one.rows[:known] + strength * torch.randn(known, ROWS, generator=random)
-            rows.append(torch.cat((voice, before_rows)))
+            rows.append(torch.cat((voice, before_rows.to(self.device))))
             conditions.append(torch.cat((voice_condition, condition)))
         return torch.stack(rows), torch.stack(conditions)

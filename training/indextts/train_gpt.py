@@ -21,6 +21,7 @@ from training.indextts.speech import Speech
 from training.loop import generator
 from training.optimizing import Average, adam, rate_at, set_rate
 
+CPU = torch.device("cpu")
 EXAMINED_SENTENCES = 64
 MAX_GRADIENT = 1.0
 LEAST_WEIGHT = 1e-4
@@ -81,18 +82,24 @@ class GptTrainee:
     """The language model, as a `loop.Trainee`."""
 
     def __init__(
-        self, config: IndexTTSConfig, recipe: GptRecipe, basis: Basis, speech: Speech, held_out: Speech
+        self,
+        config: IndexTTSConfig,
+        recipe: GptRecipe,
+        basis: Basis,
+        speech: Speech,
+        held_out: Speech,
+        device: torch.device = CPU,
     ) -> None:
-        self.config, self.recipe = config, recipe
+        self.config, self.recipe, self.device = config, recipe, device
         self.sentences, self.examined = Sentences(speech, basis), Sentences(held_out, basis)
-        self.model, self._examined_model = GPT(config, recipe.seed), GPT(config, recipe.seed)
+        self.model, self._examined_model = (GPT(config, recipe.seed).to(device) for _ in range(2))
         self.average = Average.of(self.model, recipe.average_decay)
         self.optimizer = adam(self.model.parameters(), recipe.rate, (0.9, 0.98), recipe.decay)
         self.updates = 0
 
     def step(self, number: int) -> Mapping[str, Tensor]:
         """Train on one batch; returns the losses."""
-        recipe, random = self.recipe, generator(self.recipe.seed, number, torch.device("cpu"))
+        recipe, random = self.recipe, generator(self.recipe.seed, number, CPU)
         set_rate(self.optimizer, recipe.rate * rate_at(number, recipe.steps, self.updates))
         self.updates += 1
         batch = [self.sentences.get(index) for index in self.sentences.drawn(recipe.rows, random)]
@@ -143,10 +150,11 @@ class GptTrainee:
     ) -> dict[str, Tensor]:
         texts, codes, tokens, moods = (list(part) for part in zip(*batch, strict=True))
         heard = codes if random is None else [self._disturbed(part, random) for part in codes]
-        hidden, looks, starts = model(texts, heard, moods)
+        hidden, looks, starts = model(texts, [part.to(self.device) for part in heard], moods)
         spans = enumerate(zip(starts, codes, strict=True))
         rows = [hidden[row, start : start + len(part) + 1] for row, (start, part) in spans]
-        wanted = torch.cat([torch.cat((part, part.new_tensor([self.config.gpt.stop_code]))) for part in codes])
+        stop = torch.tensor([self.config.gpt.stop_code])
+        wanted = torch.cat([torch.cat((part, stop)) for part in codes]).to(self.device)
         logits = model.logits(torch.cat(rows))
         found = logits.argmax(1)
         sound, pitch, _ = (ours == theirs for ours, theirs in zip(parts(found), parts(wanted), strict=True))

@@ -24,6 +24,7 @@ from training.loop import generator
 from training.optimizing import Average, adam, rate_at, set_rate
 from training.spectra import SoundDistance
 
+CPU = torch.device("cpu")
 EXAMINED_EXAMPLES, EXAMINED_FRAMES = 8, 140
 MAX_GRADIENT, MAX_JURY_GRADIENT = 100.0, 10.0
 
@@ -120,15 +121,21 @@ class VocoderTrainee:
     """The vocoder and its discriminators, as a `loop.Trainee`."""
 
     def __init__(
-        self, config: IndexTTSConfig, recipe: VocoderRecipe, basis: Basis, speech: Speech, held_out: Speech
+        self,
+        config: IndexTTSConfig,
+        recipe: VocoderRecipe,
+        basis: Basis,
+        speech: Speech,
+        held_out: Speech,
+        device: torch.device = CPU,
     ) -> None:
         assert config.source is not None
-        self.recipe = recipe
+        self.recipe, self.device = recipe, device
         torch.manual_seed(recipe.seed)
-        self.vocoder, self.jury = BigVGAN(config, recipe.seed), Jury(recipe.jury_width)
+        self.vocoder, self.jury = BigVGAN(config, recipe.seed).to(device), Jury(recipe.jury_width).to(device)
         self.average = Average.of(self.vocoder, recipe.average_decay)
-        self._examined_vocoder = BigVGAN(config, recipe.seed)
-        self.distance = SoundDistance(RATE_HZ)
+        self._examined_vocoder = BigVGAN(config, recipe.seed).to(device)
+        self.distance = SoundDistance(RATE_HZ).to(device)
         self.optimizer = adam(self.vocoder.parameters(), recipe.rate, (0.8, 0.99), 0.0)
         self.jury_optimizer = adam(self.jury.parameters(), recipe.jury_rate, (0.8, 0.99), 0.0)
         self.balance = Balance(SHARES)
@@ -143,19 +150,19 @@ class VocoderTrainee:
 
     def step(self, number: int) -> Mapping[str, Tensor]:
         """Train on one batch; returns the losses."""
-        recipe, random = self.recipe, generator(self.recipe.seed, number, torch.device("cpu"))
+        recipe, random = self.recipe, generator(self.recipe.seed, number, CPU)
         rate = rate_at(number, recipe.steps, self.updates)
         self.updates += 1
         set_rate(self.optimizer, recipe.rate * rate)
         set_rate(self.jury_optimizer, recipe.jury_rate * rate)
         drawn = [self.segments.drawn(recipe.segment_frames, recipe.beginnings, random) for _ in range(recipe.batch)]
-        decoded = self.vocoder(self._disturbed(torch.stack([one.rows for one in drawn]), random))
+        decoded = self.vocoder(self._disturbed(torch.stack([one.rows for one in drawn]), random).to(self.device))
         edge = recipe.context_frames * HOP_SAMPLES
         skipped = [0 if one.begins else edge for one in drawn]
         length = decoded.shape[1] - 2 * edge
         parts = (decoded, [one.sound for one in drawn], [one.harmonics for one in drawn])
         made, wanted, harmonics = (
-            torch.stack([sound[first : first + length] for sound, first in zip(part, skipped, strict=True)])
+            torch.stack([sound[at : at + length] for sound, at in zip(part, skipped, strict=True)]).to(self.device)
             for part in parts
         )
         losses = dict(self.distance(made, wanted))
@@ -185,8 +192,9 @@ class VocoderTrainee:
         sums: dict[str, float] = {}
         with torch.no_grad():
             for one in self.examined:
-                made, wanted = vocoder(one.rows[None]), one.sound[None]
-                phase = self.distance.phase(made, wanted, one.harmonics[None])
+                rows, wanted, harmonics = (part[None].to(self.device) for part in (one.rows, one.sound, one.harmonics))
+                made = vocoder(rows)
+                phase = self.distance.phase(made, wanted, harmonics)
                 losses = {**self.distance(made, wanted), "phase": phase}
                 for name, value in losses.items():
                     sums[name] = sums.get(name, 0.0) + float(value) / len(self.examined)

@@ -126,9 +126,8 @@ class IndexTTSEngine:
             engine = cls.random(spec.source, **common)
         else:
             engine = cls.from_folder(existing_folder(ENGINE, spec.source, MODEL), pack_cache=spec.cache, **common)
-        # So that the default voice stays the same when the route changes.
         if spec.reference_voice is not None and engine.info.clones_voices:
-            engine.adopt_voice(spec.reference_voice())
+            engine.adopt_voice(spec.reference_voice())  # the default voice stays the same when the route changes
         return engine
 
     @classmethod
@@ -213,11 +212,7 @@ class IndexTTSEngine:
         return True
 
     def prepare_voice(self, recording: Recording) -> VoicePieces:
-        """See `voice.prepare`.
-
-        Raises:
-            UnsupportedVoiceError: the checkpoint has one voice only.
-        """
+        """See `voice.prepare`; UnsupportedVoiceError if the checkpoint has one voice only."""
         if not self._info.clones_voices:
             raise UnsupportedVoiceError("this checkpoint of IndexTTS has one voice only: cloning needs the full model")
         return within(self._on_stream, prepare(self._encoder, self._acoustic, recording, self._fingerprint))
@@ -354,9 +349,7 @@ class IndexTTSEngine:
         prefix = self._prefixes.prefix(tokenized.ids, speaker.rows, self._emotion(state), tokenized.language)
         shared, served = self._prefixes.shared_rows(speaker.rows), self._config.served
         sampling = Sampling(temperature=served.temperature, penalty=served.repetition_penalty)
-        state.decoding = self._gpt.begin(
-            prefix, state.max_codes, sampling, state.request.seed, state.min_codes, shared
-        )
+        state.decoding = self._gpt.begin(prefix, state.max_codes, sampling, state.request.seed, state.min_codes, shared)
         if state.decoding is not None:  # on a GPU a unit may have to wait for room
             state.acoustic = streaming.start(speaker.prompt, state.settings, state.plan)
 

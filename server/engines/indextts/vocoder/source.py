@@ -7,7 +7,7 @@ of a stream.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,9 +16,11 @@ from torch import Tensor
 from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig
 from intone.server.engines.indextts.checkpoint.config_files import PITCH_ROWS
 from intone.server.engines.indextts.s2mel.noise import frame_noise
+from intone.server.engines.indextts.vocoder.bigvgan import BigVGANState
 
 if TYPE_CHECKING:
     from intone.server.engines.indextts.placement import Vocoder
+    from intone.server.ops._C import ConvGraphState
 
 REFERENCE_HZ, ROWS_PER_OCTAVE = 200.0, 3.0
 """Fundamental frequency of a pitch row of 0, and the difference of the rows of two that are an octave apart."""
@@ -115,7 +117,7 @@ class SourcedState:
     """The state of a stream of `SourcedVocoder`: of the source, and of the vocoder, which may change its own."""
 
     source: SourceState
-    vocoder: Any
+    vocoder: "BigVGANState | ConvGraphState"
 
 
 class SourcedVocoder:
@@ -144,3 +146,10 @@ def sourced(vocoder: "Vocoder", config: IndexTTSConfig) -> "Vocoder":
         return vocoder
     frame_s = config.mel.hop_samples / config.mel.sample_rate_hz
     return SourcedVocoder(vocoder, Source(config.source.points, config.source.noise, frame_s))
+
+
+def state_bytes(state: "BigVGANState | ConvGraphState | SourcedState") -> int:
+    """Memory that the state of a stream holds."""
+    if isinstance(state, SourcedState):
+        return state_bytes(state.vocoder)
+    return sum(one.nbytes for one in state.tails) if isinstance(state, BigVGANState) else state.bytes
