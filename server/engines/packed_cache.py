@@ -45,6 +45,9 @@ class Packable(Protocol):
 
 Part = TypeVar("Part", bound=Packable)
 
+Each = Callable[[Callable[[str, Tensor], str], Iterable[str], Iterable[Tensor]], Iterator[str]]
+"""`map`, or that of an executor. An executor takes no work while the interpreter ends, when a writer may still run."""
+
 
 class PackedLayers:
     """The packed parts of a model by name, loaded from cached tensors or packed and recorded."""
@@ -123,7 +126,9 @@ class PackedCache:
         except (OSError, SafetensorError) as error:
             logger.warning("cannot read packed weights from %s, packing again: %s", self.path, error)
             return None
-        if written.get("key") != self.key or written.get("digest") != _digest(tensors):
+        with ThreadPoolExecutor() as threads:  # hashing needs no GIL
+            digest = _digest(tensors, threads.map)
+        if written.get("key") != self.key or written.get("digest") != digest:
             logger.warning("%s does not match its key, packing again", self.path)
             return None
         return tensors
@@ -236,11 +241,10 @@ def _packer_versions(engine: str) -> Iterator[str | bytes]:
     yield from (torch.__version__, torch.backends.cpu.get_cpu_capability(), platform.machine())
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of names, types, shapes and values of all tensors."""
+def _digest(tensors: Mapping[str, Tensor], each: Each = map) -> str:
+    """A hash of names, types, shapes and values of all tensors; a gigabyte takes a second of one core."""
     names = sorted(tensors)
-    with ThreadPoolExecutor() as threads:  # hashing needs no GIL; a gigabyte takes a second of one core
-        return _hash(threads.map(_tensor_digest, names, (tensors[name] for name in names)))
+    return _hash(each(_tensor_digest, names, (tensors[name] for name in names)))
 
 
 def _tensor_digest(name: str, tensor: Tensor) -> str:

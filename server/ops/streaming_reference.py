@@ -65,7 +65,7 @@ def causal_windows(
         x = x * scale + shift
     seen = _after_tail(x if alpha is None else _snake_rows(x, alpha), tails, slots, first, after, past)
     windows = seen.unfold(1, past + 1, 1)  # [B, T, C, past + 1]
-    return windows.transpose(2, 3).reshape(batch * rows, (past + 1) * channels)
+    return windows.transpose(2, 3).reshape(batch * rows, (past + 1) * channels).contiguous()  # of one unit a view
 
 
 def causal_to_one(

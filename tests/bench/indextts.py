@@ -1,6 +1,6 @@
 """Where the time of IndexTTS-2.5 goes: ours streamed, ours whole, and the official package, in turn on this machine.
 
-    python tests/bench/indextts.py [--size small|2.5] [--lengths 2,10,20] [--steps 25,10,5,3] [--runs 1] [--anyway]
+    python tests/bench/indextts.py [--size small|2.5] [--lengths 2,10,20] [--steps 25,10,5,3] [--dtype int8] [--anyway]
 
 All three load the same folder of random weights and speak the same texts with the same voice, prepared beforehand.
 Random weights never stop by themselves, so every text has a number of codes that it is cut at: those of a report on
@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,7 @@ import torch
 from conditions import MAX_BUSY_CPUS, ROOT, command, command_line, commit, module_of_tests, processor, refuse_if_busy
 from indextts_stages import CODE_S, RATE_HZ, Cell, Forecast, Found, Run, draw, lines
 
-from intone.server.domain import PreparedVoice, Recording, SpeakRequest, SynthesisOptions
+from intone.server.domain import PRECISIONS, PreparedVoice, Recording, SpeakRequest, SynthesisOptions
 from intone.server.engines.indextts.engine import IndexTTSEngine
 from intone.server.engines.pieces import complete
 
@@ -114,7 +115,7 @@ def measure(folder: Path, asked: argparse.Namespace, kept: Callable[[Found], Non
     cells = [Cell(length, CODES[length], steps) for length in asked.lengths for steps in asked.steps]
     with official(folder, asked.threads, asked.beams) as theirs:
         # Without its encoders, which nothing needs after the voice: the other one has all of its own in memory.
-        engine = IndexTTSEngine.from_folder(folder, threads=asked.threads, drop_encoders=True)
+        engine = IndexTTSEngine.from_folder(folder, dtype=asked.dtype, threads=asked.threads, drop_encoders=True)
         voice = complete(engine.prepare_voice(Recording(samples, rate_hz)))
         speakers: dict[str, Speak] = dict(
             zip(
@@ -151,7 +152,7 @@ def described(asked: argparse.Namespace, busy: float) -> dict[str, Any]:
         "busy": busy > MAX_BUSY_CPUS,
         "software": f"Python {platform.python_version()}, torch {torch.__version__}, commit {commit()}",
         "command": command(),
-        "weights": f"random, size {asked.size}, float32 in all",
+        "weights": f"random, size {asked.size}; ours in {asked.dtype}, {OFFICIAL} in float32",
         "texts": ", ".join(f"{TEXTS[length]} ({CODES[length]} codes)" for length in asked.lengths),
         "voice": f"{asked.prompt_s:g} s, prepared before",
         OFFICIAL: f"indextts25-inference 0.2.0, {asked.beams} beam(s), its own default being 3; 25 steps are its own",
@@ -188,6 +189,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--lengths", type=_numbers(2, 20), default=[*TEXTS], help="characters, of 2,10,20; default all")
     parser.add_argument("--steps", type=_numbers(1, 100), default=[25, 10, 5, 3], help="of the flow; default 25,10,5,3")
     parser.add_argument("--prompt-s", type=float, default=3.0, help="length of the voice's recording, at most 15")
+    parser.add_argument("--dtype", choices=PRECISIONS, default="auto", help="of ours; default: as served")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--beams", type=int, default=1, help="of the official package; ours has none")
     parser.add_argument("--runs", type=int, default=1)
@@ -234,6 +236,7 @@ def main() -> None:
             for who, runs in by_who.items()
             for run in runs
         ]
+        told["peak memory, ours"] = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB"
         path.write_text(json.dumps({"conditions": told, "runs": rows}, indent=1, ensure_ascii=False), "utf8")
         notes = "\n".join(f"- {name}: {value}" for name, value in told.items())
         path.with_suffix(".md").write_text("\n".join(lines(found, OFFICIAL)) + f"\n\n{notes}\n", "utf8")

@@ -37,6 +37,9 @@ class SteadyToneEngine(ScriptedEngine):
         quiet = np.zeros(RATE_HZ // 5, np.float32)
         return [request, [quiet, tone(40 * len(request.text), self.level), quiet]]
 
+    def held_bytes(self, state):
+        return 0
+
     def step(self, states):
         if self.broken:
             raise RuntimeError("broken by the test")

@@ -33,6 +33,7 @@ class Op:
         dtypes: of the others.
         changes: indices of arguments that are changed in place.
         exact: whether the result is integers.
+        result: dtype of the result, where it is neither integers nor that of the others.
     """
 
     call: Callable[..., Tensor]
@@ -43,6 +44,7 @@ class Op:
     dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16, torch.float16)
     changes: tuple[int, ...] = ()
     exact: bool = False
+    result: torch.dtype | None = None
 
 
 def normal(generator: torch.Generator, *shape: int) -> Tensor:

@@ -332,6 +332,7 @@ OPS = {
         _guided_step_inputs,
         GUIDED_STEP_CASES,
         {0: torch.float32, 2: torch.float32, 3: torch.float32},
+        result=torch.float32,
     ),
     "int8_linear": Op(
         ops.int8_linear,

@@ -150,7 +150,7 @@ def test_english_teacher_labels_its_speech():
     assert np.array_equal(spoken.audio, again.audio) and spoken.number == 3
     assert 0.8 < len(spoken.audio) / RATE_HZ < 3
     order = [int(label) for at, label in enumerate(spoken.labels) if at == 0 or label != spoken.labels[at - 1]]
-    sounds = teacher._voice.ids(teacher._voice.phonemize("The cat sat on the mat.")[0])
+    sounds = teacher.voice.ids(teacher.voice.phonemize("The cat sat on the mat.")[0])
     places = iter(sounds)
     assert all(label in places for label in order)  # in the order of the phonemes
     assert len(order) > 0.7 * len(sounds) and spoken.labels[-1] in sounds[-3:]

@@ -273,7 +273,7 @@ def test_whole_steps_wait_for_the_device_in_one_place(monkeypatch: pytest.Monkey
             torch.empty(rows, config.gpt.dim, device=CUDA),
             config.emotion_rows,
         )
-        checkpoint = Checkpoint(config, **parts, statistics=statistics, matrix=matrix, fingerprint="fake")
+        checkpoint = Checkpoint(config, **parts, statistics=statistics, matrix=matrix, fingerprint="fake", files=())
         on = Placement.of("auto", "cuda:0", graphs=False)
         engine = IndexTTSEngine(checkpoint, FrontEnd.of_bytes(config), "fake", ChunkPlan(), None, on=on)
         modulations = engine._acoustic._dit.inputs.modulations(torch.empty(2, device=CUDA))
