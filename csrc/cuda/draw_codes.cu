@@ -110,7 +110,8 @@ __global__ void draw_codes_kernel(const float* logits, const int64_t* slots, boo
       best[rank] = first;
     }
     __syncthreads();
-    if (best[rank].code == candidate.code) {
+    // Not after the last: thread 0 reorders `best` then.
+    if (rank + 1 < top_k && best[rank].code == candidate.code) {
       score[candidate.code] = NAN;
       candidate = best_of_own(score, codes);
     }
