@@ -1,6 +1,6 @@
 """Optimizer, learning-rate schedule and exponential moving average of the weights."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,13 @@ def adam(
         {"params": [p for p in trainable if not (p.dim() > 1 and p.shape[-1] > 1)], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
+
+
+def restore_optimizers(optimizers: Sequence[torch.optim.Optimizer], state: Mapping[str, Any]) -> None:
+    """Continue with the optimizers of a saved run; a slim state has none."""
+    if "optimizers" in state:
+        for optimizer, own in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(own)
 
 
 @dataclass(slots=True)

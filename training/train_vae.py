@@ -23,7 +23,7 @@ from training.balance import Balance
 from training.discriminators import Jury, judged
 from training.latents import Latents
 from training.loop import generator
-from training.optimizing import Average, adam, rate_at, set_rate
+from training.optimizing import Average, adam, rate_at, restore_optimizers, set_rate
 from training.shards import SOUND_HZ, Speech
 from training.spectra import SoundDistance
 from training.vae import AudioVAE
@@ -214,9 +214,7 @@ class VaeTrainee:
         self.average.load(state["average"])
         if "jury" in state:  # an exported checkpoint has no discriminators
             self.jury.load_state_dict(state["jury"])
-        if "optimizers" in state:  # a slim checkpoint has no optimizer state
-            for optimizer, own in zip((self.optimizer, self.jury_optimizer), state["optimizers"], strict=True):
-                optimizer.load_state_dict(own)
+        restore_optimizers((self.optimizer, self.jury_optimizer), state)
         self.balance.sizes = dict(state.get("pulls", {}))
         self.updates = state.get("updates", 0)
 

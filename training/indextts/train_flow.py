@@ -19,7 +19,7 @@ from training.indextts.flow import Acoustic, Built
 from training.indextts.sizes import FLOW_STEPS, ROWS
 from training.indextts.speech import MEL_BANDS, Speech
 from training.loop import generator
-from training.optimizing import Average, adam, rate_at, set_rate
+from training.optimizing import Average, adam, rate_at, restore_optimizers, set_rate
 
 EXAMINED_SENTENCES, EXAMINED_FRAMES = 16, 160
 MAX_GRADIENT = 1.0
@@ -166,11 +166,10 @@ class FlowTrainee:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """See `loop.Trainee`; a slim state has no optimizer."""
+        """See `loop.Trainee`."""
         self.model.load_state_dict(state["flow"])
         self.average.load(state["average"])
-        for own in state.get("optimizers", ()):
-            self.optimizer.load_state_dict(own)
+        restore_optimizers((self.optimizer,), state)
         self.updates = state.get("updates", 0)
 
     def _group(self, built: Built, random: torch.Generator) -> Tensor:
@@ -178,8 +177,7 @@ class FlowTrainee:
         recipe = self.recipe
         drawn, kind = torch.rand(2, generator=random).tolist()
         time = int(drawn * FLOW_STEPS) / FLOW_STEPS if kind < recipe.grid_share else drawn
-        known = int(torch.randint(-recipe.known_frames // 3, recipe.known_frames + 1, (1,), generator=random))
-        known = max(0, known)
+        known = max(0, int(torch.randint(-recipe.known_frames // 3, recipe.known_frames + 1, (1,), generator=random)))
         length = known + recipe.new_frames
         batch = [self.sentences.drawn(length, known, built.content.context_codes, random) for _ in range(recipe.batch)]
         strength = recipe.known_noise * float(torch.rand(1, generator=random))

@@ -19,7 +19,7 @@ from training.indextts.gpt import GPT, PREFIX_ROWS
 from training.indextts.prosody import Mood
 from training.indextts.speech import Speech
 from training.loop import generator
-from training.optimizing import Average, adam, rate_at, set_rate
+from training.optimizing import Average, adam, rate_at, restore_optimizers, set_rate
 
 CPU = torch.device("cpu")
 EXAMINED_SENTENCES = 64
@@ -135,11 +135,10 @@ class GptTrainee:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """See `loop.Trainee`; a slim state has no optimizer."""
+        """See `loop.Trainee`."""
         self.model.load_state_dict(state["gpt"])
         self.average.load(state["average"])
-        for own in state.get("optimizers", ()):
-            self.optimizer.load_state_dict(own)
+        restore_optimizers((self.optimizer,), state)
         self.updates = state.get("updates", 0)
 
     def _losses(

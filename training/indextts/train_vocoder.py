@@ -21,7 +21,7 @@ from training.indextts.sizes import ROWS
 from training.indextts.speech import FRAME_S, HOP_SAMPLES, RATE_HZ, Speech
 from training.indextts.vocoder import BigVGAN
 from training.loop import generator
-from training.optimizing import Average, adam, rate_at, set_rate
+from training.optimizing import Average, adam, rate_at, restore_optimizers, set_rate
 from training.spectra import SoundDistance
 
 CPU = torch.device("cpu")
@@ -212,18 +212,16 @@ class VocoderTrainee:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """See `loop.Trainee`; a slim state has no optimizers."""
+        """See `loop.Trainee`."""
         self.vocoder.load_state_dict(state["vocoder"])
         self.average.load(state["average"])
         self.jury.load_state_dict(state["jury"])
-        for optimizer, own in zip((self.optimizer, self.jury_optimizer), state.get("optimizers", ()), strict=False):
-            optimizer.load_state_dict(own)
+        restore_optimizers((self.optimizer, self.jury_optimizer), state)
         self.balance.sizes = dict(state.get("pulls", {}))
         self.updates = state.get("updates", 0)
 
     def _disturbed(self, rows: Tensor, random: torch.Generator) -> Tensor:
         """Add noise of a random strength to the rows of each example, but not to those of the source."""
         strength = self.recipe.row_noise * torch.rand(len(rows), 1, 1, generator=random)
-        count = ROWS
-        noise = strength * torch.randn(len(rows), count, rows.shape[2], generator=random)
-        return torch.cat((rows[:, :count] + noise, rows[:, count:]), 1)
+        noise = strength * torch.randn(len(rows), ROWS, rows.shape[2], generator=random)
+        return torch.cat((rows[:, :ROWS] + noise, rows[:, ROWS:]), 1)
