@@ -152,7 +152,7 @@ class StreamSettings:
 
     Attributes:
         encoding: "pcm_s16le", "pcm_f32le", "mulaw" or "alaw".
-        sample_rate_hz: 8000, 16000, 22050, 24000, 32000, 44100 or 48000; None means the engine's own rate.
+        sample_rate_hz: 8000, 16000, 22050, 24000, 32000, 44100 or 48000; None: that of the engine of plain speech.
         defaults: settings of utterances that have none of their own.
         max_lead_ms: how far the server may run ahead of playback, 200 to 600,000.
         delivery: "streamed" (audio is sent while it is synthesized) or "buffered" (unit by unit).

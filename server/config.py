@@ -59,7 +59,7 @@ class Config:
     client_roles: str = _setting(
         "speak,manage", "roles of clients with a certificate, where no tokens file gives them: speak, manage, admin"
     )
-    insecure: bool = _setting(False, "listen on other addresses than the loopback without authentication")
+    insecure: bool = _setting(False, "allow a host that other machines reach, without authentication")
     log_level: str = _setting("info", "least severe messages to log", choices=("debug", "info", "warning", "error"))
     log_format: str = _setting("text", "one line for each event: for people, or JSON", choices=logs.FORMATS)
     metrics_host: str = _setting("127.0.0.1", "address of the HTTP port for monitoring")
@@ -116,14 +116,16 @@ class Config:
     max_recording_ms: int = _setting(60_000, "longest recording that makes a voice", low=1000, high=600_000)
     max_recording_bytes: int = _setting(32 << 20, "largest upload of a recording", low=1 << 16, high=1 << 30)
     max_uploads: int = _setting(4, "recordings that are uploaded and prepared at once", low=1, high=1000)
-    max_uploads_per_caller: int = _setting(2, "of one caller, as for calls", low=1, high=1000)
+    max_uploads_per_caller: int = _setting(2, "uploads of one caller at once", low=1, high=1000)
     upload_timeout_s: float = _setting(300.0, "how long an upload may take", low=0.1, high=86_400)
     upload_pause_s: float = _setting(30.0, "how long an upload may pause between two messages", low=0.1, high=3600)
     decoding_timeout_s: float = _setting(30.0, "how long an uploaded sound file may take to decode", low=0.1, high=3600)
     max_voices: int = _setting(1000, "voices of all callers together", low=0, high=100_000)
     max_voices_per_owner: int = _setting(100, "voices of one caller that is no admin", low=0, high=100_000)
     max_voices_bytes: int = _setting(4 << 30, "bytes of all voices together", low=1 << 20, high=1 << 50)
-    max_voices_bytes_per_owner: int = _setting(1 << 30, "of one caller that is no admin", low=1 << 20, high=1 << 50)
+    max_voices_bytes_per_owner: int = _setting(
+        1 << 30, "bytes of the voices of one caller that is no admin", low=1 << 20, high=1 << 50
+    )
 
     emotion_threshold: float = _setting(0.5, "intensity from which an emotion counts as strong", low=0.0, high=1.0)
     emotion_engines: str = _setting("", "engine for an emotion, whatever its intensity, as in angry=NAME,sad=NAME")
@@ -151,7 +153,7 @@ class Config:
     pause_scale: float = _setting(1.0, "factor for the pauses between sentences; 0 is none", low=0.0, high=4.0)
     normalize: bool = _setting(True, "read out numbers and symbols as words, unless a stream says otherwise")
     normalize_budget_ms: int = _setting(
-        1000, "time for it, and for the lexicon; then the text is spoken as it is", low=10, high=60_000
+        1000, "longest time to normalize a text and read its emotion; then it is spoken as written", low=10, high=60_000
     )
     first_unit_characters: int = _setting(12, "shortest clause that may be spoken first", low=1, high=500)
     max_unit_characters: int = _setting(200, "longest unit: text that an engine speaks in one go", low=20, high=2000)
@@ -168,15 +170,15 @@ class Config:
         3600.0, "let a connection of this age take no new calls: clients connect again", low=1, high=31_536_000
     )
     connection_grace_s: float = _setting(
-        21_600.0, "how long calls that are open then may go on", low=1, high=31_536_000
+        21_600.0, "how long the open calls of a connection of that age may go on", low=1, high=31_536_000
     )
     max_calls: int = _setting(1000, "calls of any method open at once, streams among them", low=1, high=1_000_000)
     max_calls_per_caller: int = _setting(
-        500, "of one caller: a principal or, without authentication, an address", low=1, high=1_000_000
+        500, "calls open at once of one caller: a principal, without authentication an address", low=1, high=1_000_000
     )
     max_health_watches: int = _setting(64, "health watches open at once; they need no token", low=1, high=100_000)
     write_timeout_s: float = _setting(
-        30.0, "end a call whose client reads nothing for so long after what it has is played", low=0.05, high=3600
+        30.0, "end a call whose client has read nothing for this long after all it has was played", low=0.05, high=3600
     )
     max_streams: int = _setting(64, "streams open at once", low=1, high=100_000)
     max_load: float = _setting(
@@ -187,27 +189,25 @@ class Config:
     )
     max_first_sound_ms: int = _setting(
         3000,
-        "refuse a stream whose first sound is predicted later than this, but much sooner with less to speak",
+        "refuse a stream whose first sound is predicted later than this, and more than twice as late as alone",
         low=50,
         high=600_000,
     )
-    max_streams_per_caller: int = _setting(0, "of one caller; 0 is as many as max_streams", low=0, high=100_000)
-    max_messages_per_s: float = _setting(1000.0, "messages of a stream; it is read no faster", low=1, high=1e6)
-    max_characters_per_s: float = _setting(10_000.0, "characters of its texts, likewise", low=100, high=1e8)
+    max_streams_per_caller: int = _setting(0, "streams open at once of one caller; 0: max_streams", low=0, high=100_000)
+    max_messages_per_s: float = _setting(
+        1000.0, "messages of a stream that are read in a second; others wait", low=1, high=1e6
+    )
+    max_characters_per_s: float = _setting(
+        10_000.0, "characters of a stream that are read in a second; others wait", low=100, high=1e8
+    )
     max_open_utterances: int = _setting(32, "utterances of one stream that have not ended", low=1, high=10_000)
     max_text_characters: int = _setting(16_384, "characters in one text message", low=100, high=1 << 20)
     max_utterance_characters: int = _setting(131_072, "characters in one utterance", low=100, high=1 << 24)
     max_stream_characters: int = _setting(
-        262_144,
-        "characters in all open utterances of a stream",
-        low=100,
-        high=1 << 24,
+        262_144, "characters in all open utterances of a stream", low=100, high=1 << 24
     )
     max_emotion_clip_bytes: int = _setting(
-        64 << 20,
-        "emotion clips in memory, of all callers; the oldest are forgotten",
-        low=2 << 20,
-        high=1 << 36,
+        64 << 20, "emotion clips in memory, of all callers; the oldest are forgotten", low=2 << 20, high=1 << 36
     )
     max_steps: int = _setting(50, "steps that a caller may ask an engine for", low=1, high=100)
     max_min_audio_ms: int = _setting(10_000, "min_audio_ms that a caller may ask an engine for", low=0, high=60_000)
@@ -222,10 +222,7 @@ class Config:
         high=1 << 42,
     )
     max_malformed_messages: int = _setting(
-        10,
-        "messages of a stream that cannot be decoded and are answered; with the next one it ends",
-        low=0,
-        high=1000,
+        10, "messages of a stream that may be undecodable; with the next one it ends", low=0, high=1000
     )
     max_waiting_answers: int = _setting(
         256, "answers to messages of one stream that its client has not read; with more it ends", low=10, high=100_000
@@ -244,11 +241,11 @@ class Config:
         10.0, "how long a stream whose connection was lost waits for its client to resume it; 0 is off", low=0, high=600
     )
     max_held_streams: int = _setting(
-        64, "streams that wait so at once; further ones end with their connection", low=1, high=100_000
+        64, "streams that wait for their client at once; further ones end with their connection", low=1, high=100_000
     )
     max_resume_bytes: int = _setting(
         1 << 20,
-        "of each stream that can be resumed, the audio and messages kept that its client may not have received",
+        "bytes kept of each stream that can be resumed, since its client may lack them",
         low=1 << 12,
         high=1 << 28,
     )

@@ -207,7 +207,9 @@ def _add_engine(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_audio(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--rate", type=int, metavar="HZ", help="sample rate; default: the engine's own")
+    group.add_argument(
+        "--rate", type=int, metavar="HZ", help="sample rate; default: that of the engine of plain speech"
+    )
     group.add_argument("--encoding", choices=ENCODINGS, default="pcm_s16le", help="default: %(default)s")
     group.add_argument("--chunk-ms", type=int, metavar="MS", help="exact length of the chunks; default: any")
     group.add_argument("--buffered", action="store_true", help="send the audio unit by unit, not while it is made")
@@ -226,7 +228,7 @@ def _add_latency(group: argparse._ArgumentGroup) -> None:
         dest="service_class",
         action="store_const",
         const="live",
-        help="somebody listens: low latency counts, and fillers may cover waits",
+        help="somebody listens: low latency counts, and fillers may cover waits; the default of chat and bench",
     )
     live.add_argument(
         "--offline",

@@ -24,13 +24,16 @@ class LocalServerError(Exception):
 
 
 @contextmanager
-def local_server(settings: Sequence[str], scratch: Path, console: Console) -> Iterator[str]:
+def local_server(
+    settings: Sequence[str], scratch: Path, console: Console, *, start_timeout_s: float = _START_TIMEOUT_S
+) -> Iterator[str]:
     """Run a server on a free local port while the context lasts. Yields its address as "host:port".
 
     Args:
         settings: flags of `intone-server`.
         scratch: a folder for its log and port file.
         console: prints that it starts, and that it had to be killed.
+        start_timeout_s: the longest wait until it accepts calls.
 
     Raises:
         LocalServerError: the server did not start or exited early, or a call to it failed.
@@ -41,7 +44,7 @@ def local_server(settings: Sequence[str], scratch: Path, console: Console) -> It
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
     try:
-        port = _wait_for_port(process, port_file, log)
+        port = _wait_for_port(process, port_file, log, start_timeout_s)
         yield f"127.0.0.1:{port}"
         if process.poll() is not None:
             raise LocalServerError(f"the server exited with code {process.returncode}\n{_log_tail(log)}")
@@ -51,8 +54,8 @@ def local_server(settings: Sequence[str], scratch: Path, console: Console) -> It
         _stop(process, console)
 
 
-def _wait_for_port(process: "subprocess.Popen[bytes]", port_file: Path, log: Path) -> int:
-    deadline_s = time.monotonic() + _START_TIMEOUT_S
+def _wait_for_port(process: "subprocess.Popen[bytes]", port_file: Path, log: Path, timeout_s: float) -> int:
+    deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
             raise LocalServerError(f"the server did not start: exit code {process.returncode}\n{_log_tail(log)}")
@@ -60,7 +63,7 @@ def _wait_for_port(process: "subprocess.Popen[bytes]", port_file: Path, log: Pat
         if written:
             return int(written)
         time.sleep(_PORT_POLL_S)
-    raise LocalServerError(f"the server was not ready after {_START_TIMEOUT_S:.0f} s\n{_log_tail(log)}")
+    raise LocalServerError(f"the server was not ready after {timeout_s:.0f} s\n{_log_tail(log)}")
 
 
 def _stop(process: "subprocess.Popen[bytes]", console: Console) -> None:
