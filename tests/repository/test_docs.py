@@ -112,6 +112,37 @@ def test_every_figure_and_sample_is_linked_from_a_page(folder):
     assert [path.relative_to(ROOT).as_posix() for path in there if path.resolve() not in linked] == []
 
 
+# ---- what is written twice ----------------------------------------------------------------------------------------
+
+
+def sources(*folders: str) -> str:
+    """Every Python file and contract below the folders, with adjacent string literals joined as Python joins them."""
+    files = (path for folder in folders for path in sorted((ROOT / folder).rglob("*")))
+    text = "".join(path.read_text("utf8") for path in files if path.suffix in (".py", ".proto"))
+    return re.sub(r"\"\s*\n\s*f?\"", "", text)
+
+
+def unknown_messages(markdown: str, source: str) -> list[str]:
+    """Messages in the first columns of tables that are nowhere in the source; `…` stands for anything."""
+    quoted = [code for row in re.findall(r"^\| (.*?) \|", markdown, re.MULTILINE) for code in CODE.findall(row)]
+    parts = [(message, part.strip()) for message in quoted for part in message.split("…")]
+    return [message for message, part in parts if part not in source]
+
+
+def test_messages_of_the_troubleshooting_page_exist():
+    known = sources("server", "client", "proto/intone") + (ROOT / "Makefile").read_text("utf8")
+    assert unknown_messages(page("docs/troubleshooting.md"), known) == []
+    table = "| message | x |\n|---|---|\n| `there is no folder …` or `GONE` | `y` |\n| `no … purple folders` | |\n"
+    assert unknown_messages(table, known) == ["GONE", "no … purple folders"]
+
+
+def test_layers_are_those_that_import_linter_checks():
+    (contract,) = re.findall(r"^layers = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text("utf8"), re.M | re.S)
+    checked = [set(re.findall(r"\w+", layer)) for layer in contract.splitlines()]
+    (drawn,) = re.findall(r"```\n(__main__\n.*?)```", page("docs/architecture.md"), re.DOTALL)
+    assert [set(line.partition("#")[0].split()) for line in drawn.splitlines()] == checked
+
+
 # ---- commands -------------------------------------------------------------------------------------------------------
 
 
