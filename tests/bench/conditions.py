@@ -104,6 +104,12 @@ def conditions(busy: float, device: str = "") -> str:
     return f"{device or processor()}; {software}; {others}; {time.strftime('%Y-%m-%d')}. `{command()}`"
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 thread", "2 threads": for captions."""
+    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
 def module_of_tests(name: str) -> ModuleType:
     """A module of `tests/`, such as "support.fakes". Scripts do not have the repository on their path."""
     if str(ROOT) not in sys.path:

@@ -155,7 +155,7 @@ def described(asked: argparse.Namespace, busy: float) -> dict[str, Any]:
         "weights": f"random, size {asked.size}; ours in {asked.dtype}, {OFFICIAL} in float32",
         "texts": ", ".join(f"{TEXTS[length]} ({CODES[length]} codes)" for length in asked.lengths),
         "voice": f"{asked.prompt_s:g} s, prepared before",
-        OFFICIAL: f"indextts25-inference 0.2.0, {asked.beams} beam(s), its own default being 3; 25 steps are its own",
+        OFFICIAL: f"indextts25-inference 0.2.0, beams: {asked.beams}, its own default: 3; 25 steps are its own",
         "runs": f"{asked.runs}, medians; times in ms, in brackets shares of the total",
         "date": time.strftime("%Y-%m-%d"),
     }

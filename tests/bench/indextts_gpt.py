@@ -12,7 +12,7 @@ import sys
 import time
 
 import torch
-from conditions import command_line, conditions, refuse_if_busy
+from conditions import command_line, conditions, counted, refuse_if_busy
 from timing import peak_gb, read_gb_s
 from torch import Tensor
 
@@ -84,7 +84,8 @@ def main() -> int:
         figures = f"{one:.1f} | {four:.1f} | {floor_ms:.1f} | {one / floor_ms:.2f} | {new:.0f} | {known:.0f}"
         print(f"| {kind} | {figures} | {peak_gb():.1f} |", flush=True)
         del model
-    print(f"\nIndexTTS {given.size}, {given.threads} thread(s), prefix of {len(rows)} rows, {shared} of the voice.")
+    threads = counted(given.threads, "thread")
+    print(f"\nIndexTTS {given.size}, {threads}, prefix of {len(rows)} rows, {shared} of the voice.")
     print(conditions(busy))
     return 0
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from conditions import FIGURES, command_line, conditions, module_of_tests, refuse_if_busy
+from conditions import FIGURES, command_line, conditions, counted, module_of_tests, refuse_if_busy
 from indextts_vocoder import vocoders
 from timing import min_ms, multiply_gop_s, read_gb_s
 from torch.nn import functional
@@ -129,13 +129,17 @@ def main() -> None:
     rates = ", ".join(f"{kind} {parts[0].machine.gop_s[kind]:.0f}" for kind in {*kinds, "fp32"})
     told = (
         f"At best {parts[0].machine.read_gb_s:.1f} GB/s were read; 10⁹ operations a second, at best: {rates}. "
-        f"IndexTTS {asked.size}, random weights, guidance {GUIDANCE:g}, {asked.threads} thread(s), least of {RUNS} "
-        f"runs. {conditions(busy)}"
+        f"IndexTTS {asked.size}, random weights, guidance {GUIDANCE:g}, {counted(asked.threads, 'thread')}, "
+        f"least of {RUNS} runs. {conditions(busy)}"
     )
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "indextts_ops.md"
     path.write_text("\n".join([f"# The parts of IndexTTS {asked.size}", "", *lines(parts), "", told, ""]), "utf8")
-    draw(parts, f"IndexTTS {asked.size} on {asked.threads} CPU thread(s), random weights", path.with_suffix(".png"))
+    draw(
+        parts,
+        f"IndexTTS {asked.size} on {counted(asked.threads, 'CPU thread')}, random weights",
+        path.with_suffix(".png"),
+    )
     print(f"{path.read_text('utf8')}\n{path}\n{path.with_suffix('.png')}")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from audio_vae import peak_gflops
-from conditions import ROOT, command_line, conditions, refuse_if_busy
+from conditions import ROOT, command_line, conditions, counted, refuse_if_busy
 from timing import min_ms
 from torch import Tensor
 from voxcpm_floors import Machine, Part
@@ -145,7 +145,7 @@ def main() -> None:
     with torch.inference_mode():
         for line in rows(config, asked.frames, asked.threads, asked.runs):
             print(line, flush=True)
-    print(f"\n{asked.size}, {asked.threads} thread(s), milliseconds. {conditions(busy)}")
+    print(f"\n{asked.size}, {counted(asked.threads, 'thread')}, milliseconds. {conditions(busy)}")
 
 
 if __name__ == "__main__":

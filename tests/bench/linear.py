@@ -7,7 +7,7 @@ and the conditions. Refuses to run on a busy machine.
 """
 
 import torch
-from conditions import command_line, conditions, refuse_if_busy
+from conditions import command_line, conditions, counted, refuse_if_busy
 from timing import min_ms, read_gb_s
 from torch import Tensor
 
@@ -57,7 +57,7 @@ def main() -> int:
         for name, outputs, inputs in SHAPES:
             for rows in map(int, arguments.rows.split(",")):
                 print(row(kind, name, outputs, inputs, rows, read), flush=True)
-    print(f"\nPlain read: {read:.1f} GB/s; {ensure_built().best_isa()}, {arguments.threads} thread(s).")
+    print(f"\nPlain read: {read:.1f} GB/s; {ensure_built().best_isa()}, {counted(arguments.threads, 'thread')}.")
     print(conditions(busy))
     return 0
 

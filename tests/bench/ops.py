@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 import torch
-from conditions import command_line, conditions, module_of_tests, refuse_if_busy
+from conditions import command_line, conditions, counted, module_of_tests, refuse_if_busy
 
 WARM_UPS = 10
 RUNS = 30
@@ -81,7 +81,7 @@ def main() -> int:
     print("|---|---|---|---:|---:|---:|---:|")
     print("\n".join(lines))
     device = torch.cuda.get_device_name() if arguments.device == "cuda" else ""
-    print(f"\n{arguments.dtype}, {arguments.threads} thread(s). {conditions(busy, device)}")
+    print(f"\n{arguments.dtype}, {counted(arguments.threads, 'thread')}. {conditions(busy, device)}")
     return 0
 
 

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from conditions import FIGURES, command_line, conditions, refuse_if_busy
+from conditions import FIGURES, command_line, conditions, counted, refuse_if_busy
 
 from intone.client import AsyncSpeechClient, SpeechSettings, StreamSettings
 from intone.client.tools.console import Console
@@ -54,7 +54,8 @@ class Figures:
     @property
     def name(self) -> str:
         """Label in the table and the figure."""
-        return f"{self.servers} × {self.threads} thread(s)"
+        each = " each" if self.servers > 1 else ""
+        return f"{counted(self.servers, 'server')}, {counted(self.threads, 'thread')}{each}"
 
 
 async def speak(targets: Sequence[str], utterances: int, max_audio_ms: int) -> list[LoadResult]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from conditions import counted
 
 from intone.client.tools.drawing import GRID, INK, MUTED, SERIES_COLORS, new_figure, set_title, style_axes
 
@@ -128,7 +129,7 @@ def _draw_roof(axes: Any, parts: Sequence[Part], colors: dict[str, str]) -> None
         place = (part.operations / part.bytes_read, part.operations / part.took_ms / 1e6)
         axes.plot(*place, markers[part.rows], color=colors[part.kind], markersize=6, markeredgecolor="white")
     for rows, marker in markers.items():
-        axes.plot([], [], marker, color=MUTED, label=f"{rows} row(s)")
+        axes.plot([], [], marker, color=MUTED, label=counted(rows, "row"))
     axes.set(xscale="log", yscale="log")
     from matplotlib.ticker import LogLocator  # an optional dependency
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from audio_vae import PROMPT_S, matrix_of, peak_gflops, work
-from conditions import FIGURES, command_line, conditions, refuse_if_busy
+from conditions import FIGURES, command_line, conditions, counted, refuse_if_busy
 from linear import COPIES_BYTES, SHAPES
 from timing import min_ms, multiply_gop_s, read_gb_s
 from voxcpm_floors import Machine, Part, beside_the_best, draw, lines
@@ -100,7 +100,7 @@ def local_parts(kind: str, config: VoxCPMConfig, machine: Machine) -> Iterator[P
         rows, x = patches * (frames + 1), torch.randn(patches, frames, latent)
         took_ms = min_ms(lambda x=x: encoder(x), runs_of(rows))
         work = (weights_bytes(stack, kind), operations(stack, rows, patches))
-        yield Part(f"LocEnc, {patches} patch(es)", kind, rows, took_ms, *work, machine)
+        yield Part(f"LocEnc, {counted(patches, 'patch')}", kind, rows, took_ms, *work, machine)
     dit, stack = LocalDiT(config, random_weights(partial(LocalDiT, config)), native_backend(kind)), config.local_dit
     flow, table = NativeFlow(dit), build_time_table(dit, STEPS, config.mean_mode)
     count = len(table.lengths)
@@ -185,13 +185,14 @@ def main() -> None:
     rates = ", ".join(f"{kind} {parts[0].machine.gop_s[kind]:.0f}" for kind in [*kinds, VAE])
     told = (
         f"At best {parts[0].machine.read_gb_s:.1f} GB/s were read; 10⁹ operations a second, at best: {rates}. "
-        f"VoxCPM {asked.size}, random weights, {STEPS} steps, guidance {GUIDANCE:g}, {asked.threads} thread(s), least "
-        f"of {RUNS} or, where it takes long, {RUNS // 3} runs. {conditions(busy)}"
+        f"VoxCPM {asked.size}, random weights, {STEPS} steps, guidance {GUIDANCE:g}, "
+        f"{counted(asked.threads, 'thread')}, least of {RUNS} or, where it takes long, {RUNS // 3} runs. "
+        f"{conditions(busy)}"
     )
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "voxcpm_ops.md"
     path.write_text("\n".join([f"# The parts of VoxCPM {asked.size}", "", *lines(parts), "", told, ""]), "utf8")
-    title = f"VoxCPM {asked.size} on {asked.threads} CPU thread(s), random weights"
+    title = f"VoxCPM {asked.size} on {counted(asked.threads, 'CPU thread')}, random weights"
     draw(parts, title, path.with_suffix(".png"))
     print(f"{path.read_text('utf8')}\n{path}\n{path.with_suffix('.png')}")
 
