@@ -24,9 +24,9 @@ _MAX_LEAD_MS = 600_000
 """The longest lead that a server accepts: for audio that is not played in real time."""
 
 EMOTION_HELP = (
-    "how it should sound: a word with an optional intensity (happy, angry:0.8, relieved …), eight weights (happy,angry,"
-    "sad,afraid,disgusted,melancholic,surprised,calm), 'describe:tired but relieved', or @clip.wav to follow a "
-    "recording; default: the server decides from the text"
+    "how it should sound: a word with an optional intensity (happy, angry:0.8, relieved …), 'describe:tired but "
+    "relieved', @clip.wav to follow a recording, or eight weights with commas, in the order happy, angry, sad, afraid, "
+    "disgusted, melancholic, surprised, calm; default: the server decides from the text"
 )
 
 
