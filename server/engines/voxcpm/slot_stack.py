@@ -119,7 +119,8 @@ class SlotStack(Stack):
             attended = attend(index, joined)
             if index == len(self._slot_layers) - 1 and kept < count:  # the other rows only give keys and values
                 stream, attended = (
-                    part.view(batch, count, -1)[:, first:last].reshape(batch * kept, -1) for part in (stream, attended)
+                    part.view(batch, count, -1)[:, first:last].reshape(batch * kept, -1).contiguous()
+                    for part in (stream, attended)
                 )
             stream, normed = ops.add_rms_norm(stream, layer.out(attended), layer.mlp_norm, eps)
             wide = ops.silu_mul(layer.gate_up(normed))

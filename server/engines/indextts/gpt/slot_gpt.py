@@ -166,12 +166,11 @@ class SlotGPT:
         Codes are returned on the host, hidden states on the device.
         """
         batch = self._batch(bucket_of(len(units), BATCHES))
+        # Before the batch names units and holds codes: to capture a program, it is run.
+        programs = [self._step_program(len(batch.slots), codes) for codes in _launches(count)]
         batch.write(units, count)
-        left = count
-        while left:
-            steps = next(steps for steps in CODES_PER_LAUNCH if steps <= left)
-            self._step_program(len(batch.slots), steps)()
-            left -= steps
+        for run in programs:
+            run()
         codes = fetch(batch.codes[: len(units), :count])
         generated = []
         for row, unit in enumerate(units):
@@ -192,12 +191,9 @@ class SlotGPT:
         """Ready to run; captured with the slot of nobody in every row."""
         if (size, codes) not in self._steps:
             batch = self._batch(size)
-            kept = batch.slots.clone(), batch.column.clone()
             batch.slots.zero_()
             batch.column.zero_()
             self._steps[size, codes] = self.programs.ready(partial(self._step, batch, codes))
-            batch.slots.copy_(kept[0])
-            batch.column.copy_(kept[1])
         return self._steps[size, codes]
 
     def _prefill_program(self, count: int) -> "tuple[_Prefix, Program]":
@@ -271,6 +267,15 @@ class SlotGPT:
 def _added(stream: Tensor, delta: Tensor, norm: LayerNorm) -> Tensor:
     """Add to the stream in place, and norm it."""
     return ops.add_norm(stream, delta, norm.weight, norm.bias, norm.eps, centred=True)
+
+
+def _launches(count: int) -> list[int]:
+    """The numbers of codes of the programs that draw `count` codes."""
+    found: list[int] = []
+    while count:
+        found.append(next(codes for codes in CODES_PER_LAUNCH if codes <= count))
+        count -= found[-1]
+    return found
 
 
 def max_positions(config: IndexTTSConfig) -> int:
