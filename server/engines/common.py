@@ -4,6 +4,7 @@ import torch
 
 from intone.server.domain import SpeakRequest
 from intone.server.engines.base import Engine
+from intone.server.engines.devices import reserved_bytes
 
 NO_ROOM_S = 0.005
 """How long a step waits in which no unit has a slot on a GPU: units that are not stepped now hold them."""
@@ -21,7 +22,7 @@ def describe_device(device: torch.device, precision: str, graphs: int | None = N
         return f"cpu, {torch.get_num_threads()} threads, {precision}"
     parts = [str(device), precision, f"{graphs} graphs" if graphs else "no graphs"]
     if device.type == "cuda":
-        parts.append(f"{torch.cuda.memory_reserved(device) / 1e9:.1f} GB")
+        parts.append(f"{reserved_bytes(device) / 1e9:.1f} GB")
     return ", ".join(parts)
 
 

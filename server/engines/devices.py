@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from intone.server.nn.graphs import URGENT, undisturbed
+
 
 def cuda_fault(device: str) -> str:
     """Why "cuda" or "cuda:N" cannot be used here, and what to do about it; empty where it can."""
@@ -27,8 +29,9 @@ def own_stream(device: torch.device, urgent: bool) -> Callable[[], AbstractConte
     """Contexts in which work is queued on a stream of its own; `urgent` work goes before that of other streams."""
     if device.type != "cuda":
         return nullcontext
-    torch.cuda.synchronize(device)  # what was loaded on another stream is complete
-    return partial(torch.cuda.stream, torch.cuda.Stream(device, priority=-1 if urgent else 0))
+    with undisturbed:
+        torch.cuda.synchronize(device)  # what was loaded on another stream is complete
+    return partial(torch.cuda.stream, torch.cuda.Stream(device, priority=URGENT if urgent else 0))
 
 
 def allow_tf32(device: torch.device, allowed: bool) -> None:
@@ -43,3 +46,8 @@ def free_bytes(device: torch.device) -> int:
         return 256 << 20
     free, _ = torch.cuda.mem_get_info(device)
     return int(free)
+
+
+def reserved_bytes(device: torch.device) -> int:
+    """Memory of a CUDA device that this process has taken, for weights, state and graphs."""
+    return int(torch.cuda.memory_reserved(device))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import torch
 from torch import Tensor
 
+from intone.server.errors import ExtensionError
 from intone.server.ops import fakes, native, reference
 
 if TYPE_CHECKING:
@@ -69,6 +70,25 @@ def ensure_built() -> Extension:
     for name in PORTABLE:  # for a device without a kernel
         torch.library.impl(f"intone::{name}", "CompositeExplicitAutograd")(getattr(reference, name))
     return cast(Extension, module)
+
+
+def ensure_built_for(device: str) -> None:
+    """`ensure_built`; and on a GPU, that no operation is computed by its reference, which is many times slower.
+
+    Raises:
+        ExtensionError: as `ensure_built`, or the extension was built without kernels for a GPU.
+    """
+    ensure_built()
+    if torch.device(device).type == "cpu":
+        return
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    missing = [name for name in (*PORTABLE, "snake_beta") if not has_kernel(f"intone::{name}", "CUDA")]
+    if missing:
+        raise ExtensionError(
+            f"the native extension was built without CUDA kernels for {', '.join(missing)}. Build it again where there "
+            f"is an nvcc of torch's CUDA release ({torch.version.cuda}), in a clone of intone: pip install "
+            "--no-build-isolation --no-deps . Or set device to cpu"
+        )
 
 
 def snake(x: Tensor, alpha: Tensor) -> Tensor:

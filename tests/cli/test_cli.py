@@ -315,6 +315,7 @@ def test_info_prints_engines_and_limits(capsys):
         "max_lead_ms",
         "45 ms",
         "lexicon",
+        "cuda:0, bf16, 54 graphs, 3.1 GB",
     ):
         assert text in output
 

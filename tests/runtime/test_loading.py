@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from intone.server import ops
 from intone.server.config import Config
 from intone.server.engines import devices
 from intone.server.engines.base import EngineEntry, EngineSetting, LoadSpec
@@ -74,7 +75,9 @@ def test_voxcpm_is_built_on_its_device(monkeypatch):
     monkeypatch.setattr(devices, "cuda_fault", lambda device: "")
     monkeypatch.setattr(VoxCPMEngine, "random", lambda size, **how: (size, how["device"]))
     config = Config.of(voxcpm="nano", random_weights=True, device="cuda:1", starter=False)
-    assert loaders(config)["voxcpm"]() == ("nano", "cuda:1")
+    kernels_for: list[str] = []
+    monkeypatch.setattr(ops, "ensure_built_for", kernels_for.append)
+    assert loaders(config)["voxcpm"]() == ("nano", "cuda:1") and kernels_for == ["cuda:1"]
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from intone.server.engines import common, devices
-from intone.server.nn import stage_clock, transfer
+from intone.server.engines import devices
+from intone.server.nn import graphs, stage_clock, transfer
 from tests.support.fake_cuda import fake_cuda
 
 READS = (Tensor.tolist, Tensor.item, Tensor.numpy, Tensor.__float__, Tensor.__int__, Tensor.__bool__)
+
+
+RESERVED_BYTES = 3_100_000_000
+"""Of the fake GPU, by `devices.reserved_bytes`."""
 
 
 class HiddenCopyError(AssertionError):
@@ -29,11 +33,18 @@ class HiddenCopyError(AssertionError):
 
 
 class OnlyTransfers(TorchDispatchMode):
-    """Copies between devices are errors, except those of `nn.transfer`, and all while `permitted`, as at first."""
+    """Copies between devices are errors, except those of `nn.transfer`, and all while `permitted`, as at first.
+
+    Attributes:
+        capturing: whether what runs is being captured: then those of `nn.transfer` are errors, too.
+        captures: all that captured.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.permitted = True  # while engines are built
+        self.capturing = False
+        self.captures: list[FakeCapture] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
@@ -82,6 +93,25 @@ class _Mark:
         return 0.0
 
 
+class FakeCapture:
+    """Stands for `graphs.Capture`: runs what would be captured once, where a copy to or from the host is an error."""
+
+    mode: OnlyTransfers
+
+    def __init__(self, device: torch.device, urgent: bool) -> None:
+        self.mode.captures.append(self)
+        self.urgent = urgent
+
+    def __call__(self, body: graphs.Program) -> graphs.Program:
+        before, self.mode.permitted = self.mode.permitted, False
+        self.mode.capturing = True
+        try:
+            body()
+        finally:
+            self.mode.permitted, self.mode.capturing = before, False
+        return body
+
+
 @contextmanager
 def fake_steps(patch: pytest.MonkeyPatch) -> Iterator["OnlyTransfers"]:
     """Engines that are built and stepped inside compute on a fake GPU."""
@@ -89,6 +119,8 @@ def fake_steps(patch: pytest.MonkeyPatch) -> Iterator["OnlyTransfers"]:
 
     def permitted(call: Callable[..., Any]) -> Callable[..., Any]:
         def run(*given: Any) -> Any:
+            if mode.capturing:
+                raise HiddenCopyError("a transfer cannot be captured")
             before, mode.permitted = mode.permitted, True
             try:
                 return call(*given)
@@ -100,13 +132,14 @@ def fake_steps(patch: pytest.MonkeyPatch) -> Iterator["OnlyTransfers"]:
     replacements = {
         transfer.fill: permitted(lambda buffer, values: buffer.copy_(values)),
         transfer.send: permitted(lambda values, device: values.to(device)),
-        transfer.fetch: _zeros,
+        transfer.fetch: permitted(_zeros),
         devices.own_stream: lambda device, urgent: nullcontext,
         devices.allow_tf32: lambda device, allowed: None,
         devices.free_bytes: lambda device: 1 << 30,
-        common.describe_device: lambda *given: "fake",
+        devices.reserved_bytes: lambda device: RESERVED_BYTES,
         stage_clock._event: _Mark,
     }
+    patch.setattr(graphs, "Capture", type("Capture", (FakeCapture,), {"mode": mode}))
     for module in [module for name, module in sys.modules.items() if name.startswith("intone.server")]:
         for name, value in list(vars(module).items()):
             if callable(value) and not isinstance(value, type) and value in replacements:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from intone.server import ops
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
 from intone.server.engines import parameters
 from intone.server.engines.base import LoadSpec
@@ -113,7 +114,9 @@ class IndexTTSEngine:
 
         Raises:
             CheckpointError: as for `from_folder` and `random`.
+            ExtensionError: as for `ops.ensure_built_for`.
         """
+        ops.ensure_built_for(spec.device)  # now, not in the first sentence
         common: dict[str, Any] = {
             "dtype": spec.precision,
             "threads": spec.threads,

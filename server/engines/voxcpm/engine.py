@@ -88,8 +88,9 @@ class VoxCPMEngine:
 
         Raises:
             CheckpointError: as for `from_folder` and `random`.
+            ExtensionError: as for `ops.ensure_built_for`.
         """
-        ops.ensure_built()  # now, not in the first sentence
+        ops.ensure_built_for(spec.device)  # now, not in the first sentence
         common: dict[str, Any] = {
             "dtype": spec.precision,
             "device": spec.device,

@@ -104,7 +104,7 @@ class SlotModel:
         self._step_sizes = torch.zeros(rows, EVALUATIONS[-1], device=device)
         assert isinstance(model.vae, AudioVAE), "built with `on_slots`"
         self._decoder = SlotDecoder(model.vae, rows)
-        self.programs = Programs(device, capture)
+        self.programs = Programs(device, capture, urgent=True)
         self._ready: dict[tuple[str, int, int], Program] = {}
         self._batches: dict[int, _Batch] = {}
         self._prefills: dict[tuple[int, int], _Prefill] = {}

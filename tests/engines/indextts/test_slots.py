@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from intone.server.domain import EMOTIONS, Emotion, PreparedVoice, SpeakRequest, SynthesisOptions
+from intone.server.engines.indextts import engine as engine_module
 from intone.server.engines.indextts.checkpoint import sizes
 from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig
 from intone.server.engines.indextts.checkpoint.config_files import config_of
@@ -14,7 +15,7 @@ from intone.server.engines.indextts.checkpoint.weights import Checkpoint, part_s
 from intone.server.engines.indextts.engine import IndexTTSEngine
 from intone.server.engines.indextts.gpt.native_gpt import NativeGPT
 from intone.server.engines.indextts.gpt.sampling import Sampling
-from intone.server.engines.indextts.gpt.slot_gpt import SlotGPT, max_positions
+from intone.server.engines.indextts.gpt.slot_gpt import CODES_PER_LAUNCH, PREFILL_POSITIONS, SlotGPT, max_positions
 from intone.server.engines.indextts.placement import Placement
 from intone.server.engines.indextts.s2mel.acoustic import FLOW, AcousticModel, AcousticPrompt
 from intone.server.engines.indextts.s2mel.cfm import TimeTable, solve, time_table
@@ -30,6 +31,7 @@ from intone.server.engines.indextts.voice.emotion import EmotionMatrix
 from intone.server.engines.indextts.voice.prepared_voice import Speaker
 from intone.server.engines.pieces import complete
 from intone.server.engines.weights import Weights
+from intone.server.nn.graphs import WARM_UPS, Program
 from intone.server.nn.lookahead import AntiAliasedSnake
 from intone.server.nn.paged_kv import PAGE
 from tests.support.fake_cuda import CUDA, fake_cuda, on_cuda
@@ -118,6 +120,27 @@ def test_codes_and_hidden_states_of_the_native_language_model() -> None:
                     assert float((one.hidden - other.hidden).abs().max()) <= 1e-4
             assert [unit.ended for unit in units[0]] == [unit.ended for unit in units[1]]
             assert [unit.code_count for unit in units[0]] == [unit.code_count for unit in units[1]]
+
+
+def test_capturing_a_program_keeps_the_codes_drawn_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To capture a program it is run; here so while units are spoken, as for more units than were prepared for."""
+    _, slots = gpt_pair()
+    _, capturing = gpt_pair()
+
+    def run_before(body: Program) -> Program:
+        for _ in range(WARM_UPS):
+            body()
+        return body
+
+    monkeypatch.setattr(capturing.programs, "ready", run_before)
+    with torch.inference_mode():
+        prefix = torch.randn(40, slots.config.dim, generator=torch.Generator().manual_seed(3))
+        units = [[model.begin(prefix, 30, Sampling(), seed) for seed in (1, 2)] for model in (slots, capturing)]
+        for count in (7, 3, 8):
+            pairs = zip(slots.generate(units[0], count), capturing.generate(units[1], count), strict=True)
+            for wanted, found in pairs:
+                assert wanted.codes.tolist() == found.codes.tolist()
+                assert torch.equal(wanted.hidden, found.hidden)
 
 
 def test_the_stop_code_ends_a_unit() -> None:
@@ -258,38 +281,69 @@ def fake_speaker(config: IndexTTSConfig) -> Speaker:
     return Speaker(made(1, width), made(width), made(8, width), prompt)
 
 
+def fake_engine(monkeypatch: pytest.MonkeyPatch, graphs: bool) -> IndexTTSEngine:
+    """Inside `fake_steps`."""
+    config = fake_config("nano")
+    shapes = part_shapes(config)
+    monkeypatch.setattr(bigvgan, "_activation", fake_activation)
+    parts = {name: on_cuda(shapes[name]) for name in shapes}
+    statistics = FeatureStatistics(*(torch.empty(config.feature_dim, device=CUDA) for _ in range(2)))
+    rows = sum(config.emotion_rows)
+    matrix = EmotionMatrix(
+        torch.empty(rows, config.campplus.embedding, device=CUDA),
+        torch.empty(rows, config.gpt.dim, device=CUDA),
+        config.emotion_rows,
+    )
+    checkpoint = Checkpoint(config, **parts, statistics=statistics, matrix=matrix, fingerprint="fake", files=())
+    on = Placement.of("auto", "cuda:0", graphs=graphs)
+    engine = IndexTTSEngine(checkpoint, FrontEnd.of_bytes(config), "fake", ChunkPlan(), None, on=on)
+    modulations = engine._acoustic._dit.inputs.modulations(torch.empty(2, device=CUDA))
+    table = TimeTable((0.5, 0.5), tuple(modulations))
+    engine._times = lambda steps: table
+    engine._speakers.get = lambda voice: fake_speaker(config)
+    return engine
+
+
+def spoken_on_fakes(engine: IndexTTSEngine, audio_ms: int) -> int:
+    """The chunks of two units."""
+    options = SynthesisOptions(parameters={"min_audio_ms": audio_ms, "max_audio_ms": audio_ms})
+    voice = PreparedVoice("fake", {})
+    states = [
+        engine.start(SpeakRequest("Words.", seed=seed, voice=voice, options=options, emotion=emotion))
+        for seed, emotion in enumerate((Emotion(), ANGRY))
+    ]
+    heard = 0
+    while live := [state for state in states if not state.done]:
+        heard += sum(step.pcm is not None for step in engine.step(live))
+    return heard
+
+
 @pytest.mark.slow
 def test_whole_steps_wait_for_the_device_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prefix, codes, flow and vocoder of two units, by the code of a GPU."""
-    config = fake_config("nano")
-    shapes = part_shapes(config)
     with fake_steps(monkeypatch) as transfers:
-        monkeypatch.setattr(bigvgan, "_activation", fake_activation)
-        parts = {name: on_cuda(shapes[name]) for name in shapes}
-        statistics = FeatureStatistics(*(torch.empty(config.feature_dim, device=CUDA) for _ in range(2)))
-        rows = sum(config.emotion_rows)
-        matrix = EmotionMatrix(
-            torch.empty(rows, config.campplus.embedding, device=CUDA),
-            torch.empty(rows, config.gpt.dim, device=CUDA),
-            config.emotion_rows,
-        )
-        checkpoint = Checkpoint(config, **parts, statistics=statistics, matrix=matrix, fingerprint="fake", files=())
-        on = Placement.of("auto", "cuda:0", graphs=False)
-        engine = IndexTTSEngine(checkpoint, FrontEnd.of_bytes(config), "fake", ChunkPlan(), None, on=on)
-        modulations = engine._acoustic._dit.inputs.modulations(torch.empty(2, device=CUDA))
-        engine._times = lambda steps: TimeTable((0.5, 0.5), tuple(modulations))
-        engine._speakers.get = lambda voice: fake_speaker(config)
+        engine = fake_engine(monkeypatch, graphs=False)
         transfers.permitted = False
-        options = SynthesisOptions(parameters={"min_audio_ms": 1000, "max_audio_ms": 1000})
-        voice = PreparedVoice("fake", {})
-        states = [
-            engine.start(SpeakRequest("Words.", seed=seed, voice=voice, options=options, emotion=emotion))
-            for seed, emotion in enumerate((Emotion(), ANGRY))
-        ]
-        heard = 0
-        while live := [state for state in states if not state.done]:
-            heard += sum(step.pcm is not None for step in engine.step(live))
-        assert heard >= 3
+        assert spoken_on_fakes(engine, 1000) >= 3
+        assert engine.info.device == "cuda:0, fp16, no graphs, 3.1 GB" and not transfers.captures
+
+
+@pytest.mark.slow
+def test_what_most_steps_run_is_captured_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the fake GPU: no copy within what is captured; later only solves of other lengths are captured."""
+    monkeypatch.setattr(engine_module, "PREPARED_UNITS", 2)
+    with fake_steps(monkeypatch) as transfers:
+        engine = fake_engine(monkeypatch, graphs=True)
+        gpt, vocoder, flow = engine._gpt.programs, engine._vocoder.programs, engine._acoustic.flow.programs
+        assert gpt.captured == 2 * len(CODES_PER_LAUNCH) + len(PREFILL_POSITIONS)  # for 1 and 2 units
+        assert flow.captured >= 3 and vocoder.captured >= 3
+        captured = gpt.captured + flow.captured + vocoder.captured
+        assert engine.info.device == f"cuda:0, fp16, {captured} graphs, 3.1 GB"
+        assert [capture.urgent for capture in transfers.captures] == [False] * 3
+        transfers.permitted = False
+        codes = gpt.captured
+        assert spoken_on_fakes(engine, 400) >= 2
+        assert gpt.captured == codes
 
 
 def fake_activation(weights: Weights, name: str, channels: int) -> AntiAliasedSnake:

@@ -10,12 +10,12 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from intone.server.domain import SpeakRequest, SynthesisOptions
 from intone.server.engines.pieces import complete
-from intone.server.engines.voxcpm import audio_vae, sizes
+from intone.server.engines.voxcpm import audio_vae, sizes, slot_model
 from intone.server.engines.voxcpm.config import VoxCPMConfig
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.engines.voxcpm.flow import TimeTable
 from intone.server.engines.voxcpm.model import VoxCPM
-from intone.server.engines.voxcpm.slot_model import BATCHES, SlotModel
+from intone.server.engines.voxcpm.slot_model import BATCHES, PREFILL_POSITIONS, SlotModel
 from intone.server.engines.voxcpm.weights import Checkpoint, tensor_shapes
 from intone.server.engines.weights import Shapes
 from intone.server.nn.paged_kv import PAGE, PagedKv, Rows, SlotPool
@@ -149,12 +149,15 @@ def test_no_value_is_read_back_and_all_is_on_the_device(size: str) -> None:
             assert batch.result.device == CUDA
 
 
+def fake_table(config: VoxCPMConfig) -> TimeTable:
+    hidden, count = config.local_dit.hidden, config.steps - 1
+    return TimeTable(config.steps, (0.1,) * count, torch.empty(count, hidden, dtype=torch.bfloat16, device=CUDA))
+
+
 def fake_engine(config: VoxCPMConfig, shapes: Shapes, vae_shapes: Shapes) -> VoxCPMEngine:
     checkpoint = Checkpoint(config, on_cuda(shapes), on_cuda(vae_shapes), "fake")
     model = VoxCPM(checkpoint, torch.bfloat16, CUDA, on_slots=True)
-    hidden, count = config.local_dit.hidden, config.steps - 1
-    table = TimeTable(config.steps, (0.1,) * count, torch.empty(count, hidden, dtype=torch.bfloat16, device=CUDA))
-    model.table = lambda steps: table
+    model.table = lambda steps: fake_table(config)
     return VoxCPMEngine(model, sizes.byte_tokenizer(), "fake", "fake", SlotModel(model, 4, 80, capture=False))
 
 
@@ -173,6 +176,33 @@ def test_whole_steps_wait_for_the_device_in_one_place(monkeypatch: pytest.Monkey
         assert [step.pcm is None for step in engine.step(states[:1])] == [False]
         steps = engine.step(states)  # one goes on, one begins
         assert [len(step.pcm) for step in steps if step.pcm is not None] == [patch_samples(engine)] * 2
+
+
+@pytest.mark.slow
+def test_what_most_steps_run_is_captured_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the fake GPU: no copy within what is captured; nothing is captured later for as many units as prepared for."""
+    config = sizes.config_of("nano")
+    shapes, vae_shapes = tensor_shapes(config), audio_vae.tensor_shapes(config.vae)
+    seen: list[float] = []
+    monkeypatch.setattr(slot_model, "PREPARED_UNITS", 4)
+    with fake_steps(monkeypatch) as transfers:
+        checkpoint = Checkpoint(config, on_cuda(shapes), on_cuda(vae_shapes), "fake")
+        slots = SlotModel.loaded(partial(VoxCPM, checkpoint, torch.bfloat16, CUDA), True, seen.append)
+        engine = VoxCPMEngine(slots.model, sizes.byte_tokenizer(), "fake", "fake", slots)
+        captured = slots.programs.captured
+        assert captured == 3 * len(PREFILL_POSITIONS) + 3 * 3  # prompts of 1, 2 and 4 units; 3 programs for as many
+        assert engine.info.device == f"cuda:0, bf16, {captured} graphs, 3.1 GB"
+        assert [capture.urgent for capture in transfers.captures] == [True]
+        assert seen == sorted(seen) and seen[-1] == 1.0
+        slots.model.table = lambda steps: fake_table(config)
+        transfers.permitted = False
+        states = [engine.start(SpeakRequest("abc", seed=seed)) for seed in range(4)]
+        for live in (states[:1], states):
+            engine.step(live)
+        assert slots.programs.captured == captured
+        more = [engine.start(SpeakRequest("abc", seed=seed)) for seed in range(4)]
+        engine.step([*states, *more])
+        assert slots.programs.captured == captured + 2  # patches and audio of eight
 
 
 def test_pages_of_a_former_owner_are_not_written() -> None:
