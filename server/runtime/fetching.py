@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 from intone.server.config import Config
@@ -38,7 +37,9 @@ def _fetched(loader: Loader, offline: bool) -> Loader:
             settings[setting.name] = _folder(settings[setting.name], setting.hub, setting.name, offline)
     source = spec.source and settings[first.name]
     if source and first.hub and first.hub.parts:
-        missing = resolve(first.hub.parts)(Path(source).expanduser())
+        folder = hub.existing_folder(first.name, source, first.hub)
+        is_checkpoint = (folder / first.hub.files[0]).is_file()  # if not, the engine says what the folder lacks
+        missing = resolve(first.hub.parts)(folder) if is_checkpoint else {}
         for repository, files in missing.items():
             hub.fetch(HubName(repository), HubModel(files), first.name, offline=offline)
     return replace(loader, spec=replace(spec, source=source, settings=settings))

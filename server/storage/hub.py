@@ -170,7 +170,7 @@ def _snapshot(name: HubName, patterns: Sequence[str], model: HubModel, setting: 
     except errors.RevisionNotFoundError as error:
         raise CheckpointError(setting, f"{name.repository} has no revision {name.revision!r}") from error
     except Exception as error:  # of the HTTP library, which differs by version, of the disk, of the hub
-        raise CheckpointError(setting, _unreachable(name, offline, error)) from error
+        raise CheckpointError(setting, _unreachable(name, model, offline, error)) from error
 
 
 def _download(hub: Any, name: HubName, request: dict[str, Any]) -> Path:
@@ -201,11 +201,14 @@ def _download(hub: Any, name: HubName, request: dict[str, Any]) -> Path:
     return folder
 
 
-def _unreachable(name: HubName, offline: bool, error: Exception) -> str:
+def _unreachable(name: HubName, model: HubModel, offline: bool, error: Exception) -> str:
     command = f"hf download {name.repository}" + (f" --revision {name.revision}" if name.revision else "")
     if offline:
-        return f"{name} is not in the cache, and hub_offline is set: run `{command}` once with a network"
-    cause = " ".join(str(error).split())[:200] or type(error).__name__
+        meant = "" if name.repository in model.names else suggestion(name.repository, model.names)
+        known = f"run `{command}` once with a network" if not meant else meant.removeprefix("; ")
+        return f"{name} is not in the cache, and hub_offline is set: {known}"
+    reason = error.__cause__ or error  # of the library the reason, without what it tried besides
+    cause = " ".join(str(reason).split())[:200] or type(reason).__name__
     return (
         f"cannot download {name} from {endpoint()}: {cause}. It takes a folder, too: run `{command} --local-dir DIR` "
         "where there is a network (HF_ENDPOINT names a mirror), and give DIR"

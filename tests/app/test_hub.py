@@ -100,6 +100,23 @@ def test_a_missing_folder_is_told_before_anything_loads(settings, message):
         loaders(Config.of(**settings))
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("", "there is no folder .*; did you mean"), ("empty", r"found no config\.yaml")],
+)
+def test_a_folder_that_is_no_indextts_is_told_before_its_parts_are_downloaded(
+    tmp_path, monkeypatch, run, name, message
+):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with standin_hub({}) as hub:
+        use_cache(monkeypatch, hub, tmp_path / "cache")
+        chosen = loaders(Config.of(indextts=name or "IndexTTS2.5", default_engine="indextts"))
+        with pytest.raises(CheckpointError, match=message):
+            read_checkpoint(Path(fetched(run, chosen).spec.source))
+        assert not hub.requests
+
+
 def use_cache(monkeypatch: pytest.MonkeyPatch, hub: StandInHub, folder: Path) -> None:
     """Download from the stand-in to a cache of its own, in this process."""
     monkeypatch.setattr(hub_module, "endpoint", lambda: hub.url)

@@ -136,6 +136,14 @@ def test_without_a_network_the_error_says_what_to_run(cache, monkeypatch):
         CheckpointError, match=r"not in the cache, and hub_offline is set: run `hf download maker/Talk-2`"
     ):
         fetch(named("maker/Talk-2"), MODEL, "model", offline=True)
+    with pytest.raises(CheckpointError, match=r"and hub_offline is set: did you mean 'maker/Talk-2'\?"):
+        fetch(named("maker/Talk2"), MODEL, "model", offline=True)
+
+
+def test_without_a_network_the_error_has_the_reason_alone(cache, monkeypatch):
+    monkeypatch.setattr(hub_module, "endpoint", lambda: NOBODY)
+    with pytest.raises(CheckpointError, match=rf"cannot download maker/Talk-2 from {NOBODY}: .*refused\. It takes"):
+        fetch(named("maker/Talk-2"), MODEL, "model")
 
 
 def test_a_full_disk_is_noticed_before_the_download(hub, monkeypatch):
