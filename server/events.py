@@ -208,9 +208,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class LatencyReport:
-    """Latency figures of one utterance. `LatencyReport` in `speech.proto` defines each field."""
+    """Latency figures of one utterance. `LatencyReport` in `speech.proto` defines each field.
+
+    Attributes:
+        engine: which spoke first, for metrics; empty without speech.
+    """
 
     ttfa_ms: float | None = None
+    engine: str = ""
     filler_ttfa_ms: float | None = None
     queue_ms: float | None = None
     rtf: float | None = None

@@ -144,7 +144,7 @@ async def create_voice(arguments: argparse.Namespace) -> int:
                 progress=lambda sent, total: bar.update(task, completed=sent, total=total),
             )
     for notice in created.notices:
-        engine = f"{notice.engine}: " if notice.engine else ""
+        engine = "" if notice.message.startswith(notice.engine) else f"{notice.engine}: "
         Console(stderr=True).print(f"notice: {engine}{notice.message} [{notice.code}]", style="yellow", markup=False)
     _show(created.voice, as_json=arguments.json)
     return 0

@@ -14,6 +14,7 @@ class LatencyRecorder:
         self._clock = clock
         self._ready_s: float | None = None
         self._first_speech_s: float | None = None
+        self._first_engine = ""
         self._first_filler_s: float | None = None
         self._queue_ms: float | None = None
         self._predicted_ttfa_ms: float | None = None
@@ -58,7 +59,7 @@ class LatencyRecorder:
             self._audio_ms[kind] += chunk.duration_ms * samples / chunk.sample_count
         self._filler_count += bool(chunk.filler_text)
         if chunk.audible and self._first_speech_s is None:
-            self._first_speech_s = self._clock()
+            self._first_speech_s, self._first_engine = self._clock(), chunk.engine
             self.first_chunk.end()
         if AudioKind.FILLER in chunk.samples and self._first_filler_s is None:
             self._first_filler_s = self._clock()
@@ -68,6 +69,7 @@ class LatencyRecorder:
         ttfa_ms, speech_ms = self._since_ready_ms(self._first_speech_s), self._audio_ms[AudioKind.SPEECH]
         return LatencyReport(
             ttfa_ms=ttfa_ms,
+            engine=self._first_engine,
             filler_ttfa_ms=self._since_ready_ms(self._first_filler_s),
             queue_ms=self._queue_ms,
             rtf=self._synthesis_ms / speech_ms if speech_ms else None,

@@ -85,9 +85,9 @@ class Session:
         return now_s - self._active_s
 
     @property
-    def queued(self) -> tuple[int, float]:
-        """Events that wait to be sent, and milliseconds of audio among them."""
-        return self._outbox.queued_count, self._outbox.queued_ms
+    def queued(self) -> tuple[int, int, float]:
+        """Utterances that have not ended, events that wait to be sent, and milliseconds of audio among them."""
+        return len(self._utterances.open()), self._outbox.queued_count, self._outbox.queued_ms
 
     @property
     def unplayed_s(self) -> float:

@@ -16,14 +16,20 @@ PROC = Path("/proc")
 
 
 class StreamMetrics(Collector):
-    """Of all streams. `queued`: the events that wait to be sent, and milliseconds of audio among them."""
+    """Of all streams.
 
-    def __init__(self, counts: AudioCounts, queued: Callable[[], tuple[int, float]]) -> None:
+    Args:
+        counts: underruns and wasted audio.
+        queued: utterances that have not ended, events that wait to be sent, and milliseconds of audio among them.
+    """
+
+    def __init__(self, counts: AudioCounts, queued: Callable[[], tuple[int, int, float]]) -> None:
         self._counts, self._queued = counts, queued
 
     def collect(self) -> Iterator[Metric]:
         """Queues now; underruns and wasted audio since the start."""
-        events, audio_ms = self._queued()
+        utterances, events, audio_ms = self._queued()
+        yield GaugeMetricFamily("tts_utterances_open", "Utterances that have not ended.", utterances)
         yield GaugeMetricFamily("tts_outbox_events", "Events that wait to be sent to clients.", events)
         yield GaugeMetricFamily("tts_outbox_audio_seconds", "Audio that waits to be sent.", audio_ms / 1000)
         counts = self._counts

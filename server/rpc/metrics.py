@@ -60,7 +60,7 @@ class Metrics:
         self._first = Histogram(
             "tts_time_to_first_audio_seconds",
             "From the text that completes the first unit to the first audible chunk.",
-            ["kind"],
+            ["kind", "engine"],
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
@@ -132,9 +132,9 @@ class Metrics:
             self.refused("utterance", reason_of(done.error))
         report = done.latency
         if report.ttfa_ms is not None:
-            self._first.labels("speech").observe(report.ttfa_ms / 1000)
+            self._first.labels("speech", report.engine).observe(report.ttfa_ms / 1000)
         if report.filler_ttfa_ms is not None:
-            self._first.labels("filler").observe(report.filler_ttfa_ms / 1000)
+            self._first.labels("filler", "").observe(report.filler_ttfa_ms / 1000)
         if report.queue_ms is not None:
             self._queue.observe(report.queue_ms / 1000)
         if report.rtf is not None:

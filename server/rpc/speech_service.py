@@ -62,10 +62,11 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
         return len(self._sessions)
 
     @property
-    def queued(self) -> tuple[int, float]:
-        """Events that wait to be sent, of all streams, and milliseconds of audio among them."""
-        queues = [session.queued for session in self._sessions]
-        return sum(events for events, _ in queues), sum(audio_ms for _, audio_ms in queues)
+    def queued(self) -> tuple[int, int, float]:
+        """Of all streams: `Session.queued`."""
+        queues = [session.queued for session in self._sessions] or [(0, 0, 0.0)]
+        utterances, events, audio_ms = zip(*queues, strict=True)
+        return sum(utterances), sum(events), sum(audio_ms)
 
     @property
     def workers(self) -> Mapping[str, Worker]:

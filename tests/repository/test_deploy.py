@@ -50,7 +50,7 @@ def known() -> dict[str, set[str]]:
     metrics = Metrics()
     for collector in (
         EngineMetrics({}),
-        StreamMetrics(AudioCounts(), lambda: (0, 0.0)),
+        StreamMetrics(AudioCounts(), lambda: (0, 0, 0.0)),
         VoiceMetrics(VoiceStore()),
         TextMetrics(TextPool(1.0, 0, "intone.server.text.normalizer:Normalizer")),
         ChildProcessMetrics(dict),

@@ -16,6 +16,7 @@ from tests.support.rpc_status import failed
 
 NAMES = {
     "tts_streams_active",
+    "tts_utterances_open",
     "tts_time_to_first_audio_seconds_count",
     "tts_time_to_first_audio_seconds_bucket",
     "tts_queue_seconds_count",
@@ -53,7 +54,7 @@ def test_counts_after_utterances(run):
             assert found['tts_utterances_ended_total{how="empty"}'] == 1
             assert found['tts_utterances_ended_total{how="rejected"}'] == 1
             assert found['tts_notices_total{code="speed_unchanged"}'] == 1
-            assert found['tts_time_to_first_audio_seconds_count{kind="speech"}'] == 1
+            assert found['tts_time_to_first_audio_seconds_count{engine="starter",kind="speech"}'] == 1
             assert found["tts_queue_seconds_count"] == found["tts_rtf_count"] == 1
             await talk.half_close()
             await talk.rest()
