@@ -29,6 +29,14 @@ READ_S = 10.0
 STREAM_METHOD = "/intone.v1.SpeechService/StreamSynthesize"
 F32 = audio_pb2.AudioFormat(encoding=audio_pb2.AUDIO_ENCODING_PCM_F32LE, sample_rate_hz=RATE_HZ)
 PLACE_FOR_SURROGATE = "@@@"
+CALM: dict[str, Any] = {
+    "pause_scale": 0.0,
+    "fillers": False,
+    "match_loudness": False,
+    "processes": False,
+    "max_load": 0.0,
+    "normalize_budget_ms": 60_000,
+}
 
 
 def with_lone_surrogate(message: Any) -> bytes:
@@ -85,11 +93,10 @@ class Live:
 @contextlib.asynccontextmanager
 async def live(engine: ScriptedEngine | None = None, **settings: Any) -> AsyncIterator[Live]:
     """A server with one scripted engine, all in this process. Pauses, fillers and loudness matching are off, unless
-    `settings` has them: tests read the text back from the audio. Admission by prediction is off, too: it depends on how
-    busy the machine is."""
+    `settings` has them: tests read the text back from the audio. Admission by prediction and the time budget of texts
+    are off, too: they depend on how busy the machine is."""
     engine = engine or ScriptedEngine()
-    quiet = {"pause_scale": 0.0, "fillers": False, "match_loudness": False, "processes": False, "max_load": 0.0}
-    config = Config.of(port=0, **{**quiet, **settings})
+    config = Config.of(port=0, **{**CALM, **settings})
     async with (
         serving(config, engines={engine.info.name: lambda: engine}) as app,
         grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
