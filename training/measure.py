@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from intone.server.domain import Samples, SpeakRequest, SynthesisOptions
 from intone.server.engines.voxcpm.config import VoxCPMConfig
-from intone.server.engines.voxcpm.engine import GUIDANCE, VoxCPMEngine
+from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.engines.voxcpm.entry import ENTRY
 from intone.server.text.normalizer import Normalizer
 from training import judges as judges_file
@@ -56,7 +56,7 @@ class Setting:
 
 def as_served(config: VoxCPMConfig) -> Setting:
     """Setting that the server uses by default."""
-    return Setting(config.steps, GUIDANCE, ENTRY.cpu_precision, config.temperature)
+    return Setting(config.steps, config.guidance, ENTRY.cpu_precision, config.temperature)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,8 @@ class VoxCPMConfig:
         phonemes: name of the phonemizer, see `engines/phonemes.py`; None for a model whose tokens are text.
         text_ends: the marks that texts ended with in training; only for checkpoints with `phonemes`.
         steps: default of the flow's steps; the official package's `inference_timesteps`.
+        guidance: default of the flow's guidance scale, 0 to 10; 1 for a flow that was distilled to need none. The
+            official package has an argument, `cfg_value`, and no key.
         temperature: factor of the noise that a patch starts from, over 0 and at most 1; the official package's argument
             of that name.
     """
@@ -93,6 +95,7 @@ class VoxCPMConfig:
     phonemes: str | None = None
     text_ends: str = SENTENCE_ENDS
     steps: int = 10
+    guidance: float = 2.0
     temperature: float = 1.0
 
     @classmethod
@@ -148,6 +151,7 @@ class VoxCPMConfig:
             phonemes=root.text("phonemes", "") or None,
             text_ends=root.text("text_ends", SENTENCE_ENDS),
             steps=root.count("inference_timesteps", 10),
+            guidance=root.number("guidance", 2.0),
             temperature=root.number("temperature", 1.0),
         )
         _check(config)
@@ -247,6 +251,8 @@ def _check(config: VoxCPMConfig) -> None:
             ENGINE,
             f"feat_dim: found {config.latent_dim}, expected audio_vae_config.latent_dim = {config.vae.latent_dim}",
         )
+    if config.guidance > 10:
+        raise CheckpointError(ENGINE, f"guidance: found {config.guidance:g}, expected over 0 and at most 10")
     if config.temperature > 1:
         raise CheckpointError(ENGINE, f"temperature: found {config.temperature:g}, expected over 0 and at most 1")
     if config.local_dit.hidden % 2:

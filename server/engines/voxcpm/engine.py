@@ -42,7 +42,6 @@ from intone.server.errors import CallerError, CheckpointError, Reason
 from intone.server.nn.stage_clock import StageClock
 from intone.server.storage.hub import existing_folder
 
-GUIDANCE = 2.0
 MIN_PATCHES_PER_TOKEN = 1
 """A text is too long if fewer patches than this would fit after the prompt; ordinary speech takes one to two."""
 
@@ -74,7 +73,7 @@ class VoxCPMEngine:
             trained=config.trained,
             clones_voices=config.clones_voices,
             voices_emotion=False,
-            parameters=parameters.of_diffusion(config.steps, GUIDANCE),
+            parameters=parameters.of_diffusion(config.steps, config.guidance),
             device=describe_device(model.device, precision, slots.programs.captured if slots else None),
             alphabets=tuple(ALPHABETS[language] for language in config.languages) if config.phonemes else (),
             own_voice=own_voice,
@@ -253,7 +252,7 @@ class VoxCPMEngine:
             prompt=prompt,
             seed=request.seed,
             steps=options.integer("steps") or self._model.config.steps,
-            guidance=GUIDANCE if guidance is None else guidance,
+            guidance=self._model.config.guidance if guidance is None else guidance,
             earliest_end=earliest_end,
             max_patches=min(max_patches, room),
             decoder=decoder,

@@ -39,7 +39,13 @@ def phoneme_checkpoint(folder):
     """A checkpoint like that of `engine`, on disk."""
     random_checkpoint("nano", folder)
     document = json.loads((folder / "config.json").read_text())
-    one_voice = {"phonemes": "hibari", "clones_voices": False, "languages": ["en"], "inference_timesteps": 7}
+    one_voice = {
+        "phonemes": "hibari",
+        "clones_voices": False,
+        "languages": ["en"],
+        "inference_timesteps": 7,
+        "guidance": 1,
+    }
     (folder / "config.json").write_text(json.dumps({**document, **one_voice}))
     return folder
 
@@ -159,7 +165,24 @@ def test_default_steps_come_from_the_checkpoint(engine):
     assert VoxCPMConfig.from_json(sizes.document("nano")).steps == 10
 
 
-WRONG = [("phonemes", 3), ("clones_voices", "no"), ("temperature", 0), ("temperature", 1.1), ("inference_timesteps", 0)]
+def test_the_guidance_scale_of_a_distilled_checkpoint(engine):
+    """Without guidance the flow needs half the evaluations; a request may ask for it all the same."""
+    (told,) = (one for one in engine.info.parameters if one.name == "guidance")
+    assert told.default == engine.start(SpeakRequest(text="Hello.", seed=1)).guidance == 1.0
+    asked = SpeakRequest(text="Hello.", seed=1, options=SynthesisOptions(parameters={"guidance": 3.0}))
+    assert engine.start(asked).guidance == 3.0
+    assert VoxCPMConfig.from_json(sizes.document("nano")).guidance == 2.0
+
+
+WRONG = [
+    ("phonemes", 3),
+    ("clones_voices", "no"),
+    ("temperature", 0),
+    ("temperature", 1.1),
+    ("inference_timesteps", 0),
+    ("guidance", 0),
+    ("guidance", 10.5),
+]
 
 
 @pytest.mark.parametrize(("key", "value"), WRONG)
