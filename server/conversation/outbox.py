@@ -64,6 +64,14 @@ class Outbox:
         """Duration of the queued audio."""
         return self._queued_ms
 
+    @property
+    def unwanted_s(self) -> float:
+        """How long audio has waited for a client that could have played all that it was sent; 0 if none waits.
+
+        Such a client reads nothing, or its playback has paused.
+        """
+        return self._playback.overdue_s if self._queued_ms else 0.0
+
     def put(self, utterance_id: str, event: QueuedEvent) -> None:
         """Append an event. `discard` removes it by `utterance_id`; empty for an event that is never discarded."""
         self._ordered.append((utterance_id, event))

@@ -69,6 +69,7 @@ class Playback:
         self._clock, self._rate_hz, self._delay_s = clock, rate_hz, delay_ms / 1000
         self._counts = counts or AudioCounts()
         self._played_s = clock()  # when audio was last played
+        self._due_s = clock()  # when everything sent would have been played, had playback not paused
         self._time_s = clock()  # up to which `played` is computed
         self._audio: list[_SentAudio] = []  # in playing order
         self._waits_for_reports = False
@@ -90,6 +91,7 @@ class Playback:
         self._note_hole(audio)
         audio.arrivals.append(_Arrival(audio.sent, audio.sent + samples, self._clock() + self._delay_s))
         audio.sent += samples
+        self._due_s = self._clock() + self.silent_in_ms / 1000
 
     def _note_hole(self, audio: _SentAudio) -> None:
         """Count the silence from the audio of an utterance so far to what is sent now."""
@@ -122,6 +124,11 @@ class Playback:
         first = unplayed[0].arrivals[0] if unplayed[0].arrivals else None
         until_first_s = max(0.0, first.at_s - self._clock()) if first and unplayed[0].played >= first.start else 0.0
         return 1000 * (until_first_s + sum(audio.unplayed for audio in unplayed) / self._rate_hz)
+
+    @property
+    def overdue_s(self) -> float:
+        """How long ago everything sent could have been played; 0 before that, and where nothing was sent."""
+        return max(0.0, self._clock() - self._due_s) if self._audio else 0.0
 
     @property
     def lead_ms(self) -> float:

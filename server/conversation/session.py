@@ -58,7 +58,8 @@ class Session:
         live_counts = None if settings.offline else server.audio_counts  # offline audio is not played as it comes
         self._playback = Playback(server.clock, settings.sample_rate_hz, settings.playback_delay_ms, live_counts)
         self._outbox = Outbox(self._playback, LeadLimiter(self._playback, settings.max_lead_ms), server.audio_counts)
-        self.activity = SpeechActivity(server.clock, settings.defaults.engine or server.plain_engine)
+        engine = settings.defaults.engine or server.plain_engine
+        self.activity = SpeechActivity(server.clock, engine, lambda: self._outbox.unwanted_s)
         self._context = StreamContext(settings, server, self._outbox, self._playback, self.activity)
         self._utterances = UtteranceRegistry(self._playback, server.clock)
         self._end = StreamEnd()

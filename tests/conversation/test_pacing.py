@@ -39,6 +39,23 @@ def test_without_reports_playback_is_assumed_in_real_time(playback: Playback, cl
     assert not playback.has_reports
 
 
+def test_audio_is_overdue_once_everything_sent_could_have_been_played(playback: Playback, clock: Clock) -> None:
+    clock.now_s = 5.0
+    assert playback.overdue_s == 0
+    playback.audio_sent("a", 1000)
+    clock.now_s = 5.9
+    playback.audio_sent("a", 500)
+    clock.now_s = 6.5
+    assert playback.overdue_s == 0
+    clock.now_s = 7.0
+    assert playback.overdue_s == pytest.approx(0.5)
+    playback.audio_sent("a", 500)
+    assert playback.overdue_s == 0
+    for clock.now_s in (7.1, 7.2, 9.0):  # it has paused
+        report(playback, "a", 1600)
+    assert playback.silent_in_ms == 400 and playback.overdue_s == pytest.approx(1.5)
+
+
 def test_playback_pauses_while_there_is_nothing_to_play(playback: Playback, clock: Clock) -> None:
     clock.now_s = 5.0
     playback.audio_sent("a", 1000)

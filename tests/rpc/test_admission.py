@@ -10,10 +10,10 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc import StatusCode
 
-from intone.proto import speech_pb2
+from intone.proto import audio_pb2, speech_pb2
 from intone.server.app import serving
 from intone.server.config import Config
-from intone.server.conversation.speech_activity import DECAY_S, SpeechActivity
+from intone.server.conversation.speech_activity import DECAY_S, UNWANTED_DECAY_S, SpeechActivity
 from intone.server.domain import Step
 from intone.server.rpc.admission import PROCESSORS
 from intone.server.runtime.step_costs import MIN_STEPS, StepCosts
@@ -25,6 +25,7 @@ from tests.support.rpc_status import code_of, details, reason_of, status_of, val
 PLAIN = {"defaults": speech_pb2.SpeechSettings(normalization=speech_pb2.SWITCH_OFF)}
 TEXT = "A sentence of some length, which takes three seconds to say. " * 2
 ON = {"max_load": 0.6}
+AT_THE_BEGINNING = audio_pb2.AudioPosition(utterance_id="u")
 
 
 @dataclass
@@ -113,6 +114,17 @@ def test_a_stream_counts_less_the_longer_it_is_silent():
     assert activity.share == 1.0
     now_s += 10 * DECAY_S
     assert activity.share < 0.001
+
+
+def test_a_stream_counts_less_the_longer_its_audio_waits_for_its_client():
+    unwanted_s = 0.0
+    activity = SpeechActivity(lambda: 100.0, "plain", lambda: unwanted_s)
+    with activity.speaking("plain"):
+        assert activity.share == 1.0
+        unwanted_s = UNWANTED_DECAY_S
+        assert activity.share == pytest.approx(0.368, abs=0.001)
+        unwanted_s = 0.0
+        assert activity.share == 1.0
 
 
 # ---- streams
@@ -232,6 +244,35 @@ def test_before_an_engine_has_spoken_as_many_streams_are_admitted_as_it_steps_to
             status = status_of(await talk.failure())
             assert reason_of(status) == "CAPACITY_EXHAUSTED" and values_of(status) == {"limit": "4"}
             await end(server, talks)
+
+    run(main())
+
+
+@pytest.mark.parametrize("pauses", [False, True])
+def test_streams_whose_audio_nobody_takes_give_their_place_to_others(run, monkeypatch, pauses):
+    """Two clients that read nothing, or whose playback stands still, beside an engine that can speak two streams."""
+    monkeypatch.setattr("intone.server.conversation.speech_activity.UNWANTED_DECAY_S", 0.05)
+    monkeypatch.setattr(StepCosts, "max_streams", lambda *_: 2)
+
+    async def main():
+        async with (
+            live(ScriptedEngine(), **ON) as server,
+            grpc.aio.insecure_channel(f"127.0.0.1:{server.app.port}", [("grpc.http2.bdp_probe", 0)]) as narrow,
+        ):
+            talks = [Talk.over(narrow) for _ in range(2)]
+            for talk in talks:
+                await talk.configure(**PLAIN, max_lead_ms=500 if pauses else 5000)
+                await talk.say("u", TEXT * 40)  # four minutes: more than fits into gRPC's windows
+            if pauses:
+                for talk in talks:
+                    await talk.until("audio")
+                    await talk.send(playback=speech_pb2.PlaybackProgress(played=AT_THE_BEGINNING))
+            assert isinstance(await try_to_speak(server), grpc.aio.AioRpcError)  # they may still be listening
+            newcomer = await try_to_speak(server)
+            while isinstance(newcomer, grpc.aio.AioRpcError):
+                newcomer = await try_to_speak(server)
+            assert server.app.service.open_streams == 3
+            await end(server, [*talks, newcomer])
 
     run(main())
 
