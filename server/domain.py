@@ -348,9 +348,11 @@ class Step:
         done: whether this is the last step.
         cut: whether the length limit ended the unit.
         stage_ms: wall time by stage; in a batch, the time of the whole batch.
+        waits: whether nothing was done, because the engine has no room for the unit until others end.
     """
 
     pcm: Samples | None
     done: bool
     cut: bool = False
     stage_ms: Mapping[str, float] = field(default_factory=dict)
+    waits: bool = False

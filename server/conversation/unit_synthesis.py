@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 Notify = Callable[[NoticeCode, str], None]
 
+HEAD_START_S = 1.0
+"""An answer in a conversation goes before the first words of streams that were opened up to so much earlier: many that
+come at once must not make those late that are talking."""
+
 
 class UnitSynthesizer:
     """Synthesizes the units of one utterance, one after another."""
@@ -97,8 +101,8 @@ class UnitSynthesizer:
             whole=self._context.settings.buffered,
         )
         expected_ms = self._predict_ttfa_ms(worker, spoken.text)
-        load, submitted_s = worker.load, server.clock()
-        job = self._job = worker.submit(request)
+        load, submitted_s = worker.active, server.clock()
+        job = self._job = worker.submit(request, self._slack_s())
         trace = UnitTrace(current_span(), job, engine)
         player, text_wait = self._player_for(unit, emotion)
         playing = asyncio.create_task(self._play_fillers(player, expected_ms, text_wait), name="fillers")
@@ -136,10 +140,16 @@ class UnitSynthesizer:
         if self._text_wait is not None:
             self._text_wait.cancel()
 
+    def _slack_s(self) -> float:
+        """How long the next unit may take: what the listener still has to hear, less the head start."""
+        context = self._context
+        heard_s = max(0.0, self._chunker.silent_from_s - context.server.clock())
+        return heard_s - (HEAD_START_S if context.activity.has_spoken else 0.0)
+
     def _predict_ttfa_ms(self, worker: Worker, text: str) -> float | None:
         """Predicted time to the first sound; for the first unit it goes into the report."""
         whole = self._context.settings.buffered
-        expected_ms = self._context.server.forecast.ttfa_ms(worker.info.name, len(text), worker.load, whole)
+        expected_ms = self._context.server.forecast.ttfa_ms(worker.info.name, len(text), worker.active, whole)
         if self._utterance.progress.unit_count == 0:
             self._utterance.latency.ttfa_predicted(expected_ms)
         return expected_ms

@@ -229,11 +229,11 @@ class UtteranceRunner:
 
     def _candidate(self, worker: Worker, tried: set[str]) -> Candidate:
         name, whole = worker.info.name, self._context.settings.buffered
-        expected_ms = self._context.server.forecast.ttfa_ms(name, TYPICAL_CHARACTERS, worker.load, whole)
+        expected_ms = self._context.server.forecast.ttfa_ms(name, TYPICAL_CHARACTERS, worker.active, whole)
         return Candidate(
             worker.info,
             worker.failing,
-            worker.load,
+            worker.active,
             expected_ms,
             has_voice=self._has_voice(worker),
             ruled_out=name in tried,

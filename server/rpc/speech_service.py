@@ -173,7 +173,7 @@ class SpeechService(speech_pb2_grpc.SpeechServiceServicer):
     # ---- parts
 
     def _engine(self, worker: Worker) -> speech_pb2.EngineInfo:
-        expected_ms = self._server.forecast.ttfa_ms(worker.info.name, TYPICAL_CHARACTERS, worker.load)
+        expected_ms = self._server.forecast.ttfa_ms(worker.info.name, TYPICAL_CHARACTERS, worker.active)
         return responses.engine_info(self._server.limited(worker.info), not worker.failing, expected_ms, worker.load)
 
     async def _opening(self, messages: AsyncIterator[Any]) -> StreamSettings | Resume:

@@ -1,7 +1,8 @@
 """The engine loop: waits for units, picks a batch, advances it by one step, and hands the results on.
 
 It runs on the thread that owns the engine, in the server's process or in a process of the engine's own. Units are
-stepped together where the engine gains by it; a unit whose consumer falls behind pauses, so that others use the engine.
+stepped together where the engine gains by it; where not all can be, those go first whose listeners are about to run out
+of audio. A unit whose consumer falls behind pauses, so that others use the engine.
 """
 
 import logging
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 BACKLOG_STEPS = 4
 """Steps that a unit may be ahead of its consumer; then it pauses, and others use the engine."""
+
+MIN_LEFT_S = 0.5
+"""Audio that a listener should have left to hear: with less, the unit goes before others' first sounds."""
 
 PREPARATION_SHARE = 0.5
 """Part of a step's time that may be spent on preparing a voice before the next step, rounded up to a whole piece."""
@@ -97,14 +101,23 @@ class _Unit:
 
     number: int
     request: SpeakRequest
+    due_s: float  # when its listener will have heard everything that was delivered, in seconds of `time.monotonic`
     state: Any = None
     cancelled: bool = False
     backlog: int = 0
+    waits: bool = False  # for room in the engine, as of its last step
     held_bytes: int = 0  # of `state`, after its last step
     parked_s: float = 0.0  # when `backlog` last became too large
     delivered: int = 0  # samples
     replayed: int | None = None  # samples since it was started again; None unless it is being spoken again
     replays: int = 0
+
+    def urgency(self, now_s: float) -> tuple[bool, int, float]:
+        """The less, the more urgent: first units that keep their listener from a hole, then those whose listener has
+        nothing to hear, then those that work ahead. Units that wait for room in the engine come last."""
+        left_s = self.due_s - now_s
+        kind = 1 if left_s < 0 else 0 if left_s < MIN_LEFT_S else 2
+        return self.waits, kind, self.due_s
 
 
 @dataclass(slots=True)
@@ -133,7 +146,7 @@ class EngineLoop:
         self._name, self._deliver_all = name, deliver
         self._processor_s = processor_clock or (lambda: 0.0)
         self._units: list[_Unit] = []
-        self._parking = PARKING
+        self._parking, self._rate_hz = PARKING, 1
         self._calls: deque[VoiceCall] = deque()
         self._closing = False
         self._changed = threading.Condition()
@@ -148,6 +161,7 @@ class EngineLoop:
         """
         self._parking = parking
         max_batch, new_units = batch_of(engine, max_batch), engine.info.new_units
+        self._rate_hz = engine.info.sample_rate_hz
         while True:
             with self._changed:
                 wait_s = self._release_parked()
@@ -168,10 +182,13 @@ class EngineLoop:
 
     # ---- from any thread
 
-    def submit(self, number: int, request: SpeakRequest) -> None:
-        """Queue a unit under a number that no other unit has."""
+    def submit(self, number: int, request: SpeakRequest, slack_s: float = 0.0) -> None:
+        """Queue a unit under a number that no other unit has; its listener has something to hear for `slack_s`.
+
+        Negative: it goes before units that were submitted up to so much earlier.
+        """
         with self._changed:
-            self._units.append(_Unit(number, request))
+            self._units.append(_Unit(number, request, time.monotonic() + slack_s))
             self._changed.notify()
 
     def drop(self, number: int) -> None:
@@ -234,22 +251,21 @@ class EngineLoop:
         return None
 
     def _pick(self, max_batch: int, new_units: int) -> list[_Unit]:
-        """The units to step now: first a few new ones, since their prefill delays the others; then started ones.
+        """The units to step now, the most urgent ones; few of them new, since their prefill delays the others.
 
         A unit that is spoken again is stepped alone.
         """
-        ready = self._ready()
+        now_s = time.monotonic()
+        ready = sorted(self._ready(), key=lambda unit: unit.urgency(now_s))  # equals in the order of submission
         if ready and ready[0].replayed is not None:
-            batch = ready[:1]
-        else:
-            ready = [unit for unit in ready if unit.replayed is None]
-            new = [unit for unit in ready if unit.state is None][:new_units]
-            started = [unit for unit in ready if unit.state is not None]
-            batch = (new + started)[:max_batch]
-        for unit in batch:  # moved to the end, so that units take turns when there are more than fit into a batch
-            self._units.remove(unit)
-            self._units.append(unit)
-        return batch
+            return ready[:1]
+        batch: list[_Unit] = []
+        for unit in (unit for unit in ready if unit.replayed is None):
+            if unit.state is None:
+                new_units -= 1
+            if unit.state is not None or new_units >= 0:
+                batch.append(unit)
+        return batch[:max_batch]
 
     def _prepare(self, engine: Engine, call: VoiceCall, budget_s: float) -> None:
         """Do a piece of a voice's preparation, and those that begin within `budget_s`; at its end, settle the call."""
@@ -333,7 +349,10 @@ class EngineLoop:
             step = self._without_delivered(unit, step)
             if unit.replayed is not None and not step.done:
                 return None
-        unit.delivered += 0 if step.pcm is None else len(step.pcm)
+        unit.waits = step.waits
+        if step.pcm is not None:
+            unit.delivered += len(step.pcm)
+            unit.due_s = max(unit.due_s, time.monotonic()) + len(step.pcm) / self._rate_hz
         return replace(result, outcome=step)
 
     def _without_delivered(self, unit: _Unit, step: Step) -> Step:

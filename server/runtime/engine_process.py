@@ -72,7 +72,8 @@ class _Receiver:
     def handle(self, kind: str, number: int, *rest: Any) -> None:
         match kind:
             case "submit":
-                self._loop.submit(number, self._kept.restored(*rest))
+                request, voice, clip, slack_s = rest
+                self._loop.submit(number, self._kept.restored(request, voice, clip), slack_s)
             case "drop":
                 self._loop.drop(number)
             case "taken":

@@ -153,9 +153,9 @@ class ProcessWorker(Worker):
 
     # ---- units
 
-    def _submit(self, number: int, request: SpeakRequest) -> None:
+    def _submit(self, number: int, request: SpeakRequest, slack_s: float) -> None:
         if self._up.is_set():
-            self._send("submit", number, *self._shared.reduced(request))
+            self._send("submit", number, *self._shared.reduced(request), slack_s)
         else:
             timer = self._loop.call_later(MAX_WAIT_S, self._give_up, number)
             self._waiting[number] = (request, timer)
@@ -257,7 +257,7 @@ class ProcessWorker(Worker):
         self._up.set()
         for number, (request, timer) in self._waiting.items():
             timer.cancel()
-            self._send("submit", number, *self._shared.reduced(request))
+            self._send("submit", number, *self._shared.reduced(request), 0.0)
         self._waiting.clear()
 
     async def _supervise(self) -> None:

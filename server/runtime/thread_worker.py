@@ -100,9 +100,9 @@ class ThreadWorker(Worker):
         if self._loaded.done() and not self._loaded.cancelled():
             self._thread.join()
 
-    def _submit(self, number: int, request: SpeakRequest) -> None:
+    def _submit(self, number: int, request: SpeakRequest, slack_s: float) -> None:
         self._check_alive()
-        self._engine_loop.submit(number, request)
+        self._engine_loop.submit(number, request, slack_s)
 
     def _drop(self, number: int) -> None:
         self._engine_loop.drop(number)

@@ -15,7 +15,7 @@ from intone.server.domain import EngineInfo, PreparedVoice, Recording, SpeakRequ
 from intone.server.engines.base import Engine
 from intone.server.errors import EngineError, IntoneError, ShutdownError
 from intone.server.runtime.distribution import COUNTS, SECONDS, Distribution
-from intone.server.runtime.engine_loop import Outcome, UnitResult
+from intone.server.runtime.engine_loop import BACKLOG_STEPS, Outcome, UnitResult
 from intone.server.runtime.step_costs import StepCosts
 
 FAILING_S = 5.0
@@ -109,6 +109,11 @@ class Worker(ABC):
         return len(self._jobs)
 
     @property
+    def active(self) -> int:
+        """Units of `load` that the engine speaks or has queued; the others wait for their listeners."""
+        return sum(1 for job in self._jobs.values() if not job.waits_for_listener)
+
+    @property
     def capacity(self) -> float | None:
         """See `StepCosts.capacity`."""
         return self._costs.capacity(self.max_batch, self.info.new_units)
@@ -131,8 +136,8 @@ class Worker(ABC):
         """Of the engine's own process; None without one."""
         return None
 
-    def submit(self, request: SpeakRequest) -> "Job":
-        """Queue a unit.
+    def submit(self, request: SpeakRequest, slack_s: float = 0.0) -> "Job":
+        """Queue a unit whose listener has something to hear for `slack_s`: more urgent ones go before it.
 
         Raises:
             ShutdownError: the worker is closed.
@@ -142,7 +147,7 @@ class Worker(ABC):
             raise self._shut_down()
         number = next(self._numbers)
         job = Job(number, request, self)
-        self._submit(number, request)
+        self._submit(number, request, slack_s)
         self._jobs[number] = job
         return job
 
@@ -173,7 +178,7 @@ class Worker(ABC):
     # ---- where the engine runs
 
     @abstractmethod
-    def _submit(self, number: int, request: SpeakRequest) -> None: ...
+    def _submit(self, number: int, request: SpeakRequest, slack_s: float) -> None: ...
 
     @abstractmethod
     def _drop(self, number: int) -> None: ...
@@ -264,6 +269,11 @@ class Job:
         self._outcomes: deque[Outcome] = deque()
         self._arrived = asyncio.Event()
         self._over = False
+
+    @property
+    def waits_for_listener(self) -> bool:
+        """Whether so many steps were not taken yet that the engine makes no other."""
+        return len(self._outcomes) >= BACKLOG_STEPS
 
     @property
     def unread_samples(self) -> int:

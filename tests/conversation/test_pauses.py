@@ -80,8 +80,8 @@ def test_silence_at_the_end_of_a_unit_counts_as_pause(run_virtual):
         def __getattr__(self, name):
             return getattr(worker, name)
 
-        def submit(self, request):
-            return Padded(worker.submit(request))
+        def submit(self, request, slack_s):
+            return Padded(worker.submit(request, slack_s))
 
     async def main():
         talk = Talk(Trailing(), server={"pause_scale": 1.0}, filler=FillerPolicy.OFF)

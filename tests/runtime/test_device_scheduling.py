@@ -5,6 +5,7 @@ passes in steps.
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,15 +68,17 @@ class DeviceEngine:
 class Conversations:
     """Units by the times at which they come; the listeners take everything at once. Ends the loop after the last."""
 
-    def __init__(self, clock: DeviceClock, arrivals_s: list[float]) -> None:
+    def __init__(self, clock: DeviceClock, arrivals_s: list[float], slacks_s: Sequence[float] = ()) -> None:
         self._clock, self._coming, self.arrivals_s = clock, list(enumerate(arrivals_s)), arrivals_s
+        self._slacks_s = slacks_s or [0.0] * len(arrivals_s)
         self.heard_s: dict[int, list[float]] = {number: [] for number, _ in self._coming}
         self._ended = 0
         self.loop = EngineLoop("device", self._deliver)
 
     def come(self) -> None:
         while self._coming and self._coming[0][1] <= self._clock.now_s:
-            self.loop.submit(self._coming.pop(0)[0], SpeakRequest("words", seed=0))
+            number, _ = self._coming.pop(0)
+            self.loop.submit(number, SpeakRequest("words", seed=0), self._slacks_s[number])
 
     def _deliver(self, results: list[UnitResult]) -> None:
         for result in results:
@@ -98,11 +101,15 @@ class Conversations:
 
 
 def spoken(
-    monkeypatch: pytest.MonkeyPatch, arrivals_s: list[float], slots: int = 256, new_units: int = NEW_UNITS
+    monkeypatch: pytest.MonkeyPatch,
+    arrivals_s: list[float],
+    slots: int = 256,
+    new_units: int = NEW_UNITS,
+    slacks_s: Sequence[float] = (),
 ) -> tuple[DeviceEngine, Conversations]:
     clock = DeviceClock()
     monkeypatch.setattr(engine_loop, "time", clock)
-    engine, units = DeviceEngine(clock, slots, new_units), Conversations(clock, arrivals_s)
+    engine, units = DeviceEngine(clock, slots, new_units), Conversations(clock, arrivals_s, slacks_s)
     units.come()
     thread = threading.Thread(target=units.loop.run, args=(engine, 0))
     thread.start()
@@ -129,3 +136,16 @@ def test_more_units_than_slots_take_turns(monkeypatch: pytest.MonkeyPatch) -> No
     assert max(size for size, _ in engine.sizes) == 8
     assert all(len(times) == PATCHES for times in units.heard_s.values())
     assert units.longest_wait_s() <= 0  # three batches of eight in the time of a patch
+
+
+def test_units_go_first_whose_listeners_have_least_to_hear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each lasts four seconds."""
+    _, units = spoken(monkeypatch, [0.0] * 4, slots=1, slacks_s=[60.0, 20.0, 0.0, 2.0])
+    relaxed, later, first, soon = units.heard_s.values()
+    assert first[0] < soon[0] < first[-1] < soon[-1] < later[0] < later[-1] < relaxed[0]
+
+
+def test_a_newcomer_goes_before_those_that_have_something_to_hear(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, units = spoken(monkeypatch, [0.0] * 20 + [0.5], slots=2)
+    step_s = LAUNCH_S + ROW_S * 2 + PREFILL_S
+    assert units.first_s()[-1] <= 2 * step_s  # the one that runs, and its own

@@ -3,19 +3,19 @@
 import asyncio
 import time
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from intone.server.domain import SpeakRequest
+from intone.server.domain import SpeakRequest, Step
 from intone.server.errors import CallerError, CheckpointError, EngineError, ShutdownError
 from intone.server.runtime import worker as worker_module
 from intone.server.runtime.engine_loop import BACKLOG_STEPS, Parking
 from intone.server.runtime.thread_worker import ThreadWorker
 from intone.server.runtime.worker import FAILING_UNITS, Job, Worker
-from tests.support.fakes import Script, ScriptedEngine, text_of
+from tests.support.fakes import Script, ScriptedEngine, ScriptedState, advance, text_of
 from tests.support.faulty_engine import MAKES_NAN, START_RAISES, STEP_RAISES, FaultyEngine
 
 
@@ -121,7 +121,7 @@ def test_one_new_unit_joins_a_batch_at_a_time(run) -> None:
     assert all(later - earlier <= 1 for earlier, later in zip(sizes, sizes[1:], strict=False))
 
 
-def test_units_of_an_engine_that_does_not_batch_are_stepped_alone_new_ones_first(run) -> None:
+def test_units_of_an_engine_that_does_not_batch_are_stepped_alone_and_begin_before_others_work_ahead(run) -> None:
     engine = ScriptedEngine(Script(step_s=0.002), batches=False)
 
     async def body(worker: Worker) -> None:
@@ -132,7 +132,32 @@ def test_units_of_an_engine_that_does_not_batch_are_stepped_alone_new_ones_first
     with_worker(run, engine, body)
     order = [text for batch in engine.stepped for text in batch]
     assert all(len(batch) == 1 for batch in engine.stepped)
-    assert order.index("third") <= 3  # after one step of each before it, and one that may have begun
+    assert order.index("third") <= 7  # of 18: those before it were stepped until half a second was left to hear
+
+
+def test_units_that_wait_for_room_do_not_keep_those_from_the_engine_that_have_it(run) -> None:
+    """The engine has room for one unit, and the others, which have nothing to hear yet, are more urgent."""
+
+    class Narrow(ScriptedEngine):
+        def step(self, states: Sequence[ScriptedState]) -> list[Step]:
+            steps = []
+            for state in states:
+                if not inside or inside[0].position >= len(inside[0].request.text):
+                    inside[:] = [state]
+                has_room = state is inside[0]
+                steps.append(advance(state, self.script) if has_room else Step(None, False, waits=True))
+            return steps
+
+    inside: list[ScriptedState] = []
+
+    async def spoken(job: Job) -> str:
+        return text_of(np.concatenate([step.pcm async for step in job if step.pcm is not None]))
+
+    async def body(worker: Worker) -> None:
+        texts = [text * 10 for text in ("one ", "two ", "three ")]
+        assert await asyncio.gather(*(spoken(worker.submit(request(text))) for text in texts)) == texts
+
+    with_worker(run, Narrow(batches=False), body)
 
 
 def test_a_unit_with_a_slow_consumer_pauses(run) -> None:

@@ -144,15 +144,22 @@ class ScriptedWorker:
         self.failing = False
         self.live: list[ScriptedJob] = []
         self.requests: list[SpeakRequest] = []
+        self.slacks_s: list[float] = []
 
     @property
     def load(self) -> int:
         """Units submitted and not finished."""
         return len(self.live)
 
-    def submit(self, request: SpeakRequest) -> "ScriptedJob":
+    @property
+    def active(self) -> int:
+        """As `load`: no unit of this worker waits for its listener."""
+        return self.load
+
+    def submit(self, request: SpeakRequest, slack_s: float = 0.0) -> "ScriptedJob":
         """Start a unit."""
         self.requests.append(request)
+        self.slacks_s.append(slack_s)
         job = ScriptedJob(request, self)
         self.live.append(job)
         return job

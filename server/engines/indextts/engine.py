@@ -290,6 +290,7 @@ class IndexTTSEngine:
                 done=state.done,
                 cut=state.done and state.cut,
                 stage_ms=stage_ms,
+                waits=state.decoding is None and not state.needs_clip,
             )
             for state in states
         ]
@@ -338,9 +339,8 @@ class IndexTTSEngine:
         return whether there is one."""
         waiting = None
         for state in states:
-            clip = state.clip
-            if clip is not None and clip.vector is None:
-                waiting = waiting or clip
+            if state.needs_clip:
+                waiting = waiting or state.clip
             else:
                 self._prefill(state)
         if waiting is not None:

@@ -58,6 +58,11 @@ class IndexTTSState:
     waited_steps: int = 0
 
     @property
+    def needs_clip(self) -> bool:
+        """Whether the recording is not encoded yet that the unit is to imitate."""
+        return self.clip is not None and self.clip.vector is None
+
+    @property
     def pending(self) -> int:
         """Codes that the acoustic model has not used yet."""
         return sum(len(codes) for codes in self.codes)

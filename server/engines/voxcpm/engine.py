@@ -280,7 +280,8 @@ class VoxCPMEngine:
                 state.silence.add(pcm)
             if stop is not None:
                 self._check_end(state, stop)
-            steps.append(Step(pcm=pcm, done=state.done, cut=state.done and state.cut, stage_ms=stage_ms))
+            waits = self._slots is not None and state.unit is None
+            steps.append(Step(pcm, state.done, cut=state.done and state.cut, stage_ms=stage_ms, waits=waits))
         return steps
 
     def held_bytes(self, state: VoxCPMState) -> int:
