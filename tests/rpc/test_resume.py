@@ -31,14 +31,16 @@ async def network(**settings: Any) -> AsyncIterator[tuple[Live, ChaosProxy, Any]
         yield running, proxy, channel
 
 
-async def lost(talk: Talk, proxy: ChaosProxy) -> list[tuple[str, Any]]:
-    """Cut the connection; what the client received until then."""
+async def lost(talk: Talk, proxy: ChaosProxy, channel: Any) -> list[tuple[str, Any]]:
+    """Cut the connection; what the client received until then. Later calls are made over another one."""
     proxy.reset()
     answers = []
     with pytest.raises(grpc.aio.AioRpcError) as error:
         while True:
             answers.append(await talk.answer())
     assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+    if (state := channel.get_state()) is grpc.ChannelConnectivity.READY:  # it has not seen that its connection is gone
+        await asyncio.wait_for(channel.wait_for_state_change(state), 10)
     return answers
 
 
@@ -72,7 +74,7 @@ def test_only_a_client_that_asks_for_it_can_resume(run):
             talk = Talk.over(channel)
             configured = await talk.configure()
             assert (configured.resume_token, configured.resume_ms) == ("", 0)
-            await lost(talk, proxy)
+            await lost(talk, proxy, channel)
             await soon(lambda: running.idle, "the stream has ended")
             talk = Talk.over(channel)
             configured = await talk.configure(resumable=True)
@@ -92,7 +94,7 @@ def test_a_resumed_stream_goes_on_where_the_client_was(run):
             configured = await talk.configure(resumable=True)
             await talk.say("u1", TEXT, end=False)
             answers = await talk.until("audio")
-            answers += await lost(talk, proxy)
+            answers += await lost(talk, proxy, channel)
             assert running.app.service.open_streams == 1
             again = await resume(channel, configured, 1 + len(answers))
             kind, resumed = await again.answer()
@@ -140,7 +142,7 @@ def test_a_wrong_token_an_unknown_stream_and_a_wrong_count_are_refused_alike(run
         async with network() as (running, proxy, channel):
             talk = Talk.over(channel)
             configured = await talk.configure(resumable=True)
-            await lost(talk, proxy)
+            await lost(talk, proxy, channel)
             for token, received in (("", 1), ("x" * 22, 1), (None, 99), (None, -1)):
                 assert await refusal(await resume(channel, configured, received, token)) == "STREAM_NOT_HELD"
             unknown = speech_pb2.Configured(stream_id="unknown", resume_token=configured.resume_token)
@@ -159,7 +161,7 @@ def test_a_stream_is_held_for_its_time_and_then_gives_its_place_back(run, caplog
             configured = await talk.configure(resumable=True)
             await talk.say("u1", TEXT * 20)
             await talk.until("audio")
-            await lost(talk, proxy)
+            await lost(talk, proxy, channel)
             full = Talk.over(channel)
             await full.send(config=speech_pb2.StreamConfig())
             assert (await full.failure()).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -200,7 +202,7 @@ def test_a_server_that_shuts_down_holds_nothing(run):
         async with network(resume_s=600) as (running, proxy, channel):
             talk = Talk.over(channel)
             await talk.configure(resumable=True)
-            await lost(talk, proxy)
+            await lost(talk, proxy, channel)
             assert running.app.service.open_streams == 1
             await asyncio.wait_for(running.app.stop(600), 5.0)
             assert running.app.service.open_streams == 0
@@ -218,7 +220,7 @@ def test_synthesis_goes_no_further_ahead_while_nobody_is_connected(run):
                 await talk.configure(resumable=True, service_class="SERVICE_CLASS_LIVE", max_lead_ms=200)
                 await talk.say("u1", "One long sentence of a hundred and fifty characters, " * 3)
                 await talk.until("audio")
-                await lost(talk, proxy)
+                await lost(talk, proxy, channel)
                 await asyncio.sleep(0.2)
                 steps = len(engine.stepped)
                 await asyncio.sleep(0.3)
@@ -250,7 +252,7 @@ def test_only_the_caller_who_opened_a_stream_may_resume_it(run, tmp_path):
         async with network(tokens_file=str(tmp_path / "tokens")) as (_, proxy, channel):
             talk = Talk.over(channel, metadata=ada)
             configured = await talk.configure(resumable=True)
-            await lost(talk, proxy)
+            await lost(talk, proxy, channel)
             assert await refusal(await resume(channel, configured, 1, metadata=eva)) == "STREAM_NOT_HELD"
             assert (await (await resume(channel, configured, 1, metadata=ada)).answer())[0] == "resumed"
 
