@@ -23,7 +23,8 @@ struct PackedRow {
   int32_t sum;  // of the int8 inputs
 };
 
-// Packs x [count] into `words` words; the last one is padded with zeros. `wide`: bfloat16 is kept as floats.
+// Packs x [count] into `words` words; the last one is padded with zeros. `wide`: two words for each, see
+// `LinearKernel`.
 PackedRow pack_row(const VectorKernels& kernels, const float* x, int64_t count, WeightType type, int64_t words,
                    const Tiles& to, bool wide) {
   to.first[(words - 1) / kTileWords * to.stride + (words - 1) % kTileWords] = 0;
@@ -31,7 +32,7 @@ PackedRow pack_row(const VectorKernels& kernels, const float* x, int64_t count, 
     case WeightType::kInt8: {
       const float magnitude = kernels.max_magnitude(x, count), scale = magnitude / kMaxInt8;
       const float factor = magnitude < kMinMagnitude ? 0.0f : kMaxInt8 / magnitude;
-      return {scale, kernels.round_to_int8(x, count, factor, to)};
+      return {scale, (wide ? kernels.round_to_wide_int8 : kernels.round_to_int8)(x, count, factor, to)};
     }
     case WeightType::kBf16:
       (wide ? kernels.round_to_wide_bf16 : kernels.round_to_bf16)(x, count, to);

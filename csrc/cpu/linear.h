@@ -15,8 +15,8 @@
 //   a block of R rows  tile 0    row 0: words 0 to 15    row 1: words 0 to 15    ...    row R - 1
 //                      tile 1    row 0: words 16 to 31   row 1: words 16 to 31   ...    row R - 1
 //
-// A processor that does not multiply bfloat16 has its rows as floats, two words to a step: word s of the picture is
-// then words 2s and 2s + 1.
+// A processor that does not multiply bfloat16, or has no dot product of int8, has its rows wider, two words to a step:
+// word s of the picture is then words 2s and 2s + 1, see `LinearKernel`.
 //
 // For AVX-512 an int8 weight is stored as w + 128, unsigned for vpdpbusd; the kernel starts its sum at -128 · Σx. In a
 // gated layer the first 32 columns of a block are gates, and the other 32 are the values that they multiply.

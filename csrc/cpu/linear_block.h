@@ -39,8 +39,9 @@ struct LinearBlock {
 struct LinearKernel {
   void (*sum)(const LinearBlock& block);
   bool adds_128 = false;
-  // Words of a row to a step. 2 where the processor does not multiply bfloat16: the rounded inputs are kept as floats,
-  // and only the weights, which are read from memory, are widened while they are multiplied.
+  // Words of a row to a step. 2 where the processor does not multiply bfloat16, or sums of four int8: the rounded
+  // inputs are kept as floats, or in 16 bits, inputs 0 and 2 of a step in the first word, 1 and 3 in the second; and
+  // only the weights, which are read from memory, are widened while they are multiplied.
   int row_words = 1;
 };
 

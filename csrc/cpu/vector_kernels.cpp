@@ -29,28 +29,49 @@ INTONE_INLINE float max_magnitude(const float* x, int64_t count) {
   return value;
 }
 
+INTONE_INLINE int32_t rounded(float value, float factor) {
+  const float scaled = value * factor;  // beyond the range only in rows that are not finite; NaN takes the limit
+  const float limited = scaled < kMaxInt8 ? scaled : kMaxInt8;
+  return static_cast<int32_t>(std::nearbyint(limited > -kMaxInt8 ? limited : -kMaxInt8));
+}
+
 // Whole tiles have a loop of constant length.
 INTONE_INLINE int32_t round_to_int8(const float* x, int64_t count, float factor, const Tiles& to) {
   constexpr int64_t kTileInputs = 4 * kTileWords;
-  const auto rounded = [factor](float value) {
-    const float scaled = value * factor;  // beyond the range only in rows that
-                                          // are not finite; NaN takes the limit
-    const float limited = scaled < kMaxInt8 ? scaled : kMaxInt8;
-    return static_cast<int32_t>(std::nearbyint(limited > -kMaxInt8 ? limited : -kMaxInt8));
-  };
   auto* y = reinterpret_cast<Int8Part*>(to.first);
   int32_t sum = 0;
   for (; count >= kTileInputs; count -= kTileInputs, x += kTileInputs, y += 4 * to.stride) {
     for (int64_t i = 0; i < kTileInputs; ++i) {
-      const int32_t value = rounded(x[i]);
+      const int32_t value = rounded(x[i], factor);
       y[i] = static_cast<int8_t>(value);
       sum += value;
     }
   }
   for (int64_t i = 0; i < count; ++i) {
-    const int32_t value = rounded(x[i]);
+    const int32_t value = rounded(x[i], factor);
     y[i] = static_cast<int8_t>(value);
     sum += value;
+  }
+  return sum;
+}
+
+INTONE_INLINE int32_t round_to_wide_int8(const float* x, int64_t count, float factor, const Tiles& to) {
+  constexpr int64_t kTileInputs = 2 * kTileWords;
+  uint32_t* y = to.first;
+  int32_t sum = 0;
+  for (int64_t begin = 0; begin < count; begin += kTileInputs, y += to.stride) {
+    int32_t values[kTileInputs] = {};
+    if (count - begin >= kTileInputs) {
+      for (int64_t i = 0; i < kTileInputs; ++i) values[i] = rounded(x[begin + i], factor);
+    } else {
+      for (int64_t i = 0; i < count - begin; ++i) values[i] = rounded(x[begin + i], factor);
+    }
+    for (int64_t i = 0; i < kTileInputs; ++i) sum += values[i];
+    const int64_t words = std::min<int64_t>(kTileWords, (count - begin + 3) / 4 * 2);
+    for (int64_t word = 0; word < words; ++word) {
+      const int32_t* pair = values + word / 2 * 4 + word % 2;
+      y[word] = (static_cast<uint32_t>(pair[0]) & 0xffffu) | static_cast<uint32_t>(pair[2]) << 16;
+    }
   }
   return sum;
 }
@@ -229,10 +250,20 @@ struct On<Function> {
 #endif
 };
 
-#define INTONE_KERNELS(ISA)                                                                             \
-  {On<max_magnitude>::ISA, On<round_to_int8>::ISA, On<round_to_bf16>::ISA, On<round_to_wide_bf16>::ISA, \
-   On<store>::ISA,         On<accumulate>::ISA,    On<gelu>::ISA,          On<swiglu>::ISA,             \
-   On<rms_norm>::ISA,      On<layer_norm>::ISA,    On<rotate_heads>::ISA,  On<multiply>::ISA,           \
+#define INTONE_KERNELS(ISA)     \
+  {On<max_magnitude>::ISA,      \
+   On<round_to_int8>::ISA,      \
+   On<round_to_wide_int8>::ISA, \
+   On<round_to_bf16>::ISA,      \
+   On<round_to_wide_bf16>::ISA, \
+   On<store>::ISA,              \
+   On<accumulate>::ISA,         \
+   On<gelu>::ISA,               \
+   On<swiglu>::ISA,             \
+   On<rms_norm>::ISA,           \
+   On<layer_norm>::ISA,         \
+   On<rotate_heads>::ISA,       \
+   On<multiply>::ISA,           \
    On<exp_scores>::ISA}
 
 constexpr VectorKernels kPortableKernels INTONE_KERNELS(portable);

@@ -33,8 +33,10 @@ struct Product {
 struct VectorKernels {
   float (*max_magnitude)(const float* x, int64_t count);
 
-  // Quantizes x [count] to int8 and returns the sum.
+  // Quantizes x [count] to int8 and returns the sum. `wide`: each in 16 bits, inputs 0 and 2, then 1 and 3 of each four
+  // in a word; the last four are filled up with zeros.
   int32_t (*round_to_int8)(const float* x, int64_t count, float factor, const Tiles& to);
+  int32_t (*round_to_wide_int8)(const float* x, int64_t count, float factor, const Tiles& to);
 
   // To nearest, ties to even: two in a word, or `wide`, each as a float. NaN may become infinity, which propagates as
   // well.
