@@ -61,6 +61,15 @@ INTONE_CLONES float exponentials(const float* scores, int64_t row, int64_t count
   return sum_of(total);
 }
 
+// Floats to bfloat16, to nearest, ties to even; and back.
+INTONE_CLONES void narrow(const uint32_t* from, int64_t count, uint16_t* to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = static_cast<uint16_t>((from[i] + 0x7fffu + (from[i] >> 16 & 1u)) >> 16);
+}
+
+INTONE_CLONES void widen(const uint16_t* from, int64_t count, uint32_t* to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = static_cast<uint32_t>(from[i]) << 16;
+}
+
 INTONE_CLONES void scale_row(const float* x, int64_t size, float scale, float* y) {
   for (int64_t i = 0; i < size; ++i) y[i] = x[i] * scale;
 }
@@ -79,6 +88,26 @@ void HeadMemory::store(int64_t position, const float* key, const float* value) {
   for (int64_t d = 0; d < head_dim_; d += kPanel) {
     std::memcpy(values_.data() + (d / kPanel * positions_ + position) * kPanel, value + d,
                 std::min<int64_t>(kPanel, head_dim_ - d) * sizeof(uint32_t));
+  }
+}
+
+int64_t HeadMemory::copied_words(int64_t count, int64_t head_dim) {
+  return (head_dim + (head_dim + kPanel - 1) / kPanel * kPanel) * count;
+}
+
+void HeadMemory::copy_to(int64_t count, uint16_t* words) const {
+  narrow(keys_.data(), count * head_dim_, words);
+  words += count * head_dim_;
+  for (int64_t d = 0; d < head_dim_; d += kPanel, words += count * kPanel) {
+    narrow(values_.data() + d * positions_, count * kPanel, words);
+  }
+}
+
+void HeadMemory::copy_from(int64_t count, const uint16_t* words) {
+  widen(words, count * head_dim_, keys_.data());
+  words += count * head_dim_;
+  for (int64_t d = 0; d < head_dim_; d += kPanel, words += count * kPanel) {
+    widen(words, count * kPanel, values_.data() + d * positions_);
   }
 }
 

@@ -25,6 +25,11 @@ class HeadMemory {
   // Stores the key and the value [D] of one position. Positions may be stored by different threads.
   void store(int64_t position, const float* key, const float* value);
 
+  // The first `count` positions, a multiple of kPanel, to bfloat16, and back into a memory of any number of positions.
+  void copy_to(int64_t count, uint16_t* words) const;
+  void copy_from(int64_t count, const uint16_t* words);
+  static int64_t copied_words(int64_t count, int64_t head_dim);
+
   int64_t positions() const { return positions_; }
   int64_t head_dim() const { return head_dim_; }
   const uint32_t* keys() const { return keys_.data(); }

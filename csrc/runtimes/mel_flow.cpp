@@ -87,22 +87,20 @@ void MelFlow::check_inputs(const at::Tensor& noise, const at::Tensor& rows, cons
                   (rows.size(0) == 1 || rows.size(0) == 2) && rows.size(1) >= noise.size(0) && rows.size(2) == width_,
               "noise is ", noise.sizes(), " and rows are ", rows.sizes(), ", expected [N, ", bands_,
               "] and [1 or 2, T, ", width_, "] with T at least N");
-  TORCH_CHECK(rows.size(1) <= cos_.size(0), rows.size(1), " frames, expected at most ", cos_.size(0));
   TORCH_CHECK(times.norms.sizes() == at::IntArrayRef({evaluations, norms, 2, width_}) &&
                   times.last_norm.sizes() == at::IntArrayRef({evaluations, 2, width_}) &&
                   times.gates.sizes() == at::IntArrayRef({evaluations, convs, 2 * width_}),
               "norms are ", times.norms.sizes(), ", last_norm is ", times.last_norm.sizes(), ", gates are ",
               times.gates.sizes(), ", which do not match ", evaluations, " steps");
-  for (const at::Tensor& tensor : {noise, rows, times.norms, times.last_norm, times.gates}) {
-    TORCH_CHECK(tensor.scalar_type() == at::kFloat && tensor.device().is_cpu(), "found ", tensor.scalar_type(), " on ",
-                tensor.device(), ", expected Float on cpu");
-  }
+  for (const at::Tensor& tensor : {noise, rows, times.norms, times.last_norm, times.gates}) check_float(tensor);
 }
 
-MelFlow::Work::Work(const MelFlow& flow, const at::Tensor& noise, const at::Tensor& rows, double guidance)
+MelFlow::Work::Work(const MelFlow& flow, const at::Tensor& noise, const at::Tensor& rows, double guidance,
+                    int64_t cached)
     : sequences(rows.size(0)),
-      frames(rows.size(1)),
-      known(rows.size(1) - noise.size(0)),
+      cached(cached),
+      frames(cached + rows.size(1)),
+      known(cached + rows.size(1) - noise.size(0)),
       width(flow.width_),
       threads(Team::available_threads()),
       condition(rows.const_data_ptr<float>()),
@@ -110,9 +108,10 @@ MelFlow::Work::Work(const MelFlow& flow, const at::Tensor& noise, const at::Tens
       x(noise.mutable_data_ptr<float>()) {
   const GatedConv& conv = flow.convs_.front();
   first = std::max<int64_t>(0, known - conv.padding - conv.padding_after);
-  const int64_t shared = (sequences * frames / (4 * threads) + kBlockRows - 1) / kBlockRows * kBlockRows;
+  const int64_t computed = sequences * (frames - cached);
+  const int64_t shared = (computed / (4 * threads) + kBlockRows - 1) / kBlockRows * kBlockRows;
   block_rows = std::clamp(shared, kMinBlockRows, kMaxBlockRows);
-  const size_t size = sequences * frames * width;
+  const size_t size = computed * width;
   for (auto* buffer : {&hidden, &queries, &attn_out, &wave, &next_wave, &total}) buffer->resize(size);
   for (const Layer& layer : flow.layers_) skips.emplace_back(layer.is_taken ? size : 0);
   const int64_t head_dim = width / flow.heads_;
@@ -149,7 +148,7 @@ void MelFlow::Work::pack_modulated(int thread, const float* norm, const Linear& 
 void MelFlow::embed(Work& work, const Block& block) const {
   const int64_t noisy = std::max(block.first, work.known), count = block.first + block.count - noisy;
   float* hidden = work.of(work.hidden, block.sequence, block.first);
-  std::copy_n(work.condition + (block.sequence * work.frames + block.first) * width_, block.count * width_, hidden);
+  std::copy_n(work.condition + work.place_of(block.sequence, block.first), block.count * width_, hidden);
   if (count <= 0) return;
   PackedRows& packed = work.own[block.thread].packed;
   pack(frames_in_, work.x + (noisy - work.known) * bands_, bands_, count, packed);
@@ -286,33 +285,48 @@ void MelFlow::advance(Work& work, const Step& step, const Block& block) const {
   euler(velocity, size, step.length, work.x + (block.first - work.known) * bands_);
 }
 
-at::Tensor MelFlow::solve(const at::Tensor& noise, const at::Tensor& rows, double guidance, const Times& times) const {
+at::Tensor MelFlow::solve(const at::Tensor& noise, const at::Tensor& rows, double guidance, const Times& times,
+                          const Cached& cached) const {
   check_inputs(noise, rows, times);
+  check_cached(noise, rows, times, cached);
   const at::Tensor x = noise.contiguous().clone(), given = rows.contiguous(), norms = times.norms.contiguous(),
                    last_norm = times.last_norm.contiguous(), gates = times.gates.contiguous();
   if (noise.size(0) == 0) return x;
-  Work work(*this, x, given, guidance);
+  Work work(*this, x, given, guidance, cached.empty() ? 0 : cached.front()->frames());
+  const size_t steps = times.lengths.size();
   const auto at = [](const at::Tensor& all, int64_t index) {
     return all.const_data_ptr<float>() + index * all.stride(0);
   };
+  const auto known_at = [&](size_t index) {
+    Cached found;
+    for (size_t at = index; at < cached.size(); at += steps) found.push_back(cached[at]);
+    return found;
+  };
   Team::run(work.threads, [&](Team& team) {
-    for (size_t index = 0; index < times.lengths.size(); ++index) {
+    for (size_t index = 0; index < steps; ++index) {
       step(team, work,
-           {at(norms, index), at(last_norm, index), at(gates, index), static_cast<float>(times.lengths[index])});
+           {at(norms, index), at(last_norm, index), at(gates, index), static_cast<float>(times.lengths[index]),
+            known_at(index)});
     }
   });
   return x;
 }
 
+// The rows of all sequences from the end of the attention before to a layer's queries, keys and values.
+void MelFlow::project_all(Team& team, Work& work, const Step& step, size_t layer) const {
+  work.split(team, work.cached, work.frames, [&](const Block& block) {
+    layer == 0 ? embed(work, block) : finish(work, step, layer - 1, block);
+    project(work, step, layer, block);
+  });
+}
+
 void MelFlow::step(Team& team, Work& work, const Step& step) const {
   const size_t last = layers_.size() - 1;
   for (size_t layer = 0; layer <= last; ++layer) {
-    work.split(team, 0, work.frames, [&](const Block& block) {
-      layer == 0 ? embed(work, block) : finish(work, step, layer - 1, block);
-      project(work, step, layer, block);
-    });
+    load_cached(team, work, step, layer);
+    project_all(team, work, step, layer);
     // After the last attention, nothing depends on frames further back than the WaveNet's context.
-    attend(team, work, layer == last ? work.first : 0);
+    attend(team, work, layer == last ? work.first : work.cached);
   }
   work.split(team, work.first, work.frames, [&](const Block& block) {
     finish(work, step, last, block);

@@ -29,8 +29,28 @@ struct MelFlowTypes {
   WeightType transformer, wavenet;
 };
 
+// Keys and values of the first frames of a sequence in every layer at one step, as bfloat16.
+class CachedFrames {
+ public:
+  int64_t frames() const { return frames_; }
+  int64_t nbytes() const { return words_.size() * sizeof(uint16_t); }
+
+ private:
+  friend class MelFlow;
+  CachedFrames(int64_t frames, int64_t layers, int64_t heads, int64_t each)
+      : frames_(frames), layers_(layers), heads_(heads), each_(each), words_(layers * heads * each) {}
+
+  uint16_t* of(int64_t layer, int64_t head) { return words_.data() + (layer * heads_ + head) * each_; }
+  const uint16_t* of(int64_t layer, int64_t head) const { return words_.data() + (layer * heads_ + head) * each_; }
+
+  int64_t frames_, layers_, heads_, each_;
+  std::vector<uint16_t> words_;  // [layers, heads, words of `HeadMemory::copy_to`]
+};
+
 class MelFlow {
  public:
+  using Cached = std::vector<const CachedFrames*>;
+
   // The parameters of the field at E times, and the steps from each to the next.
   struct Times {
     at::Tensor norms;             // [E, 2 · layers + 1, 2, D], scale and shift: attention, feed-forward, ..., last
@@ -57,7 +77,16 @@ class MelFlow {
 
   // noise [N, M] to mel frames [N, M]. `rows` [1, T, D], all inputs of the field but the noisy frames; or [2, T, D]
   // with those of the unconditional sequence, where the velocity is (1 + g) · conditional - g · unconditional.
-  at::Tensor solve(const at::Tensor& noise, const at::Tensor& rows, double guidance, const Times& times) const;
+  //
+  // `cached`, nothing or one for each sequence and step, [sequences · E]: as many frames of each, which come before
+  // those of `rows`. They are seen as they were when they were cached: no new frame changes them. They end before
+  // the frames whose WaveNet's result a new frame depends on.
+  at::Tensor solve(const at::Tensor& noise, const at::Tensor& rows, double guidance, const Times& times,
+                   const Cached& cached) const;
+
+  // The first `frames`, a multiple of 16, of a sequence of known frames, rows [P, D], at a time whose norms are
+  // [2 · layers + 1, 2, D]. They attend to all P.
+  CachedFrames cache(const at::Tensor& rows, int64_t frames, const at::Tensor& norms) const;
 
  private:
   struct Layer {
@@ -81,7 +110,10 @@ class MelFlow {
   void read_layers(const Tensors& tensors, WeightType type);
   void read_convs(const Tensors& tensors, const std::vector<int64_t>& dilations, WeightType type);
   void check_inputs(const at::Tensor& noise, const at::Tensor& rows, const Times& times) const;
+  void check_cached(const at::Tensor& noise, const at::Tensor& rows, const Times& times, const Cached& cached) const;
   void step(Team& team, Work& work, const Step& step) const;
+  void project_all(Team& team, Work& work, const Step& step, size_t layer) const;
+  void load_cached(Team& team, Work& work, const Step& step, size_t layer) const;
   void embed(Work& work, const Block& block) const;
   void project(Work& work, const Step& step, size_t layer, const Block& block) const;
   void attend(Team& team, Work& work, int64_t first) const;

@@ -9,6 +9,11 @@
 
 namespace intone {
 
+inline void check_float(const at::Tensor& tensor) {
+  TORCH_CHECK(tensor.scalar_type() == at::kFloat && tensor.device().is_cpu(), "found ", tensor.scalar_type(), " on ",
+              tensor.device(), ", expected Float on cpu");
+}
+
 // Rows `first` to `first` + `count` - 1 of a sequence, by one thread.
 struct MelFlow::Block {
   int64_t sequence, first, count;
@@ -19,6 +24,7 @@ struct MelFlow::Block {
 struct MelFlow::Step {
   const float *norms, *last_norm, *gates;
   float length;
+  std::vector<const CachedFrames*> cached;  // of each sequence, or none
 };
 
 struct MelFlow::Work {
@@ -33,7 +39,8 @@ struct MelFlow::Work {
     FullAttention::Scratch attention;
   };
 
-  Work(const MelFlow& flow, const at::Tensor& noise, const at::Tensor& rows, double guidance);
+  // `cached` frames come before those of `rows`.
+  Work(const MelFlow& flow, const at::Tensor& noise, const at::Tensor& rows, double guidance, int64_t cached);
 
   // Calls share(block) for all blocks of rows `first` to `last` - 1 of every sequence.
   template <typename Share>
@@ -41,21 +48,25 @@ struct MelFlow::Work {
 
   void pack_modulated(int thread, const float* norm, const Linear& into, const float* x, int64_t count);
 
-  float* of(std::vector<float>& rows, int64_t sequence, int64_t row) const {
-    return rows.data() + (sequence * frames + row) * width;
+  // Of a frame that is computed, `cached` and on.
+  int64_t place_of(int64_t sequence, int64_t frame) const {
+    return (sequence * (frames - cached) + frame - cached) * width;
+  }
+  float* of(std::vector<float>& rows, int64_t sequence, int64_t frame) const {
+    return rows.data() + place_of(sequence, frame);
   }
 
-  int64_t sequences, frames, known, width;
+  int64_t sequences, cached, frames, known, width;
   int64_t first;  // row from which on the field's end is computed: the WaveNet's context, and new frames
   int64_t block_rows;
   int threads;
-  const float* condition;                        // [sequences, T, D]
+  const float* condition;                        // [sequences, T - cached, D]
   float weight;                                  // of the conditional velocity, 1 - weight of the unconditional one
   float* x;                                      // [N, M], noisy frames
-  std::vector<float> hidden, queries, attn_out;  // [sequences, T, D]
+  std::vector<float> hidden, queries, attn_out;  // [sequences, T - cached, D]
   std::vector<std::vector<float>> skips;         // of each layer whose result is taken later, the same
   std::vector<HeadMemory> memories;              // [sequences, heads]
-  std::vector<float> wave, next_wave, total;     // [sequences, T, D], from row `first` on: the WaveNet's input and sums
+  std::vector<float> wave, next_wave, total;     // the same, from row `first` on: the WaveNet's input and sums
   std::vector<Own> own;                          // of each thread
 };
 

@@ -370,6 +370,17 @@ class Gpt:
     def generate(self, units: Sequence[GptUnit], count: int, uniforms: Tensor) -> list[GptGenerated]:
         """Up to `count` more codes of each unit; `uniforms` `[units, count]`, float64 in [0, 1), one per draw."""
 
+class CachedFrames:
+    """Keys and values of the first frames of a sequence in every layer of a `MelFlow` at one step, bfloat16."""
+
+    @property
+    def frames(self) -> int:
+        """How many, a multiple of 16."""
+
+    @property
+    def nbytes(self) -> int:
+        """Of memory."""
+
 class MelFlow:
     """The flow solver of IndexTTS; T frames, the last N of them solved for, M bands, width D. Weights are packed."""
 
@@ -401,6 +412,7 @@ class MelFlow:
         last_norm: Tensor,
         gates: Tensor,
         lengths: Sequence[float],
+        cached: Sequence[CachedFrames] = [],
     ) -> Tensor:
         """Noise `[N, M]` → mel frames `[N, M]` by Euler steps. The result does not depend on the number of threads.
 
@@ -411,4 +423,14 @@ class MelFlow:
             last_norm: `[E, 2, D]`, of the layer norm behind the WaveNet.
             gates: `[E, layers of the WaveNet, 2D]`, what is added to its convolutions.
             lengths: E step sizes.
+            cached: nothing, or frames that come before those of `rows`, the same number for each step of each sequence,
+                `[R · E]`. No new frame changes them. Frames of which the WaveNet makes new ones must be in `rows`.
+        """
+
+    def cache(self, rows: Tensor, frames: int, *, norms: Tensor) -> CachedFrames:
+        """The first `frames`, a multiple of 16, of a sequence of P known frames, which attend to one another.
+
+        Args:
+            rows: `[P, D]`, as in `solve`.
+            norms: `[2 · layers + 1, 2, D]`, of one step.
         """

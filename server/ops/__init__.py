@@ -42,6 +42,7 @@ class Extension(Protocol):
     """The extension module, which has another name if it was compiled just in time. See `_C.pyi`."""
 
     __file__: str
+    CachedFrames: type["_C.CachedFrames"]
     ConvChain: type["_C.ConvChain"]
     ConvGraph: type["_C.ConvGraph"]
     DecoderLayer: type["_C.DecoderLayer"]

@@ -47,6 +47,8 @@ def test_defaults_and_flags():
         "voxcpm_lora": "",
         "voxcpm_graphs": True,
         "indextts_graphs": True,
+        "indextts_pace": True,
+        "indextts_voice_cache": False,
         "indextts": "",
         "drop_encoders": False,
         "starter": False,

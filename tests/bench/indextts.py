@@ -1,6 +1,7 @@
 """Where the time of IndexTTS-2.5 goes: ours streamed, ours whole, and the official package, in turn on this machine.
 
     python tests/bench/indextts.py [--size small|2.5] [--lengths 2,10,20] [--steps 25,10,5,3] [--dtype int8] [--anyway]
+    python tests/bench/indextts.py --voice-cache --pace --only streamed,whole
 
 All three load the same folder of random weights and speak the same texts with the same voice, prepared beforehand.
 Random weights never stop by themselves, so every text has a number of codes that it is cut at: those of a report on
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ ORACLE = ROOT / "build" / "oracle-indextts"
 TEXTS = {2: "你好", 10: "今天的天气真的很不错", 20: "我没有想到今天会在这里遇见你们真是太高兴"}
 CODES = {2: 26, 10: 70, 20: 120}
 OFFICIAL = "official"
-ARMS = ("ours, streamed", "ours, whole", OFFICIAL)
+ARMS = {"streamed": "ours, streamed", "whole": "ours, whole", "official": OFFICIAL}
 
 Speak = Callable[[Cell], Run]
 
@@ -108,34 +109,35 @@ def official(folder: Path, threads: int, beams: int) -> Iterator[Speak]:
 def measure(folder: Path, asked: argparse.Namespace, kept: Callable[[Found], None]) -> Found:
     """All cells, in each of them all arms in turn; `kept` is called after each cell with all there is.
 
-    Every arm first speaks the cheapest cell once for nothing.
+    Every arm first speaks the cheapest cell once for nothing, which also fills the cache of voices.
     """
     torch.set_num_threads(asked.threads)
     samples, rate_hz = soundfile.read(folder / "voice.wav", dtype="float32")
     cells = [Cell(length, CODES[length], steps) for length in asked.lengths for steps in asked.steps]
-    with official(folder, asked.threads, asked.beams) as theirs:
+    arms = [ARMS[name] for name in asked.only]
+    with official(folder, asked.threads, asked.beams) if OFFICIAL in arms else nullcontext() as theirs:
         # Without its encoders, which nothing needs after the voice: the other one has all of its own in memory.
-        engine = IndexTTSEngine.from_folder(folder, dtype=asked.dtype, threads=asked.threads, drop_encoders=True)
+        how = {"drop_encoders": True, "voice_cache": asked.voice_cache, "paced": asked.pace}
+        engine = IndexTTSEngine.from_folder(folder, dtype=asked.dtype, threads=asked.threads, **how)
         voice = complete(engine.prepare_voice(Recording(samples, rate_hz)))
-        speakers: dict[str, Speak] = dict(
-            zip(
-                ARMS,
-                (lambda c: ours(engine, voice, c, False), lambda c: ours(engine, voice, c, True), theirs),
-                strict=True,
-            )
-        )
+        speakers: dict[str, Speak] = {
+            ARMS["streamed"]: lambda cell: ours(engine, voice, cell, False),
+            ARMS["whole"]: lambda cell: ours(engine, voice, cell, True),
+        }
+        if theirs is not None:
+            speakers[OFFICIAL] = theirs
         forecast, found = Forecast(asked.prompt_s), Found()
         first = min(cells, key=lambda cell: cell.takes_s(asked.prompt_s))
-        plan = [(first, who) for who in ARMS] + [(c, who) for c in cells for _ in range(asked.runs) for who in ARMS]
+        plan = [(first, who) for who in arms] + [(c, who) for c in cells for _ in range(asked.runs) for who in arms]
         for number, (cell, who) in enumerate(plan):
             run = speakers[who](cell)
-            if number >= len(ARMS):
-                found.setdefault(cell, {arm: [] for arm in ARMS})[who].append(run)
+            if number >= len(arms):
+                found.setdefault(cell, {arm: [] for arm in arms})[who].append(run)
                 forecast.add(who, cell, run.total_s)
             say = f"[{number + 1}/{len(plan)}] {cell.characters} characters, {cell.steps} steps, {who}: "
             left = f"about {forecast.left_s(plan[number + 1 :]) / 60:.1f} min left"
             print(f"{say}first sound {run.ttfa_s:.2f} s, all {run.total_s:.2f} s; {left}", file=sys.stderr, flush=True)
-            if cell in found and len(found[cell][ARMS[-1]]) == asked.runs:
+            if cell in found and len(found[cell][arms[-1]]) == asked.runs:
                 kept(found)
     for cell, by_who in found.items():
         lengths = {round(run.audio_s, 3) for runs in by_who.values() for run in runs}
@@ -153,6 +155,8 @@ def described(asked: argparse.Namespace, busy: float) -> dict[str, Any]:
         "software": f"Python {platform.python_version()}, torch {torch.__version__}, commit {commit()}",
         "command": command(),
         "weights": f"random, size {asked.size}; ours in {asked.dtype}, {OFFICIAL} in float32",
+        "cache of voices": asked.voice_cache,
+        "chunks by measured speed": asked.pace,
         "texts": ", ".join(f"{TEXTS[length]} ({CODES[length]} codes)" for length in asked.lengths),
         "voice": f"{asked.prompt_s:g} s, prepared before",
         OFFICIAL: f"indextts25-inference 0.2.0, beams: {asked.beams}, its own default: 3; 25 steps are its own",
@@ -190,6 +194,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=_numbers(1, 100), default=[25, 10, 5, 3], help="of the flow; default 25,10,5,3")
     parser.add_argument("--prompt-s", type=float, default=3.0, help="length of the voice's recording, at most 15")
     parser.add_argument("--dtype", choices=PRECISIONS, default="auto", help="of ours; default: as served")
+    parser.add_argument("--voice-cache", action="store_true", help="of ours: as --indextts-voice-cache of the server")
+    parser.add_argument("--pace", action="store_true", help="of ours: chunk sizes by measured speed, as served")
+    parser.add_argument("--only", default=",".join(ARMS), help="who speaks, default: %(default)s")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--beams", type=int, default=1, help="of the official package; ours has none")
     parser.add_argument("--runs", type=int, default=1)
@@ -198,6 +205,9 @@ def arguments() -> argparse.Namespace:
     asked = parser.parse_args()
     if set(asked.lengths) - set(TEXTS):
         parser.error(f"--lengths: there are texts of {', '.join(map(str, TEXTS))} characters")
+    asked.only = [name for name in ARMS if name in asked.only.split(",")]
+    if not asked.only:
+        parser.error(f"--only: found none of {', '.join(ARMS)}")
     return asked
 
 
@@ -223,7 +233,7 @@ def main() -> None:
         redraw(asked.out / f"indextts-{asked.size}.json")
         return
     busy = refuse_if_busy(asked.anyway)
-    if not (ORACLE / "indextts25").is_dir():
+    if "official" in asked.only and not (ORACLE / "indextts25").is_dir():
         sys.exit(f"there is no official package under {ORACLE}: see tests/oracles/indextts.txt")
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / f"indextts-{asked.size}.json"

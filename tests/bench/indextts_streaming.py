@@ -27,12 +27,14 @@ from intone.server.engines.indextts.s2mel import streaming
 from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticPrompt, AcousticSettings
 from intone.server.engines.indextts.s2mel.codec import BOOK, CodecDecoder
 from intone.server.engines.indextts.s2mel.streaming import AcousticState, ChunkPlan
+from intone.server.engines.indextts.s2mel.voice_cache import CachedVoice
 from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
 from intone.server.engines.indextts.vocoder.crossfader import FADE_SAMPLES, Crossfader
 from intone.server.engines.weights import Weights
 
 CEPSTRA = 13
 PLAN = ChunkPlan()
+CACHED = "cached voice"  # plans whose names begin so solve after cached frames of the recording
 PLANS = {
     "default": PLAN,
     "lookahead 0": replace(PLAN, lookahead_frames=0),
@@ -42,12 +44,18 @@ PLANS = {
     "context 43": replace(PLAN, context_frames=43),
     "context all": replace(PLAN, context_frames=10**6),
     "prompt 215": replace(PLAN, prompt_frames=215),
-    "prompt all": replace(PLAN, prompt_frames=None),
-    "all + all": replace(PLAN, prompt_frames=None, context_frames=10**6),
+    "later 129": replace(PLAN, later_frames=129),
+    "later 172": replace(PLAN, later_frames=172),
+    "later 258": replace(PLAN, later_frames=258),
+    "later all": replace(PLAN, later_frames=None),
+    "all + all": replace(PLAN, prompt_frames=None, context_frames=10**6, later_frames=None),
+    CACHED: PLAN,
+    "cached, context 43": replace(PLAN, context_frames=43),
     "first 20": replace(PLAN, first_features=20),
     "first 50": replace(PLAN, first_features=50),
     "equal 28": replace(PLAN, growth=1.0),
     "equal 100": replace(PLAN, first_features=100),
+    "growth 4 to 200": replace(PLAN, growth=4.0, max_features=200),
 }
 assert NEAR_SAMPLES == FADE_SAMPLES, "borders are looked at as far as chunks fade"
 
@@ -75,9 +83,12 @@ class Bench:
             condition=self.model.regulator.whole(content, self.model.frames(count, 1.0))[0],
         )
 
-    def stream(self, plan: ChunkPlan, codes: Tensor, heard: bool = True) -> tuple[list[Tensor], list[AcousticState]]:
+    def stream(self, name: str, codes: Tensor) -> tuple[list[Tensor], list[AcousticState]]:
         """Mel of a unit whose codes come one plan's chunk at a time, in chunks; the states between."""
+        plan, heard = PLANS.get(name, PLAN), name != ALONE
         state = streaming.start(self.prompt, self.settings, plan)
+        if name.startswith("cached"):
+            state = streaming.with_cached_voice(state, self.cached(plan))
         if not heard:
             state = replace(state, moments=self.model.regulator.empty_moments())
         chunks, states, position = [], [], 0
@@ -88,6 +99,14 @@ class Bench:
             chunks.append(mel)
             states.append(state)
         return chunks, states
+
+    def cached(self, plan: ChunkPlan) -> CachedVoice:
+        """The frames of the recording."""
+        cache, found = self.model.voices, None
+        assert cache is not None, "the solver is native"
+        while found is None:
+            found = cache.advance(self.prompt, plan.prompt_frames, self.settings)
+        return found
 
     def speak(self, chunks: Sequence[Tensor], states: Sequence[AcousticState], anew: bool) -> list[Sound]:
         """The chunks' sound, as the engine joins it or, `anew`, each by itself."""
@@ -167,12 +186,14 @@ def conditions_apart(states: Sequence[AcousticState], whole: Tensor) -> float:
 
 def work(bench: Bench, plan: ChunkPlan, states: Sequence[AcousticState], count: int) -> float:
     """Frames in all solves of a stream, in parts of those of the whole unit."""
-    limit = plan.prompt_frames
-    voice = bench.prompt.mel.shape[0] if limit is None else min(limit, bench.prompt.mel.shape[0])
     total, begun, known = 0, 0, 0
     for state in states:
         if state.chunks > known:
-            given = min(begun, plan.context_frames)
+            given, voice = min(begun, plan.context_frames), state.voice.mel.shape[0]
+            if state.voice.cached is not None:
+                voice -= state.voice.cached.frames
+            else:
+                voice = plan.voice_frames(known, given, voice)
             total += voice + given + state.frames - begun + state.provisional.shape[1]
             begun, known = state.frames, state.chunks
     return total / (bench.prompt.mel.shape[0] + bench.model.frames(count, 1.0))
@@ -186,7 +207,7 @@ def score(bench: Bench, name: str, units: Sequence[Unit]) -> Score:
     sounds: list[Sound] = []
     borders: list[list[int]] = []
     for unit in units:
-        chunks, states = bench.stream(plan, unit.codes, heard=name != ALONE)
+        chunks, states = bench.stream(name, unit.codes)
         mel, pieces = torch.cat(chunks, dim=1), bench.speak(chunks, states, anew=name == ANEW)
         sounds.append(np.concatenate(pieces))
         ends = itertools.accumulate(len(piece) for piece in pieces)

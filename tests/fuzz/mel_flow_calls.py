@@ -27,12 +27,20 @@ def mel_flow(choices: Choices, **how: str) -> Callable[[], Tensor]:
         tensors=tensors,
         **how,
     )
-    new, known = choices.one_of(2, 1, 0, 50), choices.one_of(3, 0, 1, 20)
-    given = (choices.tensor(new, bands), choices.tensor(choices.one_of(2, 1), new + known, WIDTH), 0.7)
+    new, known, sequences = choices.one_of(2, 1, 0, 50), choices.one_of(3, 0, 1, 20), choices.one_of(2, 1)
+    given = (choices.tensor(new, bands), choices.tensor(sequences, new + known, WIDTH), 0.7)
     times: dict[str, Any] = {
         "norms": choices.tensor(steps, 2 * layers + 1, 2, WIDTH),
         "last_norm": choices.tensor(steps, 2, WIDTH),
         "gates": choices.tensor(steps, convs, 2 * WIDTH),
         "lengths": [0.5] * (choices.one_of(0, steps + 1) if choices.is_wrong() else steps),
     }
+    cached = choices.one_of(0, 16, 32)
+
+    def cache() -> Any:
+        return flow.cache(choices.tensor(40, WIDTH), choices.number(cached), norms=choices.tensor(*norms, WIDTH))
+
+    norms = (2 * layers + 1, 2)
+    count = sequences * steps + (1 if choices.is_wrong() else 0)
+    times["cached"] = [cache() for _ in range(count)] if cached else []
     return lambda: flow.solve(*given, **times)

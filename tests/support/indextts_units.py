@@ -21,6 +21,7 @@ from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
 from intone.server.engines.indextts.state import IndexTTSState
 from intone.server.engines.indextts.text.front_end import FrontEnd
 from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
+from intone.server.engines.indextts.voice.emotion import vector_of
 from intone.server.engines.pieces import complete
 from tests.support.indextts_tiny import untrained
 
@@ -173,4 +174,5 @@ def emotion_of(engine: IndexTTSEngine, state: IndexTTSState) -> Tensor:
     """The emotion vector of a unit, whose clip is encoded first: `[D]`."""
     while state.clip is not None and state.clip.vector is None:
         engine._clips.advance(state.clip)
-    return engine._emotion(state)
+    speaker, clip = state.speaker, state.clip.vector if state.clip else None
+    return vector_of(state.request.emotion, clip, speaker.emotion, speaker.emotion_rows)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from intone.server import ops
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, Samples, SpeakRequest, Step, SynthesisOptions
@@ -20,6 +19,7 @@ from intone.server.engines import parameters
 from intone.server.engines.base import LoadSpec
 from intone.server.engines.common import NO_ROOM_S, describe_device, set_threads, warm_up
 from intone.server.engines.devices import own_stream
+from intone.server.engines.indextts.cached_voices import CachedVoices
 from intone.server.engines.indextts.checkpoint import sizes
 from intone.server.engines.indextts.checkpoint.config import ENGINE, IndexTTSConfig, Variant
 from intone.server.engines.indextts.checkpoint.weights import Checkpoint, read_checkpoint
@@ -28,17 +28,15 @@ from intone.server.engines.indextts.gpt.code_budget import CodeBudget, repeats
 from intone.server.engines.indextts.gpt.native_gpt import NativeDecoding
 from intone.server.engines.indextts.gpt.prefixes import Prefixes
 from intone.server.engines.indextts.gpt.sampling import Sampling
-from intone.server.engines.indextts.gpt.slot_gpt import SlotGPT
-from intone.server.engines.indextts.placement import PREPARED_UNITS, Placement, Vocoder
+from intone.server.engines.indextts.pace import Pace, Rates, measured
+from intone.server.engines.indextts.placement import Placement, Vocoder
 from intone.server.engines.indextts.s2mel import streaming
 from intone.server.engines.indextts.s2mel.acoustic import AcousticModel, AcousticSettings
 from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
 from intone.server.engines.indextts.state import IndexTTSState
 from intone.server.engines.indextts.text.front_end import LANGUAGES, PHONEMIC_LANGUAGES, FrontEnd
-from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
 from intone.server.engines.indextts.vocoder.source import sourced, state_bytes
-from intone.server.engines.indextts.vocoder.vocoder_programs import VocoderPrograms
-from intone.server.engines.indextts.voice.emotion import balanced, blended, merged
+from intone.server.engines.indextts.voice.emotion import vector_of
 from intone.server.engines.indextts.voice.emotion_clips import EmotionClipCache
 from intone.server.engines.indextts.voice.encoders import Encoders, ReloadCheckpoint
 from intone.server.engines.indextts.voice.prepared_voice import SpeakerCache, packed_voice, prepare
@@ -80,15 +78,18 @@ class IndexTTSEngine:
             self._prefixes, self._gpt = Prefixes(config, gpt), on.language_model(checkpoint, gpt, pack_cache)
             s2mel, codec = (Weights(part, device=device) for part in (checkpoint.s2mel, checkpoint.codec))
             self._acoustic = AcousticModel(config, s2mel, codec, on.packed)
+            self._voices = CachedVoices(self._acoustic.voices if on.voice_cache else None)
             self._vocoder: Vocoder = on.vocoder(config, Weights(checkpoint.vocoder, device=device))
             self._encoder = Encoders(checkpoint, reload, device)
             self._times = cache(self._acoustic.time_table)
-            graphs = self._prepare_programs(on)
+            table = partial(self._times, config.served.flow_steps)
+            self._vocoder, graphs = on.programs(self._gpt, self._acoustic, self._vocoder, plan, table)
             self._vocoder = sourced(self._vocoder, config)
         self._speakers = SpeakerCache(device)
         self._clips = EmotionClipCache(self._encoder)
         self._budget = CodeBudget(config, self._gpt.max_codes())
         self._own_voice = packed
+        self._pace: Pace | None = None
         served, phonemic = config.served, bool(config.served.phonemes)
         self._info = EngineInfo(
             name=ENGINE,
@@ -124,6 +125,8 @@ class IndexTTSEngine:
             "device": spec.device,
             "graphs": spec.settings["indextts_graphs"],
             "drop_encoders": spec.settings["drop_encoders"],
+            "voice_cache": spec.settings["indextts_voice_cache"],
+            "paced": spec.settings["indextts_pace"],
         }
         if spec.random_weights:
             engine = cls.random(spec.source, **common)
@@ -131,6 +134,7 @@ class IndexTTSEngine:
             engine = cls.from_folder(existing_folder(ENGINE, spec.source, MODEL), pack_cache=spec.cache, **common)
         if spec.reference_voice is not None and engine.info.clones_voices:
             engine.adopt_voice(spec.reference_voice())  # the default voice stays the same when the route changes
+        engine.cache_own_voice()
         return engine
 
     @classmethod
@@ -155,7 +159,7 @@ class IndexTTSEngine:
             drop_encoders: read the encoders of recordings again for each use instead of keeping them in memory.
             pack_cache: folder where the packed weights of the language model are saved for the next start; None packs
                 them at every start.
-            where: `device`, `graphs` and `fixed_buffers` of `Placement.of`.
+            where: other arguments of `Placement.of`.
 
         Raises:
             CheckpointError: a file is missing, unreadable or not as expected.
@@ -166,7 +170,7 @@ class IndexTTSEngine:
         name = f"IndexTTS {checkpoint.config.variant.value}"
         reload = partial(read_checkpoint, folder) if drop_encoders else None
         on, packed = Placement.of(dtype, **where), packed_voice(folder, checkpoint.fingerprint)
-        return cls(checkpoint, front_end, name, ChunkPlan(), progress, reload, on, pack_cache, packed)._warmed_up()
+        return cls(checkpoint, front_end, name, ChunkPlan(), progress, reload, on, pack_cache, packed)._warmed_up(on)
 
     @classmethod
     def random(
@@ -192,7 +196,7 @@ class IndexTTSEngine:
         front_end = FrontEnd.of_bytes(checkpoint.config)
         reload = partial(sizes.in_memory, size, seed) if drop_encoders else None
         on, name = Placement.of(dtype, **where), f"{size}, random weights"
-        return cls(checkpoint, front_end, name, ChunkPlan(), progress, reload, on)._warmed_up()
+        return cls(checkpoint, front_end, name, ChunkPlan(), progress, reload, on)._warmed_up(on)
 
     @property
     def config(self) -> IndexTTSConfig:
@@ -224,6 +228,14 @@ class IndexTTSEngine:
         """Use this recording's voice for requests without one: IndexTTS has no voice of its own."""
         self._own_voice = complete(self.prepare_voice(recording))
 
+    @torch.inference_mode()
+    def cache_own_voice(self) -> None:
+        """Compute the cached frames of the engine's own voice, if it has one, before a unit waits for them."""
+        if self._own_voice is not None:
+            served = self._config.served
+            settings = AcousticSettings(0, self._times(served.flow_steps), served.guidance)
+            self._voices.prepare(self._speakers.get(self._own_voice).prompt, self._plan.prompt_frames, settings)
+
     def start(self, request: SpeakRequest) -> IndexTTSState:
         """Start a unit, without model work.
 
@@ -248,12 +260,13 @@ class IndexTTSEngine:
             guidance=served.guidance if guidance is None else max(0.0, guidance - 1.0),
             duration_factor=1.0 / (options.speed or 1.0),
         )
+        plan = self._pace.plan_of(settings, speaker.prompt) if self._pace else self._plan
         return IndexTTSState(
             request=request,
             tokenized=tokenized,
             speaker=speaker,
             clip=self._clips.get(request.emotion.clip) if request.emotion.clip else None,
-            plan=streaming.WHOLE if request.whole else self._plan,
+            plan=streaming.WHOLE if request.whole else plan,
             settings=settings,
             min_codes=self._budget.min_codes(options, settings.duration_factor),
             max_codes=self._budget.max_codes(len(tokenized.ids), options, settings.duration_factor),
@@ -278,7 +291,8 @@ class IndexTTSEngine:
             with clock.stage("gpt_gen_time"):
                 encoding = self._begin([state for state in states if state.decoding is None])
                 begun = [state for state in states if state.decoding is not None]
-                self._generate([state for state in begun if not self._ready(state)])
+                self._generate([state for state in begun if not self._has_codes(state)])
+            self._voices.advance(begun, clock)
             if not begun and not encoding:
                 time.sleep(NO_ROOM_S)
             chosen = self._next_to_synthesize(begun)
@@ -295,13 +309,13 @@ class IndexTTSEngine:
             for state in states
         ]
 
-    def _ready(self, state: IndexTTSState) -> bool:
+    def _has_codes(self, state: IndexTTSState) -> bool:
         """Whether the unit has enough codes for a chunk, or all its codes."""
         return state.ended or state.pending >= self._plan_codes(state)
 
     def _next_to_synthesize(self, states: Sequence[IndexTTSState]) -> IndexTTSState | None:
         """Of the ready units, one without audio so far; otherwise the one that has waited longest."""
-        ready = [state for state in states if self._ready(state)]
+        ready = [state for state in states if self._has_codes(state) and not self._voices.lacks(state)]
         if not ready:
             return None
         chosen = max(ready, key=lambda state: (not state.has_audio, state.waited_steps))
@@ -309,27 +323,17 @@ class IndexTTSEngine:
             state.waited_steps = 0 if state is chosen else state.waited_steps + 1
         return chosen
 
-    def _prepare_programs(self, on: Placement) -> int:
-        """Make ready what most steps run; the number of graphs."""
-        if not isinstance(self._gpt, SlotGPT):
-            return 0
-        flow = self._acoustic.use_programs(on.graphs)
-        assert isinstance(self._vocoder, BigVGAN), "only the CPU has a native one"
-        self._vocoder = vocoder = VocoderPrograms(self._vocoder, on.device, on.graphs)
-        if on.graphs and on.device.type == "cuda":
-            self._gpt.prepare(PREPARED_UNITS)
-            solves, later = self._plan.solves(self._acoustic.features_per_code), self._plan.lookahead_frames
-            for known, new in solves:
-                flow.prepare(known, new, self._times(self._config.served.flow_steps))
-            vocoder.prepare([(new - later, later) for _, new in solves])
-        return self._gpt.programs.captured + flow.programs.captured + vocoder.programs.captured
-
-    def _warmed_up(self) -> "IndexTTSEngine":
+    def _warmed_up(self, on: Placement) -> "IndexTTSEngine":
         rate_hz = self._info.sample_rate_hz
         noise = 0.1 * np.random.default_rng(0).standard_normal(rate_hz).astype(np.float32)
-        options = SynthesisOptions(parameters={"steps": 1, "max_audio_ms": 200})
+        options = SynthesisOptions(parameters={"steps": 1, "max_audio_ms": 600})
         voice = self._own_voice or complete(self.prepare_voice(Recording(noise, rate_hz)))
-        warm_up(self, SpeakRequest("a", seed=0, voice=voice, options=options))
+        request = SpeakRequest("a", seed=0, voice=voice, options=options, whole=True)
+        warm_up(self, request)
+        if on.paced and self._acoustic.voices is not None:
+            state = self.start(request)
+            speed = measured(state, self._acoustic.work, partial(self.step, [state]))
+            self._pace = Pace(self._plan, self._acoustic.work, speed, Rates.of(self._config), on.voice_cache)
         return self
 
     # ---- codes
@@ -348,23 +352,15 @@ class IndexTTSEngine:
         return waiting is not None
 
     def _prefill(self, state: IndexTTSState) -> None:
-        tokenized, speaker = state.tokenized, state.speaker
-        prefix = self._prefixes.prefix(tokenized.ids, speaker.rows, self._emotion(state), tokenized.language)
+        tokenized, speaker, clip = state.tokenized, state.speaker, state.clip
+        assert clip is None or clip.vector is not None, "its clip is encoded before a unit is prefilled"
+        emotion = vector_of(state.request.emotion, clip.vector if clip else None, speaker.emotion, speaker.emotion_rows)
+        prefix = self._prefixes.prefix(tokenized.ids, speaker.rows, emotion, tokenized.language)
         shared, served = self._prefixes.shared_rows(speaker.rows), self._config.served
         sampling = Sampling(temperature=served.temperature, penalty=served.repetition_penalty)
         state.decoding = self._gpt.begin(prefix, state.max_codes, sampling, state.request.seed, state.min_codes, shared)
         if state.decoding is not None:  # on a GPU a unit may have to wait for room
             state.acoustic = streaming.start(speaker.prompt, state.settings, state.plan)
-
-    def _emotion(self, state: IndexTTSState) -> Tensor:
-        """The emotion vector of the unit: `[D]`."""
-        emotion, speaker = state.request.emotion, state.speaker
-        if state.clip is not None:
-            assert state.clip.vector is not None, "its clip is encoded before a unit is prefilled"
-            return merged(speaker.emotion, state.clip.vector, emotion.intensity)
-        if not any(emotion.weights):
-            return speaker.emotion
-        return blended(speaker.emotion, speaker.emotion_rows, balanced(emotion.weights))
 
     def _generate(self, states: Sequence[IndexTTSState]) -> None:
         """Generate codes for all, as many as the unit that is closest to its next chunk needs."""

@@ -40,6 +40,20 @@ ENTRY = EngineEntry(
         EngineSetting(
             "indextts_graphs", True, "on CUDA, capture the steps of IndexTTS as graphs; without, for debugging"
         ),
+        EngineSetting(
+            "indextts_pace",
+            True,
+            "on the CPU, choose the sizes of IndexTTS's chunks by its speed, measured at each start: so that playback "
+            "does not wait where the machine is fast enough, and with little work where it is not. Without, they are "
+            "the same at all starts, and so is the audio of a seed",
+        ),
+        EngineSetting(
+            "indextts_voice_cache",
+            False,
+            "on the CPU, compute what IndexTTS's flow makes of a recording once for each voice, not in every chunk: "
+            "the first sound comes three times sooner. Takes 11 MB of memory for each step of each voice. An "
+            "approximation, whose effect on trained speech has not been evaluated",
+        ),
     ),
     random_weights=True,
     cpu_precision="fp32",

@@ -1,6 +1,6 @@
 """Where and how IndexTTS runs: on the CPU, with a native language model, or on a GPU, with slots and graphs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,12 @@ from intone.server.engines.indextts.entry import ENTRY
 from intone.server.engines.indextts.gpt.native_gpt import GeneratedCodes, NativeGPT
 from intone.server.engines.indextts.gpt.sampling import Sampling
 from intone.server.engines.indextts.gpt.slot_gpt import BATCHES, SlotGPT, max_positions, page_bytes
+from intone.server.engines.indextts.s2mel.acoustic import AcousticModel
+from intone.server.engines.indextts.s2mel.cfm import TimeTable
+from intone.server.engines.indextts.s2mel.streaming import ChunkPlan
 from intone.server.engines.indextts.vocoder.bigvgan import BigVGAN
 from intone.server.engines.indextts.vocoder.native_bigvgan import NativeBigVGAN
+from intone.server.engines.indextts.vocoder.vocoder_programs import VocoderPrograms
 from intone.server.engines.packed_cache import PackedCache, PackedLayers, build_with_cache
 from intone.server.engines.precision import Precision, precision_on
 from intone.server.engines.weights import LoadProgress, Weights
@@ -74,6 +78,8 @@ class Placement:
         packed: of the native one and of the native flow, "int8", "bf16" or "fp32"; None to compute in torch.
         graphs: capture graphs, on CUDA.
         precision: for people.
+        voice_cache: compute the flow's keys and values of a voice once, see `voice_cache.py`; with the native flow.
+        paced: choose the sizes of chunks by the speed that is measured at load, see `pace.py`; with the native flow.
     """
 
     device: torch.device
@@ -82,10 +88,18 @@ class Placement:
     packed: str | None
     graphs: bool
     precision: str
+    voice_cache: bool = False
+    paced: bool = False
 
     @classmethod
     def of(
-        cls, dtype: str = "auto", device: str = "cpu", graphs: bool = True, fixed_buffers: bool = False
+        cls,
+        dtype: str = "auto",
+        device: str = "cpu",
+        graphs: bool = True,
+        fixed_buffers: bool = False,
+        voice_cache: bool = False,
+        paced: bool = False,
     ) -> "Placement":
         """From settings.
 
@@ -100,7 +114,7 @@ class Placement:
             chosen = precision_on(at, dtype, ENTRY.cpu_precision, torch.float16)
         allow_tf32(at, chosen.dtype != torch.float32)
         slots = chosen.dtype if chosen.packed is None else None
-        return cls(at, slots, chosen.int8, chosen.packed, graphs, chosen.name)
+        return cls(at, slots, chosen.int8, chosen.packed, graphs, chosen.name, voice_cache, paced)
 
     def language_model(self, checkpoint: Checkpoint, weights: Weights, pack_cache: Path | None) -> LanguageModel:
         """From its `weights` in the checkpoint, on the device.
@@ -122,6 +136,27 @@ class Placement:
         """From the tensors of the vocoder, on the device."""
         vocoder = BigVGAN(config.vocoder, weights)
         return NativeBigVGAN(vocoder) if self.dtype is None else vocoder
+
+    def programs(
+        self,
+        gpt: LanguageModel,
+        acoustic: AcousticModel,
+        vocoder: Vocoder,
+        plan: ChunkPlan,
+        table: Callable[[], TimeTable],
+    ) -> tuple[Vocoder, int]:
+        """Models on slots run by programs from now on, those of usual units ready: the vocoder, and how many graphs."""
+        if not isinstance(gpt, SlotGPT):
+            return vocoder, 0
+        assert isinstance(vocoder, BigVGAN), "only the CPU has a native one"
+        flow, decoding = acoustic.use_programs(self.graphs), VocoderPrograms(vocoder, self.device, self.graphs)
+        if self.graphs and self.device.type == "cuda":
+            gpt.prepare(PREPARED_UNITS)
+            solves, later = plan.solves(acoustic.features_per_code), plan.lookahead_frames
+            for known, new in solves:
+                flow.prepare(known, new, table())
+            decoding.prepare([(new - later, later) for _, new in solves])
+        return decoding, gpt.programs.captured + flow.programs.captured + decoding.programs.captured
 
 
 def _native_gpt(

@@ -237,7 +237,7 @@ def test_chunks_of_the_vocoder_by_programs() -> None:
 def test_the_solves_of_a_plan() -> None:
     plan = ChunkPlan()
     solves = plan.solves(2)
-    assert solves[0] == (430, 48) and solves[1][0] == 430 + 30 and solves[-1] == (559, 190)
+    assert solves[0] == (430, 48) and solves[1][0] == solves[2][0] == 215 and solves[-1] == (215, 190)
 
 
 def fake_config(size: str) -> IndexTTSConfig:

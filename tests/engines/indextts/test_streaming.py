@@ -210,6 +210,19 @@ def test_a_later_chunk_continues_recording_and_emitted_frames_with_its_own_noise
     assert_close(torch.cat((chunks[1], states[1].provisional), dim=1), found.t(), 1e-5)
 
 
+def test_later_solves_continue_fewer_frames_of_the_recording(speaker25: AcousticFixture) -> None:
+    plan = replace(PLAN, later_frames=35, context_frames=20)
+    assert [plan.voice_frames(chunk, recent, 40) for chunk, recent in ((0, 0), (1, 12), (2, 20))] == [40, 23, 15]
+    assert replace(plan, later_frames=None).voice_frames(3, 20, 40) == 40 and plan.voice_frames(1, 50, 40) == 0
+    codes, hidden = speaker25.codes(60)
+    chunks, states = speaker25.stream(codes, hidden, [20, 40], plan)
+    again = replace(states[0], voice=states[0].voice.last(35 - states[0].recent.mel.shape[0]))
+    cut, _ = streaming.extend(speaker25.model, again, codes[20:40], None, last=False)
+    assert torch.equal(chunks[1], cut)
+    longer = speaker25.stream(codes, hidden, [20, 40], replace(plan, later_frames=None))[0]
+    assert torch.equal(chunks[0], longer[0]) and not torch.equal(chunks[1], longer[1])
+
+
 def test_moments_count_every_emitted_frame_once(speaker25: AcousticFixture) -> None:
     _, states = speaker25.stream(*speaker25.codes(70), [20, 35, 50])
     for state in states[:-1]:

@@ -5,7 +5,7 @@ which continues the recording's frames. `streaming.py` does the same in chunks.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -17,9 +17,11 @@ from intone.server.engines.indextts.s2mel.content import content_source
 from intone.server.engines.indextts.s2mel.dit import DiT
 from intone.server.engines.indextts.s2mel.flow_inputs import Condition
 from intone.server.engines.indextts.s2mel.flow_programs import FlowPrograms
+from intone.server.engines.indextts.s2mel.flow_work import FlowWork
 from intone.server.engines.indextts.s2mel.length_regulator import LengthRegulator, Moments, mel_frames
 from intone.server.engines.indextts.s2mel.native_flow import NativeFlow
 from intone.server.engines.indextts.s2mel.noise import frame_noise
+from intone.server.engines.indextts.s2mel.voice_cache import CachedVoice, VoiceCache
 from intone.server.engines.weights import Weights
 from intone.server.nn.transfer import send
 
@@ -50,8 +52,8 @@ class AcousticPrompt:
 
     def known_frames(self, frames: int | None = None) -> "KnownFrames":
         """All frames for the flow to continue, or the last `frames` of them."""
-        first = 0 if frames is None else max(0, self.mel.shape[0] - frames)
-        return KnownFrames(self.mel[first:], self.condition[first:], self.style)
+        whole = KnownFrames(self.mel, self.condition, self.style)
+        return whole if frames is None else whole.last(frames)
 
     def initial_moments(self) -> Moments:
         """The state of the regulator's norms at the start of a stream."""
@@ -60,15 +62,25 @@ class AcousticPrompt:
 
 @dataclass(frozen=True, slots=True)
 class KnownFrames:
-    """Frames that the flow continues: `mel` `[G, bands]`, `condition` `[G, C]`; `style` is the speaker's."""
+    """Frames that the flow continues: `mel` `[G, bands]`, `condition` `[G, C]`; `style` is the speaker's.
+
+    Attributes:
+        cached: the first of these frames, which are not computed again; None to compute all.
+    """
 
     mel: Tensor
     condition: Tensor
     style: Tensor
+    cached: CachedVoice | None = None
 
     def followed_by(self, mel: Tensor, condition: Tensor) -> "KnownFrames":
         """These frames with more after them."""
-        return KnownFrames(torch.cat((self.mel, mel)), torch.cat((self.condition, condition)), self.style)
+        return replace(self, mel=torch.cat((self.mel, mel)), condition=torch.cat((self.condition, condition)))
+
+    def last(self, frames: int) -> "KnownFrames":
+        """The last of them, at most `frames`, none of them cached."""
+        first = max(0, self.mel.shape[0] - frames)
+        return KnownFrames(self.mel[first:], self.condition[first:], self.style)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +107,8 @@ class AcousticModel:
         source: codes or a recording's features to content.
         features_per_code: content rows per code.
         flow: the programs that solve, on a GPU; None to solve without.
+        voices: the cache of keys and values of voices; None where the solver has none.
+        work: how much there is to do in a step of the flow.
     """
 
     def __init__(self, config: IndexTTSConfig, s2mel: Weights, codec: Weights, packed: str | None = "fp32") -> None:
@@ -103,9 +117,13 @@ class AcousticModel:
         self.regulator = LengthRegulator(config.regulator, s2mel.scope(REGULATOR))
         self.source = content_source(config, self.regulator, codec, s2mel.scope(LATENT))
         dit = DiT(config.dit, config.wavenet, s2mel.scope(FLOW))
-        self._inputs = dit.inputs
+        self._inputs, self.work = dit.inputs, FlowWork.of(dit)
         self._dit = dit if packed is None else None  # the native solver has its own copy of the weights
-        self._solve: Solver = partial(solve, dit) if packed is None else NativeFlow(dit, packed).solve
+        self._solve: Solver = partial(solve, dit)
+        self.voices: VoiceCache | None = None
+        if packed is not None:
+            native = NativeFlow(dit, packed)
+            self._solve, self.voices = native.solve, VoiceCache(native, dit.inputs, dit.context_frames)
         self.flow: FlowPrograms | None = None
 
     def use_programs(self, capture: bool) -> FlowPrograms:
@@ -157,10 +175,10 @@ class AcousticModel:
 
     def fill(self, known: KnownFrames, condition: Tensor, noise: Tensor, settings: AcousticSettings) -> Tensor:
         """Mel frames after the known ones: conditions `[F, C]` and noise `[F, bands]` → `[F, bands]`."""
-        content = torch.cat((known.condition, condition)).unsqueeze(0)
-        fixed = self._inputs.condition(
-            known.mel.unsqueeze(0), content, known.style.unsqueeze(0), guided=settings.guidance > 0
-        )
+        skipped, cached = (known.cached.frames, known.cached.steps) if known.cached else (0, ())
+        content = torch.cat((known.condition[skipped:], condition)).unsqueeze(0)
+        mel, style = known.mel[skipped:].unsqueeze(0), known.style.unsqueeze(0)
+        fixed = replace(self._inputs.condition(mel, content, style, guided=settings.guidance > 0), cached=cached)
         start = noise.unsqueeze(0)
         if self.flow is not None and self.flow.fits(fixed.prompt, noise.shape[0]):
             return self.flow.solve(start, fixed, settings.guidance, settings.times)[0]

@@ -46,6 +46,7 @@ def solve(dit: DiT, noise: Tensor, condition: Condition, guidance: float, table:
 
     With `guidance` g over 0 the condition has 2B rows, and the velocity is (1 + g) · conditional - g · unconditional.
     """
+    assert not condition.cached, "the field in torch computes all frames"
     x = noise
     for length, time in zip(table.lengths, table.modulations, strict=True):
         velocity = dit.velocity(x, condition, time)

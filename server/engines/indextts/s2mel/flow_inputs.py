@@ -2,7 +2,9 @@
 velocity field but the noisy mel. Computed before the steps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,6 +15,9 @@ from intone.server.engines.indextts.checkpoint.folding import chained
 from intone.server.engines.indextts.layers import Linear
 from intone.server.engines.indextts.s2mel.wavenet import Gates
 from intone.server.engines.weights import Weights
+
+if TYPE_CHECKING:
+    from intone.server.ops._C import CachedFrames
 
 MAX_FRAMES = 16384  # of recording and speech together
 TIME_SCALE = 1000.0
@@ -43,11 +48,13 @@ class Condition:
             then the second half is unconditional.
         prompt: number of frames at the start that are known and not solved for.
         visible: `[T]`, bool, the frames that attention sees; None for all.
+        cached: frames before these, see `CachedVoice.steps`; for `NativeFlow` only.
     """
 
     rows: Tensor
     prompt: int
     visible: Tensor | None = None
+    cached: "Sequence[CachedFrames]" = ()
 
 
 class FlowInputs:

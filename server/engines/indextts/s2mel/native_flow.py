@@ -1,6 +1,7 @@
 """The solver of the flow on the CPU: one native call for all steps, with packed weights."""
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from intone.server.engines.indextts.s2mel.dit import DiT
 from intone.server.engines.indextts.s2mel.flow_inputs import Condition, Modulation
 from intone.server.engines.indextts.s2mel.wavenet import WaveNet
 from intone.server.ops import ensure_built
+
+if TYPE_CHECKING:
+    from intone.server.ops._C import CachedFrames
 
 
 class NativeFlow:
@@ -34,7 +38,7 @@ class NativeFlow:
         )
 
     def solve(self, noise: Tensor, condition: Condition, guidance: float, table: TimeTable) -> Tensor:
-        """As `cfm.solve`, for one unit: noise `[1, F, M]` → `[1, F, M]`."""
+        """As `cfm.solve`, for one unit: noise `[1, F, M]` → `[1, F, M]`. The condition may follow cached frames."""
 
         def stacked(read: Callable[[Modulation], Tensor]) -> Tensor:
             return torch.stack([read(time) for time in table.modulations])
@@ -48,8 +52,18 @@ class NativeFlow:
             last_norm=stacked(lambda time: time.last),
             gates=stacked(lambda time: time.gates),
             lengths=list(table.lengths),
+            cached=condition.cached,
         )
         return x.unsqueeze(0)
+
+    def cache(self, rows: Tensor, frames: int, norms: Tensor) -> "CachedFrames":
+        """Keys and values of the first `frames`, a multiple of 16, of a sequence of known frames, rounded to bfloat16.
+
+        Args:
+            rows: `[P, D]`, of `Condition.rows`.
+            norms: of the `Modulation` at the step.
+        """
+        return self._flow.cache(rows, frames, norms=norms)
 
 
 def _tensors(dit: DiT) -> Iterator[tuple[str, Tensor]]:

@@ -17,6 +17,7 @@ from intone.server.engines.indextts.s2mel.length_regulator import (
     nominal_ratio,
     source_features,
 )
+from intone.server.engines.indextts.s2mel.voice_cache import CachedVoice
 from intone.server.nn.transfer import send
 
 
@@ -29,8 +30,10 @@ class ChunkPlan:
         growth: ratio of a chunk's features to those of the chunk before it.
         max_features: upper bound of a chunk's new features.
         lookahead_frames: provisional frames at the end of a solve.
-        prompt_frames: frames of the recording in a solve; None for all.
+        prompt_frames: frames of the recording in the first solve; None for all.
         context_frames: frames emitted before that a solve continues.
+        later_frames: known frames in a later solve: those emitted before, and ahead of them as many of the recording's
+            last ones as there is room for; None for all `prompt_frames`. Cached frames cost little: all are used.
     """
 
     first_features: int = 28
@@ -39,6 +42,7 @@ class ChunkPlan:
     lookahead_frames: int = 18
     prompt_frames: int | None = 430
     context_frames: int = 129
+    later_frames: int | None = 215
 
     def codes(self, chunk: int, features_per_code: int) -> int:
         """New codes to wait for before solving chunk number `chunk`."""
@@ -50,10 +54,14 @@ class ChunkPlan:
         found, codes, emitted = [], 0, 0
         for chunk in range(chunks):
             codes += self.codes(chunk, features_per_code)
-            available = mel_frames(codes * features_per_code)
-            found.append(((self.prompt_frames or 0) + min(emitted, self.context_frames), available - emitted))
+            available, recent = mel_frames(codes * features_per_code), min(emitted, self.context_frames)
+            found.append((self.voice_frames(chunk, recent, self.prompt_frames or 0) + recent, available - emitted))
             emitted = available - self.lookahead_frames
         return found
+
+    def voice_frames(self, chunk: int, recent: int, most: int) -> int:
+        """Frames of the recording in solve number `chunk`, which continues `recent` frames; of at most `most`."""
+        return most if chunk == 0 or self.later_frames is None else min(most, max(0, self.later_frames - recent))
 
 
 WHOLE = ChunkPlan(first_features=1 << 30, max_features=1 << 30, lookahead_frames=0, prompt_frames=None)
@@ -134,21 +142,25 @@ def extend(
         return state.provisional[:, :0], _ended(state, available) if last else state
     condition, moments = conditions(model, state, available, final - state.frames)
     noise = model.noise(state.settings, state.frames, available - state.frames)
-    known = state.voice.followed_by(state.recent.mel, state.recent.condition)
-    mel = model.fill(known, condition, noise, state.settings)
+    mel = model.fill(_known(state), condition, noise, state.settings)
     emitted = final - state.frames
     if last:
         return mel.t(), _ended(state, available)
     after = _without_old_codes(model, state, final)
     return mel[:emitted].t(), replace(
         after,
-        recent=_last(state.recent.followed_by(mel[:emitted], condition[:emitted]), state.plan.context_frames),
+        recent=_own(state.recent.followed_by(mel[:emitted], condition[:emitted]).last(state.plan.context_frames)),
         moments=moments,
         provisional=mel[emitted:].t().clone(),
         frames=final,
         chunks=state.chunks + 1,
         provisional_codes=code_count,
     )
+
+
+def with_cached_voice(state: AcousticState, cached: CachedVoice) -> AcousticState:
+    """A unit whose solves compute only the frames of the recording that are not cached."""
+    return replace(state, voice=replace(state.voice, cached=cached))
 
 
 def conditions(model: AcousticModel, state: AcousticState, available: int, emitted: int) -> tuple[Tensor, Moments]:
@@ -180,9 +192,17 @@ def _without_old_codes(model: AcousticModel, state: AcousticState, frames: int) 
     return replace(state, codes=state.codes[drop:].clone(), hidden=hidden, first_code=first)
 
 
-def _last(known: KnownFrames, frames: int) -> KnownFrames:
-    first = max(0, known.mel.shape[0] - frames)
-    return KnownFrames(known.mel[first:].clone(), known.condition[first:].clone(), known.style)
+def _known(state: AcousticState) -> KnownFrames:
+    """What the next solve continues."""
+    voice, recent = state.voice, state.recent
+    if voice.cached is None:
+        voice = voice.last(state.plan.voice_frames(state.chunks, recent.mel.shape[0], voice.mel.shape[0]))
+    return voice.followed_by(recent.mel, recent.condition)
+
+
+def _own(known: KnownFrames) -> KnownFrames:
+    """Copies, not views that keep more in memory."""
+    return replace(known, mel=known.mel.clone(), condition=known.condition.clone())
 
 
 def _ended(state: AcousticState, frames: int) -> AcousticState:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from intone.server.domain import EMOTIONS
+from intone.server.domain import EMOTIONS, Emotion
 from intone.server.nn.transfer import send
 
 BALANCE = (0.9375, 0.875, 1.0, 1.0, 0.9375, 0.9375, 0.6875, 0.5625)
@@ -56,3 +56,15 @@ def blended(own: Tensor, rows: Tensor, weights: Sequence[float]) -> Tensor:
     """The weighted sum of `rows` `[8, D]`, see `EmotionMatrix.nearest`, completed to weight 1 by `own`: `[D]`."""
     scale = send(torch.tensor(weights, dtype=rows.dtype), rows.device)
     return scale @ rows + (1 - sum(weights)) * own
+
+
+def vector_of(emotion: Emotion, clip: Tensor | None, own: Tensor, rows: Tensor) -> Tensor:
+    """The emotion vector `[D]` of a unit: that of a clip at the emotion's intensity, or of its weights.
+
+    Args:
+        clip: `[D]`, the vector of a clip; None to use the weights.
+        own, rows: `[D]` and `[8, D]`, of the speaker.
+    """
+    if clip is not None:
+        return merged(own, clip, emotion.intensity)
+    return blended(own, rows, balanced(emotion.weights)) if any(emotion.weights) else own
