@@ -23,7 +23,7 @@ from intone.server.errors import CallerError, CheckpointError, EngineError, Into
 logger = logging.getLogger(__name__)
 
 BACKLOG_STEPS = 4
-"""Steps that a unit may be ahead of its consumer; then it pauses, and others use the engine."""
+"""Steps with audio that a unit may be ahead of its consumer; then it pauses, and others use the engine."""
 
 MIN_LEFT_S = 0.5
 """Audio that a listener should have left to hear: with less, the unit goes before others' first sounds."""
@@ -80,6 +80,11 @@ class UnitResult:
     def is_last(self) -> bool:
         """Whether the unit ends with it."""
         return isinstance(self.outcome, IntoneError) or self.outcome.done
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it gives the consumer nothing to take."""
+        return not self.is_last and isinstance(self.outcome, Step) and self.outcome.pcm is None
 
 
 class VoiceCall:
@@ -371,7 +376,8 @@ class EngineLoop:
         with self._changed:
             wanted = [(unit, result) for unit, result in results if not unit.cancelled]
             for unit, result in wanted:
-                unit.backlog += 1
+                if not result.is_empty:
+                    unit.backlog += 1
                 if unit.backlog == BACKLOG_STEPS:
                     unit.parked_s = time.monotonic()
                 if result.is_last:

@@ -8,8 +8,8 @@ import itertools
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from intone.server.domain import EngineInfo, PreparedVoice, Recording, SpeakRequest, Step
 from intone.server.engines.base import Engine
@@ -247,7 +247,7 @@ class Worker(ABC):
 class Job:
     """A unit on its way through an engine: iterate it for its steps, on the event loop that submitted it.
 
-    Iteration ends after the step that is `done`.
+    Iteration ends after the step that is `done`. Steps without audio are left out; the next one has their times.
 
     Attributes:
         number: of the unit in its worker.
@@ -267,6 +267,7 @@ class Job:
         self.synthesis_ms = 0.0
         self._worker = worker
         self._outcomes: deque[Outcome] = deque()
+        self._empty_ms: dict[str, float] = {}  # by stage, of steps without audio
         self._arrived = asyncio.Event()
         self._over = False
 
@@ -304,9 +305,20 @@ class Job:
 
     def accept(self, result: UnitResult) -> None:
         """Take a result from the worker; on the event loop."""
-        if isinstance(result.outcome, Step):
+        outcome = result.outcome
+        if isinstance(outcome, Step):
             if self.queue_ms is None:
                 self.queue_ms = max(0.0, 1000 * (result.began_s - self.submitted_s))
             self.synthesis_ms += result.took_ms
-        self._outcomes.append(result.outcome)
+            if result.is_empty:
+                self._add_empty(outcome.stage_ms)
+                return
+            if self._empty_ms:
+                self._add_empty(outcome.stage_ms)
+                outcome, self._empty_ms = replace(outcome, stage_ms=self._empty_ms), {}
+        self._outcomes.append(outcome)
         self._arrived.set()
+
+    def _add_empty(self, stage_ms: Mapping[str, float]) -> None:
+        for stage, ms in stage_ms.items():
+            self._empty_ms[stage] = self._empty_ms.get(stage, 0.0) + ms

@@ -160,6 +160,26 @@ def test_units_that_wait_for_room_do_not_keep_those_from_the_engine_that_have_it
     with_worker(run, Narrow(batches=False), body)
 
 
+def test_steps_without_audio_reach_nobody_but_their_times_do(run) -> None:
+    """They do not count as steps that the consumer has not taken, either."""
+
+    class Thoughtful(ScriptedEngine):
+        def step(self, states: Sequence[ScriptedState]) -> list[Step]:
+            silent.append(len(states))
+            if len(silent) % (2 * BACKLOG_STEPS):
+                return [Step(None, False, stage_ms={"think": 1.0}) for _ in states]
+            return super().step(states)
+
+    silent: list[int] = []
+
+    async def body(worker: Worker) -> None:
+        steps = [step async for step in worker.submit(request("two steps"[:8]))]
+        assert text_of(np.concatenate([step.pcm for step in steps])) == "two step" and len(steps) == 2
+        assert [step.stage_ms["think"] for step in steps] == [2 * BACKLOG_STEPS - 1.0] * 2
+
+    with_worker(run, Thoughtful(), body)
+
+
 def test_a_unit_with_a_slow_consumer_pauses(run) -> None:
     engine = ScriptedEngine(Script(characters_per_step=1))
 
