@@ -96,7 +96,7 @@ def draw(scores: dict[str, Score], path: Path) -> None:
     over_time.set_xlabel("seconds", fontsize=9, color=MUTED)
     style_legend(over_time, ncols=4, loc="upper center")
     over_time.set_ylim(0, 1.12 * over_time.get_ylim()[1])
-    style_axes(shares, "Mel: the same, difference to another sentence = 100 %", "")
+    style_axes(shares, "Mel: mean; another sentence is 100 %", "")
     shares.barh(list(scores), [100 * s.share for s in scores.values()], color=SERIES_COLORS[0])
     shares.set_xlabel("percent", fontsize=9, color=MUTED)
     style_axes(changes, "Sound: spectral flux where chunks meet (dots), elsewhere (bars)", "")
