@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conditions import FIGURES, conditions, refuse_if_busy
+from conditions import FIGURES, conditions, counted, refuse_if_busy
 from indextts_borders import NEAR_SAMPLES, Sound, compare
 from indextts_scores import ALONE, ANEW, LEGEND, SECOND_FRAMES, Score, draw, lines
 from torch import Tensor
@@ -227,8 +227,9 @@ def score(bench: Bench, name: str, units: Sequence[Unit]) -> Score:
 def described(asked: argparse.Namespace, busy: float) -> str:
     """What figures must be read with."""
     return (
-        f"{asked.units} units of {asked.codes} codes ({asked.codes * 3.44 / SECOND_FRAMES:.1f} s), {asked.steps} "
-        f"steps, prompt {asked.prompt_s:g} s, random weights, size {asked.size}, float32; {conditions(busy)}"
+        f"{counted(asked.units, 'unit')} of {asked.codes} codes ({asked.codes * 3.44 / SECOND_FRAMES:.1f} s), "
+        f"{asked.steps} steps, prompt {asked.prompt_s:g} s, random weights, size {asked.size}, float32; "
+        f"{conditions(busy)}"
     )
 
 
