@@ -1,4 +1,4 @@
-"""Which engine speaks when one is busy, fails, or cannot use the voice. On virtual time."""
+"""Which engine speaks when one is busy, fails, or cannot use the voice, and what it is told. On virtual time."""
 
 import asyncio
 import itertools
@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from intone.server import events as e
+from intone.server.conversation.unit_synthesis import HEAD_START_S
 from intone.server.domain import PreparedVoice, Recording, SpeakRequest, Voice
 from intone.server.errors import Reason
 from intone.server.routing.router import Router, RouteReason
 from intone.server.routing.ttfa_forecast import TTFAForecast
-from tests.support.fakes import Script, ScriptedWorker
+from tests.support.fakes import MS_PER_CHARACTER, Script, ScriptedWorker
 from tests.support.talk import Talk
 
 ENGLISH_AND_MANDARIN = (  # each long enough for a unit of its own
@@ -143,3 +144,18 @@ def test_without_another_engine_for_the_voice_the_utterance_fails(talk):
         assert [notice.code for notice in t.of(e.Notice)] == [e.NoticeCode.TEXT_NOT_SPOKEN]
 
     talk(body, ScriptedWorker(Script(needs_voice=True)))
+
+
+def test_an_engine_learns_how_long_the_listener_still_has_something_to_hear(talk):
+    """A unit is submitted when the one before it has been synthesized, which the listener then still hears."""
+    worker = ScriptedWorker(Script(characters_per_step=100, step_s=0.02))
+
+    async def body(t: Talk) -> None:
+        t.text("u", "Good morning, everyone. How are you today?", end=True)
+        await t.finish()
+        first_s, second_s = worker.slacks_s
+        heard_first = t.of(e.AudioChunk)[0].unit_span
+        assert first_s == 0
+        assert second_s == pytest.approx(MS_PER_CHARACTER * heard_first[1] / 1000 - HEAD_START_S, abs=0.1)
+
+    talk(body, worker)

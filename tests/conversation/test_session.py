@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from intone.server import events as e
-from intone.server.conversation.unit_synthesis import HEAD_START_S
 from intone.server.engines import parameters
 from intone.server.errors import CallerError, OverloadError, Reason
 from intone.server.text.cues import TextFormat
@@ -30,21 +29,6 @@ def test_an_utterance_is_spoken_whole_and_has_a_report(talk):
         assert done.latency.rtf == pytest.approx(done.latency.synthesis_ms / done.usage.speech_ms)
 
     talk(body)
-
-
-def test_an_engine_learns_how_long_the_listener_still_has_something_to_hear(talk):
-    """A unit is submitted when the one before it has been synthesized, which the listener then still hears."""
-    worker = ScriptedWorker(Script(characters_per_step=100, step_s=0.02))
-
-    async def body(t: Talk) -> None:
-        t.text("u", "Good morning, everyone. How are you today?", end=True)
-        await t.finish()
-        first_s, second_s = worker.slacks_s
-        heard_first = t.of(e.AudioChunk)[0].unit_span
-        assert first_s == 0
-        assert second_s == pytest.approx(MS_PER_CHARACTER * heard_first[1] / 1000 - HEAD_START_S, abs=0.1)
-
-    talk(body, worker)
 
 
 def test_the_spans_of_chunks_tile_the_text(talk):
