@@ -49,6 +49,8 @@ async def launch_workers(
         for name, load in given.items():
             await launch(name, ThreadWorker.launch(name, load, config.max_batch, parking=parking))
         tasks = []
+        if config.processes:
+            _warn_of_turns(chosen)
         for name, loader in chosen.items():
             told = None if progress is None else partial(progress, name)
             max_step_s = loader.entry.max_step_s
@@ -67,6 +69,22 @@ async def launch_workers(
             worker.close()
         raise
     return {name: launched[name] for name in (*given, *chosen)}
+
+
+def _warn_of_turns(chosen: Mapping[str, Loader]) -> None:
+    """A GPU computes for one process at a time, whatever the priorities of their work are."""
+    on: dict[str, list[str]] = {}
+    for name, loader in chosen.items():
+        if loader.spec.device != "cpu":
+            on.setdefault(loader.spec.device.removesuffix(":0"), []).append(name)
+    for device, names in on.items():
+        if len(names) > 1:
+            logger.warning(
+                "%s share %s from processes of their own, which take turns on it: so that plain speech keeps its pace "
+                "while an emotional sentence is computed, use --no-processes or start NVIDIA's Multi-Process Service",
+                " and ".join(names),
+                device,
+            )
 
 
 async def _all_or_none(tasks: Sequence["asyncio.Task[None]"]) -> None:

@@ -12,6 +12,7 @@ from intone.server.engines import devices
 from intone.server.engines.base import EngineEntry, EngineSetting, LoadSpec
 from intone.server.engines.voxcpm.engine import VoxCPMEngine
 from intone.server.errors import ConfigError
+from intone.server.runtime import launching
 from intone.server.runtime.loading import loaders
 from tests.support.fakes import ScriptedEngine
 
@@ -78,6 +79,17 @@ def test_voxcpm_is_built_on_its_device(monkeypatch):
     kernels_for: list[str] = []
     monkeypatch.setattr(ops, "ensure_built_for", kernels_for.append)
     assert loaders(config)["voxcpm"]() == ("nano", "cuda:1") and kernels_for == ["cuda:1"]
+
+
+@pytest.mark.parametrize(
+    ("device", "shared"), [("cuda", "cuda"), ("one=cuda:0,two=cuda", "cuda"), ("one=cuda,two=cuda:1", ""), ("cpu", "")]
+)
+def test_engines_that_take_turns_on_a_gpu_are_named(monkeypatch, caplog, device, shared):
+    monkeypatch.setattr(devices, "cuda_fault", lambda device: "")
+    registry = {name: entry(name, devices=("cpu", "cuda")) for name in ("one", "two")}
+    chosen = loaders(Config.of(registry, one=True, two=True, device=device))
+    launching._warn_of_turns(chosen)
+    assert (f"one and two share {shared} from processes of their own" in caplog.text) is bool(shared)
 
 
 @pytest.mark.parametrize(
