@@ -1,30 +1,23 @@
 """The CUDA kernels, run on the CPU by a header that gives their words a meaning there, on the table of cases.
 
-`emulation/cuda/launch.cuh` takes the place of `csrc/cuda/launch.cuh`; the files of the kernels are compiled unchanged,
-as C++. On a GPU `test_ops.py` walks the same table.
+On a GPU `test_ops.py` walks the same table; `test_cuda_engines.py` has whole engines on these kernels.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.utils.cpp_extension import include_paths
 
-from intone.server import ops
+from tests.support.emulated_kernels import EMULATION, ROOT, compiled, loaded
 from tests.support.op_case import Case
 from tests.support.op_cases import OPS, cast
 
-ROOT = Path(__file__).resolve().parents[2]
-EMULATION, CSRC = ROOT / "tests" / "native" / "emulation", ROOT / "csrc"
-FLAGS = ("-std=c++20", "-O1", "-fPIC", "-shared", "-pthread", "-DTORCH_TARGET_VERSION=0x020b000000000000", "-w")
 # In float; elsewhere a rounding to the storage type. The sine of the host.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2**-8 + 1e-4, torch.float16: 2**-11 + 1e-4}
 MAX_NUMBERS = 300_000
@@ -33,43 +26,10 @@ MAX_NUMBERS = 300_000
 pytestmark = pytest.mark.slow
 
 
-def compiled(*flags: str) -> Path:
-    """The kernels as a library for the CPU. It and its objects are kept in `build` until a file of theirs changes."""
-    folder = ROOT / "build" / "emulation"
-    folder.mkdir(parents=True, exist_ok=True)
-    headers = [*(CSRC / "cuda").glob("*.cuh"), *EMULATION.rglob("*.*h"), CSRC / "schemas.h", CSRC / "anti_alias.h"]
-    common = b"".join(path.read_bytes() for path in sorted(headers)) + f"{torch.__version__} {FLAGS} {flags}".encode()
-    includes = [f"-I{path}" for path in (EMULATION, CSRC, *include_paths())]
-    command = ["c++", *(flag for flag in FLAGS if flag != "-shared"), *flags, *includes, "-x", "c++", "-c"]
-
-    def object_of(source: Path) -> Path:
-        made = folder / f"{source.stem}-{hashlib.sha256(common + source.read_bytes()).hexdigest()[:16]}.o"
-        _made(made, [*command, source])
-        return made
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(object_of, [*sorted((CSRC / "cuda").glob("*.cu")), EMULATION / "library.cpp"]))
-    library = folder / f"{hashlib.sha256(str(objects).encode()).hexdigest()[:16]}.so"
-    torch_libraries = Path(torch.__file__).parent / "lib"
-    links = [f"-L{torch_libraries}", "-ltorch", "-ltorch_cpu", "-lc10"]
-    _made(library, ["c++", *FLAGS, *flags, *objects, *links])
-    return library
-
-
-def _made(path: Path, command: list[Any]) -> None:
-    """Run the compiler, unless the file that it makes is there."""
-    if not path.exists():
-        part = path.with_suffix(".part")
-        subprocess.run([*command, "-o", part], check=True)
-        part.replace(path)
-
-
 @pytest.fixture(scope="module")
 def emulated(require: Callable[..., Any]) -> Any:
     require("c++", shutil.which("c++"), "no C++ compiler")
-    ops.ensure_built()
-    torch.ops.load_library(str(compiled()))
-    return torch.ops.intone_emulated
+    return loaded()
 
 
 @pytest.fixture(scope="module")
