@@ -1,11 +1,13 @@
 """Builds, checks and measures everything on a GPU machine, in one command that keeps what it has found so far.
 
-    python tests/bench/gpu.py --out OUT                             # on a GPU: under eight minutes
+    python tests/bench/gpu.py --out OUT [--wheels gpu/wheels]       # on a GPU: under eight minutes
     python tests/bench/gpu.py --out OUT --device cpu --size nano    # the same code on a CPU: a rehearsal
 
 Each step runs in a process of its own, with a time limit of its own: one that crashes or hangs does not end the rest.
-After each step OUT/report.json and OUT/report.md are written again, and OUT/log.txt has the output of all steps. Needs
-torch, ninja and pytest, and for CUDA an nvcc of torch's release; nothing is installed and nothing is downloaded.
+After each step OUT/report.json and OUT/report.md are written again, and OUT/log.txt has the output of all steps; at the
+end `gpu_plots.py` draws OUT/*.png. Needs torch, ninja and pytest, for CUDA an nvcc of torch's release, and for plots
+matplotlib; nothing is downloaded. The official packages are measured if they are installed, or their wheels are brought
+along (`gpu_wheels.py`).
 
 Ends with status 1 if a step failed. `gpu_steps.py` has the steps, `gpu_report.py` the tables.
 """
@@ -30,8 +32,8 @@ TAIL_LINES = 30
 LIMIT_S = 470.0
 """Of all steps together; with another limit, those of the steps change alike."""
 
-REPORT_S = 5.0
-"""Kept for the report at the end of the time limit."""
+REPORT_S = 12.0
+"""Kept for plots and report at the end of the time limit."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ STEPS = (
     StepLimit("both_engines", 90),
     StepLimit("int8_speed", 90),
     StepLimit("kernels", 45),
+    StepLimit("voxcpm_official", 75),
+    StepLimit("indextts_official", 120),
 )
 
 
@@ -78,7 +82,7 @@ def run_bounded(command: Sequence[str], limit_s: float, log: Path, environment: 
         except subprocess.TimeoutExpired:
             code = None
         finally:
-            _kill_group(child)
+            _kill_session(child)
     took_s = time.monotonic() - began_s
     with log.open("rb") as read:
         read.seek(start)
@@ -88,14 +92,16 @@ def run_bounded(command: Sequence[str], limit_s: float, log: Path, environment: 
     return Outcome("ok" if code == 0 else "killed" if code < 0 else "failed", took_s, "" if code == 0 else tail)
 
 
-def _kill_group(child: "subprocess.Popen[bytes]") -> None:
-    """The step may have started processes of its own, such as a compiler."""
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    finally:
-        child.wait()
+def _kill_session(child: "subprocess.Popen[bytes]") -> None:
+    """The step may have started processes of its own; ninja gives each compiler a process group of its own."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            session = int(stat.read_text().rpartition(")")[2].split()[3])
+            if session == child.pid:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
+        except OSError:  # it has ended
+            continue
+    child.wait()
 
 
 def run_all(given: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
@@ -116,6 +122,7 @@ def run_all(given: argparse.Namespace, say: Callable[[str], None]) -> dict[str, 
             say(f"{time.monotonic() - began_s:6.1f} s  {step.name}")
             command = [sys.executable, str(ROOT / "tests/bench/gpu_steps.py"), step.name, "--figures", str(figures)]
             command += ["--device", given.device, "--size", given.size]
+            command += ["--wheels", str(given.wheels.resolve())] if given.wheels else []
             limit_s = min(step.limit_s * given.limit_s / LIMIT_S, left_s)
             outcome = run_bounded(command, limit_s, log, child_environment())
         report["steps"][step.name] = {
@@ -127,6 +134,9 @@ def run_all(given: argparse.Namespace, say: Callable[[str], None]) -> dict[str, 
         if outcome.status != "ok":
             say(f"          {outcome.status}: {outcome.tail.splitlines()[-1] if outcome.tail else 'no output'}")
         save(report, out)
+    drawn = run_bounded([sys.executable, str(ROOT / "tests/bench/gpu_plots.py"), str(out)], REPORT_S, log, os.environ)
+    report["about"]["plots"] = drawn.status
+    save(report, out)
     return report
 
 
@@ -193,6 +203,7 @@ def main() -> int:
     parser.add_argument("--size", default="full", choices=("full", "nano"), help="of the models that are timed")
     parser.add_argument("--limit-s", type=float, default=LIMIT_S, help="of all steps together; default: %(default)s")
     parser.add_argument("--steps", nargs="*", choices=[step.name for step in STEPS], help="only these")
+    parser.add_argument("--wheels", type=Path, help="folder of gpu_wheels.py: measure the official packages, too")
     parser.add_argument("--commit", help="named in the report, where there is no git")
     given = parser.parse_args()
     report = run_all(given, lambda line: print(line, flush=True))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import torch
 
 @dataclass(frozen=True)
 class Given:
-    """`device` is "cuda" or "cpu"; `size` "full" or "nano"."""
+    """`device` is "cuda" or "cpu"; `size` "full" or "nano"; `wheels` the folder of `gpu_wheels.py`, if there is one."""
 
     device: str
     size: str
+    wheels: Path | None = None
 
 
 class Results:

@@ -101,15 +101,16 @@ def both(given: Given, results: Results) -> None:
         "indextts": (strong, [SpeakRequest(SENTENCE, seed=n, options=flow, voice=voice) for n in range(emotional)]),
     }
     found: dict[str, Spoken] = {}
-    for _ in range(2):  # the first time captures
-        threads = [
-            threading.Thread(target=lambda name=name, job=job: found.update({name: speak(*job)}))
-            for name, job in jobs.items()
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    for job in jobs.values():  # captures what these numbers of units need
+        speak(*job)
+    threads = [
+        threading.Thread(target=lambda name=name, job=job: found.update({name: speak(*job)}))
+        for name, job in jobs.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     for name, spoken in found.items():
         rate_hz = jobs[name][0].info.sample_rate_hz
         waits = [unit.stall_ms(rate_hz) for unit in spoken.units]

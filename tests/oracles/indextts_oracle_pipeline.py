@@ -1,5 +1,5 @@
 """Runs the whole official IndexTTS-2.5 pipeline, from text and sound files to audio: `... CHECKPOINT JOBS RESULTS`,
-or `... serve CHECKPOINT THREADS` for `bench/indextts.py`.
+or `... serve CHECKPOINT THREADS [DEVICE]` for benchmarks.
 
 CHECKPOINT is a folder written by `indextts_official.py`, JOBS a JSON file with a list of texts to speak. The package is
 unchanged except for three things: the flow's noise comes from the job, decoding is greedy, and a voice's own emotion is
@@ -24,7 +24,7 @@ DEAD = ("input_pos", "skip_in_linear", "x_embedder", "cond_embedder", "content_m
 DEAD_IN_REGULATOR = {"mask_token", "embedding.weight"}
 
 
-def official(folder: Path) -> Any:
+def official(folder: Path, device: str = "cpu") -> Any:
     """The pipeline with the models of a folder."""
     from indextts25 import infer_v2_5
 
@@ -40,7 +40,7 @@ def official(folder: Path) -> Any:
     load = nn.Module.load_state_dict
     nn.Module.load_state_dict = _filling(load)  # type: ignore[assignment, method-assign]
     try:
-        return infer_v2_5.IndexTTS2(cfg_path=str(folder / "config.yaml"), model_dir=str(folder), device="cpu")
+        return infer_v2_5.IndexTTS2(cfg_path=str(folder / "config.yaml"), model_dir=str(folder), device=device)
     finally:
         nn.Module.load_state_dict = load  # type: ignore[method-assign]
 
@@ -166,10 +166,10 @@ def main(folder: str, jobs: str, results: str) -> None:
     save_file({name: tensor.clone().contiguous() for name, tensor in found.items()}, results)
 
 
-def serve(folder: str, threads: str) -> None:
+def serve(folder: str, threads: str, device: str = "cpu") -> None:
     """For benchmarks: speak each job read as a line of JSON, and answer with the times."""
     torch.set_num_threads(int(threads))
-    pipeline = official(Path(folder))
+    pipeline = official(Path(folder), device)
     recorder = Recorder(pipeline)
     answers, sys.stdout = sys.stdout, sys.stderr  # the package prints
     print("{}", file=answers, flush=True)

@@ -1,11 +1,14 @@
 """The command for a GPU machine: a rehearsal on the CPU, steps that crash or hang, and the report of any part of it."""
 
+import argparse
+import importlib.util
 import json
 import math
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 from tests.support.bench_scripts import BENCH, bench_script
 
 gpu, report = bench_script("gpu"), bench_script("gpu_report")
+plots, wheels = bench_script("gpu_plots"), bench_script("gpu_wheels")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +41,9 @@ def test_a_step_may_end_in_any_way(code: str, status: str, end: str, tmp_path: P
 @pytest.mark.slow
 def test_children_of_a_step_end_with_it(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    code = f"import subprocess; subprocess.Popen(['sh', '-c', 'echo $$ > {pid}; sleep 60']).wait()"
+    # In a process group of its own, as ninja's compilers are.
+    start = f"subprocess.Popen(['sh', '-c', 'echo $$ > {pid}; sleep 60'], preexec_fn=os.setpgrp).wait()"
+    code = f"import os, subprocess; {start}"
     outcome = gpu.run_bounded([sys.executable, "-c", code], 2.0, tmp_path / "log", os.environ)
     assert outcome.status == "out of time"
     deadline = time.monotonic() + 5
@@ -71,6 +77,60 @@ def test_a_rehearsal_keeps_what_was_found(tmp_path: Path) -> None:
     assert "draw_codes" in found["steps"]["build"]["figures"]["without_kernel"]
     assert (tmp_path / "report.md").read_text() == report.markdown(found)
     assert not list(tmp_path.glob("*.part")) and done.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_step_that_fails_ends_neither_the_others_nor_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "STEPS", (gpu.StepLimit("no such step", 60), gpu.StepLimit("environment", 400)))
+    given = argparse.Namespace(
+        out=tmp_path, device="cpu", size="nano", limit_s=gpu.LIMIT_S, steps=None, commit="c", wheels=None
+    )
+    said: list[str] = []
+    gpu.run_all(given, said.append)
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert [step["status"] for step in found["steps"].values()] == ["failed", "ok"], said
+    assert "invalid choice: 'no such step'" in found["steps"]["no such step"]["tail"]
+    assert found["about"]["plots"] == "ok" and "| environment | ok |" in (tmp_path / "report.md").read_text()
+
+
+STREAMS = {"first sound p50 ms": 5.0, "first sound p95 ms": 6.0, "RTF p95": 0.1, "lm ms": 1.0, "vae ms": 0.5}
+OPERATION = {"operation": "snake", "shape": "[1, 2]", "of copy": "85%"}
+SPEED = {"streams": [{"streams": n, **STREAMS} for n in (1, 2)], "floors": [{"streams": 1, "sum ms": 0.7}]}
+
+
+@pytest.mark.parametrize(
+    ("steps", "drawn"),
+    [
+        ({}, []),
+        ({"indextts_speed": {"figures": {"streams": SPEED["streams"]}}}, ["latency", "real_time"]),
+        (
+            {"voxcpm_speed": {"figures": SPEED}, "kernels": {"figures": {"torch.float32": [OPERATION]}}},
+            ["latency", "real_time", "stages", "operations"],
+        ),
+    ],
+)
+def test_plots_of_any_part_of_a_report(steps: dict[str, Any], drawn: list[str], tmp_path: Path) -> None:
+    about = {"machine": "one", "commit": "abc", "date": "today"}
+    assert plots.draw({"about": about, "steps": steps}, tmp_path) == drawn
+    assert sorted(path.stem for path in tmp_path.glob("*.png")) == sorted(drawn)
+
+
+def test_wheels_have_the_versions_that_the_tests_compare_with() -> None:
+    wanted = wheels.requirements()
+    assert wanted["voxcpm"][0] == "voxcpm==2.0.3" and wanted["indextts"][0].startswith("indextts25-inference==")
+    assert [name for name in wanted["indextts"] if "==" not in name] == ["soundfile", "soxr"]
+
+
+@pytest.mark.slow
+def test_figures_of_an_official_package(require: Callable[..., Any]) -> None:
+    require("oracle", importlib.util.find_spec("voxcpm"), "voxcpm is not installed")
+    common, official = bench_script("gpu_common"), bench_script("gpu_official")
+    found: dict[str, Any] = {}
+    official.voxcpm(common.Given("cpu", "nano"), common.Results(found, lambda: None))
+    (row,) = found["official"]
+    assert row["package"] == "voxcpm" and 0 < row["patch ms"] < math.inf and row["first sound ms"] > 0
 
 
 @pytest.mark.slow
