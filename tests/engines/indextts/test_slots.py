@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from intone.server.domain import EMOTIONS, Emotion, PreparedVoice, SpeakRequest, SynthesisOptions
-from intone.server.engines.indextts import engine as engine_module
 from intone.server.engines.indextts.checkpoint import sizes
 from intone.server.engines.indextts.checkpoint.config import IndexTTSConfig
 from intone.server.engines.indextts.checkpoint.config_files import config_of
@@ -30,7 +29,7 @@ from intone.server.engines.indextts.voice.conditioning import FeatureStatistics
 from intone.server.engines.indextts.voice.emotion import EmotionMatrix
 from intone.server.engines.indextts.voice.prepared_voice import Speaker
 from intone.server.engines.pieces import complete
-from intone.server.engines.weights import Weights
+from intone.server.engines.weights import Shape, Weights
 from intone.server.nn.graphs import WARM_UPS, Program
 from intone.server.nn.lookahead import AntiAliasedSnake
 from intone.server.nn.paged_kv import PAGE
@@ -281,10 +280,15 @@ def fake_speaker(config: IndexTTSConfig) -> Speaker:
     return Speaker(made(1, width), made(width), made(8, width), prompt)
 
 
-def fake_engine(monkeypatch: pytest.MonkeyPatch, graphs: bool) -> IndexTTSEngine:
+@pytest.fixture
+def shapes() -> dict[str, dict[str, Shape]]:
+    """They are computed with tensors on the meta device, which `fake_steps` does not take."""
+    return part_shapes(fake_config("nano"))
+
+
+def fake_engine(monkeypatch: pytest.MonkeyPatch, shapes: dict[str, dict[str, Shape]], graphs: bool) -> IndexTTSEngine:
     """Inside `fake_steps`."""
     config = fake_config("nano")
-    shapes = part_shapes(config)
     monkeypatch.setattr(bigvgan, "_activation", fake_activation)
     parts = {name: on_cuda(shapes[name]) for name in shapes}
     statistics = FeatureStatistics(*(torch.empty(config.feature_dim, device=CUDA) for _ in range(2)))
@@ -319,21 +323,25 @@ def spoken_on_fakes(engine: IndexTTSEngine, audio_ms: int) -> int:
 
 
 @pytest.mark.slow
-def test_whole_steps_wait_for_the_device_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_steps_wait_for_the_device_in_one_place(
+    monkeypatch: pytest.MonkeyPatch, shapes: dict[str, dict[str, Shape]]
+) -> None:
     """Prefix, codes, flow and vocoder of two units, by the code of a GPU."""
     with fake_steps(monkeypatch) as transfers:
-        engine = fake_engine(monkeypatch, graphs=False)
+        engine = fake_engine(monkeypatch, shapes, graphs=False)
         transfers.permitted = False
         assert spoken_on_fakes(engine, 1000) >= 3
         assert engine.info.device == "cuda:0, fp16, no graphs, 3.1 GB" and not transfers.captures
 
 
 @pytest.mark.slow
-def test_what_most_steps_run_is_captured_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_most_steps_run_is_captured_at_load(
+    monkeypatch: pytest.MonkeyPatch, shapes: dict[str, dict[str, Shape]]
+) -> None:
     """On the fake GPU: no copy within what is captured; later only solves of other lengths are captured."""
-    monkeypatch.setattr(engine_module, "PREPARED_UNITS", 2)
+    monkeypatch.setattr("intone.server.engines.indextts.placement.PREPARED_UNITS", 2)
     with fake_steps(monkeypatch) as transfers:
-        engine = fake_engine(monkeypatch, graphs=True)
+        engine = fake_engine(monkeypatch, shapes, graphs=True)
         gpt, vocoder, flow = engine._gpt.programs, engine._vocoder.programs, engine._acoustic.flow.programs
         assert gpt.captured == 2 * len(CODES_PER_LAUNCH) + len(PREFILL_POSITIONS)  # for 1 and 2 units
         assert flow.captured >= 3 and vocoder.captured >= 3
