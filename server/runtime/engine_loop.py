@@ -265,10 +265,10 @@ class EngineLoop:
         if ready and ready[0].replayed is not None:
             return ready[:1]
         batch: list[_Unit] = []
-        for unit in (unit for unit in ready if unit.replayed is None):
-            if unit.state is None:
-                new_units -= 1
-            if unit.state is not None or new_units >= 0:
+        for unit in ready:
+            is_new = unit.state is None
+            if unit.replayed is None and (new_units or not is_new):
+                new_units -= is_new
                 batch.append(unit)
         return batch[:max_batch]
 
@@ -378,8 +378,8 @@ class EngineLoop:
             for unit, result in wanted:
                 if not result.is_empty:
                     unit.backlog += 1
-                if unit.backlog == BACKLOG_STEPS:
-                    unit.parked_s = time.monotonic()
+                    if unit.backlog == BACKLOG_STEPS:
+                        unit.parked_s = time.monotonic()
                 if result.is_last:
                     unit.state = None
                     self._units.remove(unit)

@@ -257,7 +257,7 @@ class ProcessWorker(Worker):
         self._up.set()
         for number, (request, timer) in self._waiting.items():
             timer.cancel()
-            self._send("submit", number, *self._shared.reduced(request), 0.0)
+            self._submit(number, request, 0.0)  # it has waited: its listener has nothing left to hear
         self._waiting.clear()
 
     async def _supervise(self) -> None:
